@@ -1,0 +1,82 @@
+"""Every error that graphc raises on purpose, as one small tree under `GraphcError`.
+
+You can catch `GraphcError` to catch them all, or the subclass for one concern. An error says which
+op it is about, what was expected, what was given, and the line of the user's code that made it.
+"""
+
+from __future__ import annotations
+
+
+class GraphcError(Exception):
+    """Base of all graphc errors.
+
+    `op` names the operation (or entry point), `expected` and `given` the two sides of the
+    disagreement, `where` the user's `file:line`. All are optional and all are in the message.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        op: str = "",
+        expected: str = "",
+        given: str = "",
+        where: str = "",
+        hint: str = "",
+    ) -> None:
+        self.op, self.expected, self.given, self.where, self.hint = op, expected, given, where, hint
+        head = f"{op}: {message}" if op and message else op or message
+        parts = [head]
+        if expected:
+            parts.append(f"  expected: {expected}")
+        if given:
+            parts.append(f"  given:    {given}")
+        if where:
+            parts.append(f"  at:       {where}")
+        if hint:
+            parts.append(f"  hint:     {hint}")
+        super().__init__("\n".join(part for part in parts if part))
+
+
+class ShapeError(GraphcError):
+    """Shapes, ranks, axes or sizes that do not fit the operation."""
+
+
+class DTypeError(GraphcError):
+    """A dtype that the operation does not take, or that cannot be converted safely."""
+
+
+class GradientError(GraphcError):
+    """A derivative that does not exist: non-scalar, integer, not connected, or not defined."""
+
+
+class ArgumentError(GraphcError):
+    """An argument of the wrong kind: not a tensor, missing, unexpected, or out of range."""
+
+
+class SymbolicValueError(GraphcError):
+    """A symbolic tensor or dim was used where Python needs a concrete value."""
+
+
+class GraphError(GraphcError):
+    """A graph, program or kernel that breaks an invariant, or text that does not parse."""
+
+
+class CompileError(GraphcError):
+    """A stage of the compiler failed; the message names the stage."""
+
+
+class RuntimeFailure(GraphcError):  # noqa: N818  (an error of the compiled program's own run)
+    """A compiled program failed at a site of its own, for example a singular matrix in `solve`."""
+
+
+class LinAlgError(RuntimeFailure):
+    """A linear-algebra operation has no answer, for example a singular matrix."""
+
+
+class CacheWarning(UserWarning):
+    """The compilation cache could not be read or written; graphc compiled afresh."""
+
+
+class DTypeWarning(UserWarning):
+    """An all-float32 graph turned float64 at this line."""
