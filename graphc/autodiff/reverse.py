@@ -1,0 +1,197 @@
+"""Reverse mode, from graph to graph: cotangents flow from the outputs back to what is asked for.
+
+One walk: a node's cotangents are complete when its users have been visited; its op's `vjp` then
+gives those of its inputs. There is nothing about any particular op here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graphc.errors import ArgumentError, GradientError
+from graphc.ir import origin
+from graphc.ir.graph import walk
+from graphc.ir.node import Node, Tensor
+from graphc.ops.build import constant, scalar_like
+from graphc.ops.create import zeros_like
+from graphc.ops.elementwise import where
+from graphc.ops.scalar import branch_of
+
+
+class Context:
+    """What an op's `vjp` may ask: which inputs need a cotangent, and the vjp of a sub-graph."""
+
+    def __init__(self, wanted: Sequence[bool]) -> None:
+        self._wanted = tuple(wanted)
+
+    def needs(self, position: int) -> bool:
+        """Whether a cotangent of input `position` will be used."""
+        return self._wanted[position]
+
+    @staticmethod
+    def pull_back(
+        outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], wrt: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        """Cotangents of `wrt` from those of `outputs` (for ops that hold sub-graphs)."""
+        return pull_back(outputs, cotangents, wrt)
+
+
+def grad(y: Any, wrt: Any) -> Any:
+    """The gradient of a scalar `y` with respect to one tensor, or a list of them.
+
+    Shapes: y [] -> the shape of each `wrt`. Dtypes: float.
+    `wrt` may be any tensor that `y` is computed from: inputs, variables, intermediates.
+    Errors: `GradientError` if `y` is not a float scalar, a `wrt` is not float, or `y` does not
+    depend on it differentiably.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x", ())
+    >>> float(gc.evaluate(gc.grad(x ** 2 * 3, x), {x: 2.0}))
+    12.0
+    """
+    if not isinstance(y, Tensor):
+        raise ArgumentError("not a tensor", op="grad", given=repr(y)[:80], where=origin.where())
+    if y.shape != ():
+        raise GradientError(
+            "the gradient of a tensor that is not a scalar",
+            op="grad",
+            expected="a scalar",
+            given=str(y.type),
+            where=origin.where(),
+            hint="sum or average it first, or use gc.vjp with a cotangent",
+        )
+    single = isinstance(wrt, Tensor)
+    result = vjp(y, [wrt] if single else wrt, None, op="grad")
+    return result[0] if single else result
+
+
+def vjp(y: Any, wrt: Any, g: Any = None, *, op: str = "vjp") -> Any:
+    """Vector-Jacobian products: the cotangents of `wrt` for cotangent(s) `g` of `y`.
+
+    `y` is a tensor or a list of them, `g` the same (ones by default); `wrt` a tensor or a list.
+    Errors: as `grad`, but `y` may have any shape; `ArgumentError` if `g` does not fit `y`.
+    """
+    outputs = [y] if isinstance(y, Tensor) else list(y)
+    single = isinstance(wrt, Tensor)
+    targets = [wrt] if single else _tensors(wrt, op)
+    for t in (*_tensors(outputs, op), *targets):
+        if not t.dtype.is_float:
+            raise GradientError(
+                "only floats have derivatives",
+                op=op,
+                expected="a float dtype",
+                given=repr(t),
+                where=origin.where(),
+            )
+    given = [None] * len(outputs) if g is None else [g] if isinstance(y, Tensor) else list(g)
+    cotangents = [_cotangent(t, c, op) for t, c in zip(outputs, given, strict=True)]
+    result = pull_back(outputs, cotangents, targets)
+    for t, c in zip(targets, result, strict=True):
+        if c is None:
+            raise GradientError(
+                "the output does not depend differentiably on what the gradient is asked for",
+                op=op,
+                expected="a tensor that the output is computed from",
+                given=repr(t),
+                where=origin.where(),
+            )
+    return result[0] if single else result
+
+
+def _tensors(values: Any, op: str) -> list[Tensor]:
+    result = list(values) if isinstance(values, (list, tuple)) else [values]
+    for value in result:
+        if not isinstance(value, Tensor):
+            raise ArgumentError(
+                "not a tensor",
+                op=op,
+                expected="a tensor or a list of tensors",
+                given=repr(value)[:80],
+                where=origin.where(),
+            )
+    return result
+
+
+def _cotangent(y: Tensor, g: Any, op: str) -> Tensor:
+    if g is None:
+        one = constant(1, y.dtype)
+        return one if y.shape == () else zeros_like(y) + one
+    result = g if isinstance(g, Tensor) else constant(g, y.dtype)
+    if result.type != y.type:
+        raise ArgumentError(
+            "the cotangent does not fit the output",
+            op=op,
+            expected=str(y.type),
+            given=str(result.type),
+            where=origin.where(),
+        )
+    return result
+
+
+def pull_back(
+    outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], wrt: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """The cotangents of `wrt`; None where an output does not depend on it."""
+    order = walk(outputs)
+    on_path = _nodes_above(order, {t.node for t in wrt})
+    found: dict[Tensor, Tensor] = {}
+    for y, g in zip(outputs, cotangents, strict=True):
+        if g is not None:
+            _accumulate(found, y, g)
+    wanted = set(wrt)
+    for node in reversed(order):
+        if node not in on_path:
+            continue
+        gs = [found.get(t) if t in wanted else found.pop(t, None) for t in node.outputs]
+        if all(g is None for g in gs) or not node.inputs:
+            continue
+        with origin.inherit(node.origins):
+            for x, g in zip(node.inputs, _apply_vjp(node, gs, on_path), strict=True):
+                if g is not None and x.node in on_path:
+                    _accumulate(found, x, g)
+    return [found.get(t) for t in wrt]
+
+
+def _nodes_above(order: Sequence[Node], sources: set[Node]) -> set[Node]:
+    """The nodes of `order` that are in `sources` or depend on one."""
+    above: set[Node] = set()
+    for node in order:
+        if node in sources or any(t.node in above for t in node.inputs):
+            above.add(node)
+    return above
+
+
+def _apply_vjp(node: Node, gs: list[Tensor | None], on_path: set[Node]) -> list[Tensor | None]:
+    op = node.op
+    if not op.differentiable:
+        return [None] * len(node.inputs)
+    if op.vjp is None:
+        raise GradientError(
+            "the op has no derivative",
+            op=op.name,
+            where=str(node.origins[0]) if node.origins else "",
+        )
+    context = Context([t.node in on_path and t.dtype.is_float for t in node.inputs])
+    several = len(node.types) > 1
+    result: list[Tensor | None] = op.vjp(
+        context,
+        gs if several else gs[0],
+        node.outputs if several else node.output(),
+        *node.inputs,
+        **node.attrs,
+    )
+    return result
+
+
+def _accumulate(found: dict[Tensor, Tensor], x: Tensor, g: Tensor) -> None:
+    found[x] = add_cotangents(found[x], g) if x in found else g
+
+
+def add_cotangents(a: Tensor, b: Tensor) -> Tensor:
+    """a + b; two halves of one branch stay a branch, so that it keeps masking what was not taken."""
+    first, second = branch_of(a), branch_of(b)
+    if first is not None and second is not None and first[0] is second[0]:
+        return where(first[0], first[1] + second[1], scalar_like(0, a))
+    return a + b
+

@@ -1,0 +1,104 @@
+"""The settings of graphc, each with its environment variable, read when it is used.
+
+You can change a setting at any time by changing `os.environ`; nothing is read at import. A value
+that makes no sense raises `ArgumentError` naming the variable; an empty one counts as not set.
+
+| variable             | meaning                                                 | default      |
+|----------------------|---------------------------------------------------------|--------------|
+| `GRAPHC_CACHE`       | 0 turns the cache of compiled objects off               | 1            |
+| `GRAPHC_CACHE_DIR`   | the directory of the cache                              | the user's   |
+| `GRAPHC_PRINT`       | stages to print, by name, comma between                 | none         |
+| `GRAPHC_DUMP`        | the directory into which every stage is written         | none         |
+| `GRAPHC_NUM_THREADS` | threads of a compiled program, at least 1               | one per core |
+| `GRAPHC_BLAS`        | the BLAS to call: a path, or a name the loader knows    | NumPy's own  |
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from graphc.errors import ArgumentError
+
+_MAX_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """Whether compiled objects are kept on disk, and where."""
+
+    enabled: bool
+    directory: Path
+
+
+def cache() -> CacheSettings:
+    """The cache of compiled objects: `GRAPHC_CACHE` and `GRAPHC_CACHE_DIR`."""
+    switch = _read("GRAPHC_CACHE") or "1"
+    if switch not in ("0", "1"):
+        raise _bad("GRAPHC_CACHE", switch, "0 (off) or 1 (on)")
+    named = _read("GRAPHC_CACHE_DIR")
+    if named:
+        directory = Path(os.path.abspath(os.path.expanduser(named)))
+    elif switch == "1":
+        # Imported only when it is asked: it costs several ms of a warm start.
+        import platformdirs
+
+        directory = platformdirs.user_cache_path("graphc", appauthor=False)
+    else:
+        directory = Path()
+    return CacheSettings(switch == "1", directory)
+
+
+def print_stages() -> tuple[str, ...]:
+    """The stages to print, in the order given: `GRAPHC_PRINT`, such as `fuse,schedule`.
+
+    The pipeline knows which names exist; here a name only has to look like one.
+    """
+    value = _read("GRAPHC_PRINT")
+    names = tuple(name.strip() for name in value.split(",")) if value else ()
+    if not all(name.isidentifier() for name in names):
+        raise _bad("GRAPHC_PRINT", value, "names of stages with a comma between, such as fuse,link")
+    return names
+
+
+def dump_directory() -> Path | None:
+    """The directory into which every stage is written: `GRAPHC_DUMP`. It need not exist yet."""
+    value = _read("GRAPHC_DUMP")
+    if not value:
+        return None
+    directory = Path(os.path.abspath(os.path.expanduser(value)))
+    if directory.exists() and not directory.is_dir():
+        raise _bad("GRAPHC_DUMP", value, "a directory, or a path where one can be made")
+    return directory
+
+
+def num_threads() -> int | None:
+    """The number of threads the user asked for, `GRAPHC_NUM_THREADS`, or None."""
+    value = _read("GRAPHC_NUM_THREADS")
+    if not value:
+        return None
+    # isascii: int() also takes the digits of other scripts.
+    number = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0
+    if not 1 <= number <= _MAX_THREADS:
+        raise _bad("GRAPHC_NUM_THREADS", value, f"a whole number from 1 to {_MAX_THREADS}")
+    return number
+
+
+def blas_library() -> str | None:
+    """The BLAS library the user asked for by path or name, `GRAPHC_BLAS`, or None."""
+    return _read("GRAPHC_BLAS") or None
+
+
+def _read(variable: str) -> str:
+    return os.environ.get(variable, "").strip()
+
+
+def _bad(variable: str, value: str, expected: str) -> ArgumentError:
+    return ArgumentError(
+        f"the environment variable {variable} has a value that makes no sense",
+        op=variable,
+        expected=expected,
+        given=repr(value),
+        hint=f"unset {variable} to get the default",
+    )

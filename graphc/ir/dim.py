@@ -1,0 +1,447 @@
+"""Sizes: an `int`, or a `Dim`, an integer expression over named dims such as `2*n + 1`.
+
+A `Dim` is a polynomial with integer coefficients over atoms; an atom is a name (`n`) or one of
+`a // b`, `a % b`, `max(a, b)`, `min(a, b)`. Polynomials are kept in one normal form, so equal
+polynomials are equal values; arithmetic that yields a constant gives an `int`.
+Names stand for integers >= 0.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn, TypeAlias
+
+from graphc.errors import ArgumentError, ShapeError, SymbolicValueError
+from graphc.ir.dtype import BY_SHORT
+
+Size: TypeAlias = "int | Dim"
+Atom: TypeAlias = "str | Call"
+Monomial: TypeAlias = tuple[tuple[Atom, int], ...]  # ((atom, power), ...), sorted by text
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class Call:
+    """An atom that is not a name: `function` of two sizes."""
+
+    __slots__ = ("_hash", "function", "left", "right")
+
+    def __init__(self, function: str, left: Size, right: Size) -> None:
+        self.function, self.left, self.right = function, left, right
+        self._hash = hash((function, left, right))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Call)
+            and self.function == other.function
+            and self.left == other.left
+            and self.right == other.right
+        )
+
+    def __str__(self) -> str:
+        if self.function in ("max", "min"):
+            return f"{self.function}({self.left}, {self.right})"
+        return f"({self.left}) {self.function} ({self.right})"
+
+
+_FUNCTIONS: dict[str, Callable[[int, int], int]] = {
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "max": max,
+    "min": min,
+}
+
+
+class Dim:
+    """A symbolic size. Immutable and hashable; `==` compares the normal forms.
+
+    >>> n = dim("n")
+    >>> (n + 1) * 2 - n, n - n
+    (n + 2, 0)
+    """
+
+    __slots__ = ("_hash", "_text", "terms")
+
+    def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+        self.terms = terms
+        self._hash = hash(terms)
+        self._text = ""
+
+    # -- comparison, text --------------------------------------------------------------------------
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Dim) and self.terms == other.terms)
+
+    def __str__(self) -> str:
+        if not self._text:
+            self._text = _text(self.terms)
+        return self._text
+
+    __repr__ = __str__
+
+    # -- arithmetic --------------------------------------------------------------------------------
+    def __add__(self, other: Size) -> Size:
+        return _sum((self, other))
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Size:
+        return _from_terms({m: -c for m, c in self.terms})
+
+    def __sub__(self, other: Size) -> Size:
+        return _sum((self, -other))
+
+    def __rsub__(self, other: Size) -> Size:
+        return _sum((-self, other))
+
+    def __mul__(self, other: Size) -> Size:
+        product: dict[Monomial, int] = {}
+        for m1, c1 in self.terms:
+            for m2, c2 in _terms(other):
+                m = _times(m1, m2)
+                product[m] = product.get(m, 0) + c1 * c2
+        return _from_terms(product)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Size) -> Size:
+        return floordiv(self, other)
+
+    def __rfloordiv__(self, other: Size) -> Size:
+        return floordiv(other, self)
+
+    def __mod__(self, other: Size) -> Size:
+        return mod(self, other)
+
+    def __rmod__(self, other: Size) -> Size:
+        return mod(other, self)
+
+    # -- what a symbolic size cannot do ------------------------------------------------------------
+    def _no_value(self) -> NoReturn:
+        raise SymbolicValueError(
+            "a symbolic size has no value while the graph is being built",
+            op="Dim",
+            given=str(self),
+            hint="use a static size in the placeholder's shape, or keep the computation symbolic",
+        )
+
+    def __bool__(self) -> bool:
+        self._no_value()
+
+    def __int__(self) -> int:
+        self._no_value()
+
+    def __index__(self) -> int:
+        self._no_value()
+
+    def __float__(self) -> float:
+        self._no_value()
+
+    def __lt__(self, other: Any) -> bool:
+        self._no_value()
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+
+# -- construction ----------------------------------------------------------------------------------
+def dim(spec: Any) -> Size:
+    """A size from an int, a `Dim`, or text such as `"n"` or `"2*n + 1"`.
+
+    Errors: `ArgumentError` for anything else, a negative int, or a name that is not an identifier
+    or is the short name of a dtype.
+    """
+    if isinstance(spec, Dim):
+        return spec
+    if isinstance(spec, str):
+        try:
+            return _parse(ast.parse(spec.strip(), mode="eval").body)
+        except (SyntaxError, ValueError, RecursionError):
+            _refuse(spec)
+    if isinstance(spec, bool) or not hasattr(spec, "__index__"):
+        _refuse(spec)
+    size = spec.__index__()
+    if size < 0:
+        _refuse(spec)
+    return int(size)
+
+
+def _refuse(spec: object) -> NoReturn:
+    raise ArgumentError(
+        "not a size",
+        op="dim",
+        expected="an int >= 0, a name such as 'n', or an expression such as '2*n + 1'",
+        given=repr(spec),
+    )
+
+
+def named(name: str) -> Dim:
+    """The dim called `name`."""
+    if not _NAME.match(name) or name in BY_SHORT:
+        _refuse(name)
+    return Dim(((((name, 1),), 1),))
+
+
+def _parse(tree: ast.expr) -> Size:
+    match tree:
+        case ast.Constant(value=int(value)) if not isinstance(value, bool):
+            return value
+        case ast.Name(id=name):
+            return named(name)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_parse(operand)
+        case ast.BinOp(left=left, op=op, right=right):
+            a, b = _parse(left), _parse(right)
+            match op:
+                case ast.Add():
+                    return a + b
+                case ast.Sub():
+                    return a - b
+                case ast.Mult():
+                    return a * b
+                case ast.FloorDiv():
+                    return floordiv(a, b)
+                case ast.Mod():
+                    return mod(a, b)
+        case ast.Call(func=ast.Name(id="max"), args=[left, right]):
+            return maximum(_parse(left), _parse(right))
+        case ast.Call(func=ast.Name(id="min"), args=[left, right]):
+            return minimum(_parse(left), _parse(right))
+    raise ValueError("not a size expression")
+
+
+def from_ast(tree: ast.expr) -> Size:
+    """A size from a parsed Python expression (the text form's attribute values use it)."""
+    return _parse(tree)
+
+
+def floordiv(a: Size, b: Size) -> Size:
+    """`a // b`, divided through where every coefficient allows it."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    if b == 1:
+        return a
+    if a == b:
+        return 1  # sizes that divide are > 0
+    if isinstance(a, Dim):
+        if isinstance(b, int) and all(c % b == 0 for _, c in a.terms):
+            return _from_terms({m: c // b for m, c in a.terms})
+        if isinstance(b, Dim) and len(b.terms) == 1:
+            quotient = _divide_by_monomial(a, b)
+            if quotient is not None:
+                return quotient
+    return _atom(Call("//", a, b))
+
+
+def _divide_by_monomial(a: Dim, b: Dim) -> Size | None:
+    ((divisor, factor),) = b.terms
+    result: dict[Monomial, int] = {}
+    for monomial, coefficient in a.terms:
+        powers = dict(monomial)
+        for atom, power in divisor:
+            powers[atom] = powers.get(atom, 0) - power
+        if coefficient % factor or any(p < 0 for p in powers.values()):
+            return None
+        kept = tuple((atom, p) for atom, p in powers.items() if p)
+        result[_sorted(kept)] = coefficient // factor
+    return _from_terms(result)
+
+
+def mod(a: Size, b: Size) -> Size:
+    """`a % b`, zero where `b` divides every coefficient."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a % b
+    if b == 1 or a == b:
+        return 0
+    if isinstance(a, Dim) and isinstance(b, int) and all(c % b == 0 for _, c in a.terms):
+        return 0
+    return _atom(Call("%", a, b))
+
+
+def maximum(a: Size, b: Size) -> Size:
+    """The larger of two sizes; decided now where signs of the coefficients decide it."""
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    if is_nonnegative(a - b):
+        return a
+    if is_nonnegative(b - a):
+        return b
+    return _atom(Call("max", a, b))
+
+
+def minimum(a: Size, b: Size) -> Size:
+    """The smaller of two sizes; decided now where signs of the coefficients decide it."""
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    if is_nonnegative(a - b):
+        return b
+    if is_nonnegative(b - a):
+        return a
+    return _atom(Call("min", a, b))
+
+
+def is_nonnegative(size: Size) -> bool:
+    """Whether `size >= 0` follows from its coefficients alone (names are >= 0)."""
+    if isinstance(size, int):
+        return size >= 0
+    return all(c >= 0 and all(_atom_nonnegative(a) for a, _ in m) for m, c in size.terms)
+
+
+def _atom_nonnegative(atom: Atom) -> bool:
+    if isinstance(atom, str):
+        return True
+    left, right = is_nonnegative(atom.left), is_nonnegative(atom.right)
+    return left or right if atom.function == "max" else left and right
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    """The product of sizes; 1 of none."""
+    result: Size = 1
+    for size in sizes:
+        result = result * size
+    return result
+
+
+# -- use -------------------------------------------------------------------------------------------
+def names(size: Size) -> frozenset[str]:
+    """The named dims in `size`."""
+    if isinstance(size, int):
+        return frozenset()
+    found: set[str] = set()
+    for monomial, _ in size.terms:
+        for atom, _ in monomial:
+            found |= {atom} if isinstance(atom, str) else names(atom.left) | names(atom.right)
+    return frozenset(found)
+
+
+def evaluate(size: Size, values: Mapping[str, int]) -> int:
+    """The value of `size` at the given values of its names."""
+    if isinstance(size, int):
+        return size
+    total = 0
+    for monomial, coefficient in size.terms:
+        for atom, power in monomial:
+            coefficient *= _atom_value(atom, values) ** power
+        total += coefficient
+    return total
+
+
+def _atom_value(atom: Atom, values: Mapping[str, int]) -> int:
+    if isinstance(atom, str):
+        return values[atom]
+    left, right = evaluate(atom.left, values), evaluate(atom.right, values)
+    return _FUNCTIONS[atom.function](left, right)
+
+
+def substitute(size: Size, values: Mapping[str, Size]) -> Size:
+    """`size` with names replaced by sizes; names not in `values` stay."""
+    if isinstance(size, int):
+        return size
+    total: Size = 0
+    for monomial, coefficient in size.terms:
+        term: Size = coefficient
+        for atom, power in monomial:
+            if isinstance(atom, str):
+                value: Size = values[atom] if atom in values else named(atom)
+            else:
+                left, right = substitute(atom.left, values), substitute(atom.right, values)
+                value = _apply(atom.function, left, right)
+            for _ in range(power):
+                term = term * value
+        total = total + term
+    return total
+
+
+def _apply(function: str, left: Size, right: Size) -> Size:
+    return {"//": floordiv, "%": mod, "max": maximum, "min": minimum}[function](left, right)
+
+
+def bind(size: Size, value: int, values: dict[str, int]) -> None:
+    """Learn from `size == value`: solve for the one unknown name, or check.
+
+    `values` gains the solved name. A size with several unknowns, or a non-linear one, is left
+    for a later call (bind again once its names are known).
+    Errors: `ShapeError` where the equation cannot hold.
+    """
+    unknown = names(size) - values.keys()
+    if not unknown:
+        if evaluate(size, values) != value:
+            raise ShapeError(f"the size {size} is {evaluate(size, values)} here, not {value}")
+        return
+    if len(unknown) > 1 or isinstance(size, int):
+        return
+    (name,) = unknown
+    at0, at1 = (evaluate(size, values | {name: k}) for k in (0, 1))
+    slope = at1 - at0
+    if slope == 0 or evaluate(size, values | {name: 5}) != at0 + 5 * slope:
+        return
+    solution, rest = divmod(value - at0, slope)
+    if rest or solution < 0:
+        raise ShapeError(f"no {name} >= 0 makes {size} equal to {value}")
+    values[name] = solution
+
+
+# -- the normal form -------------------------------------------------------------------------------
+def _key(monomial: Monomial) -> tuple[int, str]:
+    degree = sum(power for _, power in monomial)
+    return -degree, " ".join(f"{atom}^{power}" for atom, power in monomial)
+
+
+def _sorted(monomial: Monomial) -> Monomial:
+    return tuple(sorted(monomial, key=lambda item: str(item[0])))
+
+
+def _times(m1: Monomial, m2: Monomial) -> Monomial:
+    powers = dict(m1)
+    for atom, power in m2:
+        powers[atom] = powers.get(atom, 0) + power
+    return _sorted(tuple(powers.items()))
+
+
+def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
+    return size.terms if isinstance(size, Dim) else (((), size),)
+
+
+def _from_terms(terms: Mapping[Monomial, int]) -> Size:
+    kept = {m: c for m, c in terms.items() if c}
+    if not kept:
+        return 0
+    if len(kept) == 1 and () in kept:
+        return kept[()]
+    return Dim(tuple(sorted(kept.items(), key=lambda item: _key(item[0]))))
+
+
+def _sum(sizes: Iterable[Size]) -> Size:
+    total: dict[Monomial, int] = {}
+    for size in sizes:
+        for monomial, coefficient in _terms(size):
+            total[monomial] = total.get(monomial, 0) + coefficient
+    return _from_terms(total)
+
+
+def _atom(call: Call) -> Dim:
+    return Dim(((((call, 1),), 1),))
+
+
+def _text(terms: tuple[tuple[Monomial, int], ...]) -> str:
+    parts: list[str] = []
+    for monomial, coefficient in terms:
+        factors = [_atom_text(a) for a, p in monomial for _ in range(p)]
+        if abs(coefficient) != 1 or not factors:
+            factors.insert(0, str(abs(coefficient)))
+        sign = "-" if coefficient < 0 else "+"
+        parts.append(f" {sign} {'*'.join(factors)}" if parts else f"{sign}{'*'.join(factors)}")
+    return "".join(parts).removeprefix("+")
+
+
+def _atom_text(atom: Atom) -> str:
+    if isinstance(atom, str) or atom.function in ("max", "min"):
+        return str(atom)
+    return f"({atom})"

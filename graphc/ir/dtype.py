@@ -1,0 +1,118 @@
+"""Element types: what a tensor is made of, and how two of them promote.
+
+A `DType` is one of eleven interned values; graphc promotes exactly as NumPy 2 does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import DTypeError
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DType:
+    """One element type. `name` is NumPy's, `short` the one in IR text (`f32`), `bits` the width."""
+
+    name: str
+    short: str
+    kind: str  # 'b' bool, 'i' signed, 'u' unsigned, 'f' floating
+    bits: int
+    numpy: np.dtype[Any]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element in memory (a bool takes one)."""
+        return self.numpy.itemsize
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "f"
+
+    @property
+    def is_integer(self) -> bool:
+        return self.kind in "iu"
+
+    def __repr__(self) -> str:
+        return self.short
+
+
+def _dtype(name: str, short: str, kind: str, bits: int) -> DType:
+    return DType(name, short, kind, bits, np.dtype(name))
+
+
+bool_ = _dtype("bool", "bool", "b", 1)
+int8, int16, int32, int64 = (_dtype(f"int{n}", f"i{n}", "i", n) for n in (8, 16, 32, 64))
+uint8, uint16, uint32, uint64 = (_dtype(f"uint{n}", f"u{n}", "u", n) for n in (8, 16, 32, 64))
+float32, float64 = (_dtype(f"float{n}", f"f{n}", "f", n) for n in (32, 64))
+
+DTYPES = (
+    bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64,
+)  # fmt: skip
+BY_SHORT = {d.short: d for d in DTYPES}
+_BY_NUMPY = {d.numpy: d for d in DTYPES}
+
+
+def dtype(spec: Any) -> DType:
+    """The `DType` for a name, a NumPy dtype or type, a Python type, or a `DType`.
+
+    Errors: `DTypeError` for anything else, such as `object`, complex or strings.
+
+    >>> dtype("float32"), dtype(int), dtype(np.uint8)
+    (f32, i64, u8)
+    """
+    if isinstance(spec, DType):
+        return spec
+    if isinstance(spec, str) and spec in BY_SHORT:
+        return BY_SHORT[spec]
+    try:
+        found = _BY_NUMPY.get(np.dtype(spec).newbyteorder("="))
+    except TypeError:
+        found = None
+    if found is None or spec is None:
+        raise DTypeError(
+            "not an element type of graphc",
+            op="dtype",
+            expected="one of " + ", ".join(d.name for d in DTYPES),
+            given=repr(spec),
+        )
+    return found
+
+
+def promote(*types: DType) -> DType:
+    """The smallest type that holds all, by NumPy 2's rules.
+
+    >>> promote(float32, int32), promote(uint8, int8)
+    (f64, i16)
+    """
+    return _BY_NUMPY[np.result_type(*(t.numpy for t in types))]
+
+
+def weak_type(value: bool | int | float, other: DType) -> DType:
+    """The type that a Python scalar takes beside a tensor of type `other` (NEP 50).
+
+    Errors: `DTypeError` when an integer does not fit (`uint8 + 300`).
+
+    >>> weak_type(2, float32), weak_type(2.5, int32)
+    (f32, f64)
+    """
+    if isinstance(value, bool):
+        return other
+    if isinstance(value, int):
+        if other.is_float:
+            return other
+        if other is bool_:
+            return int64
+        info = np.iinfo(other.numpy)
+        if not info.min <= value <= info.max:
+            raise DTypeError(
+                "the Python integer does not fit",
+                op="promote",
+                expected=f"a value in [{info.min}, {info.max}] for {other.name}",
+                given=str(value),
+            )
+        return other
+    return other if other.is_float else float64

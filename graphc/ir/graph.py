@@ -1,0 +1,225 @@
+"""Graphs: inputs, outputs and updates; and the few walks that everything else is made of.
+
+Every walk is iterative, so depth is bounded by memory and not by Python's recursion limit.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from graphc.errors import GraphError
+from graphc.ir import origin
+from graphc.ir.dim import names
+from graphc.ir.node import Node, Tensor, Variable, apply
+
+
+class Graph:
+    """A function as a value: outputs and variable updates computed from inputs.
+
+    Interned like nodes: two graphs with the same parts are the same object, so a graph can be an
+    attribute of a node (the body of a scan, the inside of a fused region).
+    Errors: `GraphError` for an output that depends on a placeholder that is not an input, two
+    inputs of one name, or two updates of one variable.
+    """
+
+    __slots__ = ("__weakref__", "_order", "inputs", "name", "outputs", "updates")
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    updates: tuple[tuple[Variable, Tensor], ...]
+    name: str
+
+    def __new__(
+        cls,
+        inputs: Iterable[Tensor],
+        outputs: Iterable[Tensor],
+        updates: Iterable[tuple[Variable, Tensor]] = (),
+        name: str = "graph",
+    ) -> Graph:
+        parts = (tuple(inputs), tuple(outputs), tuple((v, t) for v, t in updates))
+        key = (
+            *(tuple((id(t.node), t.index) for t in ts) for ts in parts[:2]),
+            tuple((id(v.node), id(t.node), t.index) for v, t in parts[2]),
+            name,
+        )
+        with _lock:
+            found = _table.get(key)
+            if found is None:
+                found = super().__new__(cls)
+                found.inputs, found.outputs, found.updates = parts
+                found.name, found._order = name, None
+                _check_closed(found)
+                _table[key] = found
+            return found
+
+    @property
+    def results(self) -> tuple[Tensor, ...]:
+        """All tensors that the graph computes: outputs, then the updates' new values."""
+        return self.outputs + tuple(value for _, value in self.updates)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node in a deterministic topological order: operands before users."""
+        if self._order is None:
+            self._order = tuple(walk(self.results))
+        return self._order
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Every variable read or updated, in order of first use."""
+        found = {
+            node.output(): None
+            for node in (*self.nodes, *(v.node for v, _ in self.updates))
+            if node.op.name == "variable"
+        }
+        return tuple(v for v in found if isinstance(v, Variable))
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The named dims of the inputs, sorted."""
+        return tuple(sorted({d for t in self.inputs for s in t.shape for d in names(s)}))
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}: {len(self.inputs)} inputs, {len(self.nodes)} nodes>"
+
+    def _repr_svg_(self) -> str:
+        from graphc.ir.operators import functions
+
+        return str(functions()["_repr_svg_"](self))
+
+    _order: tuple[Node, ...] | None
+
+
+_table: weakref.WeakValueDictionary[Any, Graph] = weakref.WeakValueDictionary()
+_lock = threading.RLock()
+
+
+def _check_closed(graph: Graph) -> None:
+    inputs = {t.node for t in graph.inputs}
+    for tensor in graph.inputs:
+        if tensor.node.op.name != "placeholder":
+            raise GraphError(
+                "an input must be a placeholder", op=graph.name, given=repr(tensor)
+            )
+    seen: set[str] = set()
+    for tensor in graph.inputs:
+        if tensor.name in seen:
+            raise GraphError("two inputs have one name", op=graph.name, given=repr(tensor.name))
+        seen.add(tensor.name)
+    for node in graph.nodes:
+        if node.op.name == "placeholder" and node not in inputs:
+            raise GraphError(
+                "an output depends on a placeholder that is not an input",
+                op=graph.name,
+                expected="inputs " + ", ".join(repr(t.name) for t in graph.inputs),
+                given=repr(node.attrs["name"]),
+                where=str(node.origins[0]) if node.origins else "",
+            )
+    updated: set[Node] = set()
+    for variable, value in graph.updates:
+        if variable.node in updated:
+            raise GraphError("a variable is updated twice", op=graph.name, given=variable.name)
+        updated.add(variable.node)
+        if variable.type != value.type:
+            raise GraphError(
+                "an update has another type than its variable",
+                op=graph.name,
+                expected=f"{variable.name}: {variable.type}",
+                given=str(value.type),
+                where=str(value.node.origins[0]) if value.node.origins else "",
+            )
+
+
+# -- walks -----------------------------------------------------------------------------------------
+def walk(roots: Iterable[Tensor]) -> list[Node]:
+    """The nodes below `roots`, operands before users, in a deterministic order."""
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack: list[tuple[Node, int]] = []
+    for root in roots:
+        if root.node in done:
+            continue
+        stack.append((root.node, 0))
+        done.add(root.node)
+        while stack:
+            node, next_input = stack.pop()
+            inputs = node.inputs
+            while next_input < len(inputs) and inputs[next_input].node in done:
+                next_input += 1
+            if next_input == len(inputs):
+                order.append(node)
+                continue
+            child = inputs[next_input].node
+            done.add(child)
+            stack.append((node, next_input + 1))
+            stack.append((child, 0))
+    return order
+
+
+def users(nodes: Sequence[Node]) -> dict[Node, list[Node]]:
+    """For each node those of `nodes` that use it, each once, in order."""
+    found: dict[Node, list[Node]] = {node: [] for node in nodes}
+    for node in nodes:
+        for source in dict.fromkeys(t.node for t in node.inputs):
+            found.setdefault(source, []).append(node)
+    return found
+
+
+def rebuild(node: Node, inputs: Sequence[Tensor]) -> Node:
+    """`node` over other inputs, keeping its origins."""
+    if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
+        return node
+    with origin.inherit(node.origins):
+        return apply(node.op, inputs, **node.attrs)
+
+
+Rewrite = Callable[[Node, tuple[Tensor, ...]], "Sequence[Tensor] | None"]
+
+
+def transform(
+    roots: Sequence[Tensor],
+    rewrite: Rewrite | None = None,
+    replace: Mapping[Tensor, Tensor] | None = None,
+) -> list[Tensor]:
+    """`roots` rebuilt bottom-up.
+
+    `replace` gives tensors to substitute; `rewrite(node, new_inputs)` may return replacements for
+    a node's outputs, or None to rebuild it as it is.
+    """
+    done: dict[Tensor, Tensor] = dict(replace or {})
+    for node in walk(roots):
+        outputs = node.outputs
+        if all(t in done for t in outputs):
+            continue
+        inputs = tuple(done[t] for t in node.inputs)
+        new = rewrite(node, inputs) if rewrite is not None else None
+        for old, value in zip(
+            outputs, rebuild(node, inputs).outputs if new is None else new, strict=True
+        ):
+            done.setdefault(old, value)
+    return [done[t] for t in roots]
+
+
+def map_graph(
+    graph: Graph, rewrite: Rewrite | None = None, replace: Mapping[Tensor, Tensor] | None = None
+) -> Graph:
+    """`graph` with its results transformed; inputs and updated variables stay."""
+    results = transform(graph.results, rewrite, replace)
+    return with_results(graph, results)
+
+
+def with_results(graph: Graph, results: Sequence[Tensor]) -> Graph:
+    """`graph` with other results, in the order of `graph.results`."""
+    n = len(graph.outputs)
+    updates = [(v, t) for (v, _), t in zip(graph.updates, results[n:], strict=True)]
+    return Graph(graph.inputs, results[:n], updates, graph.name)
+
+
+def inline(graph: Graph, arguments: Sequence[Tensor]) -> list[Tensor]:
+    """The outputs of `graph` with its inputs replaced by `arguments`."""
+    return transform(graph.outputs, replace=dict(zip(graph.inputs, arguments, strict=True)))
+
+

@@ -1,0 +1,338 @@
+"""Nodes and tensors: the graph as a value.
+
+A `Node` is one operation applied to tensors; a `Tensor` is one output of a node. Both are
+immutable and interned (weakly), so equality is identity and a common subexpression exists once.
+A `Variable` is a tensor with a state cell beside it; state changes by updates only.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, SymbolicValueError
+from graphc.ir import origin
+from graphc.ir.dim import Size
+from graphc.ir.dtype import DType
+from graphc.ir.op import Attrs, Kind, Op
+from graphc.ir.operators import Operators, functions
+from graphc.ir.shape import Shape, TensorType, show
+
+
+class ArrayValue:
+    """A constant's array: read-only, in C order, hashed and compared by type and bytes."""
+
+    __slots__ = ("_hash", "array", "data")
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        native = array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
+        native.setflags(write=False)
+        self.array, self.data = native, native.tobytes()
+        self._hash = hash((native.dtype.str, native.shape, self.data))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, ArrayValue)
+            and self.array.dtype == other.array.dtype
+            and self.array.shape == other.array.shape
+            and self.data == other.data
+        )
+
+
+class Node:
+    """One operation applied to tensors. Made by `apply` only; never changed after."""
+
+    __slots__ = ("__weakref__", "_outputs", "attrs", "inputs", "op", "origins", "serial", "types")
+
+    op: Op
+    inputs: tuple[Tensor, ...]
+    attrs: Attrs
+    types: tuple[TensorType, ...]
+    serial: int  # grows with creation: an input's is smaller than its user's
+    origins: tuple[origin.Origin, ...]
+    _outputs: list[Callable[[], Tensor | None]]
+
+    def output(self, index: int = 0) -> Tensor:
+        """The tensor that is output `index` of this node."""
+        with _lock:
+            alive = self._outputs[index]()
+            if alive is not None:
+                return alive
+            made = _tensor_class(self.op)(self, index)
+            self._outputs[index] = weakref.ref(made)
+            return made
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        return tuple(self.output(i) for i in range(len(self.types)))
+
+    def __repr__(self) -> str:
+        return f"<node {self.op.name} {', '.join(map(str, self.types))}>"
+
+
+_table: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
+_lock = threading.RLock()
+_serial = 0
+
+
+def _dead() -> None:
+    return None
+
+
+def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
+    """The node `op(inputs, attrs)`: the existing one if it is alive, else a new one.
+
+    Errors: those of the op's type rule, with the op's name and the user's line added.
+    """
+    global _serial
+    operands = tuple(inputs)
+    key = (
+        op,
+        tuple((id(t.node), t.index) for t in operands),
+        tuple((k, _frozen(v)) for k, v in attrs.items()),
+    )
+    with _lock:
+        node = _table.get(key)
+        if node is not None:
+            node.origins = origin.merge(node.origins, origin.here())
+            return node
+        try:
+            types = op.infer(*(t.type for t in operands), **attrs)
+        except GraphcError as error:
+            raise located(error, op.name) from None
+        node = Node()
+        node.op, node.inputs, node.attrs, node.types = op, operands, attrs, types
+        node._outputs = [_dead] * len(types)
+        node.origins = origin.here()
+        _serial += 1
+        node.serial = _serial
+        _table[key] = node
+        return node
+
+
+def located(error: GraphcError, op: str) -> GraphcError:
+    """`error` again, with the op and the user's line filled in where they were missing."""
+    message = str(error).split("\n", 1)[0].removeprefix(f"{error.op}: " if error.op else "")
+    return type(error)(
+        message if message != error.op else "",
+        op=error.op or op,
+        expected=error.expected,
+        given=error.given,
+        where=error.where or origin.where(),
+        hint=error.hint,
+    )
+
+
+def current_serial() -> int:
+    """The serial of the newest node: nodes made from now on have larger ones."""
+    return _serial
+
+
+def _frozen(value: Any) -> Any:
+    """An attribute value as a key in which 0.0 differs from -0.0, and 1 from 1.0."""
+    if isinstance(value, float):
+        return ("float", struct.pack("d", value))
+    if isinstance(value, tuple):
+        return tuple(_frozen(v) for v in value)
+    return value
+
+
+class Tensor(Operators):
+    """One output of a node: what the user holds. Behaves like a NumPy array that has no values yet.
+
+    `==` builds a comparison node; identity (`is`) and `hash` are those of the object.
+    """
+
+    __slots__ = ("__weakref__", "index", "node")
+    __hash__ = object.__hash__
+
+    def __init__(self, node: Node, index: int) -> None:
+        self.node, self.index = node, index
+
+    @property
+    def type(self) -> TensorType:
+        return self.node.types[self.index]
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> Size:
+        return self.type.size
+
+    @property
+    def name(self) -> str:
+        """The user's name of a placeholder or variable, else ''."""
+        return str(self.node.attrs.get("name", ""))
+
+    def __repr__(self) -> str:
+        label = f" {self.name!r}" if self.name else ""
+        return f"<{type(self).__name__}{label} {self.type} = {self.node.op.name}>"
+
+    def _repr_svg_(self) -> str:
+        return str(functions()["_repr_svg_"](self))
+
+    # -- what a symbolic tensor cannot do, with the way out ----------------------------------------
+    def _no_value(self, wanted: str, hint: str) -> NoReturn:
+        raise SymbolicValueError(
+            f"a symbolic tensor has no {wanted} while the graph is being built",
+            op="Tensor",
+            given=repr(self),
+            where=origin.where(),
+            hint=hint,
+        )
+
+    def __bool__(self) -> bool:
+        self._no_value("truth value", "use gc.where or gc.cond to choose by value")
+
+    def __int__(self) -> int:
+        self._no_value("int value", "use .astype('int64'), or compile and call the function")
+
+    def __index__(self) -> int:
+        self._no_value("int value", "use gc.take to index by a tensor")
+
+    def __float__(self) -> float:
+        self._no_value("float value", "compile and call the function to get a number")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self._no_value("array", "compile and call the function, or use gc.evaluate")
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("a scalar has no length", op="len", where=origin.where())
+        if not isinstance(self.shape[0], int):
+            self._no_value("length", "the first axis has a symbolic size; use .shape[0]")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter([self[i] for i in range(len(self))])
+
+    def __contains__(self, item: Any) -> bool:
+        self._no_value("members", "use gc.max(x == value) or a comparison of your own")
+
+    # -- NumPy's protocols: np.tanh(t), ndarray @ t build nodes ------------------------------------
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        found = functions().get(_UFUNCS.get(ufunc.__name__, ufunc.__name__))
+        if method != "__call__" or kwargs or found is None:
+            raise ArgumentError(
+                "this NumPy function has no meaning for symbolic tensors",
+                op=f"numpy.{ufunc.__name__}",
+                expected="a plain call of a function that graphc has too, without out= or where=",
+                given=f"{ufunc.__name__}.{method}{tuple(kwargs)}",
+                where=origin.where(),
+            )
+        return found(*inputs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        name = _FUNCTIONS.get(func.__name__, func.__name__)
+        found = functions().get(name)
+        if found is None:
+            raise ArgumentError(
+                "graphc has no function of this name",
+                op=f"numpy.{func.__name__}",
+                where=origin.where(),
+                hint="see the list of functions in the reference",
+            )
+        try:
+            return found(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(str(error), op=f"numpy.{name}", where=origin.where()) from None
+
+
+_UFUNCS = {
+    "absolute": "abs",
+    "fabs": "abs",
+    "true_divide": "divide",
+    "rint": "round",
+    "invert": "bitwise_invert",
+}
+_FUNCTIONS = {
+    "transpose": "permute_dims",
+    "concatenate": "concat",
+    "amax": "max",
+    "amin": "min",
+    "around": "round",
+}
+
+
+class Cell:
+    """The state of a variable: its array, its lock, its identity."""
+
+    __slots__ = ("array", "lock", "name", "serial", "trainable")
+
+    def __init__(self, array: np.ndarray[Any, Any], name: str, trainable: bool) -> None:
+        self.array, self.name, self.trainable = array, name, trainable
+        self.lock = threading.RLock()
+        self.serial = next(_cell_serials)
+
+
+_cell_serials = iter(range(1 << 62))
+
+
+class Variable(Tensor):
+    """A tensor whose value lives between calls. `value` copies out, and copies in with checks."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    @property
+    def cell(self) -> Cell:
+        cell: Cell = self.node.attrs["cell"]
+        return cell
+
+    @property
+    def name(self) -> str:
+        return self.cell.name
+
+    @property
+    def trainable(self) -> bool:
+        return self.cell.trainable
+
+    @property
+    def value(self) -> np.ndarray[Any, Any]:
+        """A copy of the current value."""
+        with self.cell.lock:
+            return self.cell.array.copy()
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        array = np.asarray(new)
+        if array.shape != self.shape:
+            raise ShapeError(
+                "the value has another shape than the variable",
+                op=f"variable {self.name!r}",
+                expected=show(self.shape),
+                given=show(array.shape),
+                where=origin.where(),
+            )
+        if not np.can_cast(array.dtype, self.dtype.numpy, casting="same_kind"):
+            raise DTypeError(
+                "the value cannot be kept in the variable's dtype",
+                op=f"variable {self.name!r}",
+                expected=self.dtype.name,
+                given=str(array.dtype),
+                where=origin.where(),
+            )
+        with self.cell.lock:
+            np.copyto(self.cell.array, array, casting="same_kind")
+
+
+def _tensor_class(op: Op) -> type[Tensor]:
+    return Variable if op.kind is Kind.LEAF and op.name == "variable" else Tensor

@@ -1,0 +1,95 @@
+"""The definition of an operation, and the registry of all of them.
+
+An `Op` says in one place what an operation means: its type rule, the NumPy function that it must
+equal, its derivative, and what a kernel computes for it. The families are in `graphc/ops/`; this
+file holds the record only, so that the IR depends on no particular op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+from graphc.ir.shape import TensorType
+
+Attrs: TypeAlias = Mapping[str, Any]
+
+
+class Kind(Enum):
+    """How an op is lowered; the passes ask for this and never for an op's name."""
+
+    LEAF = "leaf"  # placeholder, variable, constant: a buffer that exists before the program
+    MAP = "map"  # each output element from elements at computed indices: inlined into kernels
+    VIEW = "view"  # the same bytes under another shape
+    REDUCE = "reduce"  # accumulates elements into fewer
+    CONTRACT = "contract"  # a matrix product, for the BLAS
+    COMPOSITE = "composite"  # `expand` gives it in terms of other ops
+    CONTROL = "control"  # holds sub-graphs: a loop, a branch
+    REGION = "region"  # a fused region: becomes one kernel
+    HOST = "host"  # calls back into Python
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation. Two ops are equal only if they are the same object.
+
+    infer(types, **attrs) -> output types          the type rule; raises ShapeError, DTypeError
+    numpy(*arrays, **attrs) -> array or tuple      the meaning (sizes in attrs are ints here)
+    vjp(context, g, out, *inputs, **attrs)         one cotangent (or None) for each input; `g` and
+                                                   `out` are tuples if the op has several outputs
+    at(kernel, operands, index, out, **attrs)      MAP: the element at `index` as a kernel value
+    reducer                                        REDUCE: a `Reducer`, see `ops/reduce.py`
+    expand(*inputs, **attrs) -> tensors            COMPOSITE: the definition in other ops
+    """
+
+    name: str
+    kind: Kind
+    infer: Callable[..., tuple[TensorType, ...]]
+    numpy: Callable[..., Any] | None = None
+    vjp: Callable[..., Any] | None = None
+    at: Callable[..., Any] | None = None
+    reducer: Any = None
+    expand: Callable[..., Any] | None = None
+    formula: Callable[..., Any] | None = None  # (sympy, *symbols) -> expression, scalar ops only
+    facts: frozenset[Any] = field(default_factory=frozenset)
+    cost: float = 1.0  # kernel operations for one element
+    may_fail: bool = False
+    differentiable: bool = True  # False: the derivative is zero everywhere it exists
+    doc: str = ""
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    @property
+    def is_pure(self) -> bool:
+        """Free to be duplicated, folded and moved across branches."""
+        return not self.may_fail and self.kind is not Kind.HOST
+
+
+class Fact(Enum):
+    """Algebraic facts about scalar ops that generic rules read."""
+
+    COMMUTATIVE = "commutative"
+    ASSOCIATIVE = "associative"
+    IDEMPOTENT = "idempotent"
+    INVOLUTION = "involution"
+    ELEMENTWISE = "elementwise"  # one scalar function, with broadcasting
+    REINDEX = "reindex"  # the element at an index is an operand's element at another index
+
+
+_registry: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    """Make `op` known by name (to the text form, the cache and tests)."""
+    if op.name in _registry:
+        raise ValueError(f"op {op.name!r} is defined twice")
+    _registry[op.name] = op
+    return op
+
+
+def registry() -> Mapping[str, Op]:
+    """All registered ops by name, in order of definition."""
+    return _registry

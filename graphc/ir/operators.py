@@ -1,0 +1,179 @@
+"""Operators and methods, applied by name: one mixin for tensors and for rule patterns.
+
+`Tensor` turns `a + b` into a node; a pattern variable turns it into a pattern. Neither this file
+nor `Tensor` imports an op: the functions are looked up by their public name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+_functions: dict[str, Callable[..., Any]] = {}
+
+
+def publish(functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Make the public functions of a family reachable by name."""
+    _functions.update(functions)
+
+
+def function(name: str) -> Callable[..., Any]:
+    """The public function called `name`."""
+    return _functions[name]
+
+
+def functions() -> Mapping[str, Callable[..., Any]]:
+    """All public functions by name."""
+    return _functions
+
+
+class Operators:
+    """NumPy's operators and methods; a subclass says what applying a function means."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def _apply(self, name: str, *args: Any, **kwargs: Any) -> Self:
+        result: Self = _functions[name](*args, **kwargs)
+        return result
+
+    # -- arithmetic --------------------------------------------------------------------------------
+    def __add__(self, other: Any) -> Self:
+        return self._apply("add", self, other)
+
+    def __radd__(self, other: Any) -> Self:
+        return self._apply("add", other, self)
+
+    def __sub__(self, other: Any) -> Self:
+        return self._apply("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Self:
+        return self._apply("subtract", other, self)
+
+    def __mul__(self, other: Any) -> Self:
+        return self._apply("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Self:
+        return self._apply("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Self:
+        return self._apply("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Self:
+        return self._apply("divide", other, self)
+
+    def __floordiv__(self, other: Any) -> Self:
+        return self._apply("floor_divide", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Self:
+        return self._apply("floor_divide", other, self)
+
+    def __mod__(self, other: Any) -> Self:
+        return self._apply("remainder", self, other)
+
+    def __rmod__(self, other: Any) -> Self:
+        return self._apply("remainder", other, self)
+
+    def __pow__(self, other: Any) -> Self:
+        return self._apply("power", self, other)
+
+    def __rpow__(self, other: Any) -> Self:
+        return self._apply("power", other, self)
+
+    def __matmul__(self, other: Any) -> Self:
+        return self._apply("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Self:
+        return self._apply("matmul", other, self)
+
+    def __neg__(self) -> Self:
+        return self._apply("negative", self)
+
+    def __pos__(self) -> Self:
+        return self
+
+    def __abs__(self) -> Self:
+        return self._apply("abs", self)
+
+    # -- bits --------------------------------------------------------------------------------------
+    def __and__(self, other: Any) -> Self:
+        return self._apply("bitwise_and", self, other)
+
+    def __rand__(self, other: Any) -> Self:
+        return self._apply("bitwise_and", other, self)
+
+    def __or__(self, other: Any) -> Self:
+        return self._apply("bitwise_or", self, other)
+
+    def __ror__(self, other: Any) -> Self:
+        return self._apply("bitwise_or", other, self)
+
+    def __xor__(self, other: Any) -> Self:
+        return self._apply("bitwise_xor", self, other)
+
+    def __rxor__(self, other: Any) -> Self:
+        return self._apply("bitwise_xor", other, self)
+
+    def __invert__(self) -> Self:
+        return self._apply("bitwise_invert", self)
+
+    # -- comparison --------------------------------------------------------------------------------
+    def __eq__(self, other: Any) -> Any:
+        return self._apply("equal", self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self._apply("not_equal", self, other)
+
+    def __lt__(self, other: Any) -> Self:
+        return self._apply("less", self, other)
+
+    def __le__(self, other: Any) -> Self:
+        return self._apply("less_equal", self, other)
+
+    def __gt__(self, other: Any) -> Self:
+        return self._apply("greater", self, other)
+
+    def __ge__(self, other: Any) -> Self:
+        return self._apply("greater_equal", self, other)
+
+    # -- indexing and methods ----------------------------------------------------------------------
+    def __getitem__(self, key: Any) -> Self:
+        return self._apply("getitem", self, key)
+
+    @property
+    def T(self) -> Any:  # noqa: N802  (NumPy's name)
+        return self._apply("permute_dims", self)
+
+    def astype(self, dtype: Any) -> Self:
+        return self._apply("astype", self, dtype)
+
+    def reshape(self, *shape: Any) -> Self:
+        return self._apply("reshape", self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Self:
+        flat = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        return self._apply("permute_dims", self, flat or None)
+
+    def squeeze(self, axis: Any = None) -> Self:
+        return self._apply("squeeze", self, axis)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Self:
+        return self._apply("sum", self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Self:
+        return self._apply("mean", self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Self:
+        return self._apply("prod", self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Self:
+        return self._apply("max", self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Self:
+        return self._apply("min", self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: Any = None, keepdims: bool = False) -> Self:
+        return self._apply("argmax", self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Self:
+        return self._apply("argmin", self, axis=axis, keepdims=keepdims)

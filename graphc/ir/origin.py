@@ -1,0 +1,95 @@
+"""Where nodes come from: the user's file:line and the layer scope.
+
+Origins are not part of a node's identity: two lines may make the same node, which then has both.
+They never enter hashes, text equality or cache keys.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from graphc.errors import DTypeWarning
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+CAP = 4  # origins kept for one node
+
+_inherited: ContextVar[tuple[Origin, ...] | None] = ContextVar("graphc_inherited", default=None)
+_scope: ContextVar[str] = ContextVar("graphc_scope", default="")
+
+
+class Origin(NamedTuple):
+    """One place in the user's program; `scope` is the layer's path, such as `mlp/dense1`."""
+
+    file: str
+    line: int
+    scope: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def here() -> tuple[Origin, ...]:
+    """The origins for a node made now: those inherited from a rewrite, else the user's line."""
+    inherited = _inherited.get()
+    if inherited is not None:
+        return inherited
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return (Origin(frame.f_code.co_filename, frame.f_lineno, _scope.get()),)
+
+
+def where() -> str:
+    """The user's `file:line` as text, for error messages."""
+    origins = here()
+    return str(origins[0]) if origins else ""
+
+
+def merge(first: tuple[Origin, ...], second: tuple[Origin, ...]) -> tuple[Origin, ...]:
+    """The ordered, capped union."""
+    if first is second or len(first) >= CAP:
+        return first
+    return (first + tuple(o for o in second if o not in first))[:CAP]
+
+
+@contextmanager
+def inherit(origins: tuple[Origin, ...]) -> Iterator[None]:
+    """Nodes made inside take `origins` instead of the calling line (rewrites, derivatives)."""
+    token = _inherited.set(origins)
+    try:
+        yield
+    finally:
+        _inherited.reset(token)
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Nodes made inside belong to the layer scope `name`, nested below the current one.
+
+    >>> with scope("encoder"), scope("dense1"):
+    ...     _scope.get()
+    'encoder/dense1'
+    """
+    outer = _scope.get()
+    token = _scope.set(f"{outer}/{name}" if outer else name)
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+_warned: set[tuple[str, int]] = set()
+
+
+def warn_once(message: str) -> None:
+    """A `DTypeWarning` at the user's line, once for each line."""
+    place = here()[0] if here() else Origin("", 0)
+    if (place.file, place.line) not in _warned:
+        _warned.add((place.file, place.line))
+        warnings.warn_explicit(message, DTypeWarning, place.file, place.line)

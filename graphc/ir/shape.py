@@ -1,0 +1,123 @@
+"""Shapes: tuples of sizes, the type of a tensor, broadcasting and axes.
+
+A size-1 axis broadcasts only where the 1 is static; a named dim never broadcasts (it may happen to
+be 1 at a call, and is not stretched then). This keeps one program correct for every size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from graphc.errors import ArgumentError, ShapeError
+from graphc.ir.dim import Dim, Size, dim, product
+from graphc.ir.dtype import DType
+
+Shape: TypeAlias = tuple[Size, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """The type of a tensor: element type and shape. Prints as `f32[n,784]`."""
+
+    dtype: DType
+    shape: Shape
+
+    def __str__(self) -> str:
+        return f"{self.dtype.short}[{','.join(str(s) for s in self.shape)}]"
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> Size:
+        """The number of elements."""
+        return product(self.shape)
+
+
+def shape_of(spec: Any) -> Shape:
+    """A shape from an int, a string, or a sequence of ints, dim names and `Dim`s."""
+    if isinstance(spec, (int, str, Dim)):
+        return (dim(spec),)
+    if not isinstance(spec, Iterable):
+        raise ArgumentError(
+            "not a shape", op="shape", expected="a sequence of sizes", given=repr(spec)
+        )
+    return tuple(dim(s) for s in spec)
+
+
+def show(shape: Sequence[Size]) -> str:
+    """A shape as a tuple, for messages: `(n, 784)`."""
+    return f"({', '.join(str(s) for s in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def broadcast(op: str, *shapes: Shape) -> Shape:
+    """The common shape of `shapes` by NumPy's rule, where only a static 1 stretches.
+
+    Errors: `ShapeError` naming `op` and the two sizes that do not fit.
+    """
+    rank = max((len(s) for s in shapes), default=0)
+    result: list[Size] = []
+    for axis in range(-rank, 0):
+        size: Size = 1
+        for shape in shapes:
+            if -axis > len(shape) or shape[axis] == 1 or shape[axis] == size:
+                continue
+            if size != 1:
+                raise ShapeError(
+                    f"shapes do not broadcast: axis {axis} has sizes {size} and {shape[axis]}",
+                    op=op,
+                    expected="equal sizes, or a static 1, on every axis counted from the last",
+                    given=" and ".join(show(s) for s in shapes),
+                    hint=_broadcast_hint(size, shape[axis]),
+                )
+            size = shape[axis]
+        result.append(size)
+    return tuple(result)
+
+
+def _broadcast_hint(a: Size, b: Size) -> str:
+    if isinstance(a, Dim) or isinstance(b, Dim):
+        return "a named dim never broadcasts; give dims that are always equal the same name"
+    return ""
+
+
+def broadcasts_to(shape: Shape, target: Shape) -> bool:
+    """Whether `shape` stretches to `target` without changing `target`."""
+    offset = len(target) - len(shape)
+    return offset >= 0 and all(s in (1, t) for s, t in zip(shape, target[offset:], strict=True))
+
+
+def normalize_axis(op: str, axis: Any, rank: int) -> int:
+    """`axis` counted from the front. Errors: `ShapeError` out of range, `ArgumentError` no int."""
+    if isinstance(axis, bool) or not hasattr(axis, "__index__") or isinstance(axis, Dim):
+        raise ArgumentError("not an axis", op=op, expected="an int", given=repr(axis))
+    index = axis.__index__()
+    if not -rank <= index < rank:
+        raise ShapeError(
+            "axis out of range", op=op, expected=f"-{rank} <= axis < {rank}", given=str(index)
+        )
+    return int(index % rank)
+
+
+def normalize_axes(op: str, axis: Any, rank: int) -> tuple[int, ...]:
+    """Sorted distinct axes from `None` (all), an int, or a sequence of ints."""
+    if axis is None:
+        return tuple(range(rank))
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    found = [normalize_axis(op, a, rank) for a in axes]
+    if len(set(found)) != len(found):
+        raise ShapeError("an axis is given twice", op=op, given=str(tuple(axes)))
+    return tuple(sorted(found))
+
+
+def strides(shape: Shape) -> Shape:
+    """Row-major strides in elements."""
+    result: list[Size] = []
+    step: Size = 1
+    for size in reversed(shape):
+        result.append(step)
+        step = step * size
+    return tuple(reversed(result))

@@ -1,0 +1,198 @@
+"""The loop IR: the small language that kernels are written in, and all that a target reads.
+
+    Kernel    := kernel name(Buffer*) { Stmt* }          sizes are polynomials over named sizes
+    Buffer    := name: dtype[Size]                        a flat array; never aliases another one
+    Stmt      := Let(var, primitive, Value*)              var = primitive(values)
+               | Number(var, Affine)                      var = the index as an i64 value
+               | Load(var, buffer, Affine, Value?)        var = buffer[index], or 0 if the guard is false
+               | Store(buffer, Affine, Value)             buffer[index] = value
+               | Declare(var, Value)                      a mutable scalar, with its first value
+               | Assign(var, Value)                       var <- value
+               | Accumulate(var, primitive, Value)        var <- primitive(var, value), in any order
+               | For(var, Size, parallel, Stmt*)          for 0 <= var < size
+               | Fail(Value, site)                        if value: the kernel reports `site`
+    Value     := Var(name, dtype) | Const(value, dtype)
+    Affine    := Size*Var + ... + Size                    an i64; all that may index a buffer
+
+Every `Var` is assigned once (except a declared one), before its uses, in an enclosing scope.
+There is no pointer arithmetic, no call and no control flow but `For`: a primitive says what it
+means in `graphc/loops/primitives.py`, and `check.py` holds a kernel to these rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from graphc.ir.dim import Size
+from graphc.ir.dtype import DType
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Var:
+    """A scalar of the kernel; equality is identity."""
+
+    name: str
+    dtype: DType
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Const:
+    """A literal; `value` is a NumPy scalar of the dtype."""
+
+    value: np.generic
+    dtype: DType
+
+    def __str__(self) -> str:
+        return f"{self.dtype.short}({self.value.item()!r})"
+
+
+Value: TypeAlias = "Var | Const"
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """An index: the sum of `size * var` over `terms`, plus `const`. Terms with size 0 are absent.
+
+    A term's variable is a loop's, or an i64 computed by the kernel (an index read from data).
+    """
+
+    terms: tuple[tuple[Var, Size], ...] = ()
+    const: Size = 0
+
+    def __add__(self, other: Affine | Size) -> Affine:
+        if not isinstance(other, Affine):
+            return Affine(self.terms, self.const + other)
+        sums: dict[Var, Size] = dict(self.terms)
+        for var, size in other.terms:
+            sums[var] = sums[var] + size if var in sums else size
+        return Affine(tuple((v, s) for v, s in sums.items() if s != 0), self.const + other.const)
+
+    def __mul__(self, factor: Size) -> Affine:
+        if factor == 0:
+            return Affine()
+        return Affine(tuple((v, s * factor) for v, s in self.terms), self.const * factor)
+
+    def __neg__(self) -> Affine:
+        return self * -1
+
+    def coefficient(self, var: Var) -> Size:
+        return next((s for v, s in self.terms if v is var), 0)
+
+    @property
+    def is_zero(self) -> bool:
+        return not self.terms and self.const == 0
+
+    def __str__(self) -> str:
+        parts = [v.name if s == 1 else f"({s})*{v.name}" for v, s in self.terms]
+        if self.const != 0 or not parts:
+            parts.append(str(self.const))
+        return " + ".join(parts)
+
+
+def of(var: Var) -> Affine:
+    """The index that is just `var`."""
+    return Affine(((var, 1),))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Buffer:
+    """A flat array of `size` elements."""
+
+    name: str
+    dtype: DType
+    size: Size
+
+
+@dataclass(slots=True)
+class Let:
+    var: Var
+    primitive: str
+    args: tuple[Value, ...]
+
+
+@dataclass(slots=True)
+class Number:
+    var: Var
+    index: Affine
+
+
+@dataclass(slots=True)
+class Load:
+    var: Var
+    buffer: Buffer
+    index: Affine
+    guard: Value | None = None
+
+
+@dataclass(slots=True)
+class Store:
+    buffer: Buffer
+    index: Affine
+    value: Value
+
+
+@dataclass(slots=True)
+class Declare:
+    var: Var
+    value: Value
+
+
+@dataclass(slots=True)
+class Assign:
+    var: Var
+    value: Value
+
+
+@dataclass(slots=True)
+class Accumulate:
+    var: Var
+    primitive: str
+    value: Value
+
+
+@dataclass(slots=True)
+class For:
+    var: Var
+    extent: Size
+    body: list[Stmt] = field(default_factory=list)
+    parallel: bool = False
+
+
+@dataclass(slots=True)
+class Fail:
+    condition: Value
+    site: int
+
+
+Stmt: TypeAlias = "Let | Number | Load | Store | Declare | Assign | Accumulate | For | Fail"
+
+
+@dataclass(slots=True)
+class Kernel:
+    """One kernel. `sizes` lists its size parameters: the name in the body, and what the caller
+    passes for it, as a size over the program's dims."""
+
+    name: str
+    buffers: tuple[Buffer, ...]
+    body: list[Stmt]
+    sizes: Mapping[str, Size] = field(default_factory=dict)
+
+
+def statements(body: list[Stmt]) -> Iterator[Stmt]:
+    """All statements, outer before inner, in order of the text."""
+    stack: list[Iterator[Stmt]] = [iter(body)]
+    while stack:
+        for stmt in stack[-1]:
+            yield stmt
+            if isinstance(stmt, For):
+                stack.append(iter(stmt.body))
+                break
+        else:
+            stack.pop()

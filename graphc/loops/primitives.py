@@ -1,0 +1,106 @@
+"""The primitives of the loop IR: what each scalar operation means, by the NumPy function it equals.
+
+A target prints these and nothing else. Arithmetic is at the dtype of its operands (integers wrap),
+comparisons give bool, `select(c, x, y)` is x where c. Integer division and remainder by zero give
+0, as NumPy does; shifts by the width or more give 0 (or the sign).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc.ir.dtype import DType, bool_
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """`kinds`: the dtype kinds of its operands. `to_bool`: it gives bool, else its operand's dtype.
+    `reorders`: an accumulation by it may be reordered within the documented error bound."""
+
+    name: str
+    arity: int
+    numpy: Callable[..., Any]
+    kinds: str
+    to_bool: bool = False
+    reorders: bool = False
+
+
+def _erf(x: Any) -> Any:
+    from scipy.special import erf  # only the interpreter needs it
+
+    return erf(x)
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)) without overflow on either side."""
+    small = np.exp(-np.abs(x))
+    return np.where(np.signbit(x), small / (1 + small), 1 / (1 + small)).astype(np.asarray(x).dtype)
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)) without overflow."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+_TABLE = (
+    Primitive("add", 2, np.add, "iuf", reorders=True),
+    Primitive("subtract", 2, np.subtract, "iuf"),
+    Primitive("multiply", 2, np.multiply, "iuf", reorders=True),
+    Primitive("divide", 2, np.divide, "f"),
+    Primitive("fmod", 2, np.fmod, "f"),
+    Primitive("floor_divide", 2, np.floor_divide, "iu"),
+    Primitive("remainder", 2, np.remainder, "iu"),
+    Primitive("power", 2, np.power, "f"),
+    Primitive("minimum", 2, np.minimum, "biuf", reorders=True),
+    Primitive("maximum", 2, np.maximum, "biuf", reorders=True),
+    Primitive("copysign", 2, np.copysign, "f"),
+    Primitive("negative", 1, np.negative, "iuf"),
+    Primitive("abs", 1, np.abs, "iuf"),
+    Primitive("floor", 1, np.floor, "f"),
+    Primitive("ceil", 1, np.ceil, "f"),
+    Primitive("round", 1, np.rint, "f"),
+    Primitive("sqrt", 1, np.sqrt, "f"),
+    Primitive("exp", 1, np.exp, "f"),
+    Primitive("expm1", 1, np.expm1, "f"),
+    Primitive("log", 1, np.log, "f"),
+    Primitive("log1p", 1, np.log1p, "f"),
+    Primitive("sin", 1, np.sin, "f"),
+    Primitive("cos", 1, np.cos, "f"),
+    Primitive("tanh", 1, np.tanh, "f"),
+    Primitive("erf", 1, _erf, "f"),
+    Primitive("sigmoid", 1, sigmoid, "f"),
+    Primitive("softplus", 1, softplus, "f"),
+    Primitive("bitwise_and", 2, np.bitwise_and, "biu"),
+    Primitive("bitwise_or", 2, np.bitwise_or, "biu"),
+    Primitive("bitwise_xor", 2, np.bitwise_xor, "biu"),
+    Primitive("bitwise_invert", 1, np.invert, "biu"),
+    Primitive("shift_left", 2, np.left_shift, "iu"),
+    Primitive("shift_right", 2, np.right_shift, "iu"),
+    Primitive("equal", 2, np.equal, "biuf", to_bool=True),
+    Primitive("not_equal", 2, np.not_equal, "biuf", to_bool=True),
+    Primitive("less", 2, np.less, "biuf", to_bool=True),
+    Primitive("less_equal", 2, np.less_equal, "biuf", to_bool=True),
+    Primitive("greater", 2, np.greater, "biuf", to_bool=True),
+    Primitive("greater_equal", 2, np.greater_equal, "biuf", to_bool=True),
+    Primitive("select", 3, np.where, "biuf"),
+)
+PRIMITIVES = {p.name: p for p in _TABLE}
+CAST = "cast_"  # `cast_f32` and so on: conversion as NumPy's astype
+
+
+def result_type(name: str, *args: DType) -> DType:
+    """The dtype of `name(args)`. Errors: `TypeError` for an operand that it does not take."""
+    primitive = PRIMITIVES[name]
+    operands = args[1:] if name == "select" else args
+    if (
+        len(args) != primitive.arity
+        or any(a is not operands[0] for a in operands)
+        or operands[0].kind not in primitive.kinds
+        or (name == "select" and args[0] is not bool_)
+    ):
+        raise TypeError(f"{name} does not take ({', '.join(map(str, args))})")
+    return bool_ if primitive.to_bool else operands[0]

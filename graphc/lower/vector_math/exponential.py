@@ -1,0 +1,201 @@
+"""exp, expm1, tanh, sigmoid and softplus: all from e**r on a short interval around 0.
+
+    x = k ln 2 + r,   |r| <= ln 2 / 2,   e**x = 2**k (1 + r + r**2 Q(r))
+
+k is rounded by adding 1.5 * 2**fraction, which also leaves it as an integer in the low bits of the
+sum; no conversion between floats and integers is needed, so a NaN does no harm on the way through.
+ln 2 is subtracted in two parts, the first short enough that k times it is exact (Cody and Waite,
+"Software Manual for the Elementary Functions", 1980). The coefficients are minimax fits (Remez
+exchange at 60 digits, then rounded one by one, the rest fitted again).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.lower.vector_math.emit import Code, Value
+from graphc.lower.vector_math.logarithm import log1p_of_unit
+
+LOG2_E = 1.4426950408889634
+# ln 2 = high + low; the low 9 bits (float32) or 21 bits (float64) of the high part are zero
+LN2 = {
+    32: (0.693145751953125, 1.4286068203094172e-06),
+    64: (0.6931471803691238, 1.9082149292705877e-10),
+}
+
+# Q of e**r = 1 + r + r**2 Q(r), |r| <= 0.3468; error relative to e**r: 2**-26, 2**-57.6
+EXP = {
+    32: (
+        0.4999999403953552,
+        0.16666516661643982,
+        0.04166810214519501,
+        0.00836918130517006,
+        0.0013838349841535091,
+    ),
+    64: (
+        0.5000000000000011,
+        0.16666666666666435,
+        0.04166666666652579,
+        0.008333333333475829,
+        0.0013888888944850997,
+        0.0001984126955495759,
+        2.4801491781207945e-05,
+        2.75575367010844e-06,
+        2.763072923650556e-07,
+        2.5017552226849395e-08,
+    ),
+}
+
+# the same Q; error relative to e**r - 1: 2**-28.2, 2**-61.4
+EXPM1 = {
+    32: (
+        0.5,
+        0.1666666567325592,
+        0.04166635870933533,
+        0.008333389647305012,
+        0.0013940668432042003,
+        0.00019845883070956916,
+    ),
+    64: (
+        0.5,
+        0.16666666666666677,
+        0.04166666666666669,
+        0.008333333333321848,
+        0.0013888888888891387,
+        0.00019841269885149867,
+        2.48015872808124e-05,
+        2.7557245382559276e-06,
+        2.755733000971652e-07,
+        2.5108598253642856e-08,
+        2.0893225224921583e-09,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Where each function has reached its limit, for one width of float."""
+
+    underflow: float  # e**x rounds to 0 below
+    overflow: float  # e**x is inf above
+    minus_one: float  # e**x - 1 rounds to -1 below
+    one: float  # tanh x rounds to 1 above
+
+
+RANGE = {32: _Range(-104.0, 89.0, -18.0, 10.0), 64: _Range(-746.0, 710.0, -38.0, 20.0)}
+
+
+def _reduce(code: Code, x: Value, offset: int) -> tuple[Value, Value, Value, Value]:
+    """k + offset in the low bits of a float, r, and r's rounding error apart: (shifted, k, r, c)."""
+    high, low = LN2[code.format.bits]
+    shift = code.format.shift + offset
+    shifted = code.fma(x, LOG2_E, shift)
+    k = shifted - shift
+    exact = code.fma(k, -high, x)
+    r = code.fma(k, -low, exact)
+    return shifted, k, r, exact
+
+
+def exp(code: Code, x: Value) -> Value:
+    """e**x. 2**k is applied as two factors, so that both ends of the range come out rounded once."""
+    format, limits = code.format, RANGE[code.format.bits]
+    x = code.at_most(code.at_least(x, limits.underflow), limits.overflow)
+    shifted, _, r, _ = _reduce(code, x, 2 * format.bias)
+    y = code.fma(r * r, code.polynomial(r, EXP), r) + 1.0
+    # low bits: k + 2 bias = (half + bias) + (k - half + bias), the two biased exponents
+    word = code.word(shifted)
+    half = word >> 1
+    first = code.number(half << format.fraction)
+    second = code.number((word - half) << format.fraction)
+    return y * first * second
+
+
+def exp_of_negative(code: Code, x: Value) -> Value:
+    """e**x for x <= 0, cheaper: k <= 0 needs one factor of its own and a constant one."""
+    format = code.format
+    x = code.at_least(x, RANGE[format.bits].underflow)
+    spare = format.fraction + 2
+    shifted, _, r, _ = _reduce(code, x, format.bias + spare)
+    y = code.fma(r * r, code.polynomial(r, EXP), r) + 1.0
+    return y * code.number(code.word(shifted) << format.fraction) * 2.0**-spare
+
+
+def expm1(code: Code, x: Value) -> Value:
+    """e**x - 1 = (2**k - 1) + 2**k r + 2**k r**2 Q(r), the first sum with its rounding error."""
+    format, limits = code.format, RANGE[code.format.bits]
+    clamped = code.at_most(code.at_least(x, limits.minus_one), limits.overflow)
+    shifted, k, r, exact = _reduce(code, clamped, format.bias)
+    # 2**(bias + 1) is not a float: the last binade is computed one lower, and doubled
+    top = code.at_most(shifted, format.shift + 2 * format.bias)
+    scale = code.number(code.word(top) << format.fraction)
+    offset = scale - 1.0
+    sum = code.fma(r, scale, offset)
+    error = code.fma(r, scale, offset - sum) + ((scale - offset) - 1.0)
+    c = code.fma(k, -LN2[format.bits][1], exact - r)
+    rest = code.fma(r * r, code.polynomial(r, EXPM1), code.fma(r, c, c))
+    y = (sum + code.fma(rest, scale, error)) * ((shifted - top) + 1.0)
+    return code.copysign(y, x)
+
+
+# P of tanh x = x + x**3 P(x**2), |x| <= 15/16; relative error 2**-28.5, 2**-54.9
+TANH_SMALL = 0.9375
+TANH = {
+    32: (
+        -0.33333316445350647,
+        0.13332819938659668,
+        -0.05391502007842064,
+        0.02160584181547165,
+        -0.008149199187755585,
+        0.002471053972840309,
+        -0.00041373513522557914,
+    ),
+    64: (
+        -0.3333333333333244,
+        0.13333333333240216,
+        -0.05396825393424184,
+        0.02186948790613588,
+        -0.008863228582605616,
+        0.0035920781990733046,
+        -0.0014555888611816805,
+        0.0005891679048187764,
+        -0.0002369455939386781,
+        9.284410203470208e-05,
+        -3.368309548707861e-05,
+        1.0252894915306542e-05,
+        -2.2205953268761384e-06,
+        2.456130104761952e-07,
+    ),
+}
+
+
+def tanh(code: Code, x: Value) -> Value:
+    """A polynomial near 0; elsewhere 1 - 2 / (e**(2|x|) + 1)."""
+    bits = code.format.bits
+    size = code.abs(x)
+    square = size * size
+    small = code.fma(size * square, code.polynomial(square, TANH), size)
+
+    double = code.at_most(size, RANGE[bits].one)
+    double = double + double
+    shifted, _, r, _ = _reduce(code, double, code.format.bias)
+    p = code.fma(r * r, code.polynomial(r, EXP), r)
+    scale = code.number(code.word(shifted) << code.format.fraction)
+    large = 1.0 - 2.0 / code.fma(p, scale, scale + 1.0)
+    return code.copysign(code.select(size < TANH_SMALL, small, large), x)
+
+
+def sigmoid(code: Code, x: Value) -> Value:
+    """1 / (1 + e**-x), both scaled by a tiny power of two: e**-x may pass the largest float."""
+    format, limits = code.format, RANGE[code.format.bits]
+    tiny = 2.0 ** -((format.bias + 1) // 2)
+    x = code.at_least(code.at_most(-x, -limits.underflow), limits.minus_one)
+    shifted, _, r, _ = _reduce(code, x, format.bias - (format.bias + 1) // 2)
+    p = code.fma(r * r, code.polynomial(r, EXP), r)
+    scale = code.number(code.word(shifted) << format.fraction)
+    return tiny / (code.fma(p, scale, tiny) + scale)
+
+
+def softplus(code: Code, x: Value) -> Value:
+    """log(1 + e**x) = max(x, 0) + log1p(e**-|x|)."""
+    e = exp_of_negative(code, -code.abs(x))
+    return code.select(x > 0.0, x, 0.0) + log1p_of_unit(code, e)

@@ -1,0 +1,93 @@
+"""The modules of IR text: the vectorisable functions, or the same symbols over libm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from graphc.errors import ArgumentError
+from graphc.lower.vector_math.emit import FORMATS, Code, Value
+from graphc.lower.vector_math.exponential import exp, expm1, sigmoid, softplus, tanh
+from graphc.lower.vector_math.logarithm import log, log1p
+
+_FORMULAS: dict[str, Callable[[Code, Value], Value]] = {
+    "exp": exp,
+    "expm1": expm1,
+    "log": log,
+    "log1p": log1p,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "softplus": softplus,
+}
+FUNCTIONS: tuple[str, ...] = tuple(_FORMULAS)
+
+
+def symbol(name: str, bits: int) -> str:
+    """The symbol of function `name` over floats of `bits` (32 or 64), for example `gc.exp.f32`."""
+    if name not in _FORMULAS:
+        raise ArgumentError(
+            "no such function", op="vector_math", expected=", ".join(FUNCTIONS), given=name
+        )
+    if bits not in FORMATS:
+        raise ArgumentError(
+            "no such float", op="vector_math", expected="32 or 64 bits", given=str(bits)
+        )
+    return f"gc.{name}.f{bits}"
+
+
+def available(cpu_features: str) -> bool:
+    """Whether a CPU with these LLVM features ("+avx2,+fma,...") runs `definitions` well.
+
+    It needs a fused multiply-add (without one, `llvm.fma` is a call) and integer vectors as wide as
+    the float ones: x86-64-v3, or any AArch64.
+    """
+    features = set(cpu_features.split(","))
+    return {"+avx2", "+fma"} <= features or {"+neon", "+fp-armv8"} <= features
+
+
+def definitions(wanted: Iterable[tuple[str, int]]) -> str:
+    """The text of a module that defines exactly the functions (name, bits) of `wanted`.
+
+    Every one is self-contained, without branches, and calls only intrinsics that are instructions
+    where `available`. They are inlined into the loops that call them, which then vectorise.
+    """
+    return _module(wanted, _inline_definition)
+
+
+def libm_definitions(wanted: Iterable[tuple[str, int]]) -> str:
+    """The same symbols as `definitions`, over the scalar functions of libm (expf, exp, ...)."""
+    return _module(wanted, _libm_definition)
+
+
+def _module(
+    wanted: Iterable[tuple[str, int]], define: Callable[[str, int], tuple[str, set[str]]]
+) -> str:
+    """Definitions in the order of `FUNCTIONS`, after every declaration they need, each once."""
+    functions: list[str] = []
+    declarations: set[str] = set()
+    unique = {(name, bits): symbol(name, bits) for name, bits in wanted}
+    for name, bits in sorted(unique, key=lambda item: (FUNCTIONS.index(item[0]), item[1])):
+        text, needs = define(name, bits)
+        functions.append(text)
+        declarations |= needs
+    return "\n\n".join(["\n".join(sorted(declarations)), *functions]) + "\n"
+
+
+def _inline_definition(name: str, bits: int) -> tuple[str, set[str]]:
+    code = Code(FORMATS[bits])
+    result = _FORMULAS[name](code, Value(code, code.format.llvm, "%x"))
+    return code.function(symbol(name, bits), result), code.declarations
+
+
+def _libm_definition(name: str, bits: int) -> tuple[str, set[str]]:
+    """sigmoid and softplus in the forms of `exponential`, which neither overflow nor cancel."""
+    code = Code(FORMATS[bits])
+    x = Value(code, code.format.llvm, "%x")
+    if name == "sigmoid":
+        e = code.libm("exp", -code.abs(x))
+        result = code.select(x < 0.0, e, 1.0) / (e + 1.0)
+    elif name == "softplus":
+        e = code.libm("exp", -code.abs(x))
+        result = code.select(x > 0.0, x, 0.0) + code.libm("log1p", e)
+    else:
+        result = code.libm(name, x)
+    return code.function(symbol(name, bits), result), code.declarations

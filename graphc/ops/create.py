@@ -1,0 +1,96 @@
+"""Tensors made from nothing: positions, and one value everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import DTypeError
+from graphc.ir.dtype import DType
+from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.node import Tensor, apply
+from graphc.ir.op import Kind, Op, register
+from graphc.ir.shape import Shape, TensorType, normalize_axis, shape_of
+from graphc.ops.build import constant, tensor
+from graphc.ops.shape import broadcast_to
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+def _infer_iota(*, shape: Shape, axis: int, dtype: DType) -> tuple[TensorType, ...]:
+    return (TensorType(dtype, shape),)
+
+
+def _numpy_iota(*, shape: Any, axis: int, dtype: DType) -> Any:
+    positions = np.arange(shape[axis]).astype(dtype.numpy)
+    positions = positions.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return np.broadcast_to(positions, shape)
+
+
+IOTA = register(
+    Op(
+        "iota",
+        Kind.MAP,
+        _infer_iota,
+        numpy=_numpy_iota,
+        at=lambda k, values, index, out, *, shape, axis, dtype: k.cast(
+            k.number(index[axis]), dtype
+        ),
+        differentiable=False,
+        doc="The position along an axis.",
+    )
+)
+
+
+def iota(shape: Any, axis: int = 0, dtype: Any = "int64") -> Tensor:
+    """A tensor whose element is its position along `axis`."""
+    target = shape_of(shape)
+    axis = normalize_axis("iota", axis, len(target))
+    return apply(IOTA, shape=target, axis=axis, dtype=to_dtype(dtype)).output()
+
+
+def arange(stop: Any, dtype: Any = "int64") -> Tensor:
+    """0, 1, ... stop - 1, for a size `stop`."""
+    return iota((stop,), 0, dtype)
+
+
+def _full(op: str, shape: Any, value: float, dtype: Any) -> Tensor:
+    scalar = constant(value, dtype)
+    if scalar.ndim:
+        raise DTypeError("the fill value is a number", op=op, given=repr(value))
+    return broadcast_to(scalar, shape)
+
+
+def zeros(shape: Any, dtype: Any = "float32") -> Tensor:
+    """Zeros of a shape."""
+    return _full("zeros", shape, 0, dtype)
+
+
+def ones(shape: Any, dtype: Any = "float32") -> Tensor:
+    """Ones of a shape."""
+    return _full("ones", shape, 1, dtype)
+
+
+def full(shape: Any, value: float, dtype: Any = None) -> Tensor:
+    """One value everywhere."""
+    return _full("full", shape, value, dtype)
+
+
+def zeros_like(x: Any) -> Tensor:
+    """Zeros of x's shape and dtype."""
+    t = tensor(x, "zeros_like")
+    return _full("zeros_like", t.shape, 0, t.dtype)
+
+
+def ones_like(x: Any) -> Tensor:
+    """Ones of x's shape and dtype."""
+    t = tensor(x, "ones_like")
+    return _full("ones_like", t.shape, 1, t.dtype)
+
+
+FUNCTIONS |= {
+    f.__name__: f
+    for f in (constant, iota, arange, zeros, ones, full, zeros_like, ones_like)
+}

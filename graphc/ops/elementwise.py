@@ -1,0 +1,440 @@
+"""Elementwise ops: one scalar function applied to every element, with NumPy's broadcasting.
+
+Each definition states, in this order: name, NumPy meaning, SymPy formula, kernel (the loop-IR
+primitive of the same name unless given), type rule, facts. Derivatives come from the table that
+SymPy generated from the formulas (`symbolic/partials.py`), or are stated here where SymPy's are
+not what is wanted (kinks, ties).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError, DTypeError
+from graphc.ir.dtype import DType, bool_
+from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.node import Tensor, apply
+from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.shape import TensorType
+from graphc.loops.primitives import PRIMITIVES
+from graphc.loops.primitives import sigmoid as numpy_sigmoid
+from graphc.loops.primitives import softplus as numpy_softplus
+from graphc.ops.build import cast, float_type, operands, scalar_like, tensor
+from graphc.ops.scalar import (
+    COMMUTES,
+    FUNCTIONS,
+    at,
+    binary_function,
+    define,
+    float_function,
+    named,
+    numeric_function,
+    publish,
+    sum_to,
+)
+
+# -- arithmetic ------------------------------------------------------------------------------------
+add = binary_function(
+    "add", np.add, lambda s, x, y: x + y, "x + y, elementwise; `or` of bools.",
+    kinds="iuf", for_bool="logical_or", facts=COMMUTES,
+)  # fmt: skip
+subtract = binary_function(
+    "subtract", np.subtract, lambda s, x, y: x - y, "x - y, elementwise.", kinds="iuf"
+)
+multiply = binary_function(
+    "multiply", np.multiply, lambda s, x, y: x * y, "x * y, elementwise; `and` of bools.",
+    kinds="iuf", for_bool="logical_and", facts=COMMUTES,
+)  # fmt: skip
+_DIVIDE = define(
+    "divide", np.divide, lambda s, x, y: x / y, cost=4, doc="x / y, elementwise; ints give floats."
+)
+negative = numeric_function("negative", lambda s, x: -x, "-x, elementwise.")
+
+
+@named(_DIVIDE)
+def divide(x: Any, y: Any) -> Tensor:
+    a, b = operands("divide", x, y)
+    to = float_type(a.dtype)
+    if a.dtype.is_integer or a.dtype is bool_:
+        to = to_dtype("float64")
+    return apply(_DIVIDE, (cast(a, to), cast(b, to))).output()
+
+
+def _floor_divide_kernel(k: Any, x: Any, y: Any) -> Any:
+    """NumPy's npy_divmod: the quotient of `x - fmod`, snapped to the nearest integer below."""
+    if not x.dtype.is_float:
+        return k.floor_divide(x, y)
+    zero, one = k.const(0, x.dtype), k.const(1, x.dtype)
+    mod = k.fmod(x, y)
+    negative_mod = k.not_equal(k.less(y, zero), k.less(mod, zero))
+    quotient = k.divide(k.subtract(x, mod), y)
+    adjust = k.bitwise_and(k.not_equal(mod, zero), negative_mod)
+    quotient = k.where(adjust, k.subtract(quotient, one), quotient)
+    floor = k.floor(quotient)
+    snapped = k.where(
+        k.greater(k.subtract(quotient, floor), k.const(0.5, x.dtype)), k.add(floor, one), floor
+    )
+    ratio = k.divide(x, y)
+    result = k.where(k.equal(quotient, zero), k.copysign(zero, ratio), snapped)
+    return k.where(k.equal(y, zero), ratio, result)
+
+
+def _remainder_kernel(k: Any, x: Any, y: Any) -> Any:
+    """C's fmod, moved to the sign of the divisor."""
+    if not x.dtype.is_float:
+        return k.remainder(x, y)
+    zero = k.const(0, x.dtype)
+    mod = k.fmod(x, y)
+    adjust = k.not_equal(k.less(y, zero), k.less(mod, zero))
+    moved = k.where(adjust, k.add(mod, y), mod)
+    return k.where(
+        k.equal(y, zero), mod, k.where(k.equal(mod, zero), k.copysign(zero, y), moved)
+    )
+
+
+floor_divide = binary_function(
+    "floor_divide", np.floor_divide, lambda s, x, y: s.floor(x / y),
+    "The largest integer not above x / y.", kinds="iuf", kernel=_floor_divide_kernel, cost=12,
+)  # fmt: skip
+remainder = binary_function(
+    "remainder", np.remainder, lambda s, x, y: s.Mod(x, y),
+    "x - y * floor(x / y), with the sign of y.", kinds="iuf", kernel=_remainder_kernel, cost=12,
+    partials=lambda f, out, x, y: (1, lambda: -f("floor_divide")(x, y)),
+)  # fmt: skip
+
+
+def _power_partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, Any]:
+    zero, one = scalar_like(0, x), scalar_like(1, x)
+
+    def by_base() -> Tensor:  # y * x**(y-1), and 0 (not 0 * inf) for y = 0
+        return where(equal(y, zero), zero, y * power(x, y - one))
+
+    def by_exponent() -> Tensor:  # x**y * log(x), and 0 (not 0 * -inf) at x = 0
+        return out * log(where(equal(x, zero), one, x))
+
+    return by_base, by_exponent
+
+
+_POWER = define(
+    "power", np.power, lambda s, x, y: x**y, partials=_power_partials, cost=40,
+    doc="x ** y, elementwise. Ints take a static exponent >= 0.",
+)  # fmt: skip
+
+
+@named(_POWER)
+def power(x: Any, y: Any) -> Tensor:
+    if isinstance(y, int) and not isinstance(y, bool):
+        base = tensor(x, "power")
+        if base.dtype.is_integer:
+            return _integer_power(base, y)
+    a, b = operands("power", x, y)
+    if not a.dtype.is_float:
+        raise DTypeError(
+            "an integer base needs a static integer exponent",
+            op="power",
+            expected="a Python int as exponent, or floats",
+            given=f"{a.dtype.name} ** {b.dtype.name}",
+            hint="use .astype('float64')",
+        )
+    return apply(_POWER, (a, b)).output()
+
+
+def _integer_power(base: Tensor, exponent: int) -> Tensor:
+    if exponent < 0:
+        raise ArgumentError(
+            "integers to negative integer powers are not integers",
+            op="power",
+            expected="an exponent >= 0",
+            given=str(exponent),
+        )
+    result = scalar_like(1, base) + base * scalar_like(0, base) if exponent == 0 else None
+    square_ = base
+    while exponent:
+        if exponent & 1:
+            result = square_ if result is None else result * square_
+        exponent >>= 1
+        square_ = square_ * square_ if exponent else square_
+    assert result is not None
+    return result
+
+
+# -- comparison, logic, choice ---------------------------------------------------------------------
+def _comparison(name: str, numpy: Any, relation: Any, doc: str, swap: Any = frozenset()) -> Any:
+    return binary_function(
+        name, numpy, relation, doc, kinds="biuf", result=bool_, facts=frozenset(swap)
+    )
+
+
+equal = _comparison("equal", np.equal, lambda s, x, y: s.Eq(x, y), "x == y, elementwise.")
+not_equal = _comparison("not_equal", np.not_equal, lambda s, x, y: s.Ne(x, y), "x != y.")
+less = _comparison("less", np.less, lambda s, x, y: x < y, "x < y, elementwise.")
+less_equal = _comparison("less_equal", np.less_equal, lambda s, x, y: x <= y, "x <= y.")
+greater = _comparison("greater", np.greater, lambda s, x, y: x > y, "x > y, elementwise.")
+greater_equal = _comparison("greater_equal", np.greater_equal, lambda s, x, y: x >= y, "x >= y.")
+
+
+def _logical(name: str, numpy: Any, primitive: str, doc: str) -> Callable[..., Tensor]:
+    op = define(
+        name, numpy, None, kinds="b", doc=doc, facts=COMMUTES,
+        kernel=lambda k, *values: k.prim(primitive, *values),
+    )  # fmt: skip
+
+    def frontend(*values: Any) -> Tensor:
+        converted = [tensor(v, name) for v in values]
+        if len(values) != (1 if name == "logical_not" else 2):
+            raise ArgumentError("wrong number of operands", op=name, given=str(len(values)))
+        return apply(op, [_truth(v) for v in converted]).output()
+
+    return publish(op, frontend)
+
+
+def _truth(x: Tensor) -> Tensor:
+    return x if x.dtype is bool_ else not_equal(x, scalar_like(0, x))
+
+
+logical_and = _logical("logical_and", np.logical_and, "bitwise_and", "x and y, elementwise.")
+logical_or = _logical("logical_or", np.logical_or, "bitwise_or", "x or y, elementwise.")
+logical_xor = _logical("logical_xor", np.logical_xor, "bitwise_xor", "x != y of truth values.")
+logical_not = _logical("logical_not", np.logical_not, "bitwise_invert", "not x, elementwise.")
+
+
+def _bitwise(name: str, numpy: Any, doc: str, kinds: str = "biu") -> Callable[..., Tensor]:
+    return binary_function(name, numpy, None, doc, kinds=kinds)
+
+
+bitwise_and = _bitwise("bitwise_and", np.bitwise_and, "x & y of ints or bools.")
+bitwise_or = _bitwise("bitwise_or", np.bitwise_or, "x | y of ints or bools.")
+bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, "x ^ y of ints or bools.")
+shift_left = _bitwise("shift_left", np.left_shift, "x << y of ints.", "iu")
+shift_right = _bitwise("shift_right", np.right_shift, "x >> y of ints, keeping the sign.", "iu")
+_INVERT = define("bitwise_invert", np.invert, None, kinds="biu", doc="~x of ints or bools.")
+bitwise_invert = publish(_INVERT, lambda x: apply(_INVERT, (tensor(x, "invert"),)).output())
+
+def _where_vjp(context: Any, g: Tensor, out: Tensor, c: Tensor, x: Tensor, y: Tensor) -> list[Any]:
+    zero = scalar_like(0, g)
+    gx = sum_to(where(c, g, zero), x.shape) if context.needs(1) else None
+    gy = sum_to(where(logical_not(c), g, zero), y.shape) if context.needs(2) else None
+    return [None, gx, gy]
+
+
+WHERE = define(
+    "where", np.where, lambda s, c, x, y: s.Piecewise((x, c), (y, True)), kinds="biuf",
+    kernel=lambda k, c, x, y: k.where(c, x, y), doc="x where condition holds, else y.",
+    vjp=_where_vjp,
+)  # fmt: skip
+
+
+@named(WHERE)
+def where(condition: Any, x: Any, y: Any) -> Tensor:
+    c = _truth(tensor(condition, "where"))
+    return apply(WHERE, (c, *operands("where", x, y))).output()
+
+
+def _extremum_partials(primitive: str) -> Callable[..., tuple[Any, ...]]:
+    """1 on the chosen operand, one half each at a tie."""
+
+    def partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, ...]:
+        def share(chosen: Tensor, other: Tensor) -> Tensor:
+            half, one, zero = (scalar_like(v, out) for v in (0.5, 1, 0))
+            wins = f("greater" if primitive == "maximum" else "less")(chosen, other)
+            return where(wins, one, where(equal(chosen, other), half, zero))
+
+        return (lambda: share(x, y)), (lambda: share(y, x))
+
+    return partials
+
+
+minimum = binary_function(
+    "minimum", np.minimum, lambda s, x, y: s.Min(x, y), "The smaller; NaN if one is NaN.",
+    kinds="biuf", partials=_extremum_partials("minimum"), facts=COMMUTES | {Fact.IDEMPOTENT},
+)  # fmt: skip
+maximum = binary_function(
+    "maximum", np.maximum, lambda s, x, y: s.Max(x, y), "The larger; NaN if one is NaN.",
+    kinds="biuf", partials=_extremum_partials("maximum"), facts=COMMUTES | {Fact.IDEMPOTENT},
+)  # fmt: skip
+
+
+# -- unary -----------------------------------------------------------------------------------------
+abs = numeric_function(
+    "abs", lambda s, x: s.Abs(x), "|x|, elementwise; the derivative at 0 is 0.",
+    partials=lambda f, out, x: (lambda: f("sign")(x),), facts=frozenset({Fact.IDEMPOTENT}),
+)  # fmt: skip
+
+
+def _sign(k: Any, x: Any) -> Any:
+    """-1, 0 or 1; NaN stays NaN and zero becomes +0, as NumPy's."""
+    zero, one = k.const(0, x.dtype), k.const(1, x.dtype)
+    rest = k.where(k.equal(x, zero), zero, x) if x.dtype.is_float else zero
+    result = k.where(k.greater(x, zero), one, rest)
+    if x.dtype.kind == "u":
+        return result
+    return k.where(k.less(x, zero), k.const(-1, x.dtype), result)
+
+
+sign = numeric_function(
+    "sign", lambda s, x: s.sign(x), "-1, 0 or 1 by the sign of x.", numpy=np.sign, kernel=_sign,
+    partials=lambda f, out, x: (None,),
+)  # fmt: skip
+
+
+def _rounding(name: str, formula: Any, doc: str) -> Callable[..., Tensor]:
+    op = define(
+        name, PRIMITIVES[name].numpy, formula, doc=doc, partials=lambda f, out, x: (None,),
+        facts=frozenset({Fact.IDEMPOTENT}),
+    )  # fmt: skip
+
+    def frontend(x: Any) -> Tensor:
+        t = tensor(x, name)
+        return apply(op, (t,)).output() if t.dtype.is_float else t
+
+    return publish(op, frontend)
+
+
+floor = _rounding("floor", lambda s, x: s.floor(x), "The largest integer not above x.")
+ceil = _rounding("ceil", lambda s, x: s.ceiling(x), "The smallest integer not below x.")
+round = _rounding("round", lambda s, x: s.floor(x + s.Rational(1, 2)), "Nearest; ties to even.")
+
+sqrt = float_function("sqrt", lambda s, x: s.sqrt(x), "The square root; NaN below 0.", cost=4)
+square = numeric_function(
+    "square", lambda s, x: x**2, "x * x, elementwise.", numpy=np.square,
+    kernel=lambda k, x: k.multiply(x, x),
+)  # fmt: skip
+exp = float_function("exp", lambda s, x: s.exp(x), "e ** x.", cost=12)
+expm1 = float_function("expm1", lambda s, x: s.exp(x) - 1, "e ** x - 1, exact near 0.", cost=16)
+log = float_function("log", lambda s, x: s.log(x), "The natural logarithm.", cost=14)
+log1p = float_function("log1p", lambda s, x: s.log(1 + x), "log(1 + x), exact near 0.", cost=18)
+sin = float_function("sin", lambda s, x: s.sin(x), "The sine of x in radians.", cost=20)
+cos = float_function("cos", lambda s, x: s.cos(x), "The cosine of x in radians.", cost=20)
+tanh = float_function("tanh", lambda s, x: s.tanh(x), "The hyperbolic tangent.", cost=16)
+erf = float_function("erf", lambda s, x: s.erf(x), "The error function.", cost=24)
+sigmoid = float_function(
+    "sigmoid", lambda s, x: 1 / (1 + s.exp(-x)), "1 / (1 + exp(-x)), stable.", cost=16,
+    numpy=numpy_sigmoid,
+)  # fmt: skip
+softplus = float_function(
+    "softplus", lambda s, x: s.log(1 + s.exp(x)), "log(1 + exp(x)), stable.", cost=28,
+    numpy=numpy_softplus,
+)  # fmt: skip
+relu = numeric_function(
+    "relu", lambda s, x: s.Max(x, 0), "max(x, 0); the derivative at 0 is 0.",
+    numpy=lambda x: np.maximum(x, x.dtype.type(0)),
+    kernel=lambda k, x: k.maximum(x, k.const(0, x.dtype)),
+    vjp=lambda context, g, out, x: [where(greater(out, scalar_like(0, out)), g, scalar_like(0, g))],
+    facts=frozenset({Fact.IDEMPOTENT}),
+)  # fmt: skip
+
+
+STOP_GRADIENT = register(
+    Op(
+        "stop_gradient",
+        Kind.MAP,
+        lambda x: (x,),
+        numpy=lambda x: x,
+        at=at(lambda k, x: x),
+        facts=frozenset({Fact.ELEMENTWISE}),
+        cost=0,
+        differentiable=False,
+        doc="x itself, constant to derivatives.",
+    )
+)
+
+
+def stop_gradient(x: Any) -> Tensor:
+    """x itself; derivatives do not flow through it."""
+    return apply(STOP_GRADIENT, (tensor(x, "stop_gradient"),)).output()
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
+    """x where x > 0, else `negative_slope * x`; the derivative at 0 is the slope.
+
+    Shapes: any. Dtypes: float.
+    """
+    t = tensor(x, "leaky_relu")
+    t = cast(t, float_type(t.dtype))
+    return where(greater(t, scalar_like(0, t)), t, t * scalar_like(negative_slope, t))
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+    """x limited to [min, max]; a limit that is None does not limit.
+
+    At a limit the derivative is one half, as for `maximum` and `minimum`.
+    """
+    t = tensor(x, "clip")
+    if min is not None:
+        t = maximum(t, min)
+    return t if max is None else minimum(t, max)
+
+
+def reciprocal(x: Any) -> Tensor:
+    """1 / x, elementwise; ints give floats."""
+    t = tensor(x, "reciprocal")
+    return divide(scalar_like(1, t), t)
+
+
+def isnan(x: Any) -> Tensor:
+    """Whether x is NaN."""
+    t = tensor(x, "isnan")
+    return not_equal(t, t)
+
+
+def isfinite(x: Any) -> Tensor:
+    """Whether x is neither infinite nor NaN: x - x is 0 then, else NaN."""
+    t = tensor(x, "isfinite")
+    difference = t - t
+    return equal(difference, difference)
+
+
+def isinf(x: Any) -> Tensor:
+    """Whether x is plus or minus infinity."""
+    t = tensor(x, "isinf")
+    return logical_not(logical_or(isfinite(t), isnan(t)))
+
+
+# -- conversion ------------------------------------------------------------------------------------
+def _infer_astype(x: TensorType, *, dtype: DType) -> tuple[TensorType, ...]:
+    return (TensorType(dtype, x.shape),)
+
+
+def _astype_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, dtype: DType) -> list[Any]:
+    differentiable = dtype.is_float and x.dtype.is_float
+    return [cast(g, x.dtype) if differentiable else None]
+
+
+def _numpy_astype(x: Any, *, dtype: DType) -> Any:
+    array = np.asarray(x)
+    with np.errstate(all="ignore"):
+        if array.dtype.kind == "f" and dtype.is_integer:  # C leaves what does not fit undefined
+            info = np.iinfo(dtype.numpy)
+            inside = np.where((array > info.min) & (array < info.max), array, 0).astype(dtype.numpy)
+            above = np.where(array >= info.max, dtype.numpy.type(info.max), inside)
+            return np.where(array <= info.min, dtype.numpy.type(info.min), above)
+        return array.astype(dtype.numpy)
+
+
+ASTYPE = register(
+    Op(
+        "astype",
+        Kind.MAP,
+        _infer_astype,
+        numpy=_numpy_astype,
+        vjp=_astype_vjp,
+        at=at(lambda k, x, *, dtype: k.cast(x, dtype)),
+        facts=frozenset({Fact.ELEMENTWISE}),
+        doc="x converted to a dtype, as NumPy's astype.",
+    )
+)
+
+
+def astype(x: Any, dtype: Any) -> Tensor:
+    """x converted to `dtype`, as NumPy's astype (out-of-range floats to ints saturate)."""
+    t, to = tensor(x, "astype"), to_dtype(dtype)
+    return t if t.dtype is to else apply(ASTYPE, (t,), dtype=to).output()
+
+
+FUNCTIONS |= {
+    f.__name__: f
+    for f in (stop_gradient, leaky_relu, clip, reciprocal, isnan, isfinite, isinf, astype)
+}

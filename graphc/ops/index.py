@@ -1,0 +1,454 @@
+"""Indexing: slices, padding, `x[...]`, gathering by an integer tensor, and its transpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir.dim import Dim, Size, dim, floordiv, is_nonnegative, maximum, minimum, mod
+from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.dtype import int64
+from graphc.ir.node import Tensor, apply
+from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.shape import Shape, TensorType, normalize_axis, show
+from graphc.ops.build import size_as_tensor, tensor
+from graphc.ops.create import iota
+from graphc.ops.elementwise import astype, equal
+from graphc.ops.shape import REINDEX, expand_dims, flip, reshape
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+# -- slices and padding ----------------------------------------------------------------------------
+def _infer_slice(
+    x: TensorType, *, starts: Shape, sizes: Shape, steps: tuple[int, ...]
+) -> tuple[TensorType, ...]:
+    return (TensorType(x.dtype, sizes),)
+
+
+def _numpy_slice(x: Any, *, starts: Any, sizes: Any, steps: Any) -> Any:
+    stops = (s + (n - 1) * d + 1 if n else s for s, n, d in zip(starts, sizes, steps, strict=True))
+    return x[tuple(slice(s, e, d) for s, e, d in zip(starts, stops, steps, strict=True))]
+
+
+def _slice_vjp(
+    context: Any, g: Tensor, out: Tensor, x: Tensor, *, starts: Any, sizes: Any, steps: Any
+) -> list[Any]:
+    return [_pad(g, starts, x.shape, steps)]
+
+
+SLICE = register(
+    Op(
+        "slice",
+        Kind.MAP,
+        _infer_slice,
+        numpy=_numpy_slice,
+        vjp=_slice_vjp,
+        at=lambda k, values, index, out, *, starts, sizes, steps: values[0](
+            tuple(i * d + s for i, s, d in zip(index, starts, steps, strict=True))
+        ),
+        facts=REINDEX,
+        doc="Every `steps`-th element from `starts` on, `sizes` of them.",
+    )
+)
+
+
+def strided_slice(x: Tensor, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> Tensor:
+    if sizes == x.shape and all(s == 0 for s in starts):
+        return x
+    return apply(SLICE, (x,), starts=starts, sizes=sizes, steps=steps).output()
+
+
+def _infer_pad(
+    x: TensorType, *, starts: Shape, sizes: Shape, steps: tuple[int, ...]
+) -> tuple[TensorType, ...]:
+    return (TensorType(x.dtype, sizes),)
+
+
+def _numpy_pad(x: Any, *, starts: Any, sizes: Any, steps: Any) -> Any:
+    result = np.zeros(sizes, x.dtype)
+    inside = _numpy_slice(result, starts=starts, sizes=x.shape, steps=steps)
+    inside[...] = x
+    return result
+
+
+def _pad_at(k: Any, values: Any, index: Any, out: TensorType, **where: Any) -> Any:
+    """The element where the index falls on a slice element, else 0."""
+    (value,) = values
+    inside: Any = None
+    source: list[Any] = []
+    for axis, i in enumerate(index):
+        start, step = where["starts"][axis], where["steps"][axis]
+        size = value.type.shape[axis]
+        if start == 0 and step == 1 and size == out.shape[axis]:
+            source.append(i)
+            continue
+        moved = i + -start
+        position = k.number(moved)
+        if step != 1:
+            divisor = k.const(step, int64)
+            on_grid = k.equal(k.remainder(position, divisor), k.const(0, int64))
+            moved = k.index(k.floor_divide(position, divisor))
+            position = k.number(moved)
+            inside = on_grid if inside is None else k.bitwise_and(inside, on_grid)
+        for bound in (
+            k.greater_equal(position, k.const(0, int64)),
+            k.less(position, k.size(size)),
+        ):
+            inside = bound if inside is None else k.bitwise_and(inside, bound)
+        source.append(moved)
+    if inside is None:
+        return value(tuple(source))
+    with k.guarded(inside):
+        element = value(tuple(source))
+    return k.where(inside, element, k.const(0, out.dtype))
+
+
+PAD = register(
+    Op(
+        "pad",
+        Kind.MAP,
+        _infer_pad,
+        numpy=_numpy_pad,
+        vjp=lambda context, g, out, x, *, starts, sizes, steps: [
+            strided_slice(g, starts, x.shape, steps)
+        ],
+        at=_pad_at,
+        cost=6,
+        doc="Zeros of shape `sizes`, with x at every `steps`-th element from `starts` on.",
+    )
+)
+
+
+def _pad(x: Tensor, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> Tensor:
+    return apply(PAD, (x,), starts=starts, sizes=sizes, steps=steps).output()
+
+
+def pad(x: Any, widths: Sequence[tuple[int, int]]) -> Tensor:
+    """`x` with zeros around it: `widths` gives (before, after) for each axis."""
+    t = tensor(x, "pad")
+    if len(widths) != t.ndim:
+        raise ShapeError("one pair for each axis", op="pad", given=str(widths))
+    pairs = [(dim(a), dim(b)) for a, b in widths]
+    sizes = tuple(a + s + b for (a, b), s in zip(pairs, t.shape, strict=True))
+    return _pad(t, tuple(a for a, _ in pairs), sizes, (1,) * t.ndim)
+
+
+# -- indexing --------------------------------------------------------------------------------------
+def getitem(x: Any, key: Any) -> Tensor:
+    """`x[key]` for ints, slices, `None`, `...`, and one integer tensor or array (as `take`).
+
+    Errors: `ShapeError` for a static index out of range or too many indices; `ArgumentError` for
+    any other kind of index.
+    """
+    t = tensor(x, "getitem")
+    items = list(key) if isinstance(key, tuple) else [key]
+    consumed = sum(1 for item in items if item is not None and item is not Ellipsis)
+    if consumed > t.ndim:
+        raise ShapeError(
+            "too many indices", op="getitem", expected=f"at most {t.ndim}", given=str(consumed)
+        )
+    dots = [i for i, item in enumerate(items) if item is Ellipsis]
+    if len(dots) > 1:
+        raise ArgumentError("only one ... is allowed", op="getitem", given=repr(key))
+    at = dots[0] if dots else len(items)
+    items[at : at + 1] = [slice(None)] * (t.ndim - consumed)
+    return _index_axes(t, items)
+
+
+def _index_axes(t: Tensor, items: list[Any]) -> Tensor:
+    starts: list[Size] = []
+    sizes: list[Size] = []
+    steps: list[int] = []
+    flips: list[int] = []
+    shape: list[Size] = []
+    takes: list[tuple[int, Any]] = []
+    for item in items:
+        if item is None:
+            shape.append(1)
+            continue
+        axis = len(starts)
+        size = t.shape[axis]
+        start: Size
+        count: Size
+        if isinstance(item, slice):
+            start, count, step = _resolve_slice(item, size)
+            if step < 0:
+                flips.append(axis)
+                start, step = start + (count - 1) * step, -step
+            shape.append(count)
+        elif hasattr(item, "__index__") and not isinstance(item, (bool, Tensor, np.ndarray)):
+            start, count, step = _resolve_int(item, size, axis), 1, 1
+        elif isinstance(item, (Tensor, np.ndarray, list)) and not takes:
+            start, count, step = 0, size, 1
+            takes.append((len(shape), item))
+            shape.append(count)
+        else:
+            raise ArgumentError(
+                "cannot index by this",
+                op="getitem",
+                expected="ints, slices, None, ... and at most one integer tensor",
+                given=repr(item)[:80],
+            )
+        starts.append(start)
+        sizes.append(count)
+        steps.append(step)
+    result = strided_slice(t, tuple(starts), tuple(sizes), tuple(steps))
+    result = reshape(flip(result, tuple(flips)) if flips else result, tuple(shape))
+    for axis, indices in takes:
+        result = take(result, indices, axis=axis)
+    return result
+
+
+def _resolve_int(item: Any, size: Size, axis: int) -> Size:
+    index = int(item.__index__())
+    if isinstance(size, int) and not -size <= index < size:
+        raise ShapeError(
+            "index out of range",
+            op="getitem",
+            expected=f"-{size} <= index < {size} on axis {axis}",
+            given=str(index),
+        )
+    return index if index >= 0 else size + index
+
+
+def _resolve_slice(item: slice, size: Size) -> tuple[Size, Size, int]:
+    """(start, count, step) as Python's slices give, with symbolic sizes."""
+    step = 1 if item.step is None else item.step
+    if not isinstance(step, int) or step == 0:
+        raise ArgumentError("a slice step is an int other than 0", op="getitem", given=repr(step))
+    bounds = (item.start, item.stop)
+    for bound in bounds:
+        if bound is not None and not isinstance(bound, Dim) and not hasattr(bound, "__index__"):
+            raise ArgumentError("a slice bound is an int or a size", op="getitem", given=repr(item))
+    if isinstance(size, int) and not any(isinstance(b, Dim) for b in bounds):
+        start, stop, step = item.indices(size)
+        return start, len(range(start, stop, step)), step
+    if step < 0:
+        if bounds != (None, None):
+            raise ArgumentError(
+                "a bounded slice with a negative step needs a static size",
+                op="getitem",
+                given=f"{item} of an axis of size {size}",
+            )
+        return size - 1, floordiv(size + (-step - 1), -step), step
+    start = _clamp(0 if item.start is None else item.start, size)
+    stop = size if item.stop is None else _clamp(item.stop, size)
+    length = maximum(stop - start, 0)
+    return start, floordiv(length + (step - 1), step), step
+
+
+def _clamp(bound: Any, size: Size) -> Size:
+    value: Size = bound if isinstance(bound, Dim) else int(bound.__index__())
+    if not is_nonnegative(value):
+        return maximum(size + value, 0)
+    return minimum(value, size)
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """`x` cut along `axis` into `sections` equal parts, or at the given positions.
+
+    Errors: `ShapeError` where the size is not a multiple of `sections`.
+    """
+    t = tensor(x, "split")
+    axis = normalize_axis("split", axis, t.ndim)
+    size = t.shape[axis]
+    if isinstance(sections, int):
+        if sections < 1 or mod(size, sections) != 0:
+            raise ShapeError(
+                "cannot be cut into equal parts",
+                op="split",
+                expected=f"a multiple of {sections}",
+                given=f"axis {axis} of {show(t.shape)}",
+            )
+        part = floordiv(size, sections)
+        cuts: list[Size] = [part * i for i in range(sections + 1)]
+    else:
+        cuts = [0, *sections, size]
+    prefix = (slice(None),) * axis
+    return [
+        getitem(t, (*prefix, slice(low, high))) for low, high in zip(cuts, cuts[1:], strict=False)
+    ]
+
+
+# -- gather and its transpose ----------------------------------------------------------------------
+def _infer_take(x: TensorType, indices: TensorType, *, axis: int) -> tuple[TensorType, ...]:
+    if not indices.dtype.is_integer:
+        raise DTypeError("indices are integers", op="take", given=indices.dtype.name)
+    return (TensorType(x.dtype, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])),)
+
+
+def _checked_index(k: Any, value: Any, size: Size) -> Any:
+    """The i64 index, reported if out of range and brought into it (so that the read is safe)."""
+    position = k.cast(value, int64)
+    zero = k.const(0, int64)
+    wrapped = k.where(k.less(position, zero), k.add(position, k.size(size)), position)
+    outside = k.bitwise_or(k.less(wrapped, zero), k.greater_equal(wrapped, k.size(size)))
+    k.fail_if(outside, f"an index is out of range for an axis of size {size}")
+    return k.index(k.where(outside, zero, wrapped))
+
+
+def _take_at(k: Any, values: Any, index: Any, out: TensorType, *, axis: int) -> Any:
+    x, indices = values
+    end = axis + indices.type.rank
+    picked = _checked_index(k, indices(index[axis:end]), x.type.shape[axis])
+    return x((*index[:axis], picked, *index[end:]))
+
+
+def _take_vjp(
+    context: Any, g: Tensor, out: Tensor, x: Tensor, indices: Tensor, *, axis: int
+) -> list[Any]:
+    scattered = apply(SCATTER_ADD, (indices, g), axis=axis, size=x.shape[axis]).output()
+    return [scattered, None]
+
+
+TAKE = register(
+    Op(
+        "take",
+        Kind.MAP,
+        _infer_take,
+        numpy=lambda x, indices, *, axis: np.take(x, indices, axis),
+        vjp=_take_vjp,
+        at=_take_at,
+        cost=4,
+        may_fail=True,
+        doc="Elements along an axis, at the positions that an integer tensor gives.",
+    )
+)
+
+
+def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
+    """The elements of `x` along `axis` at `indices`; negative ones count from the end.
+
+    Shapes: x [..., n, ...], indices [*i] -> [..., *i, ...].
+    Errors: a `RuntimeFailure` at the call for an index out of range.
+    """
+    t, i = tensor(x, "take"), tensor(indices, "take")
+    axis = normalize_axis("take", axis, t.ndim)
+    return apply(TAKE, (t, i), axis=axis).output()
+
+
+def _infer_scatter(
+    indices: TensorType, updates: TensorType, *, axis: int, size: Size
+) -> tuple[TensorType, ...]:
+    end = axis + indices.rank
+    shape = (*updates.shape[:axis], size, *updates.shape[end:])
+    return (TensorType(updates.dtype, shape),)
+
+
+def _numpy_scatter(indices: Any, updates: Any, *, axis: int, size: int) -> Any:
+    end = axis + indices.ndim
+    result = np.zeros((*updates.shape[:axis], size, *updates.shape[end:]), updates.dtype)
+    np.add.at(result, (slice(None),) * axis + (indices,), updates)
+    return result
+
+
+def _scatter_vjp(
+    context: Any, g: Tensor, out: Tensor, indices: Tensor, updates: Tensor, *, axis: int, size: Size
+) -> list[Any]:
+    return [None, take(g, indices, axis)]
+
+
+class _Scatter:
+    """Adds each element of `updates` at the position that `indices` gives."""
+
+    def space(self, types: Any, **attrs: Any) -> Shape:
+        shape: Shape = types[1].shape
+        return shape
+
+    def target(self, k: Any, values: Any, index: Any, *, axis: int, size: Size) -> Any:
+        end = axis + values[0].type.rank
+        picked = _checked_index(k, values[0](index[axis:end]), size)
+        return (*index[:axis], picked, *index[end:])
+
+    def element(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
+        return values[1](index)
+
+    def initial(self, k: Any, dtype: Any) -> list[Any]:
+        return [k.const(0, dtype)]
+
+    primitive = "add"
+    scatters = True
+
+
+SCATTER_ADD = register(
+    Op(
+        "scatter_add",
+        Kind.REDUCE,
+        _infer_scatter,
+        numpy=_numpy_scatter,
+        vjp=_scatter_vjp,
+        reducer=_Scatter(),
+        may_fail=True,
+        doc="Zeros, with each update added at the position along an axis that indices give.",
+    )
+)
+
+
+def _infer_check(indices: TensorType, *, size: Size) -> tuple[TensorType, ...]:
+    if not indices.dtype.is_integer:
+        raise DTypeError("labels are integers", expected="an int dtype", given=indices.dtype.name)
+    return (indices,)
+
+
+def _numpy_check(indices: Any, *, size: int) -> Any:
+    if indices.size and (indices.min() < 0 or indices.max() >= size):
+        raise IndexError(f"a label is out of range for {size} classes")
+    return indices
+
+
+def _check_at(k: Any, values: Any, index: Any, out: TensorType, *, size: Size) -> Any:
+    value = values[0](index)
+    position = k.cast(value, int64)
+    outside = k.bitwise_or(
+        k.less(position, k.const(0, int64)), k.greater_equal(position, k.size(size))
+    )
+    k.fail_if(outside, f"a label is out of range for {size} classes")
+    return value
+
+
+CHECK_LABELS = register(
+    Op(
+        "check_labels",
+        Kind.MAP,
+        _infer_check,
+        numpy=_numpy_check,
+        at=_check_at,
+        facts=frozenset({Fact.ELEMENTWISE}),
+        may_fail=True,
+        differentiable=False,
+        doc="The labels, after checking that each is in [0, size).",
+    )
+)
+
+
+def check_labels(labels: Any, size: Size) -> Tensor:
+    """The labels; at the call a `RuntimeFailure` if one is not in [0, size)."""
+    return apply(CHECK_LABELS, (tensor(labels, "check_labels"),), size=size).output()
+
+
+def one_hot(indices: Any, size: Any, dtype: Any = "float32") -> Tensor:
+    """1 at each index and 0 elsewhere, along a new last axis; out-of-range indices give zeros.
+
+    Shapes: [*i] -> [*i, size].
+    """
+    t = tensor(indices, "one_hot")
+    if not t.dtype.is_integer:
+        raise DTypeError("indices are integers", op="one_hot", given=t.dtype.name)
+    return astype(equal(expand_dims(t, -1), iota((dim(size),), 0, t.dtype)), dtype)
+
+
+def size(x: Any, axis: int | None = None, dtype: Any = "int64") -> Tensor:
+    """The number of elements of `x`, or its size along `axis`, as a scalar tensor."""
+    t = tensor(x, "size")
+    wanted = t.size if axis is None else t.shape[normalize_axis("size", axis, t.ndim)]
+    return size_as_tensor(wanted, to_dtype(dtype))
+
+
+FUNCTIONS |= {
+    f.__name__: f
+    for f in (getitem, strided_slice, pad, split, take, one_hot, check_labels, size)
+}

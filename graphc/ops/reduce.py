@@ -1,0 +1,340 @@
+"""Reductions: sum, product, extrema and their positions.
+
+A `Reducer` says how elements are accumulated: the iteration space, where an element goes, the
+accumulators' first values and one step. The kernel builder decides whether the accumulators live
+in registers (the reduced loops are inner ones) or in memory (they are outer ones).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ShapeError
+from graphc.ir.dim import product as size_product
+from graphc.ir.dtype import DType, bool_, dtype, int64, uint64
+from graphc.ir.node import Tensor, apply
+from graphc.ir.op import Kind, Op, register
+from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
+from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor
+from graphc.ops.create import iota
+from graphc.ops.elementwise import equal, logical_not, where
+from graphc.ops.shape import broadcast_to, expand_dims, reshape
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+class Reducer:
+    """Accumulates by one primitive from its identity."""
+
+    scatters = False
+
+    def __init__(self, primitive: str, identity: Callable[[DType], Any]) -> None:
+        self.primitive, self._identity = primitive, identity
+
+    def space(self, types: Any, **attrs: Any) -> Shape:
+        """The shape whose elements are visited."""
+        shape: Shape = types[0].shape
+        return shape
+
+    def target(self, k: Any, values: Any, index: Any, *, axes: tuple[int, ...]) -> Any:
+        """Where the element at `index` is accumulated."""
+        return tuple(i for a, i in enumerate(index) if a not in axes)
+
+    def element(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
+        """The value to accumulate."""
+        return values[0](index)
+
+    def initial(self, k: Any, dtype: DType) -> list[Any]:
+        """The accumulators' first values, one for each output."""
+        return [k.const(self._identity(dtype), dtype)]
+
+
+def _lowest(dtype: DType) -> Any:
+    if dtype is bool_:
+        return False
+    return -np.inf if dtype.is_float else np.iinfo(dtype.numpy).min
+
+
+def _highest(dtype: DType) -> Any:
+    if dtype is bool_:
+        return True
+    return np.inf if dtype.is_float else np.iinfo(dtype.numpy).max
+
+
+def _infer(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:
+    return (TensorType(x.dtype, tuple(s for i, s in enumerate(x.shape) if i not in axes)),)
+
+
+def _infer_extremum(name: str) -> Callable[..., tuple[TensorType, ...]]:
+    def infer(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:
+        if any(x.shape[a] == 0 for a in axes):
+            raise ShapeError("no elements to choose from", op=name, given=str(x))
+        return _infer(x, axes=axes)
+
+    return infer
+
+
+def restore_axes(reduced: Tensor, axes: tuple[int, ...], shape: Shape) -> Tensor:
+    """A reduced tensor with size-1 axes where axes were reduced, so that it broadcasts."""
+    kept = tuple(1 if i in axes else s for i, s in enumerate(shape))
+    return reshape(reduced, kept)
+
+
+def _spread(reduced: Tensor, axes: tuple[int, ...], shape: Shape) -> Tensor:
+    return broadcast_to(restore_axes(reduced, axes, shape), shape)
+
+
+# -- sum and product -------------------------------------------------------------------------------
+SUM = register(
+    Op(
+        "sum",
+        Kind.REDUCE,
+        _infer,
+        numpy=lambda x, *, axes: np.sum(x, axis=axes, dtype=x.dtype),
+        vjp=lambda context, g, out, x, *, axes: [_spread(g, axes, x.shape)],
+        reducer=Reducer("add", lambda dtype: 0),
+        doc="The sum over axes.",
+    )
+)
+
+
+def _prod_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> list[Any]:
+    """g * (the product of the other elements), also where some are zero."""
+    zero, one = scalar_like(0, x), scalar_like(1, x)
+    is_zero = equal(x, zero)
+    zeros = _spread(sum(cast(is_zero, x.dtype), axis=axes), axes, x.shape)
+    rest = apply(PROD, (where(is_zero, one, x),), axes=axes).output()
+    rest = _spread(rest, axes, x.shape)
+    others = where(
+        is_zero,
+        where(equal(zeros, one), rest, zero),
+        where(equal(zeros, zero), rest / where(is_zero, one, x), zero),
+    )
+    return [_spread(g, axes, x.shape) * others]
+
+
+PROD = register(
+    Op(
+        "prod",
+        Kind.REDUCE,
+        _infer,
+        numpy=lambda x, *, axes: np.prod(x, axis=axes, dtype=x.dtype),
+        vjp=_prod_vjp,
+        reducer=Reducer("multiply", lambda dtype: 1),
+        doc="The product over axes.",
+    )
+)
+
+
+# -- extrema ---------------------------------------------------------------------------------------
+def _extremum_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> list[Any]:
+    """g shared equally by the elements that are the extremum."""
+    chosen = equal(x, _spread(out, axes, x.shape))
+    count = sum(cast(chosen, x.dtype), axis=axes)
+    zero = scalar_like(0, g)
+    return [where(chosen, _spread(g / count, axes, x.shape), zero)]
+
+
+def _extremum(name: str, numpy: Any, primitive: str, identity: Any, doc: str) -> Op:
+    return register(
+        Op(
+            name,
+            Kind.REDUCE,
+            _infer_extremum(name),
+            numpy=lambda x, *, axes: numpy(x, axis=axes, initial=identity(dtype(x.dtype))),
+            vjp=_extremum_vjp,
+            reducer=Reducer(primitive, identity),
+            doc=doc,
+        )
+    )
+
+
+MAX = _extremum("max", np.max, "maximum", _lowest, "The largest element over axes.")
+MIN = _extremum("min", np.min, "minimum", _highest, "The smallest element over axes.")
+
+
+class _ArgReducer(Reducer):
+    """The extremum and its first position: two accumulators, the first NaN wins."""
+
+    def __init__(self, primitive: str, identity: Any, wins: str) -> None:
+        super().__init__(primitive, identity)
+        self._wins = wins
+
+    def target(self, k: Any, values: Any, index: Any, *, axis: int) -> Any:  # type: ignore[override]
+        return (*index[:axis], *index[axis + 1 :])
+
+    def initial(self, k: Any, dtype: DType) -> list[Any]:
+        return [k.const(self._identity(dtype), dtype), k.const(-1, int64)]
+
+    def step(self, k: Any, best: list[Any], element: Any, index: Any, *, axis: int) -> list[Any]:
+        """The accumulators after seeing `element`, given their values before."""
+        value, position = best
+        better = k.prim(self._wins, element, value)
+        if element.dtype.is_float:
+            first_nan = k.bitwise_and(k.is_nan(element), k.bitwise_invert(k.is_nan(value)))
+            kept_nan = k.bitwise_invert(k.is_nan(value))
+            better = k.bitwise_or(k.bitwise_and(better, kept_nan), first_nan)
+        better = k.bitwise_or(better, k.less(position, k.const(0, int64)))
+        here = k.number(index[axis])
+        return [k.where(better, element, value), k.where(better, here, position)]
+
+
+def _infer_arg(name: str) -> Callable[..., tuple[TensorType, ...]]:
+    def infer(x: TensorType, *, axis: int) -> tuple[TensorType, ...]:
+        if x.shape[axis] == 0:
+            raise ShapeError("no elements to choose from", op=name, given=str(x))
+        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+        return TensorType(x.dtype, shape), TensorType(int64, shape)
+
+    return infer
+
+
+def _numpy_arg(choose: Any, position: Any, identity: Any) -> Callable[..., Any]:
+    def numpy(x: Any, *, axis: int) -> Any:
+        if x.shape[axis] == 0:
+            shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+            return np.full(shape, identity(dtype(x.dtype)), x.dtype), np.full(shape, -1, np.int64)
+        return choose(x, axis=axis), position(x, axis=axis).astype(np.int64)
+
+    return numpy
+
+
+def _arg_vjp(context: Any, g: Any, out: Any, x: Tensor, *, axis: int) -> list[Any]:
+    """g goes to the element at the position."""
+    if g[0] is None:
+        return [None]
+    here = iota(x.shape, axis)
+    chosen = equal(here, expand_dims(out[1], axis))
+    return [where(chosen, broadcast_to(expand_dims(g[0], axis), x.shape), scalar_like(0, g[0]))]
+
+
+def _arg_extremum(name: str, choose: Any, position: Any, primitive: str, identity: Any) -> Op:
+    wins = "greater" if primitive == "maximum" else "less"
+    return register(
+        Op(
+            name,
+            Kind.REDUCE,
+            _infer_arg(name),
+            numpy=_numpy_arg(choose, position, identity),
+            vjp=_arg_vjp,
+            reducer=_ArgReducer(primitive, identity, wins),
+            cost=4,
+            doc="The extremum along an axis and its first position: two outputs.",
+        )
+    )
+
+
+MAX_AND_ARGMAX = _arg_extremum("max_and_argmax", np.max, np.argmax, "maximum", _lowest)
+MIN_AND_ARGMIN = _arg_extremum("min_and_argmin", np.min, np.argmin, "minimum", _highest)
+
+
+# -- public functions ------------------------------------------------------------------------------
+def _reduce(op: Op, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
+    axes = normalize_axes(op.name, axis, x.ndim)
+    result = apply(op, (x,), axes=axes).output() if axes else x
+    return restore_axes(result, axes, x.shape) if keepdims else result
+
+
+def _widened(x: Tensor) -> Tensor:
+    """Sums and products of small ints are computed as NumPy does, in 64 bits."""
+    if x.dtype.is_float:
+        return x
+    return cast(x, uint64 if x.dtype.kind == "u" else int64)
+
+
+def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The sum over `axis` (an int, several, or None for all).
+
+    Dtypes: ints and bools give 64-bit ints. The order of float additions is free; the error is
+    within 8 sqrt(n) eps times the sum of absolute values.
+    """
+    return _reduce(SUM, _widened(tensor(x, "sum")), axis, keepdims)
+
+
+def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The product over `axis`. Dtypes: ints and bools give 64-bit ints."""
+    return _reduce(PROD, _widened(tensor(x, "prod")), axis, keepdims)
+
+
+def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The arithmetic mean over `axis`; NaN of no elements. Dtypes: ints give floats."""
+    t = tensor(x, "mean")
+    if not t.dtype.is_float:
+        t = cast(t, float_type(int64))
+    axes = normalize_axes("mean", axis, t.ndim)
+    count = size_as_tensor(size_product(t.shape[a] for a in axes), t.dtype)
+    return _reduce(SUM, t, axis, keepdims) / count
+
+
+def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The largest element over `axis`; NaN if one is NaN; -inf (or the least int) of no elements.
+
+    The derivative at a tie is shared equally.
+    """
+    return _reduce(MAX, tensor(x, "max"), axis, keepdims)
+
+
+def min(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The smallest element over `axis`; NaN if one is NaN; inf (or the largest int) of none."""
+    return _reduce(MIN, tensor(x, "min"), axis, keepdims)
+
+
+def max_and_argmax(x: Any, axis: int = -1) -> tuple[Tensor, Tensor]:
+    """The largest element along `axis` and its first position (int64), from one pass."""
+    node = _arg_node(MAX_AND_ARGMAX, "max_and_argmax", x, axis)
+    return node.output(0), node.output(1)
+
+
+def _arg_node(op: Op, name: str, x: Any, axis: int) -> Any:
+    t = tensor(x, name)
+    if t.ndim == 0:
+        t = reshape(t, (1,))
+    return apply(op, (t,), axis=normalize_axis(name, axis, t.ndim))
+
+
+def _position(op: Op, name: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    t = tensor(x, name)
+    if axis is None:
+        result = _arg_node(op, name, reshape(t, (t.size,)), 0).output(1)
+        return reshape(result, (1,) * t.ndim) if keepdims else result
+    result = _arg_node(op, name, t, axis).output(1)
+    return expand_dims(result, normalize_axis(name, axis, t.ndim)) if keepdims else result
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position (int64) of the first largest element along `axis`, or in all of `x`."""
+    return _position(MAX_AND_ARGMAX, "argmax", x, axis, keepdims)
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position (int64) of the first smallest element along `axis`, or in all of `x`."""
+    return _position(MIN_AND_ARGMIN, "argmin", x, axis, keepdims)
+
+
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Whether one element is true, over `axis`."""
+    t = tensor(x, "any")
+    return _reduce(MAX, logical_not(logical_not(t)), axis, keepdims)
+
+
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Whether every element is true, over `axis`."""
+    t = tensor(x, "all")
+    return _reduce(MIN, logical_not(logical_not(t)), axis, keepdims)
+
+
+def variance(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The mean of (x - mean)^2 over `axis` (population variance, two passes: stable)."""
+    t = tensor(x, "variance")
+    centred = t - mean(t, axis, keepdims=True)
+    return mean(centred * centred, axis, keepdims)
+
+
+FUNCTIONS |= {
+    f.__name__: f
+    for f in (sum, prod, mean, max, min, max_and_argmax, argmax, argmin, any, all, variance)
+}
+FUNCTIONS["var"] = variance

@@ -1,0 +1,228 @@
+"""How an elementwise op is typed, computed and differentiated: what all scalar functions share.
+
+`define` makes the op; the frontends below it (`float_function`, `binary_function`, ...) make the
+public function that converts operands as NumPy does and applies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import DTypeError
+from graphc.ir.dtype import DType, bool_
+from graphc.ir.node import Tensor, apply
+from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.operators import function
+from graphc.ir.shape import TensorType, broadcast
+from graphc.loops.primitives import PRIMITIVES
+from graphc.ops.build import cast, float_type, operands, scalar_like, tensor
+from graphc.symbolic import partials as partials_table
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+COMMUTES = frozenset({Fact.COMMUTATIVE, Fact.ASSOCIATIVE})
+
+
+def _infer(name: str, kinds: str, result: DType | None) -> Callable[..., tuple[TensorType, ...]]:
+    def infer(*types: TensorType, **attrs: Any) -> tuple[TensorType, ...]:
+        first = types[-1].dtype  # where's condition comes first
+        for t in types[1:] if name == "where" else types:
+            if t.dtype is not first or t.dtype.kind not in kinds:
+                raise DTypeError(
+                    "operands have the wrong dtypes",
+                    op=name,
+                    expected=f"one dtype of kind {'/'.join(_KINDS[k] for k in kinds)}",
+                    given=", ".join(t.dtype.name for t in types),
+                )
+        shape = broadcast(name, *(t.shape for t in types))
+        return (TensorType(result or first, shape),)
+
+    return infer
+
+
+_KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
+
+
+def at(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    def at(k: Any, values: Any, index: Any, out: TensorType, **attrs: Any) -> Any:
+        return kernel(k, *(value(project(index, value.type, out)) for value in values), **attrs)
+
+    return at
+
+
+def project(index: Any, source: TensorType, out: TensorType) -> Any:
+    """The index at which an operand of type `source` is read for the element `index` of `out`."""
+    offset = out.rank - source.rank
+    zero = index[0] * 0 if index else None
+    return tuple(
+        zero if s == 1 and out.shape[offset + axis] != 1 else index[offset + axis]
+        for axis, s in enumerate(source.shape)
+    )
+
+
+def sum_to(g: Tensor, shape: Any) -> Tensor:
+    """The cotangent of a broadcast operand: `g` summed over the axes that were stretched."""
+    if g.shape == shape:
+        return g
+    offset = g.ndim - len(shape)
+    stretched = [
+        axis
+        for axis in range(g.ndim)
+        if axis < offset or (shape[axis - offset] == 1 and g.shape[axis] != 1)
+    ]
+    summed = function("sum")(g, axis=tuple(stretched)) if stretched else g
+    result: Tensor = function("reshape")(summed, shape) if summed.shape != shape else summed
+    return result
+
+
+def masked_multiply(g: Tensor, factor: Any) -> Tensor:
+    """`g * factor`, and zero where `g` is zero because a branch was not taken.
+
+    `where(c, g, 0) * factor` is `where(c, g * factor, 0)`: an infinite factor of the untaken branch
+    does not make a NaN.
+    """
+    if isinstance(factor, (int, float)):
+        if factor == 1:
+            return g
+        return -g if factor == -1 else g * scalar_like(factor, g)
+    branch = branch_of(g)
+    if branch is None:
+        return g * factor
+    condition, taken = branch
+    result: Tensor = function("where")(condition, masked_multiply(taken, factor), scalar_like(0, g))
+    return result
+
+
+def branch_of(g: Tensor) -> tuple[Tensor, Tensor] | None:
+    """`(c, a)` if g is `where(c, a, 0)`, seen through ops that only move elements."""
+    node = g.node
+    if node.op.name == "where" and _is_zero(node.inputs[2]):
+        return node.inputs[0], node.inputs[1]
+    if Fact.REINDEX in node.op.facts:
+        inner = branch_of(node.inputs[0])
+        if inner is not None:
+            source = node.inputs[0]
+            parts = (stretch(t, source.shape) for t in inner)
+            moved = [apply(node.op, (t,), **node.attrs).output() for t in parts]
+            return moved[0], moved[1]
+    return None
+
+
+def stretch(x: Tensor, shape: Any) -> Tensor:
+    """`x` broadcast to `shape` (itself where it has that shape)."""
+    result: Tensor = function("broadcast_to")(x, shape) if x.shape != shape else x
+    return result
+
+
+def _is_zero(t: Tensor) -> bool:
+    if t.node.op.name == "broadcast_to":
+        t = t.node.inputs[0]
+    if t.node.op.name != "constant":
+        return False
+    array = t.node.attrs["value"].array
+    return bool(np.all(array == 0))
+
+
+def _vjp(partials: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
+    def vjp(context: Any, g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> list[Any]:
+        factors = partials(function, out, *inputs, **attrs)
+        result: list[Any] = []
+        for position, (factor, x) in enumerate(zip(factors, inputs, strict=True)):
+            wanted = context.needs(position) and factor is not None
+            value = factor() if wanted and callable(factor) else factor
+            result.append(sum_to(masked_multiply(g, value), x.shape) if wanted else None)
+        return result
+
+    return vjp
+
+
+def define(
+    name: str,
+    numpy: Callable[..., Any],
+    formula: Callable[..., Any] | None,
+    *,
+    kinds: str = "f",
+    kernel: Callable[..., Any] | None = None,
+    result: DType | None = None,
+    partials: Callable[..., tuple[Any, ...]] | None = None,
+    vjp: Callable[..., Any] | None = None,
+    facts: frozenset[Fact] = frozenset(),
+    cost: float = 1.0,
+    doc: str = "",
+) -> Op:
+    table = partials or getattr(partials_table, name, None)
+    return register(
+        Op(
+            name,
+            Kind.MAP,
+            _infer(name, kinds, result),
+            numpy=numpy,
+            vjp=vjp or (_vjp(table) if table else None),
+            at=at(kernel or (lambda k, *values: k.prim(name, *values))),
+            formula=formula,
+            facts=facts | {Fact.ELEMENTWISE},
+            cost=cost,
+            differentiable=vjp is not None or table is not None,
+            doc=doc,
+        )
+    )
+
+
+def publish(op: Op, frontend: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    frontend.__name__ = frontend.__qualname__ = op.name
+    frontend.__doc__ = op.doc
+    FUNCTIONS[op.name] = frontend
+    return frontend
+
+
+def named(op: Op) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    return lambda frontend: publish(op, frontend)
+
+
+def float_function(
+    name: str, formula: Callable[..., Any], doc: str, numpy: Any = None, **options: Any
+) -> Callable[..., Tensor]:
+    """A unary function of floats; ints are converted as NumPy would."""
+    op = define(name, numpy or PRIMITIVES[name].numpy, formula, doc=doc, **options)
+
+    def frontend(x: Any) -> Tensor:
+        t = tensor(x, name)
+        return apply(op, (cast(t, float_type(t.dtype)),)).output()
+
+    return publish(op, frontend)
+
+
+def numeric_function(
+    name: str, formula: Callable[..., Any], doc: str, numpy: Any = None, **options: Any
+) -> Callable[..., Tensor]:
+    """A unary function that keeps the dtype."""
+    op = define(name, numpy or PRIMITIVES[name].numpy, formula, kinds="iuf", doc=doc, **options)
+
+    def frontend(x: Any) -> Tensor:
+        return apply(op, (tensor(x, name),)).output()
+
+    return publish(op, frontend)
+
+
+def binary_function(
+    name: str,
+    numpy: Callable[..., Any],
+    formula: Callable[..., Any] | None,
+    doc: str,
+    *,
+    for_bool: str = "",
+    **options: Any,
+) -> Callable[..., Tensor]:
+    """A binary function of one dtype; `for_bool` names the function that bools take."""
+    op = define(name, numpy, formula, doc=doc, **options)
+
+    def frontend(x: Any, y: Any) -> Tensor:
+        a, b = operands(name, x, y)
+        if a.dtype is bool_ and for_bool:
+            replaced: Tensor = FUNCTIONS[for_bool](a, b)
+            return replaced
+        return apply(op, (a, b)).output()
+
+    return publish(op, frontend)

@@ -1,0 +1,223 @@
+"""The softmax family: composite ops, stable by definition, with the derivatives of the textbooks.
+
+A composite op is one node to the user (in drawings, in derivatives) and its definition in other ops
+to the compiler: `expand` replaces it before kernels are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import DTypeError, ShapeError
+from graphc.ir.node import Tensor, apply
+from graphc.ir.op import Kind, Op, register
+from graphc.ir.shape import TensorType, normalize_axes, show
+from graphc.ops.build import cast, float_type, scalar_like, tensor
+from graphc.ops.create import iota
+from graphc.ops.elementwise import divide, equal, exp, isfinite, log, subtract, where
+from graphc.ops.index import check_labels
+from graphc.ops.reduce import max, restore_axes, sum
+from graphc.ops.shape import expand_dims
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+def _same(x: TensorType, *, axes: Any) -> tuple[TensorType, ...]:
+    return (x,)
+
+
+def _reduced(x: TensorType, *, axes: Any) -> tuple[TensorType, ...]:
+    return (TensorType(x.dtype, tuple(s for i, s in enumerate(x.shape) if i not in axes)),)
+
+
+def _peak(x: Tensor, axes: Any) -> Tensor:
+    """The largest element, as the shift that keeps exp finite."""
+    return max(x, axis=axes, keepdims=True)
+
+
+# -- softmax ---------------------------------------------------------------------------------------
+def _numpy_softmax(x: Any, *, axes: Any) -> Any:
+    with np.errstate(all="ignore"):
+        e = np.exp(x - np.max(x, axis=axes, keepdims=True, initial=-np.inf))
+        return e / np.sum(e, axis=axes, keepdims=True, dtype=x.dtype)
+
+
+def _expand_softmax(x: Tensor, *, axes: Any) -> Tensor:
+    e = exp(subtract(x, _peak(x, axes)))
+    return divide(e, sum(e, axis=axes, keepdims=True))
+
+
+SOFTMAX = register(
+    Op(
+        "softmax",
+        Kind.COMPOSITE,
+        _same,
+        numpy=_numpy_softmax,
+        vjp=lambda context, g, out, x, *, axes: [
+            out * (g - sum(g * out, axis=axes, keepdims=True))
+        ],
+        expand=_expand_softmax,
+        doc="exp(x) / sum(exp(x)) over axes.",
+    )
+)
+
+
+# -- log_softmax -----------------------------------------------------------------------------------
+def _numpy_log_softmax(x: Any, *, axes: Any) -> Any:
+    with np.errstate(all="ignore"):
+        shifted = x - np.max(x, axis=axes, keepdims=True, initial=-np.inf)
+        total = np.sum(np.exp(shifted), axis=axes, keepdims=True, dtype=x.dtype)
+        return shifted - np.log(total)
+
+
+def _expand_log_softmax(x: Tensor, *, axes: Any) -> Tensor:
+    shifted = subtract(x, _peak(x, axes))
+    return shifted - log(sum(exp(shifted), axis=axes, keepdims=True))
+
+
+LOG_SOFTMAX = register(
+    Op(
+        "log_softmax",
+        Kind.COMPOSITE,
+        _same,
+        numpy=_numpy_log_softmax,
+        vjp=lambda context, g, out, x, *, axes: [
+            g - exp(out) * sum(g, axis=axes, keepdims=True)
+        ],
+        expand=_expand_log_softmax,
+        doc="log(softmax(x)) over axes, finite where the answer is.",
+    )
+)
+
+
+# -- logsumexp -------------------------------------------------------------------------------------
+def _numpy_logsumexp(x: Any, *, axes: Any) -> Any:
+    with np.errstate(all="ignore"):
+        peak = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
+        peak = np.where(np.isfinite(peak), peak, x.dtype.type(0))
+        total = np.sum(np.exp(x - peak), axis=axes, dtype=x.dtype)
+        return np.log(total) + np.squeeze(peak, axes)
+
+
+def _expand_logsumexp(x: Tensor, *, axes: Any) -> Tensor:
+    peak = max(x, axis=axes)
+    peak = where(isfinite(peak), peak, scalar_like(0, x))  # inf - inf would be NaN
+    shifted = subtract(x, restore_axes(peak, axes, x.shape))
+    return log(sum(exp(shifted), axis=axes)) + peak
+
+
+LOGSUMEXP = register(
+    Op(
+        "logsumexp",
+        Kind.COMPOSITE,
+        _reduced,
+        numpy=_numpy_logsumexp,
+        vjp=lambda context, g, out, x, *, axes: [
+            restore_axes(g, axes, x.shape) * _softmax(x, axes)
+        ],
+        expand=_expand_logsumexp,
+        doc="log(sum(exp(x))) over axes, without overflow.",
+    )
+)
+
+
+# -- cross-entropy with integer labels -------------------------------------------------------------
+def _infer_cross_entropy(z: TensorType, labels: TensorType) -> tuple[TensorType, ...]:
+    if not z.dtype.is_float or not labels.dtype.is_integer:
+        raise DTypeError(
+            "needs float logits and integer labels",
+            op="softmax_cross_entropy",
+            given=f"{z.dtype.name}, {labels.dtype.name}",
+        )
+    if z.rank < 1 or z.shape[:-1] != labels.shape:
+        raise ShapeError(
+            "labels do not fit the logits",
+            op="softmax_cross_entropy",
+            expected=f"labels of shape {show(z.shape[:-1])}",
+            given=show(labels.shape),
+        )
+    return (TensorType(z.dtype, labels.shape),)
+
+
+def _numpy_cross_entropy(z: Any, labels: Any) -> Any:
+    if labels.size and (labels.min() < 0 or labels.max() >= z.shape[-1]):
+        raise IndexError(f"a label is out of range for {z.shape[-1]} classes")
+    chosen = np.take_along_axis(z, labels.astype(np.int64)[..., None], -1)[..., 0]
+    with np.errstate(all="ignore"):
+        return _numpy_logsumexp(z, axes=(z.ndim - 1,)) - chosen
+
+
+def _is_label(z: Tensor, labels: Tensor) -> Tensor:
+    checked = check_labels(labels, z.shape[-1])
+    return equal(expand_dims(checked, -1), iota((z.shape[-1],), 0, labels.dtype))
+
+
+def _expand_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
+    axes = (z.ndim - 1,)
+    chosen = sum(where(_is_label(z, labels), z, scalar_like(0, z)), axis=-1)
+    return apply(LOGSUMEXP, (z,), axes=axes).output() - chosen
+
+
+def _cross_entropy_vjp(context: Any, g: Tensor, out: Tensor, z: Tensor, labels: Tensor) -> Any:
+    """g * (softmax(z) - y), where y is 1 at the label."""
+    y = cast(_is_label(z, labels), z.dtype)
+    return [expand_dims(g, -1) * (_softmax(z, (z.ndim - 1,)) - y), None]
+
+
+SOFTMAX_CROSS_ENTROPY = register(
+    Op(
+        "softmax_cross_entropy",
+        Kind.COMPOSITE,
+        _infer_cross_entropy,
+        numpy=_numpy_cross_entropy,
+        vjp=_cross_entropy_vjp,
+        expand=_expand_cross_entropy,
+        may_fail=True,
+        doc="-log(softmax(z)[label]) for each row.",
+    )
+)
+
+
+def softmax_cross_entropy(logits: Any, labels: Any) -> Tensor:
+    """-log(softmax(logits)[label]) for each row of logits.
+
+    Shapes: logits [..., classes], labels [...] (integers) -> [...].
+    Errors: a `RuntimeFailure` at the call for a label outside [0, classes).
+    """
+    z, y = tensor(logits, "softmax_cross_entropy"), tensor(labels, "softmax_cross_entropy")
+    return apply(SOFTMAX_CROSS_ENTROPY, (z, y)).output()
+
+
+# -- public functions ------------------------------------------------------------------------------
+def _softmax(x: Tensor, axes: Any) -> Tensor:
+    return apply(SOFTMAX, (x,), axes=axes).output()
+
+
+def _composite(op: Op, x: Any, axis: Any) -> Tensor:
+    t = tensor(x, op.name)
+    t = cast(t, float_type(t.dtype))
+    return apply(op, (t,), axes=normalize_axes(op.name, axis, t.ndim)).output()
+
+
+def softmax(x: Any, axis: Any = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) over `axis`, without overflow."""
+    return _composite(SOFTMAX, x, axis)
+
+
+def log_softmax(x: Any, axis: Any = -1) -> Tensor:
+    """log(softmax(x)) over `axis`, finite where the answer is."""
+    return _composite(LOG_SOFTMAX, x, axis)
+
+
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) over `axis` (all axes by default), without overflow."""
+    t = tensor(x, "logsumexp")
+    axes = normalize_axes("logsumexp", axis, t.ndim)
+    result = _composite(LOGSUMEXP, t, axes)
+    return restore_axes(result, axes, t.shape) if keepdims else result
+
+
+FUNCTIONS |= {f.__name__: f for f in (softmax, log_softmax, logsumexp, softmax_cross_entropy)}

@@ -1,0 +1,1 @@
+"""graphc measured beside JAX and PyTorch: `python tests/benchmarks/run.py --list`."""

@@ -1,0 +1,8 @@
+"""All cases: importing this module is what fills the registry of `harness`."""
+
+from __future__ import annotations
+
+from . import cases, mlp
+from .harness import CASES
+
+__all__ = ["CASES", "cases", "mlp"]
