@@ -98,6 +98,7 @@ def _remainder_kernel(k: Any, x: Any, y: Any) -> Any:
 floor_divide = binary_function(
     "floor_divide", np.floor_divide, lambda s, x, y: s.floor(x / y),
     "The largest integer not above x / y.", kinds="iuf", kernel=_floor_divide_kernel, cost=12,
+    partials=lambda f, out, x, y: (None, None),
 )  # fmt: skip
 remainder = binary_function(
     "remainder", np.remainder, lambda s, x, y: s.Mod(x, y),

@@ -22,6 +22,7 @@ from graphc.ops.build import cast, float_type, operands, scalar_like, tensor
 from graphc.symbolic import partials as partials_table
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+DERIVED: list[str] = []  # the ops whose partials SymPy derives: those that state none themselves
 COMMUTES = frozenset({Fact.COMMUTATIVE, Fact.ASSOCIATIVE})
 
 
@@ -153,6 +154,8 @@ def define(
     doc: str = "",
 ) -> Op:
     table = partials or getattr(partials_table, name, None)
+    if formula and "f" in kinds and result is None and partials is None and vjp is None:
+        DERIVED.append(name)
     return register(
         Op(
             name,

@@ -78,12 +78,16 @@ class WorkerProcess:
         return lines[-1] if lines else f"exit status {self.process.poll()}"
 
     def close(self) -> None:
-        """Close the pipe, by which the worker ends, and wait for it."""
+        """Close the pipe, by which the worker ends; kill it if it is stuck in a call."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         if self.process.stdout is not None:
             self.process.stdout.close()
-        self.process.wait(timeout=30)
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         self.log.close()
 
 

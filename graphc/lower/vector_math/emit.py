@@ -1,4 +1,4 @@
-"""A tiny emitter of LLVM IR: scalar formulas written with Python operators, printed as one function.
+"""A tiny emitter of LLVM IR: formulas written with Python operators, printed as one function.
 
 A `Value` is an SSA name with its type; an operator on it appends one instruction to its `Code`.
 `a * b + c` is a multiplication and an addition, each rounded: nothing is contracted, no instruction
@@ -114,6 +114,9 @@ class Value:
     def __gt__(self, other: Operand) -> Value:
         return self._compare("gt", other)
 
+    def __le__(self, other: Operand) -> Value:
+        return self._compare("le", other)
+
     def __ge__(self, other: Operand) -> Value:
         return self._compare("ge", other)
 
@@ -210,16 +213,16 @@ class Code:
     def polynomial(self, x: Value, table: Mapping[int, Sequence[float]]) -> Value:
         """c[0] + c[1] x + c[2] x**2 + ..., c the coefficients of this code's format.
 
-        A long sum is c[0] + x (even + x odd), the even and the odd terms being sums in x**2: that
-        halves the latency, and the first term still hides the rounding errors of the others.
+        A long sum is c[0] + x (c[1] + x (even + x odd)), the even and the odd terms being sums in
+        x**2: half the latency, and the first two terms still hide the errors of the others.
         """
         coefficients = table[self.format.bits]
         if len(coefficients) < 9:
             return self._horner(x, coefficients)
-        first, *rest = coefficients
+        first, second, *rest = coefficients
         square = x * x
         even, odd = self._horner(square, rest[0::2]), self._horner(square, rest[1::2])
-        return self.fma(x, self.fma(x, odd, even), first)
+        return self.fma(x, self.fma(x, self.fma(x, odd, even), second), first)
 
     def _horner(self, x: Value, coefficients: Sequence[float]) -> Value:
         *rest, last = coefficients
@@ -228,10 +231,17 @@ class Code:
             total = self.fma(x, total, coefficient)
         return total
 
+    def table(self, name: str, values: Sequence[float]) -> None:
+        """Declare the constant array of doubles `name`."""
+        elements = ", ".join(f"double {self.constant('double', value).name}" for value in values)
+        array = f"[{len(values)} x double] [{elements}]"
+        self.declarations.add(f"{name} = private unnamed_addr constant {array}, align 64")
+
     def element(self, table: str, length: int, index: Value) -> Value:
         """The double at `index` of the constant array `table`; vectorised, a gather."""
+        array = f"[{length} x double]"
         pointer = self.emit(
-            "ptr", f"getelementptr inbounds [{length} x double], ptr {table}, i64 0, i64 {index.name}"
+            "ptr", f"getelementptr inbounds {array}, ptr {table}, i64 0, i64 {index.name}"
         )
         return self.emit("double", f"load double, ptr {pointer.name}, align 8")
 

@@ -14,15 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.lower.vector_math.emit import Code, Value
-from graphc.lower.vector_math.logarithm import log1p_of_unit
+from graphc.lower.vector_math.logarithm import LN2, log1p_of_unit
 
 LOG2_E = 1.4426950408889634
-# ln 2 = high + low; the low 9 bits (float32) or 21 bits (float64) of the high part are zero
-LN2 = {
-    32: (0.693145751953125, 1.4286068203094172e-06),
-    64: (0.6931471803691238, 1.9082149292705877e-10),
-}
-
 # Q of e**r = 1 + r + r**2 Q(r), |r| <= 0.3468; error relative to e**r: 2**-26, 2**-57.6
 EXP = {
     32: (
@@ -85,25 +79,43 @@ class _Range:
 RANGE = {32: _Range(-104.0, 89.0, -18.0, 10.0), 64: _Range(-746.0, 710.0, -38.0, 20.0)}
 
 
-def _reduce(code: Code, x: Value, offset: int) -> tuple[Value, Value, Value, Value]:
-    """k + offset in the low bits of a float, r, and r's rounding error apart: (shifted, k, r, c)."""
+@dataclass(frozen=True)
+class _Reduced:
+    """x = k ln 2 + r. `shifted` has k + offset in its low bits; r is exact - k * low, rounded."""
+
+    shifted: Value
+    k: Value
+    exact: Value
+    r: Value
+
+
+def _reduce(code: Code, x: Value, offset: int) -> _Reduced:
     high, low = LN2[code.format.bits]
     shift = code.format.shift + offset
     shifted = code.fma(x, LOG2_E, shift)
     k = shifted - shift
     exact = code.fma(k, -high, x)
-    r = code.fma(k, -low, exact)
-    return shifted, k, r, exact
+    return _Reduced(shifted, k, exact, code.fma(k, -low, exact))
+
+
+def expm1_reduced(code: Code, x: Value, extra: int = 0) -> tuple[Value, Value]:
+    """(2**(k + extra), p) with e**x = 2**k (1 + p); the power must be a normal float."""
+    format = code.format
+    reduced = _reduce(code, x, format.bias + extra)
+    r = reduced.r
+    p = code.fma(r * r, code.polynomial(r, EXP), r)
+    return code.number(code.word(reduced.shifted) << format.fraction), p
 
 
 def exp(code: Code, x: Value) -> Value:
-    """e**x. 2**k is applied as two factors, so that both ends of the range come out rounded once."""
+    """e**x. 2**k is applied as two factors, so that both ends of the range are rounded once."""
     format, limits = code.format, RANGE[code.format.bits]
     x = code.at_most(code.at_least(x, limits.underflow), limits.overflow)
-    shifted, _, r, _ = _reduce(code, x, 2 * format.bias)
+    reduced = _reduce(code, x, 2 * format.bias)
+    r = reduced.r
     y = code.fma(r * r, code.polynomial(r, EXP), r) + 1.0
     # low bits: k + 2 bias = (half + bias) + (k - half + bias), the two biased exponents
-    word = code.word(shifted)
+    word = code.word(reduced.shifted)
     half = word >> 1
     first = code.number(half << format.fraction)
     second = code.number((word - half) << format.fraction)
@@ -112,32 +124,31 @@ def exp(code: Code, x: Value) -> Value:
 
 def exp_of_negative(code: Code, x: Value) -> Value:
     """e**x for x <= 0, cheaper: k <= 0 needs one factor of its own and a constant one."""
-    format = code.format
-    x = code.at_least(x, RANGE[format.bits].underflow)
-    spare = format.fraction + 2
-    shifted, _, r, _ = _reduce(code, x, format.bias + spare)
-    y = code.fma(r * r, code.polynomial(r, EXP), r) + 1.0
-    return y * code.number(code.word(shifted) << format.fraction) * 2.0**-spare
+    x = code.at_least(x, RANGE[code.format.bits].underflow)
+    spare = code.format.fraction + 2
+    scale, p = expm1_reduced(code, x, spare)
+    return (p + 1.0) * scale * 2.0**-spare
 
 
 def expm1(code: Code, x: Value) -> Value:
     """e**x - 1 = (2**k - 1) + 2**k r + 2**k r**2 Q(r), the first sum with its rounding error."""
     format, limits = code.format, RANGE[code.format.bits]
     clamped = code.at_most(code.at_least(x, limits.minus_one), limits.overflow)
-    shifted, k, r, exact = _reduce(code, clamped, format.bias)
+    reduced = _reduce(code, clamped, format.bias)
+    r = reduced.r
     # 2**(bias + 1) is not a float: the last binade is computed one lower, and doubled
-    top = code.at_most(shifted, format.shift + 2 * format.bias)
+    top = code.at_most(reduced.shifted, format.shift + 2 * format.bias)
     scale = code.number(code.word(top) << format.fraction)
     offset = scale - 1.0
     sum = code.fma(r, scale, offset)
     error = code.fma(r, scale, offset - sum) + ((scale - offset) - 1.0)
-    c = code.fma(k, -LN2[format.bits][1], exact - r)
+    c = code.fma(reduced.k, -LN2[format.bits][1], reduced.exact - r)
     rest = code.fma(r * r, code.polynomial(r, EXPM1), code.fma(r, c, c))
-    y = (sum + code.fma(rest, scale, error)) * ((shifted - top) + 1.0)
+    y = (sum + code.fma(rest, scale, error)) * ((reduced.shifted - top) + 1.0)
     return code.copysign(y, x)
 
 
-# P of tanh x = x + x**3 P(x**2), |x| <= 15/16; relative error 2**-28.5, 2**-54.9
+# P of tanh x = x + x**3 P(x**2), |x| <= 15/16; relative error 2**-28.5, 2**-58.4
 TANH_SMALL = 0.9375
 TANH = {
     32: (
@@ -150,36 +161,34 @@ TANH = {
         -0.00041373513522557914,
     ),
     64: (
-        -0.3333333333333244,
-        0.13333333333240216,
-        -0.05396825393424184,
-        0.02186948790613588,
-        -0.008863228582605616,
-        0.0035920781990733046,
-        -0.0014555888611816805,
-        0.0005891679048187764,
-        -0.0002369455939386781,
-        9.284410203470208e-05,
-        -3.368309548707861e-05,
-        1.0252894915306542e-05,
-        -2.2205953268761384e-06,
-        2.456130104761952e-07,
+        -0.33333333333333254,
+        0.13333333333323946,
+        -0.05396825396435775,
+        0.021869488453942095,
+        -0.008863234493453942,
+        0.0035921194943377144,
+        -0.0014557857237176663,
+        0.0005898288062289259,
+        -0.00023853458226310876,
+        9.55922057323788e-05,
+        -3.707345493443885e-05,
+        1.3163612602939114e-05,
+        -3.872629689500994e-06,
+        8.027610586993989e-07,
+        -8.452970515975086e-08,
     ),
 }
 
 
 def tanh(code: Code, x: Value) -> Value:
     """A polynomial near 0; elsewhere 1 - 2 / (e**(2|x|) + 1)."""
-    bits = code.format.bits
     size = code.abs(x)
     square = size * size
     small = code.fma(size * square, code.polynomial(square, TANH), size)
 
-    double = code.at_most(size, RANGE[bits].one)
+    double = code.at_most(size, RANGE[code.format.bits].one)
     double = double + double
-    shifted, _, r, _ = _reduce(code, double, code.format.bias)
-    p = code.fma(r * r, code.polynomial(r, EXP), r)
-    scale = code.number(code.word(shifted) << code.format.fraction)
+    scale, p = expm1_reduced(code, double)
     large = 1.0 - 2.0 / code.fma(p, scale, scale + 1.0)
     return code.copysign(code.select(size < TANH_SMALL, small, large), x)
 
@@ -187,11 +196,10 @@ def tanh(code: Code, x: Value) -> Value:
 def sigmoid(code: Code, x: Value) -> Value:
     """1 / (1 + e**-x), both scaled by a tiny power of two: e**-x may pass the largest float."""
     format, limits = code.format, RANGE[code.format.bits]
-    tiny = 2.0 ** -((format.bias + 1) // 2)
+    down = (format.bias + 1) // 2
+    tiny = 2.0**-down
     x = code.at_least(code.at_most(-x, -limits.underflow), limits.minus_one)
-    shifted, _, r, _ = _reduce(code, x, format.bias - (format.bias + 1) // 2)
-    p = code.fma(r * r, code.polynomial(r, EXP), r)
-    scale = code.number(code.word(shifted) << format.fraction)
+    scale, p = expm1_reduced(code, x, -down)
     return tiny / (code.fma(p, scale, tiny) + scale)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 
 from graphc.errors import ArgumentError
 from graphc.lower.vector_math.emit import FORMATS, Code, Value
+from graphc.lower.vector_math.error_function import erf
 from graphc.lower.vector_math.exponential import exp, expm1, sigmoid, softplus, tanh
 from graphc.lower.vector_math.logarithm import log, log1p
+from graphc.lower.vector_math.trigonometric import cos, sin
 
 _FORMULAS: dict[str, Callable[[Code, Value], Value]] = {
     "exp": exp,
@@ -17,6 +19,9 @@ _FORMULAS: dict[str, Callable[[Code, Value], Value]] = {
     "tanh": tanh,
     "sigmoid": sigmoid,
     "softplus": softplus,
+    "erf": erf,
+    "sin": sin,
+    "cos": cos,
 }
 FUNCTIONS: tuple[str, ...] = tuple(_FORMULAS)
 

@@ -3,6 +3,8 @@
 The initial state is NumPy's, so that the step is the only function that JAX compiles.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ layers = [
 ]
 
 
-def loss_of(layers, x, y):
+def loss_of(layers: Any, x: Any, y: Any) -> Any:
     for w, b in layers[:-1]:
         x = jax.nn.relu(x @ w + b)
     w, b = layers[-1]
@@ -27,7 +29,7 @@ def loss_of(layers, x, y):
     return -jnp.mean(jnp.take_along_axis(logs, y[:, None], axis=1))
 
 
-def step(state, x, y):
+def step(state: Any, x: Any, y: Any) -> Any:
     layers, first, second, count = state
     loss, gradients = jax.value_and_grad(loss_of)(layers, x, y)
     count = count + 1
