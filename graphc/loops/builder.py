@@ -43,7 +43,7 @@ class Scope:
     def __init__(self, level: int) -> None:
         self.level = level
         self.body: list[Stmt] = []
-        self.known: dict[Any, Var] = {}
+        self.known: dict[Any, Any] = {}
 
 
 class Builder:
@@ -54,6 +54,8 @@ class Builder:
         self.levels: dict[Var, int] = {}
         self.count = 0
         self.guard: Value | None = None
+        self.sites: list[tuple[str, Any]] = []  # what may fail: the message and who owns it
+        self.owner: Any = None  # set by whoever builds: stands beside each message
 
     # -- values ------------------------------------------------------------------------------------
     def const(self, value: Any, dtype: DType) -> Const:
@@ -138,15 +140,31 @@ class Builder:
         """Writes in the innermost open scope."""
         self.scopes[-1].body.append(Store(buffer, index, value))
 
-    def fail_if(self, condition: Value, site: int) -> None:
-        """Reports `site` if the condition holds (in the scope where the condition lives)."""
+    def reload(self, buffer: Buffer, index: Affine) -> Value:
+        """The element at `index` as it is now: for buffers that the kernel itself writes."""
+        found = self._fresh(buffer.dtype)
+        self.levels[found] = self.scopes[-1].level
+        self.scopes[-1].body.append(Load(found, buffer, index))
+        return found
+
+    def fail_if(self, condition: Value, message: str) -> None:
+        """Reports a failure if the condition holds (in the scope where the condition lives)."""
         if self.guard is not None:
             condition = self.prim("bitwise_and", self.guard, condition)
         scope = self._scope_of((condition,))
-        key = ("fail", _identity(condition), site)
-        if key not in scope.known:
-            scope.known[key] = condition if isinstance(condition, Var) else self._fresh(bool_)
-            scope.body.append(Fail(condition, site))
+        key = ("fail", _identity(condition), message)
+        if self._known(key) is None:
+            scope.known[key] = self._fresh(bool_)
+            scope.body.append(Fail(condition, len(self.sites)))
+            self.sites.append((message, self.owner))
+
+    def recall(self, key: Any) -> Any:
+        """What `remember` kept under `key` in a scope that is still open, or None."""
+        return self._known(key)
+
+    def remember(self, key: Any, value: Value) -> None:
+        """Keep a value under `key` for as long as the scope that it lives in is open."""
+        self._scope_of((value,)).known[key] = value
 
     # -- accumulators and loops --------------------------------------------------------------------
     def declare(self, value: Value) -> Var:
@@ -185,7 +203,7 @@ class Builder:
         levels = [self.levels[a] for a in args if isinstance(a, Var)]
         return self.scopes[max(levels, default=0)]
 
-    def _known(self, key: Any) -> Var | None:
+    def _known(self, key: Any) -> Any:
         for scope in reversed(self.scopes):
             if key in scope.known:
                 return scope.known[key]

@@ -55,7 +55,9 @@ Operand: TypeAlias = "Value | float"
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """An SSA value or a constant. Arithmetic of floats, and wrapping arithmetic of integers."""
+    """An SSA value or a constant. Floats have arithmetic and ordered comparison; integers have
+    wrapping arithmetic, bit operations and `equals`.
+    """
 
     code: Code
     type: str
@@ -217,7 +219,7 @@ class Code:
         x**2: half the latency, and the first two terms still hide the errors of the others.
         """
         coefficients = table[self.format.bits]
-        if len(coefficients) < 9:
+        if len(coefficients) < 7:
             return self._horner(x, coefficients)
         first, second, *rest = coefficients
         square = x * x

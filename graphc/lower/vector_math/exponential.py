@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graphc.lower.vector_math.emit import Code, Value
+from graphc.lower.vector_math.emit import Code, Operand, Value
 from graphc.lower.vector_math.logarithm import LN2, log1p_of_unit
 
 LOG2_E = 1.4426950408889634
-# Q of e**r = 1 + r + r**2 Q(r), |r| <= 0.3468; error relative to e**r: 2**-26, 2**-57.6
+# Q of e**r = 1 + r + r**2 Q(r), |r| <= 0.3467; error relative to e**r: 2**-28.2, 2**-57.9
 EXP = {
     32: (
         0.4999999403953552,
@@ -40,7 +40,7 @@ EXP = {
     ),
 }
 
-# the same Q; error relative to e**r - 1: 2**-28.2, 2**-61.4
+# the same Q; error relative to e**r - 1: 2**-28.7, 2**-61.5
 EXPM1 = {
     32: (
         0.5,
@@ -81,30 +81,36 @@ RANGE = {32: _Range(-104.0, 89.0, -18.0, 10.0), 64: _Range(-746.0, 710.0, -38.0,
 
 @dataclass(frozen=True)
 class _Reduced:
-    """x = k ln 2 + r. `shifted` has k + offset in its low bits; r is exact - k * low, rounded."""
+    """x = k ln 2 + r with r = exact + low, rounded; `shifted` has k + offset in its low bits."""
 
     shifted: Value
-    k: Value
     exact: Value
+    low: Value
     r: Value
 
 
-def _reduce(code: Code, x: Value, offset: int) -> _Reduced:
-    high, low = LN2[code.format.bits]
+def _reduce(code: Code, x: Value, offset: int, low: Operand = 0.0) -> _Reduced:
+    """The reduction of x + low, where low is below the last place of x."""
+    ln2_high, ln2_low = LN2[code.format.bits]
     shift = code.format.shift + offset
     shifted = code.fma(x, LOG2_E, shift)
     k = shifted - shift
-    exact = code.fma(k, -high, x)
-    return _Reduced(shifted, k, exact, code.fma(k, -low, exact))
+    exact = code.fma(k, -ln2_high, x)
+    rest = code.fma(k, -ln2_low, low)
+    return _Reduced(shifted, exact, rest, exact + rest)
 
 
-def expm1_reduced(code: Code, x: Value, extra: int = 0) -> tuple[Value, Value]:
-    """(2**(k + extra), p) with e**x = 2**k (1 + p); the power must be a normal float."""
-    format = code.format
-    reduced = _reduce(code, x, format.bias + extra)
+def _expm1_of_reduced(code: Code, reduced: _Reduced) -> Value:
+    """e**r - 1, from the two parts of r: its rounding error enters only r**2."""
     r = reduced.r
-    p = code.fma(r * r, code.polynomial(r, EXP), r)
-    return code.number(code.word(reduced.shifted) << format.fraction), p
+    return code.fma(r * r, code.polynomial(r, EXP), reduced.low) + reduced.exact
+
+
+def expm1_reduced(code: Code, x: Value, extra: int = 0, low: Operand = 0.0) -> tuple[Value, Value]:
+    """(2**(k + extra), p) with e**(x + low) = 2**k (1 + p); the power must be a normal float."""
+    reduced = _reduce(code, x, code.format.bias + extra, low)
+    scale = code.number(code.word(reduced.shifted) << code.format.fraction)
+    return scale, _expm1_of_reduced(code, reduced)
 
 
 def exp(code: Code, x: Value) -> Value:
@@ -112,8 +118,7 @@ def exp(code: Code, x: Value) -> Value:
     format, limits = code.format, RANGE[code.format.bits]
     x = code.at_most(code.at_least(x, limits.underflow), limits.overflow)
     reduced = _reduce(code, x, 2 * format.bias)
-    r = reduced.r
-    y = code.fma(r * r, code.polynomial(r, EXP), r) + 1.0
+    y = _expm1_of_reduced(code, reduced) + 1.0
     # low bits: k + 2 bias = (half + bias) + (k - half + bias), the two biased exponents
     word = code.word(reduced.shifted)
     half = word >> 1
@@ -140,11 +145,11 @@ def expm1(code: Code, x: Value) -> Value:
     top = code.at_most(reduced.shifted, format.shift + 2 * format.bias)
     scale = code.number(code.word(top) << format.fraction)
     offset = scale - 1.0
-    sum = code.fma(r, scale, offset)
-    error = code.fma(r, scale, offset - sum) + ((scale - offset) - 1.0)
-    c = code.fma(reduced.k, -LN2[format.bits][1], reduced.exact - r)
+    total = code.fma(r, scale, offset)
+    error = code.fma(r, scale, offset - total) + ((scale - offset) - 1.0)
+    c = (reduced.exact - r) + reduced.low
     rest = code.fma(r * r, code.polynomial(r, EXPM1), code.fma(r, c, c))
-    y = (sum + code.fma(rest, scale, error)) * ((reduced.shifted - top) + 1.0)
+    y = (total + code.fma(rest, scale, error)) * ((reduced.shifted - top) + 1.0)
     return code.copysign(y, x)
 
 

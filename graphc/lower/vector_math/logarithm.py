@@ -70,9 +70,7 @@ def _log_of_parts(code: Code, e: Value, f: Value) -> Value:
 def _exponent_field(code: Code, x: Value) -> Value:
     """e << fraction, for x = 2**e m with 3/4 <= m < 3/2."""
     format = code.format
-    return (code.word(x) - format.pattern(0.75)) & (
-        format.exponent_mask | format.sign_mask
-    )
+    return (code.word(x) - format.pattern(0.75)) & (format.exponent_mask | format.sign_mask)
 
 
 def _exponent(code: Code, field: Value) -> Value:

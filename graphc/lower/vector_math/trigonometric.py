@@ -171,9 +171,7 @@ def _load_windows(code: Code, group: Value) -> list[Value]:
     ]
     values = [window[piece] for piece in range(_PIECES) for window in windows]
     code.table(_TABLE, values)
-    return [
-        code.element(_TABLE, len(values), group + piece * _GROUPS) for piece in range(_PIECES)
-    ]
+    return [code.element(_TABLE, len(values), group + piece * _GROUPS) for piece in range(_PIECES)]
 
 
 def _window(exponent: int, grid: int, pieces: int) -> tuple[float, ...]:

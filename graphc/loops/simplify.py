@@ -1,0 +1,102 @@
+"""The last touches on a kernel: loops over contiguous memory become one, sizes become parameters.
+
+Afterwards equal kernels print equally, whatever the program's dims are called: a kernel for a
+[784, 128] weight is the kernel for a [128] bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphc.ir.dim import Size, named
+from graphc.loops.grammar import (
+    Affine,
+    Buffer,
+    For,
+    Kernel,
+    Load,
+    Number,
+    Stmt,
+    Store,
+    Var,
+    statements,
+)
+
+SMALL = 16  # static sizes up to this stay in the code, so that short loops unroll
+
+
+def finish(kernel: Kernel) -> Kernel:
+    """`kernel` with loops collapsed and sizes as parameters."""
+    return parametrize(collapse(kernel))
+
+
+# -- collapsing -------------------------------------------------------------------------------------
+def collapse(kernel: Kernel) -> Kernel:
+    """Perfectly nested loops `i, j` become one where every index steps by extent(j) as much in i
+    as in j: `i*m + j` is `k`."""
+    kernel.body = [_collapsed(s) if isinstance(s, For) else s for s in kernel.body]
+    return kernel
+
+
+def _collapsed(loop: For) -> For:
+    loop.body = [_collapsed(s) if isinstance(s, For) else s for s in loop.body]
+    if len(loop.body) != 1 or not isinstance(loop.body[0], For):
+        return loop
+    inner = loop.body[0]
+    indices = list(_indices(inner.body))
+    if not all(
+        i.coefficient(loop.var) == i.coefficient(inner.var) * inner.extent for i in indices
+    ):
+        return loop
+    for stmt in statements(inner.body):
+        if isinstance(stmt, (Load, Store, Number)):
+            kept = tuple((v, s) for v, s in stmt.index.terms if v is not loop.var)
+            stmt.index = Affine(kept, stmt.index.const)
+    return For(inner.var, loop.extent * inner.extent, inner.body, loop.parallel)
+
+
+def _indices(body: list[Stmt]) -> Iterator[Affine]:
+    return (s.index for s in statements(body) if isinstance(s, (Load, Store, Number)))
+
+
+# -- sizes as parameters ------------------------------------------------------------------------------
+def parametrize(kernel: Kernel) -> Kernel:
+    """Sizes that are symbolic or not small become `s0, s1, ...`, in order of appearance."""
+    names: dict[Size, str] = {}
+
+    def parameter(size: Size) -> Size:
+        if isinstance(size, int) and -SMALL <= size <= SMALL:
+            return size
+        if size not in names:
+            negated = -size
+            if negated in names:
+                return -named(names[negated])
+            names[size] = f"s{len(names)}"
+        return named(names[size])
+
+    def affine(index: Affine) -> Affine:
+        return Affine(tuple((v, parameter(s)) for v, s in index.terms), parameter(index.const))
+
+    for stmt in statements(kernel.body):
+        if isinstance(stmt, For):
+            stmt.extent = parameter(stmt.extent)
+        elif isinstance(stmt, (Load, Store, Number)):
+            stmt.index = affine(stmt.index)
+    kernel.sizes = {name: size for size, name in names.items()}
+    return kernel
+
+
+def canonical_names(kernel: Kernel) -> dict[Buffer | Var, str]:
+    """Names by order of appearance, so that equal kernels print equally."""
+    names: dict[Buffer | Var, str] = {b: f"b{i}" for i, b in enumerate(kernel.buffers)}
+    loops = values = 0
+    for stmt in statements(kernel.body):
+        if isinstance(stmt, For):
+            names[stmt.var] = f"i{loops}"
+            loops += 1
+        elif hasattr(stmt, "var") and stmt.var not in names:
+            names[stmt.var] = f"v{values}"
+            values += 1
+    return names
+
+

@@ -1,0 +1,224 @@
+"""Compiles kernel source with Numba, to unoptimised LLVM IR.
+
+Numba is used for what it is good at here, from typed Python source to LLVM IR, with contexts of our
+own that know only what kernels use: loops, pointers, scalar arithmetic and the functions of
+`numba_functions.py`. That takes a first kernel from 600 ms to 40 and the next ones to 15. Nothing is
+optimised or loaded by Numba: the program is optimised once, as a whole, when it is linked.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba.core import codegen, compiler, cpu, types, typing
+from numba.core import typed_passes, untyped_passes
+from numba.core.compiler_machinery import PassManager
+from numba.core.imputils import builtin_registry as implementations
+from numba.core.typing import templates
+from numba.cpython import builtins as _builtins  # noqa: F401  (registers implementations)
+from numba.cpython import numbers as _numbers  # noqa: F401
+from numba.cpython import rangeobj as _rangeobj  # noqa: F401
+
+from graphc.errors import CompileError
+from graphc.ir.dtype import DTYPES, DType, bool_
+from graphc.loops.grammar import Kernel
+from graphc.lower import numba_functions
+from graphc.lower.numba_source import is_parallel, may_fail, print_kernel
+
+_lock = threading.RLock()
+NUMBA_TYPES: dict[DType, Any] = {
+    d: types.boolean if d is bool_ else getattr(types, d.name) for d in DTYPES
+}
+
+
+# -- contexts that know only what kernels use -----------------------------------------------------
+class _Library(codegen.JITCodeLibrary):  # type: ignore[misc]
+    """Keeps the IR as it comes; optimising is the linker's work."""
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        return None
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+
+class _Codegen(codegen.JITCPUCodegen):  # type: ignore[misc]
+    _library_class = _Library
+
+
+_OVERLOADS = (templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate)
+
+
+def _is_overload(template: Any) -> bool:
+    """Overloads drag in NumPy's and the runtime's implementations; kernels need none of them."""
+    return isinstance(template, type) and issubclass(template, _OVERLOADS)
+
+
+class _TypingContext(typing.Context):  # type: ignore[misc]
+    def load_additional_registries(self) -> None:
+        return None
+
+    def refresh(self) -> None:
+        return None
+
+    def load_kernel_types(self) -> None:
+        """The built-in operators and types, without overloads."""
+        registry = templates.builtin_registry
+        for function in registry.functions:
+            if not _is_overload(function):
+                self.insert_function(function(self))
+        for attribute in registry.attributes:
+            if not _is_overload(attribute):
+                self.insert_attributes(attribute(self))
+        for value, kind in registry.globals:
+            if isinstance(kind, types.Function) and any(map(_is_overload, kind.templates)):
+                continue
+            known = self._lookup_global(value)
+            merged = kind if known is None else known.augment(kind)
+            if known is not None and merged is not None:
+                self._remove_global(value)
+            if merged is not None:
+                self._insert_global(value, merged)
+
+
+class _TargetContext(cpu.CPUContext):  # type: ignore[misc]
+    def init(self) -> None:
+        self.is32bit = False
+        self._internal_codegen = _Codegen("graphc")
+
+    def load_additional_registries(self) -> None:
+        return None
+
+    def refresh(self) -> None:
+        self.install_registry(implementations)
+
+    def post_lowering(self, module: Any, library: Any) -> None:
+        return None  # no runtime is linked in: kernels allocate nothing
+
+
+class _Pipeline(compiler.CompilerBase):  # type: ignore[misc]
+    def define_pipelines(self) -> list[Any]:
+        manager = PassManager("graphc kernel")
+        for step in (
+            untyped_passes.TranslateByteCode,
+            untyped_passes.FixupArgs,
+            untyped_passes.IRProcessing,
+            typed_passes.NopythonTypeInference,
+            typed_passes.NativeLowering,
+            typed_passes.NoPythonBackend,
+        ):
+            manager.add_pass(step, step.__name__)
+        manager.finalize()
+        return [manager]
+
+
+# -- the functions of kernels, known to both contexts ------------------------------------------------
+class _Function:
+    """The Python object that a kernel's source calls; Numba knows it by identity."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    def __call__(self, *args: Any) -> Any:
+        raise TypeError(f"{self.__name__} runs in compiled kernels only")
+
+
+def _install(typing_context: Any, target_context: Any) -> dict[str, Any]:
+    scope: dict[str, Any] = {
+        d.short: d.numpy.type for d in DTYPES if d is not bool_
+    } | {"inf": np.inf, "nan": np.nan}
+    table = [
+        (name, emit, [(d, (d,) * arity, d) for d in dtypes])
+        for arity, functions in ((1, numba_functions.UNARY), (2, numba_functions.BINARY))
+        for name, (emit, dtypes) in functions.items()
+    ]
+    for name, (emit, to) in numba_functions.CONVERSIONS.items():
+        table.append((name, emit, [(d, (d,), to) for d in numba_functions.FLOATS]))
+    table.append(
+        ("select", numba_functions.select, [(d, (bool_, d, d), d) for d in DTYPES])
+    )
+    for name, emit, cases in table:
+        function = _Function(name)
+        signatures = [
+            templates.signature(NUMBA_TYPES[result], *(NUMBA_TYPES[a] for a in args))
+            for _, args, result in cases
+        ]
+        template = templates.make_concrete_template(name, function, signatures)
+        typing_context.insert_global(function, types.Function(template))
+        definitions = [
+            (_lowering(emit, dtype), function, tuple(NUMBA_TYPES[a] for a in args))
+            for dtype, args, _ in cases
+        ]
+        target_context.insert_func_defn(definitions)
+        scope[name] = function
+    return scope
+
+
+def _lowering(emit: numba_functions.Emit, dtype: DType) -> Any:
+    def lower(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return emit(builder, dtype, list(args))
+
+    return lower
+
+
+@cache
+def _contexts() -> tuple[Any, Any, dict[str, Any]]:
+    typing_context = _TypingContext()
+    typing_context.load_kernel_types()
+    target_context = _TargetContext(typing_context)
+    target_context.refresh()
+    return typing_context, target_context, _install(typing_context, target_context)
+
+
+# -- compiling ----------------------------------------------------------------------------------------
+def signature(kernel: Kernel) -> tuple[Any, ...]:
+    """The Numba types of the kernel's parameters."""
+    pointers = tuple(
+        types.CPointer(types.uint8 if b.dtype is bool_ else NUMBA_TYPES[b.dtype])
+        for b in kernel.buffers
+    )
+    count = len(kernel.sizes) + (2 if is_parallel(kernel) else 0)
+    failures = (types.CPointer(types.int64),) if may_fail(kernel) else ()
+    return pointers + (types.int64,) * count + failures
+
+
+def compile_kernel(kernel: Kernel, name: str) -> str:
+    """The kernel as the text of an LLVM module that defines `i32 @name(ptr, ptr, ...)`: two unused
+    pointers of Numba's calling convention, then the kernel's parameters.
+
+    Errors: `CompileError` with the source, should Numba refuse it (a defect of graphc).
+    """
+    source = print_kernel(kernel)
+    with _lock:
+        typing_context, target_context, scope = _contexts()
+        namespace = dict(scope)
+        exec(compile(source, f"<{name}>", "exec"), namespace)
+        flags = compiler.Flags()
+        flags.error_model = "numpy"
+        flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+        flags.nrt = False
+        try:
+            result = compiler.compile_extra(
+                typing_context,
+                target_context,
+                namespace["kernel"],
+                signature(kernel),
+                types.void,
+                flags,
+                {},
+                pipeline_class=_Pipeline,
+            )
+        except Exception as error:
+            raise CompileError(
+                f"Numba refused a kernel: {error}", op="numba", given="\n" + source
+            ) from error
+        text: str = result.library.get_llvm_str()
+        mangled = result.fndesc.llvm_func_name
+    text = text.replace(f"@{mangled}(", f"@{name}(").replace(f'@"{mangled}"(', f"@{name}(")
+    return text.replace("ptr %arg.", "ptr noalias %arg.")

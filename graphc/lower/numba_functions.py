@@ -1,0 +1,182 @@
+"""The functions that kernel source calls, as LLVM IR.
+
+Each entry emits one instruction or one call of an LLVM intrinsic; transcendental functions are
+declared here (`gc.exp.f32`) and defined by `vector_math` when the program is linked. Nothing here
+can fail or touch Python, and every result is defined for every input, as NumPy's is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from graphc.ir.dtype import DTYPES, DType, bool_
+from graphc.lower import vector_math
+
+Emit = Callable[[ir.IRBuilder, DType, list[Any]], Any]
+FLOATS = tuple(d for d in DTYPES if d.is_float)
+INTEGERS = tuple(d for d in DTYPES if d.is_integer)
+
+
+def _declared(b: ir.IRBuilder, name: str, result: Any, args: list[Any]) -> Any:
+    """A call of a function declared in the builder's module."""
+    module = b.module
+    found = module.globals.get(name)
+    if found is None:
+        found = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
+    return b.call(found, args)
+
+
+def _intrinsic(name: str) -> Emit:
+    def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+        return _declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args)
+
+    return emit
+
+
+def _vector_function(name: str) -> Emit:
+    def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+        return _declared(b, vector_math.symbol(name, d.bits), args[0].type, args)
+
+    return emit
+
+
+def _extremum(name: str, relation: str) -> Emit:
+    """llvm.maximum keeps NaN and vectorises; integers and bools compare and select."""
+
+    def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+        if d.is_float:
+            return _declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args)
+        compare = b.icmp_signed if d.kind == "i" else b.icmp_unsigned
+        return b.select(compare(relation, *args), *args)
+
+    return emit
+
+
+def _abs(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    (x,) = args
+    if d.is_float:
+        return _declared(b, f"llvm.fabs.f{d.bits}", x.type, args)
+    if d.kind == "u":
+        return x
+    return b.select(b.icmp_signed("<", x, x.type(0)), b.sub(x.type(0), x), x)
+
+
+def _negative(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    (x,) = args
+    return b.fneg(x) if d.is_float else b.sub(x.type(0), x)
+
+
+def _divide(b: ir.IRBuilder, d: DType, x: Any, y: Any) -> tuple[Any, Any, Any, Any]:
+    """A divisor that is safe to divide by, and what the guarded cases are: (divisor, is zero,
+    overflows, zero constant)."""
+    zero = x.type(0)
+    is_zero = b.icmp_unsigned("==", y, zero)
+    overflows = ir.IntType(1)(0)
+    if d.kind == "i":
+        least = x.type(-(1 << (d.bits - 1)))
+        overflows = b.and_(b.icmp_signed("==", x, least), b.icmp_signed("==", y, x.type(-1)))
+    divisor = b.select(b.or_(is_zero, overflows), x.type(1), y)
+    return divisor, is_zero, overflows, zero
+
+
+def _floor_divide(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """Rounds towards minus infinity; by zero gives 0; the least number by -1 is itself."""
+    x, y = args
+    divisor, is_zero, _, zero = _divide(b, d, x, y)
+    if d.kind == "u":
+        return b.select(is_zero, zero, b.udiv(x, divisor))
+    quotient, rest = b.sdiv(x, divisor), b.srem(x, divisor)
+    inexact = b.and_(
+        b.icmp_signed("!=", rest, zero),
+        b.icmp_signed("!=", b.icmp_signed("<", rest, zero), b.icmp_signed("<", divisor, zero)),
+    )
+    floored = b.select(inexact, b.sub(quotient, x.type(1)), quotient)
+    return b.select(is_zero, zero, floored)
+
+
+def _remainder(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """Has the sign of the divisor; by zero gives 0."""
+    x, y = args
+    divisor, is_zero, overflows, zero = _divide(b, d, x, y)
+    if d.kind == "u":
+        return b.select(is_zero, zero, b.urem(x, divisor))
+    rest = b.srem(x, divisor)
+    differs = b.and_(
+        b.icmp_signed("!=", rest, zero),
+        b.icmp_signed("!=", b.icmp_signed("<", rest, zero), b.icmp_signed("<", divisor, zero)),
+    )
+    moved = b.select(differs, b.add(rest, divisor), rest)
+    return b.select(b.or_(is_zero, overflows), zero, moved)
+
+
+def _shift(left: bool) -> Emit:
+    """Shifts by the width or more give 0, or all sign bits."""
+
+    def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+        x, count = args
+        wide = b.icmp_unsigned(">=", count, x.type(d.bits))
+        arithmetic = not left and d.kind == "i"
+        limit = x.type(d.bits - 1) if arithmetic else x.type(0)
+        safe = b.select(wide, limit, count)
+        if left:
+            shifted = b.shl(x, safe)
+        else:
+            shifted = b.ashr(x, safe) if arithmetic else b.lshr(x, safe)
+        return shifted if arithmetic else b.select(wide, x.type(0), shifted)
+
+    return emit
+
+
+def _any_order(instruction: str) -> Emit:
+    def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+        return getattr(b, instruction)(*args, flags=("reassoc",))
+
+    return emit
+
+
+def _saturating(target: DType) -> Emit:
+    """Float to int: what does not fit becomes the nearest limit, NaN becomes 0."""
+
+    def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+        sign = "s" if target.kind == "i" else "u"
+        name = f"llvm.fpto{sign}i.sat.i{target.bits}.f{d.bits}"
+        return _declared(b, name, ir.IntType(target.bits), args)
+
+    return emit
+
+
+UNARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
+    "sqrt": (_intrinsic("sqrt"), FLOATS),
+    "floor": (_intrinsic("floor"), FLOATS),
+    "ceil": (_intrinsic("ceil"), FLOATS),
+    "round": (_intrinsic("roundeven"), FLOATS),
+    "abs": (_abs, FLOATS + INTEGERS),
+    "negative": (_negative, FLOATS + INTEGERS),
+    "bitwise_invert": (lambda b, d, args: b.not_(args[0]), (bool_, *INTEGERS)),
+    **{name: (_vector_function(name), FLOATS) for name in vector_math.FUNCTIONS},
+}
+BINARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
+    "minimum": (_extremum("minimum", "<"), DTYPES),
+    "maximum": (_extremum("maximum", ">"), DTYPES),
+    "copysign": (_intrinsic("copysign"), FLOATS),
+    "power": (_intrinsic("pow"), FLOATS),
+    "fmod": (lambda b, d, args: b.frem(*args), FLOATS),
+    "floor_divide": (_floor_divide, INTEGERS),
+    "remainder": (_remainder, INTEGERS),
+    "bitwise_and": (lambda b, d, args: b.and_(*args), (bool_, *INTEGERS)),
+    "bitwise_or": (lambda b, d, args: b.or_(*args), (bool_, *INTEGERS)),
+    "bitwise_xor": (lambda b, d, args: b.xor(*args), (bool_, *INTEGERS)),
+    "shift_left": (_shift(left=True), INTEGERS),
+    "shift_right": (_shift(left=False), INTEGERS),
+    "add_any_order": (_any_order("fadd"), FLOATS),
+    "multiply_any_order": (_any_order("fmul"), FLOATS),
+}
+CONVERSIONS = {f"to_{d.short}": (_saturating(d), d) for d in INTEGERS}
+
+
+def select(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """The second operand where the first holds, else the third."""
+    return b.select(*args)

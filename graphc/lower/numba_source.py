@@ -1,0 +1,200 @@
+"""Prints a kernel as the Python source of a Numba function.
+
+The source is over pointers and sizes, and plain: one statement a line, every scalar operation at
+the dtype of its operands (Numba widens ints, so their results are converted back). It is shown to
+users, compiled by `numba_cpu.py`, and can be run as ordinary Python.
+"""
+
+from __future__ import annotations
+
+from graphc.ir.dim import Call, Dim, Size
+from graphc.ir.dtype import DType, bool_
+from graphc.loops.builder import cast_target
+from graphc.loops.grammar import (
+    Accumulate,
+    Affine,
+    Assign,
+    Buffer,
+    Const,
+    Declare,
+    Fail,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Number,
+    Stmt,
+    Store,
+    Value,
+    Var,
+)
+from graphc.loops.primitives import PRIMITIVES
+from graphc.loops.simplify import canonical_names
+
+INFIX = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "*",
+    "divide": "/",
+    "equal": "==",
+    "not_equal": "!=",
+    "less": "<",
+    "less_equal": "<=",
+    "greater": ">",
+    "greater_equal": ">=",
+}
+
+
+def is_parallel(kernel: Kernel) -> bool:
+    """Whether the kernel's outermost loop runs over a range that the caller gives."""
+    loops = [s for s in kernel.body if isinstance(s, For) and s.parallel]
+    return len(loops) == 1
+
+
+def may_fail(kernel: Kernel) -> bool:
+    """Whether the kernel reports failures."""
+    return any(_fails(s) for s in kernel.body)
+
+
+def _fails(stmt: Stmt) -> bool:
+    return isinstance(stmt, Fail) or (isinstance(stmt, For) and any(map(_fails, stmt.body)))
+
+
+def parameters(kernel: Kernel) -> list[str]:
+    """The kernel's parameters in order: buffers, sizes, the range, the failure word."""
+    names = [f"b{i}" for i in range(len(kernel.buffers))] + list(kernel.sizes)
+    if is_parallel(kernel):
+        names += ["start", "stop"]
+    return names + (["failures"] if may_fail(kernel) else [])
+
+
+def print_kernel(kernel: Kernel) -> str:
+    """The kernel as Python source; equal kernels give equal text."""
+    return _Printer(kernel).text()
+
+
+class _Printer:
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.names = canonical_names(kernel)
+        self.parallel = is_parallel(kernel)
+        self.lines: list[str] = []
+
+    def text(self) -> str:
+        fails = may_fail(self.kernel)
+        self.lines = [f"def kernel({', '.join(parameters(self.kernel))}):"]
+        if fails:
+            self.lines.append("    failed = i64(0)")
+        self._block(self.kernel.body, 1)
+        if fails:
+            self.lines.append("    failures[0] = failed")
+        if len(self.lines) == 1:
+            self.lines.append("    pass")
+        return "\n".join(self.lines) + "\n"
+
+    def _block(self, body: list[Stmt], depth: int) -> None:
+        for stmt in body:
+            self.lines.append("    " * depth + self._statement(stmt))
+            if isinstance(stmt, For):
+                self._block(stmt.body, depth + 1)
+                if not stmt.body:
+                    self.lines.append("    " * (depth + 1) + "pass")
+
+    def _statement(self, stmt: Stmt) -> str:
+        name = self.names.get
+        match stmt:
+            case Let(var, primitive, args):
+                return f"{name(var)} = {self._expression(primitive, args)}"
+            case Number(var, index):
+                return f"{name(var)} = {self._affine(index)}"
+            case Load(var, buffer, index, guard):
+                element = f"{name(buffer)}[{self._affine(index)}]"
+                if buffer.dtype is bool_:
+                    element = f"{element} != u8(0)"
+                if guard is not None:
+                    element = f"({element}) if {self._value(guard)} else {_literal_zero(buffer)}"
+                return f"{name(var)} = {element}"
+            case Store(buffer, index, value):
+                stored = self._value(value)
+                stored = f"u8({stored})" if buffer.dtype is bool_ else stored
+                return f"{name(buffer)}[{self._affine(index)}] = {stored}"
+            case Declare(var, value) | Assign(var, value):
+                return f"{name(var)} = {self._value(value)}"
+            case Accumulate(var, primitive, value):
+                return f"{name(var)} = {self._accumulated(var, primitive, value)}"
+            case For(var, extent, _, parallel):
+                bounds = "start, stop" if parallel and self.parallel else _size(extent)
+                return f"for {name(var)} in range({bounds}):"
+            case Fail(condition, site):
+                return f"failed = failed | select({self._value(condition)}, i64({1 << site}), i64(0))"
+
+    def _accumulated(self, var: Var, primitive: str, value: Value) -> str:
+        if var.dtype.is_float and primitive in ("add", "multiply"):
+            return f"{primitive}_any_order({self.names[var]}, {self._value(value)})"
+        return self._expression(primitive, (var, value))
+
+    def _expression(self, primitive: str, args: tuple[Value, ...]) -> str:
+        values = [self._value(a) for a in args]
+        target = cast_target(primitive)
+        if target is not None:
+            return _cast(values[0], args[0].dtype, target)
+        if primitive in INFIX:
+            text = f"{values[0]} {INFIX[primitive]} {values[1]}"
+            dtype = args[0].dtype
+            keeps = dtype.is_float or PRIMITIVES[primitive].to_bool
+            return text if keeps else f"{dtype.short}({text})"
+        return f"{primitive}({', '.join(values)})"
+
+    def _value(self, value: Value) -> str:
+        return _literal(value) if isinstance(value, Const) else self.names[value]
+
+    def _affine(self, index: Affine) -> str:
+        parts = []
+        for var, size in index.terms:
+            factor = _size(size)
+            factor = f"({factor})" if isinstance(size, Dim) and len(size.terms) > 1 else factor
+            parts.append(self.names[var] if size == 1 else f"{self.names[var]} * {factor}")
+        if index.const != 0 or not parts:
+            parts.append(_size(index.const))
+        return " + ".join(parts)
+
+
+def _cast(value: str, source: DType, target: DType) -> str:
+    if source is target:
+        return value
+    if target is bool_:
+        return f"{value} != {source.short}(0)"
+    if source.is_float and target.is_integer:
+        return f"to_{target.short}({value})"
+    return f"{target.short}({value})"
+
+
+def _literal(value: Const) -> str:
+    number = value.value.item()
+    if value.dtype is bool_:
+        return str(number)
+    if value.dtype.is_float and (number != number or number in (float("inf"), -float("inf"))):
+        sign = "-" if number < 0 else ""
+        return f"{value.dtype.short}({sign}{'nan' if number != number else 'inf'})"
+    return f"{value.dtype.short}({number!r})"
+
+
+def _literal_zero(buffer: Buffer) -> str:
+    return "False" if buffer.dtype is bool_ else f"{buffer.dtype.short}(0)"
+
+
+def _size(size: Size) -> str:
+    """A size as a Python expression over the kernel's size parameters."""
+    if isinstance(size, int):
+        return str(size)
+    parts = []
+    for monomial, coefficient in size.terms:
+        factors = [a if isinstance(a, str) else _call(a) for a, p in monomial for _ in range(p)]
+        if coefficient != 1 or not factors:
+            factors.insert(0, str(coefficient))
+        parts.append(" * ".join(factors))
+    return " + ".join(parts)
+
+
+def _call(call: Call) -> str:
+    raise AssertionError(f"{call} is a parameter of the kernel, never computed in it")

@@ -1,0 +1,353 @@
+"""From a fused region to a kernel: loops, stages and accumulators.
+
+The region's outer loops are opened once; inside them each stage runs the inner loops, computes
+what its stores and reductions need, and leaves the reductions' results to the next stage. A value
+that a later stage needs again is computed again if that is cheap, else kept in a scratch row.
+A reduction accumulates in a register if it keeps only loops outside of it, else in memory.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.ir.dim import product
+from graphc.ir.dtype import int64
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Kind
+from graphc.ir.shape import Shape, strides
+from graphc.loops.builder import Builder
+from graphc.loops.grammar import Affine, Buffer, Kernel, Value, Var, of
+from graphc.loops.simplify import finish
+from graphc.passes.region import (
+    Operand,
+    canonical_index,
+    flat_index,
+    full_space,
+    is_free,
+    is_scalar_constant,
+    space_of,
+)
+
+CHEAP = 6.0  # kernel operations that a later stage computes again rather than loads
+AFTER = 1 << 30  # the stage of what runs after all loops
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltKernel:
+    """A kernel and the roles of its buffers: operands, results, and scratch memory."""
+
+    kernel: Kernel
+    inputs: tuple[Buffer, ...]
+    outputs: tuple[Buffer, ...]
+    scratch: tuple[Buffer, ...]
+    sites: tuple[tuple[str, Node], ...]
+
+
+def build_kernel(body: Graph, space: Shape, outer: int) -> BuiltKernel:
+    """The kernel of a fused region."""
+    return _RegionBuilder(body, space, outer).build()
+
+
+class _Reduction:
+    """A reduction of the region: where its accumulators live and over which loops it runs."""
+
+    def __init__(self, node: Node, kept: list[Var], loops: tuple[Var, ...], outer: int) -> None:
+        self.depth = len(kept)
+        outside = kept == list(loops[: self.depth]) and self.depth in (0, outer)
+        self.in_register = outside and not node.op.reducer.scatters
+        self.accumulators: list[Var] = []
+
+
+class _RegionBuilder:
+    def __init__(self, body: Graph, space: Shape, outer: int) -> None:
+        self.body, self.space, self.outer = body, space, outer
+        self.k = Builder()
+        self.loops: list[Var] = []
+        self.inputs = {t: self._buffer(f"in{i}", t.type) for i, t in enumerate(body.inputs)}
+        self.outputs = {t: self._buffer(f"out{i}", t.type) for i, t in enumerate(body.outputs)}
+        self.scratch: list[Buffer] = []
+        self.stored_free = {t.node for t in body.outputs if is_free(t.node)}
+        self.members = [n for n in body.nodes if self._works(n)]
+        self.deps = {n: self._dependencies(n) for n in self.members}
+        self.reductions = {n: self._reduction(n) for n in self.members if _reduces(n)}
+        self.stage: dict[Node, int] = {}
+        for node in self.members:
+            self.stage[node] = max((self._ready(d) for d in self.deps[node]), default=0)
+        self.results: dict[Tensor, Value] = {}
+        self.kept: dict[Tensor, Buffer] = {}  # values that later stages load again
+        self.loaded: set[Tensor] = set()  # those of them that an earlier stage has stored
+
+    # -- the region ---------------------------------------------------------------------------------
+    @staticmethod
+    def _buffer(name: str, type: Any) -> Buffer:
+        return Buffer(name, type.dtype, type.size)
+
+    def _works(self, node: Node) -> bool:
+        if node.op.name == "placeholder":
+            return node.output() in self.outputs
+        return node in self.stored_free or not is_free(node)
+
+    def _dependencies(self, node: Node) -> list[Node]:
+        found: dict[Node, None] = {}
+        stack = [t.node for t in node.inputs]
+        while stack:
+            source = stack.pop()
+            if source.op.name == "placeholder" and source.output() not in self.outputs:
+                continue
+            if self._works(source):
+                found[source] = None
+            else:
+                stack.extend(t.node for t in source.inputs)
+        return list(found)
+
+    def _reduction(self, node: Node) -> _Reduction:
+        probe = Builder()
+        loops = tuple(Var(f"i{i}", int64) for i in range(len(space_of(node))))
+        for loop in loops:
+            probe.levels[loop] = 0
+        operands = [
+            Operand(t, lambda t, at: probe.declare(probe.const(0, t.dtype))) for t in node.inputs
+        ]
+        index = canonical_index(full_space(node), loops)
+        target = node.op.reducer.target(probe, operands, index, **node.attrs)
+        return _Reduction(node, [v for i in target for v, _ in i.terms], loops, self.outer)
+
+    def _ready(self, node: Node) -> int:
+        """The first stage that can use the node's result."""
+        stage = self.stage[node]
+        if node not in self.reductions:
+            return stage
+        if stage == AFTER or self.reductions[node].depth != self.outer:
+            return AFTER
+        return stage + 1
+
+    def _is_row(self, node: Node) -> bool:
+        """Whether the node runs once for each turn of the outer loops, not in the inner ones."""
+        return len(space_of(node)) < len(self.space) or self.outer == len(self.space)
+
+    # -- building -----------------------------------------------------------------------------------
+    def build(self) -> BuiltKernel:
+        k = self.k
+        self._start_accumulators()
+        last = max((s for s in self.stage.values() if s != AFTER), default=0)
+        plans = self._plans(last)
+        with ExitStack() as stack:
+            for depth, size in enumerate(self.space[: self.outer]):
+                self.loops.append(stack.enter_context(k.loop(size, parallel=depth == 0)))
+            for stage in range(last + 1):
+                self._run_stage(stage, plans[stage])
+        self.loops.clear()
+        if self.outer > 0:
+            for node, reduction in self.reductions.items():
+                if reduction.in_register and reduction.depth == 0:
+                    self._finish(node, reduction)
+        for node in self.members:
+            if self.stage[node] == AFTER:
+                self._emit(node)
+        inputs = tuple(self.inputs.values())
+        outputs = tuple(self.outputs[t] for t in self.body.outputs)
+        buffers = (*inputs, *outputs, *self.scratch)
+        kernel = finish(Kernel("kernel", buffers, k.scopes[0].body))
+        return BuiltKernel(kernel, inputs, outputs, tuple(self.scratch), tuple(k.sites))
+
+    def _start_accumulators(self) -> None:
+        """First values of what accumulates over the outer loops, in memory and in registers."""
+        for node, reduction in self.reductions.items():
+            first = node.op.reducer.initial(self.k, node.types[0].dtype)
+            if not reduction.in_register:
+                for tensor, value in zip(node.outputs, first, strict=True):
+                    with self.k.loop(tensor.size) as i:
+                        self.k.store(self._storage(tensor), of(i), value)
+            elif reduction.depth == 0 < self.outer:
+                reduction.accumulators = [self.k.declare(v) for v in first]
+
+    def _storage(self, tensor: Tensor) -> Buffer:
+        """The buffer that holds a result of a reduction in memory."""
+        if tensor not in self.outputs:
+            self.outputs[tensor] = Buffer(f"part{len(self.scratch)}", tensor.dtype, tensor.size)
+            self.scratch.append(self.outputs[tensor])
+        return self.outputs[tensor]
+
+    # -- stages -------------------------------------------------------------------------------------
+    def _plans(self, last: int) -> list[list[Node]]:
+        """For each stage the nodes that its inner loops compute, in order; and, as a side effect,
+        which values are kept for later stages."""
+        plans: list[list[Node]] = []
+        computed: set[Node] = set()
+        for stage in range(last + 1):
+            needed: set[Node] = set()
+            stack = [n for n in self.members if self._is_sink(n) and self.stage[n] == stage]
+            stack = [n for n in stack if not self._is_row(n)]
+            while stack:
+                node = stack.pop()
+                if node in needed or self._is_row(node):
+                    continue
+                if node in self.reductions and self.stage[node] != stage:
+                    continue
+                if node in computed and self._keep(node):
+                    continue
+                needed.add(node)
+                stack.extend(self.deps[node])
+            plans.append([n for n in self.members if n in needed])
+            computed |= needed
+        return plans
+
+    def _is_sink(self, node: Node) -> bool:
+        return node in self.reductions or any(t in self.outputs for t in node.outputs)
+
+    def _keep(self, node: Node) -> bool:
+        """Decide whether a later stage loads the node's value; make room for it if so."""
+        tensor = node.output()
+        if tensor in self.kept:
+            return True
+        if tensor in self.outputs and node.op.name != "placeholder":
+            self.kept[tensor] = self.outputs[tensor]
+            return True
+        if self._cost(node) <= CHEAP:
+            return False
+        row = Buffer(f"row{len(self.scratch)}", tensor.dtype, product(self.space[self.outer :]))
+        self.scratch.append(row)
+        self.kept[tensor] = row
+        return True
+
+    def _cost(self, node: Node) -> float:
+        """Kernel operations to compute the node again, up to the first above CHEAP."""
+        total, stack, seen = 0.0, [node], {node}
+        while stack and total <= CHEAP:
+            current = stack.pop()
+            total += current.op.cost
+            for source in self.deps[current]:
+                if source not in seen and source not in self.reductions:
+                    seen.add(source)
+                    stack.append(source)
+        return total
+
+    def _run_stage(self, stage: int, needed: list[Node]) -> None:
+        for node in self.members:
+            if self.stage[node] == stage and self._is_row(node):
+                self._emit_row(node)
+        finished = [
+            (n, self.reductions[n])
+            for n in needed
+            if n in self.reductions
+            and self.reductions[n].in_register
+            and self.reductions[n].depth == self.outer
+        ]
+        for node, reduction in finished:
+            self._declare(node, reduction)
+        if needed:
+            with ExitStack() as stack:
+                for size in self.space[self.outer :]:
+                    self.loops.append(stack.enter_context(self.k.loop(size)))
+                for node in needed:
+                    self._emit(node, stage)
+            del self.loops[self.outer :]
+            self.loaded |= {t for n in needed for t in n.outputs if t in self.kept}
+        for node, reduction in finished:
+            self._finish(node, reduction)
+
+    def _declare(self, node: Node, reduction: _Reduction) -> None:
+        first = node.op.reducer.initial(self.k, node.types[0].dtype)
+        reduction.accumulators = [self.k.declare(v) for v in first]
+
+    def _finish(self, node: Node, reduction: _Reduction) -> None:
+        """The accumulated values become results, stored if they are outputs."""
+        for tensor, accumulator in zip(node.outputs, reduction.accumulators, strict=True):
+            self.results[tensor] = self.k.read(accumulator)
+            self._store(tensor, self.results[tensor])
+
+    def _emit_row(self, node: Node) -> None:
+        """A node that runs once for each turn of the outer loops."""
+        reduction = self.reductions.get(node)
+        if reduction is not None and reduction.in_register and reduction.depth == self.outer:
+            self._declare(node, reduction)
+            self._accumulate(node, reduction)
+            self._finish(node, reduction)
+        else:
+            self._emit(node)
+
+    def _emit(self, node: Node, stage: int | None = None) -> None:
+        """The node's value, and its effect if it has one here: a store, or an accumulation."""
+        self.k.owner = node
+        reduction = self.reductions.get(node)
+        if reduction is not None:
+            self._accumulate(node, reduction)
+            return
+        tensor = node.output()
+        value = self.read(tensor, self._here(tensor))
+        if stage is None or self.stage[node] == stage:
+            self._store(tensor, value)
+
+    def _here(self, tensor: Tensor) -> tuple[Affine, ...]:
+        return canonical_index(tensor.shape, tuple(self.loops))
+
+    def _store(self, tensor: Tensor, value: Value) -> None:
+        if tensor in self.outputs:
+            index = flat_index(self._here(tensor), strides(tensor.shape))
+            self.k.store(self.outputs[tensor], index, value)
+        row = self.kept.get(tensor)
+        if row is not None and row is not self.outputs.get(tensor):
+            self.k.store(row, self._row_index(), value)
+
+    def _row_index(self) -> Affine:
+        """The position in a scratch row: over the inner loops only."""
+        inner = tuple(of(v) for v in self.loops[self.outer :])
+        return flat_index(inner, strides(self.space[self.outer :]))
+
+    def _accumulate(self, node: Node, reduction: _Reduction) -> None:
+        k, reducer = self.k, node.op.reducer
+        operands = [Operand(t, self.read) for t in node.inputs]
+        index = canonical_index(full_space(node), tuple(self.loops))
+        element = reducer.element(k, operands, index, **node.attrs)
+        if not reduction.in_register:
+            target = reducer.target(k, operands, index, **node.attrs)
+            places = [
+                (self._storage(t), flat_index(target, strides(t.shape))) for t in node.outputs
+            ]
+            before = [k.reload(buffer, at) for buffer, at in places]
+            after = reducer.step(k, before, element, index, **node.attrs)
+            for (buffer, at), value in zip(places, after, strict=True):
+                k.store(buffer, at, value)
+        elif reducer.ordered:
+            before = [k.read(a) for a in reduction.accumulators]
+            after = reducer.step(k, before, element, index, **node.attrs)
+            for accumulator, value in zip(reduction.accumulators, after, strict=True):
+                k.assign(accumulator, value)
+        else:
+            k.accumulate(reduction.accumulators[0], reducer.primitive, element)
+
+    # -- values -------------------------------------------------------------------------------------
+    def read(self, tensor: Tensor, index: tuple[Affine, ...]) -> Value:
+        """The element of a tensor of the region at an index."""
+        if tensor in self.results:
+            return self.results[tensor]
+        key = ("element", tensor, index)
+        found: Value | None = self.k.recall(key)
+        if found is None:
+            found = self._compute(tensor, index)
+            self.k.remember(key, found)
+        return found
+
+    def _compute(self, tensor: Tensor, index: tuple[Affine, ...]) -> Value:
+        node, k = tensor.node, self.k
+        if tensor in self.inputs:
+            return k.load(self.inputs[tensor], flat_index(index, strides(tensor.shape)))
+        if is_scalar_constant(node):
+            return k.const(node.attrs["value"].array.reshape(()), tensor.dtype)
+        kept = self.kept.get(tensor)
+        if kept is not None and tensor in self.loaded and index == self._here(tensor):
+            at = self._row_index() if kept not in self.outputs.values() else None
+            at = flat_index(index, strides(tensor.shape)) if at is None else at
+            return k.reload(kept, at)
+        operands = [Operand(t, self.read) for t in node.inputs]
+        owner, k.owner = k.owner, node
+        result: Value = node.op.at(k, operands, index, tensor.type, **node.attrs)  # type: ignore[misc]
+        k.owner = owner
+        return result
+
+
+def _reduces(node: Node) -> bool:
+    return node.op.kind is Kind.REDUCE

@@ -1,0 +1,114 @@
+"""A fused region: a node that holds a sub-graph and becomes one kernel.
+
+`space` is the iteration space of its loops. The first `outer` of them are shared by all its stages;
+the rest are run once a stage. A stage ends where a reduction over the inner loops is complete, and
+the next stage may use its result: softmax is three stages over each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphc.ir.dim import Size
+from graphc.ir.evaluate import evaluate_graph
+from graphc.ir.graph import Graph
+from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.shape import Shape, TensorType
+from graphc.ir.node import Node, Tensor
+from graphc.loops.grammar import Affine, Var, of
+from graphc.ops.shape import moves_unit_axes
+
+
+def _infer_fused(
+    *types: TensorType, body: Graph, space: Shape, outer: int
+) -> tuple[TensorType, ...]:
+    return tuple(t.type for t in body.outputs)
+
+
+def _numpy_fused(
+    *arrays: Any, body: Graph, space: Any, outer: int, sizes: Mapping[str, int]
+) -> tuple[Any, ...]:
+    return tuple(evaluate_graph(body, arrays, dims=sizes))
+
+
+FUSED = register(
+    Op(
+        "fused",
+        Kind.REGION,
+        _infer_fused,
+        numpy=_numpy_fused,
+        doc="Several ops in one kernel.",
+    )
+)
+
+
+# -- how nodes read their operands ------------------------------------------------------------------
+def is_free(node: Node) -> bool:
+    """Whether a kernel computes through the node at no cost, so that it is never stored for its
+    own sake: moved elements, positions, sizes, scalar constants."""
+    if Fact.REINDEX in node.op.facts or node.op.name in ("iota", "size"):
+        return True
+    if node.op.name == "reshape":
+        return moves_unit_axes(node.inputs[0].shape, node.types[0].shape)
+    return is_scalar_constant(node)
+
+
+def is_scalar_constant(node: Node) -> bool:
+    return node.op.name == "constant" and node.types[0].size == 1
+
+
+def is_member(node: Node) -> bool:
+    """Whether the node does work inside a kernel."""
+    return node.op.kind in (Kind.MAP, Kind.REDUCE) and not is_free(node)
+
+
+def space_of(node: Node) -> Shape:
+    """The iteration space of a node, without axes of static size 1."""
+    if node.op.kind is Kind.REDUCE:
+        shape = node.op.reducer.space([t.type for t in node.inputs], **node.attrs)
+    else:
+        shape = node.types[0].shape
+    return squeezed(shape)
+
+
+def squeezed(shape: Shape) -> Shape:
+    return tuple(s for s in shape if s != 1)
+
+
+def canonical_index(shape: Shape, loops: tuple[Var, ...]) -> tuple[Affine, ...]:
+    """The index of an element of `shape` in terms of the loops over its squeezed axes."""
+    rest = iter(loops)
+    return tuple(Affine() if s == 1 else of(next(rest)) for s in shape)
+
+
+def full_space(node: Node) -> Shape:
+    """The iteration space of a node, with its axes of size 1."""
+    if node.op.kind is Kind.REDUCE:
+        shape: Shape = node.op.reducer.space([t.type for t in node.inputs], **node.attrs)
+        return shape
+    return node.types[0].shape
+
+
+def flat_index(index: tuple[Affine, ...], strides: tuple[Size, ...]) -> Affine:
+    """The offset of an element in a row-major buffer."""
+    total = Affine()
+    for i, step in zip(index, strides, strict=True):
+        total = total + i * step
+    return total
+
+
+class Operand:
+    """What `at` and reducers see of an operand: its type, and the element at an index."""
+
+    __slots__ = ("_read", "tensor")
+
+    def __init__(self, tensor: Tensor, read: Any) -> None:
+        self.tensor, self._read = tensor, read
+
+    @property
+    def type(self) -> TensorType:
+        return self.tensor.type
+
+    def __call__(self, index: tuple[Affine, ...]) -> Any:
+        return self._read(self.tensor, index)

@@ -1,0 +1,128 @@
+"""Passes over loops: one loop where several walk the same data, and no output that nobody reads.
+
+The derivative of a scan makes the forward loop again with further ys; `merge_scans` makes the two
+loops one, and `drop_unused_outputs` then removes what the program does not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphc.ir import origin
+from graphc.ir.graph import Graph, map_graph, walk
+from graphc.ir.node import Node, Tensor, apply
+from graphc.ir.op import Kind
+from graphc.ops.closure import close
+from graphc.ops.control import SCAN
+
+
+def merge_scans(graph: Graph) -> Graph:
+    """Scans over the same inputs with the same carries -> one scan with the ys of all.
+
+    Where the merged bodies bring two inner scans together, those are merged too.
+    """
+    while True:
+        groups: dict[Any, list[Node]] = {}
+        for node in graph.nodes:
+            if node.op is SCAN:
+                groups.setdefault(_loop(node), []).append(node)
+        merged = {n: _united(group) for group in groups.values() if len(group) > 1 for n in group}
+        if not merged:
+            return _in_bodies(graph, merge_scans)
+
+        def rewrite(
+            node: Node, inputs: tuple[Tensor, ...], merged: dict[Node, Graph] = merged
+        ) -> list[Tensor] | None:
+            return _as_part(node, inputs, merged[node]) if node in merged else None
+
+        graph = map_graph(graph, rewrite)
+
+
+def _loop(node: Node) -> tuple[Any, ...]:
+    """What two scans share if they are the same loop but for their ys."""
+    body, carries = node.attrs["body"], node.attrs["carries"]
+    tensors = (*node.inputs, *body.inputs, *body.outputs[:carries])
+    shared = tuple(node.attrs[name] for name in ("length", "carries", "xs", "reverse"))
+    return (len(node.inputs), *shared, *((id(t.node), t.index) for t in tensors))
+
+
+def _united(group: Sequence[Node]) -> Graph:
+    bodies: list[Graph] = [node.attrs["body"] for node in group]
+    carries = group[0].attrs["carries"]
+    ys = dict.fromkeys(y for body in bodies for y in body.outputs[carries:])
+    return Graph(bodies[0].inputs, [*bodies[0].outputs[:carries], *ys], name=bodies[0].name)
+
+
+def _as_part(node: Node, inputs: Sequence[Tensor], united: Graph) -> list[Tensor]:
+    """The outputs of a scan, read from the scan of the united body."""
+    carries = node.attrs["carries"]
+    with origin.inherit(node.origins):
+        made = apply(SCAN, inputs, **{**node.attrs, "body": united})
+    place = {y: carries + i for i, y in enumerate(united.outputs[carries:])}
+    ys = node.attrs["body"].outputs[carries:]
+    return [*made.outputs[:carries], *(made.output(place[y]) for y in ys)]
+
+
+def drop_unused_outputs(graph: Graph) -> Graph:
+    """Scans without the ys that nothing reads, the carries that nothing read depends on, and the
+    inputs that are then not needed."""
+    needed = set(graph.results)
+    kept: dict[Node, tuple[list[int], list[int]]] = {}
+    for node in reversed(graph.nodes):
+        used = [i for i, t in enumerate(node.outputs) if t in needed]
+        if node.op is not SCAN:
+            needed.update(node.inputs if used else ())
+            continue
+        kept[node] = _live(node, used)
+        needed.update(node.inputs[i] for i in kept[node][1])
+
+    def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> list[Tensor] | None:
+        if node not in kept or len(kept[node][0]) == len(node.types):
+            return None
+        return _pruned(node, inputs, *kept[node])
+
+    return _in_bodies(map_graph(graph, rewrite), drop_unused_outputs)
+
+
+def _live(node: Node, used: list[int]) -> tuple[list[int], list[int]]:
+    """The positions of the outputs and inputs that a scan needs to give the outputs `used`."""
+    body, carries = node.attrs["body"], node.attrs["carries"]
+    outputs = set(used)
+    while True:
+        read = set(walk(body.outputs[i] for i in outputs))
+        inputs = {i for i, t in enumerate(body.inputs) if t.node in read}
+        more = {i for i in inputs if i < carries} - outputs
+        if not more:
+            return sorted(outputs), sorted(inputs | {i for i in outputs if i < carries})
+        outputs |= more
+
+
+def _pruned(
+    node: Node, given: Sequence[Tensor], outputs: list[int], inputs: list[int]
+) -> list[Tensor]:
+    body, carries, xs = (node.attrs[name] for name in ("body", "carries", "xs"))
+    attrs = {
+        **node.attrs,
+        "body": close([body.outputs[i] for i in outputs], [body.inputs[i] for i in inputs]),
+        "carries": sum(i < carries for i in inputs),
+        "xs": sum(carries <= i < carries + xs for i in inputs),
+    }
+    with origin.inherit(node.origins):
+        made = apply(SCAN, [given[i] for i in inputs], **attrs)
+    # An output that nothing reads still needs a tensor to stand for it.
+    places = {i: made.output(k) for k, i in enumerate(outputs)}
+    return [places.get(i, t) for i, t in enumerate(node.outputs)]
+
+
+def _in_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
+    """`graph` with `change` applied to every body that its nodes hold."""
+
+    def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+        if node.op.kind is not Kind.CONTROL:
+            return None
+        attrs = {k: change(v) if isinstance(v, Graph) else v for k, v in node.attrs.items()}
+        with origin.inherit(node.origins):
+            return apply(node.op, inputs, **attrs).outputs
+
+    return map_graph(graph, rewrite)

@@ -1,0 +1,66 @@
+"""Views: what a tensor is in memory when its elements are only moved, not computed.
+
+A strided view is a base tensor with an offset and one stride for each axis; the BLAS reads
+transposed and sliced operands that way, so they are never copied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.ir.dim import Size, is_nonnegative
+from graphc.ir.dtype import int64
+from graphc.ir.node import Tensor
+from graphc.ir.op import Fact
+from graphc.ir.shape import strides
+from graphc.loops.grammar import Affine, Var, of
+from graphc.ops.shape import moves_unit_axes
+from graphc.passes.region import Operand, flat_index
+
+_AXES = tuple(Var(f"a{k}", int64) for k in range(16))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The element at index i of the view is element `offset + sum(i * strides)` of `base`."""
+
+    base: Tensor
+    offset: Size
+    strides: tuple[Size, ...]
+
+
+def strided_view(tensor: Tensor) -> View:
+    """The tensor as a view of the nearest tensor that is not merely moved elements."""
+    index = tuple(of(_AXES[k]) for k in range(tensor.ndim))
+    base = tensor
+    while _only_moves(base):
+        found: list[tuple[Tensor, Any]] = []
+        operand = Operand(base.node.inputs[0], lambda t, at: found.append((t, at)))
+        base.node.op.at(None, [operand], index, base.type, **base.node.attrs)  # type: ignore[misc]
+        ((base, index),) = found
+    flat: Affine = flat_index(index, strides(base.shape))
+    return View(base, flat.const, tuple(flat.coefficient(a) for a in _AXES[: tensor.ndim]))
+
+
+def _only_moves(tensor: Tensor) -> bool:
+    node = tensor.node
+    if node.op.name == "reshape":
+        return moves_unit_axes(node.inputs[0].shape, tensor.shape)
+    return Fact.REINDEX in node.op.facts
+
+
+def blas_view(tensor: Tensor) -> tuple[View, bool, Size] | None:
+    """(view, transposed, leading dimension) if the BLAS can read the tensor's last two axes as a
+    matrix in place, else None."""
+    view = strided_view(tensor)
+    rows, columns = tensor.shape[-2:]
+    row_step, column_step = view.strides[-2:]
+    if column_step == 1 or columns == 1:
+        leading, transposed = (row_step if rows != 1 else columns), False
+    elif row_step == 1 or rows == 1:
+        leading, transposed = column_step, True
+    else:
+        return None
+    forward = leading != 0 and is_nonnegative(leading)
+    return (view, transposed, leading) if forward else None
