@@ -33,6 +33,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.operators import functions as _functions
 from graphc.ir.origin import scope
+from graphc.ir.text import parse_graph, print_graph
 
 __version__ = "0.1.0"
 

@@ -9,6 +9,7 @@ that makes no sense raises `ArgumentError` naming the variable; an empty one cou
 | `GRAPHC_CACHE_DIR`   | the directory of the cache                              | the user's   |
 | `GRAPHC_PRINT`       | stages to print, by name, comma between                 | none         |
 | `GRAPHC_DUMP`        | the directory into which every stage is written         | none         |
+| `GRAPHC_TRACE`       | what to log as it happens: `rules`                      | nothing      |
 | `GRAPHC_NUM_THREADS` | threads of a compiled program, at least 1               | one per core |
 | `GRAPHC_BLAS`        | the BLAS to call: a path, or a name the loader knows    | NumPy's own  |
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from graphc.errors import ArgumentError
 
 _MAX_THREADS = 1024
+_TOPICS = ("rules",)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,15 @@ def dump_directory() -> Path | None:
     if directory.exists() and not directory.is_dir():
         raise _bad("GRAPHC_DUMP", value, "a directory, or a path where one can be made")
     return directory
+
+
+def trace_topics() -> tuple[str, ...]:
+    """What to log, to the logger `graphc`, as it happens: `GRAPHC_TRACE`, such as `rules`."""
+    value = _read("GRAPHC_TRACE")
+    names = tuple(name.strip() for name in value.split(",")) if value else ()
+    if not all(name in _TOPICS for name in names):
+        raise _bad("GRAPHC_TRACE", value, " or ".join(_TOPICS) + ", with a comma between")
+    return names
 
 
 def num_threads() -> int | None:

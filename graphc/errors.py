@@ -6,12 +6,23 @@ op it is about, what was expected, what was given, and the line of the user's co
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+_locate: Callable[[], str] = str  # the user's `file:line`; no place until `locate_with`
+
+
+def locate_with(where: Callable[[], str]) -> None:
+    """Errors made from now on that are given no place ask `where` for the user's line."""
+    global _locate
+    _locate = where
+
 
 class GraphcError(Exception):
     """Base of all graphc errors.
 
     `op` names the operation (or entry point), `expected` and `given` the two sides of the
-    disagreement, `where` the user's `file:line`. All are optional and all are in the message.
+    disagreement, `message` says what is wrong, `where` the user's `file:line` (that of the call, unless a node's is given). All
+    are optional and all are in the message.
     """
 
     def __init__(
@@ -24,6 +35,8 @@ class GraphcError(Exception):
         where: str = "",
         hint: str = "",
     ) -> None:
+        where = where or _locate()
+        self.message = message
         self.op, self.expected, self.given, self.where, self.hint = op, expected, given, where, hint
         head = f"{op}: {message}" if op and message else op or message
         parts = [head]

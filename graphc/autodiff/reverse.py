@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from graphc.autodiff.hidden import Hidden, guarded
 from graphc.errors import ArgumentError, GradientError
 from graphc.ir import origin
 from graphc.ir.graph import walk
 from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Fact
 from graphc.ops.build import constant, scalar_like
 from graphc.ops.create import zeros_like
 from graphc.ops.elementwise import where
@@ -20,14 +22,22 @@ from graphc.ops.scalar import branch_of
 
 
 class Context:
-    """What an op's `vjp` may ask: which inputs need a cotangent, and the vjp of a sub-graph."""
+    """What an op's `vjp` may ask: which inputs need a cotangent, and the vjp of a sub-graph.
 
-    def __init__(self, wanted: Sequence[bool]) -> None:
-        self._wanted = tuple(wanted)
+    `hidden`: the op's result is used through `where` only, so where its cotangent is zero it may
+    be infinite or NaN.
+    """
+
+    def __init__(self, wanted: Sequence[bool], hidden: bool = False) -> None:
+        self._wanted, self._hidden = tuple(wanted), hidden
 
     def needs(self, position: int) -> bool:
         """Whether a cotangent of input `position` will be used."""
         return self._wanted[position]
+
+    def guarded(self, g: Tensor) -> Tensor:
+        """`g` in a form of which `masked_multiply` makes no `0 * inf`, if the result is hidden."""
+        return guarded(g) if self._hidden else g
 
     @staticmethod
     def pull_back(
@@ -136,6 +146,7 @@ def pull_back(
     order = walk(outputs)
     on_path = _nodes_above(order, {t.node for t in wrt})
     found: dict[Tensor, Tensor] = {}
+    hidden = Hidden(outputs)
     for y, g in zip(outputs, cotangents, strict=True):
         if g is not None:
             _accumulate(found, y, g)
@@ -147,9 +158,16 @@ def pull_back(
         if all(g is None for g in gs) or not node.inputs:
             continue
         with origin.inherit(node.origins):
-            for x, g in zip(node.inputs, _apply_vjp(node, gs, on_path), strict=True):
+            if Fact.ELEMENTWISE in node.op.facts:
+                gs = [
+                    None if g is None else hidden.restore(t, g)
+                    for t, g in zip(node.outputs, gs, strict=True)
+                ]
+            behind = hidden.all(node.outputs)
+            for x, g in zip(node.inputs, _apply_vjp(node, gs, on_path, behind), strict=True):
                 if g is not None and x.node in on_path:
                     _accumulate(found, x, g)
+                    hidden.record(x, node)
     return [found.get(t) for t in wrt]
 
 
@@ -162,7 +180,9 @@ def _nodes_above(order: Sequence[Node], sources: set[Node]) -> set[Node]:
     return above
 
 
-def _apply_vjp(node: Node, gs: list[Tensor | None], on_path: set[Node]) -> list[Tensor | None]:
+def _apply_vjp(
+    node: Node, gs: list[Tensor | None], on_path: set[Node], hidden: bool
+) -> list[Tensor | None]:
     op = node.op
     if not op.differentiable:
         return [None] * len(node.inputs)
@@ -172,7 +192,7 @@ def _apply_vjp(node: Node, gs: list[Tensor | None], on_path: set[Node]) -> list[
             op=op.name,
             where=str(node.origins[0]) if node.origins else "",
         )
-    context = Context([t.node in on_path and t.dtype.is_float for t in node.inputs])
+    context = Context([t.node in on_path and t.dtype.is_float for t in node.inputs], hidden)
     several = len(node.types) > 1
     result: list[Tensor | None] = op.vjp(
         context,

@@ -87,9 +87,9 @@ class Dim:
 
     __repr__ = __str__
 
-    # -- arithmetic --------------------------------------------------------------------------------
+    # -- arithmetic: of sizes only, so that `n * tensor` and `[0] * n` are the other's to refuse ----
     def __add__(self, other: Size) -> Size:
-        return _sum((self, other))
+        return _sum((self, other)) if isinstance(other, (int, Dim)) else NotImplemented
 
     __radd__ = __add__
 
@@ -97,12 +97,14 @@ class Dim:
         return _from_terms({m: -c for m, c in self.terms})
 
     def __sub__(self, other: Size) -> Size:
-        return _sum((self, -other))
+        return _sum((self, -other)) if isinstance(other, (int, Dim)) else NotImplemented
 
     def __rsub__(self, other: Size) -> Size:
-        return _sum((-self, other))
+        return _sum((-self, other)) if isinstance(other, (int, Dim)) else NotImplemented
 
     def __mul__(self, other: Size) -> Size:
+        if not isinstance(other, (int, Dim)):
+            return NotImplemented
         product: dict[Monomial, int] = {}
         for m1, c1 in self.terms:
             for m2, c2 in _terms(other):
@@ -113,16 +115,16 @@ class Dim:
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Size) -> Size:
-        return floordiv(self, other)
+        return floordiv(self, other) if isinstance(other, (int, Dim)) else NotImplemented
 
     def __rfloordiv__(self, other: Size) -> Size:
-        return floordiv(other, self)
+        return floordiv(other, self) if isinstance(other, (int, Dim)) else NotImplemented
 
     def __mod__(self, other: Size) -> Size:
-        return mod(self, other)
+        return mod(self, other) if isinstance(other, (int, Dim)) else NotImplemented
 
     def __rmod__(self, other: Size) -> Size:
-        return mod(other, self)
+        return mod(other, self) if isinstance(other, (int, Dim)) else NotImplemented
 
     # -- what a symbolic size cannot do ------------------------------------------------------------
     def _no_value(self) -> NoReturn:
@@ -162,9 +164,11 @@ def dim(spec: Any) -> Size:
         return spec
     if isinstance(spec, str):
         try:
-            return _parse(ast.parse(spec.strip(), mode="eval").body)
-        except (SyntaxError, ValueError, RecursionError):
+            spec = _parse(ast.parse(spec.strip(), mode="eval").body)
+        except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
             _refuse(spec)
+        if isinstance(spec, Dim):
+            return spec
     if isinstance(spec, bool) or not hasattr(spec, "__index__"):
         _refuse(spec)
     size = spec.__index__()

@@ -6,6 +6,7 @@ A `DType` is one of eleven interned values; graphc promotes exactly as NumPy 2 d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ def dtype(spec: Any) -> DType:
     return found
 
 
+@cache
 def promote(*types: DType) -> DType:
     """The smallest type that holds all, by NumPy 2's rules.
 
@@ -105,7 +107,7 @@ def weak_type(value: bool | int | float, other: DType) -> DType:
         if other.is_float:
             return other
         if other is bool_:
-            return int64
+            other = int64
         info = np.iinfo(other.numpy)
         if not info.min <= value <= info.max:
             raise DTypeError(

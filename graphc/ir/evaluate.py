@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import GraphcError, GraphError, RuntimeFailure, ShapeError
+from graphc.errors import ArgumentError, GraphcError, GraphError, RuntimeFailure, ShapeError
+from graphc.ir import origin
 from graphc.ir.dim import Dim, bind
 from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.graph import Graph
@@ -31,7 +32,7 @@ def bind_dims(graph: Graph, arrays: Sequence[Array]) -> dict[str, int]:
                 try:
                     bind(size, given, values)
                 except ShapeError as error:
-                    raise _mismatch(graph, tensor, array, values, str(error)) from None
+                    raise _mismatch(graph, tensor, array, values, error.message) from None
     missing = set(graph.dims) - values.keys()
     if missing:
         raise ShapeError(
@@ -115,7 +116,7 @@ def compute(node: Node, arrays: Sequence[Array], sizes: Mapping[str, int]) -> li
     if node.op.kind.value in ("control", "region"):
         attrs["sizes"] = sizes
     try:
-        with np.errstate(all="ignore"):
+        with origin.inherit(node.origins), np.errstate(all="ignore"):
             found = node.op.numpy(*arrays, **attrs)
     except GraphcError:
         raise
@@ -163,6 +164,9 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, Any] | None = None) -> Any:
     """
     feeds = feeds or {}
     targets = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    for target in (*targets, *feeds):
+        if not isinstance(target, Tensor):
+            raise ArgumentError("not a tensor", op="evaluate", given=repr(target)[:80])
     graph = Graph(feeds, targets, name="evaluate")
     arrays = [np.asarray(a).astype(t.dtype.numpy) for t, a in feeds.items()]
     values = evaluate_graph(graph, arrays)

@@ -14,6 +14,7 @@ from graphc.errors import GraphError
 from graphc.ir import origin
 from graphc.ir.dim import names
 from graphc.ir.node import Node, Tensor, Variable, apply
+from graphc.ir.operators import functions
 
 
 class Graph:
@@ -85,9 +86,10 @@ class Graph:
     def __repr__(self) -> str:
         return f"<Graph {self.name!r}: {len(self.inputs)} inputs, {len(self.nodes)} nodes>"
 
-    def _repr_svg_(self) -> str:
-        from graphc.ir.operators import functions
+    def __str__(self) -> str:
+        return str(functions()["_text_"](self))  # print_graph, in text.py
 
+    def _repr_svg_(self) -> str:
         return str(functions()["_repr_svg_"](self))
 
     _order: tuple[Node, ...] | None

@@ -18,13 +18,13 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from graphc.ir.dim import Dim, from_ast
-from graphc.ir.dtype import BY_SHORT, DType, dtype, float64
+from graphc.ir.dtype import BY_SHORT, DType, bool_, dtype, float64
 from graphc.ir.graph import Graph
 from graphc.ir.node import ArrayValue
 from graphc.ir.shape import TensorType
@@ -35,7 +35,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*\Z")
 
 # -- names -----------------------------------------------------------------------------------------
 def write_name(name: str) -> str:
-    """A user's name: as it is where plain, else a JSON string (no raw newline, NUL or bidi mark)."""
+    """A user's name: itself where plain, else a JSON string without raw control characters."""
     return name if _PLAIN.match(name) else json.dumps(name, ensure_ascii=not name.isprintable())
 
 
@@ -82,8 +82,8 @@ def write(value: Any, bodies: list[Graph], exact: bool = True) -> str:
             items = ", ".join(write(v, bodies, exact) for v in value)
             return f"({items},)" if len(value) == 1 else f"({items})"
         case float():
-            finite = np.isfinite(value)
-            return repr(value) if finite else f"float({_number(np.float64(value))})"
+            text = _number(np.float64(value))
+            return text if np.isfinite(value) else f"float({text})"
         case None | bool() | int() | str():
             return repr(value)
         case DType() | Dim():
@@ -107,13 +107,86 @@ def read(tree: ast.expr, bodies: Iterator[Graph]) -> Any:
         case ast.Name(id=short) if short in BY_SHORT:
             return BY_SHORT[short]
         case ast.Call(func=ast.Name(id="float"), args=args, keywords=keywords):
-            array = _read_array(ast.Call(ast.Name("f64"), args, keywords))
-            return float(array.array)
-        case ast.Call(func=ast.Subscript()) | ast.Call(func=ast.Name(id=_Dtypes())):
-            return _read_array(tree)
+            return float(_read_array(float64, args, keywords).array)
+        case ast.Call(func=ast.Name(id=short), args=args, keywords=keywords) if short in BY_SHORT:
+            return _read_array(BY_SHORT[short], args, keywords)
+        case ast.Call(func=ast.Subscript() as declared, args=[ast.Constant(value=str(data))]):
+            return _read_bytes(_type(declared), data)
     return from_ast(tree)
 
 
-class _DtypesMeta(type):
-    def __instancecheck__(cls, value: object) -> bool:
-        return value in BY_SHORT
+# -- arrays ----------------------------------------------------------------------------------------
+def write_scalar(value: Any) -> str:
+    """A scalar constant, as it is written inside an operand list: `f32(2.0)`."""
+    return f"{dtype(value.dtype).short}({_number(value)})"
+
+
+def _write_array(array: np.ndarray[Any, Any], exact: bool) -> str:
+    if not array.shape:
+        return write_scalar(array[()])
+    short = dtype(array.dtype).short
+    if 0 < array.size <= _SHORT_ARRAY:
+        numbers = _nested(array)
+        if "=" not in numbers:  # a NaN as bits stands alone only
+            return f"{short}({numbers})"
+    data = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    if exact:
+        text = base64.b64encode(data).decode()
+    else:
+        text = "sha256:" + hashlib.sha256(data).hexdigest()
+    return f'{short}[{",".join(map(str, array.shape))}]("{text}")'
+
+
+def _nested(array: np.ndarray[Any, Any]) -> str:
+    if array.ndim == 0:
+        return _number(array[()])
+    return f"[{', '.join(_nested(part) for part in array)}]"
+
+
+def _number(value: Any) -> str:
+    """The shortest decimal that reads back to `value`; the bits of an unusual NaN."""
+    if value.dtype.kind != "f":
+        return str(value)
+    if np.isnan(value):
+        usual = value.tobytes() == value.dtype.type(np.nan).tobytes()
+        return "nan" if usual else f"bits={hex(int.from_bytes(value.tobytes(), sys.byteorder))}"
+    if value.dtype == np.float64:
+        return repr(float(value))
+    text = str(value)
+    # Read through a double, a decimal can be rounded twice: then the double itself is written.
+    return text if value.dtype.type(float(text)) == value else repr(float(value))
+
+
+def _read_array(kind: DType, args: list[ast.expr], keywords: list[ast.keyword]) -> ArrayValue:
+    match args, keywords:
+        case [[tree], []]:
+            return ArrayValue(np.array(_numbers(tree, kind), kind.numpy))
+        case [[], [ast.keyword(arg="bits", value=ast.Constant(value=int(bits)))]]:
+            data = bits.to_bytes(kind.itemsize, sys.byteorder)
+            return ArrayValue(np.frombuffer(data, kind.numpy).reshape(()))
+    raise ValueError(f"not an array such as {kind}(2.0) or {kind}([1, 2])")
+
+
+def _read_bytes(declared: TensorType, text: str) -> ArrayValue:
+    stored = declared.dtype.numpy.newbyteorder("<")
+    if any(isinstance(size, Dim) for size in declared.shape):
+        raise ValueError("an array has static sizes")
+    data = base64.b64decode(text, validate=True)
+    return ArrayValue(np.frombuffer(data, stored).reshape(declared.shape))
+
+
+def _numbers(tree: ast.expr, kind: DType) -> Any:
+    match tree:
+        case ast.List(elts=items):
+            return [_numbers(item, kind) for item in items]
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_numbers(operand, kind)
+        case ast.Name(id="inf" | "nan" as name) if kind.is_float:
+            return float(name)
+        case ast.Constant(value=bool() as value) if kind is bool_:
+            return value
+        case ast.Constant(value=int() as value) if type(value) is int and kind is not bool_:
+            return value
+        case ast.Constant(value=float() as value) if kind.is_float:
+            return value
+    raise ValueError(f"not a number of {kind.name}")

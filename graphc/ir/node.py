@@ -120,9 +120,8 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
 
 def located(error: GraphcError, op: str) -> GraphcError:
     """`error` again, with the op and the user's line filled in where they were missing."""
-    message = str(error).split("\n", 1)[0].removeprefix(f"{error.op}: " if error.op else "")
     return type(error)(
-        message if message != error.op else "",
+        error.message,
         op=error.op or op,
         expected=error.expected,
         given=error.given,

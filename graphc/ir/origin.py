@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from graphc.errors import DTypeWarning
+from graphc.errors import DTypeWarning, locate_with
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 CAP = 4  # origins kept for one node
@@ -49,6 +49,9 @@ def where() -> str:
     """The user's `file:line` as text, for error messages."""
     origins = here()
     return str(origins[0]) if origins else ""
+
+
+locate_with(where)
 
 
 def merge(first: tuple[Origin, ...], second: tuple[Origin, ...]) -> tuple[Origin, ...]:

@@ -3,16 +3,21 @@
 from graphc.ir.operators import publish
 from graphc.ops import (
     contract,
+    control,
     create,
     elementwise,
     index,
     leaf,
+    linalg,
+    random,
     reduce,
     shape,
     softmax,
 )
 
-FAMILIES = (leaf, create, elementwise, shape, index, reduce, contract, softmax)
+FAMILIES = (
+    leaf, create, elementwise, shape, index, reduce, contract, softmax, control, linalg, random,
+)  # fmt: skip
 
 for _family in FAMILIES:
     publish(_family.FUNCTIONS)

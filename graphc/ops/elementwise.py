@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError
-from graphc.ir.dtype import DType, bool_
+from graphc.ir.dtype import DType, bool_, promote, uint64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
@@ -22,7 +22,14 @@ from graphc.ir.shape import TensorType
 from graphc.loops.primitives import PRIMITIVES
 from graphc.loops.primitives import sigmoid as numpy_sigmoid
 from graphc.loops.primitives import softplus as numpy_softplus
-from graphc.ops.build import cast, float_type, operands, scalar_like, tensor
+from graphc.ops.build import (
+    cast,
+    float_type,
+    is_python_scalar,
+    operands,
+    scalar_like,
+    tensor,
+)
 from graphc.ops.scalar import (
     COMMUTES,
     FUNCTIONS,
@@ -163,9 +170,30 @@ def _integer_power(base: Tensor, exponent: int) -> Tensor:
 
 
 # -- comparison, logic, choice ---------------------------------------------------------------------
-def _comparison(name: str, numpy: Any, relation: Any, doc: str, swap: Any = frozenset()) -> Any:
-    return binary_function(
-        name, numpy, relation, doc, kinds="biuf", result=bool_, facts=frozenset(swap)
+def _comparison(name: str, numpy: Any, relation: Any, doc: str) -> Callable[..., Tensor]:
+    op = define(name, numpy, relation, kinds="biuf", result=bool_, doc=doc)
+
+    def frontend(x: Any, y: Any) -> Tensor:
+        a, b = (v if is_python_scalar(v) else tensor(v, name) for v in (x, y))
+        if isinstance(a, Tensor) and isinstance(b, Tensor) and _needs_sign(a.dtype, b.dtype):
+            return _compare_across_signs(frontend, numpy, a, b)
+        return apply(op, operands(name, a, b)).output()
+
+    return publish(op, frontend)
+
+
+def _needs_sign(a: DType, b: DType) -> bool:
+    """Whether integers promote to float64, which would round them: uint64 beside a signed one."""
+    return a.is_integer and b.is_integer and promote(a, b).is_float
+
+
+def _compare_across_signs(compare: Any, numpy: Any, a: Tensor, b: Tensor) -> Tensor:
+    """As uint64 where the signed operand is >= 0; below 0 its sign decides."""
+    first = a.dtype.kind == "i"
+    signed = a if first else b
+    decided = bool(numpy(-1, 0) if first else numpy(0, -1))
+    return where(
+        less(signed, scalar_like(0, signed)), decided, compare(cast(a, uint64), cast(b, uint64))
     )
 
 
@@ -355,7 +383,8 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:
     """
     t = tensor(x, "leaky_relu")
     t = cast(t, float_type(t.dtype))
-    return where(greater(t, scalar_like(0, t)), t, t * scalar_like(negative_slope, t))
+    slope = where(greater(t, scalar_like(0, t)), scalar_like(1, t), scalar_like(negative_slope, t))
+    return t * slope
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:

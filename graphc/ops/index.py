@@ -9,14 +9,15 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.dim import Dim, Size, dim, floordiv, is_nonnegative, maximum, minimum, mod
+from graphc.ir.dtype import bool_, int64
 from graphc.ir.dtype import dtype as to_dtype
-from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axis, show
 from graphc.ops.build import size_as_tensor, tensor
 from graphc.ops.create import iota
 from graphc.ops.elementwise import astype, equal
+from graphc.ops.reduce import Reducer
 from graphc.ops.shape import REINDEX, expand_dims, flip, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -235,17 +236,22 @@ def _resolve_slice(item: slice, size: Size) -> tuple[Size, Size, int]:
                 given=f"{item} of an axis of size {size}",
             )
         return size - 1, floordiv(size + (-step - 1), -step), step
-    start = _clamp(0 if item.start is None else item.start, size)
-    stop = size if item.stop is None else _clamp(item.stop, size)
-    length = maximum(stop - start, 0)
+    first = _bound(0 if item.start is None else item.start)
+    start = _clamp(first, size)
+    stop = size if item.stop is None else _clamp(_bound(item.stop), size)
+    # A start beyond the end leaves nothing, clamped or not: unclamped, x[1:] is as long as x[:-1].
+    length = maximum(stop - (first if is_nonnegative(first) else start), 0)
     return start, floordiv(length + (step - 1), step), step
 
 
-def _clamp(bound: Any, size: Size) -> Size:
-    value: Size = bound if isinstance(bound, Dim) else int(bound.__index__())
-    if not is_nonnegative(value):
-        return maximum(size + value, 0)
-    return minimum(value, size)
+def _bound(bound: Any) -> Size:
+    return bound if isinstance(bound, Dim) else int(bound.__index__())
+
+
+def _clamp(bound: Size, size: Size) -> Size:
+    if not is_nonnegative(bound):
+        return maximum(size + bound, 0)
+    return minimum(bound, size)
 
 
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
@@ -334,6 +340,12 @@ def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
 def _infer_scatter(
     indices: TensorType, updates: TensorType, *, axis: int, size: Size
 ) -> tuple[TensorType, ...]:
+    if not indices.dtype.is_integer or updates.dtype is bool_:
+        raise DTypeError(
+            "needs integer indices and numbers to add",
+            op="scatter_add",
+            given=f"{indices.dtype.name}, {updates.dtype.name}",
+        )
     end = axis + indices.rank
     shape = (*updates.shape[:axis], size, *updates.shape[end:])
     return (TensorType(updates.dtype, shape),)
@@ -352,26 +364,23 @@ def _scatter_vjp(
     return [None, take(g, indices, axis)]
 
 
-class _Scatter:
+class _Scatter(Reducer):
     """Adds each element of `updates` at the position that `indices` gives."""
+
+    scatters = True
 
     def space(self, types: Any, **attrs: Any) -> Shape:
         shape: Shape = types[1].shape
         return shape
 
-    def target(self, k: Any, values: Any, index: Any, *, axis: int, size: Size) -> Any:
+    def target(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
+        axis: int = attrs["axis"]
         end = axis + values[0].type.rank
-        picked = _checked_index(k, values[0](index[axis:end]), size)
+        picked = _checked_index(k, values[0](index[axis:end]), attrs["size"])
         return (*index[:axis], picked, *index[end:])
 
     def element(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
         return values[1](index)
-
-    def initial(self, k: Any, dtype: Any) -> list[Any]:
-        return [k.const(0, dtype)]
-
-    primitive = "add"
-    scatters = True
 
 
 SCATTER_ADD = register(
@@ -381,7 +390,7 @@ SCATTER_ADD = register(
         _infer_scatter,
         numpy=_numpy_scatter,
         vjp=_scatter_vjp,
-        reducer=_Scatter(),
+        reducer=_Scatter("add", lambda dtype: 0),
         may_fail=True,
         doc="Zeros, with each update added at the position along an axis that indices give.",
     )

@@ -61,6 +61,8 @@ def variable(value: Any, name: str = "", trainable: bool = True, dtype: Any = No
     >>> gc.variable([1.0, 2.0], name="w").value
     array([1., 2.], dtype=float32)
     """
+    if not isinstance(name, str):
+        raise ArgumentError("a name is a string", op="variable", given=repr(name)[:80])
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise DTypeError(

@@ -7,6 +7,7 @@ in registers (the reduced loops are inner ones) or in memory (they are outer one
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
 from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor
 from graphc.ops.create import iota
 from graphc.ops.elementwise import equal, logical_not, where
+from graphc.ops.scalar import masked_multiply
 from graphc.ops.shape import broadcast_to, expand_dims, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -29,7 +31,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {}
 class Reducer:
     """Accumulates by one primitive from its identity."""
 
-    scatters = False
+    scatters = False  # whether elements go to positions read from data
+    ordered = False  # whether elements must be seen in order, by `step`
 
     def __init__(self, primitive: str, identity: Callable[[DType], Any]) -> None:
         self.primitive, self._identity = primitive, identity
@@ -39,9 +42,9 @@ class Reducer:
         shape: Shape = types[0].shape
         return shape
 
-    def target(self, k: Any, values: Any, index: Any, *, axes: tuple[int, ...]) -> Any:
+    def target(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
         """Where the element at `index` is accumulated."""
-        return tuple(i for a, i in enumerate(index) if a not in axes)
+        return tuple(i for a, i in enumerate(index) if a not in attrs["axes"])
 
     def element(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
         """The value to accumulate."""
@@ -50,6 +53,10 @@ class Reducer:
     def initial(self, k: Any, dtype: DType) -> list[Any]:
         """The accumulators' first values, one for each output."""
         return [k.const(self._identity(dtype), dtype)]
+
+    def step(self, k: Any, best: list[Any], element: Any, index: Any, **attrs: Any) -> list[Any]:
+        """The accumulators after seeing `element`, given their values before."""
+        return [k.prim(self.primitive, best[0], element)]
 
 
 def _lowest(dtype: DType) -> Any:
@@ -70,7 +77,8 @@ def _infer(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:
 
 def _infer_extremum(name: str) -> Callable[..., tuple[TensorType, ...]]:
     def infer(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:
-        if any(x.shape[a] == 0 for a in axes):
+        none = builtins.any(x.shape[a] == 0 for a in axes)
+        if none and x.dtype is not bool_:  # `any` of none is False, `all` of none is True
             raise ShapeError("no elements to choose from", op=name, given=str(x))
         return _infer(x, axes=axes)
 
@@ -113,7 +121,7 @@ def _prod_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> 
         where(equal(zeros, one), rest, zero),
         where(equal(zeros, zero), rest / where(is_zero, one, x), zero),
     )
-    return [_spread(g, axes, x.shape) * others]
+    return [masked_multiply(context.guarded(_spread(g, axes, x.shape)), others)]
 
 
 PROD = register(
@@ -159,18 +167,20 @@ MIN = _extremum("min", np.min, "minimum", _highest, "The smallest element over a
 class _ArgReducer(Reducer):
     """The extremum and its first position: two accumulators, the first NaN wins."""
 
+    ordered = True
+
     def __init__(self, primitive: str, identity: Any, wins: str) -> None:
         super().__init__(primitive, identity)
         self._wins = wins
 
-    def target(self, k: Any, values: Any, index: Any, *, axis: int) -> Any:  # type: ignore[override]
+    def target(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
+        axis = attrs["axis"]
         return (*index[:axis], *index[axis + 1 :])
 
     def initial(self, k: Any, dtype: DType) -> list[Any]:
         return [k.const(self._identity(dtype), dtype), k.const(-1, int64)]
 
-    def step(self, k: Any, best: list[Any], element: Any, index: Any, *, axis: int) -> list[Any]:
-        """The accumulators after seeing `element`, given their values before."""
+    def step(self, k: Any, best: list[Any], element: Any, index: Any, **attrs: Any) -> list[Any]:
         value, position = best
         better = k.prim(self._wins, element, value)
         if element.dtype.is_float:
@@ -178,7 +188,7 @@ class _ArgReducer(Reducer):
             kept_nan = k.bitwise_invert(k.is_nan(value))
             better = k.bitwise_or(k.bitwise_and(better, kept_nan), first_nan)
         better = k.bitwise_or(better, k.less(position, k.const(0, int64)))
-        here = k.number(index[axis])
+        here = k.number(index[attrs["axis"]])
         return [k.where(better, element, value), k.where(better, here, position)]
 
 

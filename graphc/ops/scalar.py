@@ -13,7 +13,7 @@ import numpy as np
 
 from graphc.errors import DTypeError
 from graphc.ir.dtype import DType, bool_
-from graphc.ir.node import Tensor, apply
+from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.operators import function
 from graphc.ir.shape import TensorType, broadcast
@@ -97,18 +97,29 @@ def masked_multiply(g: Tensor, factor: Any) -> Tensor:
 
 
 def branch_of(g: Tensor) -> tuple[Tensor, Tensor] | None:
-    """`(c, a)` if g is `where(c, a, 0)`, seen through ops that only move elements."""
-    node = g.node
-    if node.op.name == "where" and _is_zero(node.inputs[2]):
-        return node.inputs[0], node.inputs[1]
-    if Fact.REINDEX in node.op.facts:
-        inner = branch_of(node.inputs[0])
-        if inner is not None:
-            source = node.inputs[0]
-            parts = (stretch(t, source.shape) for t in inner)
-            moved = [apply(node.op, (t,), **node.attrs).output() for t in parts]
-            return moved[0], moved[1]
-    return None
+    """`(c, a)` if g is `where(c, a, 0)`, seen through ops that only move elements.
+
+    A branch inside a branch is one with both conditions, so branches never nest deeply.
+    """
+    condition: Tensor | None = None
+    while (found := _outer_branch(g)) is not None:
+        inner, g = found
+        condition = inner if condition is None else function("logical_and")(condition, inner)
+    return None if condition is None else (condition, g)
+
+
+def _outer_branch(g: Tensor) -> tuple[Tensor, Tensor] | None:
+    moves: list[Node] = []
+    while Fact.REINDEX in g.node.op.facts:
+        moves.append(g.node)
+        g = g.node.inputs[0]
+    if g.node.op.name != "where" or not _is_zero(g.node.inputs[2]):
+        return None
+    condition, taken = g.node.inputs[:2]
+    for move in reversed(moves):
+        parts = (stretch(t, move.inputs[0].shape) for t in (condition, taken))
+        condition, taken = (apply(move.op, (t,), **move.attrs).output() for t in parts)
+    return condition, taken
 
 
 def stretch(x: Tensor, shape: Any) -> Tensor:

@@ -20,6 +20,7 @@ from graphc.ops.create import iota
 from graphc.ops.elementwise import divide, equal, exp, isfinite, log, subtract, where
 from graphc.ops.index import check_labels
 from graphc.ops.reduce import max, restore_axes, sum
+from graphc.ops.scalar import masked_multiply, stretch
 from graphc.ops.shape import expand_dims
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -45,6 +46,13 @@ def _numpy_softmax(x: Any, *, axes: Any) -> Any:
         return e / np.sum(e, axis=axes, keepdims=True, dtype=x.dtype)
 
 
+def _softmax_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> list[Any]:
+    """out * (g - sum(g * out))"""
+    weighted = masked_multiply(context.guarded(g), out)
+    centred = g - sum(weighted, axis=axes, keepdims=True)
+    return [masked_multiply(context.guarded(centred), out)]
+
+
 def _expand_softmax(x: Tensor, *, axes: Any) -> Tensor:
     e = exp(subtract(x, _peak(x, axes)))
     return divide(e, sum(e, axis=axes, keepdims=True))
@@ -56,9 +64,7 @@ SOFTMAX = register(
         Kind.COMPOSITE,
         _same,
         numpy=_numpy_softmax,
-        vjp=lambda context, g, out, x, *, axes: [
-            out * (g - sum(g * out, axis=axes, keepdims=True))
-        ],
+        vjp=_softmax_vjp,
         expand=_expand_softmax,
         doc="exp(x) / sum(exp(x)) over axes.",
     )
@@ -73,6 +79,12 @@ def _numpy_log_softmax(x: Any, *, axes: Any) -> Any:
         return shifted - np.log(total)
 
 
+def _log_softmax_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> list[Any]:
+    """g - exp(out) * sum(g)"""
+    total = stretch(sum(g, axis=axes, keepdims=True), x.shape)
+    return [g - masked_multiply(context.guarded(total), exp(out))]
+
+
 def _expand_log_softmax(x: Tensor, *, axes: Any) -> Tensor:
     shifted = subtract(x, _peak(x, axes))
     return shifted - log(sum(exp(shifted), axis=axes, keepdims=True))
@@ -84,9 +96,7 @@ LOG_SOFTMAX = register(
         Kind.COMPOSITE,
         _same,
         numpy=_numpy_log_softmax,
-        vjp=lambda context, g, out, x, *, axes: [
-            g - exp(out) * sum(g, axis=axes, keepdims=True)
-        ],
+        vjp=_log_softmax_vjp,
         expand=_expand_log_softmax,
         doc="log(softmax(x)) over axes, finite where the answer is.",
     )
@@ -102,6 +112,12 @@ def _numpy_logsumexp(x: Any, *, axes: Any) -> Any:
         return np.log(total) + np.squeeze(peak, axes)
 
 
+def _logsumexp_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> list[Any]:
+    """g * softmax(x)"""
+    spread = stretch(restore_axes(g, axes, x.shape), x.shape)
+    return [masked_multiply(context.guarded(spread), _softmax(x, axes))]
+
+
 def _expand_logsumexp(x: Tensor, *, axes: Any) -> Tensor:
     peak = max(x, axis=axes)
     peak = where(isfinite(peak), peak, scalar_like(0, x))  # inf - inf would be NaN
@@ -115,9 +131,7 @@ LOGSUMEXP = register(
         Kind.COMPOSITE,
         _reduced,
         numpy=_numpy_logsumexp,
-        vjp=lambda context, g, out, x, *, axes: [
-            restore_axes(g, axes, x.shape) * _softmax(x, axes)
-        ],
+        vjp=_logsumexp_vjp,
         expand=_expand_logsumexp,
         doc="log(sum(exp(x))) over axes, without overflow.",
     )
@@ -164,7 +178,8 @@ def _expand_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
 def _cross_entropy_vjp(context: Any, g: Tensor, out: Tensor, z: Tensor, labels: Tensor) -> Any:
     """g * (softmax(z) - y), where y is 1 at the label."""
     y = cast(_is_label(z, labels), z.dtype)
-    return [expand_dims(g, -1) * (_softmax(z, (z.ndim - 1,)) - y), None]
+    spread = stretch(expand_dims(g, -1), z.shape)
+    return [masked_multiply(context.guarded(spread), _softmax(z, (z.ndim - 1,)) - y), None]
 
 
 SOFTMAX_CROSS_ENTROPY = register(

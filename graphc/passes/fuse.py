@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from graphc.errors import GraphError
 from graphc.ir import origin
 from graphc.ir.graph import Graph, transform, users, with_results
 from graphc.ir.node import Node, Tensor, apply
@@ -45,14 +46,14 @@ LOOPS = tuple(Var(f"i{k}", int64) for k in range(16))
 class Group:
     """Nodes that will be one kernel."""
 
-    __slots__ = ("last", "members", "outer", "reads", "space")
+    __slots__ = ("first", "last", "members", "outer", "reads", "space")
 
     def __init__(self, node: Node, position: int) -> None:
         self.members: list[Node] = [node]
         self.space: Shape = space_of(node)
         self.outer: int | None = None  # fixed once a reduction is used inside the group
         self.reads: set[Tensor] = set()
-        self.last = position  # of its last member in the graph's order
+        self.first = self.last = position  # of its first and last member in the graph's order
 
 
 def fuse(graph: Graph) -> Graph:
@@ -198,7 +199,8 @@ class _Fusion:
         a, b = self.groups[producer], self.groups[consumer]
         if a is b or len(a.members) + len(b.members) > MEMBERS:
             return False
-        if len(a.reads | b.reads) > BUFFERS:
+        outside = [t for t in a.reads | b.reads if self.groups.get(t.node) not in (a, b)]
+        if len(outside) > BUFFERS:
             return False
         outer = self._common_outer(a, b)
         if outer is None or self._makes_cycle(a, b):
@@ -207,7 +209,7 @@ class _Fusion:
         big.members += small.members
         big.outer = outer if outer >= 0 else None
         big.reads |= small.reads
-        big.last = max(a.last, b.last)
+        big.first, big.last = min(a.first, b.first), max(a.last, b.last)
         for member in small.members:
             self.groups[member] = big
         return True
@@ -293,7 +295,7 @@ class _Fusion:
             node = stack.pop()
             group = self.groups.get(node)
             key = id(group) if group is not None else node
-            if key in seen or self.position[node] > limit:
+            if key in seen or (group.first if group else self.position[node]) > limit:
                 continue
             if group is not None and id(group) in inside:
                 continue
@@ -334,7 +336,7 @@ class _Fusion:
                 needed |= {
                     t for t, _ in self.reads[node] if self.groups.get(t.node) is not mine
                 }
-            elif not is_free(node):
+            elif node not in self.cloned and not is_free(node):
                 needed |= {_base(t, self.stored) for t in node.inputs}
                 needed |= set(node.inputs)
         return {t for t in needed if t.node in self.groups}
@@ -343,6 +345,7 @@ class _Fusion:
         """Groups and other nodes, each after all that it depends on."""
         order: list[Group | Node] = []
         done: set[int] = set()
+        opened: set[int] = set()
         for root in self.graph.nodes:
             stack: list[tuple[Group | Node, bool]] = [(self.groups.get(root, root), False)]
             while stack:
@@ -353,14 +356,20 @@ class _Fusion:
                     done.add(id(item))
                     order.append(item)
                     continue
+                if id(item) in opened:
+                    raise GraphError("fusion made a cycle", op="fuse")
+                opened.add(id(item))
                 stack.append((item, True))
-                members = item.members if isinstance(item, Group) else [item]
-                for member in reversed(members):
-                    for tensor in reversed(member.inputs):
-                        source = self.groups.get(tensor.node, tensor.node)
-                        if id(source) not in done and source is not item:
-                            stack.append((source, False))
+                for tensor in reversed(self._operands(item)):
+                    source = self.groups.get(tensor.node, tensor.node)
+                    if id(source) not in done and source is not item:
+                        stack.append((source, False))
         return order
+
+    def _operands(self, item: Group | Node) -> list[Tensor]:
+        if isinstance(item, Node):
+            return list(item.inputs)
+        return [t for m in item.members for t, _ in self.reads[m]]
 
     def _build_region(
         self, group: Group, outside: set[Tensor], done: dict[Tensor, Tensor]

@@ -1,0 +1,5 @@
+"""The rules. `DEFAULT` are those of the default pipeline, in the order in which they are tried."""
+
+from graphc.rewrite.rules import algebra, fold, shape, stable
+
+DEFAULT = (fold.fold, algebra.algebra, shape.shape, stable.stable)

@@ -1,0 +1,24 @@
+"""Layers, activations, initialisers and losses: the parts of a neural network.
+
+    model = gc.nn.Sequential([gc.nn.Dense(128, "relu"), gc.nn.Dropout(0.2), gc.nn.Dense(10)])
+    logits = model(x, training=True)
+"""
+
+from graphc.nn import activations, initializers, losses
+from graphc.nn.initializers import seed
+from graphc.nn.layers import Activation, Dense, Dropout, Flatten
+from graphc.nn.module import Layer
+from graphc.nn.sequential import Sequential
+
+__all__ = [
+    "Activation",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "Sequential",
+    "activations",
+    "initializers",
+    "losses",
+    "seed",
+]

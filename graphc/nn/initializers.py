@@ -1,0 +1,189 @@
+"""First values of parameters: functions (shape, generator, dtype) -> array.
+
+A layer takes one as a name, a function, a number or an array. A fan is the number of inputs
+(outputs) that one output (input) is connected to: of a dense kernel [inputs, outputs] its sizes, of
+a convolution's [outputs, inputs, *window] those times the window. The normal distributions are not
+truncated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphc.errors import ArgumentError, ShapeError
+from graphc.ir import origin
+from graphc.ir.shape import show
+from graphc.nn.named import find
+
+Array: TypeAlias = np.ndarray[Any, Any]
+StaticShape: TypeAlias = tuple[int, ...]
+Initializer: TypeAlias = Callable[[StaticShape, np.random.Generator, Any], Array]
+
+
+# -- the source of randomness ----------------------------------------------------------------------
+class _Shared:
+    """The generator of all layers that have no seed of their own."""
+
+    generator = np.random.default_rng()
+
+
+def seed(value: int) -> None:
+    """Make the first values of layers built from now on reproducible.
+
+    Layers draw in the order in which they are built. Errors: `ArgumentError` for what is no int
+    >= 0.
+    """
+    _Shared.generator = np.random.default_rng(_checked(value))
+
+
+def generator(own_seed: int | None = None) -> np.random.Generator:
+    """The generator of one layer: its own if it has a seed, else the shared one."""
+    return _Shared.generator if own_seed is None else np.random.default_rng(_checked(own_seed))
+
+
+def _checked(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ArgumentError(
+            "not a seed",
+            op="seed",
+            expected="an int >= 0",
+            given=repr(value)[:80],
+            where=origin.where(),
+        )
+    return int(value)
+
+
+# -- distributions ---------------------------------------------------------------------------------
+def constant(value: Any) -> Initializer:
+    """One number everywhere, or a given array.
+
+    Errors: `ShapeError` at use for an array that does not broadcast to the shape.
+    """
+    array = np.asarray(value)
+
+    def initializer(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+        try:
+            return np.broadcast_to(array, shape).astype(dtype)
+        except ValueError:
+            raise ShapeError(
+                "the first value does not fit the parameter",
+                op="constant",
+                expected=show(shape),
+                given=show(array.shape),
+                where=origin.where(),
+            ) from None
+
+    return initializer
+
+
+def normal(stddev: float = 0.05, mean: float = 0.0) -> Initializer:
+    """Independent draws from the normal distribution."""
+    return lambda shape, rng, dtype: rng.normal(mean, stddev, shape).astype(dtype)
+
+
+def uniform(low: float = -0.05, high: float = 0.05) -> Initializer:
+    """Independent draws from the uniform distribution on [low, high)."""
+    return lambda shape, rng, dtype: rng.uniform(low, high, shape).astype(dtype)
+
+
+def zeros(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+    """0 everywhere."""
+    return np.zeros(shape, dtype)
+
+
+def ones(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+    """1 everywhere."""
+    return np.ones(shape, dtype)
+
+
+# -- variance by fan -------------------------------------------------------------------------------
+def fans(shape: StaticShape) -> tuple[int, int]:
+    """(fan in, fan out) of a parameter of this shape, each at least 1.
+
+    >>> fans((784, 128)), fans((32, 3, 5, 5))
+    ((784, 128), (75, 800))
+    """
+    if len(shape) < 2:
+        size = max(1, math.prod(shape))
+        return size, size
+    if len(shape) == 2:
+        return max(1, shape[0]), max(1, shape[1])
+    window = math.prod(shape[2:])
+    return max(1, shape[1] * window), max(1, shape[0] * window)
+
+
+def glorot_uniform(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+    """Uniform on +-sqrt(6 / (fan_in + fan_out)).
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks" (2010), equation 16.
+    """
+    return _by_variance(2 / sum(fans(shape)), shape, rng, dtype, uniformly=True)
+
+
+def glorot_normal(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+    """Normal with variance 2 / (fan_in + fan_out). Source: as `glorot_uniform`, equation 12."""
+    return _by_variance(2 / sum(fans(shape)), shape, rng, dtype, uniformly=False)
+
+
+def he_uniform(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+    """Uniform on +-sqrt(6 / fan_in). Source: as `he_normal`."""
+    return _by_variance(2 / fans(shape)[0], shape, rng, dtype, uniformly=True)
+
+
+def he_normal(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+    """Normal with variance 2 / fan_in: keeps the variance through relu.
+
+    Source: He et al., "Delving Deep into Rectifiers" (2015), equation 10.
+    """
+    return _by_variance(2 / fans(shape)[0], shape, rng, dtype, uniformly=False)
+
+
+def lecun_uniform(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+    """Uniform on +-sqrt(3 / fan_in). Source: as `lecun_normal`."""
+    return _by_variance(1 / fans(shape)[0], shape, rng, dtype, uniformly=True)
+
+
+def lecun_normal(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+    """Normal with variance 1 / fan_in.
+
+    Source: LeCun et al., "Efficient BackProp" (1998), section 4.6.
+    """
+    return _by_variance(1 / fans(shape)[0], shape, rng, dtype, uniformly=False)
+
+
+def _by_variance(
+    variance: float, shape: StaticShape, rng: np.random.Generator, dtype: Any, *, uniformly: bool
+) -> Array:
+    if uniformly:  # the variance of the uniform distribution on +-a is a^2 / 3
+        limit = math.sqrt(3 * variance)
+        return uniform(-limit, limit)(shape, rng, dtype)
+    return normal(math.sqrt(variance))(shape, rng, dtype)
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "zeros": zeros,
+    "ones": ones,
+    "normal": normal(),
+    "uniform": uniform(),
+    "glorot_uniform": glorot_uniform,
+    "glorot_normal": glorot_normal,
+    "he_uniform": he_uniform,
+    "he_normal": he_normal,
+    "lecun_uniform": lecun_uniform,
+    "lecun_normal": lecun_normal,
+}
+
+
+def get(initializer: Any) -> Initializer:
+    """The initialiser for a name, a callable, a number or an array (`constant`).
+
+    Errors: `ArgumentError` with the known names.
+    """
+    if isinstance(initializer, (int, float, np.ndarray, np.number)):
+        return constant(initializer)
+    return find("initializer", INITIALIZERS, initializer)

@@ -1,0 +1,222 @@
+"""Functions as values: how the step of a loop or the branch of a `cond` becomes a closed graph.
+
+A function is traced with fresh placeholders; what it uses from outside becomes further inputs
+(its operands), and all inputs are renamed `p0`, `p1`, ... so that equal bodies are one graph.
+Structured arguments (tuples, lists and dicts of tensors, and None) are flattened on the way in and
+rebuilt on the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count, repeat
+from typing import Any, TypeAlias
+
+from graphc.errors import ArgumentError
+from graphc.ir.graph import Graph, rebuild
+from graphc.ir.node import Node, Tensor, apply
+from graphc.ir.op import Kind
+from graphc.ir.shape import TensorType
+from graphc.ops.build import tensor
+from graphc.ops.leaf import PLACEHOLDER, VARIABLE
+from graphc.ops.shape import BROADCAST, FLIP, PERMUTE, RESHAPE
+
+Structure: TypeAlias = "str | tuple[Any, ...] | None"
+LEAF = "*"
+
+
+# -- structures ------------------------------------------------------------------------------------
+def flatten(tree: Any) -> tuple[list[Any], Structure]:
+    """The leaves of nested tuples, lists, dicts and None in order, and what unflattens them.
+
+    Dicts are ordered by key, so that two with the same keys have the same structure.
+
+    >>> flatten({"b": (1, None), "a": 2})
+    ([2, 1], ('dict', ('a', 'b'), ('*', ('tuple', ('*', None)))))
+    """
+    if tree is None:
+        return [], None
+    if isinstance(tree, dict):
+        keys = tuple(sorted(tree, key=repr))
+        leaves, parts = _flatten_all(tree[k] for k in keys)
+        return leaves, ("dict", keys, parts)
+    if isinstance(tree, (tuple, list)):
+        leaves, parts = _flatten_all(tree)
+        return leaves, ("tuple" if isinstance(tree, tuple) else "list", parts)
+    return [tree], LEAF
+
+
+def _flatten_all(trees: Iterable[Any]) -> tuple[list[Any], tuple[Structure, ...]]:
+    found = [flatten(tree) for tree in trees]
+    return [leaf for leaves, _ in found for leaf in leaves], tuple(s for _, s in found)
+
+
+def unflatten(structure: Structure, leaves: Iterable[Any]) -> Any:
+    """The tree of a structure with these leaves.
+
+    >>> unflatten(("tuple", ("*", ("list", ("*",)))), [1, 2])
+    (1, [2])
+    """
+    return _rebuilt(structure, iter(leaves))
+
+
+def _rebuilt(structure: Structure, leaves: Iterator[Any]) -> Any:
+    if structure is None:
+        return None
+    if structure == LEAF:
+        return next(leaves)
+    parts = [_rebuilt(part, leaves) for part in structure[-1]]
+    if structure[0] == "dict":
+        return dict(zip(structure[1], parts, strict=True))
+    return tuple(parts) if structure[0] == "tuple" else parts
+
+
+def tensors(op: str, tree: Any) -> tuple[list[Tensor], Structure]:
+    """The leaves of a tree as tensors. Errors: `ArgumentError` for a leaf that is no tensor."""
+    leaves, structure = flatten(tree)
+    return [tensor(leaf, op) for leaf in leaves], structure
+
+
+def same_structure(op: str, what: str, expected: Structure, given: Structure) -> None:
+    """Errors: `ArgumentError` where the structures differ."""
+    if expected != given:
+        raise ArgumentError(
+            f"{what} has another structure",
+            op=op,
+            expected=_show(expected),
+            given=_show(given),
+        )
+
+
+def _show(structure: Structure) -> str:
+    return repr(unflatten(structure, repeat(_Leaf())))
+
+
+class _Leaf:
+    def __repr__(self) -> str:
+        return "tensor"
+
+
+# -- placeholders ----------------------------------------------------------------------------------
+_traces = count(1)
+
+
+def fresh(what: str, types: Iterable[TensorType]) -> list[Tensor]:
+    """Placeholders that nothing else uses."""
+    prefix = f"{what}#{next(_traces)}."
+    return [_placeholder(f"{prefix}{i}", t) for i, t in enumerate(types)]
+
+
+def numbered(letter: str, types: Iterable[TensorType]) -> list[Tensor]:
+    """The placeholders `p0`, `p1`, ... of a body (for the letter p)."""
+    return [_placeholder(f"{letter}{i}", t) for i, t in enumerate(types)]
+
+
+def _placeholder(name: str, t: TensorType) -> Tensor:
+    return apply(PLACEHOLDER, name=name, dtype=t.dtype, shape=t.shape).output()
+
+
+# -- closures --------------------------------------------------------------------------------------
+def is_source(node: Node) -> bool:
+    """Whether the node's value is given from outside any graph that is made of it."""
+    return node.op is PLACEHOLDER or node.op is VARIABLE
+
+
+def is_literal(node: Node) -> bool:
+    """Whether the node needs nothing: a constant, a size, positions along an axis."""
+    return not node.inputs and not is_source(node)
+
+
+def only_moves(node: Node) -> bool:
+    """Whether the node shows all of its operand's elements elsewhere: free inside a kernel."""
+    return node.op in _MOVES
+
+
+_MOVES = frozenset({RESHAPE, PERMUTE, BROADCAST, FLIP})
+
+
+def is_pure(node: Node) -> bool:
+    """Whether the node may be moved out of a branch or a loop: neither it nor a body can fail."""
+    if node.op.kind is not Kind.CONTROL:
+        return node.op.is_pure
+    bodies = [value for value in node.attrs.values() if isinstance(value, Graph)]
+    return all(is_pure(inner) for body in bodies for inner in body.nodes)
+
+
+def above(nodes: Iterable[Node], seeds: Iterable[Node]) -> set[Node]:
+    """`seeds`, and those of `nodes` (operands before users) that depend on one."""
+    found = set(seeds)
+    for node in nodes:
+        if any(t.node in found for t in node.inputs):
+            found.add(node)
+    return found
+
+
+def frontier(roots: Iterable[Tensor], inside: Callable[[Tensor], bool]) -> list[Tensor]:
+    """The tensors not `inside` that are roots or that those inside read, in order of first use."""
+    found: dict[Tensor, None] = {}
+    seen: set[Tensor] = set()
+    stack = list(roots)[::-1]
+    while stack:
+        t = stack.pop()
+        if t in seen:
+            continue
+        seen.add(t)
+        if inside(t):
+            stack.extend(reversed(t.node.inputs))
+        else:
+            found[t] = None
+    return list(found)
+
+
+def captured(
+    outputs: Sequence[Tensor], parameters: Sequence[Tensor], start: int, *, hoist: bool
+) -> list[Tensor]:
+    """What a traced function uses from outside, besides its parameters.
+
+    `start` is `current_serial()` from before the trace. A tensor that existed then is captured;
+    one that only moves elements of a captured tensor, or is a literal, is made again inside.
+    `hoist`: so is every pure expression that does not depend on a parameter, as large as it comes.
+    """
+    made = _made_since(outputs, start)
+    if hoist:
+        seeds = {p.node for p in parameters} | {node for node in made if not is_pure(node)}
+        stays = above(made, seeds)
+    else:
+        stays = {node for node in made if not is_source(node)} | {p.node for p in parameters}
+
+    def inside(t: Tensor) -> bool:
+        return t.node in stays or is_literal(t.node) or only_moves(t.node)
+
+    return frontier(outputs, inside)
+
+
+def _made_since(roots: Iterable[Tensor], start: int) -> list[Node]:
+    """The nodes below `roots` that are younger than `start`, operands before users."""
+    found: set[Node] = set()
+    stack = [t.node for t in roots]
+    while stack:
+        node = stack.pop()
+        if node.serial > start and node not in found:
+            found.add(node)
+            stack.extend(t.node for t in node.inputs)
+    return sorted(found, key=lambda node: node.serial)
+
+
+def close(outputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> Graph:
+    """The graph from `parameters` (any tensors, cut there) to `outputs`, with canonical inputs."""
+    inputs = numbered("p", (t.type for t in parameters))
+    done: dict[Tensor, Tensor] = dict(zip(parameters, inputs, strict=True))
+    stack = list(outputs)[::-1]
+    while stack:
+        t = stack[-1]
+        missing = [] if t in done else [s for s in t.node.inputs if s not in done]
+        if missing:
+            stack.extend(reversed(missing))
+            continue
+        stack.pop()
+        if t not in done:
+            made = rebuild(t.node, [done[s] for s in t.node.inputs])
+            for old, new in zip(t.node.outputs, made.outputs, strict=True):
+                done.setdefault(old, new)
+    return Graph(inputs, [done[t] for t in outputs], name="body")

@@ -1,0 +1,454 @@
+"""Control flow: `scan`, a loop over the first axis, and `cond`, a branch.
+
+Each is one op whose bodies are closed graphs; what a body uses from outside is an operand. The
+derivative of a scan is a scan the other way round: the forward loop is made again with the values
+that the backward step needs as further ys. The derivative of a `cond` is a `cond`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir.dim import Size, dim
+from graphc.ir.dim import evaluate as evaluate_size
+from graphc.ir.dtype import bool_
+from graphc.ir.evaluate import evaluate_graph
+from graphc.ir.graph import Graph, transform, walk
+from graphc.ir.node import Node, Tensor, apply, current_serial
+from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.shape import TensorType, show
+from graphc.ops.build import scalar_like, tensor
+from graphc.ops.closure import (
+    above,
+    captured,
+    close,
+    fresh,
+    frontier,
+    is_literal,
+    is_pure,
+    numbered,
+    only_moves,
+    same_structure,
+    tensors,
+    unflatten,
+)
+from graphc.ops.create import zeros_like
+from graphc.ops.elementwise import not_equal
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+_CHEAP = 4  # kernel operations up to which the backward step computes a value again
+
+
+# -- scan: type and meaning ------------------------------------------------------------------------
+def _infer_scan(
+    *types: TensorType, body: Graph, length: Size, carries: int, xs: int, reverse: bool
+) -> tuple[TensorType, ...]:
+    for i, (given, inner) in enumerate(zip(types, body.inputs, strict=True)):
+        stacked_shape = (length, *inner.shape)
+        sliced = carries <= i < carries + xs
+        expected = TensorType(inner.dtype, stacked_shape) if sliced else inner.type
+        if given != expected:
+            raise ShapeError(
+                "an input does not fit the body", expected=str(expected), given=str(given)
+            )
+    for before, after in zip(body.inputs[:carries], body.outputs, strict=False):
+        _same_type("scan", "the step gives a carry of another type", before.type, after.type)
+    stacked = (TensorType(y.dtype, (length, *y.shape)) for y in body.outputs[carries:])
+    return (*(c.type for c in body.inputs[:carries]), *stacked)
+
+
+def _same_type(op: str, what: str, expected: TensorType, given: TensorType) -> None:
+    if expected == given:
+        return
+    error = DTypeError if expected.dtype is not given.dtype else ShapeError
+    raise error(
+        what, op=op, expected=str(expected), given=str(given),
+        hint="use .astype" if error is DTypeError else "",
+    )  # fmt: skip
+
+
+def _numpy_scan(
+    *arrays: Any, body: Graph, length: int, carries: int, xs: int, reverse: bool, sizes: Any
+) -> tuple[Any, ...]:
+    """The body, `length` times."""
+    state = list(arrays[:carries])
+    slices, operands = arrays[carries : carries + xs], arrays[carries + xs :]
+    stacked = [
+        np.empty((length, *(evaluate_size(s, sizes) for s in y.shape)), y.dtype.numpy)
+        for y in body.outputs[carries:]
+    ]
+    for i in reversed(range(length)) if reverse else range(length):
+        results = evaluate_graph(body, [*state, *(x[i] for x in slices), *operands], sizes)
+        state = results[:carries]
+        for array, y in zip(stacked, results[carries:], strict=True):
+            array[i] = y
+    return (*state, *stacked)
+
+
+# -- scan: derivative ------------------------------------------------------------------------------
+def _scan_vjp(
+    context: Any,
+    g: Any,
+    out: Any,
+    *inputs: Tensor,
+    body: Graph,
+    length: Size,
+    carries: int,
+    xs: int,
+    reverse: bool,
+) -> list[Tensor | None]:
+    """A scan in the other direction; its carries are the cotangents of the carries, then sums over
+    the steps for the operands; its xs are the cotangents of ys, then what the forward step had."""
+    gs = list(g) if isinstance(g, (list, tuple)) else [g]
+    gy, gc, back = _pull_back_step(context, gs, body, carries)
+    summed = [i for i in back if i >= carries + xs]
+    sliced = [i for i in back if carries <= i < carries + xs]
+    if not gc and not summed and not sliced:
+        return [None] * len(inputs)
+    sums = numbered("a", (body.inputs[i].type for i in summed))
+    outputs = [
+        *(back[i] if i in back else zeros_like(body.inputs[i]) for i in gc),
+        *(a + back[i] for a, i in zip(sums, summed, strict=True)),
+        *(back[i] for i in sliced),
+    ]
+    used = set(walk(outputs))
+    gy = {i: t for i, t in gy.items() if t.node in used}
+    cotangents = [*gc.values(), *sums, *gy.values()]
+    values = _forward_values(outputs, cotangents, inputs, body, length, carries, xs, reverse)
+    per_step = [t for t, (_, stacked) in values.items() if stacked]
+    operands = [t for t, (_, stacked) in values.items() if not stacked]
+    first = [gs[i] if gs[i] is not None else zeros_like(inputs[i]) for i in gc]
+    node = apply(
+        SCAN,
+        [
+            *first,
+            *(zeros_like(inputs[i]) for i in summed),
+            *(gs[i] for i in gy),
+            *(values[t][0] for t in (*per_step, *operands)),
+        ],
+        body=close(outputs, [*cotangents, *per_step, *operands]),
+        length=length,
+        carries=len(gc) + len(summed),
+        xs=len(gy) + len(per_step),
+        reverse=not reverse,
+    )
+    found = dict(zip([*gc, *summed, *sliced], node.outputs, strict=True))
+    return [found.get(i) if context.needs(i) else None for i in range(len(inputs))]
+
+
+def _pull_back_step(
+    context: Any, gs: Sequence[Tensor | None], body: Graph, carries: int
+) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[int, Tensor]]:
+    """One step's derivative: placeholders for the cotangents of the ys and of the carries that
+    have one, by output position, and the cotangents of the body's inputs by input position."""
+    wanted = {i for i in range(len(body.inputs)) if context.needs(i)}
+    varying = _varying_carries(body, carries, wanted)
+    targets = sorted(varying | {i for i in wanted if i >= carries})
+    g = numbered("g", (t.type for t in body.outputs))
+    gy = {i: g[i] for i in range(carries, len(gs)) if gs[i] is not None}
+    flowing = {i for i in varying if gs[i] is not None}
+    while True:  # a carry's cotangent flows into others', step after step
+        gc = {i: g[i] for i in sorted(flowing)}
+        given = gc | gy
+        found = context.pull_back(
+            [body.outputs[i] for i in given],
+            list(given.values()),
+            [body.inputs[i] for i in targets],
+        )
+        back = {i: t for i, t in zip(targets, found, strict=True) if t is not None}
+        reached = {i for i in back if i < carries}
+        if reached <= flowing:
+            return gy, gc, back
+        flowing |= reached
+
+
+def _varying_carries(body: Graph, carries: int, wanted: set[int]) -> set[int]:
+    """The float carries that depend on a wanted input after some number of steps."""
+    sources = set(wanted)
+    while True:
+        reached = above(body.nodes, (body.inputs[i].node for i in sources))
+        more = {
+            i
+            for i in range(carries)
+            if body.outputs[i].node in reached and body.outputs[i].dtype.is_float
+        }
+        if more <= sources:
+            return {i for i in sources if i < carries}
+        sources |= more
+
+
+def _forward_values(
+    outputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    body: Graph,
+    length: Size,
+    carries: int,
+    xs: int,
+    reverse: bool,
+) -> dict[Tensor, tuple[Tensor, bool]]:
+    """What the backward step reads of the forward one: for each tensor of the forward body the
+    tensor outside that holds it, and whether that has one value for each step.
+
+    Cheap elementwise values are computed again; what depends on operands only is computed before
+    the loop; everything else becomes a further y of the forward loop.
+    """
+    order = walk(outputs)
+    backward = above(order, (t.node for t in cotangents))
+    ys = {y: carries + i for i, y in enumerate(body.outputs[carries:])}
+    stepped = {t.node for t in body.inputs[: carries + xs]}
+    varying = above(order, stepped | {node for node in order if not is_pure(node)})
+
+    def inside(t: Tensor) -> bool:
+        if t.node in backward or is_literal(t.node):
+            return True
+        return t not in ys and (only_moves(t.node) or (t.node in varying and _is_cheap(t.node)))
+
+    position = {t: i for i, t in enumerate(body.inputs)}
+    values: dict[Tensor, tuple[Tensor, bool]] = {}
+    stored: list[Tensor] = []
+    for t in frontier(outputs, inside):
+        if position.get(t, 0) >= carries:
+            values[t] = inputs[position[t]], position[t] < carries + xs
+        elif t.node not in varying:
+            (before,) = transform([t], replace=dict(zip(body.inputs, inputs, strict=True)))
+            values[t] = before, False
+        else:
+            stored.append(t)
+    extra = [t for t in stored if t not in ys]
+    ys |= {t: len(body.outputs) + i for i, t in enumerate(extra)}
+    forward = apply(
+        SCAN,
+        inputs,
+        body=Graph(body.inputs, [*body.outputs, *extra], name=body.name),
+        length=length,
+        carries=carries,
+        xs=xs,
+        reverse=reverse,
+    )
+    return values | {t: (forward.output(ys[t]), True) for t in stored}
+
+
+def _is_cheap(node: Node) -> bool:
+    return Fact.ELEMENTWISE in node.op.facts and node.op.cost <= _CHEAP and node.op.is_pure
+
+
+SCAN = register(
+    Op(
+        "scan",
+        Kind.CONTROL,
+        _infer_scan,
+        numpy=_numpy_scan,
+        vjp=_scan_vjp,
+        may_fail=True,  # its body may
+        doc="A loop: inputs are carries, stacked xs, operands; outputs are carries, stacked ys.",
+    )
+)
+
+
+# -- scan: the function ----------------------------------------------------------------------------
+def scan(
+    step_fn: Callable[[Any, Any], tuple[Any, Any]],
+    carry: Any,
+    xs: Any = None,
+    length: Any = None,
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """`carry, y = step_fn(carry, x)` for each x along the first axis of xs; the ys are stacked.
+
+    `carry`, `xs` and `y` are tensors, None, or nested tuples, lists and dicts of tensors; every
+    tensor of xs has the first size `length`, which must be given where xs has none. `reverse` goes
+    from the last x to the first, and each y keeps the place of its x. The step may use any tensor
+    from outside; what in it depends on neither carry nor x is computed once, before the loop.
+
+    Shapes: xs [length, *x], ys [length, *y]; a carry keeps its shape. Any length, 0 and symbolic
+    ones included. Dtypes: any; a carry keeps its dtype.
+    Errors: `ArgumentError` where the step does not return a pair or changes the carry's structure;
+    `ShapeError`, `DTypeError` where it changes a carry's type, or lengths differ.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x", ("n",))
+    >>> total, sums = gc.scan(lambda s, x: (s + x, s + x), 0.0, x)
+    >>> gc.evaluate(sums, {x: [1, 2, 3]})
+    array([1., 3., 6.], dtype=float32)
+    """
+    first, carry_structure = tensors("scan", carry)
+    stacked, xs_structure = tensors("scan", xs)
+    size = _length(stacked, length)
+    start = current_serial()
+    slices = (TensorType(t.dtype, t.shape[1:]) for t in stacked)
+    parameters = fresh("scan", [*(t.type for t in first), *slices])
+    returned = step_fn(
+        unflatten(carry_structure, parameters[: len(first)]),
+        unflatten(xs_structure, parameters[len(first) :]),
+    )
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise ArgumentError(
+            "the step function returns a pair",
+            op="scan",
+            expected="(carry, y); y may be None",
+            given=repr(returned)[:80],
+        )
+    after, after_structure = tensors("scan", returned[0])
+    ys, ys_structure = tensors("scan", returned[1])
+    same_structure("scan", "the carry that the step returns", carry_structure, after_structure)
+    for i, (old, new) in enumerate(zip(first, after, strict=True)):
+        _same_type("scan", f"the step changes the type of carry {i}", old.type, new.type)
+    outputs = [*after, *ys]
+    if not outputs:
+        return carry, returned[1]
+    operands = captured(outputs, parameters, start, hoist=True)
+    node = apply(
+        SCAN,
+        [*first, *stacked, *operands],
+        body=close(outputs, [*parameters, *operands]),
+        length=size,
+        carries=len(first),
+        xs=len(stacked),
+        reverse=bool(reverse),
+    )
+    last = unflatten(carry_structure, node.outputs[: len(first)])
+    return last, unflatten(ys_structure, node.outputs[len(first) :])
+
+
+def _length(stacked: Sequence[Tensor], length: Any) -> Size:
+    """The first size of all xs, or the length given. Errors: `ShapeError`, `ArgumentError`."""
+    sizes: list[Size] = [] if length is None else [dim(length)]
+    for t in stacked:
+        if not t.shape:
+            raise ShapeError(
+                "a scalar has no first axis to loop over",
+                op="scan", expected="xs of rank >= 1", given=str(t.type),
+            )  # fmt: skip
+        sizes.append(t.shape[0])
+    if not sizes:
+        raise ArgumentError(
+            "the number of steps is not known",
+            op="scan", expected="xs, or length=",
+        )  # fmt: skip
+    for size in sizes:
+        if size != sizes[0]:
+            raise ShapeError(
+                "the lengths differ",
+                op="scan",
+                expected=f"{sizes[0]} steps",
+                given=", ".join(show(t.shape) for t in stacked),
+            )
+    return sizes[0]
+
+
+# -- cond ------------------------------------------------------------------------------------------
+def _infer_cond(
+    p: TensorType, *types: TensorType, then: Graph, otherwise: Graph
+) -> tuple[TensorType, ...]:
+    if p != TensorType(bool_, ()):
+        raise ShapeError("the predicate is one truth value", expected="bool[]", given=str(p))
+    for branch in (then, otherwise):
+        for given, inner in zip(types, branch.inputs, strict=True):
+            _same_type("cond", "an operand does not fit the branch", inner.type, given)
+    for a, b in zip(then.outputs, otherwise.outputs, strict=True):
+        _same_type("cond", "the branches give different types", a.type, b.type)
+    return tuple(t.type for t in then.outputs)
+
+
+def _numpy_cond(p: Any, *arrays: Any, then: Graph, otherwise: Graph, sizes: Any) -> tuple[Any, ...]:
+    return tuple(evaluate_graph(then if p else otherwise, arrays, sizes))
+
+
+def _cond_vjp(
+    context: Any, g: Any, out: Any, p: Tensor, *operands: Tensor, then: Graph, otherwise: Graph
+) -> list[Tensor | None]:
+    """A cond over the branches' derivatives; each computes again what it needs of its forward."""
+    gs = list(g) if isinstance(g, (list, tuple)) else [g]
+    cotangents = numbered("g", (t.type for t in then.outputs))
+    given = {i: cotangents[i] for i, t in enumerate(gs) if t is not None}
+    wanted = [i for i in range(len(operands)) if context.needs(i + 1)]
+    halves = [
+        context.pull_back(
+            [branch.outputs[i] for i in given],
+            list(given.values()),
+            [branch.inputs[i] for i in wanted],
+        )
+        for branch in (then, otherwise)
+    ]
+    found = {
+        i: [zeros_like(operands[i]) if t is None else t for t in pair]
+        for i, *pair in zip(wanted, *halves, strict=True)
+        if any(t is not None for t in pair)
+    }
+    if not found:
+        return [None] * (1 + len(operands))
+    used = set(walk(t for pair in found.values() for t in pair))
+    arguments = [*operands, *(gs[i] for i in given)]
+    parameters = [*then.inputs, *given.values()]
+    kept = [i for i, t in enumerate(parameters) if t.node in used]
+    bodies = [
+        close([pair[side] for pair in found.values()], [parameters[i] for i in kept])
+        for side in (0, 1)
+    ]
+    node = apply(COND, [p, *(arguments[i] for i in kept)], then=bodies[0], otherwise=bodies[1])
+    results = dict(zip(found, node.outputs, strict=True))
+    return [None, *(results.get(i) for i in range(len(operands)))]
+
+
+COND = register(
+    Op(
+        "cond",
+        Kind.CONTROL,
+        _infer_cond,
+        numpy=_numpy_cond,
+        vjp=_cond_vjp,
+        may_fail=True,  # its branches may
+        doc="One of two graphs over the same operands, chosen by a scalar truth value.",
+    )
+)
+
+
+def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *operands: Any) -> Any:
+    """`then_fn(*operands)` where p holds, else `else_fn(*operands)`; the other does not run.
+
+    The operands and results are tensors, None, or nested tuples, lists and dicts of tensors; the
+    branches may also use any tensor from outside, which is then computed before the choice. A
+    computation that may fail belongs inside its branch, over operands.
+
+    Shapes: p []; both branches give the same. Dtypes: both give the same; p is a truth value.
+    Errors: `ShapeError`, `DTypeError`, `ArgumentError` where the branches differ.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x")
+    >>> y = gc.cond(x > 0, gc.log, lambda x: x * 2, x)
+    >>> float(gc.evaluate(y, {x: -3}))
+    -6.0
+    """
+    choice = tensor(p, "cond")
+    if choice.shape:
+        raise ShapeError(
+            "the predicate is one truth value",
+            op="cond", expected="a scalar", given=str(choice.type),
+            hint="gc.where chooses elementwise",
+        )  # fmt: skip
+    choice = choice if choice.dtype is bool_ else not_equal(choice, scalar_like(0, choice))
+    arguments, structure = tensors("cond", operands)
+    start = current_serial()
+    parameters = fresh("cond", (t.type for t in arguments))
+    given = unflatten(structure, parameters)
+    yes, yes_structure = tensors("cond", then_fn(*given))
+    no, no_structure = tensors("cond", else_fn(*given))
+    same_structure("cond", "the result of the else branch", yes_structure, no_structure)
+    for i, (a, b) in enumerate(zip(yes, no, strict=True)):
+        _same_type("cond", f"the branches give different types for result {i}", a.type, b.type)
+    if not yes:
+        return unflatten(yes_structure, [])
+    outer = captured([*yes, *no], parameters, start, hoist=False)
+    inputs = [*parameters, *outer]
+    node = apply(
+        COND, [choice, *arguments, *outer], then=close(yes, inputs), otherwise=close(no, inputs)
+    )
+    return unflatten(yes_structure, node.outputs)
+
+
+FUNCTIONS |= {f.__name__: f for f in (scan, cond)}

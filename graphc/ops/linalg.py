@@ -1,0 +1,213 @@
+"""Linear algebra: solve, inv, det, slogdet, cholesky, on the last two axes; leading axes are a
+batch. LAPACK computes them (through NumPy), so a kernel calls back into the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import DTypeError, LinAlgError, ShapeError
+from graphc.ir.dtype import promote
+from graphc.ir.node import Tensor, apply
+from graphc.ir.op import Kind, Op, register
+from graphc.ir.shape import Shape, TensorType, broadcast, show
+from graphc.ops.build import cast, scalar_like, tensor
+from graphc.ops.contract import matmul
+from graphc.ops.create import iota
+from graphc.ops.elementwise import greater, multiply, where
+from graphc.ops.scalar import sum_to
+from graphc.ops.shape import expand_dims, matrix_transpose, reshape
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+def _named(op: str, function: Callable[..., Any], why: str) -> Callable[..., Any]:
+    """NumPy's function, with the failure that it reports as a `LinAlgError` that says why."""
+
+    def numpy(*arrays: Any) -> Any:
+        try:
+            found = function(*arrays)
+        except np.linalg.LinAlgError as error:
+            raise LinAlgError(why, op=op, given=str(error)) from None
+        return tuple(found) if isinstance(found, tuple) else found
+
+    return numpy
+
+
+def _host(
+    name: str, infer: Any, numpy: Any, vjp: Any, doc: str, why: str = "the matrix is singular"
+) -> Op:
+    numpy = _named(name, numpy, why)
+    return register(Op(name, Kind.HOST, infer, numpy=numpy, vjp=vjp, may_fail=True, doc=doc))
+
+
+def _square(op: str, x: TensorType) -> Shape:
+    """The batch axes. Errors: `DTypeError` for no float, `ShapeError` for no square matrices."""
+    if not x.dtype.is_float:
+        raise DTypeError("only floats", op=op, expected="a float dtype", given=x.dtype.name)
+    if x.rank < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError("not square", op=op, expected="(..., n, n)", given=show(x.shape))
+    return x.shape[:-2]
+
+
+# -- solve, inv ------------------------------------------------------------------------------------
+def _infer_solve(a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
+    batch = _square("solve", a)
+    if a.dtype is not b.dtype:
+        raise DTypeError("one dtype", expected=a.dtype.name, given=b.dtype.name)
+    if b.rank < 2 or b.shape[-2] != a.shape[-1]:
+        raise ShapeError(
+            "the right side does not fit the matrix",
+            expected=f"(..., {a.shape[-1]}, k), or one vector ({a.shape[-1]},)",
+            given=show(b.shape),
+        )
+    return (TensorType(a.dtype, (*broadcast("solve", batch, b.shape[:-2]), *b.shape[-2:])),)
+
+
+def _solve_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor, b: Tensor) -> list[Any]:
+    """gb = a^-T g and ga = -gb x^T (Giles 2008, section 2.3.1)."""
+    gb = apply(SOLVE, (matrix_transpose(a), g)).output()
+    ga = sum_to(-matmul(gb, matrix_transpose(out)), a.shape) if context.needs(0) else None
+    return [ga, sum_to(gb, b.shape) if context.needs(1) else None]
+
+
+SOLVE = _host("solve", _infer_solve, np.linalg.solve, _solve_vjp, "x with a x = b.")
+
+
+def solve(a: Any, b: Any) -> Tensor:
+    """x with `a @ x = b`, as NumPy 2: b is one vector only if its rank is 1.
+
+    Shapes: a [..., n, n], b [n] or [..., n, k] -> as b; the batch axes broadcast. Dtypes: float.
+    Errors: `ShapeError`, `DTypeError`; at the call `LinAlgError` for a singular matrix.
+    Source: derivative by Giles, Collected matrix derivative results, 2008.
+
+    >>> import graphc as gc
+    >>> gc.evaluate(gc.linalg.solve([[2.0, 0.0], [0.0, 4.0]], [1.0, 1.0]))
+    array([0.5 , 0.25], dtype=float32)
+    """
+    left, right = tensor(a, "solve"), tensor(b, "solve")
+    common = promote(left.dtype, right.dtype)
+    left, right = cast(left, common), cast(right, common)
+    if right.ndim != 1:
+        return apply(SOLVE, (left, right)).output()
+    x = apply(SOLVE, (left, expand_dims(right, 1))).output()
+    return reshape(x, x.shape[:-1])
+
+
+def _infer_inv(a: TensorType) -> tuple[TensorType, ...]:
+    _square("inv", a)
+    return (a,)
+
+
+def _inv_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor) -> list[Any]:
+    """-x^T g x^T, for x = a^-1."""
+    transposed = matrix_transpose(out)
+    return [-matmul(matmul(transposed, g), transposed)]
+
+
+INV = _host("inv", _infer_inv, np.linalg.inv, _inv_vjp, "The inverse of square matrices.")
+
+
+def inv(a: Any) -> Tensor:
+    """The inverse of square matrices; to solve equations, `solve` is faster and more exact.
+
+    Shapes: [..., n, n] -> the same. Dtypes: float.
+    Errors: `ShapeError`, `DTypeError`; at the call `LinAlgError` for a singular matrix.
+    """
+    return apply(INV, (tensor(a, "inv"),)).output()
+
+
+# -- determinants ----------------------------------------------------------------------------------
+def _infer_det(a: TensorType) -> tuple[TensorType, ...]:
+    return (TensorType(a.dtype, _square("det", a)),)
+
+
+def _det_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor) -> list[Any]:
+    """g det(a) a^-T (Jacobi's formula)."""
+    factor = expand_dims(multiply(g, out), (-2, -1))
+    return [multiply(factor, matrix_transpose(inv(a)))]
+
+
+DET = _host("det", _infer_det, np.linalg.det, _det_vjp, "The determinant of square matrices.")
+
+
+def det(a: Any) -> Tensor:
+    """The determinant of square matrices.
+
+    Shapes: [..., n, n] -> [...]. Dtypes: float.
+    Errors: `ShapeError`, `DTypeError`; its derivative needs the inverse, so that at a singular
+    matrix it is a `LinAlgError` at the call.
+    """
+    return apply(DET, (tensor(a, "det"),)).output()
+
+
+def _infer_slogdet(a: TensorType) -> tuple[TensorType, ...]:
+    result = TensorType(a.dtype, _square("slogdet", a))
+    return result, result
+
+
+def _slogdet_vjp(context: Any, g: Any, out: Any, a: Tensor) -> list[Any]:
+    """g a^-T for the logarithm; the sign is constant."""
+    if g[1] is None:
+        return [None]
+    return [multiply(expand_dims(g[1], (-2, -1)), matrix_transpose(inv(a)))]
+
+
+SLOGDET = _host(
+    "slogdet", _infer_slogdet, np.linalg.slogdet, _slogdet_vjp,
+    "The sign of the determinant, and the logarithm of its absolute value: two outputs.",
+)  # fmt: skip
+
+
+def slogdet(a: Any) -> tuple[Tensor, Tensor]:
+    """The sign of the determinant and the logarithm of its absolute value, without overflow.
+
+    Shapes: [..., n, n] -> two of [...]. Dtypes: float. A singular matrix gives 0 and -inf.
+    Errors: `ShapeError`, `DTypeError`; the derivative as of `det`.
+    """
+    node = apply(SLOGDET, (tensor(a, "slogdet"),))
+    return node.output(0), node.output(1)
+
+
+# -- cholesky --------------------------------------------------------------------------------------
+def _infer_cholesky(a: TensorType) -> tuple[TensorType, ...]:
+    _square("cholesky", a)
+    return (a,)
+
+
+def _cholesky_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor) -> list[Any]:
+    """(s + s^T) / 2 with s = L^-T p L^-1, where p is the lower triangle of L^T g, its diagonal
+    halved (Murray 2016, equation 10)."""
+    upper = matrix_transpose(out)
+    p = matmul(upper, g)
+    row, column = (iota(p.shape[-2:], axis) for axis in (0, 1))
+    half = where(greater(row, column), scalar_like(1, p), scalar_like(0.5, p))
+    p = where(greater(column, row), scalar_like(0, p), multiply(p, half))
+    left = apply(SOLVE, (upper, p)).output()  # L^-T p
+    s = apply(SOLVE, (upper, matrix_transpose(left))).output()  # its transpose is left L^-1
+    return [multiply(s + matrix_transpose(s), scalar_like(0.5, s))]
+
+
+CHOLESKY = _host(
+    "cholesky", _infer_cholesky, np.linalg.cholesky, _cholesky_vjp,
+    "The lower triangle L with L L^T = a.", why="the matrix is not positive definite",
+)  # fmt: skip
+
+
+def cholesky(a: Any) -> Tensor:
+    """The lower triangular L with `L @ L.T = a`, for positive definite matrices.
+
+    Only the lower triangle of `a` is read, as NumPy does; the derivative is the symmetric one.
+
+    Shapes: [..., n, n] -> the same. Dtypes: float.
+    Errors: `ShapeError`, `DTypeError`; at the call `LinAlgError` where not positive definite.
+    Source: derivative by Murray, Differentiation of the Cholesky decomposition, 2016.
+    """
+    return apply(CHOLESKY, (tensor(a, "cholesky"),)).output()
+
+
+# np.linalg.solve(t, b) finds these by name too
+FUNCTIONS |= {f.__name__: f for f in (solve, inv, det, slogdet, cholesky)}

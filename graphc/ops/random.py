@@ -1,0 +1,252 @@
+"""Random numbers as a function of a key: the same key gives the same numbers, on every machine.
+
+A key is two 32-bit words. `random_bits` is the block cipher Threefry-2x32 with 20 rounds (Salmon et
+al., Parallel random numbers: as easy as 1, 2, 3, 2011) of a 64-bit counter: element i, counted in
+row-major order, is a word of block i. So every element can be computed alone, in any order.
+
+    bits of an array     word 0 (and word 1 where more are needed) of the block of its flat index
+    the counter          high word first; its top two bits name the purpose: numbers, split, fold_in
+
+A key is used for one array of numbers; `split` and `fold_in` make new keys. Derivatives are zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir.dtype import DType, float32, int64, uint32
+from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.node import Tensor, Variable, apply
+from graphc.ir.op import Kind, Op, register
+from graphc.ir.shape import Shape, TensorType, shape_of, strides
+from graphc.loops.grammar import Affine
+from graphc.ops.build import cast, constant, tensor
+from graphc.ops.elementwise import cos, less, log, minimum, shift_right, sqrt
+from graphc.ops.leaf import variable
+from graphc.ops.shape import stack
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}  # all are reached as gc.random.*
+
+_NUMBERS, _SPLIT, _FOLD = 0, 1 << 30, 1 << 31  # in the counter's high word
+_PARITY = 0x1BD11BDA
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_BLOCKS = 5  # of four rounds each
+
+
+# -- Threefry-2x32 ---------------------------------------------------------------------------------
+def _threefry(k: Any, key: Any, counter: Any, number: Callable[[int], Any]) -> tuple[Any, Any]:
+    """The two words of the block `counter` (high word, low word) under `key`.
+
+    `k` has the primitives, `number` makes a 32-bit word: one text for kernels and for NumPy.
+    """
+    schedule = (*key, k.bitwise_xor(k.bitwise_xor(*key), number(_PARITY)))
+    x, y = (k.add(c, word) for c, word in zip(counter, schedule, strict=False))
+    for block in range(_BLOCKS):
+        for distance in _ROTATIONS[block % 2]:
+            x = k.add(x, y)
+            high = k.shift_left(y, number(distance))
+            y = k.bitwise_xor(k.bitwise_or(high, k.shift_right(y, number(32 - distance))), x)
+        x = k.add(x, schedule[(block + 1) % 3])
+        y = k.add(y, k.add(schedule[(block + 2) % 3], number(block + 1)))
+    return x, y
+
+
+class _NumPy:
+    """The primitives that Threefry needs, for arrays."""
+
+    add = staticmethod(np.add)
+    bitwise_xor = staticmethod(np.bitwise_xor)
+    bitwise_or = staticmethod(np.bitwise_or)
+    shift_left = staticmethod(np.left_shift)
+    shift_right = staticmethod(np.right_shift)
+
+
+# -- random_bits -----------------------------------------------------------------------------------
+def _infer_bits(
+    key: TensorType, *offset: TensorType, shape: Shape, word: int, purpose: int
+) -> tuple[TensorType, ...]:
+    if key.dtype is not uint32:
+        raise DTypeError("not a key", expected="uint32[2]", given=key.dtype.name)
+    if key.shape != (2,):
+        raise ShapeError("not a key", expected="one key, uint32[2]", given=str(key))
+    if offset and offset[0] != TensorType(int64, ()):
+        raise ShapeError("not a counter", expected="one int64", given=str(offset[0]))
+    return (TensorType(uint32, shape),)
+
+
+def _numpy_bits(key: Any, *offset: Any, shape: Any, word: int, purpose: int) -> Any:
+    counter = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
+    counter = (counter + offset[0] if offset else counter).astype(np.uint64)
+    high = (counter >> np.uint64(32)).astype(np.uint32) ^ np.uint32(purpose)
+    words = _threefry(_NumPy, (key[0], key[1]), (high, counter.astype(np.uint32)), np.uint32)
+    return words[word]
+
+
+def _bits_at(
+    k: Any, values: Any, index: Any, out: TensorType, *, shape: Shape, word: int, purpose: int
+) -> Any:
+    position = Affine()
+    for i, step in zip(index, strides(shape), strict=True):
+        position = position + i * step
+    counter = k.number(position)
+    if len(values) > 1:
+        counter = k.add(counter, values[1](()))
+    if len(values) > 1 or not isinstance(out.size, int) or out.size >= 1 << 32:
+        high = k.cast(k.shift_right(counter, k.const(32, int64)), uint32)
+        high = k.bitwise_xor(high, k.const(purpose, uint32))
+    else:
+        high = k.const(purpose, uint32)
+    key = tuple(values[0]((Affine((), i),)) for i in (0, 1))
+    words = _threefry(k, key, (high, k.cast(counter, uint32)), lambda n: k.const(n, uint32))
+    return words[word]
+
+
+RANDOM_BITS = register(
+    Op(
+        "random_bits",
+        Kind.MAP,
+        _infer_bits,
+        numpy=_numpy_bits,
+        at=_bits_at,
+        cost=115,
+        differentiable=False,
+        doc="A word of the Threefry block of each element's flat index (plus an offset).",
+    )
+)
+
+
+def _bits(key: Any, shape: Any, word: int = 0) -> Tensor:
+    given = tensor(key, "random")
+    return apply(RANDOM_BITS, (given,), shape=shape_of(shape), word=word, purpose=_NUMBERS).output()
+
+
+# -- keys ------------------------------------------------------------------------------------------
+def key(seed: int) -> Variable:
+    """A key from a seed in [0, 2^64), as a variable that is not trainable.
+
+    Errors: `ArgumentError` for another seed.
+
+    >>> key(7).value
+    array([0, 7], dtype=uint32)
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < 1 << 64:
+        raise ArgumentError(
+            "not a seed",
+            op="random.key", expected="an int in [0, 2**64)", given=repr(seed)[:80],
+        )  # fmt: skip
+    words = divmod(int(seed), 1 << 32)
+    return variable(np.array(words, np.uint32), name="key", trainable=False)
+
+
+def split(key: Any, n: Any = 2) -> Tensor:
+    """`n` new keys, unrelated to each other and to the numbers that `key` gives.
+
+    Shapes: key [2] -> [n, 2]; `for k in split(key)` goes over them.
+    """
+    given, shape = tensor(key, "random.split"), shape_of((n,))
+    words = (apply(RANDOM_BITS, (given,), shape=shape, word=w, purpose=_SPLIT) for w in (0, 1))
+    return stack([word.output() for word in words], axis=1)
+
+
+def fold_in(key: Any, data: Any) -> Tensor:
+    """A new key for each value of `data`, an integer or a scalar of one (a step, an index).
+
+    Shapes: key [2], data [] -> [2].
+    Errors: `DTypeError` for data that is no integer; `ShapeError` for data that is no scalar.
+    """
+    given, counter = tensor(key, "random.fold_in"), tensor(data, "random.fold_in")
+    if not counter.dtype.is_integer:
+        raise DTypeError(
+            "data is an integer",
+            op="random.fold_in", given=counter.dtype.name,
+        )  # fmt: skip
+    operands = (given, cast(counter, int64))
+    words = (apply(RANDOM_BITS, operands, shape=(), word=w, purpose=_FOLD) for w in (0, 1))
+    return stack([word.output() for word in words])
+
+
+# -- distributions ---------------------------------------------------------------------------------
+def random_bits(key: Any, shape: Any = ()) -> Tensor:
+    """Uniform 32-bit words (uint32) of a shape."""
+    return _bits(key, shape)
+
+
+def uniform(
+    key: Any, shape: Any = (), dtype: Any = "float32", low: float = 0.0, high: float = 1.0
+) -> Tensor:
+    """Numbers uniform in [low, high): `low + u * (high - low)`, never rounded up to `high`.
+
+    u is a multiple of 2^-24 (float32) or 2^-53 (float64), each equally likely.
+    Errors: `DTypeError` for no float; `ArgumentError` for an empty interval.
+    """
+    to = _float("random.uniform", dtype)
+    first, last = (to.numpy.type(v) for v in (low, high))
+    if not first < last:
+        raise ArgumentError(
+            "an empty interval",
+            op="random.uniform", expected="low < high", given=f"[{low}, {high})",
+        )  # fmt: skip
+    if to is float32:
+        u = _fraction(_bits(key, shape))
+    else:
+        high_bits, low_bits = (_bits(key, shape, word) for word in (0, 1))
+        u = _scaled(cast(shift_right(high_bits, 5), to), 26) + cast(shift_right(low_bits, 6), to)
+        u = _scaled(u, -53)
+    if (first, last) == (0, 1):
+        return u
+    scaled = u * constant(last - first) + constant(first)
+    return minimum(scaled, constant(np.nextafter(last, first)))
+
+
+def _float(op: str, dtype: Any) -> DType:
+    to = to_dtype(dtype)
+    if not to.is_float:
+        raise DTypeError(
+            "only floats", op=op, expected="a float dtype", given=to.name
+        )
+    return to
+
+
+def _fraction(word: Tensor) -> Tensor:
+    """The upper 24 bits as a float32 in [0, 1), exactly."""
+    return _scaled(cast(shift_right(word, 8), float32), -24)
+
+
+def _scaled(x: Tensor, power: int) -> Tensor:
+    return x * constant(2.0**power, x.dtype)
+
+
+def bernoulli(key: Any, p: Any = 0.5, shape: Any = None) -> Tensor:
+    """True with probability p, which is a number or a tensor that broadcasts to `shape`.
+
+    Shapes: `shape`, or that of p. Dtypes: bool. p <= 0 gives False always, p >= 1 True.
+    """
+    probability = tensor(p, "random.bernoulli")
+    if not probability.dtype.is_float:
+        probability = cast(probability, float32)
+    target = probability.shape if shape is None else shape
+    return less(uniform(key, target, probability.dtype), probability)
+
+
+def normal(key: Any, shape: Any = (), dtype: Any = "float32") -> Tensor:
+    """Numbers of the standard normal distribution.
+
+    Source: Box and Muller, A note on the generation of random normal deviates, 1958. The radius is
+    that of a number in [2^-32, 1] (float32: at most 6.7) or [2^-53, 1] (float64: at most 8.6).
+    """
+    to = _float("random.normal", dtype)
+    if to is float32:
+        u = _scaled(cast(_bits(key, shape), to) + constant(1.0, to), -32)
+        turn = _fraction(_bits(key, shape, 1))
+    else:
+        first, second = split(key)
+        u = constant(1.0, to) - uniform(first, shape, to)
+        turn = uniform(second, shape, to)
+    # sqrt(-2 log u) cos(2 pi turn)
+    radius = sqrt(log(u) * constant(-2.0, to))
+    return radius * cos(turn * constant(2 * math.pi, to))

@@ -1,0 +1,200 @@
+"""Applying rules to a fixed point: one memoised walk, operands before users.
+
+Nodes are immutable and a rule looks only downwards, so whether a rule applies to a node is settled
+once its operands are in normal form. Each node is therefore brought to normal form once: its
+operands first, then rules at the node until none applies; what a rule builds is new nodes over
+operands in normal form, which are treated the same way. Every node of the result is then one to
+which no rule applies, so no second pass is needed. The walk keeps a stack of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from graphc import config
+from graphc.errors import GraphError
+from graphc.ir.graph import Graph, rebuild, walk, with_results
+from graphc.ir.node import Node, Tensor, apply
+from graphc.ir.op import Kind, Op
+from graphc.ir.text import format_node
+from graphc.rewrite.ruleset import Rule, Ruleset
+
+_logger = logging.getLogger("graphc.rewrite")
+_DEPTH = 200  # rewrites of what a rewrite made, within one another
+_STEPS = 50  # rewrites for each node of the graph
+
+
+class Firing(NamedTuple):
+    """One application of a rule: at a node of which op, from which line of the user's."""
+
+    rule: str
+    op: str
+    where: str
+
+
+@dataclass
+class RewriteReport:
+    """What `apply_rules` did, in order."""
+
+    firings: list[Firing] = field(default_factory=list)
+
+    @property
+    def hits(self) -> Counter[str]:
+        """How often each rule was applied, by its full name such as `algebra.drop_add_zero`."""
+        return Counter(firing.rule for firing in self.firings)
+
+
+def apply_rules(graph: Graph, *rulesets: Ruleset, report: RewriteReport | None = None) -> Graph:
+    """`graph` rewritten by the rules until none applies; rules are tried in the order given.
+
+    `report` is filled with what was done. Sub-graphs of control ops are rewritten too.
+    Errors: `GraphError` naming the rules that undo each other or grow the graph for ever, or a rule
+    whose replacement has another type.
+    """
+    rules = [rule for ruleset in rulesets for rule in ruleset]
+    limit = 1000 + _STEPS * len(graph.nodes)
+    return _Walk(rules, report or RewriteReport(), limit).graph(graph)
+
+
+class _Walk:
+    def __init__(self, rules: Sequence[Rule], report: RewriteReport, limit: int) -> None:
+        self.rules, self.report, self.limit = rules, report, limit
+        self.by_op: dict[Op, tuple[Rule, ...]] = {}
+        self.normal: dict[Node, tuple[Tensor, ...]] = {}
+        self.pending: dict[Node, Rule] = {}  # rewritten nodes whose replacement is on the stack
+        self.steps = 0
+        self.trace = _trace if "rules" in config.trace_topics() else None
+
+    def graph(self, graph: Graph) -> Graph:
+        return with_results(graph, [self.settle(t) for t in graph.results])
+
+    def settle(self, root: Tensor) -> Tensor:
+        """`root` in normal form."""
+        # A task is a node to bring to normal form; or a node, whose operands are normal, to
+        # rewrite; or a rewritten node with its replacements, which are normal by now.
+        stack: list[tuple[Node, Node | None, Sequence[Tensor] | None]] = [(root.node, None, None)]
+        normal = self.normal
+        while stack:
+            node, ready, replaced = stack.pop()
+            if replaced is not None and ready is not None:
+                del self.pending[ready]
+                normal[node] = normal[ready] = self._normal(replaced)
+            elif ready is not None:
+                rebuilt = self._rebuild(node)
+                if rebuilt is not node and rebuilt in normal:
+                    normal[node] = normal[rebuilt]
+                    continue
+                made = self._fire(rebuilt)
+                if made is None:
+                    normal[node] = normal[rebuilt] = rebuilt.outputs
+                    continue
+                stack.append((node, rebuilt, made))
+                stack.extend((t.node, None, None) for t in reversed(made))
+            elif node not in normal:
+                if node in self.pending:
+                    raise self._endless("undo one another")
+                stack.append((node, node, None))
+                stack.extend(
+                    (t.node, None, None) for t in reversed(node.inputs) if t.node not in normal
+                )
+        return self._normal([root])[0]
+
+    def _normal(self, tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(self.normal[t.node][t.index] for t in tensors)
+
+    def _rebuild(self, node: Node) -> Node:
+        rebuilt = rebuild(node, self._normal(node.inputs))
+        if node.op.kind is not Kind.CONTROL:
+            return rebuilt
+        attrs = {name: self._attribute(value) for name, value in rebuilt.attrs.items()}
+        changed = any(attrs[name] is not value for name, value in rebuilt.attrs.items())
+        return apply(node.op, rebuilt.inputs, **attrs) if changed else rebuilt
+
+    def _attribute(self, value: Any) -> Any:
+        if isinstance(value, Graph):
+            return self.graph(value)
+        if isinstance(value, tuple) and any(isinstance(v, Graph) for v in value):
+            return tuple(self._attribute(v) for v in value)
+        return value
+
+    def _fire(self, node: Node) -> list[Tensor] | None:
+        """The replacements of the outputs of `node` by the first rule that applies."""
+        for rule in self._rules_for(node.op):
+            result = rule.rewrite(node)
+            if result is None:
+                continue
+            if isinstance(result, str):
+                if result and self.trace:
+                    self.trace(f"{rule} declined {format_node(node)}: {result}", node)
+                continue
+            made = [result] if isinstance(result, Tensor) else list(result)
+            if [t.type for t in made] != list(node.types):
+                raise _wrong_type(rule, node, made)
+            if self.trace:
+                self.trace(f"{rule}: {format_node(node)} -> {_formatted(made)}", node)
+            self.report.firings.append(Firing(str(rule), node.op.name, _place(node)))
+            self.pending[node] = rule
+            self.steps += 1
+            if self.steps > self.limit or len(self.pending) > _DEPTH:
+                raise self._endless("rewrite what they make for ever")
+            return made
+        return None
+
+    def _rules_for(self, op: Op) -> tuple[Rule, ...]:
+        found = self.by_op.get(op)
+        if found is None:
+            found = self.by_op[op] = tuple(r for r in self.rules if r.applies_to(op))
+        return found
+
+    def _endless(self, what: str) -> GraphError:
+        last = list(self.pending.items())[-6:]
+        rules = dict.fromkeys(rule for _, rule in last)
+        return GraphError(
+            f"these rules {what}: " + ", ".join(map(str, rules)),
+            op="apply_rules",
+            given="\n" + "\n".join(f"    {format_node(n)}   <- {rule}" for n, rule in last),
+            where=_place(last[0][0]),
+            hint="defined at " + ", ".join(rule.place for rule in rules),
+        )
+
+
+def _wrong_type(rule: Rule, node: Node, made: Sequence[Tensor]) -> GraphError:
+    return GraphError(
+        "the rule's replacement has another type",
+        op=str(rule),
+        expected=f"{', '.join(map(str, node.types))} for\n{excerpt([node])}",
+        given=f"{', '.join(str(t.type) for t in made)} by\n{excerpt([t.node for t in made])}",
+        where=_place(node),
+        hint=f"the rule is `{rule.doc}`, at {rule.place}",
+    )
+
+
+def excerpt(roots: Sequence[Node], lines: int = 8) -> str:
+    """The IR just below `roots`, nearest last, in at most `lines` lines."""
+    near: dict[Node, None] = dict.fromkeys(roots)
+    for node in near.copy():
+        near.update(dict.fromkeys(t.node for t in node.inputs))
+    for node in near.copy():
+        near.update(dict.fromkeys(t.node for t in node.inputs))
+    order = [n for n in walk([n.output() for n in roots]) if n in near][-lines:]
+    names = {t: f"%{i}" for i, node in enumerate(order) for t in node.outputs}
+    return "\n".join(f"    {format_node(node, names)}" for node in order)
+
+
+def _formatted(made: Sequence[Tensor]) -> str:
+    return ", ".join(format_node(t.node) for t in made)
+
+
+def _place(node: Node) -> str:
+    return str(node.origins[0]) if node.origins else ""
+
+
+def _trace(message: str, node: Node) -> None:
+    if not _logger.hasHandlers():  # asked for by the environment: it has to be seen
+        _logger.addHandler(logging.StreamHandler())
+    _logger.setLevel(logging.INFO)
+    _logger.info("%s  # %s", message, _place(node))

@@ -1,0 +1,61 @@
+"""Folding: what can be computed before the program runs, is.
+
+A fold has a budget: it never makes more than a megabyte beyond what it had, nor takes long; a large
+constant made of a small formula stays a formula, which a kernel computes where it needs it.
+"""
+
+from __future__ import annotations
+
+from graphc.ir.dim import product
+from graphc.ir.evaluate import compute
+from graphc.ir.node import Node
+from graphc.ir.op import Kind
+from graphc.ops.build import constant, size_as_tensor
+from graphc.rewrite.pattern import Pattern, stop_gradient
+from graphc.rewrite.ruleset import EXACT, Formulas, Result, Ruleset
+
+fold = Ruleset("fold")
+
+GROWTH = 1 << 20  # bytes that a folded constant may have beyond its operands
+WORK = 1 << 22  # elements times the op's cost: some milliseconds of NumPy
+
+
+@fold.rewrite(EXACT, Kind.MAP, Kind.VIEW, Kind.REDUCE)
+def fold_constants(node: Node) -> Result:
+    """op(constants) -> constant"""
+    if not node.inputs or any(t.node.op.name != "constant" for t in node.inputs):
+        return None
+    if not node.op.is_pure:
+        return "the op may fail"
+    if node.op.name == "broadcast_to":
+        return None  # stays small: kernels read a stretched operand as it is
+    arrays = [t.node.attrs["value"].array for t in node.inputs]
+    elements, size = max(a.size for a in arrays), 0
+    for kind in node.types:
+        count = product(kind.shape)
+        if not isinstance(count, int):
+            return "the size is not known yet"
+        elements, size = max(elements, count), size + count * kind.dtype.itemsize
+    if size > sum(a.nbytes for a in arrays) + GROWTH:
+        return f"the result would take {size} bytes"
+    if elements * node.op.cost > WORK:
+        return f"computing {elements} elements would take long"
+    return [constant(value, kind.dtype) for value, kind in zip(
+        compute(node, arrays, {}), node.types, strict=True
+    )]  # fmt: skip
+
+
+@fold.rewrite(EXACT, "size")
+def fold_size(node: Node) -> Result:
+    """size(known) -> constant"""
+    size = node.attrs["size"]
+    return size_as_tensor(size, node.attrs["dtype"]) if isinstance(size, int) else None
+
+
+@fold.rule(EXACT, kinds="biuf")
+def drop_stop_gradient(x: Pattern) -> Formulas:
+    """stop_gradient(x) -> x
+
+    After differentiation only: it is what derivatives look for.
+    """
+    return stop_gradient(x), x

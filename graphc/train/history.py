@@ -1,0 +1,35 @@
+"""What a training run has seen, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class History:
+    """One list for each quantity (`loss`, `accuracy`, `val_loss`, ...), one entry for each epoch.
+
+    >>> history = History()
+    >>> history.add({"loss": 0.5})
+    >>> history["loss"], history.epochs
+    ([0.5], 1)
+    """
+
+    logs: dict[str, list[float]] = field(default_factory=dict)
+    stopped: str = ""  # why training ended before its last epoch
+
+    def add(self, logs: dict[str, float]) -> None:
+        """Append one epoch."""
+        for name, value in logs.items():
+            self.logs.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self.logs[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.logs
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs."""
+        return max((len(values) for values in self.logs.values()), default=0)

@@ -1,0 +1,55 @@
+"""What all tests share: golden texts, and a compilation cache of their own."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the golden texts instead of comparing"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)`: the text equals `tests/golden/<name>.txt`.
+
+    A golden that is missing fails; `--update-golden` writes it, to be read before it is committed.
+    """
+    update = bool(request.config.getoption("--update-golden"))
+
+    def compare(name: str, text: str) -> None:
+        assert re.fullmatch(r"[\w-]+(/[\w-]+)*", name), f"not a golden's name: {name!r}"
+        path = GOLDEN / f"{name}.txt"
+        given = text.rstrip("\n") + "\n"
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(given, encoding="utf-8", newline="\n")
+            return
+        if not path.exists():
+            pytest.fail(f"there is no golden {path}; --update-golden writes it. Given:\n{given}")
+        expected = path.read_text(encoding="utf-8")
+        if given != expected:
+            lines = difflib.unified_diff(
+                expected.splitlines(), given.splitlines(), "golden", "given", lineterm=""
+            )
+            pytest.fail(f"{path} differs; --update-golden accepts it.\n" + "\n".join(lines))
+
+    return compare
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Tests neither read nor fill the user's cache of compiled programs."""
+    directory = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAPHC_CACHE_DIR", str(directory))
+        yield directory

@@ -1,0 +1,93 @@
+"""Activations against naive formulas in extended precision, and their derivatives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.nn import activations
+
+X = np.array([-20.0, -3.5, -1.0, -1e-3, 0.0, 1e-3, 0.5, 1.0, 3.5, 20.0])
+LONG = X.astype(np.longdouble)
+
+
+def _softplus(x: Any) -> Any:
+    return np.logaddexp(x, np.longdouble(0))
+
+
+def _elu(x: Any, alpha: float = 1.0) -> Any:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+ORACLES: dict[str, Callable[[Any], Any]] = {
+    "elu": _elu,
+    "gelu": lambda x: x * np.array([0.5 * (1 + math.erf(float(v) / math.sqrt(2))) for v in x]),
+    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "linear": lambda x: x,
+    "log_softmax": lambda x: x - np.log(np.sum(np.exp(x))),
+    "mish": lambda x: x * np.tanh(_softplus(x)),
+    "relu": lambda x: np.maximum(x, 0),
+    "selu": lambda x: 1.0507009873554805 * _elu(x, 1.6732632423543772),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "softmax": lambda x: np.exp(x) / np.sum(np.exp(x)),
+    "softplus": _softplus,
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "tanh": np.tanh,
+}
+
+
+def test_every_activation_has_an_oracle() -> None:
+    assert set(ORACLES) == set(activations.ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_values(name: str) -> None:
+    x = gc.placeholder("x", ("n",), "float64")
+    given = gc.evaluate(activations.get(name)(x), {x: X})
+    np.testing.assert_allclose(given, ORACLES[name](LONG).astype(float), rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_derivatives(name: str) -> None:
+    x = gc.placeholder("x", (6,), "float64")
+    weights = np.linspace(0.5, 1.5, 6)
+    at = np.array([-2.3, -0.7, -0.1, 0.2, 0.9, 2.7])
+    given = gc.evaluate(gc.grad(gc.sum(activations.get(name)(x) * weights), x), {x: at})
+    for i in range(6):
+        step = np.zeros(6, np.longdouble)
+        step[i] = 1e-6
+        high, low = (ORACLES[name](at.astype(np.longdouble) + s) for s in (step, -step))
+        slope = float(np.sum((high - low) * weights) / 2e-6)
+        assert given[i] == pytest.approx(slope, rel=1e-7, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(ORACLES))
+def test_finite_and_of_the_same_dtype_far_out(name: str) -> None:
+    x = gc.placeholder("x", ("n",), "float32")
+    y = activations.get(name)(x)
+    assert y.dtype is gc.float32
+    far = np.array([-1e4, -100.0, 100.0, 1e4], np.float32)
+    values, slopes = gc.evaluate([y, gc.grad(gc.sum(y), x)], {x: far})
+    assert np.isfinite(values).all()
+    assert np.isfinite(slopes).all()
+
+
+def test_get_takes_none_and_callables() -> None:
+    x = gc.placeholder("x", ("n",))
+    assert activations.get(None)(x) is x
+    assert activations.get(gc.tanh) is gc.tanh
+
+
+@pytest.mark.parametrize("bad", ["rely", 3])
+def test_get_names_what_it_knows(bad: Any) -> None:
+    with pytest.raises(gc.errors.ArgumentError, match="relu, selu, sigmoid") as caught:
+        activations.get(bad)
+    assert repr(bad) in str(caught.value)
+    assert "test_activations.py" in str(caught.value)

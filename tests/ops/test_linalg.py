@@ -1,0 +1,145 @@
+"""Linear algebra: NumPy's values, derivatives against differences, failures with a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import DTypeError, LinAlgError, ShapeError
+
+Array = np.ndarray[Any, Any]
+RNG = np.random.default_rng(0)
+
+
+def matrices(*shape: int) -> Array:
+    """Well-conditioned matrices."""
+    return RNG.normal(size=shape) + 3 * np.eye(shape[-1])
+
+
+def positive(*shape: int) -> Array:
+    a = RNG.normal(size=shape)
+    return a @ np.swapaxes(a, -1, -2) + np.eye(shape[-1])
+
+
+def assert_gradient(f: Callable[..., Any], *arrays: Array) -> None:
+    """d/dx of a random projection of f(*xs), for every x, in a random direction."""
+    xs = [gc.placeholder(f"x{i}", a.shape, "float64") for i, a in enumerate(arrays)]
+    y = f(*xs)
+    weights = RNG.normal(size=[int(s) for s in y.shape])
+    loss = gc.sum(y * weights)
+    gradients = gc.evaluate(gc.grad(loss, xs), dict(zip(xs, arrays, strict=True)))
+    for i, g in enumerate(gradients):
+        direction = RNG.normal(size=arrays[i].shape)
+        ends = []
+        for step in (1e-6, -1e-6):
+            moved = [a + step * direction if j == i else a for j, a in enumerate(arrays)]
+            ends.append(gc.evaluate(loss, dict(zip(xs, moved, strict=True))))
+        np.testing.assert_allclose((g * direction).sum(), (ends[0] - ends[1]) / 2e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("a", "b"), [((3, 3), (3,)), ((3, 3), (3, 2)), ((4, 3, 3), (3, 2)), ((3, 3), (4, 3, 1)),
+                 ((2, 1, 3, 3), (5, 3, 2)), ((0, 3, 3), (3, 1)), ((0, 0), (0,)), ((3, 3), (3, 0))]
+)  # fmt: skip
+def test_solve_equals_numpy(a: Any, b: Any, dtype: str) -> None:
+    left, right = matrices(*a).astype(dtype), RNG.normal(size=b).astype(dtype)
+    x, y = gc.placeholder("x", a, dtype), gc.placeholder("y", b, dtype)
+    found = gc.evaluate(gc.linalg.solve(x, y), {x: left, y: right})
+    expected = np.linalg.solve(left, right)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_solve_of_a_symbolic_batch() -> None:
+    x, y = gc.placeholder("x", ("b", "n", "n")), gc.placeholder("y", ("n", "k"))
+    assert gc.linalg.solve(x, y).shape == (gc.dim("b"), gc.dim("n"), gc.dim("k"))
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((3, 3), (3,)), ((3, 3), (3, 2)), ((4, 3, 3), (3, 2)), ((3, 3), (4, 3, 1)),
+                 ((2, 1, 3, 3), (5, 3, 2))]
+)  # fmt: skip
+def test_solve_gradient(a: Any, b: Any) -> None:
+    assert_gradient(gc.linalg.solve, matrices(*a), RNG.normal(size=b))
+
+
+def test_solve_second_derivative() -> None:
+    def first(a: Any, b: Any) -> Any:
+        x = gc.linalg.solve(a, b)
+        return gc.grad(gc.sum(x * x), a)
+
+    assert_gradient(first, matrices(3, 3), RNG.normal(size=(3,)))
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 3, 3), (1, 1), (0, 0), (0, 2, 2)])
+@pytest.mark.parametrize("name", ["inv", "det", "cholesky"])
+def test_functions_of_one_matrix_equal_numpy(name: str, shape: Any) -> None:
+    values = positive(*shape)
+    x = gc.placeholder("x", shape, "float64")
+    found = gc.evaluate(getattr(gc.linalg, name)(x), {x: values})
+    np.testing.assert_array_equal(found, getattr(np.linalg, name)(values))
+
+
+def test_slogdet_equals_numpy_at_singular_matrices_too() -> None:
+    values = np.stack([matrices(3, 3), -matrices(3, 3), np.zeros((3, 3))])
+    x = gc.placeholder("x", (3, 3, 3), "float64")
+    found = gc.evaluate(gc.linalg.slogdet(x), {x: values})
+    for given, expected in zip(found, np.linalg.slogdet(values), strict=True):
+        np.testing.assert_array_equal(given, expected)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 4, 4)])
+def test_gradients_of_one_matrix(shape: Any) -> None:
+    assert_gradient(gc.linalg.inv, matrices(*shape))
+    assert_gradient(gc.linalg.det, matrices(*shape))
+    assert_gradient(lambda a: gc.linalg.slogdet(a)[1], matrices(*shape))
+    transposed = lambda a: gc.ops.shape.matrix_transpose(a)  # noqa: E731
+    assert_gradient(lambda a: gc.linalg.cholesky(a + transposed(a)), positive(*shape))
+
+
+def test_numpys_own_functions_build_nodes() -> None:
+    x, y = gc.placeholder("x", (2, 2)), gc.placeholder("y", (2,))
+    assert np.linalg.solve(x, y) is gc.linalg.solve(x, y)
+    assert np.linalg.inv(x) is gc.linalg.inv(x)
+
+
+@pytest.mark.parametrize(
+    ("build", "why"),
+    [
+        (lambda a: gc.linalg.solve(a, np.ones(2)), "singular"),
+        (lambda a: gc.linalg.inv(a), "singular"),
+        (lambda a: gc.linalg.cholesky(a), "not positive definite"),
+    ],
+)
+def test_failures_name_the_op_and_the_line(build: Callable[[Any], Any], why: str) -> None:
+    a = gc.placeholder("a", (2, 2), "float64")
+    y = build(a)
+    with pytest.raises(LinAlgError, match=why) as caught:
+        gc.evaluate(y, {a: -np.ones((2, 2))})
+    assert caught.value.op == y.node.op.name or y.node.op.name == "reshape"
+    line = build.__code__.co_firstlineno
+    assert caught.value.where == f"{__file__}:{line}"
+
+
+@pytest.mark.parametrize(
+    ("build", "error"),
+    [
+        (lambda: gc.linalg.inv(gc.placeholder("x", (2, 3))), ShapeError),
+        (lambda: gc.linalg.det(gc.placeholder("x", (3,))), ShapeError),
+        (lambda: gc.linalg.inv(gc.placeholder("x", (2, 2), "int64")), DTypeError),
+        (lambda: gc.linalg.solve(np.eye(3), np.ones((2, 2))), ShapeError),
+        (lambda: gc.linalg.solve(np.eye(3), np.ones(2)), ShapeError),
+        (lambda: gc.linalg.solve(np.ones((3, 2, 2)), np.ones((3, 4))), ShapeError),
+    ],
+)
+def test_wrong_operands(build: Callable[[], Any], error: Any) -> None:
+    with pytest.raises(error) as caught:
+        build()
+    assert caught.value.expected
+    assert caught.value.given
+    assert caught.value.op in ("inv", "det", "solve")

@@ -1,0 +1,242 @@
+"""Optimisers against NumPy in float64, step by step, and the errors of their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import ArgumentError, GradientError, ShapeError
+from graphc.ir.evaluate import evaluate_graph
+
+Array = np.ndarray[Any, Any]
+STEPS = 10
+TARGET = np.array([[3.0, -2.0, 0.5], [1e-3, 40.0, -1.0]])
+SCALE = np.array([[1.0, 0.1, 5.0], [2.0, 0.01, 1.0]])
+START_W, START_B = np.arange(6.0).reshape(2, 3), np.array([1.0, -1.0, 2.0])
+
+
+def _gradients(w: Array, b: Array) -> tuple[Array, Array]:
+    """Of sum(SCALE * (w + b - TARGET)^2) / 2."""
+    g = SCALE * (w + b - TARGET)
+    return g, g.sum(0)
+
+
+def _loss(w: Any, b: Any) -> Any:
+    return gc.sum(SCALE.astype(w.dtype.numpy) * gc.square(w + b - TARGET.astype(w.dtype.numpy))) / 2
+
+
+# -- the oracles: each yields the change of one parameter, given its gradient ----------------------
+Rule = Callable[[], Callable[[Array], Array]]
+
+
+def _sgd(rate: float) -> Rule:
+    return lambda: lambda g: -rate * g
+
+
+def _momentum(rate: float, momentum: float, nesterov: bool) -> Rule:
+    def start() -> Callable[[Array], Array]:
+        v: Any = 0.0
+
+        def change(g: Array) -> Array:
+            nonlocal v
+            v = momentum * v - rate * g
+            result: Array = momentum * v - rate * g if nesterov else v
+            return result
+
+        return change
+
+    return start
+
+
+def _adam(rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Rule:
+    """Algorithm 1 of Kingma and Ba, as it stands there."""
+
+    def start() -> Callable[[Array], Array]:
+        m: Any = 0.0
+        v: Any = 0.0
+        t = 0
+
+        def change(g: Array) -> Array:
+            nonlocal m, v, t
+            t += 1
+            m = b1 * m + (1 - b1) * g
+            v = b2 * v + (1 - b2) * g * g
+            m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)
+            result: Array = -rate * m_hat / (np.sqrt(v_hat) + eps)
+            return result
+
+        return change
+
+    return start
+
+
+CASES: dict[str, tuple[Callable[[], gc.optim.Optimizer], Rule]] = {
+    "sgd": (lambda: gc.optim.SGD(0.05), _sgd(0.05)),
+    "momentum": (lambda: gc.optim.Momentum(0.02), _momentum(0.02, 0.9, False)),
+    "nesterov": (
+        lambda: gc.optim.Momentum(0.02, 0.8, nesterov=True), _momentum(0.02, 0.8, True)
+    ),
+    "adam": (lambda: gc.optim.Adam(0.1), _adam(0.1)),
+    "adam, other betas": (
+        lambda: gc.optim.Adam(0.1, 0.5, 0.9, 1e-3), _adam(0.1, 0.5, 0.9, 1e-3)
+    ),
+    "adam, betas of 0": (lambda: gc.optim.Adam(0.1, 0.0, 0.0), _adam(0.1, 0.0, 0.0)),
+}  # fmt: skip
+
+
+def _trajectory(rule: Rule) -> Iterator[tuple[Array, Array]]:
+    w, b = START_W.copy(), START_B.copy()
+    change_w, change_b = rule(), rule()
+    for _ in range(STEPS):
+        gw, gb = _gradients(w, b)
+        w, b = w + change_w(gw), b + change_b(gb)
+        yield w, b
+
+
+def _step(updates: dict[gc.Variable, gc.Tensor]) -> None:
+    """What a compiled step does: every new value from the old ones, then all are written."""
+    values = evaluate_graph(gc.Graph([], [], updates.items()), [])
+    for variable, value in zip(updates, values, strict=True):
+        variable.value = value
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_ten_steps(case: str, dtype: str) -> None:
+    make, rule = CASES[case]
+    w = gc.variable(START_W, "w", dtype=dtype)
+    b = gc.variable(START_B, "b", dtype=dtype)
+    updates = make().minimize(_loss(w, b), [w, b])
+    assert all(value.type == variable.type for variable, value in updates.items())
+    tolerance = 3e-6 if dtype == "float32" else 1e-13
+    for expected_w, expected_b in _trajectory(rule):
+        _step(updates)
+        np.testing.assert_allclose(w.value, expected_w, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(b.value, expected_b, rtol=tolerance, atol=tolerance)
+
+
+def test_adam_corrections_are_exact_in_float32() -> None:
+    """1 - 0.999 in float32 has an error of 1e-5; the first steps must not."""
+    w = gc.variable(np.zeros(3, np.float32), "w")
+    updates = gc.optim.Adam(1.0, epsilon=0.0).apply([np.array([1.0, -2.0, 1e-3])], [w])
+    _step(updates)
+    np.testing.assert_allclose(w.value, [-1, 1, -1], rtol=3e-7)
+
+
+def test_adam_shares_its_scalars() -> None:
+    """Two more parameters add no further count, correction or rate: one expm1 for each beta."""
+    parameters = [gc.variable(np.ones(3, np.float32), f"w{i}") for i in range(4)]
+    loss = gc.sum(sum(gc.square(p) for p in parameters))
+    graph = gc.Graph([], [], gc.optim.Adam().minimize(loss, parameters).items())
+    names = [node.op.name for node in graph.nodes]
+    assert names.count("expm1") == 2
+    per_element = [n.op.name for n in graph.nodes if n.types[0].shape == (3,)]
+    assert per_element.count("divide") == per_element.count("sqrt") == 4
+
+
+def test_state() -> None:
+    w = gc.variable(np.ones((2, 3)), "w", dtype="float64")
+    optimizer = gc.optim.Adam()
+    updates = optimizer.minimize(gc.sum(w * w), [w])
+    assert set(updates) == {w, *optimizer.state}
+    names = ["adam/iterations", "adam/w/first_moment", "adam/w/second_moment"]
+    assert [v.name for v in optimizer.state] == names
+    assert not any(v.trainable for v in optimizer.state)
+    _step(updates)
+    assert optimizer.iterations.value == 1
+    # A second function shares the state of the first.
+    again = optimizer.minimize(gc.sum(w * w * w), [w])
+    assert list(again) == list(updates)
+
+
+def test_nodes_belong_to_the_optimizer() -> None:
+    w = gc.variable(np.ones(3), "w")
+    updates = gc.optim.SGD(0.1).minimize(gc.sum(w * w), [w])
+    assert updates[w].node.origins[0].scope == "sgd"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_learning_rate_that_changes(dtype: str) -> None:
+    rate = gc.variable(0.5, "rate", trainable=False)
+    w = gc.variable(np.ones(2), "w", dtype=dtype)
+    updates = gc.optim.SGD(rate).apply([np.ones(2)], [w])
+    _step(updates)
+    np.testing.assert_array_equal(w.value, [0.5, 0.5])
+    rate.value = 0.25
+    _step(updates)
+    np.testing.assert_array_equal(w.value, [0.25, 0.25])
+
+
+def test_a_schedule() -> None:
+    """A learning rate computed from a count that the same step advances."""
+    count = gc.variable(0, "count", trainable=False)
+    w = gc.variable(np.zeros(1, np.float32), "w")
+    rate = 1 / (1 + count.astype("float32"))
+    updates = gc.optim.SGD(rate).apply([np.ones(1)], [w]) | {count: count + 1}
+    for _ in range(3):
+        _step(updates)
+    np.testing.assert_allclose(w.value, [-(1 + 1 / 2 + 1 / 3)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [-1, float("nan"), float("inf"), "fast", None, True])
+def test_bad_rates(rate: Any) -> None:
+    with pytest.raises(ArgumentError, match="a finite number >= 0"):
+        gc.optim.SGD(rate)
+
+
+def test_bad_rate_tensors() -> None:
+    for tensor in (gc.placeholder("r", (2,)), gc.placeholder("r", (), "int64")):
+        with pytest.raises(ArgumentError, match="a scalar float tensor"):
+            gc.optim.Adam(tensor)
+
+
+def test_bad_coefficients() -> None:
+    for make in (
+        lambda: gc.optim.Momentum(0.1, momentum=1.0),
+        lambda: gc.optim.Adam(beta_1=1.0),
+        lambda: gc.optim.Adam(beta_2=-0.1),
+    ):
+        with pytest.raises(ArgumentError, match=r"in \[0, 1\)"):
+            make()
+    with pytest.raises(ArgumentError, match="epsilon is out of range"):
+        gc.optim.Adam(epsilon=-1e-8)
+
+
+def test_bad_variables() -> None:
+    w, other = gc.variable(np.ones(2), "w"), gc.variable(np.ones(2), "other")
+    loss, optimizer = gc.sum(w * w), gc.optim.SGD()
+    with pytest.raises(ArgumentError, match="no variables to minimize over"):
+        optimizer.minimize(loss, [])
+    with pytest.raises(ArgumentError, match="given twice"):
+        optimizer.minimize(loss, [w, w])
+    for bad in (w * 2, gc.variable(1, "i"), 3.0):
+        with pytest.raises(ArgumentError, match="not a float variable"):
+            optimizer.minimize(loss, [bad])
+    with pytest.raises(GradientError, match="'other'"):
+        optimizer.minimize(loss, [w, other])
+    with pytest.raises(GradientError, match="not a scalar"):
+        optimizer.minimize(w * w, [w])
+
+
+def test_bad_gradients() -> None:
+    w = gc.variable(np.ones(2), "w")
+    with pytest.raises(ArgumentError, match="expected: 1 gradients"):
+        gc.optim.SGD().apply([], [w])
+    with pytest.raises(ShapeError, match="the gradient does not fit 'w'"):
+        gc.optim.SGD().apply([np.ones(3)], [w])
+
+
+def test_a_wider_gradient_does_not_widen() -> None:
+    w = gc.variable(np.ones(2, np.float32), "w")
+    g = gc.placeholder("g", (2,), "float64")
+    updates = gc.optim.Adam().apply([g], [w])
+    assert all(value.type == variable.type for variable, value in updates.items())
+
+
+def test_one_variable_without_a_list() -> None:
+    w = gc.variable(np.ones(2), "w")
+    assert set(gc.optim.SGD().minimize(gc.sum(w * w), w)) == {w}

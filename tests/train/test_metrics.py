@@ -1,0 +1,73 @@
+"""Metrics against NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.train import metrics
+
+RNG = np.random.default_rng(5)
+
+
+def _evaluate(metric: Any, predictions: Any, targets: Any) -> Any:
+    p = gc.placeholder("p", ("n", *predictions.shape[1:]), predictions.dtype)
+    t = gc.placeholder("t", ("n", *targets.shape[1:]), targets.dtype)
+    return gc.evaluate(metrics.get(metric)(p, t), {p: predictions, t: targets})
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "int32"])
+def test_accuracy_of_labels(dtype: str) -> None:
+    predictions = RNG.normal(size=(20, 4)).astype(np.float32)
+    labels = RNG.integers(0, 4, 20)
+    given = _evaluate("accuracy", predictions, labels.astype(dtype))
+    assert given.dtype == np.float32
+    np.testing.assert_array_equal(given, predictions.argmax(1) == labels)
+
+
+def test_accuracy_of_one_hot_targets() -> None:
+    predictions, labels = RNG.normal(size=(20, 4)), RNG.integers(0, 4, 20)
+    given = _evaluate("accuracy", predictions, np.eye(4)[labels])
+    np.testing.assert_array_equal(given, predictions.argmax(1) == labels)
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 1)])
+@pytest.mark.parametrize("dtype", ["int64", "float64", "bool"])
+def test_accuracy_of_two_classes(shape: tuple[int, ...], dtype: str) -> None:
+    logits, targets = RNG.normal(size=shape), RNG.integers(0, 2, shape).astype(dtype)
+    expected = ((logits > 0) == (targets > 0.5)).reshape(20)
+    np.testing.assert_array_equal(_evaluate("accuracy", logits, targets), expected)
+
+
+def test_binary_accuracy_of_probabilities() -> None:
+    p, t = np.array([0.1, 0.49, 0.51, 0.9]), np.array([0, 1, 1, 0])
+    given = _evaluate(metrics.binary_accuracy(threshold=0.5), p, t)
+    np.testing.assert_array_equal(given, [1, 0, 1, 0])
+
+
+def test_errors_by_name() -> None:
+    p, t = RNG.normal(size=(6, 2)), RNG.normal(size=(6, 2))
+    np.testing.assert_allclose(
+        _evaluate("mean_absolute_error", p, t), np.abs(p - t).mean(1), rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        _evaluate("mean_squared_error", p, t), ((p - t) ** 2).mean(1), rtol=1e-14
+    )
+
+
+@pytest.mark.parametrize(
+    ("predictions", "targets", "dtype"),
+    [(("n", 4), ("n", 3), "int64"), (("n", 4), ("n",), "float32"), ((), (), "int64")],
+)
+def test_shapes_that_do_not_fit(predictions: Any, targets: Any, dtype: str) -> None:
+    p, t = gc.placeholder("p", predictions), gc.placeholder("t", targets, dtype)
+    with pytest.raises(gc.errors.ShapeError, match="the targets do not fit"):
+        metrics.accuracy(p, t)
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(gc.errors.ArgumentError, match="accuracy, mean_absolute_error"):
+        metrics.get("f1")

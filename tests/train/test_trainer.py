@@ -1,0 +1,231 @@
+"""The trainer: the same loop in NumPy, a separable problem, reproducibility, errors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+
+RNG = np.random.default_rng(17)
+CENTRES = np.array([[4.0, 0.0], [-4.0, 1.0], [0.0, -4.0]])
+LABELS = RNG.integers(0, 3, 100)
+POINTS = CENTRES[LABELS] + RNG.normal(size=(100, 2))
+
+
+def _model(dropout: float = 0.0) -> gc.nn.Sequential:
+    return gc.nn.Sequential(
+        [
+            gc.nn.Dense(8, "tanh", seed=0),
+            gc.nn.Dropout(dropout, seed=1),
+            gc.nn.Dense(3, seed=2),
+        ]
+    )
+
+
+def _trainer(**options: Any) -> gc.train.Trainer:
+    chosen = {
+        "loss": "softmax_cross_entropy", "optimizer": gc.optim.Adam(0.03), "metrics": ["accuracy"]
+    } | options  # fmt: skip
+    return gc.train.Trainer(chosen.pop("model", None) or _model(), **chosen)
+
+
+# -- what it computes ------------------------------------------------------------------------------
+def test_a_linear_model_follows_numpy() -> None:
+    """Batches of 4, 4 and 2: the last one is smaller and runs in the same program."""
+    x, y = RNG.normal(size=(10, 3)), RNG.normal(size=(10, 1))
+    layer = gc.nn.Dense(1, seed=3)
+    trainer = gc.train.Trainer(
+        layer, loss="mean_squared_error", optimizer=gc.optim.SGD(0.1), dtype="float64",
+        metrics=["mean_absolute_error"],
+    )  # fmt: skip
+    before = trainer.evaluate(x, y)
+    assert layer.bias is not None
+    w, b = layer.kernel.value, layer.bias.value
+    assert before["loss"] == pytest.approx(np.mean((x @ w + b - y) ** 2), rel=1e-13)
+    history = trainer.fit(x, y, epochs=3, batch_size=4, shuffle=False, verbose=False)
+    for epoch in range(3):
+        squared, absolute = [], []
+        for batch in (slice(0, 4), slice(4, 8), slice(8, 10)):
+            error = x[batch] @ w + b - y[batch]
+            squared += [*error**2]
+            absolute += [*np.abs(error)]
+            slope = 2 * error / len(error)
+            w, b = w - 0.1 * x[batch].T @ slope, b - 0.1 * slope.sum(0)
+        assert history["loss"][epoch] == pytest.approx(np.mean(squared), rel=1e-12)
+        assert history["mean_absolute_error"][epoch] == pytest.approx(np.mean(absolute), rel=1e-12)
+    np.testing.assert_allclose(layer.kernel.value, w, rtol=1e-12)
+    np.testing.assert_allclose(layer.bias.value, b, rtol=1e-12)
+    np.testing.assert_allclose(trainer.predict(x, batch_size=7), x @ w + b, rtol=1e-12)
+
+
+def test_it_learns_a_separable_problem() -> None:
+    trainer = _trainer(model=_model(dropout=0.2))
+    history = trainer.fit(
+        POINTS[:80], LABELS[:80], epochs=15, batch_size=16, seed=0, verbose=False,
+        validation_data=(POINTS[80:], LABELS[80:]),
+    )  # fmt: skip
+    assert list(history.logs) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert history.epochs == 15
+    assert history.stopped == ""
+    assert history["loss"][-1] < 0.2 * history["loss"][0]
+    assert history["val_accuracy"][-1] >= 0.95
+    scores = trainer.evaluate(POINTS[80:], LABELS[80:], batch_size=7)
+    assert scores["accuracy"] == pytest.approx(history["val_accuracy"][-1])
+    predictions = trainer.predict(POINTS[80:])
+    assert predictions.shape == (20, 3)
+    assert np.mean(predictions.argmax(1) == LABELS[80:]) == pytest.approx(scores["accuracy"])
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    def run(seed: int) -> list[float]:
+        trainer = _trainer(model=_model(dropout=0.2))
+        history = trainer.fit(POINTS, LABELS, epochs=2, batch_size=16, seed=seed, verbose=False)
+        return history["loss"]
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+def test_dropout_draws_anew_in_each_step() -> None:
+    trainer = _trainer(model=_model(dropout=0.5), optimizer=gc.optim.SGD(0.0))
+    step = trainer.step(POINTS, LABELS)
+    x = POINTS.astype(np.float32)
+    losses = {float(step(x, LABELS)["loss"]) for _ in range(5)}
+    assert len(losses) == 5
+
+
+def test_dropout_is_for_training_only() -> None:
+    dropping, plain = _trainer(model=_model(dropout=0.5)), _trainer(model=_model())
+    np.testing.assert_array_equal(dropping.predict(POINTS), plain.predict(POINTS))
+    assert dropping.evaluate(POINTS, LABELS) == plain.evaluate(POINTS, LABELS)
+
+
+def test_fit_goes_on_where_it_stopped() -> None:
+    optimizer = gc.optim.Adam(0.03)
+    trainer = _trainer(optimizer=optimizer)
+    for _ in range(2):
+        trainer.fit(POINTS, LABELS, epochs=1, batch_size=50, verbose=False)
+    assert optimizer.iterations.value == 4
+    step = trainer.step(POINTS, LABELS)
+    assert step is trainer.step(POINTS[:3], LABELS[:3])  # one program for every number of examples
+
+
+def test_nodes_of_the_step_have_scopes() -> None:
+    step = _trainer().step(POINTS, LABELS)
+    scopes = {n.origins[0].scope for n in step.graph.nodes if n.op.name not in ("variable",)}
+    assert {"sequential/dense1", "loss", "accuracy", "adam"} <= scopes
+
+
+def test_functions_as_loss_and_metric() -> None:
+    def squared(predictions: Any, targets: Any) -> Any:
+        return gc.square(predictions - targets)
+
+    trainer = gc.train.Trainer(
+        gc.nn.Dense(1), loss=squared, optimizer=gc.optim.SGD(), metrics=[squared]
+    )
+    scores = trainer.evaluate(np.ones((3, 2)), np.ones((3, 1)))
+    assert scores["loss"] == scores["squared"]
+
+
+def test_a_binary_classifier() -> None:
+    labels = (LABELS == 0)[:, None]
+    trainer = gc.train.Trainer(
+        gc.nn.Dense(1, seed=0), loss="binary_cross_entropy", optimizer=gc.optim.Adam(0.1),
+        metrics=["accuracy"],
+    )  # fmt: skip
+    history = trainer.fit(POINTS, labels, epochs=10, batch_size=20, seed=0, verbose=False)
+    assert history["accuracy"][-1] > 0.95
+
+
+# -- stopping --------------------------------------------------------------------------------------
+def test_callbacks_see_every_epoch_and_may_stop() -> None:
+    seen: list[tuple[int, list[str]]] = []
+
+    def watch(epoch: int, logs: dict[str, float]) -> bool:
+        seen.append((epoch, list(logs)))
+        return epoch == 1
+
+    history = _trainer().fit(
+        POINTS, LABELS, epochs=5, verbose=False, callbacks=[watch, lambda epoch, logs: None]
+    )
+    assert seen == [(0, ["loss", "accuracy"]), (1, ["loss", "accuracy"])]
+    assert history.epochs == 2
+    assert history.stopped == "a callback stopped it after epoch 2"
+
+
+def test_early_stopping() -> None:
+    trainer = _trainer(optimizer=gc.optim.SGD(0.0))  # nothing ever becomes better
+    stopping = gc.train.EarlyStopping("val_loss", patience=2)
+    history = trainer.fit(
+        POINTS, LABELS, epochs=9, validation_data=(POINTS, LABELS), callbacks=[stopping],
+        verbose=False,
+    )  # fmt: skip
+    assert history.epochs == 3
+
+
+def test_a_loss_that_is_not_finite_stops() -> None:
+    x = POINTS.copy()
+    x[40] = np.nan
+    with pytest.warns(RuntimeWarning, match="the loss is nan in epoch 1, step 3"):
+        history = _trainer().fit(x, LABELS, epochs=4, batch_size=16, shuffle=False, verbose=False)
+    assert history.epochs == 1
+    assert np.isnan(history["loss"][0])
+    assert history.stopped == "the loss is nan in epoch 1, step 3"
+
+
+# -- the progress bar ------------------------------------------------------------------------------
+def test_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    _trainer().fit(POINTS, LABELS, epochs=2, batch_size=50)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "epoch 2/2" in shown.err
+    assert "4/4" in shown.err
+    assert "accuracy=" in shown.err
+
+
+def test_a_missing_tqdm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ArgumentError, match=r"pip install graphc\[train\]"):
+        _trainer().fit(POINTS, LABELS, epochs=1)
+    _trainer().fit(POINTS, LABELS, epochs=1, verbose=False)
+
+
+# -- what it refuses -------------------------------------------------------------------------------
+def test_data_that_does_not_fit() -> None:
+    trainer = _trainer()
+    with pytest.raises(ShapeError, match="different numbers of examples"):
+        trainer.fit(POINTS, LABELS[:-1])
+    with pytest.raises(ShapeError, match="x holds no examples"):
+        trainer.fit(POINTS[:0], LABELS[:0])
+    with pytest.raises(ShapeError, match="x holds no examples"):
+        trainer.predict(3.0)
+    with pytest.raises(DTypeError, match="y is not numbers"):
+        trainer.evaluate(POINTS, ["a"] * 100)
+    for validation in (POINTS, (POINTS,)):
+        with pytest.raises((ArgumentError, ShapeError), match="validation_data"):
+            trainer.fit(POINTS, LABELS, validation_data=validation)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="fit: validation_data"):
+        trainer.fit(POINTS, LABELS, validation_data=(POINTS, LABELS[:3]))
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "3"])
+def test_counts_are_positive(name: str, value: Any) -> None:
+    with pytest.raises(ArgumentError, match="an int >= 1") as caught:
+        _trainer().fit(POINTS, LABELS, **{name: value})
+    assert "test_trainer.py" in str(caught.value)
+
+
+def test_parts_of_the_wrong_kind() -> None:
+    wrong: list[dict[str, Any]] = [
+        {"model": gc.relu}, {"optimizer": "adam"}, {"loss": "hinge"}, {"metrics": ["f1"]},
+        {"metrics": "accuracy"}, {"metrics": ["accuracy", "accuracy"]},
+    ]  # fmt: skip
+    for part in wrong:
+        with pytest.raises(ArgumentError):
+            _trainer(**part)
