@@ -20,9 +20,9 @@ def locate_with(where: Callable[[], str]) -> None:
 class GraphcError(Exception):
     """Base of all graphc errors.
 
-    `op` names the operation (or entry point), `expected` and `given` the two sides of the
-    disagreement, `message` says what is wrong, `where` the user's `file:line` (that of the call, unless a node's is given). All
-    are optional and all are in the message.
+    `message` says what is wrong, `op` names the operation (or entry point), `expected` and `given`
+    the two sides of the disagreement, `where` the user's `file:line` (that of the call, unless a
+    node's is given). All are optional and all are in the text.
     """
 
     def __init__(

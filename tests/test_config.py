@@ -17,6 +17,7 @@ VARIABLES = (
     "GRAPHC_CACHE_DIR",
     "GRAPHC_PRINT",
     "GRAPHC_DUMP",
+    "GRAPHC_TRACE",
     "GRAPHC_NUM_THREADS",
     "GRAPHC_BLAS",
 )
@@ -35,6 +36,7 @@ def test_defaults() -> None:
     assert "graphc" in cache.directory.parts
     assert config.print_stages() == ()
     assert config.dump_directory() is None
+    assert config.trace_topics() == ()
     assert config.num_threads() is None
     assert config.blas_library() is None
 
@@ -54,6 +56,8 @@ def test_values_are_read_at_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert config.print_stages() == ("fuse", "schedule", "plan_memory")
     monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path / "new"))
     assert config.dump_directory() == tmp_path / "new"
+    monkeypatch.setenv("GRAPHC_TRACE", "rules")
+    assert config.trace_topics() == ("rules",)
     for number in (1, 7, 1024):
         monkeypatch.setenv("GRAPHC_NUM_THREADS", str(number))
         assert config.num_threads() == number
@@ -75,6 +79,7 @@ def test_a_relative_or_home_directory_becomes_absolute(monkeypatch: pytest.Monke
         *(("GRAPHC_CACHE", v, config.cache) for v in ("yes", "2", "-1", "off")),
         *(("GRAPHC_PRINT", v, config.print_stages) for v in ("a b", "fuse,", "../x", "1st", ",")),
         ("GRAPHC_DUMP", __file__, config.dump_directory),
+        *(("GRAPHC_TRACE", v, config.trace_topics) for v in ("rule", "rules,", "1")),
         *(
             ("GRAPHC_NUM_THREADS", v, config.num_threads)
             for v in ("0", "-2", "two", "1.5", "1025", "9" * 5000, "٣", "1_0", "²", "0x4")

@@ -155,7 +155,10 @@ tests (`python -m tests.test_kinks > docs/kinks.md`), which check every line in 
 - `relu` is 0 at 0, `abs` is 0 at 0, `leaky_relu` has its slope at 0.
 - `floor`, `ceil`, `round`, `sign`, `//`, comparisons, integers and `stop_gradient` have no
   derivative: nothing flows through them, and a gradient that depends on nothing else is an error.
-- The untaken branch of `where` never makes a NaN in a gradient, whatever its derivative is.
+- The untaken branch of `where` never makes a NaN in a gradient, whatever its derivative is, also
+  behind sums and matrix products. What remains is an infinite or NaN operand of a matrix product:
+  the gradient of the other operand is a product with it, and `0 * inf` is NaN there.
+- The first derivative of `prod` is right at zeros; a second derivative is only where none is zero.
 """
 
 

@@ -118,7 +118,9 @@ def test_every_pair_of_dtypes_promotes_as_numpy(name: str) -> None:
     for first in ALL:
         for second in ALL:
             x, y = gc.placeholder("x", (9,), first), gc.placeholder("y", (9,), second)
-            a, b = (rng.integers(0, 2 if "bool" in d else 100, 9).astype(d) for d in (first, second))
+            a, b = (
+                rng.integers(0, 2 if d == "bool" else 100, 9).astype(d) for d in (first, second)
+            )
             if np.dtype(first).kind in "iu":
                 a[0], a[1] = np.iinfo(first).max, np.iinfo(first).min
             arguments: tuple[Any, ...] = (x, y)
@@ -150,7 +152,7 @@ def test_int64_and_uint64_compare_exactly(name: str) -> None:
 def test_widening_warns_once_a_line() -> None:
     x, y = gc.placeholder("x"), gc.placeholder("y", dtype="float64")
     with pytest.warns(DTypeWarning, match=r"float32 beside float64 gives float64"):
-        x + y  # noqa: B018
+        x + y
 
 
 # -- integers --------------------------------------------------------------------------------------

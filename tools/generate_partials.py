@@ -15,7 +15,8 @@ from graphc.symbolic import derive
 
 def table() -> str:
     """The source of `graphc/symbolic/partials.py` for the ops as they are now."""
-    formulas = {name: op.formula for name, op in registry().items() if op.formula is not None}
+    ops = registry()
+    formulas = {name: formula for name in DERIVED if (formula := ops[name].formula) is not None}
     return derive.table(DERIVED, formulas)
 
 

@@ -95,6 +95,14 @@ def vjp(y: Any, wrt: Any, g: Any = None, *, op: str = "vjp") -> Any:
                 where=origin.where(),
             )
     given = [None] * len(outputs) if g is None else [g] if isinstance(y, Tensor) else list(g)
+    if len(given) != len(outputs):
+        raise ArgumentError(
+            "one cotangent for each output",
+            op=op,
+            expected=str(len(outputs)),
+            given=str(len(given)),
+            where=origin.where(),
+        )
     cotangents = [_cotangent(t, c, op) for t, c in zip(outputs, given, strict=True)]
     result = pull_back(outputs, cotangents, targets)
     for t, c in zip(targets, result, strict=True):
@@ -209,7 +217,7 @@ def _accumulate(found: dict[Tensor, Tensor], x: Tensor, g: Tensor) -> None:
 
 
 def add_cotangents(a: Tensor, b: Tensor) -> Tensor:
-    """a + b; two halves of one branch stay a branch, so that it keeps masking what was not taken."""
+    """a + b; two halves of one branch stay a branch, which keeps masking what was not taken."""
     first, second = branch_of(a), branch_of(b)
     if first is not None and second is not None and first[0] is second[0]:
         return where(first[0], first[1] + second[1], scalar_like(0, a))

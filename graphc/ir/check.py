@@ -10,7 +10,7 @@ from graphc.ir.dim import Dim, names
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import registry
-from graphc.ir.text import format_node, value_labels
+from graphc.ir.text import format_node, is_inline, value_labels
 
 _CONTEXT = 3  # lines of text shown before and after the culprit
 
@@ -138,7 +138,7 @@ def _fail(
 def _around(graph: Graph, culprit: Node) -> str:
     """The lines of the nodes before and after `culprit`, which is marked."""
     labels = value_labels(graph)
-    nodes = [n for n in graph.nodes if n is culprit or n.op.name not in ("placeholder", "variable")]
+    nodes = [n for n in graph.nodes if n is culprit or not is_inline(n)]
     at = nodes.index(culprit) if culprit in nodes else 0
     shown = nodes[max(at - _CONTEXT, 0) : at + _CONTEXT + 1]
     return "\n".join(

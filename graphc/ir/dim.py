@@ -87,7 +87,7 @@ class Dim:
 
     __repr__ = __str__
 
-    # -- arithmetic: of sizes only, so that `n * tensor` and `[0] * n` are the other's to refuse ----
+    # -- arithmetic: of sizes only, so that `n * tensor` and `[0] * n` are the other's to refuse ---
     def __add__(self, other: Size) -> Size:
         return _sum((self, other)) if isinstance(other, (int, Dim)) else NotImplemented
 
@@ -311,6 +311,11 @@ def product(sizes: Iterable[Size]) -> Size:
     for size in sizes:
         result = result * size
     return result
+
+
+def total(sizes: Iterable[Size]) -> Size:
+    """The sum of sizes; 0 of none."""
+    return _sum(sizes)
 
 
 # -- use -------------------------------------------------------------------------------------------

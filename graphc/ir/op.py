@@ -52,7 +52,7 @@ class Op:
     at: Callable[..., Any] | None = None
     reducer: Any = None
     expand: Callable[..., Any] | None = None
-    formula: Callable[..., Any] | None = None  # (sympy, *symbols) -> expression, scalar ops only
+    formula: Callable[..., Any] | None = None  # (sympy, *symbols, **attrs), scalar ops only
     facts: frozenset[Any] = field(default_factory=frozenset)
     cost: float = 1.0  # kernel operations for one element
     may_fail: bool = False

@@ -66,7 +66,7 @@ def value_labels(graph: Graph) -> dict[Tensor, str]:
     labels = {t: f"%{literal.write_name(t.name)}" for t in graph.inputs}
     count = 0
     for node in graph.nodes:
-        if not _is_inline(node):
+        if not is_inline(node):
             for index in range(len(node.types)):
                 labels[node.output(index)] = f"%{count}"
                 count += 1
@@ -80,7 +80,7 @@ def variable_labels(graph: Graph) -> dict[str, Variable]:
     return {name: variable for variable, name in printer.variables.items()}
 
 
-def _is_inline(node: Node) -> bool:
+def is_inline(node: Node) -> bool:
     """Whether a node has no line of its own: it is an input, a variable or a scalar constant."""
     name = node.op.name
     return name in ("placeholder", "variable") or (
@@ -112,7 +112,7 @@ class _Printer:
         inputs = ", ".join(f"{labels[t]}: {self._type(t.type)}" for t in graph.inputs)
         lines = [f"{indent}graph {literal.write_name(graph.name)}({inputs}) {{"]
         for node in graph.nodes:
-            if _is_inline(node):
+            if is_inline(node):
                 continue
             bodies: list[Graph] = []
             line = inner + self.line(node, labels, bodies)
@@ -293,8 +293,11 @@ class _Parser:
                     )
             elif found := _form(_UPDATE).match(line):
                 target = self._operand(found[1], values)
+                value = self._operand(found[2], values)
                 assert isinstance(target, Variable)
-                updates.append((target, self._operand(found[2], values)))
+                if value.type != target.type:
+                    self.fail("the update has another type", str(target.type), str(value.type))
+                updates.append((target, value))
             elif _form(_CLOSE).match(line):
                 break
             else:

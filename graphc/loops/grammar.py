@@ -196,3 +196,14 @@ def statements(body: list[Stmt]) -> Iterator[Stmt]:
                 break
         else:
             stack.pop()
+
+
+def parallel_loop(kernel: Kernel) -> For | None:
+    """The loop whose range the caller gives, so that threads can share it; None if there is none."""
+    loops = [s for s in kernel.body if isinstance(s, For) and s.parallel]
+    return loops[0] if len(loops) == 1 else None
+
+
+def may_fail(kernel: Kernel) -> bool:
+    """Whether the kernel reports failures."""
+    return any(isinstance(s, Fail) for s in statements(kernel.body))

@@ -24,9 +24,9 @@ from numba.cpython import rangeobj as _rangeobj  # noqa: F401
 
 from graphc.errors import CompileError
 from graphc.ir.dtype import DTYPES, DType, bool_
-from graphc.loops.grammar import Kernel
+from graphc.loops.grammar import Kernel, may_fail, parallel_loop
 from graphc.lower import numba_functions
-from graphc.lower.numba_source import is_parallel, may_fail, print_kernel
+from graphc.lower.numba_source import print_kernel
 
 _lock = threading.RLock()
 NUMBA_TYPES: dict[DType, Any] = {
@@ -183,7 +183,7 @@ def signature(kernel: Kernel) -> tuple[Any, ...]:
         types.CPointer(types.uint8 if b.dtype is bool_ else NUMBA_TYPES[b.dtype])
         for b in kernel.buffers
     )
-    count = len(kernel.sizes) + (2 if is_parallel(kernel) else 0)
+    count = len(kernel.sizes) + (2 if parallel_loop(kernel) else 0)
     failures = (types.CPointer(types.int64),) if may_fail(kernel) else ()
     return pointers + (types.int64,) * count + failures
 
@@ -220,5 +220,8 @@ def compile_kernel(kernel: Kernel, name: str) -> str:
             ) from error
         text: str = result.library.get_llvm_str()
         mangled = result.fndesc.llvm_func_name
-    text = text.replace(f"@{mangled}(", f"@{name}(").replace(f'@"{mangled}"(', f"@{name}(")
-    return text.replace("ptr %arg.", "ptr noalias %arg.")
+    start = text.index(f"define i32 @{mangled}(")
+    end = text.index("\n", start)
+    head = text[start:end].replace(f"@{mangled}(", f"@{name}(")
+    head = head.replace("ptr %arg.", "ptr noalias %arg.")
+    return text[:start] + head + text[end:]

@@ -27,6 +27,8 @@ from graphc.loops.grammar import (
     Store,
     Value,
     Var,
+    may_fail,
+    parallel_loop,
 )
 from graphc.loops.primitives import PRIMITIVES
 from graphc.loops.simplify import canonical_names
@@ -45,25 +47,10 @@ INFIX = {
 }
 
 
-def is_parallel(kernel: Kernel) -> bool:
-    """Whether the kernel's outermost loop runs over a range that the caller gives."""
-    loops = [s for s in kernel.body if isinstance(s, For) and s.parallel]
-    return len(loops) == 1
-
-
-def may_fail(kernel: Kernel) -> bool:
-    """Whether the kernel reports failures."""
-    return any(_fails(s) for s in kernel.body)
-
-
-def _fails(stmt: Stmt) -> bool:
-    return isinstance(stmt, Fail) or (isinstance(stmt, For) and any(map(_fails, stmt.body)))
-
-
 def parameters(kernel: Kernel) -> list[str]:
     """The kernel's parameters in order: buffers, sizes, the range, the failure word."""
     names = [f"b{i}" for i in range(len(kernel.buffers))] + list(kernel.sizes)
-    if is_parallel(kernel):
+    if parallel_loop(kernel) is not None:
         names += ["start", "stop"]
     return names + (["failures"] if may_fail(kernel) else [])
 
@@ -77,7 +64,7 @@ class _Printer:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.names = canonical_names(kernel)
-        self.parallel = is_parallel(kernel)
+        self.parallel = parallel_loop(kernel) is not None
         self.lines: list[str] = []
 
     def text(self) -> str:

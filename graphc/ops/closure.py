@@ -13,7 +13,8 @@ from itertools import count, repeat
 from typing import Any, TypeAlias
 
 from graphc.errors import ArgumentError
-from graphc.ir.graph import Graph, rebuild
+from graphc.ir import origin
+from graphc.ir.graph import Graph, map_graph, rebuild
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind
 from graphc.ir.shape import TensorType
@@ -220,3 +221,16 @@ def close(outputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> Graph:
             for old, new in zip(t.node.outputs, made.outputs, strict=True):
                 done.setdefault(old, new)
     return Graph(inputs, [done[t] for t in outputs], name="body")
+
+
+def in_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
+    """`graph` with `change` applied to every body that its nodes hold."""
+
+    def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+        if node.op.kind is not Kind.CONTROL:
+            return None
+        attrs = {k: change(v) if isinstance(v, Graph) else v for k, v in node.attrs.items()}
+        with origin.inherit(node.origins):
+            return apply(node.op, inputs, **attrs).outputs
+
+    return map_graph(graph, rewrite)

@@ -205,9 +205,11 @@ greater = _comparison("greater", np.greater, lambda s, x, y: x > y, "x > y, elem
 greater_equal = _comparison("greater_equal", np.greater_equal, lambda s, x, y: x >= y, "x >= y.")
 
 
-def _logical(name: str, numpy: Any, primitive: str, doc: str) -> Callable[..., Tensor]:
+def _logical(
+    name: str, numpy: Any, primitive: str, formula: Any, doc: str
+) -> Callable[..., Tensor]:
     op = define(
-        name, numpy, None, kinds="b", doc=doc, facts=COMMUTES,
+        name, numpy, formula, kinds="b", doc=doc, facts=COMMUTES,
         kernel=lambda k, *values: k.prim(primitive, *values),
     )  # fmt: skip
 
@@ -224,23 +226,40 @@ def _truth(x: Tensor) -> Tensor:
     return x if x.dtype is bool_ else not_equal(x, scalar_like(0, x))
 
 
-logical_and = _logical("logical_and", np.logical_and, "bitwise_and", "x and y, elementwise.")
-logical_or = _logical("logical_or", np.logical_or, "bitwise_or", "x or y, elementwise.")
-logical_xor = _logical("logical_xor", np.logical_xor, "bitwise_xor", "x != y of truth values.")
-logical_not = _logical("logical_not", np.logical_not, "bitwise_invert", "not x, elementwise.")
+logical_and = _logical(
+    "logical_and", np.logical_and, "bitwise_and", lambda s, x, y: s.And(x, y),
+    "x and y, elementwise.",
+)  # fmt: skip
+logical_or = _logical(
+    "logical_or", np.logical_or, "bitwise_or", lambda s, x, y: s.Or(x, y), "x or y, elementwise."
+)
+logical_xor = _logical(
+    "logical_xor", np.logical_xor, "bitwise_xor", lambda s, x, y: s.Xor(x, y),
+    "x != y of truth values.",
+)  # fmt: skip
+logical_not = _logical(
+    "logical_not", np.logical_not, "bitwise_invert", lambda s, x: s.Not(x), "not x, elementwise."
+)
 
 
-def _bitwise(name: str, numpy: Any, doc: str, kinds: str = "biu") -> Callable[..., Tensor]:
-    return binary_function(name, numpy, None, doc, kinds=kinds)
+def _bitwise(name: str, numpy: Any, doc: str, for_bool: str = "") -> Callable[..., Tensor]:
+    kinds = "biu" if for_bool else "iu"
+    return binary_function(name, numpy, None, doc, kinds=kinds, for_bool=for_bool)
 
 
-bitwise_and = _bitwise("bitwise_and", np.bitwise_and, "x & y of ints or bools.")
-bitwise_or = _bitwise("bitwise_or", np.bitwise_or, "x | y of ints or bools.")
-bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, "x ^ y of ints or bools.")
-shift_left = _bitwise("shift_left", np.left_shift, "x << y of ints.", "iu")
-shift_right = _bitwise("shift_right", np.right_shift, "x >> y of ints, keeping the sign.", "iu")
+bitwise_and = _bitwise("bitwise_and", np.bitwise_and, "x & y; `and` of bools.", "logical_and")
+bitwise_or = _bitwise("bitwise_or", np.bitwise_or, "x | y; `or` of bools.", "logical_or")
+bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, "x ^ y; `xor` of bools.", "logical_xor")
+shift_left = _bitwise("shift_left", np.left_shift, "x << y of ints.")
+shift_right = _bitwise("shift_right", np.right_shift, "x >> y of ints, keeping the sign.")
 _INVERT = define("bitwise_invert", np.invert, None, kinds="biu", doc="~x of ints or bools.")
-bitwise_invert = publish(_INVERT, lambda x: apply(_INVERT, (tensor(x, "invert"),)).output())
+
+
+@named(_INVERT)
+def bitwise_invert(x: Any) -> Tensor:
+    t = tensor(x, "bitwise_invert")
+    return logical_not(t) if t.dtype is bool_ else apply(_INVERT, (t,)).output()
+
 
 def _where_vjp(context: Any, g: Tensor, out: Tensor, c: Tensor, x: Tensor, y: Tensor) -> list[Any]:
     zero = scalar_like(0, g)
@@ -363,6 +382,7 @@ STOP_GRADIENT = register(
         lambda x: (x,),
         numpy=lambda x: x,
         at=at(lambda k, x: x),
+        formula=lambda s, x: x,
         facts=frozenset({Fact.ELEMENTWISE}),
         cost=0,
         differentiable=False,
@@ -433,6 +453,17 @@ def _astype_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, dtype: DType
     return [cast(g, x.dtype) if differentiable else None]
 
 
+def _astype_formula(s: Any, x: Any, *, dtype: DType) -> Any:
+    """A truth value is 0 or 1, an int the float without its fraction; rounding is not shown."""
+    boolean = isinstance(x, s.logic.boolalg.Boolean)  # symbols are too
+    truth = boolean and not getattr(x, "is_extended_real", False)
+    if dtype is bool_:
+        return x if truth else s.Ne(x, 0)
+    if truth:
+        return s.Piecewise((1, x), (0, True))
+    return x if dtype.is_float or x.is_integer else s.sign(x) * s.floor(s.Abs(x))
+
+
 def _numpy_astype(x: Any, *, dtype: DType) -> Any:
     array = np.asarray(x)
     with np.errstate(all="ignore"):
@@ -452,6 +483,7 @@ ASTYPE = register(
         numpy=_numpy_astype,
         vjp=_astype_vjp,
         at=at(lambda k, x, *, dtype: k.cast(x, dtype)),
+        formula=_astype_formula,
         facts=frozenset({Fact.ELEMENTWISE}),
         doc="x converted to a dtype, as NumPy's astype.",
     )

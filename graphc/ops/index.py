@@ -226,8 +226,8 @@ def _resolve_slice(item: slice, size: Size) -> tuple[Size, Size, int]:
         if bound is not None and not isinstance(bound, Dim) and not hasattr(bound, "__index__"):
             raise ArgumentError("a slice bound is an int or a size", op="getitem", given=repr(item))
     if isinstance(size, int) and not any(isinstance(b, Dim) for b in bounds):
-        start, stop, step = item.indices(size)
-        return start, len(range(start, stop, step)), step
+        low, high, step = item.indices(size)
+        return low, len(range(low, high, step)), step
     if step < 0:
         if bounds != (None, None):
             raise ArgumentError(

@@ -1,4 +1,4 @@
-"""Leaves of the graph: placeholders, which a call gives, and variables, which live between calls."""
+"""Leaves of the graph: placeholders, given by a call, and variables, living between calls."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import DTypeError
+from graphc.errors import ArgumentError, DTypeError
 from graphc.ir.dtype import DType, bool_
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
@@ -26,8 +26,14 @@ DERIVED: list[str] = []  # the ops whose partials SymPy derives: those that stat
 COMMUTES = frozenset({Fact.COMMUTATIVE, Fact.ASSOCIATIVE})
 
 
-def _infer(name: str, kinds: str, result: DType | None) -> Callable[..., tuple[TensorType, ...]]:
+def _infer(
+    name: str, kinds: str, result: DType | None, arity: int | None
+) -> Callable[..., tuple[TensorType, ...]]:
     def infer(*types: TensorType, **attrs: Any) -> tuple[TensorType, ...]:
+        if len(types) != (arity or len(types)):
+            raise ArgumentError(
+                "wrong number of operands", op=name, expected=str(arity), given=str(len(types))
+            )
         first = types[-1].dtype  # where's condition comes first
         for t in types[1:] if name == "where" else types:
             if t.dtype is not first or t.dtype.kind not in kinds:
@@ -44,6 +50,13 @@ def _infer(name: str, kinds: str, result: DType | None) -> Callable[..., tuple[T
 
 
 _KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
+
+
+def _arity(numpy: Callable[..., Any]) -> int | None:
+    """The number of operands of a ufunc or a plain function; None where neither says it."""
+    code = getattr(numpy, "__code__", None)
+    arity: int | None = getattr(numpy, "nin", None) if code is None else code.co_argcount
+    return arity
 
 
 def at(kernel: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +103,8 @@ def masked_multiply(g: Tensor, factor: Any) -> Tensor:
         return -g if factor == -1 else g * scalar_like(factor, g)
     branch = branch_of(g)
     if branch is None:
-        return g * factor
+        product: Tensor = g * factor
+        return product
     condition, taken = branch
     result: Tensor = function("where")(condition, masked_multiply(taken, factor), scalar_like(0, g))
     return result
@@ -171,7 +185,7 @@ def define(
         Op(
             name,
             Kind.MAP,
-            _infer(name, kinds, result),
+            _infer(name, kinds, result, _arity(numpy)),
             numpy=numpy,
             vjp=vjp or (_vjp(table) if table else None),
             at=at(kernel or (lambda k, *values: k.prim(name, *values))),

@@ -6,14 +6,13 @@ loops one, and `drop_unused_outputs` then removes what the program does not read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from graphc.ir import origin
 from graphc.ir.graph import Graph, map_graph, walk
 from graphc.ir.node import Node, Tensor, apply
-from graphc.ir.op import Kind
-from graphc.ops.closure import close
+from graphc.ops.closure import close, in_bodies
 from graphc.ops.control import SCAN
 
 
@@ -29,7 +28,7 @@ def merge_scans(graph: Graph) -> Graph:
                 groups.setdefault(_loop(node), []).append(node)
         merged = {n: _united(group) for group in groups.values() if len(group) > 1 for n in group}
         if not merged:
-            return _in_bodies(graph, merge_scans)
+            return in_bodies(graph, merge_scans)
 
         def rewrite(
             node: Node, inputs: tuple[Tensor, ...], merged: dict[Node, Graph] = merged
@@ -82,7 +81,7 @@ def drop_unused_outputs(graph: Graph) -> Graph:
             return None
         return _pruned(node, inputs, *kept[node])
 
-    return _in_bodies(map_graph(graph, rewrite), drop_unused_outputs)
+    return in_bodies(map_graph(graph, rewrite), drop_unused_outputs)
 
 
 def _live(node: Node, used: list[int]) -> tuple[list[int], list[int]]:
@@ -113,16 +112,3 @@ def _pruned(
     # An output that nothing reads still needs a tensor to stand for it.
     places = {i: made.output(k) for k, i in enumerate(outputs)}
     return [places.get(i, t) for i, t in enumerate(node.outputs)]
-
-
-def _in_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
-    """`graph` with `change` applied to every body that its nodes hold."""
-
-    def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-        if node.op.kind is not Kind.CONTROL:
-            return None
-        attrs = {k: change(v) if isinstance(v, Graph) else v for k, v in node.attrs.items()}
-        with origin.inherit(node.origins):
-            return apply(node.op, inputs, **attrs).outputs
-
-    return map_graph(graph, rewrite)

@@ -42,7 +42,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 Example: TypeAlias = Callable[[DType], Tensor]  # a program over placeholders that the rule rewrites
 
 _EXTENDED = 300  # points at which a formula is evaluated in extended precision
-_ULPS = 2.0  # an error of an elementwise function that is small whatever it was before
+_ULPS = 3.0  # small, whatever it was before: NumPy's own float32 exp may be 2.5 off
 _REDUCED_ULPS = 8.0  # the same for results of reductions, in units of the largest result
 
 

@@ -56,20 +56,20 @@ def apply_rules(graph: Graph, *rulesets: Ruleset, report: RewriteReport | None =
     whose replacement has another type.
     """
     rules = [rule for ruleset in rulesets for rule in ruleset]
-    limit = 1000 + _STEPS * len(graph.nodes)
-    return _Walk(rules, report or RewriteReport(), limit).graph(graph)
+    return _Walk(rules, RewriteReport() if report is None else report).graph(graph)
 
 
 class _Walk:
-    def __init__(self, rules: Sequence[Rule], report: RewriteReport, limit: int) -> None:
-        self.rules, self.report, self.limit = rules, report, limit
+    def __init__(self, rules: Sequence[Rule], report: RewriteReport) -> None:
+        self.rules, self.report = rules, report
         self.by_op: dict[Op, tuple[Rule, ...]] = {}
         self.normal: dict[Node, tuple[Tensor, ...]] = {}
         self.pending: dict[Node, Rule] = {}  # rewritten nodes whose replacement is on the stack
-        self.steps = 0
+        self.steps, self.limit = 0, 1000
         self.trace = _trace if "rules" in config.trace_topics() else None
 
     def graph(self, graph: Graph) -> Graph:
+        self.limit += _STEPS * len(graph.nodes)
         return with_results(graph, [self.settle(t) for t in graph.results])
 
     def settle(self, root: Tensor) -> Tensor:

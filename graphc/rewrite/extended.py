@@ -91,7 +91,8 @@ def _compute(node: Node, arrays: list[Array], sizes: Mapping[str, int]) -> Array
     if op.name == "astype":
         return _numbers(arrays[0].astype(int)) if arrays[0].dtype == bool else arrays[0]
     if op.name in ("max", "min"):
-        return np.asarray(getattr(np, op.name)(arrays[0], axis=attrs["axes"]))
+        least = mpmath.mpf("-inf" if op.name == "max" else "inf")
+        return np.asarray(getattr(np, op.name)(arrays[0], axis=attrs["axes"], initial=least))
     if Fact.ELEMENTWISE in op.facts and op.formula is not None:
         scalar = np.frompyfunc(_ieee(op.formula), len(arrays), 1)
         result = np.asarray(scalar(*arrays), dtype=object)

@@ -25,6 +25,8 @@ from graphc.ops.build import constant
 Number: TypeAlias = bool | int | float
 Bindings: TypeAlias = dict[str, Any]
 
+_STRETCHES = ("broadcast_to", "reshape")  # a number stays a number under these
+
 
 class Pattern(Operators):
     """What a rule is written with; operators and functions make larger patterns."""
@@ -161,7 +163,7 @@ def _fits_without(wanted: Operation, tensor: Tensor, found: Match) -> bool:
 
 def scalar_value(tensor: Tensor) -> Number | None:
     """The one value of a constant of one element, stretched or not; None for other tensors."""
-    while tensor.node.op.name in ("broadcast_to", "reshape"):
+    while tensor.node.op.name in _STRETCHES:
         tensor = tensor.node.inputs[0]
     if tensor.node.op.name != "constant":
         return None
@@ -187,6 +189,36 @@ def orders(before: Pattern) -> Iterator[Pattern]:
         yield Operation(before.op, operands, before.attrs, before.optional)
         if commutes and len({repr(x) for x in operands}) == 2:
             yield Operation(before.op, operands[::-1], before.attrs, before.optional)
+
+
+class Forms:
+    """A pattern in every order of commutative operands, ready to be tried on many nodes."""
+
+    def __init__(self, before: Pattern) -> None:
+        self._forms = [(form, _required_ops(form)) for form in orders(before)]
+
+    def matches(self, node: Node) -> Iterator[Match]:
+        """Every way in which the pattern fits the output of `node`."""
+        inputs = node.inputs
+        for form, required in self._forms:
+            for position, ops in required:
+                if inputs[position].node.op.name not in ops:
+                    break
+            else:
+                found = match(form, node.output())
+                if found is not None:
+                    yield found
+
+
+def _required_ops(before: Pattern) -> list[tuple[int, tuple[str, ...]]]:
+    """What is quickly asked of a node before matching: (operand, the ops that it may be)."""
+    found: list[tuple[int, tuple[str, ...]]] = []
+    for position, part in enumerate(before.operands if isinstance(before, Operation) else ()):
+        if isinstance(part, Literal):
+            found.append((position, ("constant", *_STRETCHES)))
+        elif isinstance(part, Operation) and not part.optional:
+            found.append((position, (part.op,)))
+    return found
 
 
 def variables(root: Pattern) -> tuple[set[str], set[str]]:

@@ -28,13 +28,12 @@ from graphc.ir.op import Fact, Kind, Op, registry
 from graphc.ir.shape import broadcasts_to
 from graphc.ops.scalar import stretch
 from graphc.rewrite.pattern import (
+    Forms,
     Number,
     Operation,
     Pattern,
     Variable,
     build,
-    match,
-    orders,
     pattern,
     variables,
 )
@@ -132,12 +131,12 @@ class Ruleset:
         return define
 
     def rewrite(
-        self, promise: Promise, *roots: str | Fact | Kind
+        self, promise: Promise, *roots: str | Fact | Kind, finite: bool = False
     ) -> Callable[[Callable[[Node], Result]], Rule]:
         """Define a rule by a function from a node of one of `roots` to its replacement."""
 
         def define(function: Callable[[Node], Result]) -> Rule:
-            return self._add(function, promise, roots, _by_function(function))
+            return self._add(function, promise, roots, _by_function(function), finite=finite)
 
         return define
 
@@ -186,15 +185,12 @@ def _bad(function: Callable[..., object], expected: str) -> GraphError:
 def _by_formulas(
     before: Operation, after: Pattern, kinds: Mapping[str, str], where: Guard | None
 ) -> Callable[[Node], Result]:
-    forms = tuple(orders(before))
+    forms = Forms(before)
     asked = tuple(inspect.signature(where).parameters) if where is not None else ()
 
     def rewrite(node: Node) -> Result:
         reason: str | None = None
-        for form in forms:
-            found = match(form, node.output())
-            if found is None:
-                continue
+        for found in forms.matches(node):
             bound = found.bindings
             if any(bound[name].dtype.kind not in allowed for name, allowed in kinds.items()):
                 continue

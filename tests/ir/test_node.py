@@ -48,7 +48,7 @@ def test_constants_differ_by_their_bytes() -> None:
 def test_float_attributes_differ_by_their_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     x = gc.placeholder("x", (3,))
     scaled = gc.ir.op.Op("scaled", gc.ir.op.Kind.MAP, lambda t, **attrs: (t,))
-    monkeypatch.setitem(registry(), "scaled", scaled)  # type: ignore[arg-type]
+    monkeypatch.setitem(registry(), "scaled", scaled)
     nodes = {apply(scaled, (x,), by=by) for by in (0.0, -0.0, 0, 1, 1.0, (0.0,), (-0.0,))}
     assert len(nodes) == 7
 
@@ -184,7 +184,7 @@ def test_hash_is_identity_and_equality_builds_a_node() -> None:
     assert (x != 2).node.op.name == "not_equal"
 
 
-# -- errors name the op, what was expected, what was given, and the user's line ----------------------
+# -- errors name the op, what was expected, what was given, and the user's line --------------------
 def x() -> Any:
     return gc.placeholder("x", ("n", 4))
 
@@ -210,7 +210,7 @@ ERRORS: list[tuple[type[GraphcError], str, Callable[[], Any]]] = [
     (ArgumentError, "constant", lambda: gc.constant([[1], [1, 2]])),
     (ArgumentError, "add", lambda: gc.add(x(), None)),
     (ArgumentError, "tanh", lambda: gc.tanh("text")),
-    (ArgumentError, "variable", lambda: gc.variable([1.0], name=3)),  # type: ignore[arg-type]
+    (ArgumentError, "variable", lambda: gc.variable([1.0], name=3)),
     (DTypeError, "bitwise_invert", lambda: ~x()),
     (ArgumentError, "concat", lambda: gc.concat([])),
     (ShapeError, "concat", lambda: gc.concat([x(), gc.placeholder("y", ("m", 5))])),

@@ -65,8 +65,9 @@ METHODS: list[Callable[[Any], Any]] = [
     lambda x: x.sum(), lambda x: x.sum(axis=1), lambda x: x.sum(axis=(0, 2), keepdims=True),
     lambda x: x.mean(axis=-1), lambda x: x.prod(axis=0), lambda x: x.max(axis=1, keepdims=True),
     lambda x: x.min(), lambda x: x.argmax(axis=1), lambda x: x.argmin(), lambda x: x.astype("int8"),
-    lambda x: x.argmax(axis=2, keepdims=True), lambda x: x.reshape(-1), lambda x: x.reshape((4, -1)),
-    lambda x: x.reshape(2, 12), lambda x: x.transpose(), lambda x: x.transpose(1, 0, 2),
+    lambda x: x.argmax(axis=2, keepdims=True), lambda x: x.reshape(-1),
+    lambda x: x.reshape((4, -1)), lambda x: x.reshape(2, 12),
+    lambda x: x.transpose(), lambda x: x.transpose(1, 0, 2),
     lambda x: x.transpose((2, 0, 1)), lambda x: x[:1].squeeze(), lambda x: x[:, :1].squeeze(1),
 ]  # fmt: skip
 
@@ -85,7 +86,8 @@ NUMPY: list[Callable[[Any], Any]] = [
     lambda x: np.where(x > 1, x, 0), lambda x: np.reshape(x, (4, 6)), lambda x: np.squeeze(x[:1]),
     lambda x: np.expand_dims(x, 1), lambda x: np.matmul(x, FLOATS[0].T),
     lambda x: FLOATS[0].T @ x, lambda x: FLOATS[0] + x, lambda x: np.float32(2) * x,
-    lambda x: np.flip(x, 1), lambda x: np.argmax(x, axis=1), lambda x: np.broadcast_to(x, (3, 2, 4, 3)),
+    lambda x: np.flip(x, 1), lambda x: np.argmax(x, axis=1),
+    lambda x: np.broadcast_to(x, (3, 2, 4, 3)),
 ]  # fmt: skip
 
 

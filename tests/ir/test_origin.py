@@ -61,10 +61,15 @@ def test_derivatives_inherit_the_line_of_what_they_derive() -> None:
 
 def test_inherit_and_scope_end_also_after_an_error() -> None:
     place = (origin.Origin("elsewhere.py", 7),)
-    with pytest.raises(KeyError), origin.inherit(place), gc.scope("s"):
-        assert origin.here() == place
-        assert origin.where() == "elsewhere.py:7"
-        raise KeyError
+
+    def fail() -> None:
+        with origin.inherit(place), gc.scope("s"):
+            assert origin.here() == place
+            assert origin.where() == "elsewhere.py:7"
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert origin.here()[0].scope == ""
     assert origin.here()[0].file == __file__
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 import graphc as gc
 from graphc.ir.dtype import DType
 from graphc.ir.node import Tensor, apply
@@ -41,15 +39,13 @@ def number(value: float, d: DType) -> Tensor:
     return gc.constant(value, d)
 
 
-_ONES = np.ones((2, 2))
 _INTS = "i8 i16 i32 i64 u8 u16 u32 u64"
-_BITS = "bool " + _INTS
 
 FOLD = (
     Case(
         fold.fold_constants,
-        lambda d: gc.exp(number(2.0, d)) * number(0.5, d) + 0 * a(d)[0],
-        lambda d: gc.evaluate(gc.exp(number(2.0, d)) * number(0.5, d)) + 0 * a(d)[0],
+        lambda d: a(d) + gc.exp(number(2.0, d)) * number(0.5, d),
+        lambda d: a(d) + gc.evaluate(gc.exp(number(2.0, d)) * number(0.5, d)),
         lambda d: gc.exp(a(d)),
     ),
     Case(
@@ -89,7 +85,7 @@ ALGEBRA = (
     Case(
         algebra.pull_negative_from_product,
         lambda d: a(d) * (-b(d)),
-        lambda d: -(a(d) * b(d)),
+        lambda d: -(b(d) * a(d)),
         lambda d: a(d) * b(d),
     ),
     Case(
@@ -116,6 +112,7 @@ ALGEBRA = (
         lambda d: gc.square(a(d)),
         lambda d: -gc.square(a(d)),
     ),
+    Case(algebra.fold_factor_minus_one, lambda d: -1 * a(d), lambda d: -a(d), lambda d: a(d) * 1),
     Case(
         algebra.merge_negative_into_factor,
         lambda d: -(a(d) * 3),
@@ -135,6 +132,12 @@ ALGEBRA = (
         lambda d: a(d) * b(d),
     ),
     Case(
+        algebra.fold_pow_half,
+        lambda d: a(d) ** 0.5,
+        lambda d: gc.sqrt(a(d)),
+        lambda d: a(d) ** -0.5,
+    ),
+    Case(
         algebra.fold_pow_three,
         lambda d: a(d) ** 3,
         lambda d: a(d) * gc.square(a(d)),
@@ -150,7 +153,7 @@ ALGEBRA = (
         algebra.multiply_by_reciprocal,
         lambda d: a(d) / 8,
         lambda d: a(d) * 0.125,
-        lambda d: a(d) / 3 + a(d) / 0 + b(d) / number(float(2.0**127 if d.bits == 32 else 2.0**1023), d),
+        lambda d: a(d) / 3 + a(d) / 0 + b(d) / number(2.0 ** (127 if d.bits == 32 else 1023), d),
     ),
     Case(
         algebra.fold_reciprocal_factor,
@@ -207,7 +210,7 @@ ALGEBRA = (
         lambda d: gc.logical_not(c(d)),
         "bool",
     ),
-    Case(algebra.drop_double_invert, lambda d: ~~a(d), a, lambda d: ~a(d), _BITS),
+    Case(algebra.drop_double_invert, lambda d: ~~a(d), a, lambda d: ~a(d), _INTS),
     Case(
         algebra.drop_and_with_itself,
         lambda d: gc.logical_and(a(d), a(d)),

@@ -6,8 +6,8 @@ from typing import Any
 
 import graphc as gc
 from graphc.ir.node import Tensor
-from graphc.rewrite.rules import shape
 from graphc.ops.index import strided_slice
+from graphc.rewrite.rules import shape
 
 from .cases_algebra import a, b, raw
 from .checking import Case
@@ -58,8 +58,8 @@ SHAPE = (
     ),
     Case(
         shape.merge_slices,
-        lambda d: k(d)[:, 1:, ::2][:, 1:, 1:],
-        lambda d: k(d)[:, 2:, 2:3],
+        lambda d: gc.placeholder("l", (3, 12), d)[1:, 1::2][1:, 1::2],
+        lambda d: gc.placeholder("l", (3, 12), d)[2:, 3::4],
         lambda d: gc.exp(k(d)[:, 1:])[:, 1:],
     ),
     Case(
@@ -76,8 +76,8 @@ SHAPE = (
     ),
     Case(
         shape.move_before_broadcast,
-        lambda d: gc.broadcast_to(s(d), ("n", 4)).reshape(4, "n").T,
-        lambda d: gc.broadcast_to(s(d), ("n", 4)),
+        lambda d: gc.flip(gc.broadcast_to(s(d), (6, 4)).reshape(8, 3).T[1:]),
+        lambda d: gc.broadcast_to(s(d), (2, 8)),
         lambda d: gc.broadcast_to(a(d), (4, "n")).T,
     ),
     Case(
@@ -123,9 +123,12 @@ SHAPE = (
         lambda d: strided_slice(gc.pad(a(d), [(2, 3)]), (1,), a(d).shape, (1,)),
     ),
     Case(
-        shape.concat_padded_neighbours,
-        lambda d: gc.pad(b(d), [("n", 2)]) + gc.pad(a(d), [(0, "n + 2")]),
-        lambda d: gc.pad(gc.concat([a(d), b(d)]), [(0, 2)]),
+        shape.concat_padded_parts,
+        lambda d: (
+            gc.pad(b(d), [("2*n", 2)]) + gc.pad(a(d), [(0, "2*n + 2")])
+            + gc.pad(-a(d), [("n", "n + 2")])
+        ),
+        lambda d: gc.pad(gc.concat([a(d), -a(d), b(d)]), [(0, 2)]),
         lambda d: gc.pad(b(d), [("n + 1", 1)]) + gc.pad(a(d), [(0, "n + 2")]),
     ),
 )

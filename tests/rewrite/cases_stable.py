@@ -161,11 +161,21 @@ STABLE = (
         lambda d: (z(d) / gc.softmax(z(d), axis=0)) * gc.softmax(z(d), axis=1),
     ),
     Case(
+        stable.divide_softmax_by_itself,
+        lambda d: gc.softmax(z(d), axis=0) / gc.softmax(z(d), axis=0) * z(d),
+        lambda d: gc.ones(("n", 4), d) * z(d),
+        lambda d: gc.softmax(z(d), axis=0) / gc.softmax(z(d), axis=1) * z(d),
+    ),
+    Case(
         stable.distribute_softmax,
         lambda d: gc.softmax(z(d)) * (2 / gc.softmax(z(d)) - a(d).reshape("n", 1)),
         lambda d: 2 - gc.softmax(z(d)) * a(d).reshape("n", 1),
         lambda d: gc.softmax(z(d)) * (2 / gc.softmax(z(d)) + a(d).reshape("n", 1)),
     ),
+    Case(
+        stable.distribute_softmax_negated,
+        lambda d: gc.softmax(z(d)) * (-(2 / gc.softmax(z(d))) - a(d).reshape("n", 1)),
+        lambda d: -gc.constant(2, d) - gc.softmax(z(d)) * a(d).reshape("n", 1),
+        lambda d: gc.softmax(z(d)) * (2 / gc.softmax(z(d)) - a(d).reshape("n", 1)),
+    ),
 )
-
-

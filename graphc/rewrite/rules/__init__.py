@@ -3,3 +3,6 @@
 from graphc.rewrite.rules import algebra, fold, shape, stable
 
 DEFAULT = (fold.fold, algebra.algebra, shape.shape, stable.stable)
+
+# After composite ops have been expanded: without the rules that would compose them again.
+LOWERED = (fold.fold, algebra.algebra, shape.shape)

@@ -2,7 +2,7 @@
 
 Floats are not reals, so some identities are absent on purpose: `x + 0` is not x for x = -0.0 (but
 `x - 0` and `x + -0.0` are); `x * 0` is NaN for an infinite x; `x - x` and `x / x` likewise;
-`-(x - y)` is -0.0 where `y - x` is 0.0; `x ** 0.5` is not `sqrt(x)` at -0.0 and -inf.
+`-(x - y)` is -0.0 where `y - x` is 0.0.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from graphc.rewrite.pattern import (
     minimum,
     relu,
     scalar_value,
+    sqrt,
     square,
     where,
 )
@@ -124,6 +125,12 @@ def drop_sign_in_square(x: Pattern) -> Formulas:
     return square(-x), square(x)
 
 
+@algebra.rule(EXACT, kinds="if")
+def fold_factor_minus_one(x: Pattern) -> Formulas:
+    """x * -1 -> -x"""
+    return x * -1, -x
+
+
 @algebra.rewrite(EXACT, "negative")
 def merge_negative_into_factor(node: Node) -> Result:
     """-(x * c) -> x * (-c), for a number c"""
@@ -145,6 +152,16 @@ def fold_pow_two(x: Pattern) -> Formulas:
 def fold_self_product(x: Pattern) -> Formulas:
     """x * x -> square(x), the one form of a square"""
     return x * x, square(x)
+
+
+@algebra.rule(STABLE)
+def fold_pow_half(x: Pattern) -> Formulas:
+    """x ** 0.5 -> sqrt(x)
+
+    Not exact: C's pow gives 0.0 at -0.0 and inf at -inf. (NumPy 2.4 takes this shortcut itself, for
+    an exponent that is one number, and earlier releases do not.)
+    """
+    return x**0.5, sqrt(x)
 
 
 @algebra.rule(STABLE)

@@ -6,11 +6,10 @@ elementwise op stretches its operands by itself, so a scalar stays a scalar unti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from graphc.ir.dim import Size, product
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact
+from graphc.ir.shape import Shape
 from graphc.ops.build import scalar_like
 from graphc.ops.elementwise import multiply
 from graphc.ops.index import PAD, strided_slice
@@ -22,6 +21,7 @@ from graphc.rewrite.ruleset import EXACT, ORDER, STABLE, Result, Ruleset
 shape = Ruleset("shape")
 
 _ZERO: Size = 0
+_PARTS = 64  # parts of a sum that are looked at together
 _MOVES = ("permute_dims", "broadcast_to", "flip", "slice", "reshape")  # one operand, no arithmetic
 
 
@@ -244,36 +244,53 @@ def take_what_was_padded(node: Node) -> Result:
 
 
 @shape.rewrite(STABLE, "add")
-def concat_padded_neighbours(node: Node) -> Result:
-    """pad(x) + pad(y) -> pad(concat([x, y])), for parts side by side
+def concat_padded_parts(node: Node) -> Result:
+    """pad(x) + pad(y) -> pad(concat([x, y])), for two or more parts that lie side by side
 
     The gradient of a split. Adding makes 0.0 of an element that is -0.0; this keeps it.
     """
-    first, second = (t.node for t in node.inputs)
-    if first.op is not PAD or second.op is not PAD or first.types != second.types:
+    pads = _added_pads(node)
+    if pads is None:
         return None
-    x, y = first.inputs[0], second.inputs[0]
-    if any(d != 1 for d in (*first.attrs["steps"], *second.attrs["steps"])):
-        return "parts with gaps"
-    for (a, before), (b, after) in (((x, first), (y, second)), ((y, second), (x, first))):
-        axis = _next_to(a, before.attrs["starts"], b, after.attrs["starts"])
-        if axis is not None:
-            joined = concat([a, b], axis)
-            wide, starts = node.types[0].shape, before.attrs["starts"]
-            if joined.shape == wide:
-                return joined
-            return apply(
-                PAD, (joined,), starts=starts, sizes=wide, steps=(1,) * joined.ndim
-            ).output()
-    return "the parts are not side by side"
-
-
-def _next_to(a: Tensor, low: Sequence[Size], b: Tensor, high: Sequence[Size]) -> int | None:
-    """The axis along which b begins where a ends, both lying alike along the others."""
-    apart = [
-        i for i in range(a.ndim) if low[i] != high[i] or a.shape[i] != b.shape[i]
-    ]
-    if len(apart) != 1:
-        return None
+    starts = [pad.attrs["starts"] for pad in pads]
+    apart = [a for a in range(len(starts[0])) if any(at[a] != starts[0][a] for at in starts)]
+    parts = [pad.inputs[0] for pad in pads]
+    if len(apart) != 1 or len({_without(t.shape, apart[0]) for t in parts}) != 1:
+        return "the parts do not lie along one axis"
     (axis,) = apart
-    return axis if low[axis] + a.shape[axis] == high[axis] else None
+    by_start = {at[axis]: t for at, t in zip(starts, parts, strict=True)}
+    ends = {start + t.shape[axis] for start, t in by_start.items()}
+    first = [start for start in by_start if start not in ends]
+    ordered: list[Tensor] = []
+    position: Size = first[0] if first else 0
+    while position in by_start and by_start[position].shape[axis] != 0:
+        ordered.append(by_start[position])
+        position = position + by_start[position].shape[axis]
+    if len(first) != 1 or len(ordered) != len(parts):
+        return "the parts are not side by side"
+    joined, wide = concat(ordered, axis), node.types[0].shape
+    if joined.shape == wide:
+        return joined
+    low = tuple(first[0] if a == axis else at for a, at in enumerate(starts[0]))
+    return apply(PAD, (joined,), starts=low, sizes=wide, steps=(1,) * joined.ndim).output()
+
+
+def _added_pads(node: Node) -> list[Node] | None:
+    """The pads that are added up in `node`; None if anything else is, or too many."""
+    found: list[Node] = []
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current.op is node.op:
+            stack.extend(t.node for t in reversed(current.inputs))
+        elif current.op is PAD and all(d == 1 for d in current.attrs["steps"]):
+            found.append(current)
+        else:
+            return None
+        if len(found) + len(stack) > _PARTS or current.types != node.types:
+            return None
+    return found
+
+
+def _without(sizes: Shape, axis: int) -> Shape:
+    return (*sizes[:axis], *sizes[axis + 1 :])

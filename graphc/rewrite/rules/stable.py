@@ -15,6 +15,7 @@ from graphc.ops.elementwise import multiply
 from graphc.ops.scalar import stretch
 from graphc.ops.shape import reshape
 from graphc.rewrite.pattern import (
+    Forms,
     Pattern,
     Variable,
     abs,
@@ -24,9 +25,7 @@ from graphc.rewrite.pattern import (
     log1p,
     log_softmax,
     logsumexp,
-    match,
     max,
-    orders,
     reshaped,
     scalar_value,
     sigmoid,
@@ -162,21 +161,25 @@ def fold_log_softmax_difference(x: Pattern, axes: Pattern, shape: Pattern) -> Fo
 
 
 # -- gradients of the naive formulas, where one factor is 0 and another infinite -------------------
-@stable.rewrite(STABLE, "multiply")
+def _share(g: Pattern, x: Pattern, axes: Pattern, shape: Pattern) -> Forms:
+    return Forms(reshaped(g / sum(exp(x), axes=axes), shape) * exp(x))
+
+
+_SHARE = _share(*(Variable(name) for name in ("g", "x", "axes", "shape")))
+
+
+@stable.rewrite(STABLE, "multiply", finite=True)
 def fold_scaled_softmax(node: Node) -> Result:
     """(g / sum(exp(x))) * exp(x) -> g * softmax(x): the gradient of log(sum(exp(x)))"""
-    g, x, axes, shape = (Variable(name) for name in ("g", "x", "axes", "shape"))
-    for form in orders(reshaped(g / sum(exp(x), axes=axes), shape) * exp(x)):
-        found = match(form, node.output())
-        if found is not None:
-            of = found.bindings
-            reason = _is_aligned(of["x"], of["axes"], of["shape"])
-            reduced = tuple(s for a, s in enumerate(of["x"].shape) if a not in of["axes"])
-            if reason or not broadcasts_to(of["g"].shape, reduced):
-                return reason or "g is larger than the sum"
-            scale = reshape(stretch(of["g"], reduced), of["shape"])
-            return multiply(scale, function("softmax")(of["x"], of["axes"]))
-    return None
+    reason = None
+    for found in _SHARE.matches(node):
+        g, x, axes, shape = (found.bindings[name] for name in ("g", "x", "axes", "shape"))
+        reduced = tuple(s for a, s in enumerate(x.shape) if a not in axes)
+        reason = _is_aligned(x, axes, shape)
+        if not reason and broadcasts_to(g.shape, reduced):
+            scale = reshape(stretch(g, reduced), shape)
+            return multiply(scale, function("softmax")(x, axes))
+    return reason
 
 
 def _are_opposite(x: Tensor, y: Tensor) -> str:
@@ -224,7 +227,20 @@ def cancel_softmax(g: Pattern, x: Pattern, axes: Pattern) -> Formulas:
 
 
 @stable.rule(STABLE, finite=True)
+def divide_softmax_by_itself(x: Pattern, axes: Pattern) -> Formulas:
+    """softmax(x) / softmax(x) -> 1, which is in the gradient of an entropy"""
+    return softmax(x, axes=axes) / softmax(x, axes=axes), 1
+
+
+@stable.rule(STABLE, finite=True)
 def distribute_softmax(g: Pattern, x: Pattern, y: Pattern, axes: Pattern) -> Formulas:
     """softmax(x) * (g / softmax(x) - y) -> g - softmax(x) * y: the gradient of log(softmax(x))"""
     p = softmax(x, axes=axes)
     return p * (g / p - y), g - p * y
+
+
+@stable.rule(STABLE, finite=True)
+def distribute_softmax_negated(g: Pattern, x: Pattern, y: Pattern, axes: Pattern) -> Formulas:
+    """softmax(x) * (-(g / softmax(x)) - y) -> -g - softmax(x) * y, as above for -g"""
+    p = softmax(x, axes=axes)
+    return p * (-(g / p) - y), -g - p * y

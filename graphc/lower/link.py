@@ -1,0 +1,120 @@
+"""Linking: driver, kernels and vector functions become one optimised object.
+
+Everything but `entry` is made internal, so that LLVM inlines and drops what it can; the object may
+refer to nothing but the C library's mathematics and memory functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from graphc.errors import CompileError
+from graphc.lower import vector_math
+
+ALLOWED = frozenset(
+    """memcpy memmove memset bzero fmod fmodf pow powf exp expf expm1 expm1f log logf log1p log1pf
+    sin sinf cos cosf tanh tanhf erf erff ldexp ldexpf roundeven roundevenf floor floorf ceil ceilf
+    trunc truncf rint rintf fmaximum fmaximumf fminimum fminimumf""".split()
+)
+_DECLARED = re.compile(r"declare [^@\n]*@\"?gc\.(\w+)\.f(\d+)\"?\(")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedObject:
+    """The native code of a program; `module` is the optimised LLVM IR, `machine` its target."""
+
+    data: bytes
+    llvm_ir: str
+    asm: str
+
+
+@cache
+def initialize() -> None:
+    """Make the native target and the C library's symbols known to LLVM, once."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    for library in ("libm.so.6", "libc.so.6"):
+        try:
+            llvm.load_library_permanently(library)
+        except RuntimeError:  # another platform: the process has the symbols already
+            continue
+
+
+@cache
+def cpu() -> tuple[str, str]:
+    """The name and features of this processor, as LLVM calls them."""
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
+def target_machine() -> Any:
+    """The machine that code is made for: this one."""
+    initialize()
+    name, features = cpu()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=name, features=features, opt=3, reloc="pic", codemodel="default"
+    )
+
+
+def link(driver: str, kernels: Sequence[str]) -> LinkedObject:
+    """One object from the driver's and the kernels' LLVM IR.
+
+    Errors: `CompileError` if a symbol stays undefined that is not on the allow-list (such an object
+    would load, and then crash).
+    """
+    machine = target_machine()
+    module = llvm.parse_assembly(driver)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    wanted: set[tuple[str, int]] = set()
+    for text in kernels:
+        wanted |= {(name, int(bits)) for name, bits in _DECLARED.findall(text)}
+        module.link_in(_parsed(text, machine))
+    if wanted:
+        inline = vector_math.available(cpu()[1])
+        define = vector_math.definitions if inline else vector_math.libm_definitions
+        module.link_in(_parsed(define(sorted(wanted)), machine))
+    for value in (*module.functions, *module.global_variables):
+        if value.name != "entry" and not value.is_declaration:
+            value.linkage = "internal"
+    module.verify()
+    _optimize(module, machine)
+    _check_symbols(module)
+    return LinkedObject(machine.emit_object(module), str(module), machine.emit_assembly(module))
+
+
+def _parsed(text: str, machine: Any) -> Any:
+    module = llvm.parse_assembly(text)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    return module
+
+
+def _optimize(module: Any, machine: Any) -> None:
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = True
+    builder = llvm.create_pass_builder(machine, options)
+    before = llvm.create_new_module_pass_manager()
+    before.add_global_dead_code_eliminate_pass()
+    before.run(module, builder)
+    builder.getModulePassManager().run(module, builder)
+
+
+def _check_symbols(module: Any) -> None:
+    undefined = sorted(
+        f.name
+        for f in (*module.functions, *module.global_variables)
+        if f.is_declaration and not f.name.startswith("llvm.") and f.name not in ALLOWED
+    )
+    if undefined:
+        raise CompileError(
+            "the object would refer to symbols that nothing defines",
+            op="link",
+            expected="functions of the C library",
+            given=", ".join(undefined),
+        )

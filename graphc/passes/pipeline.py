@@ -1,0 +1,48 @@
+"""The compiler, read from top to bottom: what happens to a graph before a target prints it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.ir.graph import Graph
+from graphc.ops.closure import in_bodies
+from graphc.passes.canonical import expand_composites, lower_contractions
+from graphc.passes.fuse import fuse
+from graphc.passes.memory import plan_memory
+from graphc.passes.program import Program
+from graphc.passes.scans import drop_unused_outputs, merge_scans
+from graphc.passes.schedule import schedule
+from graphc.passes.show import print_program
+from graphc.passes.stages import Stages
+from graphc.rewrite.driver import RewriteReport, apply_rules
+from graphc.rewrite.rules import DEFAULT, LOWERED
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What the pipeline made: the fused graph, its program, and the rules that fired."""
+
+    optimized: Graph
+    program: Program
+    report: RewriteReport
+
+
+def run_pipeline(graph: Graph, stages: Stages) -> Compiled:
+    """Every stage in order; each is a function from valid to valid."""
+    report = RewriteReport()
+    stages.start(graph)
+    graph = stages.graph("simplify", lambda g: apply_rules(g, *DEFAULT, report=report), graph)
+    graph = stages.graph("merge_scans", merge_scans, graph)
+    graph = stages.graph("drop_unused_outputs", drop_unused_outputs, graph)
+    graph = stages.graph("expand", expand_composites, graph)
+    graph = stages.graph("lower_contractions", lower_contractions, graph)
+    graph = stages.graph("clean", lambda g: apply_rules(g, *LOWERED, report=report), graph)
+    graph = stages.graph("fuse", fuse_all, graph)
+    program = stages.run("schedule", lambda: schedule(graph))
+    program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
+    return Compiled(graph, program, report)
+
+
+def fuse_all(graph: Graph) -> Graph:
+    """`fuse` on the graph and on the bodies of its loops and branches."""
+    return fuse(in_bodies(graph, fuse_all))

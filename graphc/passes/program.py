@@ -1,0 +1,172 @@
+"""Programs: what a graph becomes when it is put in order.
+
+    Program := Step*, over buffers and one arena
+    Step    := Call(kernel, Ref*, sizes)                a kernel over memory
+             | Gemm(a, b, c, sizes, strides)            a (batched) matrix product by the BLAS
+             | Copy(target, source, size)               bytes moved
+             | Host(site, operands, results)            a call back into Python
+             | Loop(counter, extent, Step*)             a scan
+             | Branch(condition, Step*, Step*)          a cond
+    Ref     := buffer + offset in elements              the offset may use the counters of loops
+
+Sizes and offsets are expressions over the program's dims and the counters of its loops. All is data:
+`memory.py` decides where temporaries live, `lower/driver.py` prints the steps as LLVM IR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from graphc.ir.dim import Size
+from graphc.ir.dtype import DType
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node, Tensor
+from graphc.loops.grammar import Kernel
+
+
+@dataclass(eq=False, slots=True)
+class Storage:
+    """Memory that steps read and write. `kind` is where it lives: the caller's input or output
+    array, a variable, a constant, or `temp` in the arena; `index` is its place among its kind."""
+
+    kind: str
+    index: int
+    dtype: DType
+    size: Size
+    offset: Size = 0  # of a temp, in bytes from the start of the arena
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The memory of one tensor: a place inside a storage."""
+
+    storage: Storage
+    offset: Size = 0
+
+    def __add__(self, elements: Size) -> Ref:
+        return Ref(self.storage, self.offset + elements)
+
+
+@dataclass(slots=True)
+class Call:
+    kernel: Kernel
+    name: str
+    buffers: tuple[Ref, ...]
+    sizes: tuple[Size, ...]
+    written: tuple[Ref, ...]
+    extent: Size | None  # of the loop whose range the caller gives
+    sites: tuple[int, ...]
+    node: Node
+
+
+@dataclass(slots=True)
+class Matrix:
+    """A batch of matrices in memory: the step between rows, whether they are stored transposed, and
+    the step for each batch axis."""
+
+    ref: Ref
+    leading: Size
+    transposed: bool
+    batch: tuple[Size, ...]
+
+
+@dataclass(slots=True)
+class Gemm:
+    """c[m, n] = a[m, k] b[k, n], for each index over `batch`."""
+
+    a: Matrix
+    b: Matrix
+    c: Matrix
+    m: Size
+    n: Size
+    k: Size
+    batch: tuple[Size, ...]
+    dtype: DType
+    node: Node
+
+
+@dataclass(slots=True)
+class Copy:
+    target: Ref
+    source: Ref
+    size: Size
+
+
+@dataclass(slots=True)
+class Host:
+    site: int
+    operands: tuple[Ref, ...]
+    results: tuple[Ref, ...]
+    node: Node
+
+
+@dataclass(slots=True)
+class Loop:
+    counter: str
+    extent: Size
+    body: list[Step]
+    node: Node
+
+
+@dataclass(slots=True)
+class Branch:
+    condition: Ref
+    then: list[Step]
+    otherwise: list[Step]
+    node: Node
+
+
+Step: TypeAlias = "Call | Gemm | Copy | Host | Loop | Branch"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in the program that can fail: what to say, and the node that it belongs to."""
+
+    message: str
+    node: Node
+
+
+@dataclass(slots=True)
+class Program:
+    """Everything that the target needs; `arena` is the bytes of temporary memory, a size."""
+
+    graph: Graph
+    steps: list[Step]
+    inputs: tuple[Storage, ...]
+    outputs: tuple[Storage, ...]
+    variables: tuple[Storage, ...]
+    constants: dict[Storage, Tensor]
+    sites: tuple[Site, ...]
+    arena: Size = 0
+    temps: list[Storage] = field(default_factory=list)
+
+
+def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
+    """All steps, a loop or branch before what is inside it."""
+    for step in steps:
+        yield step
+        if isinstance(step, Loop):
+            yield from walk_steps(step.body)
+        elif isinstance(step, Branch):
+            yield from walk_steps(step.then)
+            yield from walk_steps(step.otherwise)
+
+
+def touched(step: Step) -> tuple[list[Ref], list[Ref]]:
+    """(read, written) memory of one step, without what is inside loops and branches."""
+    match step:
+        case Call(buffers=buffers, written=written):
+            return list(buffers), list(written)
+        case Gemm(a=a, b=b, c=c):
+            return [a.ref, b.ref], [c.ref]
+        case Copy(target=target, source=source):
+            return [source], [target]
+        case Host(operands=operands, results=results):
+            return list(operands), list(results)
+        case Branch(condition=condition):
+            return [condition], []
+        case _:
+            return [], []

@@ -1,0 +1,383 @@
+"""Scheduling: a graph of regions and contractions becomes a program of steps in order.
+
+Each result is computed where it is wanted: an output straight into the caller's array, an update
+straight into its variable if every other reader of the old value can run before and nothing that may
+fail runs after; else into a temporary that is copied when all else is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphc.ir.dim import Size, named, substitute
+from graphc.ir.graph import Graph, users
+from graphc.ir.node import Node, Tensor, Variable
+from graphc.ir.op import Kind
+from graphc.ir.shape import strides
+from graphc.loops.grammar import parallel_loop
+from graphc.passes.alias import alias_in_place
+from graphc.passes.kernel import BuiltKernel, build_kernel
+from graphc.passes.program import (
+    Branch,
+    Call,
+    Copy,
+    Gemm,
+    Host,
+    Loop,
+    Matrix,
+    Program,
+    Ref,
+    Site,
+    Step,
+    Storage,
+)
+from graphc.passes.region import is_free
+from graphc.passes.views import blas_view
+
+
+def schedule(graph: Graph) -> Program:
+    """The program of a fused graph, without a memory plan."""
+    return _Scheduler(graph).run()
+
+
+@dataclass
+class _Scope:
+    """One graph being scheduled: where its tensors are, and where its results are wanted."""
+
+    graph: Graph
+    refs: dict[Tensor, Ref]
+    targets: dict[Tensor, Ref] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    late: list[Step] = field(default_factory=list)  # copies that wait for all other steps
+
+
+class _Scheduler:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.sites: list[Site] = []
+        self.temps = 0
+        self.counters = 0
+        self.constants: dict[Tensor, Storage] = {}
+        self.kernels: dict[Node, BuiltKernel] = {}
+
+    def run(self) -> Program:
+        graph = self.graph
+        inputs = self._storages("input", graph.inputs)
+        outputs = self._storages("output", graph.outputs)
+        variables = dict(
+            zip(graph.variables, self._storages("variable", graph.variables), strict=True)
+        )
+        refs = {t: Ref(s) for t, s in zip(graph.inputs, inputs, strict=True)}
+        refs |= {v: Ref(s) for v, s in variables.items()}
+        wanted = [
+            *((t, Ref(s), None) for t, s in zip(graph.outputs, outputs, strict=True)),
+            *((t, Ref(variables[v]), v) for v, t in graph.updates),
+        ]
+        steps = self._schedule(graph, refs, wanted)
+        return Program(
+            graph,
+            steps,
+            tuple(inputs),
+            tuple(outputs),
+            tuple(variables.values()),
+            {storage: tensor for tensor, storage in self.constants.items()},
+            tuple(self.sites),
+        )
+
+    @staticmethod
+    def _storages(kind: str, tensors: Sequence[Tensor]) -> list[Storage]:
+        return [Storage(kind, i, t.dtype, t.size) for i, t in enumerate(tensors)]
+
+    def _temp(self, tensor: Tensor) -> Ref:
+        self.temps += 1
+        return Ref(Storage("temp", self.temps, tensor.dtype, tensor.size))
+
+    # -- one graph: the program's own, or the body of a loop or branch --------------------------------
+    def _schedule(
+        self,
+        graph: Graph,
+        refs: dict[Tensor, Ref],
+        wanted: Sequence[tuple[Tensor, Ref, Tensor | None]],
+    ) -> list[Step]:
+        """The steps that bring each wanted tensor to its place. A place may hold the old value of a
+        tensor of the graph (the third part), which is then read before it is written."""
+        scope = _Scope(graph, refs)
+        order = _Order(graph)
+        copies: list[tuple[Tensor, Ref]] = []
+        for tensor, place, old in wanted:
+            base = _base(tensor)
+            movable = base.node.op.kind is not Kind.LEAF and base not in scope.targets
+            if movable and (old is None or order.run_last(base.node, old)):
+                scope.targets[base] = place
+            else:
+                copies.append((tensor, place))
+        early = [c for c in copies if _base(c[0]).node.op.name in ("variable", "placeholder")]
+        saved = self._save_old_values(scope, early, [place for _, place, _ in wanted])
+        for node in order.nodes():
+            self._step(scope, node)
+        for tensor, place in copies:
+            source = saved.get(tensor) or self._ref(scope, tensor)
+            scope.steps.append(Copy(place, source, tensor.size))
+        return scope.steps + scope.late
+
+    def _save_old_values(
+        self, scope: _Scope, copies: Sequence[tuple[Tensor, Ref]], places: Sequence[Ref]
+    ) -> dict[Tensor, Ref]:
+        """Values that are there before the program and may be overwritten by it, put aside."""
+        overwritten = {place.storage for place in places}
+        saved: dict[Tensor, Ref] = {}
+        for tensor, _ in copies:
+            source = self._ref(scope, tensor)
+            if source.storage in overwritten and tensor not in saved:
+                saved[tensor] = self._temp(tensor)
+                scope.steps.append(Copy(saved[tensor], source, tensor.size))
+        return saved
+
+    def _ref(self, scope: _Scope, tensor: Tensor) -> Ref:
+        """Where a tensor is in memory (a view is where its operand is)."""
+        base = _base(tensor)
+        if base not in scope.refs:
+            node = base.node
+            if node.op.name != "constant":
+                raise AssertionError(f"{node} is used before it is computed")
+            if base not in self.constants:
+                index = len(self.constants)
+                self.constants[base] = Storage("constant", index, base.dtype, base.size)
+            return Ref(self.constants[base])
+        return scope.refs[base]
+
+    def _place(self, scope: _Scope, tensor: Tensor) -> Ref:
+        """Where a tensor that a step computes goes."""
+        place = scope.targets.get(tensor) or self._temp(tensor)
+        scope.refs[tensor] = place
+        return place
+
+    def _site(self, message: str, node: Node) -> int:
+        self.sites.append(Site(message, node))
+        return len(self.sites)
+
+    def _step(self, scope: _Scope, node: Node) -> None:
+        kind = node.op.kind
+        if kind is Kind.REGION:
+            self._call(scope, node)
+        elif kind is Kind.CONTRACT:
+            self._gemm(scope, node)
+        elif kind is Kind.HOST:
+            operands = tuple(self._ref(scope, t) for t in node.inputs)
+            results = tuple(self._place(scope, t) for t in node.outputs)
+            scope.steps.append(Host(self._site("", node), operands, results, node))
+        elif node.op.name == "scan":
+            self._loop(scope, node)
+        elif node.op.name == "cond":
+            self._branch(scope, node)
+
+    # -- kernels ------------------------------------------------------------------------------------
+    def _built(self, node: Node) -> BuiltKernel:
+        if node not in self.kernels:
+            self.kernels[node] = build_kernel(**node.attrs)
+        return self.kernels[node]
+
+    def _call(self, scope: _Scope, node: Node) -> None:
+        built = self._built(node)
+        refs: dict[object, Ref] = {}
+        for buffer, tensor in zip(built.inputs, node.inputs, strict=True):
+            refs[buffer] = self._ref(scope, tensor)
+        for buffer, tensor in zip(built.outputs, node.outputs, strict=True):
+            place = scope.targets.get(tensor)
+            held = [b for b in built.inputs if place and refs[b].storage is place.storage]
+            if place is not None and held:
+                aliased = alias_in_place(built, buffer, held[0])
+                if aliased is None or len(held) > 1 or refs[held[0]] != place:
+                    scope.refs[tensor] = refs[buffer] = self._temp(tensor)
+                    scope.late.append(Copy(place, refs[buffer], tensor.size))
+                    continue
+                built = aliased
+            refs[buffer] = self._place(scope, tensor)
+        for buffer in built.scratch:
+            self.temps += 1
+            refs[buffer] = Ref(Storage("temp", self.temps, buffer.dtype, buffer.size))
+        kernel = built.kernel
+        loop = parallel_loop(kernel)
+        sites = tuple(self._site(message, owner) for message, owner in built.sites)
+        scope.steps.append(
+            Call(
+                kernel,
+                "",
+                tuple(refs[b] for b in kernel.buffers),
+                tuple(kernel.sizes.values()),
+                tuple(refs[b] for b in (*built.outputs, *built.scratch)),
+                substitute(loop.extent, kernel.sizes) if loop else None,
+                sites,
+                node,
+            )
+        )
+
+    # -- contractions -------------------------------------------------------------------------------
+    def _gemm(self, scope: _Scope, node: Node) -> None:
+        x, y = node.inputs
+        out = node.output()
+        batch = out.shape[:-2]
+        c = Matrix(
+            self._place(scope, out), out.shape[-1], False, strides(out.shape)[:-2]
+        )
+        scope.steps.append(
+            Gemm(
+                self._matrix(scope, x, batch),
+                self._matrix(scope, y, batch),
+                c,
+                out.shape[-2],
+                out.shape[-1],
+                x.shape[-1],
+                batch,
+                out.dtype,
+                node,
+            )
+        )
+
+    def _matrix(self, scope: _Scope, tensor: Tensor, batch: tuple[Size, ...]) -> Matrix:
+        found = blas_view(tensor)
+        if found is None:
+            raise AssertionError(f"{tensor} is no matrix in memory")
+        view, transposed, leading = found
+        own = view.strides[:-2]
+        missing: tuple[Size, ...] = (0,) * (len(batch) - len(own))
+        shape = tensor.shape[:-2]
+        steps = tuple(0 if s == 1 else step for s, step in zip(shape, own, strict=True))
+        return Matrix(
+            self._ref(scope, view.base) + view.offset, leading, transposed, missing + steps
+        )
+
+    # -- loops and branches -------------------------------------------------------------------------
+    def _loop(self, scope: _Scope, node: Node) -> None:
+        attrs = node.attrs
+        body: Graph = attrs["body"]
+        length, carries, xs = attrs["length"], attrs["carries"], attrs["xs"]
+        places = [self._place(scope, t) for t in node.outputs]
+        for tensor, place in zip(node.inputs[:carries], places, strict=False):
+            scope.steps.append(Copy(place, self._ref(scope, tensor), tensor.size))
+        self.counters += 1
+        counter = f"__step{self.counters}"
+        step: Size = named(counter)
+        turn = (length - 1) - step if attrs["reverse"] else step
+        refs = dict(zip(body.inputs[:carries], places, strict=False))
+        for inner, outer in zip(
+            body.inputs[carries : carries + xs], node.inputs[carries : carries + xs], strict=True
+        ):
+            refs[inner] = self._ref(scope, outer) + inner.size * turn
+        for inner, outer in zip(
+            body.inputs[carries + xs :], node.inputs[carries + xs :], strict=True
+        ):
+            refs[inner] = self._ref(scope, outer)
+        wanted: list[tuple[Tensor, Ref, Tensor | None]] = []
+        for i, tensor in enumerate(body.outputs):
+            if i < carries:
+                wanted.append((tensor, places[i], body.inputs[i]))
+            else:
+                wanted.append((tensor, places[i] + tensor.size * turn, None))
+        scope.steps.append(Loop(counter, length, self._schedule(body, refs, wanted), node))
+
+    def _branch(self, scope: _Scope, node: Node) -> None:
+        condition = self._ref(scope, node.inputs[0])
+        operands = [self._ref(scope, t) for t in node.inputs[1:]]
+        places = [self._place(scope, t) for t in node.outputs]
+        bodies = []
+        for name in ("then", "otherwise"):
+            body: Graph = node.attrs[name]
+            refs = dict(zip(body.inputs, operands, strict=True))
+            wanted: list[tuple[Tensor, Ref, Tensor | None]] = [
+                (t, p, None) for t, p in zip(body.outputs, places, strict=True)
+            ]
+            bodies.append(self._schedule(body, refs, wanted))
+        scope.steps.append(Branch(condition, bodies[0], bodies[1], node))
+
+
+def _base(tensor: Tensor) -> Tensor:
+    """The tensor whose memory a reshape shows."""
+    while tensor.node.op.kind is Kind.VIEW:
+        tensor = tensor.node.inputs[0]
+    return tensor
+
+
+class _Order:
+    """An order of the nodes in which some run after all readers of what they overwrite."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.users = users(graph.nodes)
+        self.after: dict[Node, list[Node]] = {}  # further nodes that a node must wait for
+        self.failing = [n for n in graph.nodes if _may_fail(n)]
+
+    def run_last(self, producer: Node, old: Tensor) -> bool:
+        """Let `producer` overwrite `old`: have it wait for the other readers of `old` and for all
+        that may fail. False (and nothing changed) if one of them needs its result."""
+        readers = [n for n in self._readers(old) if n is not producer]
+        waits = [*readers, *(n for n in self.failing if n is not producer)]
+        if _may_fail(producer) or producer.op.kind is Kind.CONTROL:
+            return False
+        if producer.op.kind is not Kind.REGION and producer in self._readers(old):
+            return False
+        reached = self._reachable(producer)
+        if any(n in reached for n in waits):
+            return False
+        self.after.setdefault(producer, []).extend(waits)
+        return True
+
+    def _readers(self, tensor: Tensor) -> list[Node]:
+        """The nodes that read a tensor's memory, also through views."""
+        found: list[Node] = []
+        stack = [tensor.node]
+        while stack:
+            for user in self.users.get(stack.pop(), ()):
+                if user.op.kind is Kind.VIEW or is_free(user):
+                    stack.append(user)
+                else:
+                    found.append(user)
+        return found
+
+    def _reachable(self, start: Node) -> set[Node]:
+        """What runs after `start` by the edges of the graph and the waits so far."""
+        waiting: dict[Node, list[Node]] = {}
+        for node, befores in self.after.items():
+            for before in befores:
+                waiting.setdefault(before, []).append(node)
+        seen: set[Node] = set()
+        stack = [start]
+        while stack:
+            node = stack.pop()
+            for user in (*self.users.get(node, ()), *waiting.get(node, ())):
+                if user not in seen:
+                    seen.add(user)
+                    stack.append(user)
+        return seen
+
+    def nodes(self) -> list[Node]:
+        """The nodes, each after its operands and what it must wait for."""
+        order: list[Node] = []
+        done: set[Node] = set()
+        for root in self.graph.nodes:
+            stack: list[tuple[Node, bool]] = [(root, False)]
+            while stack:
+                node, ready = stack.pop()
+                if node in done:
+                    continue
+                if ready:
+                    done.add(node)
+                    order.append(node)
+                    continue
+                stack.append((node, True))
+                before = [*(t.node for t in node.inputs), *self.after.get(node, ())]
+                stack.extend((n, False) for n in reversed(before) if n not in done)
+        return order
+
+
+def _may_fail(node: Node) -> bool:
+    """Whether running the node can fail, what it holds included."""
+    if node.op.kind is Kind.REGION:
+        return any(n.op.may_fail for n in node.attrs["body"].nodes)
+    if node.op.kind is Kind.CONTROL:
+        bodies = [v for v in node.attrs.values() if isinstance(v, Graph)]
+        return any(_may_fail(n) for body in bodies for n in body.nodes)
+    return node.op.may_fail
+
+

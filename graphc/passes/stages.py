@@ -1,0 +1,77 @@
+"""What every stage of the pipeline gets: a name, a check, a print, a dump, a time.
+
+`GRAPHC_PRINT=fuse` prints the graph after the stage `fuse` to stderr (`all` for every stage);
+`GRAPHC_DUMP=dir` writes `00-input.txt`, `01-simplify.txt`, ... there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from graphc import config
+from graphc.errors import CompileError, GraphcError
+from graphc.ir.check import check_graph
+from graphc.ir.graph import Graph
+from graphc.ir.text import print_graph
+
+T = TypeVar("T")
+
+
+@dataclass
+class Stages:
+    """Runs the stages of one compilation and remembers how long each took."""
+
+    check: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+
+    def start(self, graph: Graph) -> None:
+        """The graph as it comes in, as stage `input`."""
+        self._show("input", lambda: print_graph(graph, origins=True))
+
+    def graph(self, name: str, stage: Callable[[Graph], Graph], graph: Graph) -> Graph:
+        """A stage from graph to graph."""
+        result = self.run(name, lambda: stage(graph))
+        if self.check:
+            self.run(f"{name} (check)", lambda: check_graph(result))
+        self._show(name, lambda: print_graph(result, origins=True))
+        return result
+
+    def run(self, name: str, stage: Callable[[], T], text: Callable[[T], str] | None = None) -> T:
+        """Any stage. Errors: those of the stage, with its name; `CompileError` for a defect."""
+        start = time.perf_counter()
+        try:
+            result = stage()
+        except GraphcError as error:
+            error.add_note(f"in the compiler's stage {name!r}")
+            raise
+        except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise CompileError(
+                f"the stage failed: {type(error).__name__}: {error}",
+                op=f"stage {name!r}",
+                hint="this is a defect of graphc; GRAPHC_DUMP=dir writes what led to it",
+            ) from error
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        if text is not None:
+            self._show(name, lambda: text(result))
+        return result
+
+    def _show(self, name: str, text: Callable[[], str]) -> None:
+        directory = config.dump_directory()
+        wanted = {name, "all"} & set(config.print_stages())
+        if directory is None and not wanted:
+            return
+        shown = text()
+        if wanted:
+            print(f"# {name}\n{shown}", file=sys.stderr)  # noqa: T201  (what the setting is for)
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            path = directory / f"{len(self.texts):02d}-{name}.txt"
+            path.write_text(shown, encoding="utf-8")
+        self.texts.append(name)
+
+

@@ -1,0 +1,77 @@
+"""Building a program: pipeline, kernels, driver, link. Loaded only when something is compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.ir.graph import Graph
+from graphc.lower.driver import print_driver
+from graphc.lower.link import LinkedObject, link
+from graphc.lower.numba_cpu import compile_kernel
+from graphc.lower.numba_source import print_kernel
+from graphc.passes.pipeline import Compiled, run_pipeline
+from graphc.passes.program import Call, walk_steps
+from graphc.passes.stages import Stages
+from graphc.runtime.blas import find_blas
+from graphc.runtime.manifest import make_manifest
+
+
+@dataclass
+class KernelInfo:
+    """One kernel of a program: its name, Python source, and how many calls use it."""
+
+    name: str
+    source: str
+    calls: list[Call]
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """All that compiling made."""
+
+    compiled: Compiled
+    kernels: list[KernelInfo]
+    object: LinkedObject
+    manifest: dict[str, Any]
+    constants: bytes
+    seconds: dict[str, float]
+
+    @property
+    def optimized(self) -> Graph:
+        return self.compiled.optimized
+
+
+def build(graph: Graph, check: bool) -> Compilation:
+    """Compile a graph to a native object."""
+    stages = Stages(check)
+    compiled = run_pipeline(graph, stages)
+    program = compiled.program
+    kernels = stages.run("print_kernels", lambda: _distinct_kernels(compiled))
+    texts = stages.run(
+        "numba",
+        lambda: [compile_kernel(k.calls[0].kernel, k.name) for k in kernels],
+        lambda _: "\n".join(f"# {k.name}\n{k.source}" for k in kernels),
+    )
+    driver = stages.run(
+        "driver", lambda: print_driver(program, find_blas().integer_bits), lambda text: text
+    )
+    linked = stages.run("link", lambda: link(driver, texts))
+    blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())
+    manifest = make_manifest(graph, program, len(linked.data))
+    return Compilation(compiled, kernels, linked, manifest, blob, stages.seconds)
+
+
+def _distinct_kernels(compiled: Compiled) -> list[KernelInfo]:
+    """Each kernel once, by its source and the types of its buffers; calls are given its name."""
+    found: dict[tuple[str, ...], KernelInfo] = {}
+    for step in walk_steps(compiled.program.steps):
+        if isinstance(step, Call):
+            source = print_kernel(step.kernel)
+            key = (source, *(b.dtype.short for b in step.kernel.buffers))
+            if key not in found:
+                found[key] = KernelInfo(f"kernel{len(found)}", source, [])
+            step.name = found[key].name
+            found[key].calls.append(step)
+    return list(found.values())
+

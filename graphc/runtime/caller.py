@@ -1,0 +1,272 @@
+"""The way from a Python call to native code and back, made for one signature.
+
+What a call does is written out as Python source, so that nothing is looked up or looped over: check
+each array, take its address, fill a context, run. Contexts (with their arenas) are kept in a pool
+and reused; each call in flight has its own. The source holds compiler-made names only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError, RuntimeFailure, ShapeError
+from graphc.ir.dim import Size, evaluate, named
+from graphc.ir.evaluate import bind_dims
+from graphc.ir.graph import Graph
+from graphc.ir.node import Tensor
+from graphc.ir.shape import show
+from graphc.lower.driver import Head
+from graphc.runtime import threads
+from graphc.runtime.arguments import as_input
+from graphc.runtime.executable import Executable
+from graphc.runtime.manifest import Manifest, where
+
+_calls = itertools.count(1)
+ALIGN = 64
+
+
+class Context:
+    """The words that one call hands to native code, and the arena that they point to."""
+
+    __slots__ = ("address", "arena", "bytes", "call", "words")
+
+    def __init__(self, caller: Caller) -> None:
+        self.words = (ctypes.c_int64 * caller.word_count)()
+        self.address = ctypes.addressof(self.words)
+        self.call = next(_calls)
+        self.words[: Head.COUNT] = caller.executable.head
+        self.words[Head.CALL] = self.call
+        self.words[Head.PARALLEL_FOR] = caller.parallel_for
+        self.words[Head.THREADS] = caller.threads
+        for word, pointer in caller.fixed:
+            self.words[word] = pointer
+        self.arena: Any = None
+        self.bytes = -1
+
+    def reserve(self, size: int) -> None:
+        """Make the arena at least `size` bytes, on a cache line."""
+        if size > self.bytes:
+            self.arena = np.empty(size + ALIGN, np.uint8)
+            start = self.arena.ctypes.data
+            self.words[Head.ARENA] = start + (-start) % ALIGN
+            self.bytes = size
+
+
+class Caller:
+    """Calls an executable with arrays. `call` is the generated function."""
+
+    def __init__(
+        self, graph: Graph, name: str, manifest: Manifest, executable: Executable, constants: Any
+    ) -> None:
+        self.graph, self.name, self.manifest = graph, name, manifest
+        self.executable = executable
+        dims = manifest["dims"]
+        variables = graph.variables
+        first = Head.COUNT + len(dims)
+        self.input_words = first
+        self.output_words = first + len(graph.inputs)
+        variable_words = self.output_words + len(graph.outputs)
+        constant_words = variable_words + len(variables)
+        self.word_count = constant_words + len(constants)
+        self.constants = constants
+        pointers = [v.cell.array.ctypes.data for v in variables]
+        pointers += [c.ctypes.data for c in constants]
+        self.fixed = list(enumerate(pointers, variable_words))
+        self.threads = threads.num_threads() if manifest.get("parallel") else 1
+        self.parallel_for = threads.parallel_for_address() if self.threads > 1 else 0
+        self.written = sorted({v for v, _ in graph.updates}, key=lambda v: v.cell.serial)
+        self.pool: list[Context] = []
+        self.arenas: dict[tuple[int, ...], int] = {}
+        self.formulas: list[Size] = []  # composite sizes of outputs
+        self.call = self._generate()
+
+    # -- what the generated function calls for anything out of the ordinary ------------------------
+    def convert(self, position: int, value: Any) -> Any:
+        """An argument that is not yet an array that the program can read."""
+        return as_input(value, self.graph.inputs[position], self.name)
+
+    def refuse(self, arrays: Sequence[Any]) -> None:
+        """Raise the error of arrays whose shapes do not fit."""
+        bind_dims(self.graph, arrays)
+        raise ShapeError(
+            "the arrays' shapes do not fit",
+            op=self.name,
+            expected=", ".join(str(t.type) for t in self.graph.inputs),
+            given=", ".join(show(a.shape) for a in arrays),
+        )
+
+    def reserve(self, context: Context, sizes: tuple[int, ...]) -> None:
+        """The arena for these dims, computed once for each."""
+        if sizes not in self.arenas:
+            dims = dict(zip(self.manifest["dims"], sizes, strict=True))
+            self.arenas[sizes] = self._arena_bytes(dims)
+        context.reserve(self.arenas[sizes])
+
+    def _arena_bytes(self, dims: dict[str, int]) -> int:
+        size = self.executable.arena_bytes(dims)
+        if size >= 1 << 62:
+            raise ShapeError(
+                "the temporary memory exceeds the address space", op=self.name, given=f"{dims}"
+            )
+        return size
+
+    def fail(self, context: Context, code: int) -> None:
+        """Raise the error of the site that failed."""
+        pending = self.executable.take_error(context.call)
+        if pending is not None:
+            raise pending
+        site = self.manifest["sites"][code - 1]
+        raise RuntimeFailure(
+            site["message"], op=site["op"], where=where(self.graph, self.manifest, code)
+        )
+
+    def locks(self) -> ExitStack:
+        """The locks of the variables that the call writes, in one order for all callers."""
+        stack = ExitStack()
+        for variable in self.written:
+            stack.enter_context(variable.cell.lock)
+        return stack
+
+    # -- the generated function -----------------------------------------------------------------------
+    def _generate(self) -> Callable[..., Any]:
+        source = "\n".join(self._source()) + "\n"
+        scope: dict[str, Any] = {
+            "address_of": ctypes.addressof,
+            "bytes_of": ctypes.c_char.from_buffer,
+            "caller": self,
+            "pool": self.pool,
+            "Context": Context,
+            "entry": self.executable.entry,
+            "empty": np.empty,
+            "asarray": np.asarray,
+        }
+        for i, t in enumerate(self.graph.inputs):
+            scope[f"d{i}"] = t.dtype.numpy
+        for i, t in enumerate(self.graph.outputs):
+            scope[f"e{i}"] = t.dtype.numpy
+        if len(self.written) == 1:
+            scope["lock"] = self.written[0].cell.lock
+        exec(compile(source, "<graphc call>", "exec"), scope)
+        made: Callable[..., Any] = scope["call"]
+        return made
+
+    def _source(self) -> list[str]:
+        inputs, outputs = self.graph.inputs, self.graph.outputs
+        dims = self.manifest["dims"]
+        names = [f"a{i}" for i in range(len(inputs))]
+        lines = [f"def call({', '.join(names)}):"]
+
+        def add(text: str, depth: int = 1) -> None:
+            lines.append("    " * depth + text)
+
+        for i, tensor in enumerate(inputs):
+            add("try:")
+            add(f"if a{i}.dtype is not d{i}: raise TypeError", 2)
+            add(f"p{i} = address_of(bytes_of(a{i}))", 2)
+            if tensor.dtype.itemsize > 1:
+                add(f"if p{i} % {tensor.dtype.itemsize}: raise TypeError", 2)
+            add("except (TypeError, ValueError, AttributeError, BufferError):")
+            add(f"a{i} = caller.convert({i}, a{i})", 2)
+            add(f"p{i} = a{i}.ctypes.data", 2)
+        self._add_sizes(add, names)
+        add("context = pool.pop() if pool else Context(caller)")
+        add("words = context.words")
+        for i in range(len(dims)):
+            add(f"words[{Head.COUNT + i}] = n{i}")
+        for i in range(len(inputs)):
+            add(f"words[{self.input_words + i}] = p{i}")
+        for i, tensor in enumerate(outputs):
+            add(f"r{i} = empty({self._shape(tensor)}, e{i})")
+            pointer = f"address_of(bytes_of(r{i}))" if self._never_empty(tensor) else f"r{i}.ctypes.data"
+            add(f"words[{self.output_words + i}] = {pointer}")
+        sizes = "".join(f"n{i}, " for i in range(len(dims)))
+        if dims:
+            add(f"caller.reserve(context, ({sizes}))")
+        else:
+            add("if context.bytes < 0: caller.reserve(context, ())")
+        guard = {0: "", 1: "with lock: "}.get(len(self.written), "with caller.locks(): ")
+        add(f"{guard}code = entry(context.address)")
+        add("if code:")
+        add("try: caller.fail(context, code)", 2)
+        add("finally: pool.append(context)", 2)
+        add("pool.append(context)")
+        add(f"return ({''.join(f'r{i}, ' for i in range(len(outputs)))})")
+        return lines
+
+    @staticmethod
+    def _never_empty(tensor: Tensor) -> bool:
+        return all(isinstance(s, int) and s > 0 for s in tensor.shape)
+
+    def _add_sizes(self, add: Callable[..., None], names: Sequence[str]) -> None:
+        """Learn the dims from the shapes, and check every size."""
+        known: dict[Size, str] = {}
+        checks: list[str] = []
+        arrays = f"({''.join(f'{n}, ' for n in names)})"
+        dims = self.manifest["dims"]
+        for i, tensor in enumerate(self.graph.inputs):
+            add(f"s{i} = a{i}.shape")
+            checks.append(f"len(s{i}) != {tensor.ndim}")
+            for axis, size in enumerate(tensor.shape):
+                if isinstance(size, int):
+                    checks.append(f"s{i}[{axis}] != {size}")
+                elif str(size) in dims and size not in known:
+                    known[size] = f"s{i}[{axis}]"
+                elif size in known:
+                    checks.append(f"s{i}[{axis}] != {known[size]}")
+        if checks:
+            add(f"if {' or '.join(checks)}: caller.refuse({arrays})")
+        if all(named(d) in known for d in dims) and self._all_plain():
+            for k, name in enumerate(dims):
+                add(f"n{k} = {known[named(name)]}")
+        else:
+            unpacked = "".join(f"n{k}, " for k in range(len(dims)))
+            add(f"{unpacked + '= ' if dims else ''}caller.solve({arrays})")
+
+    def _all_plain(self) -> bool:
+        """Whether every symbolic size of the inputs is just a name."""
+        dims = set(self.manifest["dims"])
+        sizes = [s for t in self.graph.inputs for s in t.shape if not isinstance(s, int)]
+        return all(str(s) in dims for s in sizes)
+
+    def solve(self, arrays: Sequence[Any]) -> tuple[int, ...]:
+        """The dims from shapes with composite sizes."""
+        found = bind_dims(self.graph, arrays)
+        return tuple(found[d] for d in self.manifest["dims"])
+
+    def _shape(self, tensor: Tensor) -> str:
+        """The shape of an output as Python source over the dims `n0, n1, ...`."""
+        sizes = []
+        for size in tensor.shape:
+            if isinstance(size, int):
+                sizes.append(str(size))
+            elif str(size) in self.manifest["dims"]:
+                sizes.append(f"n{self.manifest['dims'].index(str(size))}")
+            else:
+                place = len(self.formulas)
+                self.formulas.append(size)
+                sizes.append(f"caller.size({place}, ({self._all_dims()}))")
+        return f"({''.join(s + ', ' for s in sizes)})"
+
+    def _all_dims(self) -> str:
+        return "".join(f"n{k}, " for k in range(len(self.manifest["dims"])))
+
+    def size(self, place: int, values: tuple[int, ...]) -> int:
+        """A composite size at the given dims."""
+        return evaluate(self.formulas[place], dict(zip(self.manifest["dims"], values, strict=True)))
+
+
+def check_count(name: str, graph: Graph, given: int) -> None:
+    """Errors: `ArgumentError` for missing or extra inputs."""
+    if given != len(graph.inputs):
+        raise ArgumentError(
+            "wrong number of inputs",
+            op=name,
+            expected=f"{len(graph.inputs)}: " + ", ".join(repr(t.name) for t in graph.inputs),
+            given=str(given),
+        )

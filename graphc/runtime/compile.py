@@ -1,0 +1,272 @@
+"""`gc.compile`: from tensors to a function that runs natively.
+
+A program is looked up in the cache by its graph before optimisation; only if it is not there does
+the compiler run. What a user may ask of the function later (kernels, source, the optimised graph)
+is then made again from the graph, when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError, GraphError
+from graphc.ir.evaluate import evaluate_graph
+from graphc.ir.graph import Graph
+from graphc.ir.node import Tensor, Variable
+from graphc.ir.text import key_text
+from graphc.ops.build import cast
+from graphc.runtime import cache
+from graphc.runtime.arguments import as_input
+from graphc.runtime.caller import Caller, check_count
+
+TARGETS = ("cpu", "reference")
+_statistics = {"compilations": 0, "cache_hits": 0}
+
+
+def compile(
+    inputs: Sequence[Tensor],
+    outputs: Any,
+    updates: Any = (),
+    *,
+    target: str = "cpu",
+    name: str = "function",
+    check: bool = False,
+) -> Function:
+    """A function that computes `outputs` from arrays for `inputs` and then applies `updates`.
+
+    `outputs` is a tensor, or a list, tuple or dict of tensors; the function returns the same
+    structure of arrays. `updates` maps variables to their new values (or is a list of pairs); all
+    outputs and updates read the values from before the call, and a call that fails changes none.
+    `target` is "cpu", or "reference" for the NumPy interpreter. `check=True` checks every stage.
+    Errors: `ArgumentError` for what are no tensors, an unknown target or a variable updated twice;
+    `GraphError` if an output needs an input that is not listed.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x", ("n",))
+    >>> f = gc.compile([x], gc.tanh(x) * 2)
+    >>> f(np.zeros(3, "float32"))
+    array([0., 0., 0.], dtype=float32)
+    """
+    if target not in TARGETS:
+        raise ArgumentError(
+            "unknown target", op="compile", expected=" or ".join(TARGETS), given=repr(target)
+        )
+    structure, flat = _flatten(outputs)
+    graph = Graph(_inputs(inputs), flat, _updates(updates), name)
+    if target == "reference":
+        return Function(graph, structure, None, check)
+    return Function(graph, structure, _program(graph, check), check)
+
+
+def compile_statistics() -> dict[str, int]:
+    """How many programs this process has compiled, and how many it found in the cache."""
+    return dict(_statistics)
+
+
+# -- the arguments of `compile` -------------------------------------------------------------------
+def _inputs(inputs: Any) -> list[Tensor]:
+    if isinstance(inputs, Tensor):
+        inputs = [inputs]
+    if not isinstance(inputs, Sequence) or isinstance(inputs, str):
+        raise ArgumentError("not inputs", op="compile", expected="a list", given=repr(inputs)[:80])
+    return [_tensor(t, "an input") for t in inputs]
+
+
+def _tensor(value: Any, what: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise ArgumentError(
+            f"{what} is not a tensor", op="compile", expected="a tensor", given=repr(value)[:80]
+        )
+    return value
+
+
+def _updates(updates: Any) -> list[tuple[Variable, Tensor]]:
+    pairs = list(updates.items()) if isinstance(updates, Mapping) else list(updates)
+    result: list[tuple[Variable, Tensor]] = []
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ArgumentError(
+                "not an update", op="compile", expected="(variable, tensor)", given=repr(pair)[:80]
+            )
+        variable, value = pair
+        if not isinstance(variable, Variable):
+            raise ArgumentError(
+                "only variables can be updated",
+                op="compile",
+                expected="a variable",
+                given=repr(variable)[:80],
+            )
+        result.append((variable, cast(_tensor(value, "an update"), variable.dtype)))
+    seen: set[Variable] = set()
+    for variable, _ in result:
+        if variable in seen:
+            raise GraphError("a variable is updated twice", op="compile", given=variable.name)
+        seen.add(variable)
+    return result
+
+
+def _flatten(outputs: Any) -> tuple[Any, list[Tensor]]:
+    if isinstance(outputs, Tensor):
+        return None, [outputs]
+    if isinstance(outputs, Mapping):
+        return list(outputs), [_tensor(t, f"output {k!r}") for k, t in outputs.items()]
+    if isinstance(outputs, Sequence) and not isinstance(outputs, str):
+        return type(outputs) if isinstance(outputs, tuple) else list, [
+            _tensor(t, "an output") for t in outputs
+        ]
+    raise ArgumentError(
+        "not outputs",
+        op="compile",
+        expected="a tensor, or a list, tuple or dict of tensors",
+        given=repr(outputs)[:80],
+    )
+
+
+# -- the compiled function ------------------------------------------------------------------------
+class Function:
+    """What `gc.compile` gives. Call it with arrays, in the order of the inputs or by their names."""
+
+    def __init__(self, graph: Graph, structure: Any, caller: Caller | None, check: bool) -> None:
+        self.graph = graph
+        self._structure, self._caller, self._check = structure, caller, check
+        self._call = caller.call if caller is not None else self._interpret
+        self._names = [t.name for t in graph.inputs]
+
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
+        """Run. Errors: those of the inputs (`ArgumentError`, `DTypeError`, `ShapeError`), and
+        `RuntimeFailure` if an op of the program fails; variables are then as they were."""
+        if named or len(arrays) != len(self._names):
+            arrays = self._arguments(arrays, named)
+        results = self._call(*arrays)
+        structure = self._structure
+        if structure is None:
+            result = results[0]
+            return result if result.ndim else result[()]
+        values = [r if r.ndim else r[()] for r in results]
+        if isinstance(structure, list):
+            return dict(zip(structure, values, strict=True))
+        return structure(values)
+
+    def _arguments(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        rest = self._names[len(arrays) :]
+        unknown = [n for n in named if n not in rest]
+        if unknown or len(arrays) + len(named) != len(self._names):
+            check_count(self.graph.name, self.graph, len(arrays) + len(named))
+            raise ArgumentError(
+                "an input is unknown or given twice",
+                op=self.graph.name,
+                expected=", ".join(map(repr, rest)),
+                given=", ".join(map(repr, unknown)),
+            )
+        return (*arrays, *(named[n] for n in rest))
+
+    def _interpret(self, *arrays: Any) -> list[Any]:
+        converted = [
+            as_input(a, t, self.graph.name) for a, t in zip(arrays, self.graph.inputs, strict=True)
+        ]
+        count = len(self.graph.outputs)
+        results = evaluate_graph(self.graph, converted)
+        for (variable, _), value in zip(self.graph.updates, results[count:], strict=True):
+            variable.value = value
+        return [np.array(r) for r in results[:count]]
+
+    # -- what the compiler made -------------------------------------------------------------------
+    @cached_property
+    def compilation(self) -> Any:
+        """Everything the compiler made, built again from the graph if it came from the cache."""
+        from graphc.runtime.build import build
+
+        return build(self.graph, self._check)
+
+    @property
+    def optimized(self) -> Graph:
+        """The graph after optimisation: regions, contractions, loops."""
+        graph: Graph = self.compilation.optimized
+        return graph
+
+    @property
+    def kernels(self) -> list[Any]:
+        """The distinct kernels of the program, each with `.name`, `.source` and `.calls`."""
+        kernels: list[Any] = self.compilation.kernels
+        return kernels
+
+    @property
+    def source(self) -> str:
+        """The Python source of all kernels."""
+        return "\n".join(f"# {k.name}\n{k.source}" for k in self.kernels)
+
+    @property
+    def llvm(self) -> str:
+        """The optimised LLVM IR of the whole program."""
+        return str(self.compilation.object.llvm_ir)
+
+    @property
+    def asm(self) -> str:
+        """The machine code of the whole program, as assembly."""
+        return str(self.compilation.object.asm)
+
+    def _repr_svg_(self) -> str:
+        from graphc.ir.operators import function
+
+        return str(function("_repr_svg_")(self))
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{t.name}: {t.type}" for t in self.graph.inputs)
+        outputs = ", ".join(str(t.type) for t in self.graph.outputs)
+        return f"<graphc function {self.graph.name}({inputs}) -> {outputs}>"
+
+
+def _program(graph: Graph, check: bool) -> Caller:
+    """The program of a graph, from the cache or compiled."""
+    from graphc.runtime.executable import Executable
+    from graphc.runtime.manifest import host_calls
+
+    key = _key(graph)
+    found = None if check else cache.load(key)
+    if found is None:
+        from graphc.runtime.build import build
+
+        _statistics["compilations"] += 1
+        made = build(graph, check)
+        manifest, data = made.manifest, made.object.data + made.constants
+        cache.store(key, manifest, data)
+    else:
+        _statistics["cache_hits"] += 1
+        manifest, data = found
+    code, blob = data[: manifest["code_bytes"]], data[manifest["code_bytes"] :]
+    executable = Executable(manifest, code, host_calls(graph, manifest))
+    return Caller(graph, graph.name, manifest, executable, _constants(manifest, blob))
+
+
+def _constants(manifest: Any, blob: bytes) -> list[np.ndarray[Any, Any]]:
+    """The program's constants as bytes on cache lines."""
+    arrays, at = [], 0
+    for size in manifest["constants"]:
+        memory = np.empty(size + 64, np.uint8)
+        start = (-memory.ctypes.data) % 64
+        aligned = memory[start : start + size]
+        aligned[:] = np.frombuffer(blob[at : at + size], np.uint8)
+        arrays.append(aligned)
+        at += size
+    return arrays
+
+
+def _key(graph: Graph) -> str:
+    from graphc.lower.link import cpu
+    from graphc.runtime.blas import find_blas
+
+    name, features = cpu()
+    parts = {
+        **cache.environment_parts(),
+        "graph": key_text(graph),
+        "cpu": name,
+        "features": features,
+        "blas": str(find_blas().integer_bits),
+    }
+    return cache.make_key(parts)
+
+

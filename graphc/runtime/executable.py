@@ -1,0 +1,112 @@
+"""Executables: the native object of a program, loaded and ready to be called.
+
+A manifest (plain data, stored beside the object) says how to call it: the words of the context, the
+shapes of inputs and outputs as expressions, the arena's size, and what can fail where. Nothing of
+the compiler is needed to run a program.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from graphc.ir.dim import Size, dim, evaluate
+from graphc.lower.driver import Head
+from graphc.lower.link import target_machine
+from graphc.runtime.blas import find_blas
+
+Manifest = dict[str, Any]
+_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
+_HOST = ctypes.CFUNCTYPE(
+    ctypes.c_int32,
+    ctypes.c_int64,
+    ctypes.c_int64,
+    ctypes.POINTER(ctypes.c_void_p),
+    ctypes.POINTER(ctypes.c_int64),
+)
+_ENGINES = threading.Lock()
+
+
+class Executable:
+    """Native code that is in memory. `run` is safe from many threads at once."""
+
+    def __init__(self, manifest: Manifest, data: bytes, hosts: Sequence[Any]) -> None:
+        """`hosts` gives, for each host site, the function that computes it from arrays."""
+        self.manifest, self.data = manifest, data
+        self._hosts = {site: host for site, host in hosts}
+        self._engine = _load(data)
+        self.entry = _ENTRY(self._engine.get_function_address("entry"))
+        self.arena: Size = dim(manifest["arena"])
+        self._errors: dict[int, BaseException] = {}
+        self._callback = _HOST(self._host)
+        blas = find_blas()
+        self._blas = blas
+        head = [0] * Head.COUNT
+        if manifest["sites"]:
+            head[Head.HOST] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+        for word, name in (
+            (Head.SGEMM, "sgemm"), (Head.DGEMM, "dgemm"),
+            (Head.SGEMV, "sgemv"), (Head.DGEMV, "dgemv"),
+        ):  # fmt: skip
+            head[word] = blas.addresses[name]
+        self.head = tuple(head)
+
+    def arena_bytes(self, dims: dict[str, int]) -> int:
+        """The bytes of temporary memory at the given sizes."""
+        return evaluate(self.arena, dims)
+
+    def take_error(self, call: int) -> BaseException | None:
+        """The error that a host call of the given run raised, once."""
+        return self._errors.pop(call, None)
+
+    def _host(self, call: int, site: int, pointers: Any, sizes: Any) -> int:
+        """Called from native code; nothing may be raised through it."""
+        try:
+            self._hosts[site](pointers, sizes)
+        except BaseException as error:
+            self._errors[call] = error
+            return 1
+        return 0
+
+
+class HostCall:
+    """A host op at one site: arrays are made over the program's memory, results copied into it."""
+
+    def __init__(self, compute: Any, operands: list[tuple[Any, int]], results: list[Any]) -> None:
+        self._compute, self._operands, self._results = compute, operands, results
+
+    def __call__(self, pointers: Any, sizes: Any) -> None:
+        arrays, at = [], 0
+        for i, (dtype, rank) in enumerate([*self._operands, *self._results]):
+            shape = tuple(sizes[at + axis] for axis in range(rank))
+            at += rank
+            arrays.append(_array_at(pointers[i], dtype, shape))
+        count = len(self._operands)
+        found = self._compute([a.copy() for a in arrays[:count]])
+        for target, value in zip(arrays[count:], found, strict=True):
+            target[...] = value
+
+
+def _array_at(pointer: int | None, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    """An array over memory that the program owns."""
+    if 0 in shape or pointer is None:
+        return np.empty(shape, dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = (ctypes.c_char * size).from_address(pointer)
+    return np.frombuffer(memory, dtype).reshape(shape)
+
+
+def _load(data: bytes) -> Any:
+    """The object in an engine of its own; freed with it."""
+    with _ENGINES:
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
+        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
+        engine.finalize_object()
+    return engine
+
+

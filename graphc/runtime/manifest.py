@@ -1,0 +1,96 @@
+"""The manifest of a program: plain data that says how to call its object.
+
+It is made once, when the program is compiled, and stored with the object. Symbolic sizes are kept
+as text; nothing in it refers to Python objects.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.ir import literal, origin
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node
+from graphc.ir.op import registry
+from graphc.passes.program import Host, Program, Storage, walk_steps
+from graphc.runtime.executable import HostCall
+
+Manifest = dict[str, Any]
+ABI = 1  # of the entry and its context
+
+
+def make_manifest(graph: Graph, program: Program, code_bytes: int) -> Manifest:
+    """The manifest of `program`, which computes `graph`."""
+    hosts = [s for s in walk_steps(program.steps) if isinstance(s, Host)]
+    origins = {o: i for i, n in reversed(list(enumerate(graph.nodes))) for o in n.origins}
+    return {
+        "abi": ABI,
+        "code_bytes": code_bytes,
+        "dims": list(program.graph.dims),
+        "arena": str(program.arena),
+        "constants": [_constant_bytes(s) for s in program.constants],
+        "sites": [
+            {
+                "message": site.message,
+                "op": site.node.op.name,
+                "node": next((origins[o] for o in site.node.origins if o in origins), -1),
+            }
+            for site in program.sites
+        ],
+        "hosts": [_host(step) for step in hosts],
+    }
+
+
+def _constant_bytes(storage: Storage) -> int:
+    assert isinstance(storage.size, int)
+    return storage.size * storage.dtype.itemsize
+
+
+def _host(step: Host) -> Manifest:
+    node = step.node
+    return {
+        "site": step.site,
+        "op": node.op.name,
+        "attrs": {k: literal.write(v, []) for k, v in node.attrs.items()},
+        "operands": [(t.dtype.name, t.ndim) for t in node.inputs],
+        "results": [(t.dtype.name, t.rank) for t in node.types],
+    }
+
+
+def host_calls(graph: Graph, manifest: Manifest) -> list[tuple[int, HostCall]]:
+    """The functions of the program's host sites; their errors name the user's line in `graph`."""
+    return [(h["site"], _host_call(h, _node(graph, manifest, h["site"]))) for h in manifest["hosts"]]
+
+
+def _host_call(host: Manifest, node: Node | None) -> HostCall:
+    op = registry()[host["op"]]
+    attrs = {
+        k: literal.read(ast.parse(v, mode="eval").body, iter(())) for k, v in host["attrs"].items()
+    }
+    origins = node.origins if node is not None else ()
+
+    def compute(arrays: Sequence[Any]) -> list[Any]:
+        assert op.numpy is not None
+        with origin.inherit(origins), np.errstate(all="ignore"):
+            found = op.numpy(*arrays, **attrs)
+        return list(found) if isinstance(found, tuple) else [found]
+
+    def typed(parts: Any) -> list[tuple[Any, int]]:
+        return [(np.dtype(name), rank) for name, rank in parts]
+
+    return HostCall(compute, typed(host["operands"]), typed(host["results"]))
+
+
+def where(graph: Graph, manifest: Manifest, code: int) -> str:
+    """The user's line of the site `code`."""
+    node = _node(graph, manifest, code)
+    return str(node.origins[0]) if node is not None and node.origins else ""
+
+
+def _node(graph: Graph, manifest: Manifest, code: int) -> Node | None:
+    index = manifest["sites"][code - 1]["node"]
+    return graph.nodes[index] if 0 <= index < len(graph.nodes) else None
