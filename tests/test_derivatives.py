@@ -16,7 +16,8 @@ import graphc as gc
 from graphc.errors import GradientError
 from graphc.ir.dim import evaluate as evaluate_size
 
-from .op_samples import FLOATS, SAMPLES, Array, Case, Samples
+from .op_samples import SAMPLES
+from .sampling import FLOATS, Array, Case, Samples
 
 DIFFERENTIABLE = [n for n, s in SAMPLES.items() if s.domain and set(FLOATS) <= set(s.takes)]
 SMOOTH = [n for n in DIFFERENTIABLE if SAMPLES[n].smooth]

@@ -18,7 +18,8 @@ from graphc.ir.graph import walk
 from graphc.ir.op import Kind, registry
 from graphc.ir.operators import functions
 
-from .op_samples import ALL, SAMPLES, Array, Case, arrays_of
+from .op_samples import SAMPLES, arrays_of
+from .sampling import ALL, Array, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gives float64:graphc.errors.DTypeWarning")
 
@@ -64,9 +65,9 @@ def test_every_op_has_samples() -> None:
     made_by_passes = {n for n, op in registry().items() if op.kind is Kind.REGION}
     missing = registry().keys() - SAMPLES.keys() - made_by_passes
     assert not missing, (
-        f"ops without samples: {sorted(missing)}; add them to tests/op_samples.py: unary(name, "
-        "numpy), binary(name, numpy), or SAMPLES[name] = Samples(cases=(Case(call=..., numpy=..., "
-        "shapes=...),))"
+        f"ops without samples: {sorted(missing)}; add unary(name, numpy) or binary(name, numpy) "
+        "to tests/elementwise_samples.py, or SAMPLES[name] = Samples(cases=(Case(call=..., "
+        "numpy=..., shapes=...),)) to tests/structural_samples.py"
     )
 
 

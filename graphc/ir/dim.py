@@ -277,7 +277,22 @@ def maximum(a: Size, b: Size) -> Size:
         return a
     if is_nonnegative(b - a):
         return b
-    return _atom(Call("max", a, b))
+    known = _operands("max", a)
+    rest = [c for c in _operands("max", b) if c not in known]
+    for other in rest:
+        a = _atom(Call("max", a, other))
+    return a
+
+
+def _operands(function: str, size: Size) -> list[Size]:
+    """The operands of nested calls of `function`, or the size itself."""
+    if isinstance(size, Dim) and len(size.terms) == 1:
+        ((monomial, coefficient),) = size.terms
+        if coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1:
+            atom = monomial[0][0]
+            if isinstance(atom, Call) and atom.function == function:
+                return _operands(function, atom.left) + _operands(function, atom.right)
+    return [size]
 
 
 def minimum(a: Size, b: Size) -> Size:

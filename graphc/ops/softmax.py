@@ -119,10 +119,11 @@ def _logsumexp_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any
 
 
 def _expand_logsumexp(x: Tensor, *, axes: Any) -> Tensor:
+    """Shifted by the peak as softmax is, so that the two share the exponentials; where the peak is
+    not finite it is the answer (inf - inf would be NaN)."""
     peak = max(x, axis=axes)
-    peak = where(isfinite(peak), peak, scalar_like(0, x))  # inf - inf would be NaN
-    shifted = subtract(x, restore_axes(peak, axes, x.shape))
-    return log(sum(exp(shifted), axis=axes)) + peak
+    total = sum(exp(subtract(x, restore_axes(peak, axes, x.shape))), axis=axes)
+    return where(isfinite(peak), log(total) + peak, peak)
 
 
 LOGSUMEXP = register(

@@ -23,8 +23,8 @@ def to_sympy(size: Size) -> sp.Expr:
     """A size as a SymPy expression.
 
     >>> from graphc.ir.dim import dim
-    >>> to_sympy(dim("2*n + 1") // 2)
-    floor(n + 1/2)
+    >>> to_sympy((dim("n") + 1) // 2)
+    floor(n/2 + 1/2)
     """
     if isinstance(size, int):
         return sp.Integer(size)
@@ -58,7 +58,7 @@ def from_sympy(expression: Any) -> Size:
 
     >>> n = symbol("n")
     >>> from_sympy(sp.floor((n + 1) / 2))
-    (n + 1) // (2)
+    ((n + 1) // (2))
     """
     e = sp.sympify(expression)
     if e.is_Integer:

@@ -167,7 +167,7 @@ class Trainer:
                 updates = self.optimizer.minimize(outputs["loss"], self.model.parameters())
                 updates |= self.model.updates()
             self._compiled[key] = compile_function(
-                inputs, outputs, updates=updates, target=self.target
+                inputs, outputs, updates=updates, target=self.target, name=purpose
             )
         return self._compiled[key]
 

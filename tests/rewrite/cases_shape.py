@@ -52,8 +52,14 @@ SHAPE = (
     ),
     Case(
         shape.merge_broadcasts,
-        lambda d: gc.broadcast_to(gc.broadcast_to(s(d), (4,)), (3, 4)),
-        lambda d: gc.broadcast_to(s(d), (3, 4)),
+        lambda d: (
+            gc.broadcast_to(gc.broadcast_to(s(d), (4,)), (3, 4)).reshape(12)
+            + gc.broadcast_to(gc.constant([[2]], d), (3, 4)).reshape(12)
+        ),
+        lambda d: (
+            gc.broadcast_to(s(d), (3, 4)).reshape(12)
+            + gc.broadcast_to(gc.constant(2, d), (3, 4)).reshape(12)
+        ),
         lambda d: gc.broadcast_to(gc.flip(gc.broadcast_to(s(d), (4,))), (3, 4)),
     ),
     Case(
@@ -70,8 +76,9 @@ SHAPE = (
     ),
     Case(
         shape.broadcast_after_elementwise,
-        lambda d: gc.exp(gc.broadcast_to(a(d), (3, "n"))) * gc.broadcast_to(s(d), (3, "n")),
-        lambda d: gc.broadcast_to(gc.exp(a(d)) * s(d), (3, "n")),
+        lambda d: (gc.exp(gc.broadcast_to(a(d), (3, "n"))) * gc.broadcast_to(s(d), (3, "n")))
+        - gc.constant([[3]], d),
+        lambda d: gc.broadcast_to(gc.exp(a(d)) * s(d) - 3, (3, "n")),
         lambda d: gc.exp(a(d)) * s(d),
     ),
     Case(

@@ -10,7 +10,7 @@ from graphc.ir.dim import Size, product
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact
 from graphc.ir.shape import Shape
-from graphc.ops.build import scalar_like
+from graphc.ops.build import constant, scalar_like
 from graphc.ops.elementwise import multiply
 from graphc.ops.index import PAD, strided_slice
 from graphc.ops.reduce import SUM
@@ -68,9 +68,9 @@ def merge_flips(node: Node) -> Result:
 
 @shape.rewrite(EXACT, "broadcast_to")
 def merge_broadcasts(node: Node) -> Result:
-    """broadcast_to(broadcast_to(x)) -> broadcast_to(x)"""
-    x = _below(node, "broadcast_to")
-    return stretch(x, node.types[0].shape) if x is not None else None
+    """broadcast_to(broadcast_to(x)) -> broadcast_to(x), and a constant [[2]] is the number 2"""
+    x = _unstretched(node.inputs[0])
+    return stretch(x, node.types[0].shape) if x is not node.inputs[0] else None
 
 
 @shape.rewrite(EXACT, "slice")
@@ -109,15 +109,20 @@ def broadcast_after_elementwise(node: Node) -> Result:
     """f(broadcast_to(x), y) -> f(x, y), broadcast if y does not stretch it"""
     if node.op.may_fail:
         return None  # of no elements it does not fail
-    operands = [_before_broadcast(t) for t in node.inputs]
+    operands = [_unstretched(t) for t in node.inputs]
     if all(a is b for a, b in zip(operands, node.inputs, strict=True)):
         return None
     out = node.types[0].shape
     return stretch(apply(node.op, operands, **node.attrs).output(), out)
 
 
-def _before_broadcast(t: Tensor) -> Tensor:
-    return t.node.inputs[0] if t.node.op.name == "broadcast_to" else t
+def _unstretched(t: Tensor) -> Tensor:
+    """What `t` is the broadcast of: of a constant of one element, the number."""
+    if t.node.op.name == "broadcast_to":
+        return t.node.inputs[0]
+    if t.node.op.name == "constant" and t.ndim > 0 and t.size == 1:
+        return constant(t.node.attrs["value"].array.reshape(()))
+    return t
 
 
 @shape.rewrite(EXACT, *_MOVES)

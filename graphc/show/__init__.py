@@ -1,0 +1,1 @@
+"""Showing a program to people: drawings of graphs and of the kernels they become."""

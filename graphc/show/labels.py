@@ -1,0 +1,162 @@
+"""The words of a drawing: how an operation reads inside its node.
+
+Scalar constants stand inside the node that uses them (`× 2.0`). An operation for which the order
+of its operands matters names them (`a − b`), and its arrows carry the same letters.
+"""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import numpy as np
+
+from graphc.ir import literal
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Fact, Kind
+from graphc.ir.shape import Shape, TensorType
+
+LIMIT = 32  # characters of one line of a label
+_ATTRIBUTE = 24  # characters of one attribute
+
+_SIGNS = {
+    "add": "+",
+    "subtract": "−",
+    "multiply": "×",
+    "divide": "÷",
+    "floor_divide": "//",
+    "remainder": "mod",
+    "power": "^",
+    "matmul": "@",
+    "equal": "=",
+    "not_equal": "≠",
+    "less": "<",
+    "less_equal": "≤",
+    "greater": ">",
+    "greater_equal": "≥",
+    "logical_and": "and",
+    "logical_or": "or",
+    "bitwise_and": "&",
+    "bitwise_or": "|",
+    "bitwise_xor": "xor",
+}
+
+
+def shorten(text: str, limit: int = LIMIT) -> str:
+    """At most `limit` characters: an ellipsis stands for the middle, as names differ at the ends.
+
+    >>> shorten("a name of many words", 11)
+    'a nam…words'
+    """
+    if len(text) <= limit:
+        return text
+    head = limit // 2
+    return f"{text[:head]}…{text[len(text) - (limit - head - 1) :]}"
+
+
+def is_inline(tensor: Tensor) -> bool:
+    """Whether the tensor is written inside its users: a scalar constant."""
+    return tensor.node.op.name == "constant" and not tensor.shape
+
+
+def scalar(tensor: Tensor) -> str:
+    """A scalar constant: `2.0`."""
+    value = tensor.node.attrs["value"].array[()]
+    return literal.write_scalar(value).partition("(")[2][:-1]
+
+
+def letters(node: Node) -> dict[int, str]:
+    """A letter for each operand that is drawn as an arrow, by position; none where their order
+    does not matter."""
+    drawn = [i for i, t in enumerate(node.inputs) if not is_inline(t)]
+    if len(drawn) < 2 or len({node.inputs[i] for i in drawn}) == 1:
+        return {}
+    if Fact.COMMUTATIVE in node.op.facts or len(drawn) > len(string.ascii_lowercase):
+        return {}
+    return dict(zip(drawn, string.ascii_lowercase, strict=False))
+
+
+def operation(node: Node, transposed: tuple[bool, ...] = ()) -> tuple[str, ...]:
+    """The lines of an operation's label; `transposed` operands of a matrix product get a mark.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x", ("n", 3))
+    >>> operation((x * 2).node), operation(gc.sum(x, axis=1).node)
+    (('× 2.0',), ('sum axis 1',))
+    """
+    name = node.op.name
+    sign = _SIGNS.get(name)
+    constants = any(is_inline(t) for t in node.inputs)
+    named = letters(node)
+    if not (constants or named):
+        text = "transpose" if _is_transpose(node) else name
+    else:
+        operands = [_operand(node, i, named) for i in range(len(node.inputs))]
+        for i, turned in enumerate(transposed):
+            operands[i] += "ᵀ" if turned else ""
+        if sign and len(operands) == 2:
+            text = _infix(sign, operands, Fact.COMMUTATIVE in node.op.facts)
+        else:
+            text = f"{name}({', '.join(o or '·' for o in operands)})"
+    attrs = _attributes(node)
+    together = " ".join([text, *attrs])
+    lines = (together,) if len(together) <= LIMIT else (text, *attrs)
+    return tuple(shorten(line) for line in lines)
+
+
+def _infix(sign: str, operands: list[str], commutes: bool) -> str:
+    """`a − b`, `× 2.0`, `1.0 ÷`."""
+    if commutes and not operands[1]:
+        operands = operands[::-1]
+    return " ".join(part for part in (operands[0], sign, operands[1]) if part)
+
+
+def _operand(node: Node, i: int, named: dict[int, str]) -> str:
+    return scalar(node.inputs[i]) if is_inline(node.inputs[i]) else named.get(i, "")
+
+
+def _is_transpose(node: Node) -> bool:
+    axes = node.attrs.get("axes", ())
+    return node.op.name == "permute_dims" and tuple(axes) == tuple(reversed(range(len(axes))))
+
+
+def _attributes(node: Node) -> list[str]:
+    """The attributes that the result's type does not tell, each in short."""
+    found: list[str] = []
+    if _is_transpose(node):
+        return found
+    for name, value in node.attrs.items():
+        known = name == "shape" or (name == "dtype" and node.op.name != "astype")
+        if known or isinstance(value, Graph):
+            continue
+        if name == "axes" and isinstance(value, tuple):
+            word = "axis" if len(value) == 1 else "axes"
+            found.append(f"{word} {', '.join(map(str, value))}")
+        elif name in ("size", "dtype"):
+            found.append(shorten(str(value), _ATTRIBUTE))
+        else:
+            found.append(f"{name} {shorten(literal.write(value, [], False), _ATTRIBUTE)}")
+    return found
+
+
+def sizes(shape: Shape) -> str:
+    """A space: `n × 128`."""
+    return " × ".join(str(s) for s in shape) or "scalar"
+
+
+def type_of(of: TensorType) -> str:
+    """A type: `f32[n,128]`."""
+    return shorten(str(of), LIMIT)
+
+
+def constant(array: np.ndarray[Any, Any]) -> str:
+    """The first values of a constant's array: `[1, 2, 3, …]`."""
+    flat = [np.format_float_positional(v, 4, trim="-") if v.dtype.kind == "f" else str(v)
+            for v in array.reshape(-1)[:4]]  # fmt: skip
+    return shorten(f"[{', '.join(flat)}{', …' if array.size > len(flat) else ''}]")
+
+
+def is_move(node: Node) -> bool:
+    """Whether the node only moves or views elements."""
+    return Fact.REINDEX in node.op.facts or node.op.kind is Kind.VIEW

@@ -1,0 +1,100 @@
+"""What a drawing consists of: marks, arrows and nested clusters, before any DOT is written.
+
+    Picture := Mark*, Arrow*, Cluster, note
+    Mark    := look, lines of text, tooltip, its cluster
+    Arrow   := from mark, to mark, text, kind
+
+All text here is raw: `dot.py` alone escapes it. A mark is known by its position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Look(Enum):
+    """What a mark stands for; the value is its text in the legend."""
+
+    INPUT = "input"
+    VARIABLE = "variable"
+    CONSTANT = "constant"
+    OP = "operation"
+    MOVE = "moves elements"
+    REDUCE = "reduction"
+    CONTRACT = "matrix product"
+    HOST = "host call"
+    CHOICE = "branch taken"
+    BUFFER = "buffer read"
+    OUTPUT = "output"
+
+
+class Kind(Enum):
+    """What an arrow stands for; the value is its text in the legend."""
+
+    DATA = "data"
+    REGISTER = "inside a kernel"
+    UPDATE = "update after the call"
+    LOOP = "next step of a loop"
+
+
+class Box(Enum):
+    """What a cluster stands for."""
+
+    WHOLE = "whole"
+    LAYER = "layer"
+    KERNEL = "kernel"
+    LOOP = "loop"
+    BRANCH = "branch"
+
+
+@dataclass(eq=False, slots=True)
+class Cluster:
+    """Marks drawn inside one frame."""
+
+    box: Box
+    title: str = ""
+    tooltip: str = ""
+    marks: list[int] = field(default_factory=list)
+    children: list[Cluster] = field(default_factory=list)
+
+    def add(self, box: Box, title: str, tooltip: str = "") -> Cluster:
+        """A new cluster inside this one."""
+        child = Cluster(box, title, tooltip)
+        self.children.append(child)
+        return child
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    look: Look
+    lines: tuple[str, ...]
+    tooltip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    tail: int
+    head: int
+    text: str = ""
+    kind: Kind = Kind.DATA
+
+
+@dataclass(eq=False, slots=True)
+class Picture:
+    """`note` stands below the whole; `simple` asks for a layout that is quick rather than fine."""
+
+    marks: list[Mark] = field(default_factory=list)
+    arrows: list[Arrow] = field(default_factory=list)
+    whole: Cluster = field(default_factory=lambda: Cluster(Box.WHOLE))
+    note: str = ""
+    simple: bool = False
+
+    def mark(self, cluster: Cluster, look: Look, *lines: str, tooltip: str = "") -> int:
+        """A new mark in `cluster`, by its position."""
+        self.marks.append(Mark(look, lines, tooltip))
+        cluster.marks.append(len(self.marks) - 1)
+        return len(self.marks) - 1
+
+    def arrow(self, tail: int, head: int, text: str = "", kind: Kind = Kind.DATA) -> None:
+        self.arrows.append(Arrow(tail, head, text, kind))

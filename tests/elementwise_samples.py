@@ -1,0 +1,144 @@
+"""Samples of elementwise ops: special values of every dtype, and every way to broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+import graphc as gc
+
+from .sampling import ALL, Array, Case, Samples, Shape, in_float, long_double, of_kinds
+
+UNARY_SHAPES: tuple[Shape, ...] = ((), (1,), (7,), (0,), (3, 4), (1, 1), (2, 0), ("n", 2))
+BINARY_SHAPES: tuple[tuple[Shape, Shape], ...] = (
+    ((), ()), ((7,), (7,)), ((1,), (1,)), ((0,), (0,)), ((3, 4), (3, 4)), (("n", 2), ("n", 2)),
+    ((), (3,)), ((3, 1), ()), ((3, 4), (4,)), ((3, 1), (1, 4)), ((2, 1, 3), (4, 1)),
+    ((0,), (1,)), ((2, 0), (2, 1)), ((1,), ("n",)), (("n", 1), ("n", 4)), (("n", 4), (4,)),
+)  # fmt: skip
+
+
+def unary(name: str, numpy: Callable[..., Any], takes: str = "iuf", **options: Any) -> None:
+    call = getattr(gc, name)
+    SAMPLES[name] = Samples(
+        cases=tuple(Case(call=call, numpy=numpy, shapes=(s,)) for s in UNARY_SHAPES),
+        takes=of_kinds(takes),
+        **options,
+    )
+
+
+def float_unary(name: str, numpy: Callable[..., Any], **options: Any) -> None:
+    unary(name, lambda x: numpy(in_float(x)), "biuf", **options)
+
+
+def binary(
+    name: str,
+    numpy: Callable[..., Any],
+    takes: str = "iuf",
+    dtypes: tuple[str | None, ...] = (),
+    **options: Any,
+) -> None:
+    call = getattr(gc, name)
+    SAMPLES[name] = Samples(
+        cases=tuple(
+            Case(call=call, numpy=numpy, shapes=s, dtypes=dtypes) for s in BINARY_SHAPES
+        ),
+        takes=of_kinds(takes),
+        **options,
+    )
+
+
+SAMPLES: dict[str, Samples] = {}
+
+binary("add", np.add, "biuf")
+binary("subtract", np.subtract)
+binary("multiply", np.multiply, "biuf")
+binary("divide", np.divide, "biuf", domain=(0.3, 2.0))
+binary("floor_divide", np.floor_divide, domain=None)
+binary("remainder", np.remainder, domain=(2.1, 3.9), smooth=False)
+binary("power", np.power, "f", domain=(0.3, 2.0))
+for _name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
+    binary(_name, getattr(np, _name), "biuf", domain=None)
+for _name in ("logical_and", "logical_or", "logical_xor"):
+    binary(_name, getattr(np, _name), "biuf", domain=None)
+for _name in ("bitwise_and", "bitwise_or", "bitwise_xor"):
+    binary(_name, getattr(np, _name), "biu", domain=None)
+binary("shift_left", np.left_shift, "iu", domain=None)
+binary("shift_right", np.right_shift, "iu", domain=None)
+binary("minimum", np.minimum, "biuf", smooth=False)
+binary("maximum", np.maximum, "biuf", smooth=False)
+unary("logical_not", np.logical_not, "biuf", domain=None)
+unary("bitwise_invert", np.invert, "biu", domain=None)
+
+unary("negative", np.negative)
+unary("abs", np.abs, domain=(0.2, 2.0), smooth=False)
+unary("sign", np.sign, domain=None)
+for _name, _numpy in (("floor", np.floor), ("ceil", np.ceil), ("round", np.rint)):
+    unary(_name, lambda x, f=_numpy: f(x) if x.dtype.kind == "f" else x, "biuf", domain=None)
+unary("square", np.square)
+float_unary("sqrt", np.sqrt, domain=(0.2, 3.0))
+float_unary("log", np.log, domain=(0.2, 3.0))
+float_unary("log1p", np.log1p, domain=(-0.5, 3.0))
+for _name in ("exp", "expm1", "sin", "cos", "tanh"):
+    float_unary(_name, getattr(np, _name))
+float_unary("erf", scipy.special.erf)
+float_unary("sigmoid", long_double(lambda x: 1 / (1 + np.exp(-x))), ulp=4)
+float_unary("softplus", long_double(lambda x: np.logaddexp(x, 0)), ulp=4)
+unary("relu", lambda x: np.maximum(x, x.dtype.type(0)), domain=(0.2, 2.0), smooth=False)
+unary("stop_gradient", lambda x: x, "biuf", domain=None)
+
+SAMPLES["where"] = Samples(
+    cases=tuple(
+        Case(call=gc.where, numpy=np.where, shapes=(c, *s), dtypes=("bool", None, None))
+        for s in BINARY_SHAPES
+        for c in dict.fromkeys(((), s[0]))
+    )
+)
+SAMPLES["astype"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x, to=to: gc.astype(x, to),
+            numpy=lambda x, to=to: saturating(x, np.dtype(to)),
+            shapes=(shape,),
+        )
+        for to in ALL
+        for shape in ((7,), ("n", 2))
+    ),
+    domain=None,
+)
+
+
+def saturating(x: Array, to: np.dtype[Any]) -> Array:
+    """NumPy's astype, where NumPy defines it; floats outside of an int type go to its nearest."""
+    if x.dtype.kind != "f" or to.kind not in "iu":
+        return x.astype(to)
+    info = np.iinfo(to)
+    whole = [
+        0 if np.isnan(v) else info.max if v >= info.max else info.min if v <= info.min else int(v)
+        for v in x.ravel().tolist()
+    ]
+    return np.array(whole, to).reshape(x.shape)
+
+
+# -- functions made of elementwise ops -------------------------------------------------------------
+unary("reciprocal", lambda x: 1 / x, "biuf", domain=(0.3, 2.0))
+for _name in ("isnan", "isfinite", "isinf"):
+    unary(_name, getattr(np, _name), domain=None)
+float_unary("leaky_relu", lambda x: np.where(x > 0, x, x * x.dtype.type(0.01)), smooth=False)
+SAMPLES["clip"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x: gc.clip(x, 1, 3),
+            numpy=lambda x: np.clip(x, x.dtype.type(1), x.dtype.type(3)),
+            shapes=(s,),
+        )
+        for s in UNARY_SHAPES
+    ),
+    takes=of_kinds("iuf"),
+    domain=(1.1, 2.9),
+    smooth=False,
+)
+for _name in ("zeros_like", "ones_like"):
+    unary(_name, getattr(np, _name), "biuf", domain=None)

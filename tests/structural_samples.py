@@ -1,0 +1,414 @@
+"""Samples of ops that move, combine or make elements, of linear algebra and of control flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+import graphc as gc
+from graphc.ir.node import apply
+from graphc.ir.op import registry
+
+from .elementwise_samples import UNARY_SHAPES
+from .sampling import (
+    ALL,
+    FLOATS,
+    Array,
+    Case,
+    Draw,
+    Samples,
+    Shape,
+    below,
+    in_float,
+    long_double,
+    of_kinds,
+    same,
+)
+
+SAMPLES: dict[str, Samples] = {}
+
+# -- elements moved --------------------------------------------------------------------------------
+SAMPLES["reshape"] = Samples(
+    cases=(
+        same(lambda m, x: m.reshape(x, (4, 3)), (3, 4)),
+        same(lambda m, x: m.reshape(x, (-1,)), (2, 3, 2)),
+        same(lambda m, x: m.reshape(x, (1, 1)), ()),
+        same(lambda m, x: m.reshape(x, ()), (1, 1)),
+        same(lambda m, x: m.reshape(x, (0, 5)), (2, 0)),
+        same(lambda m, x: m.reshape(x, (-1, 2)), ("n", 4)),
+        same(lambda m, x: m.expand_dims(x, (0, -1)), (3, 2)),
+        same(lambda m, x: m.squeeze(x), (1, 3, 1)),
+        same(lambda m, x: m.squeeze(x, 1), ("n", 1)),
+    )
+)
+SAMPLES["permute_dims"] = Samples(
+    cases=(
+        same(lambda m, x: m.permute_dims(x, (1, 0)), (3, 4)),
+        same(lambda m, x: m.permute_dims(x, (2, 0, 1)), (2, 3, 4)),
+        same(lambda m, x: m.permute_dims(x, (1, 2, 0)), ("n", 0, 1)),
+        same(lambda m, x: m.matrix_transpose(x), (2, "n", 3)),
+    )
+)
+SAMPLES["broadcast_to"] = Samples(
+    cases=(
+        same(lambda m, x: m.broadcast_to(x, (2, 3)), ()),
+        same(lambda m, x: m.broadcast_to(x, (2, 3)), (3,)),
+        same(lambda m, x: m.broadcast_to(x, (2, 4, 3)), (2, 1, 3)),
+        same(lambda m, x: m.broadcast_to(x, (0,)), (1,)),
+        same(lambda m, x: m.broadcast_to(x, (5, x.shape[0])), ("n",)),
+    )
+)
+SAMPLES["flip"] = Samples(
+    cases=(
+        same(lambda m, x: m.flip(x), (3, 4)),
+        same(lambda m, x: m.flip(x, 1), (3, 4)),
+        same(lambda m, x: m.flip(x, 0), (0, 2)),
+        same(lambda m, x: m.flip(x, (0, 2)), ("n", 2, 3)),
+    )
+)
+SAMPLES["concat"] = Samples(
+    cases=(
+        same(lambda m, *xs: m.concat(xs, 0), (3,), (2,), (0,)),
+        same(lambda m, *xs: m.concat(xs, 1), (2, 1), (2, 3)),
+        same(lambda m, *xs: m.concat(xs, -1), ("n", 2), ("n", 1)),
+        same(lambda m, *xs: m.concat(xs, 0), ("n", 2), ("n", 2), (1, 2)),
+        same(lambda m, *xs: m.stack(xs, 1), (3, 2), (3, 2)),
+    )
+)
+SAMPLES["slice"] = Samples(
+    cases=(
+        same(lambda m, x: x[1:], (4,)),
+        same(lambda m, x: x[2], (4, 3)),
+        same(lambda m, x: x[..., -1], (4, 3)),
+        same(lambda m, x: x[::2, ::-1], (5, 4)),
+        same(lambda m, x: x[4:1:-2], (6,)),
+        same(lambda m, x: x[None, 1:1], (3,)),
+        same(lambda m, x: x[5:], (3, 2)),
+        same(lambda m, x: x[1:, :-1], ("n", 3)),
+        same(lambda m, x: x[::-2], ("n", 2)),
+    )
+)
+SAMPLES["pad"] = Samples(
+    cases=(
+        same(lambda m, x: m.pad(x, ((1, 2),)), (3,)),
+        same(lambda m, x: m.pad(x, ((0, 1), (2, 0))), (2, 3)),
+        same(lambda m, x: m.pad(x, ((2, 2), (0, 0))), ("n", 2)),
+        same(lambda m, x: m.pad(x, ((1, 0),)), (0,)),
+    )
+)
+
+
+def _take(axis: int, x: Shape, i: Shape, size: int) -> Case:
+    return Case(
+        call=lambda t, indices: gc.take(t, indices, axis),
+        numpy=lambda a, indices: np.take(a, indices, axis),
+        shapes=(x, i),
+        dtypes=(None, "int64"),
+        draws=(None, below(size, negative=True)),
+    )
+
+
+SAMPLES["take"] = Samples(
+    cases=(
+        _take(0, (4,), (), 4),
+        _take(0, (4,), (6,), 4),
+        _take(1, (2, 3), (2, 2), 3),
+        _take(-1, ("n", 3), (0,), 3),
+        _take(0, (5, 2), ("n",), 5),
+    )
+)
+
+
+def _scatter(axis: int, size: int, i: Shape, updates: Shape) -> Case:
+    op = registry()["scatter_add"]
+
+    def numpy(indices: Array, values: Array) -> Array:
+        end = axis + indices.ndim
+        result = np.zeros((*values.shape[:axis], size, *values.shape[end:]), values.dtype)
+        moved = np.moveaxis(result, axis, 0)
+        front = np.moveaxis(values, tuple(range(axis, end)), tuple(range(indices.ndim)))
+        for position in np.ndindex(indices.shape):
+            moved[indices[position]] += front[position]
+        return result
+
+    return Case(
+        call=lambda indices, values: apply(op, (indices, values), axis=axis, size=size).output(),
+        numpy=numpy,
+        shapes=(i, updates),
+        dtypes=("int64", None),
+        draws=(below(size), None),
+    )
+
+
+SAMPLES["scatter_add"] = Samples(
+    cases=(
+        _scatter(0, 4, (6,), (6,)),
+        _scatter(0, 3, (2, 2), (2, 2, 3)),
+        _scatter(1, 3, ("n",), (2, "n")),
+        _scatter(0, 2, (0,), (0, 2)),
+    ),
+    takes=of_kinds("iuf"),
+)
+SAMPLES["check_labels"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x: gc.ops.index.check_labels(x, 4),
+            numpy=lambda x: x,
+            shapes=(s,),
+            draws=(below(4),),
+        )
+        for s in ((5,), ("n", 2), (0,))
+    ),
+    takes=of_kinds("iu"),
+    domain=None,
+)
+
+# -- reductions ------------------------------------------------------------------------------------
+_REDUCED: tuple[tuple[Shape, Any], ...] = (
+    ((4,), None), ((3, 4), 0), ((3, 4), 1), ((2, 3, 2), (0, 2)), ((1, 3), 0), (("n", 3), 1),
+    (("n", 3), 0), ((2, 3), (0, 1)),
+)  # fmt: skip
+
+
+def _reductions(name: str, shapes: Any = _REDUCED) -> tuple[Case, ...]:
+    return tuple(
+        same(lambda m, x, a=axis, k=keep: getattr(m, name)(x, axis=a, keepdims=k), shape)
+        for shape, axis in shapes
+        for keep in (False, True)
+    )
+
+
+_EMPTY: tuple[tuple[Shape, Any], ...] = (((0,), None), ((2, 0), 1), ((0, 2), 1))
+SAMPLES["sum"] = Samples(cases=_reductions("sum", _REDUCED + _EMPTY))
+SAMPLES["prod"] = Samples(cases=_reductions("prod", _REDUCED + _EMPTY))
+_NONEMPTY = tuple((s, a) for s, a in _REDUCED if not (s[0] == "n" and a == 0))
+SAMPLES["max"] = Samples(cases=_reductions("max", _NONEMPTY), smooth=False)
+SAMPLES["min"] = Samples(cases=_reductions("min", _NONEMPTY), smooth=False)
+for _name in ("any", "all"):
+    SAMPLES[_name] = Samples(cases=_reductions(_name), domain=None)
+SAMPLES["mean"] = Samples(cases=_reductions("mean", _NONEMPTY), ulp=2, wild=False)
+SAMPLES["var"] = Samples(cases=_reductions("var", _NONEMPTY), ulp=16, wild=False)
+
+
+def _positions(best: str, chooser: str) -> tuple[Case, ...]:
+    return tuple(
+        Case(
+            call=lambda x, a=axis: getattr(gc, chooser)(x, axis=a).node.outputs,
+            numpy=lambda x, a=axis: (
+                getattr(np, best)(x, axis=a),
+                getattr(np, chooser)(x, axis=a).astype(np.int64),
+            ),
+            shapes=(shape,),
+        )
+        for shape, axis in (((4,), 0), ((3, 4), 1), ((3, 4), 0), ((2, 1, 3), 1), (("n", 3), 1))
+    )
+
+
+SAMPLES["max_and_argmax"] = Samples(cases=_positions("max", "argmax"), smooth=False)
+SAMPLES["min_and_argmin"] = Samples(cases=_positions("min", "argmin"), smooth=False)
+for _name in ("argmax", "argmin"):
+    SAMPLES[_name] = Samples(
+        cases=_reductions(_name, (((4,), None), ((2, 3), None), ((3, 4), 1), (("n", 3), 1))),
+        domain=None,
+    )
+
+# -- contractions, softmax -------------------------------------------------------------------------
+SAMPLES["matmul"] = Samples(
+    cases=tuple(
+        same(lambda m, x, y: m.matmul(x, y), x, y)
+        for x, y in (
+            ((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((0, 3), (3, 2)),
+            ((2, 0), (0, 3)), ((4, 2, 3), (3, 2)), ((4, 1, 2, 3), (5, 3, 2)), (("n", 3), (3, 2)),
+            ((2, "n"), ("n", 2)), ((1, 1), (1, 1)),
+        )
+    ),
+    takes=of_kinds("iuf"),
+    wild=False,
+)  # fmt: skip
+
+
+def _softmax_cases(name: str, numpy: Callable[..., Any]) -> tuple[Case, ...]:
+    return tuple(
+        Case(
+            call=lambda x, a=axis: getattr(gc, name)(x, axis=a),
+            numpy=lambda x, a=axis: long_double(lambda y: numpy(y, axis=a))(in_float(x)),
+            shapes=(shape,),
+        )
+        for shape, axis in (((4,), -1), ((3, 4), 0), ((2, 3, 2), (0, 2)), (("n", 3), -1), ((1,), 0))
+    )
+
+
+for _name in ("softmax", "log_softmax", "logsumexp"):
+    SAMPLES[_name] = Samples(
+        cases=_softmax_cases(_name, getattr(scipy.special, _name)),
+        ulp=16,
+        unit=1e-30 if _name == "softmax" else 1.0,  # logs of sums near 1
+        wild=False,
+    )
+
+
+def _cross_entropy(z: Array, labels: Array) -> Array:
+    """By SciPy, in extended precision."""
+    logs = scipy.special.log_softmax(z.astype(np.longdouble), axis=-1)
+    return -np.take_along_axis(logs, labels[..., None], -1)[..., 0].astype(z.dtype)
+
+
+SAMPLES["softmax_cross_entropy"] = Samples(
+    cases=tuple(
+        Case(
+            call=gc.softmax_cross_entropy,
+            numpy=_cross_entropy,
+            shapes=(shape, shape[:-1]),
+            dtypes=(None, "int64"),
+            draws=(None, below(3)),
+        )
+        for shape in ((3,), (4, 3), (0, 3), ("n", 3), (2, 2, 3))
+    ),
+    takes=FLOATS,
+    ulp=16,
+    unit=1.0,
+    wild=False,
+)
+
+# -- linear algebra: matrices far from singular ----------------------------------------------------
+def _regular(m: Any, x: Any) -> Any:
+    return x + 4 * np.eye(3, dtype=_dtype_name(x))
+
+
+def _positive(m: Any, x: Any) -> Any:
+    return m.matmul(x, m.matrix_transpose(x)) + 2 * np.eye(3, dtype=_dtype_name(x))
+
+
+def _dtype_name(x: Any) -> str:
+    return str(getattr(x.dtype, "name", x.dtype))
+
+
+_BOUNDED: Draw = lambda rng, shape: rng.uniform(-1, 1, shape)  # noqa: E731
+_SQUARE: tuple[Shape, ...] = ((3, 3), (2, 3, 3), ("n", 3, 3))
+
+
+def _linalg(name: str, make: Callable[[Any, Any], Any] = _regular) -> Samples:
+    return Samples(
+        cases=tuple(
+            same(
+                lambda m, x: tuple_or_array(getattr(m.linalg, name)(make(m, x))),
+                shape,
+                draws=(_BOUNDED,),
+            )
+            for shape in _SQUARE
+        ),
+        takes=FLOATS,
+    )
+
+
+def tuple_or_array(result: Any) -> Any:
+    return tuple(result) if isinstance(result, tuple) else result
+
+
+for _name in ("inv", "det", "slogdet"):
+    SAMPLES[_name] = _linalg(_name)
+SAMPLES["cholesky"] = _linalg("cholesky", _positive)
+SAMPLES["solve"] = Samples(
+    cases=tuple(
+        same(lambda m, a, b: m.linalg.solve(_regular(m, a), b), a, b, draws=(_BOUNDED, None))
+        for a, b in (((3, 3), (3,)), ((3, 3), (3, 2)), (("n", 3, 3), ("n", 3, 1)))
+    ),
+    takes=FLOATS,
+    wild=False,
+)
+
+
+# -- control flow and random bits ------------------------------------------------------------------
+def _decay(m: Any, x: Any) -> Any:
+    """carry = carry / 2 + x, all carries."""
+    if m is gc:
+        return gc.scan(lambda c, v: (c / 2 + v, c / 2 + v), gc.zeros_like(x[0]), x)[1]
+    state, rows = np.zeros_like(x[0]), []
+    for row in x:
+        state = state / 2 + row
+        rows.append(state)
+    return np.stack(rows)
+
+
+SAMPLES["scan"] = Samples(
+    cases=(same(_decay, (4,)), same(_decay, (3, 2)), same(_decay, (1, "n"))), takes=FLOATS
+)
+SAMPLES["cond"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda p, x: gc.cond(p, lambda v: v * v, lambda v: v + v, x),
+            numpy=lambda p, x: x * x if p else x + x,
+            shapes=((), shape),
+            dtypes=("bool", None),
+        )
+        for shape in ((3,), (2, "n"), ())
+    )
+)
+
+
+def _threefry_word(key: tuple[int, int], x: int, y: int) -> int:
+    """The first word of a block of Threefry-2x32-20 (Salmon et al. 2011, figure 2)."""
+    keys, mask = (*key, key[0] ^ key[1] ^ 0x1BD11BDA), (1 << 32) - 1
+    x, y = (x + keys[0]) & mask, (y + keys[1]) & mask
+    for turn in range(20):
+        distance = (13, 15, 26, 6, 17, 29, 16, 24)[turn % 8]
+        x = (x + y) & mask
+        y = ((y << distance | y >> (32 - distance)) & mask) ^ x
+        if turn % 4 == 3:
+            s = turn // 4 + 1
+            x, y = (x + keys[s % 3]) & mask, (y + keys[(s + 1) % 3] + s) & mask
+    return x
+
+
+SAMPLES["random_bits"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda key, s=shape: gc.random.random_bits(key, s),
+            numpy=lambda key, s=shape: np.array(
+                [
+                    _threefry_word((int(key[0]), int(key[1])), 0, i)
+                    for i in range(int(np.prod(s)))
+                ],
+                np.uint32,
+            ).reshape(s),
+            shapes=((2,),),
+        )
+        for shape in ((), (5,), (2, 3), (0,))
+    ),
+    takes=("uint32",),
+    domain=None,
+)
+
+
+# -- made from nothing -----------------------------------------------------------------------------
+_VALUE = np.arange(6.0).reshape(2, 3) - 2.5
+SAMPLES["placeholder"] = Samples(
+    cases=tuple(Case(call=lambda x: x, numpy=lambda x: x, shapes=(s,)) for s in UNARY_SHAPES)
+)
+
+
+def _leaf(make: Callable[[str], Any], numpy: Callable[[str], Array]) -> Samples:
+    """An op without operands: one case for each dtype."""
+    return Samples(
+        cases=tuple(
+            Case(call=lambda d=d: make(d), numpy=lambda d=d: numpy(d), shapes=()) for d in ALL
+        ),
+        domain=None,
+    )
+
+
+SAMPLES["constant"] = _leaf(lambda d: gc.constant(_VALUE, d), _VALUE.astype)
+SAMPLES["variable"] = _leaf(lambda d: gc.variable(_VALUE.astype(d)), _VALUE.astype)
+SAMPLES["iota"] = _leaf(
+    lambda d: gc.iota((2, 3), 1, d), lambda d: np.tile(np.arange(3), (2, 1)).astype(d)
+)
+SAMPLES["size"] = Samples(
+    cases=(
+        same(lambda m, x: gc.size(x) if m is gc else np.asarray(x.size), ("n", 2)),
+        same(lambda m, x: gc.size(x, 1) if m is gc else np.asarray(x.shape[1]), (3, "n")),
+    ),
+    domain=None,
+)
