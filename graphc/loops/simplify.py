@@ -19,6 +19,7 @@ from graphc.loops.grammar import (
     Stmt,
     Store,
     Var,
+    parallel_loop,
     statements,
 )
 
@@ -61,8 +62,12 @@ def _indices(body: list[Stmt]) -> Iterator[Affine]:
 
 # -- sizes as parameters ------------------------------------------------------------------------------
 def parametrize(kernel: Kernel) -> Kernel:
-    """Sizes that are symbolic or not small become `s0, s1, ...`, in order of appearance."""
+    """Sizes that are symbolic or not small become `s0, s1, ...`, in order of appearance.
+
+    The extent of the parallel loop stays as it is: the caller gives that loop's range.
+    """
     names: dict[Size, str] = {}
+    shared = parallel_loop(kernel)
 
     def parameter(size: Size) -> Size:
         if isinstance(size, int) and -SMALL <= size <= SMALL:
@@ -79,7 +84,7 @@ def parametrize(kernel: Kernel) -> Kernel:
 
     for stmt in statements(kernel.body):
         if isinstance(stmt, For):
-            stmt.extent = parameter(stmt.extent)
+            stmt.extent = stmt.extent if stmt is shared else parameter(stmt.extent)
         elif isinstance(stmt, (Load, Store, Number)):
             stmt.index = affine(stmt.index)
     kernel.sizes = {name: size for size, name in names.items()}

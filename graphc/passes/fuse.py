@@ -420,7 +420,7 @@ def _visit(node: Node, builder: Builder, read: Any, index: Index) -> None:
     elif Fact.ELEMENTWISE in node.op.facts:
         for tensor in node.inputs:
             read(tensor, project(index, tensor.type, node.types[0]))
-    else:
+    elif not is_scalar_constant(node):
         _element(node, builder, read, index)
 
 

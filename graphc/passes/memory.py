@@ -36,7 +36,7 @@ def plan_memory(program: Program) -> Program:
         for entry in [b for b in busy if b[0] < first]:
             busy.remove(entry)
             free.append(entry[1])
-        size = aligned(storage.size * storage.dtype.itemsize)
+        size = storage.size * storage.dtype.itemsize
         slot = _best_fit(free, size)
         if slot is None:
             slot = _Slot(size)
@@ -50,7 +50,7 @@ def plan_memory(program: Program) -> Program:
     for slot in slots:
         for storage in slot.members:
             storage.offset = offset
-        offset = offset + slot.size
+        offset = offset + aligned(slot.size)
     program.arena = offset
     program.temps = order
     return program

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir.dim import Size, named, substitute
+from graphc.ir.dim import Size, named
 from graphc.ir.graph import Graph, users
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Kind
@@ -207,7 +207,7 @@ class _Scheduler:
                 tuple(refs[b] for b in kernel.buffers),
                 tuple(kernel.sizes.values()),
                 tuple(refs[b] for b in (*built.outputs, *built.scratch)),
-                substitute(loop.extent, kernel.sizes) if loop else None,
+                loop.extent if loop else None,
                 sites,
                 node,
             )

@@ -119,6 +119,21 @@ def test_ten_steps(case: str, dtype: str) -> None:
         np.testing.assert_allclose(b.value, expected_b, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("case", ["adam", "nesterov"])
+def test_ten_compiled_steps(case: str) -> None:
+    make, rule = CASES[case]
+    w, b = (gc.variable(v, n, dtype="float32") for v, n in ((START_W, "w"), (START_B, "b")))
+    loss = _loss(w, b)
+    step = gc.compile([], loss, updates=make().minimize(loss, [w, b]))
+    before = START_W, START_B
+    for after in _trajectory(rule):
+        expected = np.sum(SCALE * (before[0] + before[1] - TARGET) ** 2) / 2
+        assert step() == pytest.approx(expected, rel=1e-5)
+        before = after
+        np.testing.assert_allclose(w.value, after[0], rtol=3e-6, atol=3e-6)
+        np.testing.assert_allclose(b.value, after[1], rtol=3e-6, atol=3e-6)
+
+
 def test_adam_corrections_are_exact_in_float32() -> None:
     """1 - 0.999 in float32 has an error of 1e-5; the first steps must not."""
     w = gc.variable(np.zeros(3, np.float32), "w")

@@ -71,6 +71,11 @@ def test_stretched_numbers_are_computed_as_numbers() -> None:
     assert made is gc.full(("n", 3), gc.evaluate(gc.exp(gc.constant(1.0)) * 2))
 
 
+def test_random_numbers_are_drawn_at_the_run() -> None:
+    drawn = gc.random.uniform(gc.constant([1, 2], "uint32"), (4,))
+    assert any(n.op.name == "random_bits" for n in Graph([], [folded(drawn)]).nodes)
+
+
 def test_what_may_fail_is_left_to_the_run() -> None:
     taken = gc.take(gc.constant([1.0, 2.0]), gc.constant([7]))
     assert folded(taken) is taken

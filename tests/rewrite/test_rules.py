@@ -43,6 +43,7 @@ def test_certificate(rule: Rule) -> None:
     case = BY_RULE[rule]
     found = certify(rule, [case.before], case.dtypes)
     assert found.points > 0
+    assert str(found).startswith(f"{rule}: ")
     if rule.promise is Promise.EXACT:
         assert found.after == 0.0
 

@@ -81,6 +81,16 @@ def test_it_learns_a_separable_problem() -> None:
     assert np.mean(predictions.argmax(1) == LABELS[80:]) == pytest.approx(scores["accuracy"])
 
 
+def test_the_targets_agree() -> None:
+    def run(target: str) -> gc.train.History:
+        trainer = _trainer(model=_model(dropout=0.2), target=target)
+        return trainer.fit(POINTS, LABELS, epochs=2, batch_size=30, seed=0, verbose=False)
+
+    native, reference = run("cpu"), run("reference")
+    np.testing.assert_allclose(native["loss"], reference["loss"], rtol=1e-5)
+    assert native["accuracy"] == pytest.approx(reference["accuracy"], rel=1e-6)
+
+
 def test_the_same_seed_gives_the_same_run() -> None:
     def run(seed: int) -> list[float]:
         trainer = _trainer(model=_model(dropout=0.2))

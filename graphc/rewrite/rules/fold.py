@@ -18,6 +18,7 @@ fold = Ruleset("fold")
 
 GROWTH = 1 << 20  # bytes that a folded constant may have beyond its operands
 WORK = 1 << 22  # elements times the op's cost: some milliseconds of NumPy
+_SMALL_AS_THEY_ARE = ("broadcast_to", "random_bits")  # much from little: computed where it is read
 
 
 @fold.rewrite(EXACT, Kind.MAP, Kind.VIEW, Kind.REDUCE)
@@ -27,8 +28,8 @@ def fold_constants(node: Node) -> Result:
         return None
     if not node.op.is_pure:
         return "the op may fail"
-    if node.op.name == "broadcast_to":
-        return None  # stays small: kernels read a stretched operand as it is
+    if node.op.name in _SMALL_AS_THEY_ARE:
+        return None
     arrays = [t.node.attrs["value"].array for t in node.inputs]
     elements, size = max(a.size for a in arrays), 0
     for kind in node.types:
@@ -40,9 +41,8 @@ def fold_constants(node: Node) -> Result:
         return f"the result would take {size} bytes"
     if elements * node.op.cost > WORK:
         return f"computing {elements} elements would take long"
-    return [constant(value, kind.dtype) for value, kind in zip(
-        compute(node, arrays, {}), node.types, strict=True
-    )]  # fmt: skip
+    values = compute(node, arrays, {})
+    return [constant(v, kind.dtype) for v, kind in zip(values, node.types, strict=True)]
 
 
 @fold.rewrite(EXACT, "size")
