@@ -75,7 +75,7 @@ class Builder:
     def _let(self, name: str, args: tuple[Value, ...], dtype: DType) -> Value:
         key = (name, *map(_identity, args))
         scope = self._scope_of(args)
-        found = self._known(key)
+        found: Var | None = self._known(key)
         if found is None:
             found = self._define(key, scope, dtype)
             scope.body.append(Let(found, name, args))
@@ -100,7 +100,7 @@ class Builder:
         if not index.terms and isinstance(index.const, int):
             return self.const(index.const, int64)
         key = ("number", index)
-        found = self._known(key)
+        found: Var | None = self._known(key)
         if found is None:
             scope = self._scope_of(tuple(v for v, _ in index.terms))
             found = self._define(key, scope, int64)
@@ -120,7 +120,7 @@ class Builder:
         """The element at `index`; loads of one element in scope are one load."""
         guard = self.guard
         key = ("load", buffer, index, guard)
-        found = self._known(key)
+        found: Var | None = self._known(key)
         if found is None:
             operands = tuple(v for v, _ in index.terms) + ((guard,) if guard is not None else ())
             scope = self._scope_of(operands)

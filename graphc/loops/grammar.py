@@ -4,7 +4,7 @@
     Buffer    := name: dtype[Size]                        a flat array; never aliases another one
     Stmt      := Let(var, primitive, Value*)              var = primitive(values)
                | Number(var, Affine)                      var = the index as an i64 value
-               | Load(var, buffer, Affine, Value?)        var = buffer[index], or 0 if the guard is false
+               | Load(var, buffer, Affine, Value?)        var = buffer[index], or 0 unless guard
                | Store(buffer, Affine, Value)             buffer[index] = value
                | Declare(var, Value)                      a mutable scalar, with its first value
                | Assign(var, Value)                       var <- value
@@ -199,9 +199,17 @@ def statements(body: list[Stmt]) -> Iterator[Stmt]:
 
 
 def parallel_loop(kernel: Kernel) -> For | None:
-    """The loop whose range the caller gives, so that threads can share it; None if there is none."""
+    """The loop whose range the caller gives, so that threads can share it, or None."""
     loops = [s for s in kernel.body if isinstance(s, For) and s.parallel]
     return loops[0] if len(loops) == 1 else None
+
+
+def is_splittable(kernel: Kernel) -> bool:
+    """Whether threads may run parts of the parallel loop at once: each turn writes its own elements,
+    and nothing is accumulated across turns."""
+    loops = [s for s in kernel.body if isinstance(s, For)]
+    around = [s for s in kernel.body if not isinstance(s, (For, Let, Load, Number))]
+    return len(loops) == 1 and loops[0].parallel and not around and not may_fail(kernel)
 
 
 def may_fail(kernel: Kernel) -> bool:

@@ -31,7 +31,7 @@ def finish(kernel: Kernel) -> Kernel:
     return parametrize(collapse(kernel))
 
 
-# -- collapsing -------------------------------------------------------------------------------------
+# -- collapsing ------------------------------------------------------------------------------------
 def collapse(kernel: Kernel) -> Kernel:
     """Perfectly nested loops `i, j` become one where every index steps by extent(j) as much in i
     as in j: `i*m + j` is `k`."""
@@ -60,7 +60,7 @@ def _indices(body: list[Stmt]) -> Iterator[Affine]:
     return (s.index for s in statements(body) if isinstance(s, (Load, Store, Number)))
 
 
-# -- sizes as parameters ------------------------------------------------------------------------------
+# -- sizes as parameters ---------------------------------------------------------------------------
 def parametrize(kernel: Kernel) -> Kernel:
     """Sizes that are symbolic or not small become `s0, s1, ...`, in order of appearance.
 

@@ -31,6 +31,9 @@ from graphc.passes.program import (
     walk_steps,
 )
 
+PARALLEL_WORK = 1 << 19  # scalar operations from which threads share a loop: some 20 us
+CHUNKS = 2  # for each thread, so that one that is held up delays little
+
 
 class Head(IntEnum):
     """The words at the start of a context."""
@@ -84,7 +87,9 @@ class _Driver:
         self._place_temps(program.temps)
         self._allocate()
         self._steps(program.steps)
-        declarations = sorted({_declaration(s) for s in walk_steps(program.steps) if isinstance(s, Call)})
+        declarations = sorted(
+            {_declaration(s) for s in walk_steps(program.steps) if isinstance(s, Call)}
+        )
         lines = [
             *declarations,
             "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
@@ -92,6 +97,7 @@ class _Driver:
             "declare i64 @llvm.smax.i64(i64, i64)",
             "declare i64 @llvm.smin.i64(i64, i64)",
             "declare i64 @llvm.cttz.i64(i64, i1)",
+            *self._workers(),
             "define i32 @entry(ptr noalias %context) {",
             "prologue:",
             *self.prologue,
@@ -103,7 +109,22 @@ class _Driver:
         ]
         return "\n".join(lines) + "\n"
 
-    # -- values ---------------------------------------------------------------------------------------
+    def _workers(self) -> list[str]:
+        """For each kernel that threads may share, the function that runs one chunk of its loop."""
+        calls = {
+            s.name: s
+            for s in walk_steps(self.program.steps)
+            if isinstance(s, Call) and s.work is not None
+        }
+        if not calls:
+            return []
+        numbers = ", ".join(f"i64 {i}" for i in range(256))
+        lines = [f"@chunk.numbers = internal constant [256 x i64] [{numbers}]"]
+        for name, step in calls.items():
+            lines += _worker(name, len(step.buffers), len(step.sizes))
+        return lines
+
+    # -- values ------------------------------------------------------------------------------------
     def _fresh(self) -> str:
         self.count += 1
         return f"%v{self.count}"
@@ -145,7 +166,9 @@ class _Driver:
             return self.counters.get(atom) or self.known[named(atom)]
         left, right = self._size(atom.left), self._size(atom.right)
         if atom.function in ("max", "min"):
-            return self._emit(f"call i64 @llvm.s{atom.function}.i64(i64 {left}, i64 {right})", fixed)
+            return self._emit(
+                f"call i64 @llvm.s{atom.function}.i64(i64 {left}, i64 {right})", fixed
+            )
         quotient = self._floor_divide(left, right, fixed)
         if atom.function == "//":
             return quotient
@@ -184,6 +207,17 @@ class _Driver:
         if any(isinstance(s, Call) for s in steps):
             self.prologue.append("  %returned = alloca [4 x i64]")
             self.prologue.append("  %failures = alloca i64")
+        shared = [s for s in steps if isinstance(s, Call) and s.work is not None]
+        if shared:
+            words = 2 + max(len(s.buffers) + len(s.sizes) for s in shared)
+            self.prologue += [
+                f"  %shared.data = alloca [{words} x i64]",
+                "  %shared.chunks = alloca i64",
+                "  %shared.steps = alloca i64",
+                "  store i64 8, ptr %shared.steps",
+                "  %shared.args = alloca ptr",
+                "  store ptr @chunk.numbers, ptr %shared.args",
+            ]
         if any(isinstance(s, Gemm) for s in steps):
             for name in ("m", "n", "k", "lda", "ldb", "ldc"):
                 self.prologue.append(f"  %gemm.{name} = alloca {self.integer}")
@@ -200,7 +234,7 @@ class _Driver:
             self.prologue.append(f"  %host.pointers = alloca [{pointers} x ptr]")
             self.prologue.append(f"  %host.sizes = alloca [{sizes} x i64]")
 
-    # -- blocks -----------------------------------------------------------------------------------------
+    # -- blocks ------------------------------------------------------------------------------------
     def _label(self) -> str:
         self.count += 1
         return f"b{self.count}"
@@ -237,7 +271,7 @@ class _Driver:
         self.body.append(f"  br label %{head}")
         self._open(end)
 
-    # -- steps ------------------------------------------------------------------------------------------
+    # -- steps -------------------------------------------------------------------------------------
     def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:
             match step:
@@ -258,7 +292,11 @@ class _Driver:
         args = [f"ptr {self._pointer(r)}" for r in step.buffers]
         args += [f"i64 {self._size(s)}" for s in step.sizes]
         if step.extent is not None:
-            args += ["i64 0", f"i64 {self._size(step.extent)}"]
+            extent = self._size(step.extent)
+            if step.work is not None:
+                self._share(step, args, extent)
+                return
+            args += ["i64 0", f"i64 {extent}"]
         if step.sites:
             args.append("ptr %failures")
         self._emit(f"call i32 @{step.name}({', '.join(['ptr %returned', 'ptr %returned', *args])})")
@@ -268,6 +306,37 @@ class _Driver:
             first = self._emit(f"call i64 @llvm.cttz.i64(i64 {word}, i1 false)")
             site = self._emit(f"add i64 {first}, {step.sites[0]}")
             self._return_if(failed, self._emit(f"trunc i64 {site} to i32"))
+
+    def _share(self, step: Call, args: list[str], extent: str) -> None:
+        """A kernel whose loop threads may share: they do if there are several and enough to do."""
+        assert step.work is not None
+        threads = self._word("i64", Head.THREADS)
+        several = self._emit(f"icmp sgt i64 {threads}, 1", prologue=True)
+        enough = self._emit(f"icmp sgt i64 {self._size(step.work)}, {PARALLEL_WORK}")
+        both = self._emit(f"and i1 {several}, {enough}")
+        shared, alone, end = self._label(), self._label(), self._label()
+        self.body.append(f"  br i1 {both}, label %{shared}, label %{alone}")
+        self._open(shared)
+        parallel_for = self._word("ptr", Head.PARALLEL_FOR)
+        chunks = self._emit(f"mul i64 {threads}, {CHUNKS}")
+        more = self._emit(f"add i64 {chunks}, -1")
+        rounded = self._emit(f"add i64 {extent}, {more}")
+        each = self._emit(f"sdiv i64 {rounded}, {chunks}")
+        for i, word in enumerate([f"i64 {each}", f"i64 {extent}", *args]):
+            place = self._emit(f"getelementptr i64, ptr %shared.data, i64 {i}")
+            self.body.append(f"  store {word}, ptr {place}")
+        self.body.append(f"  store i64 {chunks}, ptr %shared.chunks")
+        count = self._emit(f"trunc i64 {threads} to i32")
+        self.body.append(
+            f"  call void {parallel_for}(ptr @share.{step.name}, ptr %shared.args, "
+            f"ptr %shared.chunks, ptr %shared.steps, ptr %shared.data, i64 0, i64 1, i32 {count})"
+        )
+        self.body.append(f"  br label %{end}")
+        self._open(alone)
+        everything = ["ptr %returned", "ptr %returned", *args, "i64 0", f"i64 {extent}"]
+        self._emit(f"call i32 @{step.name}({', '.join(everything)})")
+        self.body.append(f"  br label %{end}")
+        self._open(end)
 
     def _copy(self, step: Copy) -> None:
         target, source = self._pointer(step.target), self._pointer(step.source)
@@ -353,6 +422,30 @@ class _Driver:
         self._open(end)
 
 
+def _worker(name: str, buffers: int, sizes: int) -> list[str]:
+    """Runs rows [c * each, (c + 1) * each) of a shared loop, for chunk number c."""
+    lines = [
+        f"define internal void @share.{name}(ptr %args, ptr %dims, ptr %steps, ptr %data) {{",
+        "  %place = load ptr, ptr %args",
+        "  %chunk = load i64, ptr %place",
+        "  %each = load i64, ptr %data",
+        "  %p1 = getelementptr i64, ptr %data, i64 1",
+        "  %extent = load i64, ptr %p1",
+        "  %first = mul i64 %chunk, %each",
+        "  %start = call i64 @llvm.smin.i64(i64 %first, i64 %extent)",
+        "  %next = add i64 %start, %each",
+        "  %stop = call i64 @llvm.smin.i64(i64 %next, i64 %extent)",
+        "  %returned = alloca [4 x i64]",
+    ]
+    args = ["ptr %returned", "ptr %returned"]
+    for i, kind in enumerate(["ptr"] * buffers + ["i64"] * sizes, 2):
+        lines.append(f"  %p{i} = getelementptr i64, ptr %data, i64 {i}")
+        lines.append(f"  %v{i} = load {kind}, ptr %p{i}")
+        args.append(f"{kind} %v{i}")
+    args += ["i64 %start", "i64 %stop"]
+    return [*lines, f"  call i32 @{name}({', '.join(args)})", "  ret void", "}"]
+
+
 def _memory_type(dtype: DType) -> str:
     if dtype is bool_:
         return "i8"
@@ -366,4 +459,3 @@ def _declaration(step: Call) -> str:
     count = len(kernel.sizes) + (2 if parallel_loop(kernel) else 0)
     kinds = ["ptr", "ptr", *["ptr"] * len(kernel.buffers), *["i64"] * count]
     return f"declare i32 @{step.name}({', '.join(kinds + ['ptr'] * may_fail(kernel))})"
-

@@ -18,9 +18,48 @@ from graphc.errors import CompileError
 from graphc.lower import vector_math
 
 ALLOWED = frozenset(
-    """memcpy memmove memset bzero fmod fmodf pow powf exp expf expm1 expm1f log logf log1p log1pf
-    sin sinf cos cosf tanh tanhf erf erff ldexp ldexpf roundeven roundevenf floor floorf ceil ceilf
-    trunc truncf rint rintf fmaximum fmaximumf fminimum fminimumf""".split()
+    [
+        "memcpy",
+        "memmove",
+        "memset",
+        "bzero",
+        "fmod",
+        "fmodf",
+        "pow",
+        "powf",
+        "exp",
+        "expf",
+        "expm1",
+        "expm1f",
+        "log",
+        "logf",
+        "log1p",
+        "log1pf",
+        "sin",
+        "sinf",
+        "cos",
+        "cosf",
+        "tanh",
+        "tanhf",
+        "erf",
+        "erff",
+        "ldexp",
+        "ldexpf",
+        "roundeven",
+        "roundevenf",
+        "floor",
+        "floorf",
+        "ceil",
+        "ceilf",
+        "trunc",
+        "truncf",
+        "rint",
+        "rintf",
+        "fmaximum",
+        "fmaximumf",
+        "fminimum",
+        "fminimumf",
+    ]
 )
 _DECLARED = re.compile(r"declare [^@\n]*@\"?gc\.(\w+)\.f(\d+)\"?\(")
 

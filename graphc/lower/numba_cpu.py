@@ -2,8 +2,8 @@
 
 Numba is used for what it is good at here, from typed Python source to LLVM IR, with contexts of our
 own that know only what kernels use: loops, pointers, scalar arithmetic and the functions of
-`numba_functions.py`. That takes a first kernel from 600 ms to 40 and the next ones to 15. Nothing is
-optimised or loaded by Numba: the program is optimised once, as a whole, when it is linked.
+`numba_functions.py`. That takes a first kernel from 600 ms to 40 and the next ones to 15. Nothing
+is optimised or loaded by Numba: the program is optimised once, as a whole, when it is linked.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba.core import codegen, compiler, cpu, types, typing
-from numba.core import typed_passes, untyped_passes
+from numba import types
+from numba.core import codegen, compiler, cpu, typed_passes, typing, untyped_passes
 from numba.core.compiler_machinery import PassManager
 from numba.core.imputils import builtin_registry as implementations
 from numba.core.typing import templates
@@ -34,8 +34,8 @@ NUMBA_TYPES: dict[DType, Any] = {
 }
 
 
-# -- contexts that know only what kernels use -----------------------------------------------------
-class _Library(codegen.JITCodeLibrary):  # type: ignore[misc]
+# -- contexts that know only what kernels use ------------------------------------------------------
+class _Library(codegen.JITCodeLibrary):
     """Keeps the IR as it comes; optimising is the linker's work."""
 
     def _optimize_functions(self, module: Any) -> None:
@@ -48,7 +48,7 @@ class _Library(codegen.JITCodeLibrary):  # type: ignore[misc]
         self._finalized = True
 
 
-class _Codegen(codegen.JITCPUCodegen):  # type: ignore[misc]
+class _Codegen(codegen.JITCPUCodegen):
     _library_class = _Library
 
 
@@ -60,7 +60,7 @@ def _is_overload(template: Any) -> bool:
     return isinstance(template, type) and issubclass(template, _OVERLOADS)
 
 
-class _TypingContext(typing.Context):  # type: ignore[misc]
+class _TypingContext(typing.Context):
     def load_additional_registries(self) -> None:
         return None
 
@@ -87,7 +87,7 @@ class _TypingContext(typing.Context):  # type: ignore[misc]
                 self._insert_global(value, merged)
 
 
-class _TargetContext(cpu.CPUContext):  # type: ignore[misc]
+class _TargetContext(cpu.CPUContext):
     def init(self) -> None:
         self.is32bit = False
         self._internal_codegen = _Codegen("graphc")
@@ -102,7 +102,7 @@ class _TargetContext(cpu.CPUContext):  # type: ignore[misc]
         return None  # no runtime is linked in: kernels allocate nothing
 
 
-class _Pipeline(compiler.CompilerBase):  # type: ignore[misc]
+class _Pipeline(compiler.CompilerBase):
     def define_pipelines(self) -> list[Any]:
         manager = PassManager("graphc kernel")
         for step in (
@@ -118,7 +118,7 @@ class _Pipeline(compiler.CompilerBase):  # type: ignore[misc]
         return [manager]
 
 
-# -- the functions of kernels, known to both contexts ------------------------------------------------
+# -- the functions of kernels, known to both contexts ----------------------------------------------
 class _Function:
     """The Python object that a kernel's source calls; Numba knows it by identity."""
 
@@ -130,9 +130,10 @@ class _Function:
 
 
 def _install(typing_context: Any, target_context: Any) -> dict[str, Any]:
-    scope: dict[str, Any] = {
-        d.short: d.numpy.type for d in DTYPES if d is not bool_
-    } | {"inf": np.inf, "nan": np.nan}
+    scope: dict[str, Any] = {d.short: d.numpy.type for d in DTYPES if d is not bool_} | {
+        "inf": np.inf,
+        "nan": np.nan,
+    }
     table = [
         (name, emit, [(d, (d,) * arity, d) for d in dtypes])
         for arity, functions in ((1, numba_functions.UNARY), (2, numba_functions.BINARY))
@@ -140,9 +141,7 @@ def _install(typing_context: Any, target_context: Any) -> dict[str, Any]:
     ]
     for name, (emit, to) in numba_functions.CONVERSIONS.items():
         table.append((name, emit, [(d, (d,), to) for d in numba_functions.FLOATS]))
-    table.append(
-        ("select", numba_functions.select, [(d, (bool_, d, d), d) for d in DTYPES])
-    )
+    table.append(("select", numba_functions.select, [(d, (bool_, d, d), d) for d in DTYPES]))
     for name, emit, cases in table:
         function = _Function(name)
         signatures = [
@@ -176,7 +175,7 @@ def _contexts() -> tuple[Any, Any, dict[str, Any]]:
     return typing_context, target_context, _install(typing_context, target_context)
 
 
-# -- compiling ----------------------------------------------------------------------------------------
+# -- compiling -------------------------------------------------------------------------------------
 def signature(kernel: Kernel) -> tuple[Any, ...]:
     """The Numba types of the kernel's parameters."""
     pointers = tuple(
@@ -199,7 +198,7 @@ def compile_kernel(kernel: Kernel, name: str) -> str:
         typing_context, target_context, scope = _contexts()
         namespace = dict(scope)
         exec(compile(source, f"<{name}>", "exec"), namespace)
-        flags = compiler.Flags()
+        flags: Any = compiler.Flags()
         flags.error_model = "numpy"
         flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
         flags.nrt = False

@@ -121,10 +121,8 @@ def _shift(left: bool) -> Emit:
         arithmetic = not left and d.kind == "i"
         limit = x.type(d.bits - 1) if arithmetic else x.type(0)
         safe = b.select(wide, limit, count)
-        if left:
-            shifted = b.shl(x, safe)
-        else:
-            shifted = b.ashr(x, safe) if arithmetic else b.lshr(x, safe)
+        shift = b.shl if left else b.ashr if arithmetic else b.lshr
+        shifted = shift(x, safe)
         return shifted if arithmetic else b.select(wide, x.type(0), shifted)
 
     return emit

@@ -113,7 +113,8 @@ class _Printer:
                 bounds = "start, stop" if parallel and self.parallel else _size(extent)
                 return f"for {name(var)} in range({bounds}):"
             case Fail(condition, site):
-                return f"failed = failed | select({self._value(condition)}, i64({1 << site}), i64(0))"
+                bit = f"select({self._value(condition)}, i64({1 << site}), i64(0))"
+                return f"failed = failed | {bit}"
 
     def _accumulated(self, var: Var, primitive: str, value: Value) -> str:
         if var.dtype.is_float and primitive in ("add", "multiply"):

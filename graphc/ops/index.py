@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -276,7 +277,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
         cuts = [0, *sections, size]
     prefix = (slice(None),) * axis
     return [
-        getitem(t, (*prefix, slice(low, high))) for low, high in zip(cuts, cuts[1:], strict=False)
+        getitem(t, (*prefix, slice(low, high))) for low, high in pairwise(cuts)
     ]
 
 

@@ -9,17 +9,18 @@ only move elements are read through and belong to every consumer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from graphc.errors import GraphError
 from graphc.ir import origin
+from graphc.ir.dtype import int64
 from graphc.ir.graph import Graph, transform, users, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import Shape
 from graphc.loops.builder import Builder
 from graphc.loops.grammar import Affine, Var
-from graphc.ir.dtype import int64
 from graphc.ops.leaf import placeholder
 from graphc.ops.scalar import project
 from graphc.passes.region import (
@@ -91,6 +92,9 @@ class _Fusion:
     def _works(self, node: Node) -> bool:
         return is_member(node) or node in self.stored
 
+    def _is_read_through(self, node: Node) -> bool:
+        return is_free(node) and node not in self.stored
+
     def _users(self) -> dict[Node, list[Node]]:
         """The users of each node, seen through free nodes."""
         direct = users(self.graph.nodes)
@@ -98,14 +102,14 @@ class _Fusion:
         for node in reversed(self.graph.nodes):
             reached: dict[Node, None] = {}
             for user in direct[node]:
-                if is_free(user) and user not in self.stored:
+                if self._is_read_through(user):
                     reached.update(dict.fromkeys(found[user]))
                 else:
                     reached[user] = None
             found[node] = list(reached)
         return found
 
-    # -- the pass -------------------------------------------------------------------------------
+    # -- the pass ----------------------------------------------------------------------------------
     def run(self) -> Graph:
         for node in self.graph.nodes:
             if self._works(node):
@@ -150,15 +154,11 @@ class _Fusion:
             and node not in self.stored
             and len(group.members) > 1
             and not any(t.node is node for m in group.members for t, _ in self.reads[m])
-            and all(
-                t in outside or t.node not in self.groups for t, _ in self.reads[node]
-            )
+            and all(t in outside or t.node not in self.groups for t, _ in self.reads[node])
         )
 
     def _only_kernels_read(self, tensor: Tensor) -> bool:
-        return tensor not in self.results and all(
-            u in self.groups for u in self.users[tensor.node]
-        )
+        return tensor not in self.results and all(u in self.groups for u in self.users[tensor.node])
 
     def _merge_siblings(self) -> None:
         """Groups over one space that read one tensor at their own position share a loop."""
@@ -168,12 +168,12 @@ class _Fusion:
                 if tensor.shape and index == canonical_index(tensor.shape, LOOPS):
                     readers.setdefault(tensor, []).append(node)
         for nodes in readers.values():
-            for first, second in zip(nodes, nodes[1:], strict=False):
+            for first, second in pairwise(nodes):
                 a, b = self.groups[first], self.groups[second]
                 if a is not b and a.space == b.space and len(a.space) > 0:
                     self._try_merge(first, second, siblings=True)
 
-    # -- what a node reads, and where -------------------------------------------------------------
+    # -- what a node reads, and where --------------------------------------------------------------
     def _reads_of(self, node: Node) -> list[tuple[Tensor, Index]]:
         """The tensors that the node reads through free nodes, and at which index, in terms of the
         loops over its own space."""
@@ -186,7 +186,7 @@ class _Fusion:
             source = tensor.node
             if is_scalar_constant(source):
                 return builder.const(0, tensor.dtype)
-            if source in self.cloned or (is_free(source) and source not in self.stored):
+            if source in self.cloned or self._is_read_through(source):
                 return _element(source, builder, read, at)
             found.append((tensor, at))
             return builder.declare(builder.const(0, tensor.dtype))
@@ -194,7 +194,7 @@ class _Fusion:
         _visit(node, builder, read, index)
         return found
 
-    # -- merging ------------------------------------------------------------------------------------
+    # -- merging -----------------------------------------------------------------------------------
     def _try_merge(self, producer: Node, consumer: Node, siblings: bool = False) -> bool:
         a, b = self.groups[producer], self.groups[consumer]
         if a is b or len(a.members) + len(b.members) > MEMBERS:
@@ -307,7 +307,7 @@ class _Fusion:
                     stack.append(user)
         return False
 
-    # -- building the regions -----------------------------------------------------------------------
+    # -- building the regions ----------------------------------------------------------------------
     def _rebuild(self) -> Graph:
         order = self._group_order()
         outside = self._used_outside()
@@ -333,9 +333,7 @@ class _Fusion:
         for node in self.graph.nodes:
             if node in self.groups:
                 mine = self.groups[node]
-                needed |= {
-                    t for t, _ in self.reads[node] if self.groups.get(t.node) is not mine
-                }
+                needed |= {t for t, _ in self.reads[node] if self.groups.get(t.node) is not mine}
             elif node not in self.cloned and not is_free(node):
                 needed |= {_base(t, self.stored) for t in node.inputs}
                 needed |= set(node.inputs)
@@ -371,18 +369,14 @@ class _Fusion:
             return list(item.inputs)
         return [t for m in item.members for t, _ in self.reads[m]]
 
-    def _build_region(
-        self, group: Group, outside: set[Tensor], done: dict[Tensor, Tensor]
-    ) -> None:
+    def _build_region(self, group: Group, outside: set[Tensor], done: dict[Tensor, Tensor]) -> None:
         members = sorted(group.members, key=self.position.__getitem__)
         inside = set(members)
         inputs = list(
             dict.fromkeys(t for m in members for t, _ in self.reads[m] if t.node not in inside)
         )
         outputs = [t for m in members for t in m.outputs if t in outside]
-        parameters = [
-            placeholder(f"p{i}", t.shape, t.dtype) for i, t in enumerate(inputs)
-        ]
+        parameters = [placeholder(f"p{i}", t.shape, t.dtype) for i, t in enumerate(inputs)]
         results = transform(outputs, replace=dict(zip(inputs, parameters, strict=True)))
         body = Graph(parameters, results, name="region")
         outer = len(group.space) if group.outer is None else group.outer

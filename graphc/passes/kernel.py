@@ -80,7 +80,7 @@ class _RegionBuilder:
         self.kept: dict[Tensor, Buffer] = {}  # values that later stages load again
         self.loaded: set[Tensor] = set()  # those of them that an earlier stage has stored
 
-    # -- the region ---------------------------------------------------------------------------------
+    # -- the region --------------------------------------------------------------------------------
     @staticmethod
     def _buffer(name: str, type: Any) -> Buffer:
         return Buffer(name, type.dtype, type.size)
@@ -128,7 +128,7 @@ class _RegionBuilder:
         """Whether the node runs once for each turn of the outer loops, not in the inner ones."""
         return len(space_of(node)) < len(self.space) or self.outer == len(self.space)
 
-    # -- building -----------------------------------------------------------------------------------
+    # -- building ----------------------------------------------------------------------------------
     def build(self) -> BuiltKernel:
         k = self.k
         self._start_accumulators()
@@ -171,7 +171,7 @@ class _RegionBuilder:
             self.scratch.append(self.outputs[tensor])
         return self.outputs[tensor]
 
-    # -- stages -------------------------------------------------------------------------------------
+    # -- stages ------------------------------------------------------------------------------------
     def _plans(self, last: int) -> list[list[Node]]:
         """For each stage the nodes that its inner loops compute, in order; and, as a side effect,
         which values are kept for later stages."""
@@ -319,7 +319,7 @@ class _RegionBuilder:
         else:
             k.accumulate(reduction.accumulators[0], reducer.primitive, element)
 
-    # -- values -------------------------------------------------------------------------------------
+    # -- values ------------------------------------------------------------------------------------
     def read(self, tensor: Tensor, index: tuple[Affine, ...]) -> Value:
         """The element of a tensor of the region at an index."""
         if tensor in self.results:

@@ -1,10 +1,10 @@
 """The memory plan: where each temporary lives in the arena.
 
 Lifetimes are intervals over the steps; a temporary of an outer level that a loop uses lives until
-the loop ends. Temporaries whose lifetimes do not meet may share a slot. Slots are filled greedily in
-order of first use, best fit first (the interval-graph heuristic of Pisarchyk and Lee, 2020, "Efficient
-memory management for deep neural net inference", greedy by order); sizes are compared at a hint for
-named dims, and a slot is as large as the largest of its members, so the plan is right for all sizes.
+the loop ends. Temporaries whose lifetimes do not meet may share a slot. Slots are filled greedily
+in order of first use, best fit first (Pisarchyk and Lee, 2020, "Efficient memory management for
+deep neural net inference", shared objects, greedy by breadth); sizes are compared at a hint for
+named dims, and a slot is as large as the largest of its members: the plan is right for all sizes.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@
              | Branch(condition, Step*, Step*)          a cond
     Ref     := buffer + offset in elements              the offset may use the counters of loops
 
-Sizes and offsets are expressions over the program's dims and the counters of its loops. All is data:
-`memory.py` decides where temporaries live, `lower/driver.py` prints the steps as LLVM IR.
+Sizes and offsets are expressions over the program's dims and the counters of its loops. All is
+data: `memory.py` decides where temporaries live, `lower/driver.py` prints the steps as LLVM IR.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Call:
     sizes: tuple[Size, ...]
     written: tuple[Ref, ...]
     extent: Size | None  # of the loop whose range the caller gives
+    work: Size | None  # scalar operations, if threads may share the loop
     sites: tuple[int, ...]
     node: Node
 

@@ -13,9 +13,9 @@ from typing import Any
 from graphc.ir.dim import Size
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
+from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType
-from graphc.ir.node import Node, Tensor
 from graphc.loops.grammar import Affine, Var, of
 from graphc.ops.shape import moves_unit_axes
 
@@ -43,7 +43,7 @@ FUSED = register(
 )
 
 
-# -- how nodes read their operands ------------------------------------------------------------------
+# -- how nodes read their operands -----------------------------------------------------------------
 def is_free(node: Node) -> bool:
     """Whether a kernel computes through the node at no cost, so that it is never stored for its
     own sake: moved elements, positions, sizes, scalar constants."""

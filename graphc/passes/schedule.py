@@ -1,8 +1,8 @@
 """Scheduling: a graph of regions and contractions becomes a program of steps in order.
 
 Each result is computed where it is wanted: an output straight into the caller's array, an update
-straight into its variable if every other reader of the old value can run before and nothing that may
-fail runs after; else into a temporary that is copied when all else is done.
+straight into its variable if every other reader of the old value can run before and nothing that
+may fail runs after; else into a temporary that is copied when all else is done.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from graphc.ir.dim import Size, named
+from graphc.ir.dim import Size, named, substitute
 from graphc.ir.graph import Graph, users
-from graphc.ir.node import Node, Tensor, Variable
+from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
 from graphc.ir.shape import strides
-from graphc.loops.grammar import parallel_loop
+from graphc.loops.grammar import For, Kernel, Stmt, is_splittable, parallel_loop
 from graphc.passes.alias import alias_in_place
 from graphc.passes.kernel import BuiltKernel, build_kernel
 from graphc.passes.program import (
@@ -93,7 +93,7 @@ class _Scheduler:
         self.temps += 1
         return Ref(Storage("temp", self.temps, tensor.dtype, tensor.size))
 
-    # -- one graph: the program's own, or the body of a loop or branch --------------------------------
+    # -- one graph: the program's own, or the body of a loop or branch -----------------------------
     def _schedule(
         self,
         graph: Graph,
@@ -172,7 +172,7 @@ class _Scheduler:
         elif node.op.name == "cond":
             self._branch(scope, node)
 
-    # -- kernels ------------------------------------------------------------------------------------
+    # -- kernels -----------------------------------------------------------------------------------
     def _built(self, node: Node) -> BuiltKernel:
         if node not in self.kernels:
             self.kernels[node] = build_kernel(**node.attrs)
@@ -208,19 +208,18 @@ class _Scheduler:
                 tuple(kernel.sizes.values()),
                 tuple(refs[b] for b in (*built.outputs, *built.scratch)),
                 loop.extent if loop else None,
+                _work(kernel) if is_splittable(kernel) and not built.scratch else None,
                 sites,
                 node,
             )
         )
 
-    # -- contractions -------------------------------------------------------------------------------
+    # -- contractions ------------------------------------------------------------------------------
     def _gemm(self, scope: _Scope, node: Node) -> None:
         x, y = node.inputs
         out = node.output()
         batch = out.shape[:-2]
-        c = Matrix(
-            self._place(scope, out), out.shape[-1], False, strides(out.shape)[:-2]
-        )
+        c = Matrix(self._place(scope, out), out.shape[-1], False, strides(out.shape)[:-2])
         scope.steps.append(
             Gemm(
                 self._matrix(scope, x, batch),
@@ -248,7 +247,7 @@ class _Scheduler:
             self._ref(scope, view.base) + view.offset, leading, transposed, missing + steps
         )
 
-    # -- loops and branches -------------------------------------------------------------------------
+    # -- loops and branches ------------------------------------------------------------------------
     def _loop(self, scope: _Scope, node: Node) -> None:
         attrs = node.attrs
         body: Graph = attrs["body"]
@@ -290,6 +289,21 @@ class _Scheduler:
             ]
             bodies.append(self._schedule(body, refs, wanted))
         scope.steps.append(Branch(condition, bodies[0], bodies[1], node))
+
+
+def _work(kernel: Kernel) -> Size:
+    """About how many scalar operations the kernel does: statements times turns of their loops."""
+    total: Size = 0
+    stack: list[tuple[list[Stmt], Size]] = [(kernel.body, 1)]
+    while stack:
+        body, turns = stack.pop()
+        for stmt in body:
+            if isinstance(stmt, For):
+                extent = stmt.extent if stmt.parallel else substitute(stmt.extent, kernel.sizes)
+                stack.append((stmt.body, turns * extent))
+            else:
+                total = total + turns
+    return total
 
 
 def _base(tensor: Tensor) -> Tensor:
@@ -379,5 +393,3 @@ def _may_fail(node: Node) -> bool:
         bodies = [v for v in node.attrs.values() if isinstance(v, Graph)]
         return any(_may_fail(n) for body in bodies for n in body.nodes)
     return node.op.may_fail
-
-

@@ -49,7 +49,7 @@ class Stages:
         except GraphcError as error:
             error.add_note(f"in the compiler's stage {name!r}")
             raise
-        except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             raise CompileError(
                 f"the stage failed: {type(error).__name__}: {error}",
                 op=f"stage {name!r}",
@@ -73,5 +73,3 @@ class Stages:
             path = directory / f"{len(self.texts):02d}-{name}.txt"
             path.write_text(shown, encoding="utf-8")
         self.texts.append(name)
-
-

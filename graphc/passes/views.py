@@ -35,12 +35,19 @@ def strided_view(tensor: Tensor) -> View:
     index = tuple(of(_AXES[k]) for k in range(tensor.ndim))
     base = tensor
     while _only_moves(base):
-        found: list[tuple[Tensor, Any]] = []
-        operand = Operand(base.node.inputs[0], lambda t, at: found.append((t, at)))
-        base.node.op.at(None, [operand], index, base.type, **base.node.attrs)  # type: ignore[misc]
-        ((base, index),) = found
+        base, index = _source(base, index)
     flat: Affine = flat_index(index, strides(base.shape))
     return View(base, flat.const, tuple(flat.coefficient(a) for a in _AXES[: tensor.ndim]))
+
+
+def _source(tensor: Tensor, index: Any) -> tuple[Tensor, Any]:
+    """The tensor, and the index in it, that an op which only moves elements reads."""
+    found: list[tuple[Tensor, Any]] = []
+    node = tensor.node
+    assert node.op.at is not None
+    operand = Operand(node.inputs[0], lambda t, at: found.append((t, at)))
+    node.op.at(None, [operand], index, tensor.type, **node.attrs)
+    return found[0]
 
 
 def _only_moves(tensor: Tensor) -> bool:

@@ -9,7 +9,8 @@ program to the original one:
 | exact   | every float16 value (one operand), or the    | the same bits, any NaN for a NaN       |
 |         | special values (several), integers' edges    |                                        |
 | stable  | values over the whole range of the dtype     | the original in extended precision     |
-| order   | random values of mixed magnitudes            | the same, within 8 sqrt(n) eps sum |x| |
+| order,  | random values of mixed magnitudes            | the same, within 8 sqrt(n) eps sum |x| |
+| unsafe  |                                              |                                        |
 
 SymPy certifies nothing here: it has no NaN, no order of operations, and `(x + y) - x` is y to it.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import mpmath
@@ -74,7 +75,7 @@ def certify(rule: Rule, examples: Sequence[Example] = (), dtypes: str = "") -> C
         Promise.EXACT: _exact,
         Promise.STABLE: _stable,
         Promise.ORDER: _order,
-        Promise.UNSAFE: _stable,
+        Promise.UNSAFE: _order,
     }[rule.promise]
     programs = [*_from_formulas(rule), *_from_examples(examples, dtypes)]
     if not programs:
@@ -87,9 +88,13 @@ def certify(rule: Rule, examples: Sequence[Example] = (), dtypes: str = "") -> C
             raise _broken(rule, f"it does not rewrite\n{before}")
         with np.errstate(all="ignore"):
             found.append(check(rule, before, after))
+    return _together(str(rule), found)
+
+
+def _together(rule: str, found: Sequence[Certificate]) -> Certificate:
     return Certificate(
-        str(rule),
-        len(programs),
+        rule,
+        sum(c.programs for c in found),
         sum(c.points for c in found),
         max(c.before for c in found),
         max(c.after for c in found),
@@ -258,14 +263,7 @@ def _stable(rule: Rule, before: Graph, after: Graph) -> Certificate:
             if rule.finite and a.dtype.kind == "f":
                 np.copyto(a, 1, where=~np.isfinite(a))
         found.append(_compare_extended(rule, before, after, operands, elementwise))
-    return Certificate(
-        rule.name,
-        1,
-        sum(c.points for c in found),
-        max(c.before for c in found),
-        max(c.after for c in found),
-        max(c.worse for c in found),
-    )
+    return replace(_together(rule.name, found), programs=1)
 
 
 def _compare_extended(

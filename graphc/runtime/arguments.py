@@ -1,4 +1,4 @@
-"""Arguments: what a caller may pass for an input, and how it becomes an array the program can read."""
+"""Arguments: what a caller may pass for an input, and how it becomes an array to compute with."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from graphc.ir.node import Tensor
 def as_input(value: Any, tensor: Tensor, function: str) -> np.ndarray[Any, Any]:
     """`value` as a native, aligned, C-ordered array of the input's dtype; copied only if it is not.
 
-    Conversion keeps values: floats may lose precision and ints may become floats, but no fraction is
-    cut and no integer wraps.
+    Conversion keeps values: floats may lose precision and ints may become floats, but no fraction
+    is cut and no integer wraps.
     Errors: `ArgumentError` for what is no array of numbers; `DTypeError` for numbers of a kind that
     the dtype cannot hold.
     """

@@ -74,4 +74,3 @@ def _distinct_kernels(compiled: Compiled) -> list[KernelInfo]:
             step.name = found[key].name
             found[key].calls.append(step)
     return list(found.values())
-

@@ -40,10 +40,11 @@ class Context:
         self.words = (ctypes.c_int64 * caller.word_count)()
         self.address = ctypes.addressof(self.words)
         self.call = next(_calls)
-        self.words[: Head.COUNT] = caller.executable.head
+        for word, value in enumerate(caller.executable.head):
+            self.words[word] = value
         self.words[Head.CALL] = self.call
         self.words[Head.PARALLEL_FOR] = caller.parallel_for
-        self.words[Head.THREADS] = caller.threads
+        self.words[Head.THREADS] = 1
         for word, pointer in caller.fixed:
             self.words[word] = pointer
         self.arena: Any = None
@@ -78,8 +79,7 @@ class Caller:
         pointers = [v.cell.array.ctypes.data for v in variables]
         pointers += [c.ctypes.data for c in constants]
         self.fixed = list(enumerate(pointers, variable_words))
-        self.threads = threads.num_threads() if manifest.get("parallel") else 1
-        self.parallel_for = threads.parallel_for_address() if self.threads > 1 else 0
+        self.parallel_for = threads.parallel_for_address() if self._may_share() else 0
         self.written = sorted({v for v, _ in graph.updates}, key=lambda v: v.cell.serial)
         self.pool: list[Context] = []
         self.arenas: dict[tuple[int, ...], int] = {}
@@ -87,6 +87,9 @@ class Caller:
         self.call = self._generate()
 
     # -- what the generated function calls for anything out of the ordinary ------------------------
+    def _may_share(self) -> bool:
+        return bool(self.manifest["parallel"]) and threads.num_threads() > 1
+
     def convert(self, position: int, value: Any) -> Any:
         """An argument that is not yet an array that the program can read."""
         return as_input(value, self.graph.inputs[position], self.name)
@@ -133,7 +136,7 @@ class Caller:
             stack.enter_context(variable.cell.lock)
         return stack
 
-    # -- the generated function -----------------------------------------------------------------------
+    # -- the generated function --------------------------------------------------------------------
     def _generate(self) -> Callable[..., Any]:
         source = "\n".join(self._source()) + "\n"
         scope: dict[str, Any] = {
@@ -144,7 +147,7 @@ class Caller:
             "Context": Context,
             "entry": self.executable.entry,
             "empty": np.empty,
-            "asarray": np.asarray,
+            "num_threads": threads.num_threads,
         }
         for i, t in enumerate(self.graph.inputs):
             scope[f"d{i}"] = t.dtype.numpy
@@ -179,11 +182,14 @@ class Caller:
         add("words = context.words")
         for i in range(len(dims)):
             add(f"words[{Head.COUNT + i}] = n{i}")
+        if self.parallel_for:  # a forked child has one thread, whatever its parent had
+            add(f"words[{int(Head.THREADS)}] = num_threads()")
         for i in range(len(inputs)):
             add(f"words[{self.input_words + i}] = p{i}")
         for i, tensor in enumerate(outputs):
             add(f"r{i} = empty({self._shape(tensor)}, e{i})")
-            pointer = f"address_of(bytes_of(r{i}))" if self._never_empty(tensor) else f"r{i}.ctypes.data"
+            quick, safe = f"address_of(bytes_of(r{i}))", f"r{i}.ctypes.data"
+            pointer = quick if self._never_empty(tensor) else safe
             add(f"words[{self.output_words + i}] = {pointer}")
         sizes = "".join(f"n{i}, " for i in range(len(dims)))
         if dims:
@@ -258,7 +264,8 @@ class Caller:
 
     def size(self, place: int, values: tuple[int, ...]) -> int:
         """A composite size at the given dims."""
-        return evaluate(self.formulas[place], dict(zip(self.manifest["dims"], values, strict=True)))
+        dims = dict(zip(self.manifest["dims"], values, strict=True))
+        return evaluate(self.formulas[place], dims)
 
 
 def check_count(name: str, graph: Graph, given: int) -> None:

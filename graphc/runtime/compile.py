@@ -67,7 +67,7 @@ def compile_statistics() -> dict[str, int]:
     return dict(_statistics)
 
 
-# -- the arguments of `compile` -------------------------------------------------------------------
+# -- the arguments of `compile` --------------------------------------------------------------------
 def _inputs(inputs: Any) -> list[Tensor]:
     if isinstance(inputs, Tensor):
         inputs = [inputs]
@@ -126,9 +126,9 @@ def _flatten(outputs: Any) -> tuple[Any, list[Tensor]]:
     )
 
 
-# -- the compiled function ------------------------------------------------------------------------
+# -- the compiled function -------------------------------------------------------------------------
 class Function:
-    """What `gc.compile` gives. Call it with arrays, in the order of the inputs or by their names."""
+    """What `gc.compile` gives. Call it with arrays, in the order of the inputs or by name."""
 
     def __init__(self, graph: Graph, structure: Any, caller: Caller | None, check: bool) -> None:
         self.graph = graph
@@ -174,7 +174,7 @@ class Function:
             variable.value = value
         return [np.array(r) for r in results[:count]]
 
-    # -- what the compiler made -------------------------------------------------------------------
+    # -- what the compiler made --------------------------------------------------------------------
     @cached_property
     def compilation(self) -> Any:
         """Everything the compiler made, built again from the graph if it came from the cache."""
@@ -268,5 +268,3 @@ def _key(graph: Graph) -> str:
         "blas": str(find_blas().integer_bits),
     }
     return cache.make_key(parts)
-
-

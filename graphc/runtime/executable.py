@@ -38,7 +38,7 @@ class Executable:
     def __init__(self, manifest: Manifest, data: bytes, hosts: Sequence[Any]) -> None:
         """`hosts` gives, for each host site, the function that computes it from arrays."""
         self.manifest, self.data = manifest, data
-        self._hosts = {site: host for site, host in hosts}
+        self._hosts = dict(hosts)
         self._engine = _load(data)
         self.entry = _ENTRY(self._engine.get_function_address("entry"))
         self.arena: Size = dim(manifest["arena"])
@@ -98,7 +98,7 @@ def _array_at(pointer: int | None, dtype: np.dtype[Any], shape: tuple[int, ...])
         return np.empty(shape, dtype)
     size = int(np.prod(shape)) * dtype.itemsize
     memory = (ctypes.c_char * size).from_address(pointer)
-    return np.frombuffer(memory, dtype).reshape(shape)
+    return np.frombuffer(memoryview(memory), dtype).reshape(shape)
 
 
 def _load(data: bytes) -> Any:
@@ -108,5 +108,3 @@ def _load(data: bytes) -> Any:
         engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
         engine.finalize_object()
     return engine
-
-

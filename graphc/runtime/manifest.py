@@ -16,7 +16,7 @@ from graphc.ir import literal, origin
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.op import registry
-from graphc.passes.program import Host, Program, Storage, walk_steps
+from graphc.passes.program import Call, Host, Program, Storage, walk_steps
 from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]
@@ -42,6 +42,9 @@ def make_manifest(graph: Graph, program: Program, code_bytes: int) -> Manifest:
             for site in program.sites
         ],
         "hosts": [_host(step) for step in hosts],
+        "parallel": any(
+            isinstance(s, Call) and s.work is not None for s in walk_steps(program.steps)
+        ),
     }
 
 
@@ -63,7 +66,8 @@ def _host(step: Host) -> Manifest:
 
 def host_calls(graph: Graph, manifest: Manifest) -> list[tuple[int, HostCall]]:
     """The functions of the program's host sites; their errors name the user's line in `graph`."""
-    return [(h["site"], _host_call(h, _node(graph, manifest, h["site"]))) for h in manifest["hosts"]]
+    hosts = manifest["hosts"]
+    return [(h["site"], _host_call(h, _node(graph, manifest, h["site"]))) for h in hosts]
 
 
 def _host_call(host: Manifest, node: Node | None) -> HostCall:

@@ -8,6 +8,9 @@ process can lose implicit ones. The colours are tints of Okabe and Ito's colour-
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
+
 import graphviz
 
 from graphc.show.picture import Box, Cluster, Kind, Look, Picture
@@ -61,11 +64,6 @@ def escaped(text: str) -> str:
     return label
 
 
-def visible(name: str) -> str:
-    """A user's name on one line: line breaks, too, are shown as escapes."""
-    return name.replace("\n", "\\n")
-
-
 def to_dot(picture: Picture, direction: str) -> str:
     """The DOT text of `picture`, growing in `direction`: TB, BT, LR or RL."""
     dot = graphviz.Digraph("graphc", comment="drawn by graphc")
@@ -75,8 +73,7 @@ def to_dot(picture: Picture, direction: str) -> str:
              margin="0.1,0.05")  # fmt: skip
     dot.attr("edge", fontname=_FONT, fontsize="8.5", fontcolor=_PALE, color="#555555",
              arrowsize="0.6")  # fmt: skip
-    names = iter(range(1 << 62))
-    _cluster(dot, picture, picture.whole, names)
+    _cluster(dot, picture, picture.whole, count())
     for arrow in picture.arrows:
         attributes = dict(_KINDS[arrow.kind])
         if arrow.text:
@@ -104,9 +101,37 @@ def _graph_attributes(picture: Picture, direction: str) -> dict[str, str]:
     return found
 
 
-def _cluster(dot: graphviz.Digraph, picture: Picture, cluster: Cluster, names: object) -> None:
-    pass
+def _cluster(
+    dot: graphviz.Digraph, picture: Picture, cluster: Cluster, names: Iterator[int]
+) -> None:
+    """The cluster's marks, then the clusters inside it."""
+    for number in cluster.marks:
+        mark = picture.marks[number]
+        attributes = dict(_LOOKS[mark.look])
+        if mark.look is Look.BUFFER:
+            attributes |= {"width": "0.07", "height": "0.07", "fixedsize": "true"}
+        tooltip = escaped(mark.tooltip or " ")
+        dot.node(f"n{number}", escaped("\n".join(mark.lines)), tooltip=tooltip, **attributes)
+    for child in cluster.children:
+        with dot.subgraph(name=f"cluster_{next(names)}") as inner:
+            inner.attr(
+                label=escaped("\n".join(child.lines)), labeljust="l", fontsize="9.5",
+                tooltip=" ", margin="7", **_BOXES[child.box],
+            )  # fmt: skip
+            _cluster(inner, picture, child, names)
 
 
 def _legend(dot: graphviz.Digraph, picture: Picture) -> None:
-    pass
+    """One small node for each look that occurs, and a line for each dashed arrow."""
+    used = {mark.look for mark in picture.marks}
+    looks = [look for look in Look if look in used]
+    dashed = {arrow.kind for arrow in picture.arrows} & {Kind.UPDATE, Kind.LOOP}
+    with dot.subgraph(name="cluster_legend") as legend:
+        legend.attr(label="legend", labeljust="l", fontsize="8", style="rounded",
+                    color="#cccccc", tooltip=" ", margin="5")  # fmt: skip
+        legend.attr("node", fontsize="8", height="0.2", width="0.3", margin="0.06,0.03")
+        for i, look in enumerate(looks):
+            attributes = dict(_LOOKS[look])
+            legend.node(f"k{i}", look.value, tooltip=" ", **attributes)
+            if i:
+                legend.edge(f"k{i - 1}", f"k{i}", style="invis")

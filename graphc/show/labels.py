@@ -7,6 +7,7 @@ of its operands matters names them (`a − b`), and its arrows carry the same le
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,11 @@ def shorten(text: str, limit: int = LIMIT) -> str:
     return f"{text[:head]}…{text[len(text) - (limit - head - 1) :]}"
 
 
+def one_line(name: str, limit: int = LIMIT) -> str:
+    """A user's name as a line of a label: shortened, line breaks shown as escapes."""
+    return shorten(shorten(name, limit).replace("\n", "\\n"), limit)
+
+
 def is_inline(tensor: Tensor) -> bool:
     """Whether the tensor is written inside its users: a scalar constant."""
     return tensor.node.op.name == "constant" and not tensor.shape
@@ -77,7 +83,7 @@ def letters(node: Node) -> dict[int, str]:
     return dict(zip(drawn, string.ascii_lowercase, strict=False))
 
 
-def operation(node: Node, transposed: tuple[bool, ...] = ()) -> tuple[str, ...]:
+def operation(node: Node, transposed: Sequence[bool] = ()) -> tuple[str, ...]:
     """The lines of an operation's label; `transposed` operands of a matrix product get a mark.
 
     >>> import graphc as gc
@@ -90,7 +96,7 @@ def operation(node: Node, transposed: tuple[bool, ...] = ()) -> tuple[str, ...]:
     constants = any(is_inline(t) for t in node.inputs)
     named = letters(node)
     if not (constants or named):
-        text = "transpose" if _is_transpose(node) else name
+        text = "transpose" if is_transpose(node) else name
     else:
         operands = [_operand(node, i, named) for i in range(len(node.inputs))]
         for i, turned in enumerate(transposed):
@@ -116,15 +122,16 @@ def _operand(node: Node, i: int, named: dict[int, str]) -> str:
     return scalar(node.inputs[i]) if is_inline(node.inputs[i]) else named.get(i, "")
 
 
-def _is_transpose(node: Node) -> bool:
+def is_transpose(node: Node) -> bool:
+    """Whether the node reverses the axes of a matrix."""
     axes = node.attrs.get("axes", ())
-    return node.op.name == "permute_dims" and tuple(axes) == tuple(reversed(range(len(axes))))
+    return node.op.name == "permute_dims" and tuple(axes) == (1, 0)
 
 
 def _attributes(node: Node) -> list[str]:
     """The attributes that the result's type does not tell, each in short."""
     found: list[str] = []
-    if _is_transpose(node):
+    if is_transpose(node):
         return found
     for name, value in node.attrs.items():
         known = name == "shape" or (name == "dtype" and node.op.name != "astype")
@@ -140,12 +147,12 @@ def _attributes(node: Node) -> list[str]:
     return found
 
 
-def sizes(shape: Shape) -> str:
+def space(shape: Shape) -> str:
     """A space: `n × 128`."""
     return " × ".join(str(s) for s in shape) or "scalar"
 
 
-def type_of(of: TensorType) -> str:
+def type_text(of: TensorType) -> str:
     """A type: `f32[n,128]`."""
     return shorten(str(of), LIMIT)
 

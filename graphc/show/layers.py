@@ -28,7 +28,7 @@ def layer_paths(nodes: Sequence[Node], within: str = "") -> dict[Node, tuple[Par
     `within` is a scope that is drawn already: it is taken off the front of every scope.
     """
     parts = {node: _split(scope_of(node), within) for node in nodes}
-    paths: dict[Node, tuple[Part, ...]] = {node: () for node in nodes}
+    paths: dict[Node, tuple[Part, ...]] = dict.fromkeys(nodes, ())
     for level in range(DEPTH):
         members: dict[tuple[tuple[Part, ...], str], set[Node]] = {}
         for node in nodes:

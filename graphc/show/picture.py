@@ -53,14 +53,13 @@ class Cluster:
     """Marks drawn inside one frame."""
 
     box: Box
-    title: str = ""
-    tooltip: str = ""
+    lines: tuple[str, ...] = ()
     marks: list[int] = field(default_factory=list)
     children: list[Cluster] = field(default_factory=list)
 
-    def add(self, box: Box, title: str, tooltip: str = "") -> Cluster:
-        """A new cluster inside this one."""
-        child = Cluster(box, title, tooltip)
+    def add(self, box: Box, *lines: str) -> Cluster:
+        """A new cluster inside this one, titled by `lines`."""
+        child = Cluster(box, lines)
         self.children.append(child)
         return child
 

@@ -6,22 +6,32 @@ mostly not drawn: an arrow goes from the tensor outside to its reader inside.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, users
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Kind
+from graphc.ir.shape import TensorType
 from graphc.ir.text import format_node, value_labels
 from graphc.show import labels
 from graphc.show.layers import Part, layer_paths, scope_of
 from graphc.show.picture import Box, Cluster, Look, Picture
-from graphc.show.picture import Kind as Arrow
+from graphc.show.picture import Kind as Line
 
 _TOOLTIP = 400  # characters
 
-Places: TypeAlias = dict[Tensor, int]  # the mark that a tensor's arrows start from
+
+class End(NamedTuple):
+    """Where the arrows of a tensor start: a mark, and the type of what is in memory there."""
+
+    mark: int
+    type: TensorType
+
+
+Places: TypeAlias = dict[Tensor, End]
 
 
 def size(graph: Graph, enough: int) -> int:
@@ -47,30 +57,34 @@ class _Sketch:
     def __init__(self, picture: Picture, layers: bool) -> None:
         self.picture, self.layers = picture, layers
         self.kernels = 0
-        self.inside: set[int] = set()  # the marks inside kernels
-        self.typed: set[int] = set()  # the marks that show their type themselves
+        self.kernel_of: dict[int, int] = {}  # the number of the kernel that a mark is in
+        self.typed: set[int] = set()  # marks that show their type themselves
+        self.folded: set[Node] = set()  # transposes that are written inside matrix products
 
     def whole(self, graph: Graph) -> None:
-        whole, places = self.picture.whole, Places()
-        self._leaves([t.node for t in graph.inputs], whole, places)
-        self._nodes(graph, whole, places)
-        self._leaves([v.node for v, _ in graph.updates], whole, places)
+        cluster, places = self.picture.whole, Places()
+        self._leaves([t.node for t in graph.inputs], cluster, places)
+        self._nodes(graph, cluster, places)
+        self._leaves([v.node for v, _ in graph.updates], cluster, places)
         for i, tensor in enumerate(graph.outputs):
             name = "output" if len(graph.outputs) == 1 else f"output {i}"
-            head = self.picture.mark(whole, Look.OUTPUT, name, tooltip=str(tensor.type))
-            self._arrow(tensor, head, whole, places)
+            end = self._place(tensor, cluster, places)
+            head = self.picture.mark(cluster, Look.OUTPUT, name, tooltip=_cut(str(tensor.type)))
+            self._arrow(end, head)
         for variable, value in graph.updates:
-            tail = self._place(value, whole, places)
-            self.picture.arrow(tail, places[variable], kind=Arrow.UPDATE)
+            tail = self._place(value, cluster, places).mark
+            self.picture.arrow(tail, places[variable].mark, kind=Line.UPDATE)
 
-    # -- nodes -------------------------------------------------------------------------------------
     def _nodes(self, graph: Graph, cluster: Cluster, places: Places, scope: str = "") -> None:
         """Marks for the nodes that `places` does not have yet, in frames by layer."""
         names = value_labels(graph)
         paths = layer_paths(graph.nodes, scope) if self.layers else {}
+        if not self.layers:
+            self.folded |= _only_in_products(graph)
         frames: dict[tuple[Part, ...], Cluster] = {(): cluster}
         for node in graph.nodes:
-            if node.output() in places or labels.is_inline(node.output()):
+            known = node.output() in places or node in self.folded
+            if known or labels.is_inline(node.output()):
                 continue
             frame = _frame(frames, paths.get(node, ()))
             match node.op.kind, node.op.name:
@@ -85,40 +99,176 @@ class _Sketch:
                 case _:
                     self._operation(node, frame, places, _tooltip(node, names))
 
+    # -- single marks ------------------------------------------------------------------------------
     def _leaves(self, nodes: Sequence[Node], cluster: Cluster, places: Places) -> None:
-        """Marks for inputs, variables and constants; the layer's path is cut off their names."""
+        """Marks for inputs, variables and constants."""
         for node in nodes:
             tensor = node.output()
             if tensor in places:
                 continue
-            type_ = labels.type_of(tensor.type)
             if node.op.name == "constant":
                 look, name = Look.CONSTANT, labels.constant(node.attrs["value"].array)
             elif isinstance(tensor, Variable):
                 look, name = Look.VARIABLE, tensor.name or "variable"
             else:
                 look, name = Look.INPUT, tensor.name
-            shown = name
-            if self.layers and cluster.box is Box.LAYER:
-                shown = name.removeprefix(scope_of(node) + "/")
-            tip = f"{name}: {tensor.type}"
-            places[tensor] = self.picture.mark(
-                cluster, look, labels.user_name(shown), type_, tooltip=_cut(tip)
-            )
-            self.typed.add(places[tensor])
+            in_layer = cluster.box is Box.LAYER  # which says the first part of the name already
+            shown = name.removeprefix(scope_of(node) + "/") if in_layer else name
+            places[tensor] = self._leaf(cluster, look, shown, tensor, tip=name)
+
+    def _leaf(self, cluster: Cluster, look: Look, name: str, tensor: Tensor, tip: str) -> End:
+        tooltip = _cut(f"{tip}: {tensor.type}")
+        lines = labels.one_line(name), labels.type_text(tensor.type)
+        mark = self.picture.mark(cluster, look, *lines, tooltip=tooltip)
+        self.typed.add(mark)
+        return End(mark, tensor.type)
 
     def _operation(self, node: Node, cluster: Cluster, places: Places, tooltip: str) -> None:
-        inputs = list(node.inputs)
-        turned: tuple[bool, ...] = ()
-        if not self.layers and node.op.kind is Kind.CONTRACT:
-            turned = tuple(labels.is_matrix_transpose(t.node) for t in inputs)
-            inputs = [t.node.inputs[0] if f else t for t, f in zip(inputs, turned, strict=True)]
-        mark = self.picture.mark(
-            cluster, _look(node), *labels.operation(node, turned), tooltip=tooltip
-        )
-        for i in range(len(node.types)):
-            places[node.output(i)] = mark
+        turned = [t.node in self.folded for t in node.inputs]
+        lines = labels.operation(node, turned)
+        if not self.layers and cluster.box is not Box.KERNEL and scope_of(node):
+            lines = (*lines, labels.one_line(scope_of(node)))
+        mark = self.picture.mark(cluster, _look(node), *lines, tooltip=tooltip)
+        if cluster.box is Box.KERNEL:
+            self.kernel_of[mark] = self.kernels
+        for tensor in node.outputs:
+            places[tensor] = End(mark, tensor.type)
         letters = labels.letters(node)
-        for i, tensor in enumerate(inputs):
+        for i, tensor in enumerate(node.inputs):
             if not labels.is_inline(tensor):
-                self._arrow(tensor, mark, cluster, places, letters.get(i, ""))
+                source = tensor.node.inputs[0] if turned[i] else tensor
+                self._arrow(self._place(source, cluster, places), mark, letters.get(i, ""))
+
+    def _place(self, tensor: Tensor, cluster: Cluster, places: Places) -> End:
+        """Where arrows of `tensor` start; a scalar constant that has no user to be written in
+        gets a mark."""
+        if tensor not in places:
+            value = labels.scalar(tensor)
+            places[tensor] = self._leaf(cluster, Look.CONSTANT, value, tensor, tip=value)
+        return places[tensor]
+
+    def _arrow(self, tail: End, head: int, word: str = "") -> None:
+        """An arrow with the type, unless the tail shows it, or it never leaves the registers."""
+        kernel = self.kernel_of.get(tail.mark)
+        if kernel is not None and kernel == self.kernel_of.get(head):
+            self.picture.arrow(tail.mark, head, word, Line.REGISTER)
+            return
+        shown = self.picture.simple or tail.mark in self.typed
+        parts = [word, "" if shown else labels.type_text(tail.type)]
+        self.picture.arrow(tail.mark, head, ": ".join(p for p in parts if p))
+
+    # -- nodes with bodies -------------------------------------------------------------------------
+    def _kernel(self, node: Node, cluster: Cluster, places: Places) -> None:
+        """A frame with the ops of a fused region. A tensor that several of them read arrives once,
+        at a dot; reshapes and broadcasts do nothing in a kernel and are not drawn."""
+        body: Graph = node.attrs["body"]
+        self.kernels += 1
+        number = self.kernels
+        title = f"kernel {number} · {labels.space(node.attrs['space'])}"
+        frame = cluster.add(Box.KERNEL, title, *_scopes(body))
+        readers = Counter(t for n in body.nodes for t in n.inputs)
+        inner = Places()
+        for outer, parameter in zip(node.inputs, body.inputs, strict=True):
+            inner[parameter] = end = self._place(outer, cluster, places)
+            if readers[parameter] > 1:
+                port = self.picture.mark(frame, Look.BUFFER, tooltip=_cut(str(outer.type)))
+                self._arrow(end, port)
+                self.kernel_of[port] = number
+                inner[parameter] = End(port, outer.type)
+        names = value_labels(body)
+        for n in body.nodes:
+            if n.output() in inner or labels.is_inline(n.output()):
+                continue
+            if n.op.name in ("reshape", "broadcast_to"):
+                inner[n.output()] = self._place(n.inputs[0], frame, inner)
+            else:
+                self._operation(n, frame, inner, _tooltip(n, names))
+        for outer, result in zip(node.outputs, body.outputs, strict=True):
+            places[outer] = End(self._place(result, frame, inner).mark, outer.type)
+
+    def _scan(self, node: Node, cluster: Cluster, places: Places) -> None:
+        """A frame with the body; dashed arrows take a step's carries to the next step."""
+        body: Graph = node.attrs["body"]
+        carries, xs = node.attrs["carries"], node.attrs["xs"]
+        backwards = ", last to first" if node.attrs["reverse"] else ""
+        frame = cluster.add(Box.LOOP, f"scan · {node.attrs['length']} steps{backwards}")
+        inner = Places()
+        for i, (outer, parameter) in enumerate(zip(node.inputs, body.inputs, strict=True)):
+            end = self._place(outer, cluster, places)
+            if i >= carries + xs:
+                inner[parameter] = end
+                continue
+            name = f"carry {i}" if i < carries else f"x {i - carries}"
+            inner[parameter] = self._leaf(frame, Look.INPUT, name, parameter, tip=name)
+            self._arrow(end, inner[parameter].mark)
+        self._nodes(body, frame, inner, scope_of(node))
+        for i, (outer, result) in enumerate(zip(node.outputs, body.outputs, strict=True)):
+            tail = self._place(result, frame, inner).mark
+            places[outer] = End(tail, outer.type)
+            if i < carries and tail != inner[body.inputs[i]].mark:
+                self.picture.arrow(tail, inner[body.inputs[i]].mark, kind=Line.LOOP)
+
+    def _cond(self, node: Node, cluster: Cluster, places: Places) -> None:
+        """A frame with both branches, and a diamond at which one of their results goes on."""
+        frame = cluster.add(Box.LOOP, "cond")
+        ends: list[tuple[str, End]] = []
+        for word, body in (("then", node.attrs["then"]), ("else", node.attrs["otherwise"])):
+            branch = frame.add(Box.BRANCH, word)
+            inner = Places()
+            for outer, parameter in zip(node.inputs[1:], body.inputs, strict=True):
+                inner[parameter] = self._place(outer, cluster, places)
+            self._nodes(body, branch, inner, scope_of(node))
+            ends += [(word, self._place(t, branch, inner)) for t in body.outputs]
+        mark = self.picture.mark(frame, Look.CHOICE, "cond")
+        self._arrow(self._place(node.inputs[0], cluster, places), mark, "if")
+        for word, end in ends:
+            self._arrow(end, mark, word)
+        for outer in node.outputs:
+            places[outer] = End(mark, outer.type)
+
+
+def _look(node: Node) -> Look:
+    if labels.is_move(node):
+        return Look.MOVE
+    found = {Kind.REDUCE: Look.REDUCE, Kind.CONTRACT: Look.CONTRACT, Kind.HOST: Look.HOST}
+    return found.get(node.op.kind, Look.OP)
+
+
+def _frame(frames: dict[tuple[Part, ...], Cluster], path: tuple[Part, ...]) -> Cluster:
+    """The cluster at `path`, made with those around it where it does not exist yet."""
+    for depth in range(1, len(path) + 1):
+        name, visit = path[depth - 1]
+        if path[:depth] not in frames:
+            title = labels.one_line(name) + (f" · visit {visit + 1}" if visit else "")
+            frames[path[:depth]] = frames[path[: depth - 1]].add(Box.LAYER, title)
+    return frames[path]
+
+
+def _only_in_products(graph: Graph) -> set[Node]:
+    """Transposes of matrices that only matrix products read: the BLAS takes them as they are."""
+    results = {t.node for t in graph.results}
+    return {
+        node
+        for node, readers in users(graph.nodes).items()
+        if labels.is_transpose(node)
+        and node not in results
+        and all(r.op.kind is Kind.CONTRACT for r in readers)
+        and not labels.is_inline(node.inputs[0])
+    }
+
+
+def _scopes(body: Graph) -> list[str]:
+    """The layers that a kernel's ops come from."""
+    found = list(dict.fromkeys(s for s in map(scope_of, body.nodes) if s))
+    more = [f"and {len(found) - 3} more layers"] if len(found) > 3 else []
+    return [labels.one_line(s) for s in found[:3]] + more
+
+
+def _tooltip(node: Node, names: dict[Tensor, str]) -> str:
+    """The node's line of text, and the user's lines."""
+    places = ", ".join(f"{os.path.basename(o.file)}:{o.line}" for o in node.origins)
+    return _cut(format_node(node, names)) + (f"  # {_cut(places)}" if places else "")
+
+
+def _cut(text: str) -> str:
+    return labels.shorten(labels.one_line(text, _TOOLTIP), _TOOLTIP)

@@ -1,0 +1,116 @@
+"""DOT text as a picture file: by the Graphviz inside pygraphviz, else by the system's `dot`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import threading
+from pathlib import Path
+
+import graphviz
+
+from graphc.errors import ArgumentError, GraphcError
+
+FORMATS = ("svg", "png", "pdf", "dot")
+_DPI = "144"  # of PNG: readable when printed or zoomed
+
+_lock = threading.Lock()  # Graphviz is a C library with state of its own
+
+
+def render(dot: str, form: str) -> bytes:
+    """The picture of DOT text as `svg`, `png` or `pdf`, or the text itself as `dot`.
+
+    Errors: `GraphcError` where no Graphviz can be used, or it cannot draw the picture.
+    """
+    if form == "dot":
+        return dot.encode()
+    problems = []
+    for engine in (_by_pygraphviz, _by_system):
+        try:
+            return engine(dot, form)
+        except (ImportError, OSError, ValueError, graphviz.CalledProcessError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            problems.append(f"{engine.__name__.removeprefix('_by_')}: {lines[0]}")
+    raise GraphcError(
+        "no Graphviz could draw the picture",
+        op="draw",
+        expected="the package pygraphviz, or the program `dot`",
+        given="; ".join(problems),
+        hint="pip install pygraphviz, or install Graphviz",
+    )
+
+
+def _by_pygraphviz(dot: str, form: str) -> bytes:
+    # The bindings below pygraphviz's own class: that one looks for a charset in the user's text,
+    # and writes to stderr about large graphs.
+    from pygraphviz import graphviz as bindings
+
+    with _lock, tempfile.TemporaryFile() as file:
+        file.write(dot.encode())
+        file.seek(0)
+        graph = bindings.agread(file, None)
+        context = bindings.gvContextWithBuiltins()
+        try:
+            if form == "png":
+                bindings.agsafeset(graph, b"dpi", _DPI.encode(), b"")
+            if bindings.gvLayout(context, graph, b"dot"):
+                raise ValueError("the layout failed")
+            failed, data = bindings.gvRenderData(context, graph, form.encode())
+            bindings.gvFreeLayout(context, graph)
+            if failed:
+                raise ValueError(f"{form} failed")
+            return bytes(data)
+        finally:
+            bindings.agclose(graph)
+            bindings.gvFreeContext(context)
+
+
+def _by_system(dot: str, form: str) -> bytes:
+    drawn: bytes = graphviz.Source(dot).pipe(form)
+    return drawn
+
+
+def save(dot: str, path: Path) -> Path:
+    """The picture in a file whose suffix says the format; the file is whole or untouched.
+
+    Errors: `ArgumentError` for another suffix, or a place that cannot be written; `GraphcError`
+    where no Graphviz can be used: the DOT text is then in a `.dot` file beside `path`.
+    """
+    form = path.suffix[1:].lower()
+    if form not in FORMATS:
+        raise ArgumentError(
+            "the suffix of the path names no format that can be drawn",
+            op="draw",
+            expected=", ".join("." + f for f in FORMATS),
+            given=repr(str(path))[:200],
+        )
+    try:
+        data = render(dot, form)
+    except GraphcError as error:
+        beside = path.with_suffix(".dot")
+        _write(dot.encode(), beside)
+        raise GraphcError(
+            error.message,
+            op=error.op,
+            expected=error.expected,
+            given=error.given,
+            hint=f"the DOT text is in {str(beside)!r}; {error.hint}",
+        ) from None
+    _write(data, path)
+    return path
+
+
+def _write(data: bytes, path: Path) -> None:
+    """Beside its place first, then renamed."""
+    draft = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            draft.write_bytes(data)
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise ArgumentError(
+            "the file cannot be written", op="draw", given=repr(str(path))[:200], hint=str(error)
+        ) from None
