@@ -32,6 +32,7 @@ from graphc.ir.evaluate import evaluate
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.operators import functions as _functions
+from graphc.ir.operators import publish as _publish
 from graphc.ir.origin import scope
 from graphc.ir.text import parse_graph, print_graph
 
@@ -61,6 +62,15 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'graphc' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _svg(what: Any) -> str:
+    """What a notebook shows for a tensor or a graph; loads the drawing room at first use."""
+    drawing: str = __getattr__("draw")(what)._repr_svg_()
+    return drawing
+
+
+_publish({"_repr_svg_": _svg})
 
 
 def __dir__() -> list[str]:

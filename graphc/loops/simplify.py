@@ -10,14 +10,20 @@ from collections.abc import Iterator
 
 from graphc.ir.dim import Size, named
 from graphc.loops.grammar import (
+    Accumulate,
     Affine,
+    Assign,
     Buffer,
+    Declare,
+    Fail,
     For,
     Kernel,
+    Let,
     Load,
     Number,
     Stmt,
     Store,
+    Value,
     Var,
     parallel_loop,
     statements,
@@ -34,7 +40,7 @@ def finish(kernel: Kernel) -> Kernel:
 # -- collapsing ------------------------------------------------------------------------------------
 def collapse(kernel: Kernel) -> Kernel:
     """Perfectly nested loops `i, j` become one where every index steps by extent(j) as much in i
-    as in j: `i*m + j` is `k`."""
+    as in j, and nothing else reads them: `i*m + j` is `k`."""
     kernel.body = [_collapsed(s) if isinstance(s, For) else s for s in kernel.body]
     return kernel
 
@@ -45,9 +51,8 @@ def _collapsed(loop: For) -> For:
         return loop
     inner = loop.body[0]
     indices = list(_indices(inner.body))
-    if not all(
-        i.coefficient(loop.var) == i.coefficient(inner.var) * inner.extent for i in indices
-    ):
+    steps = all(i.coefficient(loop.var) == i.coefficient(inner.var) * inner.extent for i in indices)
+    if not steps or any(v in (loop.var, inner.var) for v in _values(inner.body)):
         return loop
     for stmt in statements(inner.body):
         if isinstance(stmt, (Load, Store, Number)):
@@ -58,6 +63,20 @@ def _collapsed(loop: For) -> For:
 
 def _indices(body: list[Stmt]) -> Iterator[Affine]:
     return (s.index for s in statements(body) if isinstance(s, (Load, Store, Number)))
+
+
+def _values(body: list[Stmt]) -> Iterator[Value]:
+    """The values that statements read, other than in indices."""
+    for stmt in statements(body):
+        match stmt:
+            case Let(_, _, args):
+                yield from args
+            case Load(_, _, _, guard) if guard is not None:
+                yield guard
+            case Store(_, _, value) | Declare(_, value) | Assign(_, value):
+                yield value
+            case Accumulate(_, _, value) | Fail(value, _):
+                yield value
 
 
 # -- sizes as parameters ---------------------------------------------------------------------------

@@ -9,7 +9,8 @@ one entry serves all sizes. Kernels and the BLAS are called in order; failures r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 from graphc.ir.dim import Call as DimCall
@@ -32,6 +33,9 @@ from graphc.passes.program import (
 )
 
 PARALLEL_WORK = 1 << 19  # scalar operations from which threads share a loop: some 20 us
+PRODUCT_BYTES = 7 << 17  # of b, for our own product: it stays in the second-level cache
+PRODUCT_COLUMNS = 16  # of b at least: below, most of a vector would be wasted
+PRODUCT_WORK = 1 << 22  # multiply-adds from which the threads of the BLAS pay
 CHUNKS = 2  # for each thread, so that one that is held up delays little
 
 
@@ -47,7 +51,9 @@ class Head(IntEnum):
     DGEMV = 6
     PARALLEL_FOR = 7
     THREADS = 8
-    COUNT = 9
+    SPRODUCT = 9  # products of our own, for matrices that fit in cache; 0: there are none
+    DPRODUCT = 10
+    COUNT = 11
 
 
 def print_driver(program: Program, blas_bits: int) -> str:
@@ -347,6 +353,68 @@ class _Driver:
 
     def _gemm(self, step: Gemm) -> None:
         """Row-major c = a b is column-major c' = b' a', which is how the BLAS is called."""
+        if not step.b.transposed:
+            self._product_or_blas(step)
+        else:
+            self._blas(step)
+
+    def _product_or_blas(self, step: Gemm) -> None:
+        """Our own product where b fits in cache (and the BLAS would not bring threads to it)."""
+        itemsize = step.dtype.itemsize
+        product = self._word("ptr", Head.SPRODUCT if itemsize == 4 else Head.DPRODUCT)
+        threads = self._word("i64", Head.THREADS)
+        work = self._size(step.m * step.n * step.k)
+        tests = [
+            self._emit(f"icmp ne ptr {product}, null", prologue=True),
+            self._emit(f"icmp sle i64 {self._size(step.k * step.n * itemsize)}, {PRODUCT_BYTES}"),
+            self._emit(f"icmp sge i64 {self._size(step.n)}, {PRODUCT_COLUMNS}"),
+            self._emit(f"icmp sle i64 {work}, {PRODUCT_WORK}"),
+        ]
+        alone = self._emit(f"icmp sle i64 {threads}, 1", prologue=True)
+        tests[-1] = self._emit(f"or i1 {alone}, {tests[-1]}")
+        chosen = tests[0]
+        for test in tests[1:]:
+            chosen = self._emit(f"and i1 {chosen}, {test}")
+        own, blas, end = self._label(), self._label(), self._label()
+        self.body.append(f"  br i1 {chosen}, label %{own}, label %{blas}")
+        self._open(own)
+        self._product(step, product)
+        self.body.append(f"  br label %{end}")
+        self._open(blas)
+        self._blas(step)
+        self.body.append(f"  br label %{end}")
+        self._open(end)
+
+    def _product(self, step: Gemm, routine: str) -> None:
+        a_row, a_column = self._size(step.a.leading), "1"
+        if step.a.transposed:
+            a_row, a_column = a_column, a_row
+        b_row, c_row = self._size(step.b.leading), self._size(step.c.leading)
+        sizes = ", ".join(f"i64 {self._size(s)}" for s in (step.m, step.n, step.k))
+        with self._each_matrix(step) as (a, b, c):
+            self.body.append(
+                f"  call void {routine}(ptr {a}, i64 {a_row}, i64 {a_column}, ptr {b}, "
+                f"i64 {b_row}, ptr {c}, i64 {c_row}, {sizes})"
+            )
+
+    @contextmanager
+    def _each_matrix(self, step: Gemm) -> Iterator[list[str]]:
+        """The pointers of a, b and c, in loops over the batch."""
+        matrices = (step.a, step.b, step.c)
+        pointers = [self._pointer(m.ref) for m in matrices]
+        opened = []
+        for axis, extent in enumerate(step.batch):
+            counter, head, end = self._repeat(self._size(extent))
+            opened.append((counter, head, end))
+            pointers = [
+                self._advance(p, m, axis, counter, step.dtype)
+                for p, m in zip(pointers, matrices, strict=True)
+            ]
+        yield pointers
+        for counter, head, end in reversed(opened):
+            self._again(counter, head, end)
+
+    def _blas(self, step: Gemm) -> None:
         letter = "s" if step.dtype.bits == 32 else "d"
         routine = self._word("ptr", Head.SGEMM if letter == "s" else Head.DGEMM)
         for name, matrix in (("ta", step.b), ("tb", step.a)):
@@ -357,23 +425,12 @@ class _Driver:
         for name, matrix in (("lda", step.b), ("ldb", step.a), ("ldc", step.c)):
             leading = self._size(matrix.leading)
             self._store_integer(name, self._emit(f"call i64 @llvm.smax.i64(i64 {leading}, i64 1)"))
-        pointers = [self._pointer(m.ref) for m in (step.a, step.b, step.c)]
-        opened = []
-        for axis, extent in enumerate(step.batch):
-            counter, head, end = self._repeat(self._size(extent))
-            opened.append((counter, head, end))
-            pointers = [
-                self._advance(p, m, axis, counter, step.dtype)
-                for p, m in zip(pointers, (step.a, step.b, step.c), strict=True)
-            ]
-        a, b, c = pointers
-        self.body.append(
-            f"  call void {routine}(ptr %gemm.ta, ptr %gemm.tb, ptr %gemm.m, ptr %gemm.n, "
-            f"ptr %gemm.k, ptr %gemm.{letter}one, ptr {b}, ptr %gemm.lda, ptr {a}, ptr %gemm.ldb, "
-            f"ptr %gemm.{letter}zero, ptr {c}, ptr %gemm.ldc, i64 1, i64 1)"
-        )
-        for counter, head, end in reversed(opened):
-            self._again(counter, head, end)
+        with self._each_matrix(step) as (a, b, c):
+            self.body.append(
+                f"  call void {routine}(ptr %gemm.ta, ptr %gemm.tb, ptr %gemm.m, ptr %gemm.n, "
+                f"ptr %gemm.k, ptr %gemm.{letter}one, ptr {b}, ptr %gemm.lda, ptr {a}, "
+                f"ptr %gemm.ldb, ptr %gemm.{letter}zero, ptr {c}, ptr %gemm.ldc, i64 1, i64 1)"
+            )
 
     def _advance(self, pointer: str, matrix: Matrix, axis: int, counter: str, dtype: DType) -> str:
         step = matrix.batch[axis]

@@ -88,7 +88,12 @@ class _RegionBuilder:
     def _works(self, node: Node) -> bool:
         if node.op.name == "placeholder":
             return node.output() in self.outputs
-        return node in self.stored_free or not is_free(node)
+        return node in self.stored_free or (not is_free(node) and self._fits(node))
+
+    def _fits(self, node: Node) -> bool:
+        """Whether the node has a turn of its own in the loops. A copy of a cheap node of another
+        region may not: it is computed where it is read."""
+        return space_of(node) in (self.space, self.space[: self.outer], ())
 
     def _dependencies(self, node: Node) -> list[Node]:
         found: dict[Node, None] = {}
@@ -324,7 +329,7 @@ class _RegionBuilder:
         """The element of a tensor of the region at an index."""
         if tensor in self.results:
             return self.results[tensor]
-        key = ("element", tensor, index)
+        key = ("element", tensor, index, self.k.guard)  # a guarded read is 0 elsewhere
         found: Value | None = self.k.recall(key)
         if found is None:
             found = self._compute(tensor, index)

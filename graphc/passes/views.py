@@ -63,6 +63,8 @@ def blas_view(tensor: Tensor) -> tuple[View, bool, Size] | None:
     view = strided_view(tensor)
     rows, columns = tensor.shape[-2:]
     row_step, column_step = view.strides[-2:]
+    if rows == 0 or columns == 0:  # nothing is read: any strides will do
+        return view, False, columns
     if column_step == 1 or columns == 1:
         leading, transposed = (row_step if rows != 1 else columns), False
     elif row_step == 1 or rows == 1:

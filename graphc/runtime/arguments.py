@@ -47,6 +47,8 @@ def as_input(value: Any, tensor: Tensor, function: str) -> np.ndarray[Any, Any]:
             where=origin.where(),
         )
     wanted = tensor.dtype.numpy
+    if array.size == 0 and isinstance(value, (list, tuple)):  # no numbers, so of no dtype yet
+        array = array.astype(wanted)
     if not _keeps_values(array, wanted):
         raise DTypeError(
             "the values do not fit the dtype",

@@ -44,7 +44,7 @@ class Context:
             self.words[word] = value
         self.words[Head.CALL] = self.call
         self.words[Head.PARALLEL_FOR] = caller.parallel_for
-        self.words[Head.THREADS] = 1
+        self.words[Head.THREADS] = caller.threads
         for word, pointer in caller.fixed:
             self.words[word] = pointer
         self.arena: Any = None
@@ -68,7 +68,7 @@ class Caller:
         self.graph, self.name, self.manifest = graph, name, manifest
         self.executable = executable
         dims = manifest["dims"]
-        variables = graph.variables
+        variables = [graph.variables[i] for i in manifest["variables"]]
         first = Head.COUNT + len(dims)
         self.input_words = first
         self.output_words = first + len(graph.inputs)
@@ -79,6 +79,7 @@ class Caller:
         pointers = [v.cell.array.ctypes.data for v in variables]
         pointers += [c.ctypes.data for c in constants]
         self.fixed = list(enumerate(pointers, variable_words))
+        self.threads = threads.num_threads()
         self.parallel_for = threads.parallel_for_address() if self._may_share() else 0
         self.written = sorted({v for v, _ in graph.updates}, key=lambda v: v.cell.serial)
         self.pool: list[Context] = []
@@ -155,7 +156,8 @@ class Caller:
             scope[f"e{i}"] = t.dtype.numpy
         if len(self.written) == 1:
             scope["lock"] = self.written[0].cell.lock
-        exec(compile(source, "<graphc call>", "exec"), scope)
+        # A file name inside the package: errors name the first line that is outside of it.
+        exec(compile(source, f"{__file__}:call", "exec"), scope)
         made: Callable[..., Any] = scope["call"]
         return made
 
@@ -178,7 +180,8 @@ class Caller:
             add(f"a{i} = caller.convert({i}, a{i})", 2)
             add(f"p{i} = a{i}.ctypes.data", 2)
         self._add_sizes(add, names)
-        add("context = pool.pop() if pool else Context(caller)")
+        add("try: context = pool.pop()")
+        add("except IndexError: context = Context(caller)")
         add("words = context.words")
         for i in range(len(dims)):
             add(f"words[{Head.COUNT + i}] = n{i}")

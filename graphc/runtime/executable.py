@@ -19,6 +19,7 @@ from graphc.ir.dim import Size, dim, evaluate
 from graphc.lower.driver import Head
 from graphc.lower.link import target_machine
 from graphc.runtime.blas import find_blas
+from graphc.runtime.product import product_address
 
 Manifest = dict[str, Any]
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
@@ -54,6 +55,8 @@ class Executable:
             (Head.SGEMV, "sgemv"), (Head.DGEMV, "dgemv"),
         ):  # fmt: skip
             head[word] = blas.addresses[name]
+        for bits in manifest["products"]:
+            head[Head.SPRODUCT if bits == 32 else Head.DPRODUCT] = product_address(bits)
         self.head = tuple(head)
 
     def arena_bytes(self, dims: dict[str, int]) -> int:

@@ -16,7 +16,7 @@ from graphc.ir import literal, origin
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.op import registry
-from graphc.passes.program import Call, Host, Program, Storage, walk_steps
+from graphc.passes.program import Call, Gemm, Host, Program, Storage, walk_steps
 from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]
@@ -25,13 +25,17 @@ ABI = 1  # of the entry and its context
 
 def make_manifest(graph: Graph, program: Program, code_bytes: int) -> Manifest:
     """The manifest of `program`, which computes `graph`."""
-    hosts = [s for s in walk_steps(program.steps) if isinstance(s, Host)]
+    steps = list(walk_steps(program.steps))
+    hosts = [s for s in steps if isinstance(s, Host)]
+    place = {v: i for i, v in enumerate(graph.variables)}
     origins = {o: i for i, n in reversed(list(enumerate(graph.nodes))) for o in n.origins}
     return {
         "abi": ABI,
         "code_bytes": code_bytes,
         "dims": list(program.graph.dims),
         "arena": str(program.arena),
+        # The program's order of variables may differ from the graph's, and it may need fewer.
+        "variables": [place[v] for v in program.graph.variables],
         "constants": [_constant_bytes(s) for s in program.constants],
         "sites": [
             {
@@ -42,9 +46,8 @@ def make_manifest(graph: Graph, program: Program, code_bytes: int) -> Manifest:
             for site in program.sites
         ],
         "hosts": [_host(step) for step in hosts],
-        "parallel": any(
-            isinstance(s, Call) and s.work is not None for s in walk_steps(program.steps)
-        ),
+        "products": sorted({s.dtype.bits for s in steps if isinstance(s, Gemm)}),
+        "parallel": any(isinstance(s, Call) and s.work is not None for s in steps),
     }
 
 

@@ -22,12 +22,13 @@ _LOOKS: dict[Look, dict[str, str]] = {
     Look.INPUT: {"shape": "ellipse", "fillcolor": "#cfe6f5", "color": "#0072b2"},
     Look.VARIABLE: {"shape": "cylinder", "fillcolor": "#fde9b8", "color": "#b57900"},
     Look.CONSTANT: {"shape": "note", "fillcolor": "#eeeeee", "color": "#777777"},
+    Look.STEP: {"shape": "ellipse", "fillcolor": "#fbe3d6", "color": "#b84a00"},
     Look.OP: {"shape": "box", "style": "rounded,filled", "fillcolor": "#ffffff"},
     Look.MOVE: {
         "shape": "box", "style": "dashed,filled", "fillcolor": "#ffffff",
         "color": "#888888", "fontcolor": "#555555",
     },
-    Look.REDUCE: {"shape": "invtrapezium", "fillcolor": "#d3efe5", "color": "#007a58"},
+    Look.REDUCE: {"shape": "invhouse", "margin": "0.02,0", "height": "0.36", "fillcolor": "#d3efe5", "color": "#007a58"},
     Look.CONTRACT: {
         "shape": "box", "fillcolor": "#bfe0f2", "color": "#004f7d", "penwidth": "1.8",
     },
@@ -39,11 +40,14 @@ _LOOKS: dict[Look, dict[str, str]] = {
     },
 }  # fmt: skip
 
+_PLAIN = (Look.BUFFER,)  # needs no explanation
+_REPEATED = {"style": "dashed,filled", "fontcolor": "#555555"}
+
 _KINDS: dict[Kind, dict[str, str]] = {
     Kind.DATA: {},
-    Kind.REGISTER: {"color": "#999999", "arrowsize": "0.5"},
-    Kind.UPDATE: {"style": "dashed", "color": "#b57900", "constraint": "false"},
-    Kind.LOOP: {"style": "dashed", "color": "#b84a00", "constraint": "false"},
+    Kind.REGISTER: {"color": "#999999", "arrowsize": "0.5", "weight": "8"},
+    Kind.UPDATE: {"style": "dashed", "color": "#b57900", "dir": "back", "weight": "0"},
+    Kind.LOOP: {"style": "dashed", "color": "#b84a00", "dir": "back", "weight": "0"},
 }
 
 _BOXES: dict[Box, dict[str, str]] = {
@@ -64,6 +68,12 @@ def escaped(text: str) -> str:
     return label
 
 
+def _left(lines: tuple[str, ...]) -> str:
+    """Lines that start at the left edge: `\\l` ends each."""
+    text: str = graphviz.nohtml("".join(f"{escaped(line)}\\l" for line in lines))
+    return text
+
+
 def to_dot(picture: Picture, direction: str) -> str:
     """The DOT text of `picture`, growing in `direction`: TB, BT, LR or RL."""
     dot = graphviz.Digraph("graphc", comment="drawn by graphc")
@@ -78,7 +88,10 @@ def to_dot(picture: Picture, direction: str) -> str:
         attributes = dict(_KINDS[arrow.kind])
         if arrow.text:
             attributes["label"] = escaped(f" {arrow.text} ")
-        dot.edge(f"n{arrow.tail}", f"n{arrow.head}", **attributes)
+        ends = f"n{arrow.tail}", f"n{arrow.head}"
+        # Drawn from the variable with the head at its tail: dot ranks it like the arrows of data.
+        first, last = reversed(ends) if "dir" in attributes else ends
+        dot.edge(first, last, **attributes)
     _legend(dot, picture)
     text: str = dot.source
     return text
@@ -87,6 +100,7 @@ def to_dot(picture: Picture, direction: str) -> str:
 def _graph_attributes(picture: Picture, direction: str) -> dict[str, str]:
     found = {
         "rankdir": direction,
+        "newrank": "true",  # else an arrow between frames may lead upwards
         "nodesep": "0.22",
         "ranksep": "0.32",
         "fontname": _FONT,
@@ -97,7 +111,7 @@ def _graph_attributes(picture: Picture, direction: str) -> dict[str, str]:
         "label": escaped(picture.note),
     }
     if picture.simple:  # dot's network simplex takes minutes for thousands of nodes
-        found |= {"nslimit": "2", "nslimit1": "2", "mclimit": "0.3", "splines": "line"}
+        found |= {"nslimit": "0.1", "nslimit1": "0.5", "mclimit": "0.1", "splines": "line"}
     return found
 
 
@@ -110,28 +124,41 @@ def _cluster(
         attributes = dict(_LOOKS[mark.look])
         if mark.look is Look.BUFFER:
             attributes |= {"width": "0.07", "height": "0.07", "fixedsize": "true"}
+        if mark.repeated:
+            attributes |= _REPEATED
         tooltip = escaped(mark.tooltip or " ")
         dot.node(f"n{number}", escaped("\n".join(mark.lines)), tooltip=tooltip, **attributes)
     for child in cluster.children:
         with dot.subgraph(name=f"cluster_{next(names)}") as inner:
             inner.attr(
-                label=escaped("\n".join(child.lines)), labeljust="l", fontsize="9.5",
+                label=_left(child.lines), labeljust="l", fontsize="9.5", fontcolor="#444444",
                 tooltip=" ", margin="7", **_BOXES[child.box],
             )  # fmt: skip
             _cluster(inner, picture, child, names)
 
 
 def _legend(dot: graphviz.Digraph, picture: Picture) -> None:
-    """One small node for each look that occurs, and a line for each dashed arrow."""
+    """One small node for each look that occurs, and one for each kind of dashed arrow."""
     used = {mark.look for mark in picture.marks}
-    looks = [look for look in Look if look in used]
-    dashed = {arrow.kind for arrow in picture.arrows} & {Kind.UPDATE, Kind.LOOP}
+    entries = [(look.value, _LOOKS[look]) for look in Look if look in used and look not in _PLAIN]
+    if any(mark.repeated for mark in picture.marks):
+        entries.append(("drawn again", {"shape": "box"} | _REPEATED))
+    dashed = {arrow.kind for arrow in picture.arrows}
     with dot.subgraph(name="cluster_legend") as legend:
         legend.attr(label="legend", labeljust="l", fontsize="8", style="rounded",
-                    color="#cccccc", tooltip=" ", margin="5")  # fmt: skip
+                    color="#cccccc", tooltip=" ", margin="5", rank="same")  # fmt: skip
         legend.attr("node", fontsize="8", height="0.2", width="0.3", margin="0.06,0.03")
-        for i, look in enumerate(looks):
-            attributes = dict(_LOOKS[look])
-            legend.node(f"k{i}", look.value, tooltip=" ", **attributes)
+        for i, (text, attributes) in enumerate(entries):
+            legend.node(f"k{i}", text, tooltip=" ", **attributes)
             if i:
                 legend.edge(f"k{i - 1}", f"k{i}", style="invis")
+        last = f"k{len(entries) - 1}"
+        for kind in (Kind.UPDATE, Kind.LOOP):
+            if kind in dashed:
+                name = kind.name.lower()
+                legend.node(f"k_{name}", "", shape="point", width="0.03", tooltip=" ")
+                legend.node(f"k_{name}_text", kind.value, shape="plain", style="", tooltip=" ")
+                legend.edge(last, f"k_{name}", style="invis")
+                shown = {k: v for k, v in _KINDS[kind].items() if k != "dir"}
+                legend.edge(f"k_{name}", f"k_{name}_text", **shown)
+                last = f"k_{name}_text"

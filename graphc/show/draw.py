@@ -13,6 +13,7 @@ from graphc.ir.node import Tensor
 from graphc.ir.op import Kind
 from graphc.show.dot import to_dot
 from graphc.show.render import render, save
+from graphc.show.repeat import repeat_leaves
 from graphc.show.sketch import size, sketch
 
 VIEWS = ("graph", "kernels")
@@ -60,6 +61,8 @@ def draw(
     """
     _one_of("view", view, VIEWS)
     _one_of("direction", direction, DIRECTIONS)
+    if path is not None and not isinstance(path, (str, os.PathLike)):
+        raise ArgumentError("not a path", op="draw", expected="a str or Path", given=repr(path)[:80])
     graph = _graph_of(what, view)
     nodes = size(graph, limit)
     if nodes > limit:
@@ -71,6 +74,7 @@ def draw(
             hint="draw a part of it, such as one tensor of a layer, or give a larger limit",
         )
     picture = sketch(graph, layers=view == "graph", simple=nodes > SIMPLE)
+    repeat_leaves(picture)
     if picture.simple:
         picture.note = f"{nodes} nodes: drawn without the types of values"
     source = to_dot(picture, direction)

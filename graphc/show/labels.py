@@ -108,7 +108,7 @@ def operation(node: Node, transposed: Sequence[bool] = ()) -> tuple[str, ...]:
     attrs = _attributes(node)
     together = " ".join([text, *attrs])
     lines = (together,) if len(together) <= LIMIT else (text, *attrs)
-    return tuple(shorten(line) for line in lines)
+    return tuple(one_line(line) for line in lines)
 
 
 def _infix(sign: str, operands: list[str], commutes: bool) -> str:
@@ -149,7 +149,7 @@ def _attributes(node: Node) -> list[str]:
 
 def space(shape: Shape) -> str:
     """A space: `n × 128`."""
-    return " × ".join(str(s) for s in shape) or "scalar"
+    return shorten(" × ".join(str(s) for s in shape)) or "scalar"
 
 
 def type_text(of: TensorType) -> str:

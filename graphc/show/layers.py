@@ -7,14 +7,21 @@ if some path to it has left the scope and come back k times. No path leaves and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple
 
+from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 
 DEPTH = 6  # nested clusters at the most; what lies deeper is named in the last one
 
-Part: TypeAlias = tuple[str, int]  # a scope's name below its parent, and the visit
+
+class Part(NamedTuple):
+    """One step of a path of clusters: two with the same title may differ by their number."""
+
+    title: str
+    number: int = 0
 
 
 def scope_of(node: Node) -> str:
@@ -22,11 +29,12 @@ def scope_of(node: Node) -> str:
     return node.origins[0].scope if node.origins else ""
 
 
-def layer_paths(nodes: Sequence[Node], within: str = "") -> dict[Node, tuple[Part, ...]]:
-    """The clusters of each node from the outermost inwards; `nodes` are in topological order.
+def layer_paths(graph: Graph, within: str = "") -> dict[Node, tuple[Part, ...]]:
+    """The clusters of each node from the outermost inwards.
 
     `within` is a scope that is drawn already: it is taken off the front of every scope.
     """
+    nodes = graph.nodes
     parts = {node: _split(scope_of(node), within) for node in nodes}
     paths: dict[Node, tuple[Part, ...]] = dict.fromkeys(nodes, ())
     for level in range(DEPTH):
@@ -38,8 +46,38 @@ def layer_paths(nodes: Sequence[Node], within: str = "") -> dict[Node, tuple[Par
             break
         for (path, name), found in members.items():
             for node, visit in _visits(nodes, found).items():
-                paths[node] = (*path, (name, visit))
+                title = f"{name} · visit {visit + 1}" if visit else name
+                paths[node] = (*path, Part(title, visit))
+    _split_updates(graph, paths)
     return paths
+
+
+def _split_updates(graph: Graph, paths: dict[Node, tuple[Part, ...]]) -> None:
+    """Where a layer computes several updates that share no arrays, as an optimiser does, each gets
+    a frame of its own inside the layer's, named by the variable."""
+    root: dict[Node, Node] = {node: node for node in paths}
+
+    def find(node: Node) -> Node:
+        while root[node] is not node:
+            root[node] = node = root[root[node]]
+        return node
+
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if tensor.shape and paths[tensor.node] == paths[node] != ():
+                root[find(tensor.node)] = find(node)
+    names: dict[Node, str] = {}  # a group's representative -> the shortest name it updates
+    for variable, value in graph.updates:
+        found = find(value.node)
+        if value.shape and paths[value.node]:
+            name = variable.name or "variable"
+            names[found] = min(names.get(found, name), name, key=len)
+    numbers = {found: i for i, found in enumerate(names)}
+    groups = Counter(paths[node] for node in names)
+    for node, path in list(paths.items()):
+        found = find(node)
+        if found in names and groups[path] > 1:
+            paths[node] = (*path, Part(f"update {names[found]}", numbers[found]))
 
 
 def _split(scope: str, within: str) -> list[str]:
@@ -50,21 +88,29 @@ def _split(scope: str, within: str) -> list[str]:
 
 
 def _visits(nodes: Sequence[Node], members: set[Node]) -> dict[Node, int]:
-    """For each member how often a path to it has come back to the members."""
+    """For each member how often a path to it has come back to the members; a chain of operations
+    that begins at a leaf, such as a transposed weight, goes with its first user."""
     latest: dict[Node, int] = {}  # the last visit on any path to the node, itself included
-    left = len(members)
+    floating: set[Node] = set()
+    users: dict[Node, int] = {}  # the earliest visit among the users of what floats
     for node in nodes:
-        if not left:
-            break
         inside = node in members
-        best = -1
+        if len(node.inputs) <= 1 and all(t.node in floating for t in node.inputs):
+            floating.add(node)
+            continue
+        best = 0 if inside else -1
         for source in node.inputs:
             visit = latest.get(source.node, -1)
             if inside and visit >= 0 and source.node not in members:
                 visit += 1
             best = max(best, visit)
-        if inside:
-            best, left = max(best, 0), left - 1
         if best >= 0:
             latest[node] = best
-    return {node: visit for node, visit in latest.items() if node in members}
+    for node in reversed(nodes):
+        visit = latest.get(node, -1) if node not in floating else users.get(node, -1)
+        if node in floating and node in members:
+            latest[node] = visit = max(visit, 0)
+        for source in node.inputs if node in members else ():
+            if source.node in floating:
+                users[source.node] = min(visit, users.get(source.node, visit))
+    return {node: latest[node] for node in nodes if node in members}

@@ -19,6 +19,7 @@ class Look(Enum):
     INPUT = "input"
     VARIABLE = "variable"
     CONSTANT = "constant"
+    STEP = "value of one step"
     OP = "operation"
     MOVE = "moves elements"
     REDUCE = "reduction"
@@ -69,6 +70,8 @@ class Mark:
     look: Look
     lines: tuple[str, ...]
     tooltip: str = ""
+    elsewhere: tuple[str, ...] = ()  # the lines of a leaf where it is drawn again
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,17 @@ class Picture:
     note: str = ""
     simple: bool = False
 
-    def mark(self, cluster: Cluster, look: Look, *lines: str, tooltip: str = "") -> int:
+    def mark(
+        self,
+        cluster: Cluster,
+        look: Look,
+        *lines: str,
+        tooltip: str = "",
+        elsewhere: tuple[str, ...] = (),
+        repeated: bool = False,
+    ) -> int:
         """A new mark in `cluster`, by its position."""
-        self.marks.append(Mark(look, lines, tooltip))
+        self.marks.append(Mark(look, lines, tooltip, elsewhere, repeated))
         cluster.marks.append(len(self.marks) - 1)
         return len(self.marks) - 1
 

@@ -103,7 +103,7 @@ def save(dot: str, path: Path) -> Path:
 
 def _write(data: bytes, path: Path) -> None:
     """Beside its place first, then renamed."""
-    draft = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+    draft = path.with_name(f".draw-{secrets.token_hex(6)}.tmp")
     try:
         try:
             draft.write_bytes(data)

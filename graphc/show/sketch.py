@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeAlias
 
 from graphc.ir.graph import Graph, users
@@ -59,7 +59,6 @@ class _Sketch:
         self.kernels = 0
         self.kernel_of: dict[int, int] = {}  # the number of the kernel that a mark is in
         self.typed: set[int] = set()  # marks that show their type themselves
-        self.folded: set[Node] = set()  # transposes that are written inside matrix products
 
     def whole(self, graph: Graph) -> None:
         cluster, places = self.picture.whole, Places()
@@ -78,12 +77,11 @@ class _Sketch:
     def _nodes(self, graph: Graph, cluster: Cluster, places: Places, scope: str = "") -> None:
         """Marks for the nodes that `places` does not have yet, in frames by layer."""
         names = value_labels(graph)
-        paths = layer_paths(graph.nodes, scope) if self.layers else {}
-        if not self.layers:
-            self.folded |= _only_in_products(graph)
+        paths = layer_paths(graph, scope) if self.layers else {}
+        folded = set[Node]() if self.layers else _only_in_products(graph)
         frames: dict[tuple[Part, ...], Cluster] = {(): cluster}
         for node in graph.nodes:
-            known = node.output() in places or node in self.folded
+            known = node.output() in places or node in folded
             if known or labels.is_inline(node.output()):
                 continue
             frame = _frame(frames, paths.get(node, ()))
@@ -97,7 +95,7 @@ class _Sketch:
                 case Kind.CONTROL, "cond":
                     self._cond(node, frame, places)
                 case _:
-                    self._operation(node, frame, places, _tooltip(node, names))
+                    self._operation(node, frame, places, _tooltip(node, names), folded)
 
     # -- single marks ------------------------------------------------------------------------------
     def _leaves(self, nodes: Sequence[Node], cluster: Cluster, places: Places) -> None:
@@ -117,14 +115,24 @@ class _Sketch:
             places[tensor] = self._leaf(cluster, look, shown, tensor, tip=name)
 
     def _leaf(self, cluster: Cluster, look: Look, name: str, tensor: Tensor, tip: str) -> End:
-        tooltip = _cut(f"{tip}: {tensor.type}")
-        lines = labels.one_line(name), labels.type_text(tensor.type)
-        mark = self.picture.mark(cluster, look, *lines, tooltip=tooltip)
+        type_ = labels.type_text(tensor.type)
+        mark = self.picture.mark(
+            cluster, look, labels.one_line(name), type_, tooltip=_cut(f"{tip}: {tensor.type}"),
+            elsewhere=(labels.one_line(tip), type_),
+        )  # fmt: skip
         self.typed.add(mark)
         return End(mark, tensor.type)
 
-    def _operation(self, node: Node, cluster: Cluster, places: Places, tooltip: str) -> None:
-        turned = [t.node in self.folded for t in node.inputs]
+    def _operation(
+        self,
+        node: Node,
+        cluster: Cluster,
+        places: Places,
+        tooltip: str,
+        folded: Collection[Node] = (),
+    ) -> None:
+        """A mark, and arrows from its operands; `folded` transposes are part of its label."""
+        turned = [t.node in folded for t in node.inputs]
         lines = labels.operation(node, turned)
         if not self.layers and cluster.box is not Box.KERNEL and scope_of(node):
             lines = (*lines, labels.one_line(scope_of(node)))
@@ -191,7 +199,7 @@ class _Sketch:
         body: Graph = node.attrs["body"]
         carries, xs = node.attrs["carries"], node.attrs["xs"]
         backwards = ", last to first" if node.attrs["reverse"] else ""
-        frame = cluster.add(Box.LOOP, f"scan · {node.attrs['length']} steps{backwards}")
+        frame = cluster.add(Box.LOOP, f"scan · {labels.one_line(str(node.attrs['length']))} steps{backwards}")
         inner = Places()
         for i, (outer, parameter) in enumerate(zip(node.inputs, body.inputs, strict=True)):
             end = self._place(outer, cluster, places)
@@ -199,7 +207,7 @@ class _Sketch:
                 inner[parameter] = end
                 continue
             name = f"carry {i}" if i < carries else f"x {i - carries}"
-            inner[parameter] = self._leaf(frame, Look.INPUT, name, parameter, tip=name)
+            inner[parameter] = self._leaf(frame, Look.STEP, name, parameter, tip=name)
             self._arrow(end, inner[parameter].mark)
         self._nodes(body, frame, inner, scope_of(node))
         for i, (outer, result) in enumerate(zip(node.outputs, body.outputs, strict=True)):
@@ -237,9 +245,8 @@ def _look(node: Node) -> Look:
 def _frame(frames: dict[tuple[Part, ...], Cluster], path: tuple[Part, ...]) -> Cluster:
     """The cluster at `path`, made with those around it where it does not exist yet."""
     for depth in range(1, len(path) + 1):
-        name, visit = path[depth - 1]
         if path[:depth] not in frames:
-            title = labels.one_line(name) + (f" · visit {visit + 1}" if visit else "")
+            title = labels.one_line(path[depth - 1].title)
             frames[path[:depth]] = frames[path[: depth - 1]].add(Box.LAYER, title)
     return frames[path]
 
@@ -259,7 +266,8 @@ def _only_in_products(graph: Graph) -> set[Node]:
 
 def _scopes(body: Graph) -> list[str]:
     """The layers that a kernel's ops come from."""
-    found = list(dict.fromkeys(s for s in map(scope_of, body.nodes) if s))
+    members = [n for n in body.nodes if n.op.kind is not Kind.LEAF]
+    found = list(dict.fromkeys(s for s in map(scope_of, members) if s))
     more = [f"and {len(found) - 3} more layers"] if len(found) > 3 else []
     return [labels.one_line(s) for s in found[:3]] + more
 

@@ -1,0 +1,220 @@
+"""A matrix product for matrices that fit in cache, as LLVM IR.
+
+    void gc.gemm.f32(a, a_row, a_column, b, b_row, c, c_row, m, n, k)     c[m, n] = a[m, k] b[k, n]
+
+Strides are in elements; the columns of b and c are contiguous, a may be stored either way. The BLAS
+copies both operands into packed panels first, which pays for large matrices only. Here blocks of
+8 rows by 2 vectors of c stay in registers while one runs down k: two loads of b and eight
+broadcasts of a for sixteen multiply-adds. Rows are the outer loop, so b is read again for every eight rows of
+a: it should fit in the second-level cache. The last rows and columns have smaller blocks and masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+ROWS = (8, 4, 2, 1)  # heights of blocks, largest first
+
+
+def lanes(features: str, bits: int) -> int:
+    """Elements in a vector register, or 0 where this product does not pay (no AVX2 with FMA)."""
+    names = set(features.split(","))
+    if "+avx512f" in names and "+avx512vl" in names:
+        return 512 // bits
+    return 256 // bits if {"+avx2", "+fma"} <= names else 0
+
+
+def symbol(bits: int) -> str:
+    """The name of the product for floats of that width."""
+    return f"gc.gemm.f{bits}"
+
+
+def definition(features: str, bits: int) -> str:
+    """The text of a module that holds the product. It is written as it should run: registers,
+    loads and multiply-adds are given, so optimising it would only cost time."""
+    return "\n".join(_Product(bits, lanes(features, bits)).text()) + "\n"
+
+
+class _Product:
+    """Prints the product for one width: blocks, rows of blocks, and the whole."""
+
+    def __init__(self, bits: int, width: int) -> None:
+        self.bits, self.width = bits, width
+        self.scalar = "float" if bits == 32 else "double"
+        self.vector = f"<{width} x {self.scalar}>"
+        self.mask = f"<{width} x i1>"
+        self.suffix = f"v{width}f{bits}"
+        # 16 registers hold 4 rows of two vectors beside the operands, 32 hold 8
+        self.rows = ROWS if width * bits == 512 else ROWS[1:]
+
+    def text(self) -> Iterator[str]:
+        v, m = self.vector, self.mask
+        yield f"declare {v} @llvm.fma.{self.suffix}({v}, {v}, {v})"
+        yield f"declare {v} @llvm.masked.load.{self.suffix}.p0(ptr, i32, {m}, {v})"
+        yield f"declare void @llvm.masked.store.{self.suffix}.p0({v}, ptr, i32, {m})"
+        for rows in self.rows:
+            for vectors, masked in ((2, False), (2, True), (1, True)):
+                yield from self._block(rows, vectors, masked)
+            yield from self._row_of_blocks(rows)
+        yield from self._whole()
+
+    def _name(self, rows: int, vectors: int, masked: bool) -> str:
+        return f"@gc.block.f{self.bits}.{rows}x{vectors}{'.masked' if masked else ''}"
+
+    def _block(self, rows: int, vectors: int, masked: bool) -> Iterator[str]:
+        """c[rows, vectors * width] in registers, over all of k."""
+        v, s = self.vector, self.scalar
+        masks = "".join(f", {self.mask} %mask{j}" for j in range(vectors)) if masked else ""
+        yield (
+            f"define internal void {self._name(rows, vectors, masked)}(ptr noalias %a, i64 %a_row, "
+            f"i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %k{masks}) "
+            "nounwind {"
+        )
+        yield "entry:"
+        for i in range(rows):
+            yield f"  %ra{i} = mul i64 %a_row, {i}"
+            yield f"  %a{i} = getelementptr {s}, ptr %a, i64 %ra{i}"
+        yield "  br label %head"
+        yield "head:"
+        yield "  %p = phi i64 [ 0, %entry ], [ %p.next, %body ]"
+        yield "  %at = phi i64 [ 0, %entry ], [ %at.next, %body ]"
+        yield "  %bp = phi ptr [ %b, %entry ], [ %bp.next, %body ]"
+        cells = [(i, j) for i in range(rows) for j in range(vectors)]
+        for i, j in cells:
+            yield f"  %s{i}.{j} = phi {v} [ zeroinitializer, %entry ], [ %t{i}.{j}, %body ]"
+        yield "  %more = icmp slt i64 %p, %k"
+        yield "  br i1 %more, label %body, label %done"
+        yield "body:"
+        for j in range(vectors):
+            yield f"  %pb{j} = getelementptr {s}, ptr %bp, i64 {j * self.width}"
+            yield f"  %b{j} = {self._load(f'%pb{j}', j, masked)}"
+        for i in range(rows):
+            yield f"  %pa{i} = getelementptr {s}, ptr %a{i}, i64 %at"
+            yield f"  %x{i} = load {s}, ptr %pa{i}"
+            yield f"  %i{i} = insertelement {v} poison, {s} %x{i}, i64 0"
+            yield (
+                f"  %w{i} = shufflevector {v} %i{i}, {v} poison, "
+                f"<{self.width} x i32> zeroinitializer"
+            )
+        for i, j in cells:
+            operands = f"{v} %w{i}, {v} %b{j}, {v} %s{i}.{j}"
+            yield f"  %t{i}.{j} = call {v} @llvm.fma.{self.suffix}({operands})"
+        yield "  %p.next = add i64 %p, 1"
+        yield "  %at.next = add i64 %at, %a_column"
+        yield f"  %bp.next = getelementptr {s}, ptr %bp, i64 %b_row"
+        yield "  br label %head"
+        yield "done:"
+        for i, j in cells:
+            if j == 0:
+                yield f"  %rc{i} = mul i64 %c_row, {i}"
+                yield f"  %c{i} = getelementptr {s}, ptr %c, i64 %rc{i}"
+            yield f"  %pc{i}.{j} = getelementptr {s}, ptr %c{i}, i64 {j * self.width}"
+            yield self._store(f"%s{i}.{j}", f"%pc{i}.{j}", j, masked)
+        yield "  ret void"
+        yield "}"
+
+    def _load(self, pointer: str, j: int, masked: bool) -> str:
+        v, align = self.vector, self.bits // 8
+        if not masked:
+            return f"load {v}, ptr {pointer}, align {align}"
+        return (
+            f"call {v} @llvm.masked.load.{self.suffix}.p0("
+            f"ptr {pointer}, i32 {align}, {self.mask} %mask{j}, {v} zeroinitializer)"
+        )
+
+    def _store(self, value: str, pointer: str, j: int, masked: bool) -> str:
+        v, align = self.vector, self.bits // 8
+        if not masked:
+            return f"  store {v} {value}, ptr {pointer}, align {align}"
+        return (
+            f"  call void @llvm.masked.store.{self.suffix}.p0("
+            f"{v} {value}, ptr {pointer}, i32 {align}, {self.mask} %mask{j})"
+        )
+
+    def _row_of_blocks(self, rows: int) -> Iterator[str]:
+        """`rows` rows of c: blocks of two vectors, then what is left of n under masks."""
+        s, wide = self.scalar, 2 * self.width
+        shared = (
+            "ptr %a, i64 %a_row, i64 %a_column, ptr {b}, i64 %b_row, ptr {c}, i64 %c_row, i64 %k"
+        )
+        yield (
+            f"define internal void @gc.rows.f{self.bits}.{rows}(ptr noalias %a, i64 %a_row, "
+            "i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %n, i64 %k)"
+            " nounwind {"
+        )
+        yield "entry:"
+        yield "  br label %head"
+        yield "head:"
+        yield "  %j = phi i64 [ 0, %entry ], [ %j.next, %full ]"
+        yield "  %left = sub i64 %n, %j"
+        yield f"  %bj = getelementptr {s}, ptr %b, i64 %j"
+        yield f"  %cj = getelementptr {s}, ptr %c, i64 %j"
+        yield f"  %whole = icmp sge i64 %left, {wide}"
+        yield "  br i1 %whole, label %full, label %rest"
+        yield "full:"
+        yield f"  call void {self._name(rows, 2, False)}({args})"
+        yield f"  %j.next = add i64 %j, {wide}"
+        yield "  br label %head"
+        yield "rest:"
+        yield "  %some = icmp sgt i64 %left, 0"
+        yield "  br i1 %some, label %tail, label %end"
+        yield "tail:"
+        yield from self._mask("mask0", 0)
+        yield f"  %two = icmp sgt i64 %left, {self.width}"
+        yield "  br i1 %two, label %tail2, label %tail1"
+        yield "tail1:"
+        yield f"  call void {self._name(rows, 1, True)}({args}, {self.mask} %mask0)"
+        yield "  br label %end"
+        yield "tail2:"
+        yield from self._mask("mask1", self.width)
+        both = f"{self.mask} %mask0, {self.mask} %mask1"
+        yield f"  call void {self._name(rows, 2, True)}({args}, {both})"
+        yield "  br label %end"
+        yield "end:"
+        yield "  ret void"
+        yield "}"
+
+    def _mask(self, name: str, first: int) -> Iterator[str]:
+        """Which lanes of the vector at column `first` of the rest are columns of c."""
+        kind = f"<{self.width} x i64>"
+        places = ", ".join(f"i64 {first + lane}" for lane in range(self.width))
+        yield f"  %{name}.i = insertelement {kind} poison, i64 %left, i64 0"
+        yield (
+            f"  %{name}.n = shufflevector {kind} %{name}.i, {kind} poison, "
+            f"<{self.width} x i32> zeroinitializer"
+        )
+        yield f"  %{name} = icmp slt {kind} <{places}>, %{name}.n"
+
+    def _whole(self) -> Iterator[str]:
+        """Rows of blocks from the top, the tallest that still fit."""
+        s = self.scalar
+        yield (
+            f"define void @{symbol(self.bits)}(ptr noalias %a, i64 %a_row, i64 %a_column, "
+            "ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %m, i64 %n, i64 %k) {"
+        )
+        yield "entry:"
+        yield f"  br label %try{self.rows[0]}"
+        for position, rows in enumerate(self.rows):
+            last = position + 1 == len(self.rows)
+            following = "end" if last else f"try{self.rows[position + 1]}"
+            before = "entry" if position == 0 else f"try{self.rows[position - 1]}"
+            start = "0" if position == 0 else f"%i{self.rows[position - 1]}"
+            yield f"try{rows}:"
+            yield f"  %i{rows} = phi i64 [ {start}, %{before} ], [ %next{rows}, %run{rows} ]"
+            yield f"  %left{rows} = sub i64 %m, %i{rows}"
+            yield f"  %fits{rows} = icmp sge i64 %left{rows}, {rows}"
+            yield f"  br i1 %fits{rows}, label %run{rows}, label %{following}"
+            yield f"run{rows}:"
+            yield f"  %oa{rows} = mul i64 %i{rows}, %a_row"
+            yield f"  %a{rows} = getelementptr {s}, ptr %a, i64 %oa{rows}"
+            yield f"  %oc{rows} = mul i64 %i{rows}, %c_row"
+            yield f"  %c{rows} = getelementptr {s}, ptr %c, i64 %oc{rows}"
+            yield (
+                f"  call void @gc.rows.f{self.bits}.{rows}(ptr %a{rows}, i64 %a_row, i64 %a_column, "
+                f"ptr %b, i64 %b_row, ptr %c{rows}, i64 %c_row, i64 %n, i64 %k)"
+            )
+            yield f"  %next{rows} = add i64 %i{rows}, {rows}"
+            yield f"  br label %try{rows}"
+        yield "end:"
+        yield "  ret void"
+        yield "}"

@@ -1,0 +1,164 @@
+"""`gc.jit`: a Python function over arrays, compiled by tracing it.
+
+At a call the function runs once with symbolic tensors in place of the arrays, and what it builds is
+compiled. Sizes become dims, so one program serves all sizes: there is one for each rank, dtype and
+pattern of size-1 axes (only a static 1 broadcasts). Sizes that were equal at the trace are one dim;
+a call where they differ traces again, with fewer dims taken to be equal.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from graphc.errors import ArgumentError, GraphcError
+from graphc.ir.dim import Size
+from graphc.ir.node import Tensor
+from graphc.ops.closure import Structure, flatten, tensors, unflatten
+from graphc.ops.leaf import placeholder
+from graphc.runtime.compile import Function, compile
+
+_STATIC = (bool, int, float, str)
+
+Array = np.ndarray[Any, Any]
+
+
+class _Program(NamedTuple):
+    """One trace: `equals[k]` is the first axis whose size axis k must have."""
+
+    equals: tuple[int, ...]
+    function: Function
+    structure: Structure
+
+    def fits(self, sizes: Sequence[int]) -> bool:
+        return all(size == sizes[i] for size, i in zip(sizes, self.equals, strict=True))
+
+
+@overload
+def jit(function: Callable[..., Any], *, target: str = "cpu") -> Jitted: ...
+@overload
+def jit(*, target: str = "cpu") -> Callable[[Callable[..., Any]], Jitted]: ...
+def jit(function: Any = None, *, target: str = "cpu") -> Any:
+    """`function`, compiled for the arrays that it is called with; also a decorator.
+
+    Arguments and results are arrays in nested tuples, lists and dicts. Python numbers, strings,
+    truth values and None are static: the function sees their values, and each value has its own
+    program. (So a list of numbers is many static arguments: pass an array.) Called with symbolic
+    tensors, the function simply runs, so jitted functions can be used inside others.
+
+    The function runs only when it is traced: what it reads besides its arguments is then fixed,
+    except variables, whose values are read at each call. It cannot update them: `gc.compile` can.
+    Where Python code in it compares sizes, symbolic dims are equal only if they are always equal.
+    `.programs` counts the traces, `.functions` gives the compiled functions.
+
+    Errors: `ArgumentError` for an argument that is neither array nor static; those of tracing.
+
+    >>> import graphc as gc
+    >>> @gc.jit
+    ... def f(a, b):
+    ...     return gc.tanh(a) @ b
+    >>> f(np.zeros((2, 3)), np.ones((3, 4))).shape
+    (2, 4)
+    >>> f(np.zeros((5, 6)), np.ones((6, 7))).shape, f.programs
+    ((5, 7), 1)
+    """
+    if function is None:
+        return functools.partial(jit, target=target)
+    if not callable(function):
+        raise ArgumentError(
+            "not a function", op="jit", expected="a callable", given=repr(function)[:80]
+        )
+    return Jitted(function, target)
+
+
+class Jitted:
+    """What `gc.jit` gives: call it as the function that it was made from."""
+
+    def __init__(self, function: Callable[..., Any], target: str) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._target = function, target
+        self._name = str(getattr(function, "__name__", "function"))
+        self._programs: dict[Any, list[_Program]] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def programs(self) -> int:
+        """How many programs have been traced and compiled."""
+        return len(self.functions)
+
+    @property
+    def functions(self) -> list[Function]:
+        """The compiled functions, each with `.graph`, `.kernels`, `.source` and so on."""
+        return [program.function for found in self._programs.values() for program in found]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        leaves, structure = flatten((args, kwargs))
+        if any(isinstance(leaf, Tensor) for leaf in leaves):
+            return self._function(*args, **kwargs)
+        arrays = [self._array(leaf) for leaf in leaves if not isinstance(leaf, _STATIC)]
+        key = (structure, *map(_kind, leaves))
+        sizes = [size for array in arrays for size in array.shape if size != 1]
+        program = self._find(key, sizes)
+        if program is None:
+            with self._lock:  # another thread may have traced it by now
+                program = self._find(key, sizes) or self._trace(key, structure, leaves, sizes)
+        return unflatten(program.structure, program.function(*arrays))
+
+    def _array(self, value: Any) -> Array:
+        array = np.asarray(value) if hasattr(value, "__array__") else None
+        if array is None or array.dtype.kind not in "biuf":
+            raise ArgumentError(
+                "an argument is neither an array of numbers nor static",
+                op=self._name,
+                expected="arrays, Python numbers, strings and None, in tuples, lists and dicts",
+                given=type(value).__name__ + (f" of {array.dtype}" if array is not None else ""),
+            )
+        return array
+
+    def _find(self, key: Any, sizes: Sequence[int]) -> _Program | None:
+        return next((p for p in self._programs.get(key, ()) if p.fits(sizes)), None)
+
+    # -- tracing ----------------------------------------------------------------------------------
+    def _trace(
+        self, key: Any, structure: Structure, leaves: Sequence[Any], sizes: Sequence[int]
+    ) -> _Program:
+        """A program that takes those sizes to be equal that have been so at every trace."""
+        known = self._programs.get(key, [])
+        marks = list(zip(sizes, *(program.equals for program in known), strict=True))
+        equals = tuple(marks.index(mark) for mark in marks)
+        dims = iter([f"d{i}" for i in equals])
+        inputs: list[Tensor] = []
+        arguments: list[Any] = []
+        for leaf in leaves:
+            if not isinstance(leaf, _STATIC):
+                array = np.asarray(leaf)
+                shape: list[Size | str] = [1 if s == 1 else next(dims) for s in array.shape]
+                leaf = placeholder(f"x{len(inputs)}", shape, array.dtype.name)
+                inputs.append(leaf)
+            arguments.append(leaf)
+        args, kwargs = unflatten(structure, arguments)
+        try:
+            outputs, returned = tensors(self._name, self._function(*args, **kwargs))
+            function = compile(inputs, outputs, target=self._target, name=self._name)
+        except GraphcError as error:
+            given = dict(zip((f"d{i}" for i in equals), sizes, strict=True))
+            error.add_note("traced by gc.jit with " + ", ".join(f"{d} = {s}" for d, s in given.items()))
+            raise
+        program = _Program(equals, function, returned)
+        self._programs[key] = [*known, program]
+        return program
+
+    def __repr__(self) -> str:
+        return f"<gc.jit of {self._name}, {self.programs} programs>"
+
+
+def _kind(leaf: Any) -> tuple[Any, ...]:
+    """What a program depends on: a static value, or an array's dtype and pattern of size-1 axes."""
+    if isinstance(leaf, _STATIC):
+        return type(leaf), repr(leaf)
+    array = np.asarray(leaf)
+    return array.dtype.name, *(size == 1 for size in array.shape)

@@ -1,0 +1,82 @@
+"""Leaves drawn again near their far users.
+
+A weight is read by the forward pass, by its gradient and by its update. Arrows from one mark to
+all of them would cross the whole drawing, so a leaf is drawn again, marked as repeated, wherever it
+is used far below its first use.
+"""
+
+from __future__ import annotations
+
+from graphc.show.picture import Arrow, Box, Cluster, Kind, Look, Picture
+
+FAR = 4  # ranks between two users that get a leaf each
+_LEAVES = (Look.INPUT, Look.VARIABLE, Look.CONSTANT)
+_FLOW = (Kind.DATA, Kind.REGISTER)
+
+
+def repeat_leaves(picture: Picture) -> None:
+    """Change `picture`: further marks for leaves, and their arrows begin there."""
+    depths = _depths(picture)
+    homes, frames = _homes(picture.whole)
+    flowing: dict[int, list[int]] = {}  # leaf -> its arrows, by position
+    for position, arrow in enumerate(picture.arrows):
+        if arrow.kind in _FLOW and picture.marks[arrow.tail].look in _LEAVES:
+            flowing.setdefault(arrow.tail, []).append(position)
+    nearest: dict[int, int] = {}  # leaf -> its last mark, where its update arrives
+    for leaf, positions in flowing.items():
+        source, start, frame = leaf, -1, frames[leaf]
+        for position in sorted(positions, key=lambda p: depths[picture.arrows[p].head]):
+            arrow = picture.arrows[position]
+            depth, other = depths[arrow.head], frames[arrow.head]
+            left = frames[leaf] is not picture.whole and other is not frame
+            if left or (start >= 0 and depth - start >= FAR):
+                source, start, frame = _again(picture, leaf, homes[arrow.head]), depth, other
+            start = depth if start < 0 else start
+            picture.arrows[position] = Arrow(source, arrow.head, arrow.text, arrow.kind)
+        nearest[leaf] = source
+    for position, arrow in enumerate(picture.arrows):
+        if arrow.kind is Kind.UPDATE:
+            head = nearest.get(arrow.head, arrow.head)
+            picture.arrows[position] = Arrow(arrow.tail, head, arrow.text, arrow.kind)
+
+
+def _again(picture: Picture, leaf: int, home: Cluster) -> int:
+    mark = picture.marks[leaf]
+    return picture.mark(home, mark.look, *mark.elsewhere, tooltip=mark.tooltip, repeated=True)
+
+
+def _homes(whole: Cluster) -> tuple[dict[int, Cluster], dict[int, Cluster]]:
+    """For each mark the cluster in which its operands may stand, its own or the one around its
+    kernel; and the outermost frame that it is in."""
+    homes: dict[int, Cluster] = {}
+    frames: dict[int, Cluster] = {}
+    pending = [(whole, whole, whole)]
+    while pending:
+        cluster, home, frame = pending.pop()
+        homes.update(dict.fromkeys(cluster.marks, home))
+        frames.update(dict.fromkeys(cluster.marks, frame))
+        for child in cluster.children:
+            inner = home if child.box is Box.KERNEL else child
+            pending.append((child, inner, inner if frame is whole else frame))
+    return homes, frames
+
+
+def _depths(picture: Picture) -> list[int]:
+    """The rank of each mark: below all it depends on; but a chain of operations
+    that begins at a leaf stands just above its first user. Arrows of data lead from earlier marks to later ones."""
+    count = len(picture.marks)
+    into: list[list[int]] = [[] for _ in range(count)]
+    out: list[list[int]] = [[] for _ in range(count)]
+    for arrow in picture.arrows:
+        if arrow.kind in _FLOW:
+            into[arrow.head].append(arrow.tail)
+            out[arrow.tail].append(arrow.head)
+    depths = [0] * count
+    floating = [False] * count
+    for mark in range(count):
+        floating[mark] = len(into[mark]) <= 1 and all(floating[t] for t in into[mark])
+        depths[mark] = max((depths[t] + 1 for t in into[mark]), default=0)
+    for mark in reversed(range(count)):
+        if floating[mark] and out[mark]:
+            depths[mark] = max(depths[mark], min(depths[h] for h in out[mark]) - 1)
+    return depths

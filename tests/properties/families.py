@@ -1,0 +1,368 @@
+"""How each family of ops is drawn: a function of the growth that gives new tensors.
+
+`FAMILIES` lists them with their weights. To add an op, add its name to a list or a function here;
+the histogram of `test_compiled.py` fails until random graphs use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import graphc as gc
+from graphc.ir.dim import evaluate as size_value
+from graphc.ir.dtype import DTYPES
+from graphc.ir.node import Tensor
+
+from .growth import Growth, Unsuited
+
+FAMILIES: list[tuple[float, Callable[[Growth], Any]]] = []
+Maker = Callable[[Growth], Any]
+
+
+def family(weight: float) -> Callable[[Maker], Maker]:
+    def add(make: Maker) -> Maker:
+        FAMILIES.append((weight, make))
+        return make
+
+    return add
+
+
+FLOAT_UNARY = "exp expm1 log log1p sin cos tanh erf sigmoid softplus sqrt".split()
+ROUNDING = "floor ceil round isnan isfinite isinf reciprocal leaky_relu".split()
+UNARY = "negative abs sign square relu".split()
+BINARY = "add subtract multiply divide floor_divide remainder minimum maximum".split()
+COMPARISONS = "equal not_equal less less_equal greater greater_equal".split()
+LOGICAL = "logical_and logical_or logical_xor".split()
+BITWISE = "bitwise_and bitwise_or bitwise_xor".split()
+REDUCTIONS = "sum prod mean max min variance".split()
+
+
+# -- elementwise -----------------------------------------------------------------------------------
+@family(6)
+def float_unary(b: Growth) -> Tensor:
+    return getattr(gc, b.choose(FLOAT_UNARY))(b.pick("f" if b.chance(0.9) else "biu"))
+
+
+@family(2)
+def rounding(b: Growth) -> Tensor:
+    return getattr(gc, b.choose(ROUNDING))(b.pick("f"))
+
+
+@family(3)
+def unary(b: Growth) -> Tensor:
+    return getattr(gc, b.choose(UNARY))(b.pick("iuf"))
+
+
+@family(1)
+def inversion(b: Growth) -> Tensor:
+    t = b.pick("biu")
+    return gc.logical_not(t) if b.chance(0.5) else gc.bitwise_invert(t)
+
+
+@family(9)
+def binary(b: Growth) -> Tensor:
+    t = b.pick("iuf")
+    pair = [t, b.partner(t)]
+    first, second = pair if b.chance(0.5) else pair[::-1]
+    return getattr(gc, b.choose(BINARY))(first, second)
+
+
+@family(1)
+def power(b: Growth) -> Tensor:
+    t = b.pick("iuf")
+    if b.chance(0.5) or t.dtype.is_integer:
+        return t ** b.integer(0, 5)
+    return gc.power(gc.abs(t), b.partner(t) if b.chance(0.5) else b.choose((0.5, -1.0, 2.0, 1.5)))
+
+
+@family(3)
+def comparison(b: Growth) -> Tensor:
+    t = b.pick()
+    return getattr(gc, b.choose(COMPARISONS))(t, b.partner(t))
+
+
+@family(2)
+def logical(b: Growth) -> Tensor:
+    t = b.pick("b")
+    return getattr(gc, b.choose(LOGICAL))(t, b.partner(t))
+
+
+@family(2)
+def bitwise(b: Growth) -> Tensor:
+    t = b.pick("iub")
+    return getattr(gc, b.choose(BITWISE))(t, b.partner(t))
+
+
+@family(2)
+def shift(b: Growth) -> Tensor:
+    t = b.pick("iu")
+    return (gc.shift_left if b.chance(0.5) else gc.shift_right)(t, b.partner(t))
+
+
+@family(4)
+def choice(b: Growth) -> Tensor:
+    condition = b.pick("b")
+    t = b.pick("biuf", lambda t: t.shape == condition.shape or condition.ndim == 0 or t.ndim == 0)
+    return gc.where(condition, t, b.partner(t))
+
+
+@family(2)
+def limits(b: Growth) -> Tensor:
+    t = b.pick("iuf")
+    return gc.clip(t, 0 if b.chance(0.7) else None, 1 if b.chance(0.7) else None)
+
+
+@family(4)
+def conversion(b: Growth) -> Tensor:
+    return b.pick().astype(b.dtype("biuf") if b.chance(0.7) else b.choose(DTYPES))
+
+
+@family(0.5)
+def stopped(b: Growth) -> Tensor:
+    return gc.stop_gradient(b.pick())
+
+
+# -- reductions, softmax, contractions -------------------------------------------------------------
+@family(6)
+def reduction(b: Growth) -> Tensor:
+    t = b.pick("biuf" if b.chance(0.3) else "f")
+    return getattr(gc, b.choose(REDUCTIONS))(t, axis=b.subset(t), keepdims=b.chance(0.4))
+
+
+@family(1)
+def truth(b: Growth) -> Tensor:
+    t = b.pick("bif")
+    return (gc.any if b.chance(0.5) else gc.all)(t, axis=b.subset(t), keepdims=b.chance(0.4))
+
+
+@family(1.5)
+def position(b: Growth) -> Any:
+    t = b.pick()
+    if b.chance(0.5):
+        return gc.max_and_argmax(t, axis=b.axis(t))
+    axis = None if b.chance(0.2) else b.axis(t)
+    return (gc.argmax if b.chance(0.5) else gc.argmin)(t, axis=axis, keepdims=b.chance(0.4))
+
+
+@family(2.5)
+def softmax(b: Growth) -> Tensor:
+    t = b.pick("f")
+    kind = b.choose((gc.softmax, gc.log_softmax, gc.logsumexp))
+    return kind(t, axis=b.axis(t) if b.chance(0.8) else b.subset(t))
+
+
+@family(1)
+def cross_entropy(b: Growth) -> Tensor:
+    z = b.pick("f", lambda t: t.ndim >= 1 and isinstance(t.shape[-1], int) and t.shape[-1] > 0)
+    return gc.softmax_cross_entropy(z, index(b, z.shape[:-1], z.shape[-1]))
+
+
+@family(4)
+def contraction(b: Growth) -> Tensor:
+    x = b.pick("f" if b.chance(0.85) else "iu", lambda t: 1 <= t.ndim <= 3)
+    inner = x.shape[-1]
+    found = [
+        t
+        for t in b.pool
+        if t.dtype is x.dtype and 1 <= t.ndim <= 3 and t.shape[-2 if t.ndim > 1 else -1] == inner
+    ]
+    flipped = [t for t in b.pool if t.dtype is x.dtype and t.ndim == 2 and t.shape[1] == inner]
+    if flipped and b.chance(0.4):
+        return x @ b.choose(flipped).T
+    if found and b.chance(0.5):
+        return x @ b.choose(found)
+    tail = b.shape(1) if b.chance(0.8) else ()
+    batch = x.shape[:-2] if x.ndim > 2 and b.chance(0.4) else ()
+    y = b.fresh((*batch, inner, *tail) if tail else (inner,), x.dtype.name)
+    return x @ y if b.chance(0.8) or x.ndim != 2 or y.ndim != 2 else (y.T @ x.T)
+
+
+# -- elements moved --------------------------------------------------------------------------------
+@family(3)
+def reshape(b: Growth) -> Tensor:
+    t = b.pick()
+    kind = b.integer(0, 3)
+    if kind == 0:
+        return gc.reshape(t, (-1,)) if t.size != 0 else gc.reshape(t, t.shape[::-1])
+    if kind == 1:
+        return gc.expand_dims(t, b.integer(-t.ndim - 1, t.ndim))
+    if kind == 2:
+        return gc.squeeze(t)
+    if t.ndim < 2:
+        raise Unsuited
+    at = b.integer(0, t.ndim - 2)
+    return gc.reshape(t, (*t.shape[:at], t.shape[at] * t.shape[at + 1], *t.shape[at + 2 :]))
+
+
+@family(3)
+def permute(b: Growth) -> Tensor:
+    t = b.pick("biuf", lambda t: t.ndim > 1)
+    return gc.permute_dims(t, [int(i) for i in b.rng.permutation(t.ndim)])
+
+
+@family(2)
+def broadcast(b: Growth) -> Tensor:
+    t = b.pick()
+    stretched = tuple(b.choose(b.axes)[0] if s == 1 else s for s in t.shape)
+    front = b.shape(1) if b.chance(0.5) else ()
+    return gc.broadcast_to(t, (*front, *stretched))
+
+
+@family(1.5)
+def flip(b: Growth) -> Tensor:
+    t = b.pick()
+    return gc.flip(t, None if b.chance(0.3) else b.axis(t))
+
+
+@family(5)
+def slices(b: Growth) -> Tensor:
+    t = b.pick("biuf", lambda t: t.ndim > 0)
+    return t[tuple(_item(b, size) for size in t.shape[: b.integer(1, t.ndim)])]
+
+
+def _item(b: Growth, size: Any) -> Any:
+    if not isinstance(size, int):
+        return b.choose((slice(None), slice(None, None, -1), slice(1, None), slice(None, -1),
+                         slice(None, None, 2), slice(None, None, -2), slice(1, None, 2)))  # fmt: skip
+    if size and b.chance(0.25):
+        return b.integer(-size, size - 1)
+    low, high = (None if b.chance(0.3) else b.integer(-size - 1, size + 1) for _ in range(2))
+    return slice(low, high, b.choose((None, 1, 2, -1, -1, -2, 3)))
+
+
+@family(2.5)
+def pad(b: Growth) -> Tensor:
+    t = b.pick("biuf", lambda t: t.ndim > 0)
+    return gc.pad(t, [(b.integer(0, 2), b.integer(0, 2)) for _ in t.shape])
+
+
+@family(2.5)
+def joined(b: Growth) -> Tensor:
+    t = b.pick("biuf")
+    if b.chance(0.4) or t.ndim == 0:
+        others = [p for p in b.pool if p.type == t.type]
+        return gc.stack([t, b.choose(others), t * t if t.dtype.is_float else t], b.axis(t[None]))
+    axis = b.axis(t) % t.ndim
+    shape = list(t.shape)
+    shape[axis] = b.choose((1, 2, shape[axis]))
+    parts = [t, b.fresh(shape, t.dtype.name), t]
+    return gc.concat(parts[: b.integer(1, 3)], axis)
+
+
+@family(1.5)
+def split(b: Growth) -> Any:
+    t = b.pick("biuf", lambda t: t.ndim > 0)
+    axis = b.axis(t) % t.ndim
+    size = t.shape[axis]
+    if not isinstance(size, int) or size < 2:
+        raise Unsuited
+    return gc.split(t, size if b.chance(0.3) else [b.integer(1, size - 1)], axis)
+
+
+# -- indices ---------------------------------------------------------------------------------------
+def index(b: Growth, shape: tuple[Any, ...], size: int) -> Tensor:
+    """Integers in [0, size), computed or constant."""
+    static = all(isinstance(s, int) for s in shape)
+    if static and b.chance(0.4):
+        value = b.rng.integers(0, size, shape).astype(b.choose(("int32", "int64", "uint8")))
+        return gc.constant(value)
+    found = [t for t in b.pool if t.dtype.is_integer and t.shape == shape]
+    t = b.choose(found) if found else b.fresh(shape, b.choose(("int64", "int32", "uint8")))
+    return gc.remainder(t, size)
+
+
+@family(2.5)
+def take(b: Growth) -> Tensor:
+    t = b.pick("biuf", lambda t: t.ndim > 0)
+    axis = b.axis(t) % t.ndim
+    size = t.shape[axis]
+    if not isinstance(size, int) or size == 0:
+        raise Unsuited
+    at = index(b, b.shape(b.integer(0, 2)), size)
+    if at.dtype.kind == "i" and b.chance(0.3):
+        at = at - size
+    return gc.take(t, at, axis)
+
+
+@family(1)
+def one_hot(b: Growth) -> Tensor:
+    return gc.one_hot(b.pick("iu"), b.choose(b.axes)[0], b.dtype("biuf"))
+
+
+@family(1.5)
+def made(b: Growth) -> Tensor:
+    shape, dtype = b.shape(), b.dtype("iuf")
+    if shape and b.chance(0.5):
+        return gc.iota(shape, b.integer(0, len(shape) - 1), dtype)
+    if b.chance(0.3):
+        return gc.size(b.pick(), None, dtype)
+    return b.choose((gc.zeros, gc.ones))(shape, dtype)
+
+
+# -- random numbers, control flow, linear algebra --------------------------------------------------
+@family(1)
+def numbers(b: Growth) -> Tensor:
+    key = gc.constant(np.array([b.integer(0, 9), b.integer(0, 9)], np.uint32))
+    shape = b.shape()
+    kind = b.integer(0, 3)
+    if kind == 0:
+        return gc.random.random_bits(key, shape)
+    if kind == 1:
+        return gc.random.bernoulli(key, 0.3, shape)
+    make = gc.random.uniform if kind == 2 else gc.random.normal
+    return make(key, shape, b.dtype("f"))
+
+
+@family(2)
+def scan(b: Growth) -> Any:
+    xs = b.pick("f", lambda t: 1 <= t.ndim <= 3)
+    shape = xs.shape[1:]
+    found = [t for t in b.pool if t.shape == shape and t.dtype is xs.dtype]
+    carry = b.choose(found) if found else b.fresh(shape, xs.dtype.name)
+    outside = b.choose(found) if found and b.chance(0.5) else None
+    combine = b.choose((gc.add, gc.maximum, lambda c, x: c * 0.5 - x, lambda c, x: gc.tanh(c * x)))
+
+    def body(c: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        after = combine(c, x if outside is None else x * outside)
+        return after, gc.sin(after) + x if b.chance(0.5) else gc.sum(after)
+
+    last, ys = gc.scan(body, carry, xs, reverse=b.chance(0.4))
+    return [last, ys]
+
+
+@family(1.5)
+def cond(b: Growth) -> Tensor:
+    t = b.pick("f")
+    p = b.pick("biuf", lambda s: s.ndim == 0)
+    other = b.partner(t)
+    return gc.cond(
+        p > 0 if p.dtype.kind != "b" else p,
+        lambda x: gc.sum(x * other) if b.chance(0.5) else gc.sum(gc.tanh(x)),
+        lambda x: gc.sum(x) * 2 if x.dtype is t.dtype else gc.sum(x),
+        t,
+    )
+
+
+@family(1.2)
+def linear(b: Growth) -> Any:
+    t = b.pick("f", lambda t: t.ndim >= 2)
+    size = t.shape[-2]
+    if not isinstance(size, int) or size == 0:
+        raise Unsuited
+    mixed = gc.tanh(t) @ gc.tanh(gc.matrix_transpose(t))  # symmetric, with eigenvalues >= 0
+    a = mixed + gc.constant(np.eye(size) * 2, t.dtype)
+    kind = b.integer(0, 4)
+    if kind == 0:
+        return gc.linalg.solve(a, t)
+    if kind == 1:
+        return gc.linalg.inv(a)
+    if kind == 2:
+        return gc.linalg.cholesky(a)
+    return gc.linalg.det(a) if kind == 3 else gc.linalg.slogdet(a)
+
+
+def static(shape: tuple[Any, ...], dims: dict[str, int]) -> tuple[int, ...]:
+    return tuple(size_value(s, dims) for s in shape)

@@ -1,0 +1,150 @@
+"""Random graphs, valid by construction: each step applies an op to tensors that it takes.
+
+Every tensor is drawn together with its value at one choice of sizes, so that 90% of the graphs stay
+finite and every index is in range. `random_graph(seed)` gives the same graph for the same seed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import graphc as gc
+from graphc.errors import DTypeWarning, GradientError
+from graphc.ir.dim import evaluate as size_value
+from graphc.ir.dtype import DTYPES
+from graphc.ir.node import Node, Tensor
+
+from .families import FAMILIES
+from .growth import Growth
+from .values import LAYOUTS, Array, draw
+
+SIZES = (2, 3, 5, 7)
+
+
+@dataclass
+class RandomGraph:
+    """A graph with its gradients among the outputs, and how to call it."""
+
+    seed: int
+    graph: gc.Graph
+    forward: gc.Graph
+    wild: bool
+    layouts: dict[str, str]
+    sizes: list[dict[str, int]]  # of the named dims: one call for each
+
+    def arrays(self, call: int) -> list[Array]:
+        """The inputs of one call, each in its layout."""
+        rng = np.random.default_rng((self.seed, call))
+        dims = self.sizes[call]
+        made = []
+        for t in self.graph.inputs:
+            shape = tuple(size_value(s, dims) for s in t.shape)
+            array = draw(rng, shape, t.dtype.numpy, self.wild and not t.name.startswith("g"))
+            made.append(LAYOUTS[self.layouts[t.name]](array) if array.size else array)
+        return made
+
+
+def random_graph(seed: int) -> RandomGraph:
+    """The random graph of a seed."""
+    rng = np.random.default_rng(seed)
+    sizes = [int(s) for s in rng.permutation(SIZES)[: rng.integers(2, 4)]]
+    if rng.random() < 0.03:
+        sizes[0] = 0
+    named = int(rng.random() < 0.3) + int(rng.random() < 0.08)
+    axes = [("nm"[i] if i < named else s, s) for i, s in enumerate(sizes)]
+    names = [d.name for d in DTYPES]
+    chosen = {"float32" if rng.random() < 0.6 else "float64", *rng.choice(names, rng.integers(1, 4))}
+    growth = Growth(rng, bool(rng.random() < 0.1), axes, tuple(sorted(chosen)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DTypeWarning)
+        for name in growth.dims:  # an input must determine it
+            growth.fresh((name,), growth.dtype("biuf"))
+        for _ in range(int(rng.integers(1, 4))):
+            growth.fresh(growth.shape(), growth.dtype("biuf"))
+        target, tries = int(rng.integers(3, 41)), 0
+        weights = np.array([weight for weight, _ in FAMILIES])
+        while len(growth.pool) < target and tries < 3 * target:
+            tries += 1
+            growth.step(FAMILIES[int(rng.choice(len(FAMILIES), p=weights / weights.sum()))][1])
+        graph, forward = _close(growth)
+    return RandomGraph(
+        seed, graph, forward, growth.wild, _layouts(rng, graph), _calls(rng, growth.dims)
+    )
+
+
+def _close(growth: Growth) -> tuple[gc.Graph, gc.Graph]:
+    """The graph of what was grown, with updates, and gradients where there are any."""
+    leaves = {*growth.inputs, *growth.variables}
+    used = {i for t in growth.pool for i in t.node.inputs}
+    sinks = [t for t in growth.pool if t not in used and t not in leaves]
+    extra = [growth.choose(growth.pool) for _ in range(2)]
+    outputs = list(dict.fromkeys([*sinks[-6:], *extra]))
+    updates = []
+    for variable in growth.variables:
+        if growth.chance(0.7):
+            fitting = [t for t in growth.pool if t.type == variable.type and t is not variable]
+            updates.append((variable, growth.choose(fitting or [variable * variable])))
+    forward = gc.Graph(growth.inputs, outputs, updates, "random")
+    cotangents, gradients = _gradients(growth, outputs)
+    inputs = [*growth.inputs, *cotangents]
+    return gc.Graph(inputs, [*outputs, *gradients], updates, "random"), forward
+
+
+def _gradients(growth: Growth, outputs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Cotangents for the float outputs, as inputs, and what they give for every float leaf."""
+    floats = [t for t in outputs if t.dtype.is_float]
+    cotangents = [gc.placeholder(f"g{i}", t.shape, t.dtype) for i, t in enumerate(floats)]
+    for g in cotangents:
+        shape = tuple(size_value(s, growth.dims) for s in g.shape)
+        growth.values[g] = draw(growth.rng, shape, g.dtype.numpy, False)
+    gradients = []
+    for leaf in (*growth.inputs, *growth.variables):
+        if leaf.dtype.is_float and floats:
+            try:
+                gradients.append(gc.vjp(floats, leaf, cotangents))
+            except GradientError:
+                continue  # no output depends on it differentiably
+    return (cotangents if gradients else []), gradients
+
+
+def _layouts(rng: np.random.Generator, graph: gc.Graph) -> dict[str, str]:
+    names = list(LAYOUTS)
+    return {
+        t.name: names[int(rng.integers(len(names)))] if rng.random() < 0.6 else "C"
+        for t in graph.inputs
+    }
+
+
+def _calls(rng: np.random.Generator, dims: dict[str, int]) -> list[dict[str, int]]:
+    """The sizes of each call: as grown, and for named dims 1, 0 and a size past a vector's."""
+    if not dims:
+        return [{}, {}]
+    others = [dict.fromkeys(dims, 1), {d: int(rng.integers(17, 40)) for d in dims}]
+    others.append({d: 0 if d == "n" else n for d, n in dims.items()})
+    return [dims, *others]
+
+
+# -- what the graphs have in them -------------------------------------------------------------------
+def histogram(graphs: Sequence[RandomGraph]) -> tuple[Counter[str], Counter[str]]:
+    """How many graphs use each op, and each dtype."""
+    ops: Counter[str] = Counter()
+    dtypes: Counter[str] = Counter()
+    for made in graphs:
+        nodes = list(all_nodes(made.graph))
+        ops.update({n.op.name for n in nodes})
+        dtypes.update({t.dtype.name for n in nodes for t in n.types})
+    return ops, dtypes
+
+
+def all_nodes(graph: gc.Graph) -> Iterator[Node]:
+    """The nodes of a graph and of the graphs inside it."""
+    for node in graph.nodes:
+        yield node
+        for value in node.attrs.values():
+            if isinstance(value, gc.Graph):
+                yield from all_nodes(value)
