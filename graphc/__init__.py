@@ -2,7 +2,9 @@
 
     import graphc as gc
 
-Importing it loads neither Numba nor SymPy; what needs them is loaded at first use.
+Importing it loads neither Numba nor SymPy; what needs them is loaded at first use. `__all__` lists
+all that is public, ops included; `from graphc import *` hides Python's `sum` and `max` with them,
+as NumPy's does.
 """
 
 from __future__ import annotations
@@ -36,7 +38,136 @@ from graphc.ir.operators import publish as _publish
 from graphc.ir.origin import scope
 from graphc.ir.text import parse_graph, print_graph
 
+if TYPE_CHECKING:  # what is looked up at first use, for type checkers
+    from graphc import nn, optim, train
+    from graphc.ops import linalg, random
+    from graphc.ops.build import constant
+    from graphc.ops.contract import dot, matmul
+    from graphc.ops.control import cond, scan
+    from graphc.ops.create import arange, full, iota, ones, ones_like, zeros, zeros_like
+    from graphc.ops.elementwise import (
+        abs,
+        add,
+        astype,
+        bitwise_and,
+        bitwise_invert,
+        bitwise_or,
+        bitwise_xor,
+        ceil,
+        clip,
+        cos,
+        divide,
+        equal,
+        erf,
+        exp,
+        expm1,
+        floor,
+        floor_divide,
+        greater,
+        greater_equal,
+        isfinite,
+        isinf,
+        isnan,
+        leaky_relu,
+        less,
+        less_equal,
+        log,
+        log1p,
+        logical_and,
+        logical_not,
+        logical_or,
+        logical_xor,
+        maximum,
+        minimum,
+        multiply,
+        negative,
+        not_equal,
+        power,
+        reciprocal,
+        relu,
+        remainder,
+        round,
+        shift_left,
+        shift_right,
+        sigmoid,
+        sign,
+        sin,
+        softplus,
+        sqrt,
+        square,
+        stop_gradient,
+        subtract,
+        tanh,
+        where,
+    )
+    from graphc.ops.index import (
+        check_labels,
+        getitem,
+        one_hot,
+        pad,
+        size,
+        split,
+        strided_slice,
+        take,
+    )
+    from graphc.ops.leaf import placeholder, variable
+    from graphc.ops.reduce import (
+        all,
+        any,
+        argmax,
+        argmin,
+        max,
+        max_and_argmax,
+        mean,
+        min,
+        prod,
+        sum,
+        variance,
+    )
+    from graphc.ops.reduce import variance as var
+    from graphc.ops.shape import (
+        broadcast_to,
+        concat,
+        expand_dims,
+        flip,
+        matrix_transpose,
+        permute_dims,
+        reshape,
+        squeeze,
+        stack,
+    )
+    from graphc.ops.softmax import log_softmax, logsumexp, softmax, softmax_cross_entropy
+    from graphc.runtime.compile import compile
+    from graphc.runtime.jit import jit
+    from graphc.show.draw import draw
+    from graphc.symbolic.latex import latex
+
 __version__ = "0.1.0"
+
+__all__ = [
+    # types, and settings of where nodes come from
+    "DType", "Dim", "Graph", "GraphcError", "Tensor", "Variable", "dim", "errors", "scope",
+    "bool_", "float32", "float64", "int8", "int16", "int32", "int64",
+    "uint8", "uint16", "uint32", "uint64",
+    # graphs: derivatives, meaning, text
+    "evaluate", "grad", "parse_graph", "print_graph", "vjp",
+    # loaded at first use
+    "compile", "draw", "jit", "latex", "linalg", "nn", "optim", "random", "train",
+    # ops
+    "abs", "add", "all", "any", "arange", "argmax", "argmin", "astype", "bitwise_and",
+    "bitwise_invert", "bitwise_or", "bitwise_xor", "broadcast_to", "ceil", "check_labels", "clip",
+    "concat", "cond", "constant", "cos", "divide", "dot", "equal", "erf", "exp", "expand_dims",
+    "expm1", "flip", "floor", "floor_divide", "full", "getitem", "greater", "greater_equal",
+    "iota", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal", "log", "log1p",
+    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp",
+    "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean", "min", "minimum",
+    "multiply", "negative", "not_equal", "one_hot", "ones", "ones_like", "pad", "permute_dims",
+    "placeholder", "power", "prod", "reciprocal", "relu", "remainder", "reshape", "round", "scan",
+    "shift_left", "shift_right", "sigmoid", "sign", "sin", "size", "softmax",
+    "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
+    "stop_gradient", "strided_slice", "subtract", "sum", "take", "tanh", "var", "variable",
+    "variance", "where", "zeros", "zeros_like",
+]  # fmt: skip
 
 _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itself
     "nn": ("graphc.nn", ""),
@@ -51,7 +182,7 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
 }
 
 
-def __getattr__(name: str) -> Any:
+def _find(name: str) -> Any:
     if name in _LAZY:
         module, attribute = _LAZY[name]
         loaded = importlib.import_module(module)
@@ -64,9 +195,13 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = _find
+
+
 def _svg(what: Any) -> str:
     """What a notebook shows for a tensor or a graph; loads the drawing room at first use."""
-    drawing: str = __getattr__("draw")(what)._repr_svg_()
+    drawing: str = _find("draw")(what)._repr_svg_()
     return drawing
 
 
@@ -74,4 +209,4 @@ _publish({"_repr_svg_": _svg})
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_functions()})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

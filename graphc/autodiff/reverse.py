@@ -12,6 +12,7 @@ from typing import Any
 from graphc.autodiff.hidden import Hidden, guarded
 from graphc.errors import ArgumentError, GradientError
 from graphc.ir import origin
+from graphc.ir.collector import paused_collector
 from graphc.ir.graph import walk
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
@@ -147,6 +148,7 @@ def _cotangent(y: Tensor, g: Any, op: str) -> Tensor:
     return result
 
 
+@paused_collector()
 def pull_back(
     outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], wrt: Sequence[Tensor]
 ) -> list[Tensor | None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from graphc.errors import GraphError
 from graphc.ir import origin
+from graphc.ir.collector import paused_collector
 from graphc.ir.dim import names
 from graphc.ir.node import Node, Tensor, Variable, apply
 from graphc.ir.operators import functions
@@ -181,6 +182,7 @@ def rebuild(node: Node, inputs: Sequence[Tensor]) -> Node:
 Rewrite = Callable[[Node, tuple[Tensor, ...]], "Sequence[Tensor] | None"]
 
 
+@paused_collector()
 def transform(
     roots: Sequence[Tensor],
     rewrite: Rewrite | None = None,

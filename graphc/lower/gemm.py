@@ -5,8 +5,9 @@
 Strides are in elements; the columns of b and c are contiguous, a may be stored either way. The BLAS
 copies both operands into packed panels first, which pays for large matrices only. Here blocks of
 8 rows by 2 vectors of c stay in registers while one runs down k: two loads of b and eight
-broadcasts of a for sixteen multiply-adds. Rows are the outer loop, so b is read again for every eight rows of
-a: it should fit in the second-level cache. The last rows and columns have smaller blocks and masks.
+broadcasts of a for sixteen multiply-adds. Rows are the outer loop, so b is read again for every
+eight rows of a: it should fit in the second-level cache. The last rows and columns have smaller
+blocks and masks.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class _Product:
         masks = "".join(f", {self.mask} %mask{j}" for j in range(vectors)) if masked else ""
         yield (
             f"define internal void {self._name(rows, vectors, masked)}(ptr noalias %a, i64 %a_row, "
-            f"i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %k{masks}) "
-            "nounwind {"
+            "i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, "
+            f"i64 %k{masks}) nounwind {{"
         )
         yield "entry:"
         for i in range(rows):
@@ -134,9 +135,7 @@ class _Product:
     def _row_of_blocks(self, rows: int) -> Iterator[str]:
         """`rows` rows of c: blocks of two vectors, then what is left of n under masks."""
         s, wide = self.scalar, 2 * self.width
-        shared = (
-            "ptr %a, i64 %a_row, i64 %a_column, ptr {b}, i64 %b_row, ptr {c}, i64 %c_row, i64 %k"
-        )
+        args = "ptr %a, i64 %a_row, i64 %a_column, ptr %bj, i64 %b_row, ptr %cj, i64 %c_row, i64 %k"
         yield (
             f"define internal void @gc.rows.f{self.bits}.{rows}(ptr noalias %a, i64 %a_row, "
             "i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %n, i64 %k)"
@@ -210,8 +209,8 @@ class _Product:
             yield f"  %oc{rows} = mul i64 %i{rows}, %c_row"
             yield f"  %c{rows} = getelementptr {s}, ptr %c, i64 %oc{rows}"
             yield (
-                f"  call void @gc.rows.f{self.bits}.{rows}(ptr %a{rows}, i64 %a_row, i64 %a_column, "
-                f"ptr %b, i64 %b_row, ptr %c{rows}, i64 %c_row, i64 %n, i64 %k)"
+                f"  call void @gc.rows.f{self.bits}.{rows}(ptr %a{rows}, i64 %a_row, "
+                f"i64 %a_column, ptr %b, i64 %b_row, ptr %c{rows}, i64 %c_row, i64 %n, i64 %k)"
             )
             yield f"  %next{rows} = add i64 %i{rows}, {rows}"
             yield f"  br label %try{rows}"

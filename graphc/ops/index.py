@@ -59,6 +59,7 @@ SLICE = register(
 
 
 def strided_slice(x: Tensor, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> Tensor:
+    """Element i of the result is `x[starts + i * steps]` on each axis; what `x[a:b:c]` makes."""
     if sizes == x.shape and all(s == 0 for s in starts):
         return x
     return apply(SLICE, (x,), starts=starts, sizes=sizes, steps=steps).output()

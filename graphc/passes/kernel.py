@@ -32,6 +32,7 @@ from graphc.passes.region import (
 )
 
 CHEAP = 6.0  # kernel operations that a later stage computes again rather than loads
+BEFORE = -1  # the stage of scalar work that needs no loop
 AFTER = 1 << 30  # the stage of what runs after all loops
 
 
@@ -75,7 +76,7 @@ class _RegionBuilder:
         self.reductions = {n: self._reduction(n) for n in self.members if _reduces(n)}
         self.stage: dict[Node, int] = {}
         for node in self.members:
-            self.stage[node] = max((self._ready(d) for d in self.deps[node]), default=0)
+            self.stage[node] = self._first_stage(node)
         self.results: dict[Tensor, Value] = {}
         self.kept: dict[Tensor, Buffer] = {}  # values that later stages load again
         self.loaded: set[Tensor] = set()  # those of them that an earlier stage has stored
@@ -120,9 +121,17 @@ class _RegionBuilder:
         target = node.op.reducer.target(probe, operands, index, **node.attrs)
         return _Reduction(node, [v for i in target for v, _ in i.terms], loops, self.outer)
 
+    def _first_stage(self, node: Node) -> int:
+        deps = self.deps[node]
+        if self.outer > 0 and not space_of(node) and all(self.stage[d] == BEFORE for d in deps):
+            return BEFORE
+        return max((self._ready(d) for d in deps), default=0)
+
     def _ready(self, node: Node) -> int:
         """The first stage that can use the node's result."""
         stage = self.stage[node]
+        if stage == BEFORE:
+            return 0
         if node not in self.reductions:
             return stage
         if stage == AFTER or self.reductions[node].depth != self.outer:
@@ -136,8 +145,11 @@ class _RegionBuilder:
     # -- building ----------------------------------------------------------------------------------
     def build(self) -> BuiltKernel:
         k = self.k
+        for node in self.members:
+            if self.stage[node] == BEFORE:
+                self._emit_row(node)
         self._start_accumulators()
-        last = max((s for s in self.stage.values() if s != AFTER), default=0)
+        last = max((0, *(s for s in self.stage.values() if s != AFTER)))
         plans = self._plans(last)
         with ExitStack() as stack:
             for depth, size in enumerate(self.space[: self.outer]):
@@ -146,21 +158,28 @@ class _RegionBuilder:
                 self._run_stage(stage, plans[stage])
         self.loops.clear()
         if self.outer > 0:
-            for node, reduction in self.reductions.items():
-                if reduction.in_register and reduction.depth == 0:
-                    self._finish(node, reduction)
+            for node, _ in self._looped_reductions():
+                if self.stage[node] != AFTER:
+                    self._finish_last(node)
         for node in self.members:
             if self.stage[node] == AFTER:
                 self._emit(node)
+                self._finish_last(node)
         inputs = tuple(self.inputs.values())
         outputs = tuple(self.outputs[t] for t in self.body.outputs)
         buffers = (*inputs, *outputs, *self.scratch)
         kernel = finish(Kernel("kernel", buffers, k.scopes[0].body))
         return BuiltKernel(kernel, inputs, outputs, tuple(self.scratch), tuple(k.sites))
 
+    def _finish_last(self, node: Node) -> None:
+        """The result of a reduction over all loops, once they have run."""
+        reduction = self.reductions.get(node)
+        if reduction is not None and reduction.in_register and reduction.depth == 0:
+            self._finish(node, reduction)
+
     def _start_accumulators(self) -> None:
         """First values of what accumulates over the outer loops, in memory and in registers."""
-        for node, reduction in self.reductions.items():
+        for node, reduction in self._looped_reductions():
             first = node.op.reducer.initial(self.k, node.types[0].dtype)
             if not reduction.in_register:
                 for tensor, value in zip(node.outputs, first, strict=True):
@@ -168,6 +187,9 @@ class _RegionBuilder:
                         self.k.store(self._storage(tensor), of(i), value)
             elif reduction.depth == 0 < self.outer:
                 reduction.accumulators = [self.k.declare(v) for v in first]
+
+    def _looped_reductions(self) -> list[tuple[Node, _Reduction]]:
+        return [(n, r) for n, r in self.reductions.items() if self.stage[n] != BEFORE]
 
     def _storage(self, tensor: Tensor) -> Buffer:
         """The buffer that holds a result of a reduction in memory."""
@@ -265,9 +287,12 @@ class _RegionBuilder:
             self._store(tensor, self.results[tensor])
 
     def _emit_row(self, node: Node) -> None:
-        """A node that runs once for each turn of the outer loops."""
+        """A node that runs once for each turn of the outer loops, or before them."""
         reduction = self.reductions.get(node)
-        if reduction is not None and reduction.in_register and reduction.depth == self.outer:
+        complete = reduction is not None and (
+            self.stage[node] == BEFORE or reduction.depth == self.outer
+        )
+        if reduction is not None and reduction.in_register and complete:
             self._declare(node, reduction)
             self._accumulate(node, reduction)
             self._finish(node, reduction)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from graphc import config
 from graphc.errors import GraphError
+from graphc.ir.collector import paused_collector
 from graphc.ir.graph import Graph, rebuild, walk, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind, Op
@@ -48,6 +49,7 @@ class RewriteReport:
         return Counter(firing.rule for firing in self.firings)
 
 
+@paused_collector()
 def apply_rules(graph: Graph, *rulesets: Ruleset, report: RewriteReport | None = None) -> Graph:
     """`graph` rewritten by the rules until none applies; rules are tried in the order given.
 

@@ -3,20 +3,20 @@
 At a call the function runs once with symbolic tensors in place of the arrays, and what it builds is
 compiled. Sizes become dims, so one program serves all sizes: there is one for each rank, dtype and
 pattern of size-1 axes (only a static 1 broadcasts). Sizes that were equal at the trace are one dim;
-a call where they differ traces again, with fewer dims taken to be equal.
+a call where they differ traces again, with fewer dims taken to be equal. A size that the function
+needs to know (it loops over the axis, or meets a variable of fixed shape) stays static.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
 
 from graphc.errors import ArgumentError, GraphcError
-from graphc.ir.dim import Size
 from graphc.ir.node import Tensor
 from graphc.ops.closure import Structure, flatten, tensors, unflatten
 from graphc.ops.leaf import placeholder
@@ -27,15 +27,27 @@ _STATIC = (bool, int, float, str)
 Array = np.ndarray[Any, Any]
 
 
+class _Trace(NamedTuple):
+    """What the function built, and how its results are arranged."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    structure: Structure
+
+
 class _Program(NamedTuple):
-    """One trace: `equals[k]` is the first axis whose size axis k must have."""
+    """A compiled trace. Of all axes whose size is not 1, in order, axis k must be as long as axis
+    `equals[k]`, and as `static[k]` where that is given."""
 
     equals: tuple[int, ...]
+    static: dict[int, int]
     function: Function
     structure: Structure
 
     def fits(self, sizes: Sequence[int]) -> bool:
-        return all(size == sizes[i] for size, i in zip(sizes, self.equals, strict=True))
+        return all(size == sizes[i] for size, i in zip(sizes, self.equals, strict=True)) and all(
+            sizes[k] == size for k, size in self.static.items()
+        )
 
 
 @overload
@@ -53,7 +65,7 @@ def jit(function: Any = None, *, target: str = "cpu") -> Any:
     The function runs only when it is traced: what it reads besides its arguments is then fixed,
     except variables, whose values are read at each call. It cannot update them: `gc.compile` can.
     Where Python code in it compares sizes, symbolic dims are equal only if they are always equal.
-    `.programs` counts the traces, `.functions` gives the compiled functions.
+    `.programs` counts the programs, `.functions` gives them.
 
     Errors: `ArgumentError` for an argument that is neither array nor static; those of tracing.
 
@@ -99,13 +111,13 @@ class Jitted:
         leaves, structure = flatten((args, kwargs))
         if any(isinstance(leaf, Tensor) for leaf in leaves):
             return self._function(*args, **kwargs)
-        arrays = [self._array(leaf) for leaf in leaves if not isinstance(leaf, _STATIC)]
+        arrays = [self._array(leaf) for leaf in leaves if not _is_static(leaf)]
         key = (structure, *map(_kind, leaves))
         sizes = [size for array in arrays for size in array.shape if size != 1]
         program = self._find(key, sizes)
         if program is None:
             with self._lock:  # another thread may have traced it by now
-                program = self._find(key, sizes) or self._trace(key, structure, leaves, sizes)
+                program = self._find(key, sizes) or self._compile(key, structure, leaves, sizes)
         return unflatten(program.structure, program.function(*arrays))
 
     def _array(self, value: Any) -> Array:
@@ -123,42 +135,74 @@ class Jitted:
         return next((p for p in self._programs.get(key, ()) if p.fits(sizes)), None)
 
     # -- tracing ----------------------------------------------------------------------------------
-    def _trace(
+    def _compile(
         self, key: Any, structure: Structure, leaves: Sequence[Any], sizes: Sequence[int]
     ) -> _Program:
         """A program that takes those sizes to be equal that have been so at every trace."""
         known = self._programs.get(key, [])
         marks = list(zip(sizes, *(program.equals for program in known), strict=True))
         equals = tuple(marks.index(mark) for mark in marks)
-        dims = iter([f"d{i}" for i in equals])
+        static, trace = self._static_sizes(structure, leaves, sizes, equals)
+        function = compile(trace.inputs, trace.outputs, target=self._target, name=self._name)
+        program = _Program(equals, static, function, trace.structure)
+        self._programs[key] = [*known, program]
+        return program
+
+    def _static_sizes(
+        self,
+        structure: Structure,
+        leaves: Sequence[Any],
+        sizes: Sequence[int],
+        equals: Sequence[int],
+    ) -> tuple[dict[int, int], _Trace]:
+        """The sizes that the function needs to be static, by axis, and its trace: none if it can be
+        traced so; else, of all, those without which it cannot be.
+        Errors: those of the trace with all sizes static."""
+        try:
+            return {}, self._trace(structure, leaves, equals, {})
+        except GraphcError:
+            static = dict(enumerate(sizes))
+        trace = self._trace(structure, leaves, equals, static)
+        for axis in sorted(set(equals)):
+            fewer = {k: size for k, size in static.items() if equals[k] != axis}
+            try:
+                static, trace = fewer, self._trace(structure, leaves, equals, fewer)
+            except GraphcError:  # the function needs this one
+                continue
+        return static, trace
+
+    def _trace(
+        self,
+        structure: Structure,
+        leaves: Sequence[Any],
+        equals: Sequence[int],
+        static: Mapping[int, int],
+    ) -> _Trace:
+        dims = (static.get(k, f"d{i}") for k, i in enumerate(equals))
         inputs: list[Tensor] = []
         arguments: list[Any] = []
         for leaf in leaves:
-            if not isinstance(leaf, _STATIC):
+            if not _is_static(leaf):
                 array = np.asarray(leaf)
-                shape: list[Size | str] = [1 if s == 1 else next(dims) for s in array.shape]
+                shape = [1 if size == 1 else next(dims) for size in array.shape]
                 leaf = placeholder(f"x{len(inputs)}", shape, array.dtype.name)
                 inputs.append(leaf)
             arguments.append(leaf)
         args, kwargs = unflatten(structure, arguments)
-        try:
-            outputs, returned = tensors(self._name, self._function(*args, **kwargs))
-            function = compile(inputs, outputs, target=self._target, name=self._name)
-        except GraphcError as error:
-            given = dict(zip((f"d{i}" for i in equals), sizes, strict=True))
-            error.add_note("traced by gc.jit with " + ", ".join(f"{d} = {s}" for d, s in given.items()))
-            raise
-        program = _Program(equals, function, returned)
-        self._programs[key] = [*known, program]
-        return program
+        outputs, returned = tensors(self._name, self._function(*args, **kwargs))
+        return _Trace(inputs, outputs, returned)
 
     def __repr__(self) -> str:
         return f"<gc.jit of {self._name}, {self.programs} programs>"
 
 
+def _is_static(leaf: Any) -> bool:
+    return isinstance(leaf, _STATIC) and not isinstance(leaf, np.generic)  # np.float64 is a float
+
+
 def _kind(leaf: Any) -> tuple[Any, ...]:
     """What a program depends on: a static value, or an array's dtype and pattern of size-1 axes."""
-    if isinstance(leaf, _STATIC):
+    if _is_static(leaf):
         return type(leaf), repr(leaf)
     array = np.asarray(leaf)
     return array.dtype.name, *(size == 1 for size in array.shape)

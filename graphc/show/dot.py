@@ -28,7 +28,10 @@ _LOOKS: dict[Look, dict[str, str]] = {
         "shape": "box", "style": "dashed,filled", "fillcolor": "#ffffff",
         "color": "#888888", "fontcolor": "#555555",
     },
-    Look.REDUCE: {"shape": "invhouse", "margin": "0.02,0", "height": "0.36", "fillcolor": "#d3efe5", "color": "#007a58"},
+    Look.REDUCE: {
+        "shape": "invhouse", "margin": "0.02,0", "height": "0.36", "fillcolor": "#d3efe5",
+        "color": "#007a58",
+    },
     Look.CONTRACT: {
         "shape": "box", "fillcolor": "#bfe0f2", "color": "#004f7d", "penwidth": "1.8",
     },

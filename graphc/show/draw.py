@@ -62,7 +62,7 @@ def draw(
     _one_of("view", view, VIEWS)
     _one_of("direction", direction, DIRECTIONS)
     if path is not None and not isinstance(path, (str, os.PathLike)):
-        raise ArgumentError("not a path", op="draw", expected="a str or Path", given=repr(path)[:80])
+        raise ArgumentError("not a path", op="draw", expected="str, Path", given=repr(path)[:80])
     graph = _graph_of(what, view)
     nodes = size(graph, limit)
     if nodes > limit:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
+from graphc.ir.op import Fact, Kind
 
 DEPTH = 6  # nested clusters at the most; what lies deeper is named in the last one
 
@@ -88,14 +89,14 @@ def _split(scope: str, within: str) -> list[str]:
 
 
 def _visits(nodes: Sequence[Node], members: set[Node]) -> dict[Node, int]:
-    """For each member how often a path to it has come back to the members; a chain of operations
-    that begins at a leaf, such as a transposed weight, goes with its first user."""
+    """For each member how often a path to it has come back to the members; a leaf whose
+    elements are only moved, such as a transposed weight, goes with its first user."""
     latest: dict[Node, int] = {}  # the last visit on any path to the node, itself included
     floating: set[Node] = set()
     users: dict[Node, int] = {}  # the earliest visit among the users of what floats
     for node in nodes:
         inside = node in members
-        if len(node.inputs) <= 1 and all(t.node in floating for t in node.inputs):
+        if _only_reads(node) and all(t.node in floating for t in node.inputs):
             floating.add(node)
             continue
         best = 0 if inside else -1
@@ -114,3 +115,7 @@ def _visits(nodes: Sequence[Node], members: set[Node]) -> dict[Node, int]:
             if source.node in floating:
                 users[source.node] = min(visit, users.get(source.node, visit))
     return {node: latest[node] for node in nodes if node in members}
+
+
+def _only_reads(node: Node) -> bool:
+    return not node.inputs or Fact.REINDEX in node.op.facts or node.op.kind is Kind.VIEW

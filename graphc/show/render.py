@@ -15,6 +15,13 @@ from graphc.errors import ArgumentError, GraphcError
 FORMATS = ("svg", "png", "pdf", "dot")
 _DPI = "144"  # of PNG: readable when printed or zoomed
 
+_FAILURES = (
+    ImportError,
+    OSError,
+    ValueError,
+    graphviz.CalledProcessError,
+    graphviz.ExecutableNotFound,
+)
 _lock = threading.Lock()  # Graphviz is a C library with state of its own
 
 
@@ -29,7 +36,7 @@ def render(dot: str, form: str) -> bytes:
     for engine in (_by_pygraphviz, _by_system):
         try:
             return engine(dot, form)
-        except (ImportError, OSError, ValueError, graphviz.CalledProcessError) as error:
+        except _FAILURES as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             problems.append(f"{engine.__name__.removeprefix('_by_')}: {lines[0]}")
     raise GraphcError(

@@ -199,7 +199,8 @@ class _Sketch:
         body: Graph = node.attrs["body"]
         carries, xs = node.attrs["carries"], node.attrs["xs"]
         backwards = ", last to first" if node.attrs["reverse"] else ""
-        frame = cluster.add(Box.LOOP, f"scan · {labels.one_line(str(node.attrs['length']))} steps{backwards}")
+        length = labels.one_line(str(node.attrs["length"]))
+        frame = cluster.add(Box.LOOP, f"scan · {length} steps{backwards}")
         inner = Places()
         for i, (outer, parameter) in enumerate(zip(node.inputs, body.inputs, strict=True)):
             end = self._place(outer, cluster, places)

@@ -197,7 +197,7 @@ ATTRS: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", ATTRS, ids=repr)
+@pytest.mark.parametrize("value", ATTRS, ids=range(len(ATTRS)))
 def test_attributes(carrier: Op, value: Any) -> None:
     node = apply(carrier, (x,), first=value, second=(value, 1))
     text = check_round_trip(Graph([x], [node.output()]))

@@ -62,7 +62,7 @@ def _misaligned(a: Array) -> Array:
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "C": lambda a: a,
     "Fortran": np.asfortranarray,
-    "transposed": lambda a: np.ascontiguousarray(a.T).T,
+    "transposed": lambda a: a.T.copy().T,
     "strided": _strided,
     "reversed": _reversed,
     "stride 0": _stride_0,

@@ -1,0 +1,146 @@
+"""The checks that tests apply to random graphs, and the report of one that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import graphc as gc
+from graphc.errors import GraphcError, RuntimeFailure
+from graphc.passes.pipeline import run_pipeline
+from graphc.passes.stages import Stages
+
+from .comparing import differences, evaluate
+from .generator import RandomGraph, random_graph
+from .shrinking import script, shrink
+from .values import Array
+
+
+def compiled(graph: gc.Graph) -> Any:
+    """`graph` as a compiled function."""
+    return gc.compile(list(graph.inputs), list(graph.outputs), list(graph.updates))
+
+
+# -- compiled code ---------------------------------------------------------------------------------
+def compiled_mismatch(graph: gc.Graph, arrays: Sequence[Array], function: Any) -> str:
+    """How a call of the compiled `function` differs from the meaning of `graph`; '' if it does not.
+
+    Also checked: inputs are left as they are, outputs share no memory with them, a failure is a
+    failure of the meaning too and leaves the variables, and a second call gives the same bits.
+    """
+    before = [variable.value for variable, _ in graph.updates]
+    copies = [a.copy() for a in arrays]
+    expected, failure = _attempt(lambda: evaluate(graph, arrays))
+    try:
+        actual, error = _attempt(lambda: [np.asarray(a) for a in function(*arrays)])
+        after = [variable.value for variable, _ in graph.updates]
+        _restore(graph, before)
+        if failure is not None or error is not None:
+            kept = all(_identical(a, b) for a, b in zip(before, after, strict=True))
+            both = isinstance(failure, RuntimeFailure) and isinstance(error, RuntimeFailure)
+            return "" if both and kept else f"{error!r}, not {failure!r}"
+        found = differences(graph, arrays, expected, [*actual, *after])
+        again = [np.asarray(a) for a in function(*arrays)]
+        if not all(_identical(a, b) for a, b in zip(actual, again, strict=True)):
+            found.append("a second call gives something else")
+        if not all(_identical(a, b) for a, b in zip(arrays, copies, strict=True)):
+            found.append("an input was changed")
+        if any(np.shares_memory(a, b) for a in actual for b in arrays if a.size and b.size):
+            found.append("an output shares memory with an input")
+        return "\n".join(found)
+    finally:
+        _restore(graph, before)
+
+
+def _attempt(run: Any) -> tuple[list[Array], GraphcError | None]:
+    try:
+        return run(), None
+    except GraphcError as error:
+        return [], error
+
+
+def _restore(graph: gc.Graph, values: Sequence[Array]) -> None:
+    for (variable, _), value in zip(graph.updates, values, strict=True):
+        variable.value = value
+
+
+def _identical(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def check_compiled(seed: int) -> RandomGraph:
+    """The random graph of a seed, after each of its calls compiled equals its meaning.
+
+    Errors: `AssertionError` with the seed, what differs, and a script of the shrunk graph.
+    """
+    made = random_graph(seed)
+    function = compiled(made.graph)
+    for call in range(len(made.sizes)):
+        arrays = made.arrays(call)
+        found = compiled_mismatch(made.graph, arrays, function)
+        if found:
+            raise AssertionError(report(seed, call, found, *shrink(made.graph, arrays, _fails)))
+    return made
+
+
+def _fails(graph: gc.Graph, arrays: list[Array]) -> bool:
+    return bool(compiled_mismatch(graph, arrays, compiled(graph)))
+
+
+def report(seed: int, call: int, found: str, graph: gc.Graph, arrays: Sequence[Array]) -> str:
+    """What a failing test prints."""
+    return f"random_graph({seed}), call {call}:\n{found}\n\n{script(graph, arrays)}"
+
+
+# -- passes ----------------------------------------------------------------------------------------
+class Recording(Stages):
+    """Stages that keep the graph after each of them."""
+
+    def __init__(self) -> None:
+        super().__init__(check=True)
+        self.graphs: list[tuple[str, gc.Graph]] = []
+
+    def graph(self, name: str, stage: Any, graph: gc.Graph) -> gc.Graph:
+        result = super().graph(name, stage, graph)
+        self.graphs.append((name, result))
+        return result
+
+
+def stages_of(graph: gc.Graph) -> list[tuple[str, gc.Graph]]:
+    """The graph after each stage of the pipeline that works on graphs, with the stage's name."""
+    recording = Recording()
+    run_pipeline(graph, recording)
+    return recording.graphs
+
+
+def first_guilty_stage(graph: gc.Graph, arrays: Sequence[Array]) -> tuple[str, str]:
+    """The first stage after which the graph has another meaning, and how it differs; '' if none."""
+    expected, failure = _attempt(lambda: evaluate(graph, arrays))
+    seen = graph
+    for name, after in stages_of(graph):
+        if after is not seen:
+            actual, error = _attempt(lambda after=after: evaluate(after, arrays))
+            if (failure is None) != (error is None):
+                return name, f"{error!r}, not {failure!r}"
+            found = [] if failure else differences(graph, arrays, expected, actual)
+            if found:
+                return name, "\n".join(found)
+        seen = after
+    return "", ""
+
+
+def check_stages(seed: int) -> RandomGraph:
+    """The random graph of a seed, after each stage of the pipeline kept its meaning.
+
+    Errors: `AssertionError` with the seed, the first guilty stage, and a script.
+    """
+    made = random_graph(seed)
+    for call in range(len(made.sizes)):
+        arrays = made.arrays(call)
+        stage, found = first_guilty_stage(made.graph, arrays)
+        if stage:
+            small = shrink(made.graph, arrays, lambda g, a: bool(first_guilty_stage(g, a)[0]))
+            raise AssertionError(f"stage {stage!r}: " + report(seed, call, found, *small))
+    return made

@@ -1,0 +1,139 @@
+"""The page `docs/reference.md`, made from signatures and docstrings.
+
+    python -m tests.reference > docs/reference.md
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import graphc as gc
+from graphc import config, errors
+from graphc.ir.operators import functions
+from graphc.ops import FAMILIES
+
+_HEAD = """# Reference
+
+One line for each public name; `help(gc.scan)` has shapes, dtypes, errors and examples. In the
+signatures `x` and `y` are tensors, or arrays and numbers, which become constants. The page is made
+from the docstrings (`python -m tests.reference > docs/reference.md`), and a test holds it to them.
+"""
+
+_TITLES = {
+    "leaf": "Inputs and state",
+    "create": "Constants",
+    "elementwise": "Elementwise",
+    "shape": "Shape",
+    "index": "Indexing",
+    "reduce": "Reductions",
+    "contract": "Matrix products",
+    "softmax": "Softmax and its relatives",
+    "control": "Control flow",
+    "linalg": "Linear algebra",
+    "random": "Random numbers",
+}
+
+_NUMPY = """NumPy's functions work on tensors too where graphc has one of that name: `np.tanh(x)` is
+`gc.tanh(x)`, `np.concatenate([x, y])` is `gc.concat([x, y])`, `array @ x` is a matrix product.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [_HEAD]
+    parts.append(_section("Compiling and running", [
+        _line(f"gc.{name}", getattr(gc, name))
+        for name in ("compile", "jit", "evaluate", "draw", "latex", "print_graph", "parse_graph")
+    ]))  # fmt: skip
+    parts.append(_section("Derivatives", [
+        _line(f"gc.{name}", getattr(gc, name)) for name in ("grad", "vjp", "stop_gradient")
+    ]))  # fmt: skip
+    parts.append(_section("Types, errors, layers of names", [
+        *(_line(f"gc.{name}", getattr(gc, name), False)
+          for name in ("Tensor", "Variable", "Graph", "Dim", "DType")),
+        _line("gc.dim", gc.dim),
+        _line("gc.scope", gc.scope),
+        "- " + ", ".join(f"`gc.{d}`" for d in gc.__all__ if isinstance(getattr(gc, d), gc.DType))
+        + ": the dtypes.",
+    ]))  # fmt: skip
+    parts += [_family(f) for f in FAMILIES]
+    parts.append(_NUMPY)
+    parts.append(_section("`gc.nn`: layers", _members(gc.nn, "gc.nn")))
+    for name in ("activations", "initializers", "losses"):
+        table = getattr(getattr(gc.nn, name), name.upper())
+        lines = [_line(f"gc.nn.{name}.{n}", f) for n, f in table.items() if n == _name(f)]
+        other = [f'`"{n}"`' for n, f in table.items() if n != _name(f)]
+        also = f"\nBy name also {', '.join(other)}.\n" if other else ""
+        parts.append(_section(f"`gc.nn.{name}`: by name or as functions", lines) + also)
+    parts.append(_section("`gc.optim`: optimisers", _members(gc.optim, "gc.optim")))
+    parts.append(_section("`gc.train`: the training loop", _members(gc.train, "gc.train")))
+    kinds = [k for k in vars(errors).values() if inspect.isclass(k) and issubclass(k, Exception)]
+    parts.append(_section("`gc.errors`", [_line(f"gc.errors.{k.__name__}", k, False) for k in kinds]))
+    table = [row for row in str(config.__doc__).splitlines() if row.startswith("|")]
+    parts.append("## Environment variables\n\n" + "\n".join(table) + "\n")
+    return "\n".join(parts)
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    return f"## {title}\n\n" + "\n".join(lines) + "\n"
+
+
+def _family(module: Any) -> str:
+    family = module.__name__.rpartition(".")[2]
+    own = family in ("linalg", "random")
+    prefix = f"gc.{family}" if own else "gc"
+    found = {
+        n: f for n, f in vars(module).items()
+        if own and inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"
+    } or dict(module.FUNCTIONS)  # fmt: skip
+    known = functions()
+    lines = [_line(f"{prefix}.{n}", known[n] if not own else f) for n, f in found.items()]
+    return _section(_TITLES[family], lines)
+
+
+def _members(module: Any, prefix: str) -> list[str]:
+    members = [(n, getattr(module, n)) for n in module.__all__]
+    return [_line(f"{prefix}.{n}", m) for n, m in members if not inspect.ismodule(m)] + [
+        _line(f"{prefix}.{n}.{name}", f)
+        for n, m in members
+        if prefix == "gc.train" and inspect.ismodule(m)
+        for name, f in m.METRICS.items()
+        if f.__module__ == m.__name__
+    ]
+
+
+def _line(name: str, thing: Any, signature: bool = True) -> str:
+    shown = _signature(thing) if signature else ""
+    return f"- `{name}{shown}`: {_summary(thing)}"
+
+
+def _signature(thing: Callable[..., Any]) -> str:
+    given = inspect.signature(thing)
+    plain = [
+        p.replace(annotation=inspect.Parameter.empty)
+        for n, p in given.parameters.items()
+        if n != "self"
+    ]
+    return str(inspect.Signature(plain))
+
+
+def _summary(thing: Any) -> str:
+    """The first sentence of the docstring."""
+    text = " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
+    sentence = re.match(r".*?[.;](?= [A-Z`]|$)", text)
+    assert sentence, f"{thing} has no docstring whose first sentence ends in a full stop: {text!r}"
+    return sentence[0]
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", ""))
+
+
+if __name__ == "__main__":
+    importlib.import_module("graphc.nn")
+    sys.stdout.write(page())

@@ -1,0 +1,155 @@
+"""What the pages and docstrings say is run, and the lists in them are complete."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import graphc as gc
+from graphc.ir.operators import functions
+
+from . import reference
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "graphc"
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.stat().st_size)
+
+
+# -- code in pages ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_page_runs(page: Path, tmp_path: Path) -> None:
+    """In a process of its own: pages set variables of the environment and register ops."""
+    if "```python" not in page.read_text(encoding="utf-8"):
+        return
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GRAPHC_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.pages", str(page)],
+        cwd=tmp_path,
+        env={
+            **environment,
+            "PYTHONPATH": str(ROOT),
+            "GRAPHC_CACHE_DIR": os.environ["GRAPHC_CACHE_DIR"],
+            "MPLBACKEND": "Agg",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+# -- code in docstrings ----------------------------------------------------------------------------
+WITH_EXAMPLES = [p for p in FILES if ">>> " in p.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_docstring_examples(path: Path) -> None:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    report: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False)
+    for test in doctest.DocTestFinder().find(module):
+        runner.run(test, out=report.append)
+    result = runner.summarize(verbose=False)
+    assert not result.failed, "".join(report)
+    assert result.attempted, f"{path} has examples that doctest does not find"
+
+
+# -- lists in pages --------------------------------------------------------------------------------
+def test_architecture_names_every_file() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[\w/.]*\w\.py\b", text))
+    outside = {name for name in named if name.split("/")[0] in ("tests", "tools", "examples")}
+    assert not [name for name in sorted(outside) if not (ROOT / name).exists()]
+    files = {str(p.relative_to(PACKAGE)) for p in FILES}
+    assert named - outside == files
+
+
+def test_architecture_names_the_stages_in_order() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    source = (PACKAGE / "passes/pipeline.py").read_text(encoding="utf-8")
+    source += (PACKAGE / "runtime/build.py").read_text(encoding="utf-8")
+    stages = re.findall(r"stages\.(?:graph|run)\(\s*\"(\w+)\"", source)
+    assert re.findall(r"^\d+\. `(\w+)`", text, re.MULTILINE) == stages
+
+
+def test_ir_page_names_every_invariant() -> None:
+    text = (ROOT / "docs/ir.md").read_text(encoding="utf-8")
+    check = importlib.import_module("graphc.ir.check").check_graph.__doc__
+    numbers = re.findall(r"^\s*(\d+)\. ", str(check), re.MULTILINE)
+    assert re.findall(r"^(\d+)\. ", text, re.MULTILINE) == numbers
+
+
+def test_reference_is_up_to_date() -> None:
+    given = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    assert given == reference.page(), "python -m tests.reference > docs/reference.md writes it"
+
+
+def test_reference_names_every_function() -> None:
+    text = reference.page()
+    public = {name for name in functions() if not name.startswith("_")}
+    linalg = set(importlib.import_module("graphc.ops.linalg").FUNCTIONS)
+    missing = [n for n in sorted(public - linalg) if f"`gc.{n}" not in text]
+    missing += [n for n in sorted(linalg) if f"`gc.linalg.{n}(" not in text]
+    missing += [n for n in gc._LAZY if f"`gc.{n}" not in text]
+    assert not missing
+
+
+# -- what the package exports ----------------------------------------------------------------------
+def test_all_is_complete() -> None:
+    linalg = importlib.import_module("graphc.ops.linalg").FUNCTIONS
+    public = {name for name in functions() if not name.startswith("_")} - linalg.keys()
+    assert len(set(gc.__all__)) == len(gc.__all__)
+    assert public | gc._LAZY.keys() <= set(gc.__all__)
+    assert all(hasattr(gc, name) for name in gc.__all__)
+
+
+def test_star_import_gives_what_is_exported() -> None:
+    names: dict[str, object] = {}
+    exec("from graphc import *", names)
+    del names["__builtins__"]
+    assert names == {name: getattr(gc, name) for name in gc.__all__}
+
+
+def test_a_type_checker_knows_the_exports(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    uses = "\n".join(f"print(gc.{name})" for name in gc.__all__)
+    program = f"""import graphc as gc
+
+x = gc.placeholder("x", ("n", 3))
+w = gc.variable([1.0, 2.0, 3.0], name="w")
+loss: gc.Tensor = gc.mean(gc.tanh(x @ w))
+step = gc.compile([x], loss, updates=gc.optim.SGD(0.1).minimize(loss, [w]))
+gradient = gc.grad(loss, w)
+model = gc.nn.Sequential([gc.nn.Dense(2, "relu")])
+{uses}
+gc.tahn(x)
+"""
+    script = tmp_path / "script.py"
+    script.write_text(program, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(script),
+         "--config-file", str(ROOT / "pyproject.toml"),
+         "--cache-dir", str(ROOT / ".mypy_cache")],
+        cwd=tmp_path, env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    errors = done.stdout.splitlines()
+    assert len(errors) == 1, done.stdout + done.stderr
+    assert '"tahn"' in errors[0]
