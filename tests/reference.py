@@ -38,7 +38,9 @@ _TITLES = {
     "random": "Random numbers",
 }
 
-_NUMPY = """NumPy's functions work on tensors too where graphc has one of that name: `np.tanh(x)` is
+_NUMPY = """## NumPy's functions
+
+NumPy's functions work on tensors too where graphc has one of that name: `np.tanh(x)` is
 `gc.tanh(x)`, `np.concatenate([x, y])` is `gc.concat([x, y])`, `array @ x` is a matrix product.
 """
 
@@ -53,7 +55,7 @@ def page() -> str:
     parts.append(_section("Derivatives", [
         _line(f"gc.{name}", getattr(gc, name)) for name in ("grad", "vjp", "stop_gradient")
     ]))  # fmt: skip
-    parts.append(_section("Types, errors, layers of names", [
+    parts.append(_section("Types and names", [
         *(_line(f"gc.{name}", getattr(gc, name), False)
           for name in ("Tensor", "Variable", "Graph", "Dim", "DType")),
         _line("gc.dim", gc.dim),
@@ -119,13 +121,14 @@ def _signature(thing: Callable[..., Any]) -> str:
         for n, p in given.parameters.items()
         if n != "self"
     ]
-    return str(inspect.Signature(plain))
+    shown = str(inspect.Signature(plain))
+    return "" if "<" in shown else shown  # a default that cannot be written
 
 
 def _summary(thing: Any) -> str:
     """The first sentence of the docstring."""
     text = " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
-    sentence = re.match(r".*?[.;](?= [A-Z`]|$)", text)
+    sentence = re.match(r".*?[.](?= [A-Z`]|$)", text)
     assert sentence, f"{thing} has no docstring whose first sentence ends in a full stop: {text!r}"
     return sentence[0]
 

@@ -397,7 +397,8 @@ def bind(size: Size, value: int, values: dict[str, int]) -> None:
     unknown = names(size) - values.keys()
     if not unknown:
         if evaluate(size, values) != value:
-            raise ShapeError(f"the size {size} is {evaluate(size, values)} here, not {value}")
+            known = f"the size {size} is {evaluate(size, values)} here"
+            raise ShapeError(f"{known if names(size) else f'the size is {size}'}, not {value}")
         return
     if len(unknown) > 1 or isinstance(size, int):
         return

@@ -11,7 +11,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir.dtype import bool_, promote
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
-from graphc.ir.shape import TensorType, broadcast, show
+from graphc.ir.shape import Shape, TensorType, broadcast, show
 from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import multiply
 from graphc.ops.reduce import sum
@@ -30,14 +30,18 @@ def _infer_matmul(x: TensorType, y: TensorType) -> tuple[TensorType, ...]:
             given=f"{x.dtype.name}, {y.dtype.name}",
         )
     if x.rank < 2 or y.rank < 2 or x.shape[-1] != y.shape[-2]:
-        raise ShapeError(
-            "inner sizes differ",
-            op="matmul",
-            expected="(..., m, k) @ (..., k, n)",
-            given=f"{show(x.shape)} @ {show(y.shape)}",
-        )
+        raise _inner_sizes_differ(x.shape, y.shape)
     batch = broadcast("matmul", x.shape[:-2], y.shape[:-2])
     return (TensorType(x.dtype, (*batch, x.shape[-2], y.shape[-1])),)
+
+
+def _inner_sizes_differ(x: Shape, y: Shape) -> ShapeError:
+    return ShapeError(
+        "inner sizes differ",
+        op="matmul",
+        expected="(..., m, k) @ (..., k, n)",
+        given=f"{show(x)} @ {show(y)}",
+    )
 
 
 def _matmul_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> list[Any]:
@@ -74,6 +78,8 @@ def matmul(x: Any, y: Any) -> Tensor:
             given=f"{show(a.shape)} @ {show(b.shape)}",
             hint="use * to scale",
         )
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise _inner_sizes_differ(a.shape, b.shape)
     common = promote(a.dtype, b.dtype)
     a, b = cast(a, common), cast(b, common)
     left = expand_dims(a, 0) if a.ndim == 1 else a

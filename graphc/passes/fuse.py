@@ -71,6 +71,7 @@ class _Fusion:
         self.users = self._users()
         self.cloned: set[Node] = set()  # cheap nodes that each reader computes for itself
         self.groups: dict[Node, Group] = {}
+        self.covered: dict[int, int] = {}  # p -> a later position, where a group spans p and p + 1
         self.reads: dict[Node, list[tuple[Tensor, Index]]] = {}
 
     def _stored_nodes(self) -> set[Node]:
@@ -210,6 +211,7 @@ class _Fusion:
         big.outer = outer if outer >= 0 else None
         big.reads |= small.reads
         big.first, big.last = min(a.first, b.first), max(a.last, b.last)
+        self._cover(big.first, big.last)
         for member in small.members:
             self.groups[member] = big
         return True
@@ -290,7 +292,7 @@ class _Fusion:
         inside = {id(start), id(goal)}
         stack = [u for m in start.members for u in self.users[m]]
         seen: set[Any] = set()
-        limit = goal.last
+        limit = self._end_of_span(goal.last)
         while stack:
             node = stack.pop()
             group = self.groups.get(node)
@@ -306,6 +308,23 @@ class _Fusion:
                         return True
                     stack.append(user)
         return False
+
+    def _cover(self, first: int, last: int) -> None:
+        """Note that a group has members at both positions."""
+        position = self._end_of_span(first)
+        while position < last:
+            self.covered[position] = position + 1
+            position = self._end_of_span(position)
+
+    def _end_of_span(self, position: int) -> int:
+        """The first position from `position` on that no group has members on both sides of: a path
+        that is past it never comes back."""
+        end = position
+        while end in self.covered:
+            end = self.covered[end]
+        while position != end:
+            self.covered[position], position = end, self.covered[position]
+        return end
 
     # -- building the regions ----------------------------------------------------------------------
     def _rebuild(self) -> Graph:

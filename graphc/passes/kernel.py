@@ -235,10 +235,42 @@ class _RegionBuilder:
             return True
         if self._cost(node) <= CHEAP:
             return False
-        row = Buffer(f"row{len(self.scratch)}", tensor.dtype, product(self.space[self.outer :]))
-        self.scratch.append(row)
-        self.kept[tensor] = row
+        spare = self._spare_output(node)
+        if spare is None:
+            spare = Buffer(
+                f"row{len(self.scratch)}", tensor.dtype, product(self.space[self.outer :])
+            )
+            self.scratch.append(spare)
+        self.kept[tensor] = spare
         return True
+
+    def _spare_output(self, node: Node) -> Buffer | None:
+        """The buffer of an output of the last stage that is computed from the node: until then it
+        holds nothing, and each element is loaded before it is written over."""
+        last = max(s for s in self.stage.values() if s != AFTER)
+        for tensor in self.body.outputs:
+            buffer, source = self.outputs[tensor], tensor.node
+            if (
+                tensor.dtype is node.types[0].dtype
+                and source not in self.reductions
+                and not self._is_row(source)
+                and self.stage[source] == last
+                and buffer not in self.kept.values()
+                and self._depends(source, node)
+            ):
+                return buffer
+        return None
+
+    def _depends(self, node: Node, source: Node) -> bool:
+        stack, seen = [node], {node}
+        while stack:
+            for found in self.deps[stack.pop()]:
+                if found is source:
+                    return True
+                if found not in seen:
+                    seen.add(found)
+                    stack.append(found)
+        return False
 
     def _cost(self, node: Node) -> float:
         """Kernel operations to compute the node again, up to the first above CHEAP."""
@@ -310,6 +342,9 @@ class _RegionBuilder:
         value = self.read(tensor, self._here(tensor))
         if stage is None or self.stage[node] == stage:
             self._store(tensor, value)
+        kept = self.kept.get(tensor)
+        if kept is not None and kept is not self.outputs.get(tensor) and tensor not in self.loaded:
+            self.k.store(kept, self._kept_index(kept), value)
 
     def _here(self, tensor: Tensor) -> tuple[Affine, ...]:
         return canonical_index(tensor.shape, tuple(self.loops))
@@ -318,14 +353,13 @@ class _RegionBuilder:
         if tensor in self.outputs:
             index = flat_index(self._here(tensor), strides(tensor.shape))
             self.k.store(self.outputs[tensor], index, value)
-        row = self.kept.get(tensor)
-        if row is not None and row is not self.outputs.get(tensor):
-            self.k.store(row, self._row_index(), value)
 
-    def _row_index(self) -> Affine:
-        """The position in a scratch row: over the inner loops only."""
-        inner = tuple(of(v) for v in self.loops[self.outer :])
-        return flat_index(inner, strides(self.space[self.outer :]))
+    def _kept_index(self, buffer: Buffer) -> Affine:
+        """The position of a kept value: in a scratch row over the inner loops only, in the buffer
+        of an output over all."""
+        first = self.outer if buffer in self.scratch else 0
+        loops = tuple(of(v) for v in self.loops[first:])
+        return flat_index(loops, strides(self.space[first:]))
 
     def _accumulate(self, node: Node, reduction: _Reduction) -> None:
         k, reducer = self.k, node.op.reducer
@@ -369,9 +403,7 @@ class _RegionBuilder:
             return k.const(node.attrs["value"].array.reshape(()), tensor.dtype)
         kept = self.kept.get(tensor)
         if kept is not None and tensor in self.loaded and index == self._here(tensor):
-            at = self._row_index() if kept not in self.outputs.values() else None
-            at = flat_index(index, strides(tensor.shape)) if at is None else at
-            return k.reload(kept, at)
+            return k.reload(kept, self._kept_index(kept))
         operands = [Operand(t, self.read) for t in node.inputs]
         owner, k.owner = k.owner, node
         result: Value = node.op.at(k, operands, index, tensor.type, **node.attrs)  # type: ignore[misc]

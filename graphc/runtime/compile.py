@@ -55,6 +55,8 @@ def compile(
         raise ArgumentError(
             "unknown target", op="compile", expected=" or ".join(TARGETS), given=repr(target)
         )
+    if not isinstance(name, str):
+        raise ArgumentError("a name is a string", op="compile", given=repr(name)[:80])
     structure, flat = _flatten(outputs)
     graph = Graph(_inputs(inputs), flat, _updates(updates), name)
     if target == "reference":
@@ -85,6 +87,13 @@ def _tensor(value: Any, what: str) -> Tensor:
 
 
 def _updates(updates: Any) -> list[tuple[Variable, Tensor]]:
+    if not isinstance(updates, (Mapping, Sequence)) or isinstance(updates, str):
+        raise ArgumentError(
+            "not updates",
+            op="compile",
+            expected="a dict, or a list of pairs",
+            given=repr(updates)[:80],
+        )
     pairs = list(updates.items()) if isinstance(updates, Mapping) else list(updates)
     result: list[tuple[Variable, Tensor]] = []
     for pair in pairs:
@@ -136,7 +145,7 @@ class Function:
         self._call = caller.call if caller is not None else self._interpret
         self._names = [t.name for t in graph.inputs]
 
-    def __call__(self, *arrays: Any, **named: Any) -> Any:
+    def __call__(self, /, *arrays: Any, **named: Any) -> Any:
         """Run. Errors: those of the inputs (`ArgumentError`, `DTypeError`, `ShapeError`), and
         `RuntimeFailure` if an op of the program fails; variables are then as they were."""
         if named or len(arrays) != len(self._names):

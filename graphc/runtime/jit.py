@@ -107,7 +107,7 @@ class Jitted:
         """The compiled functions, each with `.graph`, `.kernels`, `.source` and so on."""
         return [program.function for found in self._programs.values() for program in found]
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         leaves, structure = flatten((args, kwargs))
         if any(isinstance(leaf, Tensor) for leaf in leaves):
             return self._function(*args, **kwargs)

@@ -1,0 +1,100 @@
+"""Our own matrix product: equal to NumPy at every size around its blocks, within its borders."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+
+from graphc.lower import gemm, link
+from graphc.runtime.product import product_address
+
+_INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
+_TYPE = ctypes.CFUNCTYPE(
+    None, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT
+)
+FEATURES = {"avx512": "+avx512f,+avx512vl,+avx2,+fma", "avx2": "+avx2,+fma", "sse": "+sse2"}
+BITS = {32: np.float32, 64: np.float64}
+
+
+def native(bits: int) -> Callable[..., None]:
+    address = product_address(bits)
+    if not address:
+        pytest.skip("this processor has no AVX2 with FMA: the BLAS computes every product")
+    return _TYPE(address)
+
+
+def check(
+    product: Callable[..., None], dtype: Any, m: int, n: int, k: int, transposed: bool
+) -> None:
+    random = np.random.default_rng(m + 100 * n + 10_000 * k)
+    a = random.standard_normal((k, m) if transposed else (m, k)).astype(dtype)
+    b = random.standard_normal((k, n)).astype(dtype)
+    c = np.full((m + 1, n + 3), 7, dtype)
+    a_row, a_column = (1, m) if transposed else (k, 1)
+    product(
+        a.ctypes.data, a_row, a_column, b.ctypes.data, n, c.ctypes.data, n + 3, m, n, k
+    )  # fmt: skip
+    left = (a.T if transposed else a).astype(np.longdouble)
+    expected, scale = left @ b, np.abs(left) @ np.abs(b)
+    error = np.abs(c[:m, :n] - expected)
+    assert np.all(error <= (k + 1) * np.finfo(dtype).eps * scale)
+    assert np.all(c[m:] == 7), "written outside"
+    assert np.all(c[:, n:] == 7), "written outside"
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_equal_to_numpy_at_all_small_sizes(bits: int, transposed: bool) -> None:
+    product = native(bits)
+    rows = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 17)
+    columns = (0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50)
+    for m, n, k in itertools.product(rows, columns, (0, 1, 2, 7)):
+        check(product, BITS[bits], m, n, k, transposed)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_equal_to_numpy_at_real_sizes(bits: int) -> None:
+    product = native(bits)
+    for m, n, k, transposed in ((32, 128, 784, False), (784, 128, 32, True), (65, 100, 129, False)):
+        check(product, BITS[bits], m, n, k, transposed)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_nan_and_inf_stay(bits: int) -> None:
+    product, dtype = native(bits), BITS[bits]
+    a = np.array([[np.inf, 1], [np.nan, 0]], dtype)
+    b = np.array([[1, 0], [2, -np.inf]], dtype)
+    c = np.empty((2, 2), dtype)
+    product(a.ctypes.data, 2, 1, b.ctypes.data, 2, c.ctypes.data, 2, 2, 2, 2)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(c, a @ b)
+
+
+@pytest.mark.parametrize("kind", ["avx512", "avx2"])
+@pytest.mark.parametrize("bits", BITS)
+def test_every_vector_width_is_valid_and_packed(kind: str, bits: int) -> None:
+    text = gemm.definition(FEATURES[kind], bits)
+    link.initialize()
+    cpu = {"avx512": "x86-64-v4", "avx2": "x86-64-v3"}[kind]
+    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
+    machine = target.create_target_machine(cpu=cpu, opt=3)
+    module = llvm.parse_assembly(text)
+    module.verify()
+    assembly = machine.emit_assembly(module)
+    register = "zmm" if kind == "avx512" else "ymm"
+    suffix = "ps" if bits == 32 else "pd"
+    fused = [s for s in assembly.splitlines() if "vfmadd" in s and suffix in s]
+    assert len(fused) > 20
+    assert all(register in s for s in fused)
+
+
+def test_older_processors_have_none() -> None:
+    assert gemm.lanes(FEATURES["sse"], 32) == 0
+    assert gemm.lanes(FEATURES["avx2"], 32) == 8
+    assert gemm.lanes(FEATURES["avx512"], 64) == 8

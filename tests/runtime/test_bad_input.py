@@ -1,0 +1,202 @@
+"""Bad input: a documented error that names the op, what was expected and given, and the line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import (
+    ArgumentError,
+    DTypeError,
+    GraphcError,
+    GraphError,
+    LinAlgError,
+    RuntimeFailure,
+    ShapeError,
+)
+
+X = gc.placeholder("x", ("n", 3))
+Y = gc.placeholder("y", ("n",), "int64")
+W = gc.variable(np.ones((3, 2), "f4"), name="w")
+
+
+def assert_named(error: GraphcError, line: bool = True) -> None:
+    """The error says what it is about, what was given, and where in this file."""
+    assert type(error) is not GraphcError
+    assert error.op
+    assert error.message
+    assert error.given or error.expected or isinstance(error, RuntimeFailure)
+    text = str(error)
+    assert error.op in text
+    assert error.message in text
+    if line:
+        assert "test_bad_input.py:" in error.where, text
+        assert error.where in text
+
+
+# -- calls -----------------------------------------------------------------------------------------
+GOOD_X, GOOD_Y = np.ones((2, 3), "f4"), np.array([0, 1])
+CALLS: dict[str, tuple[type[GraphcError], tuple[Any, ...], dict[str, Any]]] = {
+    "no inputs": (ArgumentError, (), {}),
+    "one missing": (ArgumentError, (GOOD_X,), {}),
+    "one too many": (ArgumentError, (GOOD_X, GOOD_Y, GOOD_Y), {}),
+    "an unknown name": (ArgumentError, (GOOD_X,), {"z": GOOD_Y}),
+    "given twice": (ArgumentError, (GOOD_X,), {"x": GOOD_X}),
+    "rank 1": (ShapeError, (np.ones(3, "f4"), GOOD_Y), {}),
+    "rank 3": (ShapeError, (np.ones((2, 3, 1), "f4"), GOOD_Y), {}),
+    "a scalar": (ShapeError, (1.0, GOOD_Y), {}),
+    "a wrong static size": (ShapeError, (np.ones((2, 4), "f4"), GOOD_Y), {}),
+    "dims that disagree": (ShapeError, (GOOD_X, np.array([0, 1, 1])), {}),
+    "dims that disagree at 0": (ShapeError, (GOOD_X, np.array([], "int64")), {}),
+    "None": (ArgumentError, (None, GOOD_Y), {}),
+    "a string": (ArgumentError, ("abc", GOOD_Y), {}),
+    "bytes": (ArgumentError, (b"abc", GOOD_Y), {}),
+    "an array of objects": (ArgumentError, (np.array([[None] * 3]), GOOD_Y), {}),
+    "an array of strings": (ArgumentError, (np.array([["a"] * 3]), GOOD_Y), {}),
+    "complex numbers": (ArgumentError, (np.ones((2, 3), complex), GOOD_Y), {}),
+    "dates": (ArgumentError, (np.zeros((2, 3), "M8[s]"), GOOD_Y), {}),
+    "records": (ArgumentError, (np.zeros((2, 3), "f4,f4"), GOOD_Y), {}),
+    "ragged lists": (ArgumentError, ([[1, 2, 3], [1]], GOOD_Y), {}),
+    "a dict": (ArgumentError, ({"x": 1}, GOOD_Y), {}),
+    "a function": (ArgumentError, (len, GOOD_Y), {}),
+    "a symbolic tensor": (ArgumentError, (X, GOOD_Y), {}),
+    "floats for ints": (DTypeError, (GOOD_X, np.array([0.0, 1.0])), {}),
+    "bools are no floats lost": (DTypeError, (GOOD_X, np.array([0.5, 1.0], "f4")), {}),
+    "too large an int": (DTypeError, (GOOD_X, np.array([2**64 - 1, 0], "uint64")), {}),
+}
+
+
+@pytest.fixture(scope="module", params=["cpu", "reference"])
+def function(request: pytest.FixtureRequest) -> Any:
+    loss = gc.mean(gc.nn.losses.softmax_cross_entropy(X @ W, Y))
+    return gc.compile(
+        [X, Y], loss, {W: W - gc.grad(loss, W)}, name="step", target=request.param
+    )
+
+
+@pytest.mark.parametrize("case", CALLS)
+def test_a_bad_call(function: Any, case: str) -> None:
+    kind, arrays, named = CALLS[case]
+    before = W.value.tobytes()
+    with pytest.raises(kind) as caught:
+        function(*arrays, **named)
+    assert_named(caught.value)
+    assert "step" in caught.value.op
+    assert W.value.tobytes() == before
+    function(GOOD_X, GOOD_Y)  # it still works
+
+
+@pytest.mark.parametrize("label", [-1, 2, 2**40])
+def test_a_label_that_is_no_class_names_the_line_of_the_loss(function: Any, label: int) -> None:
+    before = W.value.tobytes()
+    with pytest.raises(RuntimeFailure, match="label is out of range") as caught:
+        function(GOOD_X, np.array([0, label]))
+    assert_named(caught.value)
+    assert W.value.tobytes() == before
+
+
+def test_a_singular_matrix_names_the_line_of_the_solve() -> None:
+    a, b = gc.placeholder("a", (2, 2), "float64"), gc.variable(np.ones(2), name="b")
+    solved = gc.linalg.solve(a, b)
+    line = solved.node.inputs[0].node.origins[0].line
+    loss = gc.sum(solved**2)
+    function = gc.compile([a], loss, {b: b - gc.grad(loss, b)})
+    with pytest.raises(LinAlgError, match=r"solve: .*singular") as caught:
+        function(np.zeros((2, 2)))
+    assert_named(caught.value)
+    assert line
+    np.testing.assert_array_equal(b.value, np.ones(2))
+    np.testing.assert_allclose(function(np.eye(2)), 2)
+
+
+# -- building --------------------------------------------------------------------------------------
+s, v, m = gc.placeholder("s"), gc.placeholder("v", (4,)), gc.placeholder("m", (2, 3))
+q = gc.placeholder("q", ("k", 3))
+BUILDS: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
+    "sizes that do not broadcast": (ShapeError, lambda: v + m),
+    "dims of two names": (ShapeError, lambda: X + q),
+    "a dim beside a size": (ShapeError, lambda: X[:, 0] + v),
+    "matmul of other inner sizes": (ShapeError, lambda: m @ v),
+    "matmul of a scalar": (ShapeError, lambda: m @ s),
+    "reshape to another count": (ShapeError, lambda: gc.reshape(m, (4, 2))),
+    "reshape with two -1": (GraphcError, lambda: gc.reshape(m, (-1, -1))),
+    "reshape to a remainder": (ShapeError, lambda: gc.reshape(m, (4, -1))),
+    "sum over an axis too far": (ShapeError, lambda: gc.sum(m, axis=2)),
+    "sum over an axis too low": (ShapeError, lambda: gc.sum(m, axis=-3)),
+    "sum over an axis twice": (ShapeError, lambda: gc.sum(m, axis=(0, -2))),
+    "softmax over no axis": (ShapeError, lambda: gc.softmax(s, axis=0)),
+    "an axis that is no int": (ArgumentError, lambda: gc.sum(m, axis="0")),
+    "an axis that is a bool": (ArgumentError, lambda: gc.sum(m, axis=True)),
+    "a permutation of too few": (GraphcError, lambda: gc.permute_dims(m, (0,))),
+    "concat of other sizes": (ShapeError, lambda: gc.concat([m, v[None]])),
+    "concat of nothing": (GraphcError, lambda: gc.concat([])),
+    "an index out of range": (ShapeError, lambda: v[4]),
+    "too many indices": (ShapeError, lambda: v[0, 0]),
+    "a string as an index": (ArgumentError, lambda: v["a"]),
+    "None plus": (ArgumentError, lambda: v + None),
+    "a string plus": (ArgumentError, lambda: v + "a"),
+    "objects plus": (GraphcError, lambda: v + np.array([None] * 4)),
+    "floats as indices": (DTypeError, lambda: gc.take(v, v)),
+    "a broadcast to less": (ShapeError, lambda: gc.broadcast_to(m, (3,))),
+    "a shape that is none": (GraphcError, lambda: gc.placeholder("a", (1.5,))),
+    "a negative size": (GraphcError, lambda: gc.placeholder("a", (-1,))),
+    "a dtype that is none": (DTypeError, lambda: gc.placeholder("a", (), "complex64")),
+    "a truth value": (GraphcError, lambda: bool(v)),
+    "an array of a tensor": (GraphcError, lambda: np.asarray(v)),
+    "solve of no square": (ShapeError, lambda: gc.linalg.solve(m, v)),
+    "a gradient of no scalar": (GraphcError, lambda: gc.grad(v, v)),
+    "a variable of objects": (DTypeError, lambda: gc.variable(np.array([None]))),
+    "a value of another shape": (ShapeError, lambda: setattr(W, "value", np.ones(5))),
+    "a value of another kind": (DTypeError, lambda: setattr(W, "value", np.ones((3, 2), complex))),
+}
+
+
+@pytest.mark.parametrize("case", BUILDS)
+def test_a_bad_expression(case: str) -> None:
+    kind, build = BUILDS[case]
+    with pytest.raises(kind) as caught:
+        build()
+    assert_named(caught.value)
+
+
+# -- compile ---------------------------------------------------------------------------------------
+COMPILES: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
+    "an output that is no tensor": (ArgumentError, lambda: gc.compile([m], 3.0)),
+    "an output in a list that is none": (ArgumentError, lambda: gc.compile([m], [m, None])),
+    "an output in a dict that is none": (ArgumentError, lambda: gc.compile([m], {"a": "b"})),
+    "outputs of a string": (ArgumentError, lambda: gc.compile([m], "m")),
+    "inputs of a string": (ArgumentError, lambda: gc.compile("m", m)),
+    "an input that is no tensor": (ArgumentError, lambda: gc.compile([1], m)),
+    "inputs that are None": (ArgumentError, lambda: gc.compile(None, m)),
+    "an input that is computed": (GraphError, lambda: gc.compile([m + 1], m + 1)),
+    "an input that is a variable": (GraphError, lambda: gc.compile([W], W + 1)),
+    "an input that is missing": (GraphError, lambda: gc.compile([v], gc.sum(m) + v)),
+    "one input twice": (GraphError, lambda: gc.compile([v, v], v)),
+    "two inputs of one name": (GraphError, lambda: gc.compile([v, gc.placeholder("v", (2,))], v)),
+    "an update of no variable": (ArgumentError, lambda: gc.compile([m], [], {m: m})),
+    "an update of a constant": (
+        ArgumentError, lambda: gc.compile([], [], {gc.constant(1.0): gc.constant(2.0)}),
+    ),
+    "an update of another shape": (GraphError, lambda: gc.compile([], [], {W: gc.sum(W)})),
+    "an update to a number": (ArgumentError, lambda: gc.compile([], [], {W: 0.0})),
+    "an update twice": (GraphError, lambda: gc.compile([], [], [(W, W * 2), (W, W + 1)])),
+    "updates of triples": (ArgumentError, lambda: gc.compile([], [], [(W, W, W)])),
+    "updates that are a number": (ArgumentError, lambda: gc.compile([], [], 3)),
+    "an unknown target": (ArgumentError, lambda: gc.compile([m], m, target="tpu")),
+    "a name that is no string": (ArgumentError, lambda: gc.compile([m], m, name=3)),
+    "dims that nothing determines": (
+        ShapeError, lambda: gc.compile([z := gc.placeholder("z", ("a*b",))], z)(np.ones(4)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COMPILES)
+def test_a_bad_compilation(case: str) -> None:
+    kind, build = COMPILES[case]
+    with pytest.raises(kind) as caught:
+        build()
+    assert_named(caught.value)

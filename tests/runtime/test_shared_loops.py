@@ -1,0 +1,89 @@
+"""Kernels whose loops threads share: equal to one thread's, whatever the number, also after fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.passes.pipeline import run_pipeline
+from graphc.passes.program import Call, walk_steps
+from graphc.passes.stages import Stages
+
+_PROGRAM = """
+import os
+import numpy as np
+import graphc as gc
+
+x = gc.placeholder("x", ("n",))
+f = gc.compile([x], [gc.tanh(x) * 2 + x, x + 1])
+m = gc.placeholder("m", ("n", 300))
+g = gc.compile([m], gc.softmax(m))
+data = np.linspace(-3, 3, 300_007).astype("float32")
+rows = np.linspace(-3, 3, 3_001 * 300).astype("float32").reshape(-1, 300)
+
+def digest():
+    return [a.tobytes() for a in (*f(data), g(rows), *f(data[:3]), *f(data[:0]))]
+
+first = digest()
+assert all(digest() == first for _ in range(20))
+child = os.fork()
+if child == 0:
+    os._exit(0 if digest() == first else 1)
+assert os.waitpid(child, 0)[1] == 0
+import hashlib
+print(hashlib.sha256(b"".join(first)).hexdigest())
+"""
+
+
+def work_of(*outputs: gc.Tensor, inputs: list[gc.Tensor]) -> list[object]:
+    program = run_pipeline(gc.Graph(inputs, outputs), Stages()).program
+    return [s.work for s in walk_steps(program.steps) if isinstance(s, Call)]
+
+
+def test_only_loops_whose_turns_are_independent_are_shared() -> None:
+    x = gc.placeholder("x", ("n", 50))
+    i = gc.placeholder("i", ("n",), "int64")
+    assert work_of(gc.tanh(x), inputs=[x]) != [None]
+    assert work_of(gc.softmax(x), inputs=[x]) != [None]
+    assert work_of(gc.sum(x, axis=0), inputs=[x]) == [None]
+    assert work_of(gc.sum(x), inputs=[x]) == [None]
+    assert work_of(gc.take(x, i), inputs=[x, i]) == [None]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_every_number_of_threads_gives_the_same_bits(tmp_path: Path) -> None:
+    digests = set()
+    for threads in ("1", "2", "3", "7"):
+        environment = {
+            **os.environ,
+            "GRAPHC_NUM_THREADS": threads,
+            "GRAPHC_CACHE_DIR": str(tmp_path),
+            "PYTHONWARNINGS": "ignore",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout)
+    assert len(digests) == 1
+
+
+def test_updates_in_place_are_shared_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_NUM_THREADS", "2")
+    start = np.random.default_rng(0).standard_normal((700, 700)).astype("float32")
+    w = gc.variable(start)
+    g = gc.placeholder("g", (700, 700))
+    step = gc.compile([g], [], {w: w * 0.5 + gc.tanh(g)})
+    step(start)
+    np.testing.assert_allclose(w.value, start * 0.5 + np.tanh(start), rtol=1e-6, atol=1e-6)
