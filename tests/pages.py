@@ -1,6 +1,6 @@
 """Runs the Python of a Markdown page, block by block, and holds it to the outputs that it shows.
 
-    python -m tests.pages docs/tutorial.md
+    python -m tests.pages docs/tutorial.md [--update]
 
 Blocks fenced as `python` run in order and share their names, as if they were one file. An output is
 shown in one of three ways, and `...` in it stands for anything:
@@ -9,7 +9,8 @@ shown in one of three ways, and `...` in it stands for anything:
 - a block fenced as `text` right behind a `python` one: all that the block printed, other than so;
 - `>>> x` with its output, as in a doctest.
 
-Errors name the page and the line.
+Errors name the page and the line. `--update` writes the `text` blocks that differ anew, to be read
+before they are committed.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def blocks(page: str) -> Iterator[Block]:
             if inside is None:
                 inside, language, start = [], line[3:].strip(), number + 1
             else:
-                yield Block(language, "\n".join(inside) + "\n", start, adjacent)
+                yield Block(language, "".join(f"{x}\n" for x in inside), start, adjacent)
                 inside, adjacent = None, True
         elif inside is not None:
             inside.append(line)
@@ -62,24 +63,31 @@ class Mismatch(AssertionError):
 class Page:
     """One page being run: `names` are what its blocks have defined so far."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.runs = path, 0
+    def __init__(self, path: Path, update: bool = False) -> None:
+        self.path, self.update = path, update
         module = types.ModuleType("__main__")
         sys.modules["__main__"] = module
         self.names: dict[str, Any] = vars(module)
 
     def run(self) -> int:
         """Run every block; how many there were. Errors: `Mismatch`, and what the code raises."""
-        printed = ""
-        found = list(blocks(self.path.read_text(encoding="utf-8")))
-        for block in found:
+        printed, runs = "", 0
+        text = self.path.read_text(encoding="utf-8")
+        lines, moved = text.splitlines(), 0
+        for block in blocks(text):
             if block.language == "python":
-                printed = self._python(block)
-                self.runs += 1
+                printed, runs = self._python(block), runs + 1
             elif block.language == "text" and block.adjacent:
-                self._compare(block.text, printed, block.line)
+                if self.update and not _agree(block.text, printed):
+                    start, old, new = block.line - 1 + moved, block.text, printed.rstrip()
+                    lines[start : start + len(old.splitlines())] = new.splitlines()
+                    moved += len(new.splitlines()) - len(old.splitlines())
+                else:
+                    self._compare(block.text, printed, block.line)
                 printed = ""
-        return self.runs
+        if self.update:
+            self.path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+        return runs
 
     def _python(self, block: Block) -> str:
         if ">>> " in block.text:
@@ -119,12 +127,16 @@ class Page:
             raise Mismatch("".join(report))
 
     def _compare(self, wanted: str, given: str, line: int) -> None:
-        checker = doctest.OutputChecker()
-        if not checker.check_output(wanted.strip() + "\n", given.strip() + "\n", _FLAGS):
+        if not _agree(wanted, given):
             raise Mismatch(
                 f"{self.path}:{line} shows another output than its code gives\n"
                 f"shown:\n{wanted.rstrip()}\ngiven:\n{given.rstrip()}"
             )
+
+
+def _agree(wanted: str, given: str) -> bool:
+    wanted, given = wanted.strip() + "\n", given.strip() + "\n"
+    return doctest.OutputChecker().check_output(wanted, given, _FLAGS)
 
 
 def _is_print(statement: ast.stmt) -> bool:
@@ -138,4 +150,4 @@ def _is_print(statement: ast.stmt) -> bool:
 
 if __name__ == "__main__":
     path = Path(sys.argv[1]).resolve()
-    sys.stdout.write(f"{path.name}: {Page(path).run()} blocks\n")
+    sys.stdout.write(f"{path.name}: {Page(path, '--update' in sys.argv).run()} blocks\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import os
@@ -87,6 +88,23 @@ def test_architecture_names_the_stages_in_order() -> None:
     source += (PACKAGE / "runtime/build.py").read_text(encoding="utf-8")
     stages = re.findall(r"stages\.(?:graph|run)\(\s*\"(\w+)\"", source)
     assert re.findall(r"^\d+\. `(\w+)`", text, re.MULTILINE) == stages
+
+
+def test_architecture_names_tests_that_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
+    defined = set(re.findall(r"def (test_\w+)\(", sources))
+    assert not set(re.findall(r"`(test_\w+)`", text)) - defined
+
+
+@pytest.mark.parametrize("name", ["loops/grammar.py", "passes/program.py"])
+def test_ir_page_shows_the_grammars(name: str) -> None:
+    source = (PACKAGE / name).read_text(encoding="utf-8")
+    head = str(ast.get_docstring(ast.parse(source)))
+    grammar = re.findall(r"^ +(\w+ +:= .*|\| .*)$", head, re.MULTILINE)
+    assert len(grammar) > 6
+    text = (ROOT / "docs/ir.md").read_text(encoding="utf-8")
+    assert not [line for line in grammar if line not in text]
 
 
 def test_ir_page_names_every_invariant() -> None:

@@ -120,7 +120,7 @@ class Builder:
         """The element at `index`; loads of one element in scope are one load."""
         guard = self.guard
         key = ("load", buffer, index, guard)
-        found: Var | None = self._known(key)
+        found: Var | None = self._known(("load", buffer, index, None)) or self._known(key)
         if found is None:
             operands = tuple(v for v, _ in index.terms) + ((guard,) if guard is not None else ())
             scope = self._scope_of(operands)

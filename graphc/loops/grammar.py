@@ -205,8 +205,8 @@ def parallel_loop(kernel: Kernel) -> For | None:
 
 
 def is_splittable(kernel: Kernel) -> bool:
-    """Whether threads may run parts of the parallel loop at once: each turn writes its own elements,
-    and nothing is accumulated across turns."""
+    """Whether threads may run parts of the parallel loop at once: each turn writes elements of its
+    own, and nothing is accumulated across turns."""
     loops = [s for s in kernel.body if isinstance(s, For)]
     around = [s for s in kernel.body if not isinstance(s, (For, Let, Load, Number))]
     return len(loops) == 1 and loops[0].parallel and not around and not may_fail(kernel)

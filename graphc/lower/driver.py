@@ -37,6 +37,7 @@ PRODUCT_BYTES = 7 << 17  # of b, for our own product: it stays in the second-lev
 PRODUCT_COLUMNS = 16  # of b at least: below, most of a vector would be wasted
 PRODUCT_WORK = 1 << 22  # multiply-adds from which the threads of the BLAS pay
 CHUNKS = 2  # for each thread, so that one that is held up delays little
+MOST_CHUNKS = 256  # their numbers are a table in the object
 
 
 class Head(IntEnum):
@@ -124,8 +125,8 @@ class _Driver:
         }
         if not calls:
             return []
-        numbers = ", ".join(f"i64 {i}" for i in range(256))
-        lines = [f"@chunk.numbers = internal constant [256 x i64] [{numbers}]"]
+        numbers = ", ".join(f"i64 {i}" for i in range(MOST_CHUNKS))
+        lines = [f"@chunk.numbers = internal constant [{MOST_CHUNKS} x i64] [{numbers}]"]
         for name, step in calls.items():
             lines += _worker(name, len(step.buffers), len(step.sizes))
         return lines
@@ -324,7 +325,8 @@ class _Driver:
         self.body.append(f"  br i1 {both}, label %{shared}, label %{alone}")
         self._open(shared)
         parallel_for = self._word("ptr", Head.PARALLEL_FOR)
-        chunks = self._emit(f"mul i64 {threads}, {CHUNKS}")
+        wanted = self._emit(f"mul i64 {threads}, {CHUNKS}")
+        chunks = self._emit(f"call i64 @llvm.smin.i64(i64 {wanted}, i64 {MOST_CHUNKS})")
         more = self._emit(f"add i64 {chunks}, -1")
         rounded = self._emit(f"add i64 {extent}, {more}")
         each = self._emit(f"sdiv i64 {rounded}, {chunks}")

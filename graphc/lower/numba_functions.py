@@ -169,6 +169,10 @@ BINARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "bitwise_xor": (lambda b, d, args: b.xor(*args), (bool_, *INTEGERS)),
     "shift_left": (_shift(left=True), INTEGERS),
     "shift_right": (_shift(left=False), INTEGERS),
+    # Of ints: they wrap. Numba's own operators tell LLVM that signed ints never overflow.
+    "add": (lambda b, d, args: b.add(*args), INTEGERS),
+    "subtract": (lambda b, d, args: b.sub(*args), INTEGERS),
+    "multiply": (lambda b, d, args: b.mul(*args), INTEGERS),
     "add_any_order": (_any_order("fadd"), FLOATS),
     "multiply_any_order": (_any_order("fmul"), FLOATS),
 }

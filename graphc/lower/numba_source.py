@@ -1,8 +1,8 @@
 """Prints a kernel as the Python source of a Numba function.
 
 The source is over pointers and sizes, and plain: one statement a line, every scalar operation at
-the dtype of its operands (Numba widens ints, so their results are converted back). It is shown to
-users, compiled by `numba_cpu.py`, and can be run as ordinary Python.
+the dtype of its operands (of ints by a function: Numba's operators widen them, and may not
+overflow). It is shown to users, compiled by `numba_cpu.py`, and can be run as ordinary Python.
 """
 
 from __future__ import annotations
@@ -126,11 +126,8 @@ class _Printer:
         target = cast_target(primitive)
         if target is not None:
             return _cast(values[0], args[0].dtype, target)
-        if primitive in INFIX:
-            text = f"{values[0]} {INFIX[primitive]} {values[1]}"
-            dtype = args[0].dtype
-            keeps = dtype.is_float or PRIMITIVES[primitive].to_bool
-            return text if keeps else f"{dtype.short}({text})"
+        if primitive in INFIX and (args[0].dtype.is_float or PRIMITIVES[primitive].to_bool):
+            return f"{values[0]} {INFIX[primitive]} {values[1]}"
         return f"{primitive}({', '.join(values)})"
 
     def _value(self, value: Value) -> str:

@@ -6,6 +6,7 @@ to the compiler: `expand` replaces it before kernels are made.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import TensorType, normalize_axes, show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
-from graphc.ops.create import iota
+from graphc.ops.create import full, iota
 from graphc.ops.elementwise import divide, equal, exp, isfinite, log, subtract, where
 from graphc.ops.index import check_labels
 from graphc.ops.reduce import max, restore_axes, sum
@@ -35,8 +36,10 @@ def _reduced(x: TensorType, *, axes: Any) -> tuple[TensorType, ...]:
 
 
 def _peak(x: Tensor, axes: Any) -> Tensor:
-    """The largest element, as the shift that keeps exp finite."""
-    return max(x, axis=axes, keepdims=True)
+    """The largest element over axes, -inf of none: the shift that keeps exp finite."""
+    if 0 in (x.shape[a] for a in axes):
+        return full(_reduced(x.type, axes=axes)[0].shape, -math.inf, x.dtype)
+    return max(x, axis=axes)
 
 
 # -- softmax ---------------------------------------------------------------------------------------
@@ -54,7 +57,7 @@ def _softmax_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) 
 
 
 def _expand_softmax(x: Tensor, *, axes: Any) -> Tensor:
-    e = exp(subtract(x, _peak(x, axes)))
+    e = exp(subtract(x, restore_axes(_peak(x, axes), axes, x.shape)))
     return divide(e, sum(e, axis=axes, keepdims=True))
 
 
@@ -86,7 +89,7 @@ def _log_softmax_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: A
 
 
 def _expand_log_softmax(x: Tensor, *, axes: Any) -> Tensor:
-    shifted = subtract(x, _peak(x, axes))
+    shifted = subtract(x, restore_axes(_peak(x, axes), axes, x.shape))
     return shifted - log(sum(exp(shifted), axis=axes, keepdims=True))
 
 
@@ -121,7 +124,7 @@ def _logsumexp_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any
 def _expand_logsumexp(x: Tensor, *, axes: Any) -> Tensor:
     """Shifted by the peak as softmax is, so that the two share the exponentials; where the peak is
     not finite it is the answer (inf - inf would be NaN)."""
-    peak = max(x, axis=axes)
+    peak = _peak(x, axes)
     total = sum(exp(subtract(x, restore_axes(peak, axes, x.shape))), axis=axes)
     return where(isfinite(peak), log(total) + peak, peak)
 

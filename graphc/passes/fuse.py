@@ -75,7 +75,8 @@ class _Fusion:
         self.reads: dict[Node, list[tuple[Tensor, Index]]] = {}
 
     def _stored_nodes(self) -> set[Node]:
-        """Free nodes that must exist in memory: results, and operands of what is no kernel."""
+        """Free nodes that must exist in memory: results, and operands of what is no kernel (or
+        what the view that it reads is of)."""
         stored: set[Node] = set()
         for tensor in self.graph.results:
             if is_free(tensor.node):
@@ -84,11 +85,10 @@ class _Fusion:
             if is_member(node) or is_free(node):
                 continue
             for tensor in node.inputs:
-                if is_free(tensor.node) and not (
-                    node.op.kind is Kind.CONTRACT and blas_view(tensor) is not None
-                ):
-                    stored.add(tensor.node)
-        return stored
+                if is_free(tensor.node):
+                    view = blas_view(tensor) if node.op.kind is Kind.CONTRACT else None
+                    stored.add(tensor.node if view is None else view[0].base.node)
+        return {node for node in stored if is_free(node)}
 
     def _works(self, node: Node) -> bool:
         return is_member(node) or node in self.stored
@@ -259,12 +259,14 @@ class _Fusion:
         producer = tensor.node
         if index != canonical_index(tensor.shape, LOOPS):
             return None
+        if producer.op.kind is Kind.REDUCE and producer.op.reducer.scatters:
+            return None  # complete only when all loops are, and in memory
         if not squeezed(tensor.shape):  # a scalar: used after the loops, or inside if none is outer
             return -1 if not space_of(consumer) else 0
         if producer.op.kind is not Kind.REDUCE:
             return -1
         rank, kept = len(space_of(producer)), len(squeezed(tensor.shape))
-        if producer.op.reducer.scatters or kept == rank:
+        if kept == rank:
             return None
         return kept if self._reduces_last(producer, kept) else None
 

@@ -256,21 +256,30 @@ class _RegionBuilder:
                 and not self._is_row(source)
                 and self.stage[source] == last
                 and buffer not in self.kept.values()
-                and self._depends(source, node)
+                and self._loads(source, node)
             ):
                 return buffer
         return None
 
-    def _depends(self, node: Node, source: Node) -> bool:
+    def _loads(self, node: Node, source: Node) -> bool:
+        """Whether computing the node loads the kept value of `source`: a path leads there through
+        nodes that are computed in the node's stage, not loaded themselves."""
         stack, seen = [node], {node}
         while stack:
             for found in self.deps[stack.pop()]:
                 if found is source:
                     return True
-                if found not in seen:
+                if found not in seen and self._is_computed_in(self.stage[node], found):
                     seen.add(found)
                     stack.append(found)
         return False
+
+    def _is_computed_in(self, stage: int, node: Node) -> bool:
+        """Whether a stage that needs the node's value computes it, for sure."""
+        if node in self.reductions:
+            return False
+        cheap = not self._is_sink(node) and self._cost(node) <= CHEAP
+        return self.stage[node] == stage or cheap
 
     def _cost(self, node: Node) -> float:
         """Kernel operations to compute the node again, up to the first above CHEAP."""
@@ -388,12 +397,19 @@ class _RegionBuilder:
         """The element of a tensor of the region at an index."""
         if tensor in self.results:
             return self.results[tensor]
-        key = ("element", tensor, index, self.k.guard)  # a guarded read is 0 elsewhere
-        found: Value | None = self.k.recall(key)
+        key = ("element", tensor, index)
+        found: Value | None = self.k.recall((*key, None))
+        if found is None:  # what was read under another guard is 0 elsewhere
+            found = self.k.recall((*key, self.k.guard))
         if found is None:
+            guard = None if self._is_reloaded(tensor, index) else self.k.guard
             found = self._compute(tensor, index)
-            self.k.remember(key, found)
+            self.k.remember((*key, guard), found)
         return found
+
+    def _is_reloaded(self, tensor: Tensor, index: tuple[Affine, ...]) -> bool:
+        """Whether an earlier stage has stored the element; it may be written over once it is read."""
+        return tensor in self.kept and tensor in self.loaded and index == self._here(tensor)
 
     def _compute(self, tensor: Tensor, index: tuple[Affine, ...]) -> Value:
         node, k = tensor.node, self.k
@@ -401,8 +417,8 @@ class _RegionBuilder:
             return k.load(self.inputs[tensor], flat_index(index, strides(tensor.shape)))
         if is_scalar_constant(node):
             return k.const(node.attrs["value"].array.reshape(()), tensor.dtype)
-        kept = self.kept.get(tensor)
-        if kept is not None and tensor in self.loaded and index == self._here(tensor):
+        if self._is_reloaded(tensor, index):
+            kept = self.kept[tensor]
             return k.reload(kept, self._kept_index(kept))
         operands = [Operand(t, self.read) for t in node.inputs]
         owner, k.owner = k.owner, node

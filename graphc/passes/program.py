@@ -2,7 +2,7 @@
 
     Program := Step*, over buffers and one arena
     Step    := Call(kernel, Ref*, sizes)                a kernel over memory
-             | Gemm(a, b, c, sizes, strides)            a (batched) matrix product by the BLAS
+             | Gemm(a, b, c, sizes, strides)            a (batched) matrix product
              | Copy(target, source, size)               bytes moved
              | Host(site, operands, results)            a call back into Python
              | Loop(counter, extent, Step*)             a scan

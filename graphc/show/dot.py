@@ -18,6 +18,10 @@ from graphc.show.picture import Box, Cluster, Kind, Look, Picture
 _FONT = "Helvetica,Arial,DejaVu Sans,sans-serif"
 _INK, _PALE = "#222222", "#777777"
 
+# Marks times frames up to which frames take part in one ranking: dot's time for it grows so.
+_FINE = 12_000
+_EXACT = 300  # marks up to which the layout is the best that dot finds: it takes minutes for more
+
 _LOOKS: dict[Look, dict[str, str]] = {
     Look.INPUT: {"shape": "ellipse", "fillcolor": "#cfe6f5", "color": "#0072b2"},
     Look.VARIABLE: {"shape": "cylinder", "fillcolor": "#fde9b8", "color": "#b57900"},
@@ -103,7 +107,6 @@ def to_dot(picture: Picture, direction: str) -> str:
 def _graph_attributes(picture: Picture, direction: str) -> dict[str, str]:
     found = {
         "rankdir": direction,
-        "newrank": "true",  # else an arrow between frames may lead upwards
         "nodesep": "0.22",
         "ranksep": "0.32",
         "fontname": _FONT,
@@ -113,9 +116,18 @@ def _graph_attributes(picture: Picture, direction: str) -> dict[str, str]:
         "tooltip": " ",
         "label": escaped(picture.note),
     }
-    if picture.simple:  # dot's network simplex takes minutes for thousands of nodes
-        found |= {"nslimit": "0.1", "nslimit1": "0.5", "mclimit": "0.1", "splines": "line"}
+    if len(picture.marks) * _frames(picture.whole) <= _FINE:
+        found["newrank"] = "true"  # without it an arrow between frames may lead upwards
+    if picture.simple:
+        found |= {"splines": "line", "nslimit": "0.1", "nslimit1": "5", "mclimit": "0.1"}
+    elif len(picture.marks) > _EXACT:
+        found |= {"splines": "line", "nslimit": "0.5"}
     return found
+
+
+def _frames(cluster: Cluster) -> int:
+    """The number of frames, the cluster's own included."""
+    return 1 + sum(map(_frames, cluster.children))
 
 
 def _cluster(

@@ -62,8 +62,8 @@ def _homes(whole: Cluster) -> tuple[dict[int, Cluster], dict[int, Cluster]]:
 
 
 def _depths(picture: Picture) -> list[int]:
-    """The rank of each mark: below all it depends on; but a leaf whose elements
-    are only moved stands just above its first user. Arrows of data lead from earlier marks
+    """The rank of each mark: below all it depends on; but a chain of operations
+    that begins at a leaf stands just above its first user. Arrows of data lead from earlier marks
     to later ones."""
     count = len(picture.marks)
     into: list[list[int]] = [[] for _ in range(count)]
@@ -75,9 +75,7 @@ def _depths(picture: Picture) -> list[int]:
     depths = [0] * count
     floating = [False] * count
     for mark in range(count):
-        floating[mark] = not into[mark] or (
-            picture.marks[mark].look is Look.MOVE and all(floating[t] for t in into[mark])
-        )
+        floating[mark] = len(into[mark]) <= 1 and all(floating[t] for t in into[mark])
         depths[mark] = max((depths[t] + 1 for t in into[mark]), default=0)
     for mark in reversed(range(count)):
         if floating[mark] and out[mark]:

@@ -63,7 +63,7 @@ def test_kernel_source(build: Callable[[], Graph], golden: Any) -> None:
     golden(f"kernels/{build.__name__}", "\n".join(sources))
 
 
-# -- how many kernels --------------------------------------------------------------------------------
+# -- how many kernels ------------------------------------------------------------------------------
 def count(build: Callable[[], Graph], kind: type) -> int:
     return sum(isinstance(s, kind) for s in walk_steps(compiled(build).program.steps))
 
@@ -102,7 +102,7 @@ def test_equal_layers_share_their_kernels() -> None:
     assert len({print_kernel(c.kernel) for c in calls}) == 1
 
 
-# -- what every stage promises -----------------------------------------------------------------------
+# -- what every stage promises ---------------------------------------------------------------------
 @pytest.mark.parametrize("build", programs.ALL, ids=lambda f: f.__name__)
 def test_the_fused_graph_means_the_same_and_is_text(build: Callable[[], Graph]) -> None:
     graph = build()
@@ -126,7 +126,7 @@ def test_fusing_twice_changes_nothing() -> None:
     assert fuse_all(once) is once
 
 
-# -- memory ------------------------------------------------------------------------------------------
+# -- memory ----------------------------------------------------------------------------------------
 def live_ranges(program: Program) -> dict[Any, tuple[int, int]]:
     """First and last use of each temporary, by simulation of straight-line programs."""
     found: dict[Any, tuple[int, int]] = {}
@@ -182,7 +182,7 @@ def test_variables_are_updated_in_place() -> None:
     assert program.arena == 0
 
 
-# -- settings ------------------------------------------------------------------------------------------
+# -- settings --------------------------------------------------------------------------------------
 def test_dump_writes_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path / "dump"))
     monkeypatch.setenv("GRAPHC_CACHE", "0")

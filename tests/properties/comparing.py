@@ -36,6 +36,9 @@ ROUNDED_ONCE = frozenset(
 )  # no rule rounds these otherwise; x / y may become x * (1 / y) or come from it
 
 
+Dims = Mapping[str, int]
+
+
 def evaluate(graph: gc.Graph, arrays: Sequence[Array]) -> list[Array]:
     """The meaning of a graph, at its own dtypes."""
     return evaluation.evaluate_graph(graph, arrays)
@@ -47,7 +50,9 @@ def _computing(compute: Callable[..., list[Array]]) -> Iterator[None]:
         yield
 
 
-def shaken(graph: gc.Graph, arrays: Sequence[Array], seed: int) -> list[Array]:
+def shaken(
+    graph: gc.Graph, arrays: Sequence[Array], seed: int, dims: Dims | None = None
+) -> list[Array]:
     """The meaning of a graph with other roundings."""
     rng = np.random.default_rng(seed)
     exact = evaluation.compute
@@ -59,7 +64,7 @@ def shaken(graph: gc.Graph, arrays: Sequence[Array], seed: int) -> list[Array]:
         with np.errstate(all="ignore"):
             return (a * (1 + noise)).astype(a.dtype)
 
-    def compute(node: Node, values: Sequence[Array], sizes: Mapping[str, int]) -> list[Array]:
+    def compute(node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
         if node.op.kind in (Kind.REDUCE, Kind.CONTRACT, Kind.COMPOSITE, Kind.HOST):
             if node.op.name.startswith(("max", "min")):
                 return exact(node, values, sizes)
@@ -69,18 +74,20 @@ def shaken(graph: gc.Graph, arrays: Sequence[Array], seed: int) -> list[Array]:
         return found if moves else [shake(a) for a in found]
 
     with _computing(compute):
-        return evaluation.evaluate_graph(graph, arrays)
+        return evaluation.evaluate_graph(graph, arrays, dims)
 
 
-def extended(graph: gc.Graph, arrays: Sequence[Array]) -> list[Array]:
-    """The meaning of a graph with all floats in 80 bits (linear algebra in 64)."""
+def extended(
+    graph: gc.Graph, arrays: Sequence[Array], dims: Dims | None = None
+) -> list[Array]:
+    """The meaning of a graph with all floats in 80 bits (linear algebra and extrema at their own)."""
     exact = evaluation.compute
 
     def widen(a: Array) -> Array:
         return a.astype(np.longdouble) if a.dtype.kind == "f" else a
 
-    def compute(node: Node, values: Sequence[Array], sizes: Mapping[str, int]) -> list[Array]:
-        if node.op.kind in (Kind.HOST, Kind.LEAF):
+    def compute(node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
+        if node.op.kind in (Kind.HOST, Kind.LEAF) or node.op.name.startswith(("max", "min")):
             narrow = [v.astype(t.dtype.numpy) for v, t in zip(values, node.inputs, strict=True)]
             return [widen(a) for a in exact(node, narrow, sizes)]
         attrs = {k: evaluation.bound(v, sizes) for k, v in node.attrs.items()}
@@ -93,17 +100,24 @@ def extended(graph: gc.Graph, arrays: Sequence[Array]) -> list[Array]:
         return [widen(np.asarray(a)) for a in (found if isinstance(found, tuple) else (found,))]
 
     with _computing(compute):
-        return evaluation.evaluate_graph(graph, [widen(np.asarray(a)) for a in arrays])
+        return evaluation.evaluate_graph(graph, [widen(np.asarray(a)) for a in arrays], dims)
 
 
 def differences(
-    graph: gc.Graph, arrays: Sequence[Array], expected: Sequence[Array], actual: Sequence[Array]
+    graph: gc.Graph,
+    arrays: Sequence[Array],
+    expected: Sequence[Array],
+    actual: Sequence[Array],
+    dims: Dims | None = None,
 ) -> list[str]:
-    """What differs between the meaning of a graph and another evaluation of it, result by result."""
+    """What differs between the meaning of a graph and another evaluation of it, result by result.
+
+    `dims`: the named dims, where the arrays do not give them.
+    """
     unequal = [i for i, pair in enumerate(zip(expected, actual, strict=True)) if not _same(*pair)]
     if not unequal:
         return []
-    others = [shaken(graph, arrays, s) for s in range(SHAKES)]
+    others = [shaken(graph, arrays, s, dims) for s in range(SHAKES)]
     found = []
     for i in unequal:
         e, a = expected[i], actual[i]
@@ -112,7 +126,7 @@ def differences(
             continue
         wrong = ~_allowed(e, a, [other[i] for other in others])
         if e.dtype.kind == "f" and np.any(wrong & np.isfinite(a)):
-            wrong &= ~_is_better(a, e, extended(graph, arrays)[i])
+            wrong &= ~_is_better(a, e, extended(graph, arrays, dims)[i])
         if np.any(wrong):
             where = tuple(int(p) for p in np.argwhere(wrong)[0])
             spread = [str(other[i][where]) for other in others[:2]]

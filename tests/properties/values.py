@@ -61,7 +61,7 @@ def _misaligned(a: Array) -> Array:
 
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "C": lambda a: a,
-    "Fortran": np.asfortranarray,
+    "Fortran": lambda a: np.array(a, order="F"),
     "transposed": lambda a: a.T.copy().T,
     "strided": _strided,
     "reversed": _reversed,

@@ -73,9 +73,7 @@ CALLS: dict[str, tuple[type[GraphcError], tuple[Any, ...], dict[str, Any]]] = {
 @pytest.fixture(scope="module", params=["cpu", "reference"])
 def function(request: pytest.FixtureRequest) -> Any:
     loss = gc.mean(gc.nn.losses.softmax_cross_entropy(X @ W, Y))
-    return gc.compile(
-        [X, Y], loss, {W: W - gc.grad(loss, W)}, name="step", target=request.param
-    )
+    return gc.compile([X, Y], loss, {W: W - gc.grad(loss, W)}, name="step", target=request.param)
 
 
 @pytest.mark.parametrize("case", CALLS)

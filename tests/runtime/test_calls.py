@@ -64,10 +64,15 @@ IN_PLACE = {
 @pytest.mark.parametrize("case", IN_PLACE)
 def test_variables_are_overwritten_only_when_they_have_been_read(case: str) -> None:
     w, v = gc.variable(f64(4, 4), name="w"), gc.variable(f64(4, 4), name="v")
-    b = gc.variable(f64(4), name="b")
+    agree([], [], (), updates=IN_PLACE[case](w, v, gc.variable(f64(4), name="b")))
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("case", IN_PLACE)
+def test_variables_are_overwritten_only_when_outputs_have_read_them(case: str) -> None:
+    w, v = gc.variable(f64(4, 4), name="w"), gc.variable(f64(4, 4), name="v")
     outputs = [w, w + 1, gc.reshape(w, (16,)), w.T, v @ w]
-    agree([], [], (), updates=IN_PLACE[case](w, v, b))
-    agree([], outputs, (), updates=IN_PLACE[case](w, v, b))
+    agree([], outputs, (), updates=IN_PLACE[case](w, v, gc.variable(f64(4), name="b")))
 
 
 def random_program(seed: int) -> tuple[list[gc.Tensor], dict[gc.Variable, gc.Tensor]]:
@@ -102,14 +107,14 @@ def random_program(seed: int) -> tuple[list[gc.Tensor], dict[gc.Variable, gc.Ten
     return [draw.choice(pool), pool[-1]], updates
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(16))
 def test_random_updates(seed: int) -> None:
     outputs, updates = random_program(seed)
     agree([], outputs, (), updates=updates)
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("seed", range(24, 600))
+@pytest.mark.parametrize("seed", range(16, 400))
 def test_more_random_updates(seed: int) -> None:
     test_random_updates(seed)
 

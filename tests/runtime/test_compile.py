@@ -81,7 +81,7 @@ def test_the_extremum_of_nothing_fails() -> None:
         agree([x], op(x, axis=1), (f64(3, 2),), (f64(0, 2),), (f64(3, 0),), (f64(0, 0),))
 
 
-@pytest.mark.parametrize("op", ["sum", "prod", "max", "min", "argmax", "any", "all", "mean"])
+@pytest.mark.parametrize("op", ["sum", "max", "argmax", "all"])
 def test_reductions_of_one_element_beside_loops(op: str) -> None:
     truth = op in ("any", "all")
     one, b = gc.placeholder("one", (1,), D), gc.placeholder("b", ("n",), D)

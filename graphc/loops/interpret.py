@@ -1,0 +1,122 @@
+"""What a kernel means: each statement by NumPy, one element at a time. Slow and simple."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from graphc.ir.dim import evaluate
+from graphc.ir.dtype import DType
+from graphc.loops.builder import cast_target
+from graphc.loops.grammar import (
+    Accumulate,
+    Affine,
+    Assign,
+    Buffer,
+    Const,
+    Declare,
+    Fail,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Number,
+    Stmt,
+    Store,
+    Value,
+    Var,
+    parallel_loop,
+)
+from graphc.loops.primitives import PRIMITIVES
+
+Array = np.ndarray[Any, Any]
+
+
+def interpret_kernel(
+    kernel: Kernel, memory: Mapping[Buffer, Array], dims: Mapping[str, int]
+) -> int:
+    """Run `kernel` on flat arrays, one for each buffer, which it writes to. The word of failures:
+    bit i is set if site i failed.
+
+    Errors: `IndexError` for an element outside of its buffer, before anything is read or written
+    there.
+    """
+    sizes = {name: evaluate(size, dims) for name, size in kernel.sizes.items()}
+    run = _Run(memory, sizes, parallel_loop(kernel), dims)
+    with np.errstate(all="ignore"):
+        run.block(kernel.body)
+    return run.failed
+
+
+class _Run:
+    def __init__(
+        self,
+        memory: Mapping[Buffer, Array],
+        sizes: Mapping[str, int],
+        shared: For | None,
+        dims: Mapping[str, int],
+    ) -> None:
+        self.memory, self.sizes, self.shared, self.dims = memory, sizes, shared, dims
+        self.values: dict[Var, Any] = {}
+        self.failed = 0
+
+    def block(self, body: list[Stmt]) -> None:
+        for stmt in body:
+            self.statement(stmt)
+
+    def statement(self, stmt: Stmt) -> None:
+        match stmt:
+            case Let(var, primitive, args):
+                self.values[var] = apply(primitive, var.dtype, *map(self.value, args))
+            case Number(var, index):
+                self.values[var] = np.int64(self.index(index))
+            case Load(var, buffer, index, guard):
+                inside = guard is None or self.value(guard)
+                zero = buffer.dtype.numpy.type(0)
+                self.values[var] = self.memory[buffer][self.place(buffer, index)] if inside else zero
+            case Store(buffer, index, value):
+                self.memory[buffer][self.place(buffer, index)] = self.value(value)
+            case Declare(var, value) | Assign(var, value):
+                self.values[var] = self.value(value)
+            case Accumulate(var, primitive, value):
+                self.values[var] = apply(primitive, var.dtype, self.values[var], self.value(value))
+            case For(var, extent, body, _):
+                for i in range(evaluate(extent, self.dims if stmt is self.shared else self.sizes)):
+                    self.values[var] = np.int64(i)
+                    self.block(body)
+            case Fail(condition, site):
+                self.failed |= int(bool(self.value(condition))) << site
+
+    def value(self, value: Value) -> Any:
+        return value.value if isinstance(value, Const) else self.values[value]
+
+    def index(self, index: Affine) -> int:
+        terms = (int(self.values[var]) * evaluate(size, self.sizes) for var, size in index.terms)
+        return sum(terms) + evaluate(index.const, self.sizes)
+
+    def place(self, buffer: Buffer, index: Affine) -> int:
+        position = self.index(index)
+        if not 0 <= position < self.memory[buffer].size:
+            raise IndexError(f"element {position} of {buffer.name}, which has {buffer.size}")
+        return position
+
+
+def apply(primitive: str, result: DType, *values: Any) -> Any:
+    """The value of a primitive, as a NumPy scalar of the dtype `result`."""
+    if cast_target(primitive) is not None:
+        return _convert(values[0], result)
+    return result.numpy.type(PRIMITIVES[primitive].numpy(*values))
+
+
+def _convert(value: Any, to: DType) -> Any:
+    """NumPy's conversion; a float that an int cannot hold gives the nearest that it can, NaN 0."""
+    if not (to.is_integer and value.dtype.kind == "f"):
+        return value.astype(to.numpy)
+    info = np.iinfo(to.numpy)
+    if np.isnan(value):
+        return to.numpy.type(0)
+    if np.isinf(value):
+        return to.numpy.type(info.max if value > 0 else info.min)
+    return to.numpy.type(min(max(int(value), info.min), info.max))

@@ -1,0 +1,101 @@
+"""Every kernel of random graphs keeps the invariants of loop IR, and means what its region means.
+
+Between the interpreter of graphs and compiled code: a fault seen here is one of the kernel builder,
+a fault seen in `test_compiled.py` only is one of the target or of the schedule.
+"""
+
+from __future__ import annotations
+
+
+import numpy as np
+import pytest
+
+from graphc.errors import CompileError
+from graphc.ir.dim import named
+from graphc.ir.dtype import bool_, float32, int64
+from graphc.loops.check import check_kernel
+from graphc.loops.grammar import (
+    Accumulate,
+    Affine,
+    Assign,
+    Buffer,
+    Const,
+    Declare,
+    Fail,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Number,
+    Stmt,
+    Store,
+    Var,
+    of,
+)
+from graphc.loops.interpret import interpret_kernel
+
+from .kernels import check_kernels
+
+CHUNKS, IN_A_CHUNK = 10, 10
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_kernels_mean_what_their_regions_mean(chunk: int) -> None:
+    seeds = range(chunk * IN_A_CHUNK, (chunk + 1) * IN_A_CHUNK)
+    assert sum(map(check_kernels, seeds)) > 20
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("chunk", range(50))
+def test_kernels_of_many(chunk: int) -> None:
+    for seed in range(30_000 + chunk * 20, 30_000 + (chunk + 1) * 20):
+        check_kernels(seed)
+
+
+# -- the checker: each invariant, broken -----------------------------------------------------------
+X, Y = Buffer("x", float32, 4), Buffer("y", float32, 4)
+I, V, W, B, N = (
+    Var("i", int64), Var("v", float32), Var("w", float32), Var("b", bool_), Var("n", int64),
+)  # fmt: skip
+ONE = Const(np.float32(1), float32)
+LOAD = Load(V, X, of(I))
+
+
+def _loop(*body: Stmt) -> Kernel:
+    return Kernel("k", (X, Y), [For(I, 4, list(body))])
+
+
+BROKEN: list[tuple[str, Kernel]] = [
+    ("given twice", Kernel("k", (X, X), [])),
+    ("no buffer of the kernel", _loop(Store(Buffer("z", float32, 4), of(I), ONE))),
+    ("defined twice", _loop(LOAD, Load(V, Y, of(I)))),
+    ("outside of its scope", _loop(Store(Y, of(I), V))),
+    ("outside of its scope", Kernel("k", (X, Y), [For(I, 4, [LOAD]), Store(Y, Affine(), V)])),
+    ("without a declaration", _loop(LOAD, Assign(V, ONE))),
+    ("order is not free", _loop(Declare(V, ONE), Accumulate(V, "subtract", ONE))),
+    ("not a primitive", _loop(LOAD, Let(W, "bitwise_and", (V, V)))),
+    ("where f32 is needed", _loop(LOAD, Let(B, "add", (V, V)))),
+    ("where i64 is needed", _loop(LOAD, Store(Y, of(V), ONE))),
+    ("where bool is needed", _loop(LOAD, Load(W, Y, of(I), V))),
+    ("no parameters: m", _loop(Number(N, of(I) * named("m")))),
+    ("that a kernel can report", _loop(Let(B, "less", (ONE, ONE)), Fail(B, 64))),
+]
+
+
+@pytest.mark.parametrize(("what", "kernel"), BROKEN, ids=lambda x: x if isinstance(x, str) else "")
+def test_a_broken_kernel_is_refused(what: str, kernel: Kernel) -> None:
+    with pytest.raises(CompileError, match=what):
+        check_kernel(kernel)
+
+
+def test_a_kernel_is_interpreted() -> None:
+    """y[i] = x[i] + 1 for i < n, backwards through a guard at the first element."""
+    inside = [Let(B, "less", (Const(np.int64(0), int64), I)), Load(V, X, of(I), B)]
+    work = [*inside, Let(W, "add", (V, ONE)), Store(Y, -of(I) + 3, W), Fail(B, 2)]
+    kernel = Kernel("k", (X, Y), [For(I, named("s"), work)], {"s": named("n") + 1})
+    check_kernel(kernel)
+    memory = {X: np.arange(10, 14, dtype="float32"), Y: np.zeros(4, "float32")}
+    assert interpret_kernel(kernel, memory, {"n": 3}) == 1 << 2
+    np.testing.assert_array_equal(memory[Y], [14, 13, 12, 1])
+    with pytest.raises(IndexError, match="element 4 of x"):
+        interpret_kernel(kernel, memory, {"n": 4})

@@ -1,0 +1,180 @@
+"""Calls from many threads: updates are atomic, calls share nothing, the interpreter goes on."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import LinAlgError
+
+D = "float64"
+
+
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    """Run `work(0)`, ... at once. Errors: the first that one of them raised."""
+    errors: list[BaseException] = []
+    start = threading.Barrier(count)
+
+    def run(i: int) -> None:
+        start.wait()
+        try:
+            work(i)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def test_updates_from_8_threads_are_all_counted() -> None:
+    w = gc.variable(np.zeros(4), name="w")
+    step = gc.compile([], [], {w: w + 1})
+
+    def work(_: int) -> None:
+        for _ in range(1000):
+            step()
+
+    in_threads(8, work)
+    np.testing.assert_array_equal(w.value, np.full(4, 8000.0))
+
+
+def test_two_functions_over_two_variables_do_not_deadlock() -> None:
+    a, b = gc.variable(0.0, name="a", dtype=D), gc.variable(0.0, name="b", dtype=D)
+    up, down = gc.compile([], a + b, {a: a + 1, b: b - 1}), gc.compile([], [], {b: b - 1, a: a + 1})
+    sums: list[float] = []
+
+    def work(i: int) -> None:
+        for _ in range(500):
+            if i % 2:
+                sums.append(float(up()))
+            else:
+                down()
+
+    in_threads(6, work)
+    assert (float(a.value), float(b.value)) == (3000, -3000)
+    assert set(sums) == {0.0}  # nobody sees half of an update
+
+
+def test_setting_a_value_waits_for_calls() -> None:
+    w = gc.variable(np.zeros(1000), name="w")
+    step = gc.compile([], w, {w: w + 1})
+
+    def work(i: int) -> None:
+        for _ in range(300):
+            if i == 0:
+                w.value = np.zeros(1000)
+            else:
+                assert np.ptp(step()) == 0
+            assert np.ptp(w.value) == 0
+
+    in_threads(4, work)
+
+
+def test_calls_in_flight_share_no_memory() -> None:
+    """Each thread has its own sizes and values; temporaries and results must not mix."""
+    x, w = gc.placeholder("x", ("n", 8), D), gc.variable(np.ones((8, 8)), name="w")
+    y = gc.tanh(x @ w) @ w
+    function = gc.compile([x], [gc.sum(y, axis=1), y[::-1] + x])
+
+    def work(i: int) -> None:
+        a = np.full((i * 7 + 1, 8), 0.01 * (i + 1))
+        expected = np.tanh(a @ np.ones((8, 8))) @ np.ones((8, 8))
+        for _ in range(300):
+            total, moved = function(a)
+            np.testing.assert_allclose(total, expected.sum(axis=1), rtol=1e-12)
+            np.testing.assert_allclose(moved, expected[::-1] + a, rtol=1e-12)
+
+    in_threads(8, work)
+
+
+def test_each_thread_gets_its_own_failure() -> None:
+    a = gc.placeholder("a", (2, 2), D)
+    function = gc.compile([a], gc.linalg.inv(a))
+
+    def work(i: int) -> None:
+        for _ in range(200):
+            if i % 2:
+                with pytest.raises(LinAlgError):
+                    function(np.zeros((2, 2)))
+            else:
+                np.testing.assert_array_equal(function(np.eye(2) * 2), np.eye(2) / 2)
+
+    in_threads(6, work)
+
+
+def test_compiling_in_many_threads() -> None:
+    x = gc.placeholder("x", ("n",), D)
+
+    def work(i: int) -> None:
+        for k in range(3):
+            function = gc.compile([x], gc.sum(gc.tanh(x) * float(i % 2 + k)))
+            np.testing.assert_allclose(function(np.ones(3)), 3 * np.tanh(1) * (i % 2 + k))
+
+    in_threads(6, work)
+
+
+def heavy(size: int) -> Callable[[], Any]:
+    x = gc.placeholder("x", ("n",))
+    function = gc.compile([x], gc.sum(gc.exp(gc.tanh(gc.sin(x) * 2) * 3)))
+    a = np.linspace(0, 1, size, dtype="float32")
+    return lambda: function(a)
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def test_the_interpreter_is_free_while_a_program_runs() -> None:
+    call = heavy(4_000_000)
+    turns = [0]
+    done = threading.Event()
+
+    def count() -> None:
+        while not done.is_set():
+            turns[0] += 1
+            time.sleep(0)
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    seen = []
+    for _ in range(5):
+        before = turns[0]
+        call()
+        seen.append(turns[0] - before)
+    done.set()
+    counter.join()
+    assert max(seen) > 20  # held, the other thread gets one turn before and one after
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_threads_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best of several, for a busy machine."""
+    monkeypatch.setenv("GRAPHC_NUM_THREADS", "1")
+    call = heavy(20_000)
+
+    def work(_: int) -> None:
+        for _ in range(40):
+            call()
+
+    work(0)
+    ratios: list[float] = []
+    while len(ratios) < 100:
+        alone = seconds(lambda: [work(i) for i in range(2)])
+        ratios.append(seconds(lambda: in_threads(2, work)) / alone)
+        if ratios[-1] < 0.85:
+            return
+    pytest.fail(f"two threads take at least {min(ratios):.2f} of the time of one after the other")
