@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from graphc.errors import GraphError
@@ -137,20 +137,23 @@ def _check_closed(graph: Graph) -> None:
 
 
 # -- walks -----------------------------------------------------------------------------------------
-def walk(roots: Iterable[Tensor]) -> list[Node]:
-    """The nodes below `roots`, operands before users, in a deterministic order."""
+def walk(roots: Iterable[Tensor], stop: Collection[Tensor] = ()) -> list[Node]:
+    """The nodes below `roots`, operands before users, in a deterministic order; what only tensors
+    of `stop` depend on is left out."""
     order: list[Node] = []
     done: set[Node] = set()
     stack: list[tuple[Node, int]] = []
     for root in roots:
-        if root.node in done:
+        if root.node in done or root in stop:
             continue
         stack.append((root.node, 0))
         done.add(root.node)
         while stack:
             node, next_input = stack.pop()
             inputs = node.inputs
-            while next_input < len(inputs) and inputs[next_input].node in done:
+            while next_input < len(inputs) and (
+                inputs[next_input].node in done or inputs[next_input] in stop
+            ):
                 next_input += 1
             if next_input == len(inputs):
                 order.append(node)
@@ -194,10 +197,8 @@ def transform(
     a node's outputs, or None to rebuild it as it is.
     """
     done: dict[Tensor, Tensor] = dict(replace or {})
-    for node in walk(roots):
+    for node in walk(roots, replace or ()):
         outputs = node.outputs
-        if all(t in done for t in outputs):
-            continue
         inputs = tuple(done[t] for t in node.inputs)
         new = rewrite(node, inputs) if rewrite is not None else None
         for old, value in zip(

@@ -163,9 +163,8 @@ def _infer_cross_entropy(z: TensorType, labels: TensorType) -> tuple[TensorType,
 def _numpy_cross_entropy(z: Any, labels: Any) -> Any:
     if labels.size and (labels.min() < 0 or labels.max() >= z.shape[-1]):
         raise IndexError(f"a label is out of range for {z.shape[-1]} classes")
-    chosen = np.take_along_axis(z, labels.astype(np.int64)[..., None], -1)[..., 0]
-    with np.errstate(all="ignore"):
-        return _numpy_logsumexp(z, axes=(z.ndim - 1,)) - chosen
+    log_p = _numpy_log_softmax(z, axes=(z.ndim - 1,))
+    return -np.take_along_axis(log_p, labels.astype(np.int64)[..., None], -1)[..., 0]
 
 
 def _is_label(z: Tensor, labels: Tensor) -> Tensor:
@@ -174,9 +173,11 @@ def _is_label(z: Tensor, labels: Tensor) -> Tensor:
 
 
 def _expand_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
+    """log(sum(exp(s))) - s[label] for s = z - max(z): small beside small, where logits are large."""
     axes = (z.ndim - 1,)
-    chosen = sum(where(_is_label(z, labels), z, scalar_like(0, z)), axis=-1)
-    return apply(LOGSUMEXP, (z,), axes=axes).output() - chosen
+    shifted = subtract(z, restore_axes(_peak(z, axes), axes, z.shape))
+    chosen = sum(where(_is_label(z, labels), shifted, scalar_like(0, z)), axis=-1)
+    return log(sum(exp(shifted), axis=-1)) - chosen
 
 
 def _cross_entropy_vjp(context: Any, g: Tensor, out: Tensor, z: Tensor, labels: Tensor) -> Any:

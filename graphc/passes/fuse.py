@@ -244,6 +244,23 @@ class _Fusion:
             return None
         return outer
 
+    def _outer_of(self, group: Group) -> int:
+        """The number of shared loops: fixed by an edge, else such that a reduction over the last
+        axes accumulates in a register."""
+        if group.outer is not None:
+            return group.outer
+        for node in group.members:
+            kept, space = len(squeezed(node.types[0].shape)), space_of(node)
+            if (
+                node.op.kind is Kind.REDUCE
+                and not node.op.reducer.scatters
+                and 0 < kept < len(space) == len(group.space)
+                and self._reduces_last(node, kept)
+                and all(self._fits(m, group.space, kept) for m in group.members)
+            ):
+                return kept
+        return len(group.space)
+
     def _is_reduced_scalar(self, a: Group, b: Group) -> bool:
         """Whether the scalar group uses, or is used by, a full reduction of the other."""
         for x, y in ((a, b), (b, a)):
@@ -400,7 +417,7 @@ class _Fusion:
         parameters = [placeholder(f"p{i}", t.shape, t.dtype) for i, t in enumerate(inputs)]
         results = transform(outputs, replace=dict(zip(inputs, parameters, strict=True)))
         body = Graph(parameters, results, name="region")
-        outer = len(group.space) if group.outer is None else group.outer
+        outer = self._outer_of(group)
         origins: tuple[origin.Origin, ...] = ()
         for member in members:
             origins = origin.merge(origins, member.origins)

@@ -236,6 +236,7 @@ UNARY = ["tanh", "exp", "negative", "relu"]
 BINARY = ["add", "multiply", "subtract", "maximum", "divide"]
 
 
+@pytest.mark.filterwarnings("ignore::graphc.errors.DTypeWarning")
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data())
 def test_random_graphs(data: st.DataObject) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.errors import GraphcError
 from graphc.ir.graph import map_graph
 from graphc.ir.op import registry
 from graphc.loops import simplify
@@ -25,8 +26,6 @@ from graphc.ops import scalar
 from graphc.passes import alias, memory, pipeline
 from graphc.passes.fuse import _Fusion
 from graphc.passes.kernel import _RegionBuilder
-from graphc.rewrite.rules.algebra import EXACT
-from graphc.rewrite.ruleset import Ruleset
 from graphc.runtime import compile as compiling
 
 from .checking import check_compiled, check_stages, compiled, compiled_mismatch
@@ -43,13 +42,19 @@ def no_cache(monkeypatch: Patch) -> None:
 
 
 def caught_by(check: Callable[[int], Any], seeds: range = range(WITHIN)) -> int:
-    """The first seed whose check fails, in whatever way. Errors: `AssertionError` if none does."""
+    """The first seed whose check fails. Errors: `AssertionError` if none does."""
     for seed in seeds:
-        try:
-            check(seed)
-        except Exception:  # a fault may show as any error, in any stage
+        if _fails(check, seed):
             return seed
     raise AssertionError(f"not caught within {len(seeds)} graphs")
+
+
+def _fails(check: Callable[[int], Any], seed: int) -> bool:
+    try:
+        check(seed)
+    except (AssertionError, IndexError, GraphcError):
+        return True
+    return False
 
 
 @contextmanager
@@ -104,25 +109,19 @@ def test_a_gradient_without_sum_to_shape(monkeypatch: Patch) -> None:
     caught_by(random_graph)
 
 
-def test_a_rule_that_drops_nan(monkeypatch: Patch) -> None:
+def test_a_rewrite_that_drops_nan(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(pipeline, "merge_scans", lambda graph: map_graph(graph, _times_zero))
+    caught_by(check_stages, range(500))
+
+
+def _times_zero(node: Any, inputs: Any) -> Any:
     """x * 0 -> 0"""
-    planted = Ruleset("planted")
-    planted.rule(EXACT, kinds="f")(_times_zero)
-    monkeypatch.setattr(pipeline, "DEFAULT", (planted, *pipeline.DEFAULT))
-    wild = [s for s in range(1500) if random_graph(s).wild]
-    assert any(_fails(check_stages, s) for s in wild)
+    zeros = [t for t in inputs if t.node.op.name == "constant" and _is_zero(t)]
+    return (gc.zeros_like(node.output()),) if node.op.name == "multiply" and zeros else None
 
 
-def _times_zero(x: Any) -> Any:
-    return x * 0, 0 * x * 0
-
-
-def _fails(check: Callable[[int], Any], seed: int) -> bool:
-    try:
-        check(seed)
-    except AssertionError:
-        return True
-    return False
+def _is_zero(t: Any) -> bool:
+    return not np.any(t.node.attrs["value"].array)
 
 
 # -- fusion, kernels, memory -----------------------------------------------------------------------
@@ -184,14 +183,10 @@ def test_memory_that_is_free_too_early(monkeypatch: Patch) -> None:
 # -- the cache -------------------------------------------------------------------------------------
 def check_cache(seed: int) -> None:
     """The random graph of a seed and its twin with other constants, each compiled with the cache."""
-    graph = random_graph(seed).forward
-    twin = map_graph(graph, _next_constant)
-    for g in (graph, twin):
-        rng = np.random.default_rng(seed)
-        made = random_graph(seed)
-        arrays = made.arrays(0)[: len(g.inputs)]
-        assert len(arrays) == len(g.inputs), rng
-        assert not compiled_mismatch(g, arrays, compiled(g))
+    made = random_graph(seed)
+    arrays = made.arrays(0)[: len(made.forward.inputs)]
+    for graph in (made.forward, map_graph(made.forward, _next_constant)):
+        assert not compiled_mismatch(graph, arrays, compiled(graph))
 
 
 def _next_constant(node: Any, inputs: Any) -> Any:

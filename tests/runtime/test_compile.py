@@ -40,7 +40,7 @@ def mlp(*widths: int, dtype: str = "float32") -> Any:
 def test_a_call_takes_microseconds() -> None:
     x = gc.placeholder("x", ("n",))
     function, a = gc.compile([x], x + 1), np.ones(4, "f4")
-    best = min(timeit.repeat(lambda: function(a), number=2000, repeat=20)) / 2000
+    best = min(timeit.repeat(lambda: function(a), number=100, repeat=400)) / 100  # a busy machine
     assert best <= 5e-6, f"{best * 1e6:.2f} us"
 
 
