@@ -56,7 +56,7 @@ def blocks(page: str) -> Iterator[Block]:
             adjacent = False
 
 
-class Mismatch(AssertionError):
+class OutputError(AssertionError):
     """The page shows another output than its code gives."""
 
 
@@ -70,7 +70,7 @@ class Page:
         self.names: dict[str, Any] = vars(module)
 
     def run(self) -> int:
-        """Run every block; how many there were. Errors: `Mismatch`, and what the code raises."""
+        """Run every block; how many there were. Errors: `OutputError`, and what the code raises."""
         printed, runs = "", 0
         text = self.path.read_text(encoding="utf-8")
         lines, moved = text.splitlines(), 0
@@ -124,11 +124,11 @@ class Page:
         report: list[str] = []
         runner = doctest.DocTestRunner(optionflags=_FLAGS, verbose=False)
         if runner.run(test, out=report.append, clear_globs=False).failed:
-            raise Mismatch("".join(report))
+            raise OutputError("".join(report))
 
     def _compare(self, wanted: str, given: str, line: int) -> None:
         if not _agree(wanted, given):
-            raise Mismatch(
+            raise OutputError(
                 f"{self.path}:{line} shows another output than its code gives\n"
                 f"shown:\n{wanted.rstrip()}\ngiven:\n{given.rstrip()}"
             )

@@ -74,8 +74,9 @@ def page() -> str:
         parts.append(_section(f"`gc.nn.{name}`: by name or as functions", lines) + also)
     parts.append(_section("`gc.optim`: optimisers", _members(gc.optim, "gc.optim")))
     parts.append(_section("`gc.train`: the training loop", _members(gc.train, "gc.train")))
-    kinds = [k for k in vars(errors).values() if inspect.isclass(k) and issubclass(k, Exception)]
-    parts.append(_section("`gc.errors`", [_line(f"gc.errors.{k.__name__}", k, False) for k in kinds]))
+    found = vars(errors).items()
+    kinds = [(n, k) for n, k in found if inspect.isclass(k) and issubclass(k, Exception)]
+    parts.append(_section("`gc.errors`", [_line(f"gc.errors.{n}", k, False) for n, k in kinds]))
     table = [row for row in str(config.__doc__).splitlines() if row.startswith("|")]
     parts.append("## Environment variables\n\n" + "\n".join(table) + "\n")
     return "\n".join(parts)

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, GraphcError, GraphError, RuntimeFailure, ShapeError
+from graphc.errors import (
+    ArgumentError,
+    DTypeError,
+    GraphcError,
+    GraphError,
+    RuntimeFailure,
+    ShapeError,
+)
 from graphc.ir import origin
 from graphc.ir.dim import Dim, bind
 from graphc.ir.dim import evaluate as evaluate_size
@@ -168,6 +175,20 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, Any] | None = None) -> Any:
         if not isinstance(target, Tensor):
             raise ArgumentError("not a tensor", op="evaluate", given=repr(target)[:80])
     graph = Graph(feeds, targets, name="evaluate")
-    arrays = [np.asarray(a).astype(t.dtype.numpy) for t, a in feeds.items()]
+    arrays = [_fed(t, a) for t, a in feeds.items()]
     values = evaluate_graph(graph, arrays)
     return values[0] if isinstance(outputs, Tensor) else values
+
+
+def _fed(tensor: Tensor, value: Any) -> Array:
+    """`value` in the dtype of a placeholder. Errors: `DTypeError` if a fraction would be cut."""
+    array = np.asarray(value)
+    cut = array.size and array.dtype.kind == "f" and not tensor.dtype.is_float
+    if cut or array.dtype.kind not in "biuf":
+        raise DTypeError(
+            f"the values for {tensor.name!r} do not fit its dtype",
+            op="evaluate",
+            expected=tensor.dtype.name,
+            given=f"an array of {array.dtype}",
+        )
+    return array.astype(tensor.dtype.numpy)

@@ -188,6 +188,12 @@ class Tensor(Operators):
     def _repr_svg_(self) -> str:
         return str(functions()["_repr_svg_"](self))
 
+    def __copy__(self) -> Tensor:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return self  # a value: a copy of its node would not be the interned one
+
     # -- what a symbolic tensor cannot do, with the way out ----------------------------------------
     def _no_value(self, wanted: str, hint: str) -> NoReturn:
         raise SymbolicValueError(
@@ -303,6 +309,11 @@ class Variable(Tensor):
     @property
     def trainable(self) -> bool:
         return self.cell.trainable
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        """A new variable with this one's value, so that a copy of a model trains on its own."""
+        cell = Cell(self.value, self.cell.name, self.cell.trainable)
+        return apply(self.node.op, cell=cell).output()
 
     @property
     def value(self) -> np.ndarray[Any, Any]:

@@ -75,7 +75,7 @@ class _Run:
             case Load(var, buffer, index, guard):
                 inside = guard is None or self.value(guard)
                 zero = buffer.dtype.numpy.type(0)
-                self.values[var] = self.memory[buffer][self.place(buffer, index)] if inside else zero
+                self.values[var] = self.load(buffer, index) if inside else zero
             case Store(buffer, index, value):
                 self.memory[buffer][self.place(buffer, index)] = self.value(value)
             case Declare(var, value) | Assign(var, value):
@@ -95,6 +95,9 @@ class _Run:
     def index(self, index: Affine) -> int:
         terms = (int(self.values[var]) * evaluate(size, self.sizes) for var, size in index.terms)
         return sum(terms) + evaluate(index.const, self.sizes)
+
+    def load(self, buffer: Buffer, index: Affine) -> Any:
+        return self.memory[buffer][self.place(buffer, index)]
 
     def place(self, buffer: Buffer, index: Affine) -> int:
         position = self.index(index)

@@ -408,7 +408,7 @@ class _RegionBuilder:
         return found
 
     def _is_reloaded(self, tensor: Tensor, index: tuple[Affine, ...]) -> bool:
-        """Whether an earlier stage has stored the element; it may be written over once it is read."""
+        """Whether an earlier stage has stored the element; once read it may be written over."""
         return tensor in self.kept and tensor in self.loaded and index == self._here(tensor)
 
     def _compute(self, tensor: Tensor, index: tuple[Affine, ...]) -> Value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,7 +19,7 @@ from graphc.errors import ArgumentError, RuntimeFailure, ShapeError
 from graphc.ir.dim import Size, evaluate, named
 from graphc.ir.evaluate import bind_dims
 from graphc.ir.graph import Graph
-from graphc.ir.node import Tensor
+from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import show
 from graphc.lower.driver import Head
 from graphc.runtime import threads
@@ -29,6 +29,7 @@ from graphc.runtime.manifest import Manifest, where
 
 _calls = itertools.count(1)
 ALIGN = 64
+ARENAS = 1000  # arena sizes remembered, by the dims
 
 
 class Context:
@@ -81,7 +82,7 @@ class Caller:
         self.fixed = list(enumerate(pointers, variable_words))
         self.threads = threads.num_threads()
         self.parallel_for = threads.parallel_for_address() if self._may_share() else 0
-        self.written = sorted({v for v, _ in graph.updates}, key=lambda v: v.cell.serial)
+        self.written = [v for v, _ in graph.updates]
         self.pool: list[Context] = []
         self.arenas: dict[tuple[int, ...], int] = {}
         self.formulas: list[Size] = []  # composite sizes of outputs
@@ -107,10 +108,13 @@ class Caller:
 
     def reserve(self, context: Context, sizes: tuple[int, ...]) -> None:
         """The arena for these dims, computed once for each."""
-        if sizes not in self.arenas:
+        needed = self.arenas.get(sizes)
+        if needed is None:
+            if len(self.arenas) >= ARENAS:
+                self.arenas.clear()
             dims = dict(zip(self.manifest["dims"], sizes, strict=True))
-            self.arenas[sizes] = self._arena_bytes(dims)
-        context.reserve(self.arenas[sizes])
+            needed = self.arenas[sizes] = self._arena_bytes(dims)
+        context.reserve(needed)
 
     def _arena_bytes(self, dims: dict[str, int]) -> int:
         size = self.executable.arena_bytes(dims)
@@ -131,11 +135,7 @@ class Caller:
         )
 
     def locks(self) -> ExitStack:
-        """The locks of the variables that the call writes, in one order for all callers."""
-        stack = ExitStack()
-        for variable in self.written:
-            stack.enter_context(variable.cell.lock)
-        return stack
+        return hold(self.written)
 
     # -- the generated function --------------------------------------------------------------------
     def _generate(self) -> Callable[..., Any]:
@@ -191,9 +191,9 @@ class Caller:
             add(f"words[{self.input_words + i}] = p{i}")
         for i, tensor in enumerate(outputs):
             add(f"r{i} = empty({self._shape(tensor)}, e{i})")
-            quick, safe = f"address_of(bytes_of(r{i}))", f"r{i}.ctypes.data"
-            pointer = quick if self._never_empty(tensor) else safe
-            add(f"words[{self.output_words + i}] = {pointer}")
+            pointer = f"address_of(bytes_of(r{i}))"  # much faster than r.ctypes.data
+            guarded = pointer if self._never_empty(tensor) else f"{pointer} if r{i}.size else 0"
+            add(f"words[{self.output_words + i}] = {guarded}")
         sizes = "".join(f"n{i}, " for i in range(len(dims)))
         if dims:
             add(f"caller.reserve(context, ({sizes}))")
@@ -269,6 +269,14 @@ class Caller:
         """A composite size at the given dims."""
         dims = dict(zip(self.manifest["dims"], values, strict=True))
         return evaluate(self.formulas[place], dims)
+
+
+def hold(variables: Iterable[Variable]) -> ExitStack:
+    """The locks of variables that a call writes, in one order for all callers."""
+    stack = ExitStack()
+    for variable in sorted(variables, key=lambda v: v.cell.serial):
+        stack.enter_context(variable.cell.lock)
+    return stack
 
 
 def check_count(name: str, graph: Graph, given: int) -> None:

@@ -21,7 +21,7 @@ from graphc.ir.text import key_text
 from graphc.ops.build import cast
 from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
-from graphc.runtime.caller import Caller, check_count
+from graphc.runtime.caller import Caller, check_count, hold
 
 TARGETS = ("cpu", "reference")
 _statistics = {"compilations": 0, "cache_hits": 0}
@@ -178,9 +178,10 @@ class Function:
             as_input(a, t, self.graph.name) for a, t in zip(arrays, self.graph.inputs, strict=True)
         ]
         count = len(self.graph.outputs)
-        results = evaluate_graph(self.graph, converted)
-        for (variable, _), value in zip(self.graph.updates, results[count:], strict=True):
-            variable.value = value
+        with hold(v for v, _ in self.graph.updates):
+            results = evaluate_graph(self.graph, converted)
+            for (variable, _), value in zip(self.graph.updates, results[count:], strict=True):
+                variable.value = value
         return [np.array(r) for r in results[:count]]
 
     # -- what the compiler made --------------------------------------------------------------------

@@ -28,7 +28,10 @@ def make_manifest(graph: Graph, program: Program, code_bytes: int) -> Manifest:
     steps = list(walk_steps(program.steps))
     hosts = [s for s in steps if isinstance(s, Host)]
     place = {v: i for i, v in enumerate(graph.variables)}
-    origins = {o: i for i, n in reversed(list(enumerate(graph.nodes))) for o in n.origins}
+    # `where` tells a node's first line, so nodes that have the line first are preferred.
+    nodes = list(enumerate(graph.nodes))[::-1]
+    origins = {o: i for i, n in nodes for o in n.origins[1:]}
+    origins |= {n.origins[0]: i for i, n in nodes if n.origins}
     return {
         "abi": ABI,
         "code_bytes": code_bytes,

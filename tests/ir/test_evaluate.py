@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import GraphError, RuntimeFailure, ShapeError
+from graphc.errors import DTypeError, GraphError, RuntimeFailure, ShapeError
 from graphc.ir.dim import dim
 from graphc.ir.evaluate import bind_dims, bound, compute, evaluate_graph
 from graphc.ir.graph import Graph
@@ -107,3 +107,12 @@ def test_an_op_whose_meaning_disagrees_with_its_type_is_caught() -> None:
 def test_attributes_are_bound() -> None:
     n = dim("n")
     assert bound((n, (2 * n + 1, "n"), 3.5, None), {"n": 4}) == (4, (9, "n"), 3.5, None)
+
+
+def test_no_fraction_is_cut() -> None:
+    i = gc.placeholder("i", ("n",), "int32")
+    np.testing.assert_array_equal(gc.evaluate(i + 1, {i: [1, 2]}), np.int32([2, 3]), strict=True)
+    assert gc.evaluate(i, {i: []}).shape == (0,)
+    for value in ([1.5], [2.0], ["1"], [1j]):
+        with pytest.raises(DTypeError, match="the values for 'i' do not fit its dtype"):
+            gc.evaluate(i, {i: value})

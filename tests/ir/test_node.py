@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc as collector
 import threading
 import weakref
@@ -125,6 +126,18 @@ def test_threads_build_the_same_nodes() -> None:
 
 
 # -- variables -------------------------------------------------------------------------------------
+def test_a_copy_of_a_tensor_is_itself_and_a_deep_copy_of_a_variable_is_new() -> None:
+    x, w = gc.placeholder("x", (2,)), gc.variable([1.0, 2.0], name="w", trainable=False)
+    assert copy.copy(x) is copy.deepcopy(x) is x
+    assert copy.copy(w) is w
+    copied = copy.deepcopy({"w": w, "again": [w]})
+    new = copied["w"]
+    assert isinstance(new, gc.Variable)
+    assert copied["again"][0] is new
+    new.value = [3.0, 4.0]
+    assert (w.value.tolist(), new.name, new.trainable) == ([1.0, 2.0], "w", False)
+
+
 def test_values_are_copied_in_and_out() -> None:
     array = np.ones(3, np.float32)
     w = gc.variable(array, name="w", trainable=False)

@@ -131,12 +131,14 @@ def first_guilty_stage(graph: gc.Graph, arrays: Sequence[Array]) -> tuple[str, s
     return "", ""
 
 
-def check_stages(seed: int) -> RandomGraph:
-    """The random graph of a seed, after each stage of the pipeline kept its meaning.
+def check_stages(seed: int, wild: bool = False) -> RandomGraph:
+    """The random graph of a seed, after each stage of the pipeline kept its meaning; `wild`: on
+    special values also where the graph is not drawn for them.
 
     Errors: `AssertionError` with the seed, the first guilty stage, and a script.
     """
     made = random_graph(seed)
+    made.wild |= wild
     for call in range(len(made.sizes)):
         arrays = made.arrays(call)
         stage, found = first_guilty_stage(made.graph, arrays)

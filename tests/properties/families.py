@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 import graphc as gc
-from graphc.ir.dim import evaluate as size_value
 from graphc.ir.dtype import DTYPES
 from graphc.ir.node import Tensor
 
-from .growth import Growth, Unsuited
+from .growth import Growth, UnsuitedError
 
 FAMILIES: list[tuple[float, Callable[[Growth], Any]]] = []
 Maker = Callable[[Growth], Any]
@@ -30,14 +29,18 @@ def family(weight: float) -> Callable[[Maker], Maker]:
     return add
 
 
-FLOAT_UNARY = "exp expm1 log log1p sin cos tanh erf sigmoid softplus sqrt".split()
-ROUNDING = "floor ceil round isnan isfinite isinf reciprocal leaky_relu".split()
-UNARY = "negative abs sign square relu".split()
-BINARY = "add subtract multiply divide floor_divide remainder minimum maximum".split()
-COMPARISONS = "equal not_equal less less_equal greater greater_equal".split()
-LOGICAL = "logical_and logical_or logical_xor".split()
-BITWISE = "bitwise_and bitwise_or bitwise_xor".split()
-REDUCTIONS = "sum prod mean max min variance".split()
+FLOAT_UNARY = [
+    "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "softplus", "sqrt",
+]  # fmt: skip
+ROUNDING = ["floor", "ceil", "round", "isnan", "isfinite", "isinf", "reciprocal", "leaky_relu"]
+UNARY = ["negative", "abs", "sign", "square", "relu"]
+BINARY = [
+    "add", "subtract", "multiply", "divide", "floor_divide", "remainder", "minimum", "maximum",
+]  # fmt: skip
+COMPARISONS = ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"]
+LOGICAL = ["logical_and", "logical_or", "logical_xor"]
+BITWISE = ["bitwise_and", "bitwise_or", "bitwise_xor"]
+REDUCTIONS = ["sum", "prod", "mean", "max", "min", "variance"]
 
 
 # -- elementwise -----------------------------------------------------------------------------------
@@ -192,7 +195,7 @@ def reshape(b: Growth) -> Tensor:
     if kind == 2:
         return gc.squeeze(t)
     if t.ndim < 2:
-        raise Unsuited
+        raise UnsuitedError
     at = b.integer(0, t.ndim - 2)
     return gc.reshape(t, (*t.shape[:at], t.shape[at] * t.shape[at + 1], *t.shape[at + 2 :]))
 
@@ -225,8 +228,10 @@ def slices(b: Growth) -> Tensor:
 
 def _item(b: Growth, size: Any) -> Any:
     if not isinstance(size, int):
-        return b.choose((slice(None), slice(None, None, -1), slice(1, None), slice(None, -1),
-                         slice(None, None, 2), slice(None, None, -2), slice(1, None, 2)))  # fmt: skip
+        if b.chance(0.4):
+            return slice(None, None, b.choose((-1, -2)))
+        low = b.choose((None, 1))
+        return slice(low, None if low else b.choose((None, -1)), b.choose((None, 1, 2)))
     if size and b.chance(0.25):
         return b.integer(-size, size - 1)
     low, high = (None if b.chance(0.3) else b.integer(-size - 1, size + 1) for _ in range(2))
@@ -258,7 +263,7 @@ def split(b: Growth) -> Any:
     axis = b.axis(t) % t.ndim
     size = t.shape[axis]
     if not isinstance(size, int) or size < 2:
-        raise Unsuited
+        raise UnsuitedError
     return gc.split(t, size if b.chance(0.3) else [b.integer(1, size - 1)], axis)
 
 
@@ -280,7 +285,7 @@ def take(b: Growth) -> Tensor:
     axis = b.axis(t) % t.ndim
     size = t.shape[axis]
     if not isinstance(size, int) or size == 0:
-        raise Unsuited
+        raise UnsuitedError
     at = index(b, b.shape(b.integer(0, 2)), size)
     if at.dtype.kind == "i" and b.chance(0.3):
         at = at - size
@@ -351,7 +356,7 @@ def linear(b: Growth) -> Any:
     t = b.pick("f", lambda t: t.ndim >= 2)
     size = t.shape[-2]
     if not isinstance(size, int) or size == 0:
-        raise Unsuited
+        raise UnsuitedError
     mixed = gc.tanh(t) @ gc.tanh(gc.matrix_transpose(t))  # symmetric, with eigenvalues >= 0
     a = mixed + gc.constant(np.eye(size) * 2, t.dtype)
     kind = b.integer(0, 4)
@@ -362,7 +367,3 @@ def linear(b: Growth) -> Any:
     if kind == 2:
         return gc.linalg.cholesky(a)
     return gc.linalg.det(a) if kind == 3 else gc.linalg.slogdet(a)
-
-
-def static(shape: tuple[Any, ...], dims: dict[str, int]) -> tuple[int, ...]:
-    return tuple(size_value(s, dims) for s in shape)

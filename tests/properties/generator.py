@@ -17,7 +17,7 @@ import graphc as gc
 from graphc.errors import DTypeWarning, GradientError
 from graphc.ir.dim import evaluate as size_value
 from graphc.ir.dtype import DTYPES
-from graphc.ir.node import Node, Tensor
+from graphc.ir.node import Node, Tensor, Variable
 
 from .families import FAMILIES
 from .growth import Growth
@@ -58,7 +58,8 @@ def random_graph(seed: int) -> RandomGraph:
     named = int(rng.random() < 0.3) + int(rng.random() < 0.08)
     axes = [("nm"[i] if i < named else s, s) for i, s in enumerate(sizes)]
     names = [d.name for d in DTYPES]
-    chosen = {"float32" if rng.random() < 0.6 else "float64", *rng.choice(names, rng.integers(1, 4))}
+    chosen = {str(name) for name in rng.choice(names, rng.integers(1, 4))}
+    chosen.add("float32" if rng.random() < 0.6 else "float64")
     growth = Growth(rng, bool(rng.random() < 0.1), axes, tuple(sorted(chosen)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DTypeWarning)
@@ -87,12 +88,22 @@ def _close(growth: Growth) -> tuple[gc.Graph, gc.Graph]:
     updates = []
     for variable in growth.variables:
         if growth.chance(0.7):
-            fitting = [t for t in growth.pool if t.type == variable.type and t is not variable]
-            updates.append((variable, growth.choose(fitting or [variable * variable])))
+            updates.append((variable, _new_value(growth, variable)))
     forward = gc.Graph(growth.inputs, outputs, updates, "random")
     cotangents, gradients = _gradients(growth, outputs)
     inputs = [*growth.inputs, *cotangents]
     return gc.Graph(inputs, [*outputs, *gradients], updates, "random"), forward
+
+
+def _new_value(growth: Growth, variable: Variable) -> Tensor:
+    """What an update gives: a tensor of the pool, or one made of it and of the old value, some of
+    whose elements are then read after others are written in their place."""
+    fitting = [t for t in growth.pool if t.type == variable.type and t is not variable]
+    value = growth.choose(fitting or [gc.ones_like(variable)])
+    if growth.chance(0.4):
+        return value
+    moved = gc.flip(variable) if growth.chance(0.5) else variable
+    return gc.not_equal(value, moved) if value.dtype.kind == "b" else value - moved
 
 
 def _gradients(growth: Growth, outputs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -129,7 +140,7 @@ def _calls(rng: np.random.Generator, dims: dict[str, int]) -> list[dict[str, int
     return [dims, *others]
 
 
-# -- what the graphs have in them -------------------------------------------------------------------
+# -- what the graphs have in them ------------------------------------------------------------------
 def histogram(graphs: Sequence[RandomGraph]) -> tuple[Counter[str], Counter[str]]:
     """How many graphs use each op, and each dtype."""
     ops: Counter[str] = Counter()

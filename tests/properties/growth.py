@@ -22,7 +22,7 @@ from .values import Array, draw
 LIMIT = 1e5  # of magnitudes, in graphs that stay finite
 
 
-class Unsuited(Exception):
+class UnsuitedError(Exception):
     """The pool has no operand for this op."""
 
 
@@ -61,7 +61,7 @@ class Growth:
             return found[-1 - min(int(self.rng.exponential(4)), len(found) - 1)]
         made = self.fresh(self.shape(), self.dtype(kinds))
         if where is not None and not where(made):
-            raise Unsuited
+            raise UnsuitedError
         return made
 
     def dtype(self, kinds: str) -> str:
@@ -108,12 +108,12 @@ class Growth:
             return self.fresh(shape, t.dtype.name)
         try:
             return self.pick(t.dtype.kind, fits)
-        except Unsuited:
+        except UnsuitedError:
             return self.fresh(t.shape, t.dtype.name)
 
     def axis(self, t: Tensor) -> int:
         if t.ndim == 0:
-            raise Unsuited
+            raise UnsuitedError
         return self.integer(-t.ndim, t.ndim - 1)
 
     def subset(self, t: Tensor) -> Any:
@@ -147,7 +147,7 @@ class Growth:
             made = [made] if isinstance(made, Tensor) else list(made)
             if not all(self.accepts(t) for t in made):
                 return False
-        except (Unsuited, GraphcError):
+        except (UnsuitedError, GraphcError):
             return False
         known = set(self.pool)
         self.pool.extend(t for t in dict.fromkeys(made) if t not in known)

@@ -31,8 +31,8 @@ STEPS = 15_000  # statements that one kernel may run: an interpreted one takes a
 def check_kernels(seed: int) -> int:
     """How many kernels of the random graph of a seed were interpreted, in all of its calls.
 
-    Errors: `CompileError` for a kernel that breaks an invariant; `AssertionError` for one that means
-    something else than its region; `IndexError` for one that leaves its buffers.
+    Errors: `CompileError` for a kernel that breaks an invariant; `AssertionError` for one that
+    means something else than its region; `IndexError` for one that leaves its buffers.
     """
     made = random_graph(seed)
     compiled = run_pipeline(made.graph, Stages())

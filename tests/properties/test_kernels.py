@@ -6,7 +6,6 @@ a fault seen in `test_compiled.py` only is one of the target or of the schedule.
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 
@@ -54,30 +53,30 @@ def test_kernels_of_many(chunk: int) -> None:
 
 # -- the checker: each invariant, broken -----------------------------------------------------------
 X, Y = Buffer("x", float32, 4), Buffer("y", float32, 4)
-I, V, W, B, N = (
+AT, V, W, B, N = (
     Var("i", int64), Var("v", float32), Var("w", float32), Var("b", bool_), Var("n", int64),
 )  # fmt: skip
 ONE = Const(np.float32(1), float32)
-LOAD = Load(V, X, of(I))
+LOAD = Load(V, X, of(AT))
 
 
 def _loop(*body: Stmt) -> Kernel:
-    return Kernel("k", (X, Y), [For(I, 4, list(body))])
+    return Kernel("k", (X, Y), [For(AT, 4, list(body))])
 
 
 BROKEN: list[tuple[str, Kernel]] = [
     ("given twice", Kernel("k", (X, X), [])),
-    ("no buffer of the kernel", _loop(Store(Buffer("z", float32, 4), of(I), ONE))),
-    ("defined twice", _loop(LOAD, Load(V, Y, of(I)))),
-    ("outside of its scope", _loop(Store(Y, of(I), V))),
-    ("outside of its scope", Kernel("k", (X, Y), [For(I, 4, [LOAD]), Store(Y, Affine(), V)])),
+    ("no buffer of the kernel", _loop(Store(Buffer("z", float32, 4), of(AT), ONE))),
+    ("defined twice", _loop(LOAD, Load(V, Y, of(AT)))),
+    ("outside of its scope", _loop(Store(Y, of(AT), V))),
+    ("outside of its scope", Kernel("k", (X, Y), [For(AT, 4, [LOAD]), Store(Y, Affine(), V)])),
     ("without a declaration", _loop(LOAD, Assign(V, ONE))),
     ("order is not free", _loop(Declare(V, ONE), Accumulate(V, "subtract", ONE))),
     ("not a primitive", _loop(LOAD, Let(W, "bitwise_and", (V, V)))),
     ("where f32 is needed", _loop(LOAD, Let(B, "add", (V, V)))),
     ("where i64 is needed", _loop(LOAD, Store(Y, of(V), ONE))),
-    ("where bool is needed", _loop(LOAD, Load(W, Y, of(I), V))),
-    ("no parameters: m", _loop(Number(N, of(I) * named("m")))),
+    ("where bool is needed", _loop(LOAD, Load(W, Y, of(AT), V))),
+    ("no parameters: m", _loop(Number(N, of(AT) * named("m")))),
     ("that a kernel can report", _loop(Let(B, "less", (ONE, ONE)), Fail(B, 64))),
 ]
 
@@ -90,9 +89,9 @@ def test_a_broken_kernel_is_refused(what: str, kernel: Kernel) -> None:
 
 def test_a_kernel_is_interpreted() -> None:
     """y[i] = x[i] + 1 for i < n, backwards through a guard at the first element."""
-    inside = [Let(B, "less", (Const(np.int64(0), int64), I)), Load(V, X, of(I), B)]
-    work = [*inside, Let(W, "add", (V, ONE)), Store(Y, -of(I) + 3, W), Fail(B, 2)]
-    kernel = Kernel("k", (X, Y), [For(I, named("s"), work)], {"s": named("n") + 1})
+    inside = [Let(B, "less", (Const(np.int64(0), int64), AT)), Load(V, X, of(AT), B)]
+    work = [*inside, Let(W, "add", (V, ONE)), Store(Y, -of(AT) + 3, W), Fail(B, 2)]
+    kernel = Kernel("k", (X, Y), [For(AT, named("s"), work)], {"s": named("n") + 1})
     check_kernel(kernel)
     memory = {X: np.arange(10, 14, dtype="float32"), Y: np.zeros(4, "float32")}
     assert interpret_kernel(kernel, memory, {"n": 3}) == 1 << 2

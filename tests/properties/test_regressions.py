@@ -78,6 +78,12 @@ def value_kept_where_another_is_written() -> tuple[Any, Any, Any]:
     return [x, g], [joined, g[2] * gc.softmax(x)], _random((3,), (3,))
 
 
+def int_to_float_to_int_saturates() -> tuple[Any, Any, Any]:
+    """Two conversions became one, which wraps."""
+    x = gc.placeholder("x", (3,), "int16")
+    return [x], [x.astype("float64").astype("uint16")], [np.array([-5, 0, 7], "int16")]
+
+
 CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     iota_is_not_collapsed,
     concat_of_one_tensor_with_itself,
@@ -88,6 +94,7 @@ CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     softmax_over_an_empty_axis,
     value_used_in_three_stages,
     value_kept_where_another_is_written,
+    int_to_float_to_int_saturates,
 ]
 
 

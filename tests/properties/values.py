@@ -21,10 +21,9 @@ def draw(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any], wild: boo
         small = rng.integers(0 if dtype.kind == "u" else -5, 8, shape).astype(dtype)
         edges = np.array([info.min, info.max, info.max - 1, info.max // 2], dtype)
         return np.where(special, rng.choice(edges, shape), small)
+    ordinary = rng.normal(size=shape)
     if rng.random() < 0.5:  # multiples of 1/4: sums are exact, ties happen
         ordinary = rng.integers(-8, 9, shape) / 4.0
-    else:
-        ordinary = rng.normal(size=shape)
     edges = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, np.finfo(dtype).max, 1e-30, 88.8])
     return np.where(special, rng.choice(edges, shape), ordinary).astype(dtype)
 

@@ -111,6 +111,15 @@ def test_a_singular_matrix_names_the_line_of_the_solve() -> None:
     np.testing.assert_allclose(function(np.eye(2)), 2)
 
 
+def test_a_line_that_shares_nodes_with_an_earlier_one_is_named() -> None:
+    a = gc.placeholder("a", (2, 2), "float64")
+    kept = gc.sum(a)  # the same node again in the line that fails, which comes later
+    choice = gc.cond(gc.sum(a) > 0, gc.linalg.inv, lambda a: a, a)
+    with pytest.raises(LinAlgError) as caught:
+        gc.compile([a], [kept, choice])(np.ones((2, 2)))
+    assert caught.value.where == str(choice.node.origins[0])
+
+
 # -- building --------------------------------------------------------------------------------------
 s, v, m = gc.placeholder("s"), gc.placeholder("v", (4,)), gc.placeholder("m", (2, 3))
 q = gc.placeholder("q", ("k", 3))

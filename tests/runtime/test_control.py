@@ -11,6 +11,7 @@ import pytest
 
 import graphc as gc
 from graphc.errors import LinAlgError
+from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.text import parse_graph, print_graph
 from graphc.ops.closure import flatten
 from tests.compiling import agree
@@ -313,10 +314,12 @@ def test_loops_and_two_outputs_survive_text_and_the_cache() -> None:
     choice = gc.cond(sign > 0, lambda: log, lambda: -log)
     inputs, outputs = [*inputs, a], [*outputs, sign, log, choice]
     arrays = [*rnn_arrays(7), f64(3, 3)]
-    expected = gc.compile(inputs, outputs)(*arrays)
-    again = gc.compile(inputs, outputs)(*arrays)
-    graph = gc.Graph(inputs, outputs)
-    parsed = parse_graph(print_graph(graph))
-    assert parsed is graph
-    for x, y in zip(expected, again, strict=True):
+    function = gc.compile(inputs, outputs)
+    again = gc.compile(inputs, outputs)
+    for x, y in zip(function(*arrays), again(*arrays), strict=True):
         np.testing.assert_array_equal(x, y)
+    for graph in (function.graph, function.optimized):
+        assert parse_graph(print_graph(graph)) is graph
+    optimized = evaluate_graph(function.optimized, arrays)
+    for x, y in zip(optimized, evaluate_graph(function.graph, arrays), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-13)

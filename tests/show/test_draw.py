@@ -140,7 +140,8 @@ def test_host_calls_and_array_constants() -> None:
 HOSTILE = [
     'a"b', "a'b", "a\\", 'a\\"', "a\\\\", "\\N", "\\G\\L", "\\l", "\\r", "\\n", "C:\\x",
     "\\" * 10_001, "a\nb", "a\rb", "a\tb", "a\0b", "\x1b[31m", "\u202egnp.exe", "\u200b", "\ud800",
-    "\n" * 999, "<b>", "<b>bold</b>", "<<b>x</b>>", "<table><tr><td>", "]]>", "</svg>", "</text>" * 999,
+    "\n" * 999, "<b>", "<b>bold</b>", "<<b>x</b>>", "<table><tr><td>", "]]>", "</svg>",
+    "</text>" * 999,
     "&lt;b&gt;", "&amp;", "&#65;", "&", "&" * 999, "{a|b}", "|", "{", "}", "[", "];", ";", "#",
     "n0", "n0 -> n1", "->", "node", "graph", "subgraph", "strict", "cluster_0", "k0", 'label="x"',
     "//", "/* x */", "charset=", 'charset="utf-16"', "é", "变量", "🦀", "a b", " a", "  ", "-", "1",

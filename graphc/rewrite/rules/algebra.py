@@ -359,8 +359,10 @@ def merge_conversions(node: Node) -> Result:
     inner = node.inputs[0].node
     if inner.op is not node.op:
         return None
-    x, wide = inner.inputs[0], inner.types[0].dtype
-    return astype(x, node.types[0].dtype) if _holds(wide, x.dtype) else "the inner one rounds"
+    x, wide, dtype = inner.inputs[0], inner.types[0].dtype, node.types[0].dtype
+    if wide.is_float and dtype.is_integer and not (x.dtype.is_float or _holds(dtype, x.dtype)):
+        return "floats saturate where ints wrap"
+    return astype(x, dtype) if _holds(wide, x.dtype) else "the inner one rounds"
 
 
 def _holds(wide: DType, narrow: DType) -> bool:
