@@ -39,7 +39,7 @@ SIZE = register(
         "size",
         Kind.MAP,
         _infer_size,
-        numpy=lambda *, size, dtype: np.asarray(size, dtype.numpy),
+        numpy=lambda *, size, dtype: np.asarray(size, np.int64).astype(dtype.numpy),
         at=lambda k, operands, index, out, *, size, dtype: k.cast(k.size(size), dtype),
         doc="A size of the program as a scalar tensor.",
     )

@@ -173,7 +173,7 @@ def _is_label(z: Tensor, labels: Tensor) -> Tensor:
 
 
 def _expand_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
-    """log(sum(exp(s))) - s[label] for s = z - max(z): small beside small, where logits are large."""
+    """log(sum(exp(s))) - s[label] for s = z - max(z): exact where large logits nearly cancel."""
     axes = (z.ndim - 1,)
     shifted = subtract(z, restore_axes(_peak(z, axes), axes, z.shape))
     chosen = sum(where(_is_label(z, labels), shifted, scalar_like(0, z)), axis=-1)

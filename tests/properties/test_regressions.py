@@ -84,6 +84,12 @@ def int_to_float_to_int_saturates() -> tuple[Any, Any, Any]:
     return [x], [x.astype("float64").astype("uint16")], [np.array([-5, 0, 7], "int16")]
 
 
+def size_that_its_dtype_cannot_hold() -> tuple[Any, Any, Any]:
+    """The interpreter refused what a static size and a kernel convert."""
+    x = gc.placeholder("x", ("n",))
+    return [x], [gc.size(x, 0, "int8")], _random((200,))
+
+
 CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     iota_is_not_collapsed,
     concat_of_one_tensor_with_itself,
@@ -95,6 +101,7 @@ CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     value_used_in_three_stages,
     value_kept_where_another_is_written,
     int_to_float_to_int_saturates,
+    size_that_its_dtype_cannot_hold,
 ]
 
 
