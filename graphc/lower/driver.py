@@ -17,6 +17,7 @@ from graphc.ir.dim import Call as DimCall
 from graphc.ir.dim import Dim, Size, named, names
 from graphc.ir.dtype import DType, bool_
 from graphc.loops.grammar import may_fail, parallel_loop
+from graphc.lower import subnormals
 from graphc.passes.program import (
     Branch,
     Call,
@@ -57,9 +58,10 @@ class Head(IntEnum):
     COUNT = 11
 
 
-def print_driver(program: Program, blas_bits: int) -> str:
-    """The LLVM IR text of `entry`; kernels are declared, to be linked."""
-    return _Driver(program, blas_bits).text()
+def print_driver(program: Program, blas_bits: int, flush: bool = False) -> str:
+    """The LLVM IR text of `entry`; kernels are declared, to be linked. `flush`: subnormal numbers
+    are taken as zero while it runs."""
+    return _Driver(program, blas_bits, flush).text()
 
 
 def host_sizes(step: Host) -> list[Size]:
@@ -70,8 +72,8 @@ def host_sizes(step: Host) -> list[Size]:
 
 
 class _Driver:
-    def __init__(self, program: Program, blas_bits: int) -> None:
-        self.program, self.integer = program, f"i{blas_bits}"
+    def __init__(self, program: Program, blas_bits: int, flush: bool) -> None:
+        self.program, self.integer, self.flush = program, f"i{blas_bits}", flush
         self.prologue: list[str] = []
         self.body: list[str] = []
         self.count = 0
@@ -97,6 +99,7 @@ class _Driver:
         declarations = sorted(
             {_declaration(s) for s in walk_steps(program.steps) if isinstance(s, Call)}
         )
+        name = "internal i32 @run" if self.flush else "i32 @entry"
         lines = [
             *declarations,
             "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
@@ -105,7 +108,8 @@ class _Driver:
             "declare i64 @llvm.smin.i64(i64, i64)",
             "declare i64 @llvm.cttz.i64(i64, i1)",
             *self._workers(),
-            "define i32 @entry(ptr noalias %context) {",
+            *([subnormals.DEFINITIONS] if self.flush else []),
+            f"define {name}(ptr noalias %context) {{",
             "prologue:",
             *self.prologue,
             "  br label %start",
@@ -128,7 +132,7 @@ class _Driver:
         numbers = ", ".join(f"i64 {i}" for i in range(MOST_CHUNKS))
         lines = [f"@chunk.numbers = internal constant [{MOST_CHUNKS} x i64] [{numbers}]"]
         for name, step in calls.items():
-            lines += _worker(name, len(step.buffers), len(step.sizes))
+            lines += _worker(name, len(step.buffers), len(step.sizes), self.flush)
         return lines
 
     # -- values ------------------------------------------------------------------------------------
@@ -457,9 +461,12 @@ class _Driver:
             self.body.append(f"  store i64 {value}, ptr {place}")
         function = self._word("ptr", Head.HOST)
         call = self._word("i64", Head.CALL)
+        mode = self._emit(subnormals.LEAVE) if self.flush else ""
         code = self._emit(
             f"call i32 {function}(i64 {call}, i64 {step.site}, ptr %host.pointers, ptr %host.sizes)"
         )
+        if mode:
+            self._emit(subnormals.restore(mode))
         self._return_if(self._emit(f"icmp ne i32 {code}, 0"), str(step.site))
 
     def _loop(self, step: Loop) -> None:
@@ -481,7 +488,7 @@ class _Driver:
         self._open(end)
 
 
-def _worker(name: str, buffers: int, sizes: int) -> list[str]:
+def _worker(name: str, buffers: int, sizes: int, flush: bool) -> list[str]:
     """Runs rows [c * each, (c + 1) * each) of a shared loop, for chunk number c."""
     lines = [
         f"define internal void @share.{name}(ptr %args, ptr %dims, ptr %steps, ptr %data) {{",
@@ -502,7 +509,10 @@ def _worker(name: str, buffers: int, sizes: int) -> list[str]:
         lines.append(f"  %v{i} = load {kind}, ptr %p{i}")
         args.append(f"{kind} %v{i}")
     args += ["i64 %start", "i64 %stop"]
-    return [*lines, f"  call i32 @{name}({', '.join(args)})", "  ret void", "}"]
+    run = [f"  call i32 @{name}({', '.join(args)})"]
+    if flush:
+        run = [f"  %mode = {subnormals.ENTER}", *run, f"  {subnormals.restore('%mode')}"]
+    return [*lines, *run, "  ret void", "}"]
 
 
 def _memory_type(dtype: DType) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.ir.graph import Graph
+from graphc.lower import subnormals
 from graphc.lower.driver import print_driver
 from graphc.lower.link import LinkedObject, link
 from graphc.lower.numba_cpu import compile_kernel
@@ -15,6 +16,7 @@ from graphc.passes.program import Call, walk_steps
 from graphc.passes.stages import Stages
 from graphc.runtime.blas import find_blas
 from graphc.runtime.manifest import make_manifest
+from graphc.runtime.options import Options
 
 
 @dataclass
@@ -42,9 +44,9 @@ class Compilation:
         return self.compiled.optimized
 
 
-def build(graph: Graph, check: bool) -> Compilation:
+def build(graph: Graph, options: Options) -> Compilation:
     """Compile a graph to a native object."""
-    stages = Stages(check)
+    stages = Stages(options.check)
     compiled = run_pipeline(graph, stages)
     program = compiled.program
     kernels = stages.run("print_kernels", lambda: _distinct_kernels(compiled))
@@ -53,8 +55,9 @@ def build(graph: Graph, check: bool) -> Compilation:
         lambda: [compile_kernel(k.calls[0].kernel, k.name) for k in kernels],
         lambda _: "\n".join(f"# {k.name}\n{k.source}" for k in kernels),
     )
+    flush = options.flush_subnormals and subnormals.is_supported()
     driver = stages.run(
-        "driver", lambda: print_driver(program, find_blas().integer_bits), lambda text: text
+        "driver", lambda: print_driver(program, find_blas().integer_bits, flush), lambda text: text
     )
     linked = stages.run("link", lambda: link(driver, texts))
     blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())

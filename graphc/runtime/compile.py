@@ -22,6 +22,7 @@ from graphc.ops.build import cast
 from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, check_count, hold
+from graphc.runtime.options import Options
 
 TARGETS = ("cpu", "reference")
 _statistics = {"compilations": 0, "cache_hits": 0}
@@ -35,6 +36,7 @@ def compile(
     target: str = "cpu",
     name: str = "function",
     check: bool = False,
+    flush_subnormals: bool = False,
 ) -> Function:
     """A function that computes `outputs` from arrays for `inputs` and then applies `updates`.
 
@@ -42,6 +44,9 @@ def compile(
     structure of arrays. `updates` maps variables to their new values (or is a list of pairs); all
     outputs and updates read the values from before the call, and a call that fails changes none.
     `target` is "cpu", or "reference" for the NumPy interpreter. `check=True` checks every stage.
+    `flush_subnormals=True` takes numbers below the normal range (1.2e-38 in float32) as zero, as
+    XLA does and NumPy does not; training is up to a sixth faster, because moments of gradients
+    that stay zero shrink into that range.
     Errors: `ArgumentError` for what are no tensors, an unknown target or a variable updated twice;
     `GraphError` if an output needs an input that is not listed.
 
@@ -59,9 +64,10 @@ def compile(
         raise ArgumentError("a name is a string", op="compile", given=repr(name)[:80])
     structure, flat = _flatten(outputs)
     graph = Graph(_inputs(inputs), flat, _updates(updates), name)
+    options = Options(check, flush_subnormals)
     if target == "reference":
-        return Function(graph, structure, None, check)
-    return Function(graph, structure, _program(graph, check), check)
+        return Function(graph, structure, None, options)
+    return Function(graph, structure, _program(graph, options), options)
 
 
 def compile_statistics() -> dict[str, int]:
@@ -139,9 +145,11 @@ def _flatten(outputs: Any) -> tuple[Any, list[Tensor]]:
 class Function:
     """What `gc.compile` gives. Call it with arrays, in the order of the inputs or by name."""
 
-    def __init__(self, graph: Graph, structure: Any, caller: Caller | None, check: bool) -> None:
+    def __init__(
+        self, graph: Graph, structure: Any, caller: Caller | None, options: Options
+    ) -> None:
         self.graph = graph
-        self._structure, self._caller, self._check = structure, caller, check
+        self._structure, self._caller, self._options = structure, caller, options
         self._call = caller.call if caller is not None else self._interpret
         self._names = [t.name for t in graph.inputs]
 
@@ -190,7 +198,7 @@ class Function:
         """Everything the compiler made, built again from the graph if it came from the cache."""
         from graphc.runtime.build import build
 
-        return build(self.graph, self._check)
+        return build(self.graph, self._options)
 
     @property
     def optimized(self) -> Graph:
@@ -230,18 +238,18 @@ class Function:
         return f"<graphc function {self.graph.name}({inputs}) -> {outputs}>"
 
 
-def _program(graph: Graph, check: bool) -> Caller:
+def _program(graph: Graph, options: Options) -> Caller:
     """The program of a graph, from the cache or compiled."""
     from graphc.runtime.executable import Executable
     from graphc.runtime.manifest import host_calls
 
-    key = _key(graph)
-    found = None if check else cache.load(key)
+    key = _key(graph, options)
+    found = None if options.check else cache.load(key)
     if found is None:
         from graphc.runtime.build import build
 
         _statistics["compilations"] += 1
-        made = build(graph, check)
+        made = build(graph, options)
         manifest, data = made.manifest, made.object.data + made.constants
         cache.store(key, manifest, data)
     else:
@@ -265,7 +273,7 @@ def _constants(manifest: Any, blob: bytes) -> list[np.ndarray[Any, Any]]:
     return arrays
 
 
-def _key(graph: Graph) -> str:
+def _key(graph: Graph, options: Options) -> str:
     from graphc.lower.link import cpu
     from graphc.runtime.blas import find_blas
 
@@ -273,6 +281,7 @@ def _key(graph: Graph) -> str:
     parts = {
         **cache.environment_parts(),
         "graph": key_text(graph),
+        "flush_subnormals": str(options.flush_subnormals),
         "cpu": name,
         "features": features,
         "blas": str(find_blas().integer_bits),

@@ -167,7 +167,12 @@ class Trainer:
                 updates = self.optimizer.minimize(outputs["loss"], self.model.parameters())
                 updates |= self.model.updates()
             self._compiled[key] = compile_function(
-                inputs, outputs, updates=updates, target=self.target, name=purpose
+                inputs,
+                outputs,
+                updates=updates,
+                target=self.target,
+                name=purpose,
+                flush_subnormals=True,
             )
         return self._compiled[key]
 
