@@ -16,7 +16,7 @@ from graphc.errors import (
     ShapeError,
 )
 from graphc.ir import origin
-from graphc.ir.dim import Dim, bind
+from graphc.ir.dim import Dim, bind, names
 from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
@@ -48,6 +48,23 @@ def bind_dims(graph: Graph, arrays: Sequence[Array]) -> dict[str, int]:
             given=", ".join(sorted(missing)),
         )
     return values
+
+
+def check_dims(graph: Graph) -> None:
+    """Errors: `GraphError` for a named dim that no input has, so that no call could determine it."""
+    known = set(graph.dims)
+    for node in graph.nodes:
+        for type in node.types:
+            for size in type.shape:
+                missing = names(size) - known
+                if missing:
+                    raise GraphError(
+                        "a named dim is not determined by the inputs",
+                        op=node.op.name,
+                        expected="dims of the inputs: " + (", ".join(sorted(known)) or "none"),
+                        given=f"{', '.join(sorted(missing))} in {type}",
+                        where=str(node.origins[0]) if node.origins else "",
+                    )
 
 
 def _mismatch(
@@ -82,6 +99,8 @@ def evaluate_graph(
             expected=str(len(graph.inputs)),
             given=str(len(inputs)),
         )
+    if dims is None:
+        check_dims(graph)
     sizes = dict(dims) if dims is not None else bind_dims(graph, inputs)
     values: dict[Tensor, Array] = dict(zip(graph.inputs, inputs, strict=True))
     last_use = _last_uses(graph)

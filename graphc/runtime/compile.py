@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, GraphError
-from graphc.ir.evaluate import evaluate_graph
+from graphc.ir.evaluate import check_dims, evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.text import key_text
@@ -64,6 +64,7 @@ def compile(
         raise ArgumentError("a name is a string", op="compile", given=repr(name)[:80])
     structure, flat = _flatten(outputs)
     graph = Graph(_inputs(inputs), flat, _updates(updates), name)
+    check_dims(graph)
     options = Options(check, flush_subnormals)
     if target == "reference":
         return Function(graph, structure, None, options)

@@ -207,3 +207,13 @@ def test_a_bad_compilation(case: str) -> None:
     with pytest.raises(kind) as caught:
         build()
     assert_named(caught.value)
+
+
+def test_a_dim_that_no_input_determines_is_named() -> None:
+    x = gc.placeholder("x", (3,))
+    y = gc.sum(x) + gc.zeros(("rows", 2))
+    for run in (lambda: gc.compile([x], y), lambda: gc.evaluate(y, {x: [1, 2, 3]})):
+        with pytest.raises(gc.errors.GraphError, match=r"named dim is not determined") as caught:
+            run()
+        assert "rows" in str(caught.value)
+        assert "test_bad_input.py" in str(caught.value)
