@@ -51,7 +51,7 @@ def bind_dims(graph: Graph, arrays: Sequence[Array]) -> dict[str, int]:
 
 
 def check_dims(graph: Graph) -> None:
-    """Errors: `GraphError` for a named dim that no input has, so that no call could determine it."""
+    """Errors: `GraphError` for a named dim that no input has: no call could determine it."""
     known = set(graph.dims)
     for node in graph.nodes:
         for type in node.types:
