@@ -76,7 +76,7 @@ def test_docstring_examples(path: Path) -> None:
 def test_architecture_names_every_file() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     named = set(re.findall(r"[\w/.]*\w\.py\b", text))
-    outside = {name for name in named if name.split("/")[0] in ("tests", "tools", "examples")}
+    outside = {name for name in named if name.split("/")[0] in ("tests", "examples")}
     assert not [name for name in sorted(outside) if not (ROOT / name).exists()]
     files = {str(p.relative_to(PACKAGE)) for p in FILES}
     assert named - outside == files

@@ -1,4 +1,6 @@
-"""Print the table of partial derivatives: `generate_partials.py > graphc/symbolic/partials.py`.
+"""Prints the table of partial derivatives.
+
+    python -m tests.symbolic.generate_partials > graphc/symbolic/partials.py
 
 It lives outside the package because `symbolic/` is a lower room than `ops/`, whose formulas it
 reads.
