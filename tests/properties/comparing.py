@@ -81,7 +81,7 @@ def shaken(
 def extended(
     graph: gc.Graph, arrays: Sequence[Array], dims: Dims | None = None
 ) -> list[Array]:
-    """The meaning of a graph with floats in 80 bits (in linear algebra, extrema and erf their own)."""
+    """The meaning of a graph with floats in 80 bits (linear algebra, extrema, erf: their own)."""
     exact = evaluation.compute
 
     def widen(a: Array) -> Array:
