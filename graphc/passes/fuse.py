@@ -14,23 +14,26 @@ from typing import Any
 
 from graphc.errors import GraphError
 from graphc.ir import origin
-from graphc.ir.dtype import int64
 from graphc.ir.graph import Graph, transform, users, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import Shape
 from graphc.loops.builder import Builder
-from graphc.loops.grammar import Affine, Var
+from graphc.loops.grammar import Affine
 from graphc.ops.leaf import placeholder
 from graphc.ops.scalar import project
 from graphc.passes.region import (
     FUSED,
+    LOOPS,
     Operand,
     canonical_index,
+    fits,
     full_space,
     is_free,
     is_member,
     is_scalar_constant,
+    kept_loops,
+    probe,
     space_of,
     squeezed,
 )
@@ -41,7 +44,6 @@ CHEAP = 1.0  # kernel operations that a reader repeats rather than loads
 BUFFERS = 20  # inputs and outputs of one region at the most
 
 Index = tuple[Affine, ...]
-LOOPS = tuple(Var(f"i{k}", int64) for k in range(16))
 
 
 class Group:
@@ -171,17 +173,16 @@ class _Fusion:
         for nodes in readers.values():
             for first, second in pairwise(nodes):
                 a, b = self.groups[first], self.groups[second]
-                if a is not b and a.space == b.space and len(a.space) > 0:
-                    self._try_merge(first, second, siblings=True)
+                if a.space == b.space and len(a.space) > 0:
+                    self._try_merge(first, second)
 
     # -- what a node reads, and where --------------------------------------------------------------
     def _reads_of(self, node: Node) -> list[tuple[Tensor, Index]]:
         """The tensors that the node reads through free nodes, and at which index, in terms of the
         loops over its own space."""
         found: list[tuple[Tensor, Index]] = []
-        shape = full_space(node)
-        index = canonical_index(shape, LOOPS)
-        builder = _probe(len(squeezed(shape)))
+        index = canonical_index(full_space(node), LOOPS)
+        builder = probe(node)
 
         def read(tensor: Tensor, at: Index) -> Any:
             source = tensor.node
@@ -196,7 +197,7 @@ class _Fusion:
         return found
 
     # -- merging -----------------------------------------------------------------------------------
-    def _try_merge(self, producer: Node, consumer: Node, siblings: bool = False) -> bool:
+    def _try_merge(self, producer: Node, consumer: Node) -> bool:
         a, b = self.groups[producer], self.groups[consumer]
         if a is b or len(a.members) + len(b.members) > MEMBERS:
             return False
@@ -240,7 +241,7 @@ class _Fusion:
         if len(wanted) > 1:
             return None
         outer = wanted.pop() if wanted else -1
-        if outer >= 0 and not all(self._fits(m, long, outer) for g in (a, b) for m in g.members):
+        if outer >= 0 and not all(fits(m, long, outer) for g in (a, b) for m in g.members):
             return None
         return outer
 
@@ -255,8 +256,8 @@ class _Fusion:
                 node.op.kind is Kind.REDUCE
                 and not node.op.reducer.scatters
                 and 0 < kept < len(space) == len(group.space)
-                and self._reduces_last(node, kept)
-                and all(self._fits(m, group.space, kept) for m in group.members)
+                and kept_loops(node) == list(LOOPS[:kept])
+                and all(fits(m, group.space, kept) for m in group.members)
             ):
                 return kept
         return len(group.space)
@@ -285,23 +286,7 @@ class _Fusion:
         rank, kept = len(space_of(producer)), len(squeezed(tensor.shape))
         if kept == rank:
             return None
-        return kept if self._reduces_last(producer, kept) else None
-
-    @staticmethod
-    def _reduces_last(node: Node, kept: int) -> bool:
-        """Whether a reduction keeps exactly the first `kept` axes of its space."""
-        shape = full_space(node)
-        index = canonical_index(shape, LOOPS)
-        builder = _probe(len(squeezed(shape)))
-        operands = [Operand(t, None) for t in node.inputs]
-        target = node.op.reducer.target(builder, operands, index, **node.attrs)
-        loops = [v for i in target for v, _ in i.terms]
-        return loops == list(LOOPS[:kept])
-
-    def _fits(self, node: Node, space: Shape, outer: int) -> bool:
-        """Whether the node runs in the inner loops, or once for each turn of the outer ones."""
-        own = space_of(node)
-        return own in (space, space[:outer], ())
+        return kept if kept_loops(producer) == list(LOOPS[:kept]) else None
 
     def _makes_cycle(self, a: Group, b: Group) -> bool:
         """Whether a path leads from one group through others to the other."""
@@ -433,14 +418,6 @@ def _base(tensor: Tensor, stored: set[Node]) -> Tensor:
     while is_free(tensor.node) and tensor.node not in stored and tensor.node.inputs:
         tensor = tensor.node.inputs[0]
     return tensor
-
-
-def _probe(rank: int) -> Builder:
-    """A builder in which the loops are open, for asking ops where they read."""
-    builder = Builder()
-    for loop in LOOPS[:rank]:
-        builder.levels[loop] = 0
-    return builder
 
 
 def _visit(node: Node, builder: Builder, read: Any, index: Index) -> None:

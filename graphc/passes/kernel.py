@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.ir.dim import product
-from graphc.ir.dtype import int64
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
@@ -22,12 +21,15 @@ from graphc.loops.builder import Builder
 from graphc.loops.grammar import Affine, Buffer, Kernel, Value, Var, of
 from graphc.loops.simplify import finish
 from graphc.passes.region import (
+    LOOPS,
     Operand,
     canonical_index,
+    fits,
     flat_index,
     full_space,
     is_free,
     is_scalar_constant,
+    kept_loops,
     space_of,
 )
 
@@ -55,9 +57,10 @@ def build_kernel(body: Graph, space: Shape, outer: int) -> BuiltKernel:
 class _Reduction:
     """A reduction of the region: where its accumulators live and over which loops it runs."""
 
-    def __init__(self, node: Node, kept: list[Var], loops: tuple[Var, ...], outer: int) -> None:
+    def __init__(self, node: Node, outer: int) -> None:
+        kept = kept_loops(node)
         self.depth = len(kept)
-        outside = kept == list(loops[: self.depth]) and self.depth in (0, outer)
+        outside = kept == list(LOOPS[: self.depth]) and self.depth in (0, outer)
         self.in_register = outside and not node.op.reducer.scatters
         self.accumulators: list[Var] = []
 
@@ -73,7 +76,7 @@ class _RegionBuilder:
         self.stored_free = {t.node for t in body.outputs if is_free(t.node)}
         self.members = [n for n in body.nodes if self._works(n)]
         self.deps = {n: self._dependencies(n) for n in self.members}
-        self.reductions = {n: self._reduction(n) for n in self.members if _reduces(n)}
+        self.reductions = {n: _Reduction(n, outer) for n in self.members if _reduces(n)}
         self.stage: dict[Node, int] = {}
         for node in self.members:
             self.stage[node] = self._first_stage(node)
@@ -89,12 +92,10 @@ class _RegionBuilder:
     def _works(self, node: Node) -> bool:
         if node.op.name == "placeholder":
             return node.output() in self.outputs
-        return node in self.stored_free or (not is_free(node) and self._fits(node))
-
-    def _fits(self, node: Node) -> bool:
-        """Whether the node has a turn of its own in the loops. A copy of a cheap node of another
-        region may not: it is computed where it is read."""
-        return space_of(node) in (self.space, self.space[: self.outer], ())
+        if node in self.stored_free:
+            return True
+        # A copy of a cheap node of another region may have no turn: its readers compute it.
+        return not is_free(node) and fits(node, self.space, self.outer)
 
     def _dependencies(self, node: Node) -> list[Node]:
         found: dict[Node, None] = {}
@@ -108,18 +109,6 @@ class _RegionBuilder:
             else:
                 stack.extend(t.node for t in source.inputs)
         return list(found)
-
-    def _reduction(self, node: Node) -> _Reduction:
-        probe = Builder()
-        loops = tuple(Var(f"i{i}", int64) for i in range(len(space_of(node))))
-        for loop in loops:
-            probe.levels[loop] = 0
-        operands = [
-            Operand(t, lambda t, at: probe.declare(probe.const(0, t.dtype))) for t in node.inputs
-        ]
-        index = canonical_index(full_space(node), loops)
-        target = node.op.reducer.target(probe, operands, index, **node.attrs)
-        return _Reduction(node, [v for i in target for v, _ in i.terms], loops, self.outer)
 
     def _first_stage(self, node: Node) -> int:
         deps = self.deps[node]
@@ -180,13 +169,13 @@ class _RegionBuilder:
     def _start_accumulators(self) -> None:
         """First values of what accumulates over the outer loops, in memory and in registers."""
         for node, reduction in self._looped_reductions():
-            first = node.op.reducer.initial(self.k, node.types[0].dtype)
             if not reduction.in_register:
+                first = node.op.reducer.initial(self.k, node.types[0].dtype)
                 for tensor, value in zip(node.outputs, first, strict=True):
                     with self.k.loop(tensor.size) as i:
                         self.k.store(self._storage(tensor), of(i), value)
             elif reduction.depth == 0 < self.outer:
-                reduction.accumulators = [self.k.declare(v) for v in first]
+                self._declare(node, reduction)
 
     def _looped_reductions(self) -> list[tuple[Node, _Reduction]]:
         return [(n, r) for n, r in self.reductions.items() if self.stage[n] != BEFORE]

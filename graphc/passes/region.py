@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphc.ir.dim import Size
+from graphc.ir.dtype import int64
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType
+from graphc.loops.builder import Builder
 from graphc.loops.grammar import Affine, Var, of
 from graphc.ops.shape import moves_unit_axes
 
@@ -80,6 +82,34 @@ def canonical_index(shape: Shape, loops: tuple[Var, ...]) -> tuple[Affine, ...]:
     """The index of an element of `shape` in terms of the loops over its squeezed axes."""
     rest = iter(loops)
     return tuple(Affine() if s == 1 else of(next(rest)) for s in shape)
+
+
+LOOPS = tuple(Var(f"i{k}", int64) for k in range(16))  # for asking ops how they index
+
+
+def probe(node: Node) -> Builder:
+    """A builder in which the loops over the node's space are open, for asking where it reads."""
+    builder = Builder()
+    for loop in LOOPS[: len(space_of(node))]:
+        builder.levels[loop] = 0
+    return builder
+
+
+def kept_loops(node: Node) -> list[Var]:
+    """The loops that the place of a reduction's result depends on, in order of its axes."""
+    builder = probe(node)
+    operands = [
+        Operand(t, lambda t, at: builder.declare(builder.const(0, t.dtype))) for t in node.inputs
+    ]
+    index = canonical_index(full_space(node), LOOPS)
+    target = node.op.reducer.target(builder, operands, index, **node.attrs)
+    return [loop for i in target for loop, _ in i.terms]
+
+
+def fits(node: Node, space: Shape, outer: int) -> bool:
+    """Whether the node has a turn in the loops over `space`: in the inner ones, once for each turn
+    of the outer ones, or once."""
+    return space_of(node) in (space, space[:outer], ())
 
 
 def full_space(node: Node) -> Shape:

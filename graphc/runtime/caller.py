@@ -81,7 +81,8 @@ class Caller:
         pointers += [c.ctypes.data for c in constants]
         self.fixed = list(enumerate(pointers, variable_words))
         self.threads = threads.num_threads()
-        self.parallel_for = threads.parallel_for_address() if self._may_share() else 0
+        shares = manifest["parallel"] and self.threads > 1
+        self.parallel_for = threads.parallel_for_address() if shares else 0
         self.written = [v for v, _ in graph.updates]
         self.pool: list[Context] = []
         self.arenas: dict[tuple[int, ...], int] = {}
@@ -89,9 +90,6 @@ class Caller:
         self.call = self._generate()
 
     # -- what the generated function calls for anything out of the ordinary ------------------------
-    def _may_share(self) -> bool:
-        return bool(self.manifest["parallel"]) and threads.num_threads() > 1
-
     def convert(self, position: int, value: Any) -> Any:
         """An argument that is not yet an array that the program can read."""
         return as_input(value, self.graph.inputs[position], self.name)
