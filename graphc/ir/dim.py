@@ -357,6 +357,24 @@ def evaluate(size: Size, values: Mapping[str, int]) -> int:
     return total
 
 
+SIZE_HINT = 64  # what a named dim is taken for, where sizes must be compared before they are known
+
+
+def size_hint(size: Size) -> int:
+    """About how large `size` is: its value with `SIZE_HINT` for every named dim, at least 0.
+
+    Costs are compared by it (the order of products, memory that is shared, what is recomputed):
+    it may be wrong by any factor, so only speed may depend on it.
+
+    >>> size_hint(dim("2*n + 1")), size_hint(7)
+    (129, 7)
+    """
+    try:
+        return max(evaluate(size, dict.fromkeys(names(size), SIZE_HINT)), 0)
+    except ZeroDivisionError:  # such as n // (n - 64): a hint says nothing of it
+        return SIZE_HINT
+
+
 def _atom_value(atom: Atom, values: Mapping[str, int]) -> int:
     if isinstance(atom, str):
         return values[atom]

@@ -320,6 +320,7 @@ class _Order:
         self.graph = graph
         self.users = users(graph.nodes)
         self.after: dict[Node, list[Node]] = {}  # further nodes that a node must wait for
+        self.waiting: dict[Node, list[Node]] = {}  # the same, from what is waited for
         self.failing = [n for n in graph.nodes if _may_fail(n)]
 
     def run_last(self, producer: Node, old: Tensor) -> bool:
@@ -335,6 +336,8 @@ class _Order:
         if any(n in reached for n in waits):
             return False
         self.after.setdefault(producer, []).extend(waits)
+        for node in waits:
+            self.waiting.setdefault(node, []).append(producer)
         return True
 
     def _readers(self, tensor: Tensor) -> list[Node]:
@@ -351,15 +354,11 @@ class _Order:
 
     def _reachable(self, start: Node) -> set[Node]:
         """What runs after `start` by the edges of the graph and the waits so far."""
-        waiting: dict[Node, list[Node]] = {}
-        for node, befores in self.after.items():
-            for before in befores:
-                waiting.setdefault(before, []).append(node)
         seen: set[Node] = set()
         stack = [start]
         while stack:
             node = stack.pop()
-            for user in (*self.users.get(node, ()), *waiting.get(node, ())):
+            for user in (*self.users.get(node, ()), *self.waiting.get(node, ())):
                 if user not in seen:
                     seen.add(user)
                     stack.append(user)

@@ -1,0 +1,74 @@
+"""The groups of nodes that fusion works on: each will be a kernel."""
+
+from __future__ import annotations
+
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node, Tensor
+from graphc.ir.shape import Shape
+from graphc.passes.quotient import Vertex, put_in_order
+from graphc.passes.reads import Reads
+from graphc.passes.region import is_free, space_of
+
+MEMBERS = 48  # ops in one region at the most: kernels stay small enough to compile fast
+BUFFERS = 20  # arrays that one region reads at the most
+
+
+class Group(Vertex):
+    """Nodes that will be one kernel, over one iteration space."""
+
+    __slots__ = ("members", "outer", "reads", "space")
+
+    def __init__(self, node: Node, reads: set[Tensor]) -> None:
+        super().__init__()
+        self.members: list[Node] = [node]
+        self.space: Shape = space_of(node)
+        self.outer: int | None = None  # fixed once a reduction is used inside the group
+        self.reads = reads
+
+
+class Groups:
+    """A graph's nodes in groups; what is in none stands for itself in the order of the work."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.reads = Reads(graph)
+        self.position = {node: p for p, node in enumerate(graph.nodes)}
+        self.of: dict[Node, Group] = {}
+        vertices: dict[Node, Vertex] = {}
+        for node in graph.nodes:
+            if node in self.reads.of:
+                group = Group(node, {t for t, _ in self.reads.of[node]})
+                vertices[node] = self.of[node] = group
+            elif node.inputs and not self.reads.is_read_through(node):
+                vertices[node] = Vertex()
+        put_in_order(vertices.values())
+        for node, vertex in vertices.items():
+            for user in self.reads.users[node]:
+                vertices[user].use(vertex)
+
+    def merge(self, big: Group, small: Group, outer: int | None) -> None:
+        """Move the members of `small` to `big`."""
+        big.members += small.members
+        big.outer = outer
+        big.reads |= small.reads
+        for member in small.members:
+            self.of[member] = big
+
+    def used_outside(self) -> set[Tensor]:
+        """The tensors of members that another group, another op or the caller needs."""
+        needed: set[Tensor] = set(self.graph.results)
+        reads = self.reads
+        for node in self.graph.nodes:
+            if node in self.of:
+                mine = self.of[node]
+                needed |= {t for t, _ in reads.of[node] if self.of.get(t.node) is not mine}
+            elif node not in reads.inlined and not is_free(node):
+                needed |= {self._base(t) for t in node.inputs}
+                needed.update(node.inputs)
+        return {t for t in needed if t.node in self.of}
+
+    def _base(self, tensor: Tensor) -> Tensor:
+        """The tensor in memory that a view reads."""
+        while self.reads.is_read_through(tensor.node) and tensor.node.inputs:
+            tensor = tensor.node.inputs[0]
+        return tensor

@@ -1,0 +1,123 @@
+"""What the nodes of a graph that do work in kernels read, and at which index.
+
+Ops that only move elements are free: a kernel reads through them. What is left are edges between
+nodes that do work, each with the index, in terms of the reader's loops, of the element it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from graphc.ir.graph import Graph, users
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Fact, Kind
+from graphc.loops.builder import Builder
+from graphc.loops.grammar import Affine
+from graphc.ops.scalar import project
+from graphc.passes.region import (
+    LOOPS,
+    Operand,
+    canonical_index,
+    full_space,
+    is_free,
+    is_member,
+    is_scalar_constant,
+    probe,
+)
+from graphc.passes.views import blas_view
+
+Index = tuple[Affine, ...]
+Read = tuple[Tensor, Index]
+
+
+class Reads:
+    """The reads of every node of `graph` that does work in a kernel, in order of the graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.stored = _stored_free_nodes(graph)
+        self.inlined: set[Node] = set()  # nodes that each reader computes for itself
+        self.users = self._users()
+        self.of: dict[Node, list[Read]] = {
+            node: self._find(node) for node in graph.nodes if self.works(node)
+        }
+
+    def works(self, node: Node) -> bool:
+        """Whether the node does work in a kernel: computes, or moves elements into memory."""
+        return is_member(node) or node in self.stored
+
+    def is_read_through(self, node: Node) -> bool:
+        return is_free(node) and node not in self.stored
+
+    def inline(self, nodes: Iterable[Node]) -> None:
+        """From now on every reader of `nodes` computes them for itself."""
+        found = set(nodes)
+        self.inlined |= found
+        for node in found:
+            del self.of[node]
+        for node, reads in self.of.items():
+            if any(t.node in found for t, _ in reads):
+                self.of[node] = self._find(node)
+
+    def _users(self) -> dict[Node, list[Node]]:
+        """The users of each node, seen through nodes that are read through."""
+        direct = users(self.graph.nodes)
+        found: dict[Node, list[Node]] = {}
+        for node in reversed(self.graph.nodes):
+            reached: dict[Node, None] = {}
+            for user in direct[node]:
+                if self.is_read_through(user):
+                    reached.update(dict.fromkeys(found[user]))
+                else:
+                    reached[user] = None
+            found[node] = list(reached)
+        return found
+
+    def _find(self, node: Node) -> list[Read]:
+        found: list[Read] = []
+        builder = probe(node)
+
+        def read(tensor: Tensor, at: Index) -> Any:
+            source = tensor.node
+            if is_scalar_constant(source):
+                return builder.const(0, tensor.dtype)
+            if source in self.inlined or self.is_read_through(source):
+                return _element(source, builder, read, at)
+            found.append((tensor, at))
+            return builder.declare(builder.const(0, tensor.dtype))
+
+        _visit(node, builder, read, canonical_index(full_space(node), LOOPS))
+        return found
+
+
+def _stored_free_nodes(graph: Graph) -> set[Node]:
+    """Free nodes that must exist in memory: results, and operands of what is no kernel (or what the
+    view that it reads is of)."""
+    stored = {t.node for t in graph.results}
+    for node in graph.nodes:
+        if is_member(node) or is_free(node):
+            continue
+        for tensor in node.inputs:
+            if is_free(tensor.node):
+                view = blas_view(tensor) if node.op.kind is Kind.CONTRACT else None
+                stored.add(tensor.node if view is None else view[0].base.node)
+    return {node for node in stored if is_free(node)}
+
+
+def _visit(node: Node, builder: Builder, read: Any, index: Index) -> None:
+    """Run the node's kernel meaning for the element at `index`."""
+    if node.op.kind is Kind.REDUCE:
+        operands = [Operand(t, read) for t in node.inputs]
+        node.op.reducer.target(builder, operands, index, **node.attrs)
+        node.op.reducer.element(builder, operands, index, **node.attrs)
+    elif Fact.ELEMENTWISE in node.op.facts:
+        for tensor in node.inputs:
+            read(tensor, project(index, tensor.type, node.types[0]))
+    elif not is_scalar_constant(node):
+        _element(node, builder, read, index)
+
+
+def _element(node: Node, builder: Builder, read: Any, index: Index) -> Any:
+    operands: Sequence[Operand] = [Operand(t, read) for t in node.inputs]
+    return node.op.at(builder, operands, index, node.types[0], **node.attrs)  # type: ignore[misc]
