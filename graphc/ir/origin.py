@@ -6,6 +6,7 @@ They never enter hashes, text equality or cache keys.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from graphc.errors import DTypeWarning, locate_with
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_NOT_THE_USERS = (_PACKAGE, contextlib.__file__)  # the latter runs what it decorates in here
 CAP = 4  # origins kept for one node
 
 _inherited: ContextVar[tuple[Origin, ...] | None] = ContextVar("graphc_inherited", default=None)
@@ -40,7 +42,7 @@ def here() -> tuple[Origin, ...]:
     if inherited is not None:
         return inherited
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         frame = frame.f_back
     return (Origin(frame.f_code.co_filename, frame.f_lineno, _scope.get()),)
 

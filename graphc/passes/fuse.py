@@ -141,18 +141,20 @@ def _edge(tensor: Tensor, index: Index, consumer: Node) -> int | str | None:
     """The number of shared outer loops that a read of another group's tensor fixes, None if it
     fixes none, or why it cannot be a read inside one region."""
     producer = tensor.node
-    if index != canonical_index(tensor.shape, LOOPS):
-        return f"{producer.op.name} is read at other positions than where it is computed"
-    reduces = producer.op.kind is Kind.REDUCE
+    name, reduces = producer.op.name, producer.op.kind is Kind.REDUCE
+    kept = len(squeezed(tensor.shape))
     if reduces and producer.op.reducer.scatters:
-        return f"{producer.op.name} is complete only when all its loops have run"
-    if not squeezed(tensor.shape):  # a scalar: used after the loops, or inside if none is outer
+        return f"{name} is complete only when all its loops have run"
+    if reduces and kept and kept_loops(producer) != list(LOOPS[:kept]):
+        return f"{name} is complete only when its outer loops have run"
+    if index != canonical_index(tensor.shape, LOOPS):
+        return f"{name} is read at other positions than where it is computed"
+    if not kept:  # a scalar: used after the loops, or inside if none is outer
         return None if not space_of(consumer) else 0
     if not reduces:
         return None
-    rank, kept = len(space_of(producer)), len(squeezed(tensor.shape))
-    if kept == rank or kept_loops(producer) != list(LOOPS[:kept]):
-        return f"{producer.op.name} is complete only when its outer loops have run"
+    if kept == len(space_of(producer)):
+        return f"{name} is complete only when all its loops have run"
     return kept
 
 

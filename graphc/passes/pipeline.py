@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from graphc.ir.graph import Graph
 from graphc.ops.closure import in_bodies
 from graphc.passes.canonical import expand_composites, lower_contractions
-from graphc.passes.fuse import fuse
+from graphc.passes.fuse import Border, fuse
 from graphc.passes.memory import plan_memory
 from graphc.passes.program import Program
 from graphc.passes.scans import drop_unused_outputs, merge_scans
@@ -27,8 +27,9 @@ class Compiled:
     report: RewriteReport
 
 
-def run_pipeline(graph: Graph, stages: Stages) -> Compiled:
-    """Every stage in order; each is a function from valid to valid."""
+def run_pipeline(graph: Graph, stages: Stages, borders: list[Border] | None = None) -> Compiled:
+    """Every stage in order; each is a function from valid to valid. `borders` is filled with why
+    neighbouring regions are two."""
     report = RewriteReport()
     stages.start(graph)
     graph = stages.graph("simplify", lambda g: apply_rules(g, *DEFAULT, report=report), graph)
@@ -37,12 +38,12 @@ def run_pipeline(graph: Graph, stages: Stages) -> Compiled:
     graph = stages.graph("expand", expand_composites, graph)
     graph = stages.graph("lower_contractions", lower_contractions, graph)
     graph = stages.graph("clean", lambda g: apply_rules(g, *LOWERED, report=report), graph)
-    graph = stages.graph("fuse", fuse_all, graph)
+    graph = stages.graph("fuse", lambda g: fuse_all(g, borders), graph)
     program = stages.run("schedule", lambda: schedule(graph))
     program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
     return Compiled(graph, program, report)
 
 
-def fuse_all(graph: Graph) -> Graph:
+def fuse_all(graph: Graph, borders: list[Border] | None = None) -> Graph:
     """`fuse` on the graph and on the bodies of its loops and branches."""
-    return fuse(in_bodies(graph, fuse_all))
+    return fuse(in_bodies(graph, lambda body: fuse_all(body, borders)), borders)

@@ -49,7 +49,7 @@ def build(graph: Graph, options: Options) -> Compilation:
     stages = Stages(options.check)
     compiled = run_pipeline(graph, stages)
     program = compiled.program
-    kernels = stages.run("print_kernels", lambda: _distinct_kernels(compiled))
+    kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled))
     texts = stages.run(
         "numba",
         lambda: [compile_kernel(k.calls[0].kernel, k.name) for k in kernels],
@@ -65,7 +65,7 @@ def build(graph: Graph, options: Options) -> Compilation:
     return Compilation(compiled, kernels, linked, manifest, blob, stages.seconds)
 
 
-def _distinct_kernels(compiled: Compiled) -> list[KernelInfo]:
+def distinct_kernels(compiled: Compiled) -> list[KernelInfo]:
     """Each kernel once, by its source and the types of its buffers; calls are given its name."""
     found: dict[tuple[str, ...], KernelInfo] = {}
     for step in walk_steps(compiled.program.steps):

@@ -228,6 +228,13 @@ class Function:
         """The machine code of the whole program, as assembly."""
         return str(self.compilation.object.asm)
 
+    def explain(self) -> str:
+        """What became of the graph: its steps and the lines of yours that each is for, why
+        neighbouring kernels are two, and which rules fired where."""
+        from graphc.runtime.explain import explain
+
+        return explain(self.graph)
+
     def _repr_svg_(self) -> str:
         from graphc.ir.operators import function
 

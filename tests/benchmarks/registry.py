@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import cases, mlp
+from . import cases, mlp, models
 from .harness import CASES
 
-__all__ = ["CASES", "cases", "mlp"]
+__all__ = ["CASES", "cases", "mlp", "models"]

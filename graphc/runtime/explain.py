@@ -1,0 +1,98 @@
+"""What became of a graph: its steps, the user's lines that each is for, the rules that fired, and
+why neighbouring kernels are two. Nothing is compiled to native code for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from graphc.ir import origin
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node
+from graphc.ir.shape import show
+from graphc.passes.fuse import Border
+from graphc.passes.pipeline import Compiled, run_pipeline
+from graphc.passes.program import Branch, Call, Copy, Gemm, Host, Loop, Step
+from graphc.passes.region import is_member
+from graphc.passes.stages import Stages
+from graphc.runtime.build import distinct_kernels
+
+INDENT = "  "
+
+
+def explain(graph: Graph) -> str:
+    """The explanation of a graph's program, as text."""
+    borders: list[Border] = []
+    compiled = run_pipeline(graph, Stages(), borders)
+    kernels = distinct_kernels(compiled)
+    numbers: dict[Node, int] = {}
+    steps = list(_steps(compiled.program.steps, numbers, INDENT))
+    products = sum("matrix product" in line for line in steps)
+    calls = sum(len(kernel.calls) for kernel in kernels)
+    text = [
+        f"{graph.name}: {len(graph.nodes)} nodes became {products} matrix products and {calls} "
+        f"calls of {len(kernels)} kernels",
+        "",
+        "steps:",
+        *steps,
+    ]
+    if borders:
+        text += ["", "why neighbours are two kernels:"]
+        text += dict.fromkeys(_border(border, numbers) for border in borders)
+    if compiled.report.firings:
+        text += ["", "rules that fired:", *_rules(compiled)]
+    return "\n".join(text)
+
+
+def _steps(steps: Iterable[Step], numbers: dict[Node, int], indent: str) -> Iterable[str]:
+    """A line for each step; regions are given numbers."""
+    for step in steps:
+        match step:
+            case Call(node=node):
+                numbers[node] = len(numbers) + 1
+                yield f"{indent}({numbers[node]}) {step.name}: {_region(node)}{_lines(node)}"
+            case Gemm(node=node):
+                batch = "".join(f" for each of {size}" for size in step.batch)
+                sizes = f"{step.m} x {step.k} by {step.k} x {step.n}"
+                yield f"{indent}matrix product, {sizes}{batch}{_lines(node)}"
+            case Copy():
+                yield f"{indent}copy of {step.size} elements"
+            case Host(node=node):
+                yield f"{indent}call of NumPy for {node.op.name}{_lines(node)}"
+            case Loop(node=node):
+                yield f"{indent}{step.extent} times:{_lines(node)}"
+                yield from _steps(step.body, numbers, indent + INDENT)
+            case Branch(node=node):
+                yield f"{indent}if the condition holds:{_lines(node)}"
+                yield from _steps(step.then, numbers, indent + INDENT)
+                yield f"{indent}else:"
+                yield from _steps(step.otherwise, numbers, indent + INDENT)
+
+
+def _region(node: Node) -> str:
+    """What a region computes: its ops with their numbers, and its loops."""
+    counts = Counter(n.op.name for n in node.attrs["body"].nodes if is_member(n))
+    if not counts:
+        return f"moved elements over {show(node.attrs['space'])}"
+    names = (name if count == 1 else f"{count} {name}" for name, count in counts.items())
+    return f"{', '.join(names)} over {show(node.attrs['space'])}"
+
+
+def _lines(node: Node) -> str:
+    """The user's lines that a node is for."""
+    return f"  # {'; '.join(map(str, node.origins))}" if node.origins else ""
+
+
+def _border(border: Border, numbers: dict[Node, int]) -> str:
+    before, after = numbers[border.producer], numbers[border.consumer]
+    return f"{INDENT}({before}) and ({after}): {border.reason}"
+
+
+def _rules(compiled: Compiled) -> Iterable[str]:
+    """A line for each rule: how often it fired, and from which lines."""
+    lines: dict[str, dict[str, None]] = {}
+    for firing in compiled.report.firings:
+        lines.setdefault(firing.rule, {})[firing.where] = None
+    for rule, count in compiled.report.hits.most_common():
+        places = [place for place in lines[rule] if place][: origin.CAP]
+        yield f"{INDENT}{rule} x {count}" + (f"  # {'; '.join(places)}" if places else "")

@@ -1,0 +1,63 @@
+"""explain: steps with the user's lines, why neighbours are two kernels, and the rules."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+import graphc as gc
+
+X = gc.placeholder("x", ("n", 6))
+W = gc.variable(np.zeros((6, 6), "float32"), name="w")
+
+
+def reasons(*outputs: gc.Tensor) -> list[str]:
+    text = gc.compile([X], list(outputs)).explain()
+    return re.findall(r"\(\d+\) and \(\d+\): (.*)", text)
+
+
+def test_steps_name_ops_loops_and_lines() -> None:
+    hidden = gc.tanh(X @ W) + 1
+    text = gc.compile([X], [hidden, gc.grad(gc.sum(hidden), W)], name="layer").explain()
+    assert text.startswith("layer: ")
+    assert "2 matrix products" in text.splitlines()[0]
+    line = re.escape(f"{__file__}:{hidden.node.origins[0].line}")
+    assert re.search(rf"matrix product, n x 6 by 6 x 6  # {line}", text)
+    assert re.search(rf"\(1\) kernel0: .*tanh.* over \(n, 6\)  # {line}", text)
+
+
+def test_each_reason_for_a_border() -> None:
+    tanh = gc.tanh(X)
+    (around_a_product,) = set(reasons(gc.tanh(X @ W) @ W + gc.tanh(X @ W)))
+    assert "through other work" in around_a_product
+    (elsewhere,) = set(reasons(tanh[::-1] + tanh[:, ::-1]))
+    assert elsewhere == "tanh is read at other positions than where it is computed"
+    (columns,) = set(reasons(X - gc.sum(tanh, axis=0)))
+    assert columns == "sum is complete only when its outer loops have run"
+    (shapes,) = set(reasons(gc.tanh(gc.sum(tanh, axis=0))))
+    assert shapes == "their loops differ: (n, 6) and (6,)"
+    long = X
+    for _ in range(60):
+        long = gc.tanh(long)
+    (ops,) = set(reasons(long))
+    assert "more than 48 ops" in ops
+
+
+def test_loops_and_branches_are_steps_too() -> None:
+    last, _ = gc.scan(lambda h, x: (gc.tanh(h @ W + x), h), gc.zeros((1, 6)), X[:, None, :])
+    chosen = gc.cond(gc.sum(X) > 0, lambda a: gc.exp(a), lambda a: a - 1, last)
+    text = gc.compile([X], chosen).explain()
+    assert "n times:" in text
+    assert "if the condition holds:" in text
+    assert "else:" in text
+
+
+def test_rules_are_counted_with_their_lines() -> None:
+    text = gc.compile([X], gc.log(gc.exp(X).sum(axis=1)) + 0).explain()
+    rules = text[text.index("rules that fired:") :]
+    assert re.search(rf"stable\.\w+ x 1  # {re.escape(__file__)}:\d+", rules)
+
+
+def test_one_kernel_has_no_neighbours() -> None:
+    assert "why neighbours" not in gc.compile([X], gc.tanh(X)).explain()
