@@ -20,13 +20,15 @@ FLOATS = tuple(d for d in DTYPES if d.is_float)
 INTEGERS = tuple(d for d in DTYPES if d.is_integer)
 
 
-def _declared(b: ir.IRBuilder, name: str, result: Any, args: list[Any]) -> Any:
+def _declared(
+    b: ir.IRBuilder, name: str, result: Any, args: list[Any], flags: tuple[str, ...] = ()
+) -> Any:
     """A call of a function declared in the builder's module."""
     module = b.module
     found = module.globals.get(name)
     if found is None:
         found = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
-    return b.call(found, args)
+    return b.call(found, args, fastmath=flags)
 
 
 def _intrinsic(name: str) -> Emit:
@@ -135,6 +137,15 @@ def _any_order(instruction: str) -> Emit:
     return emit
 
 
+def _extremum_any_order(name: str) -> Emit:
+    """Of zeros of both signs any may be the result, as in NumPy: half the instructions."""
+
+    def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+        return _declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args, ("nsz",))
+
+    return emit
+
+
 def _saturating(target: DType) -> Emit:
     """Float to int: what does not fit becomes the nearest limit, NaN becomes 0."""
 
@@ -175,6 +186,8 @@ BINARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "multiply": (lambda b, d, args: b.mul(*args), INTEGERS),
     "add_any_order": (_any_order("fadd"), FLOATS),
     "multiply_any_order": (_any_order("fmul"), FLOATS),
+    "maximum_any_order": (_extremum_any_order("maximum"), FLOATS),
+    "minimum_any_order": (_extremum_any_order("minimum"), FLOATS),
 }
 CONVERSIONS = {f"to_{d.short}": (_saturating(d), d) for d in INTEGERS}
 

@@ -117,7 +117,7 @@ class _Printer:
                 return f"failed = failed | {bit}"
 
     def _accumulated(self, var: Var, primitive: str, value: Value) -> str:
-        if var.dtype.is_float and primitive in ("add", "multiply"):
+        if var.dtype.is_float and primitive in ("add", "multiply", "maximum", "minimum"):
             return f"{primitive}_any_order({self.names[var]}, {self._value(value)})"
         return self._expression(primitive, (var, value))
 

@@ -18,7 +18,7 @@ from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import TensorType, normalize_axes, show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.create import full, iota
-from graphc.ops.elementwise import divide, equal, exp, isfinite, log, subtract, where
+from graphc.ops.elementwise import divide, equal, exp, isfinite, log, multiply, subtract, where
 from graphc.ops.index import check_labels
 from graphc.ops.reduce import max, restore_axes, sum
 from graphc.ops.scalar import masked_multiply, stretch
@@ -58,7 +58,8 @@ def _softmax_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) 
 
 def _expand_softmax(x: Tensor, *, axes: Any) -> Tensor:
     e = exp(subtract(x, restore_axes(_peak(x, axes), axes, x.shape)))
-    return divide(e, sum(e, axis=axes, keepdims=True))
+    total = sum(e, axis=axes, keepdims=True)  # at least 1: its reciprocal loses no range
+    return multiply(e, divide(scalar_like(1, x), total))
 
 
 SOFTMAX = register(

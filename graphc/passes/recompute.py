@@ -113,7 +113,8 @@ class _Search:
         elements = max(size_hint(tensor.size), 1)
         for reader, places in self.readers[tensor].items():
             missing = [t for t in chain.sources if t not in reader.reads]
-            if len(reader.reads) + len(missing) > BUFFERS:
+            arrays = [t for t in reader.reads if self.groups.of.get(t.node) is not reader]
+            if len(arrays) + len(missing) > BUFFERS:
                 return False
             if len(reader.members) + len(chain.nodes) > MEMBERS:
                 return False

@@ -23,24 +23,25 @@ from graphc.rewrite.ruleset import EXACT, Formulas, Result, Ruleset
 from .checking import graph_of
 
 
-def test_the_gradient_of_a_classifier_in_one_division() -> None:
-    """(1/n) spread over the rows times (p - y) becomes (p - y) / n."""
+def test_the_gradient_of_a_classifier_by_one_reciprocal() -> None:
+    """(1/n) spread over the rows times (p - y): divided once, not for each element."""
     z = gc.placeholder("z", ("n", 4))
     y = gc.placeholder("y", ("n",), "int64")
     loss = gc.mean(gc.softmax_cross_entropy(z, y))
     graph = apply_rules(Graph([z, y], [gc.grad(loss, z)], name="gradient"), *DEFAULT)
     assert print_graph(graph) == (
         "graph gradient(%z: f32[n,4], %y: i64[n]) {\n"
-        "  %0: f32[n,4] = softmax %z [axes=(1,)]\n"
-        "  %1: i64[n] = check_labels %y [size=4]\n"
-        "  %2: i64[n,1] = reshape %1 [shape=(n, 1)]\n"
-        "  %3: i64[4] = iota [shape=(4,), axis=0, dtype=i64]\n"
-        "  %4: bool[n,4] = equal %2, %3\n"
-        "  %5: f32[n,4] = astype %4 [dtype=f32]\n"
-        "  %6: f32[n,4] = subtract %0, %5\n"
-        "  %7: f32[] = size [size=n, dtype=f32]\n"
-        "  %8: f32[n,4] = divide %6, %7\n"
-        "  return %8\n"
+        "  %0: f32[] = size [size=n, dtype=f32]\n"
+        "  %1: f32[] = divide f32(1.0), %0\n"
+        "  %2: f32[n,4] = softmax %z [axes=(1,)]\n"
+        "  %3: i64[n] = check_labels %y [size=4]\n"
+        "  %4: i64[n,1] = reshape %3 [shape=(n, 1)]\n"
+        "  %5: i64[4] = iota [shape=(4,), axis=0, dtype=i64]\n"
+        "  %6: bool[n,4] = equal %4, %5\n"
+        "  %7: f32[n,4] = astype %6 [dtype=f32]\n"
+        "  %8: f32[n,4] = subtract %2, %7\n"
+        "  %9: f32[n,4] = multiply %1, %8\n"
+        "  return %9\n"
         "}"
     )
 

@@ -202,7 +202,7 @@ def multiply_by_reciprocal(node: Node) -> Result:
 
 def _is_shared(x: Tensor, y: Tensor) -> str:
     elements = product(broadcast("multiply", x.shape, y.shape))
-    shared = y.ndim > 0 and elements != product(y.shape)
+    shared = elements != product(y.shape)
     return "the reciprocal is computed once for many elements" if shared else ""
 
 
