@@ -42,9 +42,12 @@ if TYPE_CHECKING:  # what is looked up at first use, for type checkers
     from graphc import nn, optim, train
     from graphc.ops import linalg, random
     from graphc.ops.build import constant
+    from graphc.ops.checkpoint import checkpoint
     from graphc.ops.contract import dot, matmul
     from graphc.ops.control import cond, scan
     from graphc.ops.create import arange, full, iota, ones, ones_like, zeros, zeros_like
+    from graphc.ops.diagonal import diagonal, trace
+    from graphc.ops.einsum import einsum, inner, outer, tensordot, vdot, vecdot
     from graphc.ops.elementwise import (
         abs,
         add,
@@ -155,18 +158,19 @@ __all__ = [
     "compile", "draw", "jit", "latex", "linalg", "nn", "optim", "random", "train",
     # ops
     "abs", "add", "all", "any", "arange", "argmax", "argmin", "astype", "bitwise_and",
-    "bitwise_invert", "bitwise_or", "bitwise_xor", "broadcast_to", "ceil", "check_labels", "clip",
-    "concat", "cond", "constant", "cos", "divide", "dot", "equal", "erf", "exp", "expand_dims",
-    "expm1", "flip", "floor", "floor_divide", "full", "getitem", "greater", "greater_equal",
-    "iota", "isfinite", "isinf", "isnan", "leaky_relu", "less", "less_equal", "log", "log1p",
-    "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp",
-    "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean", "min", "minimum",
-    "multiply", "negative", "not_equal", "one_hot", "ones", "ones_like", "pad", "permute_dims",
-    "placeholder", "power", "prod", "reciprocal", "relu", "remainder", "reshape", "round", "scan",
-    "shift_left", "shift_right", "sigmoid", "sign", "sin", "size", "softmax",
-    "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
-    "stop_gradient", "strided_slice", "subtract", "sum", "take", "tanh", "var", "variable",
-    "variance", "where", "zeros", "zeros_like",
+    "bitwise_invert", "bitwise_or", "bitwise_xor", "broadcast_to", "ceil", "check_labels",
+    "checkpoint", "clip", "concat", "cond", "constant", "cos", "diagonal", "divide", "dot",
+    "einsum", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide",
+    "full", "getitem", "greater", "greater_equal", "inner", "iota", "isfinite", "isinf", "isnan",
+    "leaky_relu", "less", "less_equal", "log", "log1p", "log_softmax", "logical_and", "logical_not",
+    "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose", "max", "max_and_argmax",
+    "maximum", "mean", "min", "minimum", "multiply", "negative", "not_equal", "one_hot", "ones",
+    "ones_like", "outer", "pad", "permute_dims", "placeholder", "power", "prod", "reciprocal",
+    "relu", "remainder", "reshape", "round", "scan", "shift_left", "shift_right", "sigmoid", "sign",
+    "sin", "size", "softmax", "softmax_cross_entropy", "softplus", "split", "sqrt", "square",
+    "squeeze", "stack", "stop_gradient", "strided_slice", "subtract", "sum", "take", "tanh",
+    "tensordot", "trace", "var", "variable", "variance", "vdot", "vecdot", "where", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 
 _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itself

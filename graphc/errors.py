@@ -87,6 +87,14 @@ class LinAlgError(RuntimeFailure):
     """A linear-algebra operation has no answer, for example a singular matrix."""
 
 
+class CheckError(GraphcError):
+    """A check asked for by `gc.compile(check="all")` failed: a stage, a kernel or the program."""
+
+
+class NonFiniteError(CheckError):
+    """A call under `gc.compile(check="nan")` made a NaN or an infinity; names the operation."""
+
+
 class CacheWarning(UserWarning):
     """The compilation cache could not be read or written; graphc compiled afresh."""
 

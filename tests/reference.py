@@ -31,9 +31,12 @@ _TITLES = {
     "shape": "Shape",
     "index": "Indexing",
     "reduce": "Reductions",
+    "diagonal": "Diagonals",
     "contract": "Matrix products",
+    "einsum": "Sums of products",
     "softmax": "Softmax and its relatives",
     "control": "Control flow",
+    "checkpoint": "Memory",
     "linalg": "Linear algebra",
     "random": "Random numbers",
 }

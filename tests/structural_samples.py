@@ -11,6 +11,7 @@ import scipy.special
 import graphc as gc
 from graphc.ir.node import apply
 from graphc.ir.op import registry
+from graphc.ops.checkpoint import AFTER
 
 from .elementwise_samples import UNARY_SHAPES
 from .sampling import (
@@ -229,6 +230,75 @@ SAMPLES["matmul"] = Samples(
     wild=False,
 )  # fmt: skip
 
+SAMPLES["diagonal"] = Samples(
+    cases=tuple(
+        same(lambda m, x, a=args: m.diagonal(x, *a), shape)
+        for shape, args in (
+            ((3, 3), ()), ((3, 4), (1,)), ((4, 2), (-3,)), ((2, 3), (5,)), ((2, 3, 3), (0, 1, 2)),
+            ((3, 2, 3), (0, 2, 0)), ((3, 2, 4), (-1, -1, 0)), ((0, 0), ()),
+            (("n", 3, 3), (0, 1, 2)),
+        )
+    )
+)
+SAMPLES["trace"] = Samples(
+    cases=tuple(
+        same(lambda m, x, a=args: m.trace(x, *a), shape)
+        for shape, args in (((3, 3), ()), ((3, 4), (1,)), (("n", 3, 3), (0, 1, 2)))
+    ),
+    takes=of_kinds("iuf"),
+    wild=False,
+    ulp=4,
+)
+
+
+def _summed(text: str, *shapes: Shape) -> Case:
+    return same(lambda m, *xs: m.einsum(text, *xs), *shapes)
+
+
+SAMPLES["einsum"] = Samples(
+    cases=(
+        _summed("ij,jk", (2, 3), (3, 4)),
+        _summed("ij,kj->ki", (2, 3), (4, 3)),
+        _summed("bthd,bshd->bhts", ("n", 3, 2, 4), ("n", 2, 2, 4)),
+        _summed("bhts,bshd->bthd", ("n", 2, 3, 2), ("n", 2, 2, 4)),
+        _summed("ii->i", (3, 3)),
+        _summed("iij,j", (3, 3, 2), (2,)),
+        _summed("...i,ji->...j", (2, 1, 3), (4, 3)),
+        _summed("i,j,ij", (3,), (2,), (3, 2)),
+        _summed("ij->j", ("n", 3)),
+    ),
+    wild=False,
+    ulp=32,
+    unit=1.0,
+)
+_PRODUCTS: dict[str, tuple[tuple[Shape, Shape], ...]] = {
+    "inner": (((3,), (3,)), ((2, 3), (4, 3)), ((), (2,)), (("n", 3), (3,))),
+    "vdot": (((3,), (3,)), ((2, 3), (3, 2))),
+    "outer": (((3,), (2,)), ((2, 2), (3,)), (("n",), (2,))),
+    "vecdot": (((3,), (3,)), ((2, 3), (2, 3)), (("n", 3), (3,)), ((2, 1, 3), (4, 3))),
+}
+for _name, _pairs in _PRODUCTS.items():
+    SAMPLES[_name] = Samples(
+        cases=tuple(
+            same(lambda m, x, y, f=_name: getattr(m, f)(x, y), *pair) for pair in _pairs
+        ),
+        wild=False,
+        ulp=32,
+        unit=1.0,
+    )
+SAMPLES["tensordot"] = Samples(
+    cases=tuple(
+        same(lambda m, x, y, a=axes: m.tensordot(x, y, a), *shapes)
+        for axes, *shapes in (
+            (2, (2, 3, 4), (3, 4, 2)), (1, ("n", 3), (3, 2)), (0, (2,), (3,)),
+            (([0, 1], [1, 0]), (3, 4, 2), (4, 3, 2)), ((-1, 1), (2, 3), (4, 3)),
+        )
+    ),
+    wild=False,
+    ulp=32,
+    unit=1.0,
+)  # fmt: skip
+
 
 def _softmax_cases(name: str, numpy: Callable[..., Any]) -> tuple[Case, ...]:
     return tuple(
@@ -411,4 +481,25 @@ SAMPLES["size"] = Samples(
         same(lambda m, x: gc.size(x, 1) if m is gc else np.asarray(x.shape[1]), (3, "n")),
     ),
     domain=None,
+)
+SAMPLES["checkpoint"] = Samples(
+    cases=(
+        Case(
+            call=lambda x: gc.checkpoint(lambda t: gc.permute_dims(t, (1, 0)))(x),
+            numpy=np.transpose,
+            shapes=((2, "n"),),
+        ),
+        Case(
+            call=lambda x, y: tuple(gc.checkpoint(lambda s, t: (gc.flip(s), t[0]))(x, y)),
+            numpy=lambda x, y: (np.flip(x), y[0]),
+            shapes=(("n",), (2, 3)),
+        ),
+    ),
+)
+SAMPLES["after"] = Samples(
+    cases=(
+        Case(
+            call=lambda x: apply(AFTER, (x, x)).output(), numpy=lambda x: x, shapes=((2, "n"),)
+        ),
+    ),
 )

@@ -108,8 +108,10 @@ def test_gradients_of_reductions_over_every_subset_of_axes(name: str) -> None:
 
 def test_a_named_dim_never_broadcasts() -> None:
     x, y = gc.placeholder("x", ("n",)), gc.placeholder("y", (3,))
+    with pytest.raises(ShapeError, match="do not agree"):  # it may be 3, but 1 is not stretched
+        gc.evaluate(x + y, {x: [1.0], y: [1.0, 2.0, 3.0]})
     with pytest.raises(ShapeError, match="do not broadcast") as caught:
-        x + y
+        x + gc.placeholder("y", ("n + 3",))
     assert "named dim never broadcasts" in caught.value.hint
     z = x + gc.placeholder("z", (1,))
     assert z.shape == x.shape

@@ -16,10 +16,11 @@ from graphc.ir.collector import paused_collector
 from graphc.ir.graph import walk
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
+from graphc.ir.shape import may_be_equal
 from graphc.ops.build import constant, scalar_like
 from graphc.ops.create import zeros_like
 from graphc.ops.elementwise import where
-from graphc.ops.scalar import branch_of
+from graphc.ops.scalar import branch_of, stretch
 
 
 class Context:
@@ -137,7 +138,7 @@ def _cotangent(y: Tensor, g: Any, op: str) -> Tensor:
         one = constant(1, y.dtype)
         return one if y.shape == () else zeros_like(y) + one
     result = g if isinstance(g, Tensor) else constant(g, y.dtype)
-    if result.type != y.type:
+    if result.dtype is not y.dtype or not may_be_equal(result.shape, y.shape):
         raise ArgumentError(
             "the cotangent does not fit the output",
             op=op,
@@ -145,7 +146,7 @@ def _cotangent(y: Tensor, g: Any, op: str) -> Tensor:
             given=str(result.type),
             where=origin.where(),
         )
-    return result
+    return stretch(result, y.shape)
 
 
 @paused_collector()
@@ -176,7 +177,7 @@ def pull_back(
             behind = hidden.all(node.outputs)
             for x, g in zip(node.inputs, _apply_vjp(node, gs, on_path, behind), strict=True):
                 if g is not None and x.node in on_path:
-                    _accumulate(found, x, g)
+                    _accumulate(found, x, stretch(g, x.shape))  # sizes may be equal by assumption
                     hidden.record(x, node)
     return [found.get(t) for t in wrt]
 

@@ -227,44 +227,53 @@ def from_ast(tree: ast.expr) -> Size:
 
 
 def floordiv(a: Size, b: Size) -> Size:
-    """`a // b`, divided through where every coefficient allows it."""
+    """`a // b`, divided through where the quotient is a polynomial."""
     if isinstance(a, int) and isinstance(b, int):
         return a // b
     if b == 1:
         return a
     if a == b:
         return 1  # sizes that divide are > 0
-    if isinstance(a, Dim):
-        if isinstance(b, int) and all(c % b == 0 for _, c in a.terms):
-            return _from_terms({m: c // b for m, c in a.terms})
-        if isinstance(b, Dim) and len(b.terms) == 1:
-            quotient = _divide_by_monomial(a, b)
-            if quotient is not None:
-                return quotient
-    return _atom(Call("//", a, b))
+    quotient = divide(a, b)
+    return _atom(Call("//", a, b)) if quotient is None else quotient
 
 
-def _divide_by_monomial(a: Dim, b: Dim) -> Size | None:
-    ((divisor, factor),) = b.terms
-    result: dict[Monomial, int] = {}
-    for monomial, coefficient in a.terms:
+def divide(a: Size, b: Size) -> Size | None:
+    """`a / b` where that is a polynomial with integer coefficients, else None. `b` is not 0.
+
+    Long division: in an order of monomials that products keep, the largest of `a` has to be that of
+    `b` times something, and what is left after it is taken away is smaller.
+
+    >>> n, m = dim("n"), dim("m")
+    >>> divide(n * n + n * m - m - n, n - 1), divide(n + 1, m)
+    (m + n, None)
+    """
+    atoms = sorted({x for s in (a, b) for m, _ in _terms(s) for x, _ in m}, key=str)
+
+    def order(term: tuple[Monomial, int]) -> tuple[int, ...]:
+        powers = dict(term[0])
+        return (sum(powers.values()), *(powers.get(x, 0) for x in atoms))
+
+    divisor, factor = max(_terms(b), key=order)
+    quotient: Size = 0
+    while a != 0:
+        monomial, coefficient = max(_terms(a), key=order)
         powers = dict(monomial)
         for atom, power in divisor:
             powers[atom] = powers.get(atom, 0) - power
         if coefficient % factor or any(p < 0 for p in powers.values()):
             return None
-        kept = tuple((atom, p) for atom, p in powers.items() if p)
-        result[_sorted(kept)] = coefficient // factor
-    return _from_terms(result)
+        kept = _sorted(tuple((x, p) for x, p in powers.items() if p))
+        part = _from_terms({kept: coefficient // factor})
+        quotient, a = quotient + part, a - part * b
+    return quotient
 
 
 def mod(a: Size, b: Size) -> Size:
-    """`a % b`, zero where `b` divides every coefficient."""
+    """`a % b`, zero where the quotient is a polynomial."""
     if isinstance(a, int) and isinstance(b, int):
         return a % b
-    if b == 1 or a == b:
-        return 0
-    if isinstance(a, Dim) and isinstance(b, int) and all(c % b == 0 for _, c in a.terms):
+    if b == 1 or a == b or divide(a, b) is not None:
         return 0
     return _atom(Call("%", a, b))
 
@@ -373,6 +382,37 @@ def size_hint(size: Size) -> int:
         return max(evaluate(size, dict.fromkeys(names(size), SIZE_HINT)), 0)
     except ZeroDivisionError:  # such as n // (n - 64): a hint says nothing of it
         return SIZE_HINT
+
+
+def as_python(size: Size, values: Mapping[Size, str]) -> str:
+    """`size` as Python source, with that of its names; "" where a name has none or where it divides
+    by another size, which might be 0.
+
+    >>> as_python(dim("2*n + m"), {dim("n"): "a", dim("m"): "b"})
+    '(b + 2 * a)'
+    """
+    if isinstance(size, int):
+        return str(size)
+    terms: list[str] = []
+    for monomial, coefficient in size.terms:
+        factors = [str(coefficient)] if coefficient != 1 or not monomial else []
+        for atom, power in monomial:
+            factors += [_atom_as_python(atom, values)] * power
+        if "" in factors:
+            return ""
+        terms.append(" * ".join(factors))
+    return terms[0] if len(terms) == 1 else f"({' + '.join(terms)})"
+
+
+def _atom_as_python(atom: Atom, values: Mapping[Size, str]) -> str:
+    if isinstance(atom, str):
+        return values.get(named(atom), "")
+    left, right = as_python(atom.left, values), as_python(atom.right, values)
+    if not left or not right:
+        return ""
+    if atom.function in ("max", "min"):
+        return f"{atom.function}({left}, {right})"
+    return f"(({left}) {atom.function} ({right}))" if isinstance(atom.right, int) else ""
 
 
 def _atom_value(atom: Atom, values: Mapping[str, int]) -> int:

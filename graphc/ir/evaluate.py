@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,19 +18,36 @@ from graphc.errors import (
     ShapeError,
 )
 from graphc.ir import origin
-from graphc.ir.dim import Dim, bind, names
+from graphc.ir.dim import Dim, bind, named, names
 from graphc.ir.dim import evaluate as evaluate_size
+from graphc.ir.equations import Equation
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.shape import show
 
 Array = np.ndarray[Any, Any]
+Compute = Callable[[Node, Sequence[Array], Mapping[str, int]], list[Array]]
+
+_computing: ContextVar[Compute | None] = ContextVar("graphc_computing", default=None)
+
+
+@contextmanager
+def computing(compute: Compute) -> Iterator[None]:
+    """Inside, `evaluate_graph` asks this function for the outputs of each node instead of
+    `compute`, also in the bodies of loops, branches and regions: for looking at the values, or for
+    other ones."""
+    token = _computing.set(compute)
+    try:
+        yield
+    finally:
+        _computing.reset(token)
 
 
 def bind_dims(graph: Graph, arrays: Sequence[Array]) -> dict[str, int]:
-    """The values of the named dims that make the arrays fit the inputs.
+    """The values of the named dims that make the arrays fit the inputs and the operations.
 
-    Errors: `ShapeError` naming the input, its shape and the array's.
+    Errors: `ShapeError` naming the input, its shape and the array's; or the sizes that an operation
+    needs to be equal, and its line.
     """
     values: dict[str, int] = {}
     for _ in range(2):  # composite sizes are checked once their names are known
@@ -40,6 +59,7 @@ def bind_dims(graph: Graph, arrays: Sequence[Array]) -> dict[str, int]:
                     bind(size, given, values)
                 except ShapeError as error:
                     raise _mismatch(graph, tensor, array, values, error.message) from None
+    _add_determined(graph, values)
     missing = set(graph.dims) - values.keys()
     if missing:
         raise ShapeError(
@@ -47,12 +67,48 @@ def bind_dims(graph: Graph, arrays: Sequence[Array]) -> dict[str, int]:
             op=graph.name,
             given=", ".join(sorted(missing)),
         )
+    for equation in graph.sizes.needed:
+        if not equation.holds(values):
+            raise _disagreement(graph, equation, values)
     return values
 
 
+def _add_determined(graph: Graph, values: dict[str, int]) -> None:
+    """The names that no input has, but equations express by those of inputs."""
+    for name, size in graph.sizes.sizes.items():
+        if name not in values and names(size) <= values.keys():
+            try:
+                values[name] = evaluate_size(size, values)
+            except ZeroDivisionError:  # an equation that is needed says so
+                continue
+
+
+def _disagreement(graph: Graph, equation: Equation, values: Mapping[str, int]) -> ShapeError:
+    """The error of sizes that do not satisfy what an operation needs."""
+    used = sorted(names(equation.left) | names(equation.right))
+    return ShapeError(
+        "the sizes of the inputs do not agree",
+        op=graph.name,
+        expected=f"{equation}, for {equation.reason}",
+        given=", ".join(f"{n} = {values.get(n, '?')}{_holder(graph, n)}" for n in used),
+        where=equation.where,
+    )
+
+
+def _holder(graph: Graph, name: str) -> str:
+    """Which axis of which input gives a dim its value: first one whose size is just the name."""
+    axes = [(t, i, s) for t in graph.inputs for i, s in enumerate(t.shape) if name in names(s)]
+    for t, axis, size in sorted(axes, key=lambda a: a[2] != named(name)):
+        what = "" if size == named(name) else f", of size {size}"
+        return f" (axis {axis} of input {t.name!r}{what})"
+    return ""
+
+
 def check_dims(graph: Graph) -> None:
-    """Errors: `GraphError` for a named dim that no input has: no call could determine it."""
+    """Errors: `GraphError` for a named dim that neither an input nor an equation determines: no
+    call could; `ShapeError` for operations that no sizes satisfy."""
     known = set(graph.dims)
+    known |= {name for name, size in graph.sizes.sizes.items() if names(size) <= known}
     for node in graph.nodes:
         for type in node.types:
             for size in type.shape:
@@ -103,12 +159,13 @@ def evaluate_graph(
         check_dims(graph)
     sizes = dict(dims) if dims is not None else bind_dims(graph, inputs)
     values: dict[Tensor, Array] = dict(zip(graph.inputs, inputs, strict=True))
+    outputs_of = _computing.get() or compute
     last_use = _last_uses(graph)
     for position, node in enumerate(graph.nodes):
         if node.op.name == "variable":
             values[node.output()] = _variable_value(node, variables)
         elif node.op.name != "placeholder":
-            results = compute(node, [values[t] for t in node.inputs], sizes)
+            results = outputs_of(node, [values[t] for t in node.inputs], sizes)
             values.update(zip(node.outputs, results, strict=True))
         for tensor in last_use.get(position, ()):
             del values[tensor]

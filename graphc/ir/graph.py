@@ -13,8 +13,10 @@ from typing import Any
 from graphc.errors import GraphError
 from graphc.ir import origin
 from graphc.ir.collector import paused_collector
-from graphc.ir.dim import names
+from graphc.ir.dim import Dim, named, names
+from graphc.ir.equations import NOTHING, Equation, Pair, Solution, solve
 from graphc.ir.node import Node, Tensor, Variable, apply
+from graphc.ir.op import Kind
 from graphc.ir.operators import functions
 
 
@@ -27,7 +29,7 @@ class Graph:
     inputs of one name, or two updates of one variable.
     """
 
-    __slots__ = ("__weakref__", "_order", "inputs", "name", "outputs", "updates")
+    __slots__ = ("__weakref__", "_order", "_sizes", "inputs", "name", "outputs", "updates")
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -52,7 +54,7 @@ class Graph:
             if found is None:
                 found = super().__new__(cls)
                 found.inputs, found.outputs, found.updates = parts
-                found.name, found._order = name, None
+                found.name, found._order, found._sizes = name, None, None
                 _check_closed(found)
                 _table[key] = found
             return found
@@ -84,6 +86,16 @@ class Graph:
         """The named dims of the inputs, sorted."""
         return tuple(sorted({d for t in self.inputs for s in t.shape for d in names(s)}))
 
+    @property
+    def sizes(self) -> Solution:
+        """What its operations, those of loops and branches too, need of the named dims.
+
+        Errors: `ShapeError` for operations that no sizes satisfy, with their lines.
+        """
+        if self._sizes is None:
+            self._sizes = _solve_sizes(self)
+        return self._sizes
+
     def __repr__(self) -> str:
         return f"<Graph {self.name!r}: {len(self.inputs)} inputs, {len(self.nodes)} nodes>"
 
@@ -94,6 +106,7 @@ class Graph:
         return str(functions()["_repr_svg_"](self))
 
     _order: tuple[Node, ...] | None
+    _sizes: Solution | None
 
 
 _table: weakref.WeakValueDictionary[Any, Graph] = weakref.WeakValueDictionary()
@@ -134,6 +147,25 @@ def _check_closed(graph: Graph) -> None:
                 given=str(value.type),
                 where=str(value.node.origins[0]) if value.node.origins else "",
             )
+
+
+def _solve_sizes(graph: Graph) -> Solution:
+    """Names are expressed by those that are the size of an input's axis, the first ones first."""
+    found: dict[Pair, Equation] = {}
+    stack = [graph]
+    while stack:
+        for node in stack.pop().nodes:
+            for pair in node.assumes:
+                if pair not in found:
+                    where = str(node.origins[0]) if node.origins else ""
+                    found[pair] = Equation(*pair, node.op.name, where)
+            if node.op.kind in (Kind.CONTROL, Kind.REGION):
+                stack.extend(v for v in node.attrs.values() if isinstance(v, Graph))
+    if not found:
+        return NOTHING
+    sizes = [s for t in graph.inputs for s in t.shape if isinstance(s, Dim)]
+    order = list(dict.fromkeys(name for s in sizes for name in sorted(names(s))))
+    return solve(list(found.values()), order, {n for n in order if named(n) in sizes})
 
 
 # -- walks -----------------------------------------------------------------------------------------

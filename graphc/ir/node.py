@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, SymbolicValueError
-from graphc.ir import origin
+from graphc.ir import equations, origin
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.op import Attrs, Kind, Op
@@ -50,12 +50,15 @@ class ArrayValue:
 class Node:
     """One operation applied to tensors. Made by `apply` only; never changed after."""
 
-    __slots__ = ("__weakref__", "_outputs", "attrs", "inputs", "op", "origins", "serial", "types")
+    __slots__ = (
+        "__weakref__", "_outputs", "assumes", "attrs", "inputs", "op", "origins", "serial", "types"
+    )  # fmt: skip
 
     op: Op
     inputs: tuple[Tensor, ...]
     attrs: Attrs
     types: tuple[TensorType, ...]
+    assumes: tuple[equations.Pair, ...]  # sizes that the type rule took to be equal
     serial: int  # grows with creation: an input's is smaller than its user's
     origins: tuple[origin.Origin, ...]
     _outputs: list[Callable[[], Tensor | None]]
@@ -104,6 +107,7 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
         if node is not None:
             node.origins = origin.merge(node.origins, origin.here())
             return node
+        equations.forget()
         try:
             types = op.infer(*(t.type for t in operands), **attrs)
         except GraphcError as error:
@@ -111,6 +115,7 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
         node = Node()
         node.op, node.inputs, node.attrs, node.types = op, operands, attrs, types
         node._outputs = [_dead] * len(types)
+        node.assumes = equations.noted()
         node.origins = origin.here()
         _serial += 1
         node.serial = _serial

@@ -2,6 +2,7 @@
 
 A size-1 axis broadcasts only where the 1 is static; a named dim never broadcasts (it may happen to
 be 1 at a call, and is not stretched then). This keeps one program correct for every size.
+Where two sizes have to be equal and may be, type rules take them to be (`equations.agree`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.dim import Dim, Size, dim, product
 from graphc.ir.dtype import DType
+from graphc.ir.equations import agree, never_equal
 
 Shape: TypeAlias = tuple[Size, ...]
 
@@ -65,7 +67,7 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
         for shape in shapes:
             if -axis > len(shape) or shape[axis] == 1 or shape[axis] == size:
                 continue
-            if size != 1:
+            if size != 1 and not agree(size, shape[axis]):
                 raise ShapeError(
                     f"shapes do not broadcast: axis {axis} has sizes {size} and {shape[axis]}",
                     op=op,
@@ -73,15 +75,32 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
                     given=" and ".join(show(s) for s in shapes),
                     hint=_broadcast_hint(size, shape[axis]),
                 )
-            size = shape[axis]
+            size = shape[axis] if size == 1 else common(size, shape[axis])
         result.append(size)
     return tuple(result)
 
 
 def _broadcast_hint(a: Size, b: Size) -> str:
     if isinstance(a, Dim) or isinstance(b, Dim):
-        return "a named dim never broadcasts; give dims that are always equal the same name"
+        return "a named dim never broadcasts, and these two sizes are never equal"
     return ""
+
+
+def common(a: Size, b: Size) -> Size:
+    """The size of an axis whose sizes agree: the static one, else the first."""
+    return b if isinstance(b, int) else a
+
+
+def agree_on_shape(a: Shape, b: Shape) -> bool:
+    """Whether two shapes may be equal: `agree` on each axis."""
+    if a == b:
+        return True
+    return len(a) == len(b) and all(agree(s, t) for s, t in zip(a, b, strict=True))
+
+
+def may_be_equal(a: Shape, b: Shape) -> bool:
+    """Whether some sizes of the named dims make two shapes equal."""
+    return len(a) == len(b) and not any(never_equal(s, t) for s, t in zip(a, b, strict=True))
 
 
 def broadcasts_to(shape: Shape, target: Shape) -> bool:

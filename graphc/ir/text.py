@@ -25,9 +25,10 @@ import ast
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -58,7 +59,8 @@ def key_text(graph: Graph) -> str:
 
 def format_node(node: Node, names: Mapping[Tensor, str] | None = None) -> str:
     """The line of one node; `names` are the labels of values, such as `%3`, where known."""
-    return _Printer(exact=False).line(node, dict(names or {}), [])
+    own: dict[Tensor, str] = {}  # labels that the line needs beyond those given
+    return _Printer(exact=False).line(node, ChainMap(own, cast(Any, names or {})), [])
 
 
 def value_labels(graph: Graph) -> dict[Tensor, str]:
@@ -129,7 +131,7 @@ class _Printer:
             lines.append(f"{inner}update {target} <- {new}")
         return [*lines, indent + "}"]
 
-    def line(self, node: Node, labels: dict[Tensor, str], bodies: list[Graph]) -> str:
+    def line(self, node: Node, labels: MutableMapping[Tensor, str], bodies: list[Graph]) -> str:
         """`%0: f32[n] = op %x, @w [attr=value]`, with sub-graphs appended to `bodies`."""
         results = ", ".join(
             f"{labels.get(node.output(i), '%?')}: {self._type(t)}"
@@ -143,7 +145,7 @@ class _Printer:
             text += f" [{', '.join(pairs)}]"
         return text
 
-    def _operand(self, tensor: Tensor, labels: dict[Tensor, str]) -> str:
+    def _operand(self, tensor: Tensor, labels: MutableMapping[Tensor, str]) -> str:
         label = labels.get(tensor)
         if label is not None:
             return label

@@ -109,11 +109,11 @@ class _Run:
 def apply(primitive: str, result: DType, *values: Any) -> Any:
     """The value of a primitive, as a NumPy scalar of the dtype `result`."""
     if cast_target(primitive) is not None:
-        return _convert(values[0], result)
+        return convert(values[0], result)
     return result.numpy.type(PRIMITIVES[primitive].numpy(*values))
 
 
-def _convert(value: Any, to: DType) -> Any:
+def convert(value: Any, to: DType) -> Any:
     """NumPy's conversion; a float that an int cannot hold gives the nearest that it can, NaN 0."""
     if not (to.is_integer and value.dtype.kind == "f"):
         return value.astype(to.numpy)

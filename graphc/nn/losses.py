@@ -13,7 +13,7 @@ import numpy as np
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import origin
 from graphc.ir.node import Tensor
-from graphc.ir.shape import show
+from graphc.ir.shape import may_be_equal, show
 from graphc.nn.named import find
 from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import abs, equal, log, log1p, softplus, square, where
@@ -31,7 +31,7 @@ def softmax_cross_entropy(predictions: Any, targets: Any) -> Tensor:
     """
     z = _floats(tensor(predictions, "softmax_cross_entropy"), "softmax_cross_entropy")
     t = tensor(targets, "softmax_cross_entropy")
-    if z.ndim and t.shape == z.shape:
+    if z.ndim and may_be_equal(t.shape, z.shape):
         return -sum(cast(t, z.dtype) * log_softmax(z, axis=-1), axis=-1)
     if t.ndim != z.ndim - 1 or not t.dtype.is_integer:
         raise ShapeError(
@@ -99,7 +99,7 @@ def _pair(op: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors of one dtype and one shape: broadcasting here is a mistake, [n, 1] with [n]
     would silently compare every prediction with every target."""
     p, t = _floats(tensor(predictions, op), op), tensor(targets, op)
-    if p.ndim == 0 or p.shape != t.shape:
+    if p.ndim == 0 or not may_be_equal(p.shape, t.shape):
         raise ShapeError(
             "the targets do not fit the predictions",
             op=op,

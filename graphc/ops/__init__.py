@@ -2,9 +2,12 @@
 
 from graphc.ir.operators import publish
 from graphc.ops import (
+    checkpoint,
     contract,
     control,
     create,
+    diagonal,
+    einsum,
     elementwise,
     index,
     leaf,
@@ -16,7 +19,8 @@ from graphc.ops import (
 )
 
 FAMILIES = (
-    leaf, create, elementwise, shape, index, reduce, contract, softmax, control, linalg, random,
+    leaf, create, elementwise, shape, index, reduce, diagonal, contract, einsum, softmax, control,
+    checkpoint, linalg, random,
 )  # fmt: skip
 
 for _family in FAMILIES:

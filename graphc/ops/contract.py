@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
+from graphc.ir.dim import product as size_product
+from graphc.ir.dim import size_hint
 from graphc.ir.dtype import bool_, promote
-from graphc.ir.node import Tensor, apply
+from graphc.ir.equations import agree, never_equal
+from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, broadcast, show
 from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import multiply
-from graphc.ops.reduce import sum
+from graphc.ops.reduce import MAX, SUM, sum
 from graphc.ops.scalar import sum_to
-from graphc.ops.shape import expand_dims, matrix_transpose, reshape
+from graphc.ops.shape import expand_dims, matrix_transpose, permute_dims, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+Labels: TypeAlias = "tuple[str, ...]"
 
 
 def _infer_matmul(x: TensorType, y: TensorType) -> tuple[TensorType, ...]:
@@ -29,7 +33,7 @@ def _infer_matmul(x: TensorType, y: TensorType) -> tuple[TensorType, ...]:
             expected="one numeric dtype",
             given=f"{x.dtype.name}, {y.dtype.name}",
         )
-    if x.rank < 2 or y.rank < 2 or x.shape[-1] != y.shape[-2]:
+    if x.rank < 2 or y.rank < 2 or not agree(x.shape[-1], y.shape[-2]):
         raise _inner_sizes_differ(x.shape, y.shape)
     batch = broadcast("matmul", x.shape[:-2], y.shape[:-2])
     return (TensorType(x.dtype, (*batch, x.shape[-2], y.shape[-1])),)
@@ -78,7 +82,7 @@ def matmul(x: Any, y: Any) -> Tensor:
             given=f"{show(a.shape)} @ {show(b.shape)}",
             hint="use * to scale",
         )
-    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+    if never_equal(a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]):
         raise _inner_sizes_differ(a.shape, b.shape)
     common = promote(a.dtype, b.dtype)
     a, b = cast(a, common), cast(b, common)
@@ -100,10 +104,117 @@ def as_multiply_and_sum(x: Tensor, y: Tensor) -> Tensor:
     return cast(sum(multiply(left, right), axis=-1), x.dtype)
 
 
+def swaps_last_axes(node: Node) -> bool:
+    """Whether the node is the transpose of matrices."""
+    if node.op.name != "permute_dims":
+        return False
+    axes = node.attrs["axes"]
+    return bool(axes == (*range(len(axes) - 2), len(axes) - 1, len(axes) - 2))
+
+
 def dot(x: Any, y: Any) -> Tensor:
     """The product of two matrices or vectors, as `matmul`; scalars multiply."""
     a, b = tensor(x, "dot"), tensor(y, "dot")
     return multiply(a, b) if a.ndim == 0 or b.ndim == 0 else matmul(a, b)
+
+
+# -- products of tensors whose axes have labels ----------------------------------------------------
+class Labelled(NamedTuple):
+    """A tensor with a label for each axis; no label twice."""
+
+    tensor: Tensor
+    labels: Labels
+
+
+def contract(x: Labelled, y: Labelled, out: Labels) -> Labelled:
+    """The sum over all labels that are not in `out` of x times y, with axes in the order of `out`.
+
+    One matrix product: labels of both that are in `out` are its batch, those of both that are not
+    its inner axes. Axes that are neighbours merge by a reshape that moves nothing, and others are
+    permuted, which the BLAS reads in place; what is left is copied. Where nothing is summed, or
+    nothing is left beside the batch, it is an elementwise product and a sum, which fuse.
+
+    Shapes: axes with the same label have the same size. Dtypes: one for both; bools multiply by
+    `and` and add by `or`.
+    """
+    x, y = (_unpermuted(sum_out(a, (*b.labels, *out))) for a, b in ((x, y), (y, x)))
+    if out and out[-1] in x.labels and out[-1] not in y.labels:
+        x, y = y, x  # its columns are the result's last axis
+    batch = tuple(a for a in out if a in x.labels and a in y.labels)
+    rows = tuple(a for a in x.labels if a not in y.labels)
+    columns = tuple(a for a in y.labels if a not in x.labels)
+    summed = {a for a in x.labels if a in y.labels and a not in out}
+    orders = [tuple(a for a in labels if a in summed) for labels in (x.labels, y.labels)]
+    inner = min(orders, key=lambda o: _copied(x, rows, o) + _copied(y, o, columns))
+    if not inner or not (rows or columns) or x.tensor.dtype is bool_:
+        every = (*out, *inner)
+        product = multiply(aligned(x, every), aligned(y, every))
+        return sum_out(Labelled(product, every), out)
+    result = matmul(_matrices(x, batch, rows, inner), _matrices(y, batch, inner, columns))
+    sizes = dict(zip(x.labels + y.labels, x.tensor.shape + y.tensor.shape, strict=True))
+    order = (*batch, *rows, *columns)
+    return permuted(Labelled(reshape(result, tuple(sizes[a] for a in order)), order), out)
+
+
+def _copied(x: Labelled, *groups: Labels) -> int:
+    """About how many elements are copied to bring the axes of each group together."""
+    return 0 if all(_adjacent(x.labels, g) for g in groups) else size_hint(x.tensor.size)
+
+
+def _adjacent(labels: Labels, group: Labels) -> bool:
+    """Whether the axes of the group are neighbours, in its order."""
+    start = labels.index(group[0]) if group else 0
+    return labels[start : start + len(group)] == group
+
+
+def _matrices(x: Labelled, batch: Labels, rows: Labels, columns: Labels) -> Tensor:
+    """The tensor as [*batch, rows, columns]."""
+    if not (_adjacent(x.labels, rows) and _adjacent(x.labels, columns)):
+        x = permuted(x, (*batch, *rows, *columns))
+    groups: list[Labels] = []
+    for label in x.labels:
+        group = next((g for g in (rows, columns) if label in g), (label,))
+        if group not in groups:
+            groups.append(group)
+    for group in (rows, columns):
+        if not group:
+            groups.append(group)
+    sizes = dict(zip(x.labels, x.tensor.shape, strict=True))
+    merged = reshape(x.tensor, tuple(size_product(sizes[a] for a in g) for g in groups))
+    wanted = [*((a,) for a in batch), rows, columns]
+    return permute_dims(merged, [groups.index(g) for g in wanted])
+
+
+def _unpermuted(x: Labelled) -> Labelled:
+    """The tensor that is permuted to make x, so that axes are seen as they are in memory."""
+    t, labels = x
+    while t.node.op.name == "permute_dims":
+        axes = t.node.attrs["axes"]
+        labels = tuple(labels[axes.index(a)] for a in range(t.ndim))
+        t = t.node.inputs[0]
+    return Labelled(t, labels)
+
+
+def permuted(x: Labelled, order: Labels) -> Labelled:
+    """x with its axes in another order."""
+    return Labelled(permute_dims(x.tensor, [x.labels.index(a) for a in order]), order)
+
+
+def aligned(x: Labelled, order: Labels) -> Tensor:
+    """x with an axis for each label of `order`, of size 1 where it has none."""
+    t, labels = permuted(x, tuple(a for a in order if a in x.labels))
+    sizes = dict(zip(labels, t.shape, strict=True))
+    return reshape(t, tuple(sizes.get(a, 1) for a in order))
+
+
+def sum_out(x: Labelled, kept: Labels) -> Labelled:
+    """x summed over the labels that are not in `kept`, in its own dtype."""
+    axes = tuple(i for i, a in enumerate(x.labels) if a not in kept)
+    if not axes:
+        return x
+    op = MAX if x.tensor.dtype is bool_ else SUM  # of bools: whether one is true
+    labels = tuple(a for a in x.labels if a in kept)
+    return Labelled(apply(op, (x.tensor,), axes=axes).output(), labels)
 
 
 FUNCTIONS |= {f.__name__: f for f in (matmul, dot)}

@@ -16,11 +16,12 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.dim import Size, dim
 from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.dtype import bool_
+from graphc.ir.equations import never_equal
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Node, Tensor, apply, current_serial
 from graphc.ir.op import Fact, Kind, Op, register
-from graphc.ir.shape import TensorType, show
+from graphc.ir.shape import TensorType, agree_on_shape, common, show
 from graphc.ops.build import scalar_like, tensor
 from graphc.ops.closure import (
     above,
@@ -51,7 +52,7 @@ def _infer_scan(
         stacked_shape = (length, *inner.shape)
         sliced = carries <= i < carries + xs
         expected = TensorType(inner.dtype, stacked_shape) if sliced else inner.type
-        if given != expected:
+        if given.dtype is not expected.dtype or not agree_on_shape(given.shape, expected.shape):
             raise ShapeError(
                 "an input does not fit the body", expected=str(expected), given=str(given)
             )
@@ -62,7 +63,7 @@ def _infer_scan(
 
 
 def _same_type(op: str, what: str, expected: TensorType, given: TensorType) -> None:
-    if expected == given:
+    if expected.dtype is given.dtype and agree_on_shape(expected.shape, given.shape):
         return
     error = DTypeError if expected.dtype is not given.dtype else ShapeError
     raise error(
@@ -331,14 +332,14 @@ def _length(stacked: Sequence[Tensor], length: Any) -> Size:
             op="scan", expected="xs, or length=",
         )  # fmt: skip
     for size in sizes:
-        if size != sizes[0]:
+        if never_equal(size, sizes[0]):
             raise ShapeError(
                 "the lengths differ",
                 op="scan",
                 expected=f"{sizes[0]} steps",
                 given=", ".join(show(t.shape) for t in stacked),
             )
-    return sizes[0]
+    return next((size for size in sizes if isinstance(size, int)), sizes[0])
 
 
 # -- cond ------------------------------------------------------------------------------------------
@@ -352,7 +353,10 @@ def _infer_cond(
             _same_type("cond", "an operand does not fit the branch", inner.type, given)
     for a, b in zip(then.outputs, otherwise.outputs, strict=True):
         _same_type("cond", "the branches give different types", a.type, b.type)
-    return tuple(t.type for t in then.outputs)
+    return tuple(
+        TensorType(a.dtype, tuple(common(s, t) for s, t in zip(a.shape, b.shape, strict=True)))
+        for a, b in zip(then.outputs, otherwise.outputs, strict=True)
+    )
 
 
 def _numpy_cond(p: Any, *arrays: Any, then: Graph, otherwise: Graph, sizes: Any) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphc.errors import DTypeError, LinAlgError, ShapeError
 from graphc.ir.dtype import promote
+from graphc.ir.equations import agree
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, broadcast, show
@@ -48,7 +49,7 @@ def _square(op: str, x: TensorType) -> Shape:
     """The batch axes. Errors: `DTypeError` for no float, `ShapeError` for no square matrices."""
     if not x.dtype.is_float:
         raise DTypeError("only floats", op=op, expected="a float dtype", given=x.dtype.name)
-    if x.rank < 2 or x.shape[-1] != x.shape[-2]:
+    if x.rank < 2 or not agree(x.shape[-2], x.shape[-1]):
         raise ShapeError("not square", op=op, expected="(..., n, n)", given=show(x.shape))
     return x.shape[:-2]
 
@@ -58,7 +59,7 @@ def _infer_solve(a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
     batch = _square("solve", a)
     if a.dtype is not b.dtype:
         raise DTypeError("one dtype", expected=a.dtype.name, given=b.dtype.name)
-    if b.rank < 2 or b.shape[-2] != a.shape[-1]:
+    if b.rank < 2 or not agree(a.shape[-1], b.shape[-2]):
         raise ShapeError(
             "the right side does not fit the matrix",
             expected=f"(..., {a.shape[-1]}, k), or one vector ({a.shape[-1]},)",

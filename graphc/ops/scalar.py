@@ -87,8 +87,10 @@ def sum_to(g: Tensor, shape: Any) -> Tensor:
         if axis < offset or (shape[axis - offset] == 1 and g.shape[axis] != 1)
     ]
     summed = function("sum")(g, axis=tuple(stretched)) if stretched else g
-    result: Tensor = function("reshape")(summed, shape) if summed.shape != shape else summed
-    return result
+    kept = iter(summed.shape)
+    wide = tuple(1 if offset + axis in stretched else next(kept) for axis in range(len(shape)))
+    result: Tensor = function("reshape")(summed, wide) if summed.shape != wide else summed
+    return stretch(result, shape)  # sizes may be equal by assumption only
 
 
 def masked_multiply(g: Tensor, factor: Any) -> Tensor:

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, ShapeError
-from graphc.ir.dim import Dim, Size, dim, floordiv, mod
+from graphc.ir.dim import Dim, Size, dim, floordiv
 from graphc.ir.dim import product as size_product
+from graphc.ir.dim import total as size_total
 from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.equations import agree, never_equal
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.operators import function
 from graphc.ir.shape import (
     Shape,
     TensorType,
-    broadcasts_to,
+    common,
     normalize_axes,
     normalize_axis,
     shape_of,
@@ -38,7 +40,7 @@ REINDEX = frozenset({Fact.REINDEX})
 
 # -- reshape ---------------------------------------------------------------------------------------
 def _infer_reshape(x: TensorType, *, shape: Shape) -> tuple[TensorType, ...]:
-    if size_product(shape) != x.size:
+    if not agree(x.size, size_product(shape)):
         raise ShapeError(
             "the number of elements changes",
             op="reshape",
@@ -86,7 +88,8 @@ def reshaped_index(k: Any, index: Any, target: Shape, source: Shape) -> Any:
 def reshape(x: Any, shape: Any) -> Tensor:
     """The elements of `x` in row-major order under another shape; one size may be -1.
 
-    Errors: `ShapeError` if the number of elements changes, or -1 cannot be solved.
+    Errors: `ShapeError` if the number of elements changes, or -1 cannot be solved; at the call if
+    symbolic sizes do not divide, as an odd `n` in `reshape(x, (-1, 2))` of `x` [n].
 
     >>> import graphc as gc
     >>> gc.reshape(gc.placeholder("x", ("n", 4, 7)), (-1, 28)).shape
@@ -99,14 +102,15 @@ def reshape(x: Any, shape: Any) -> Tensor:
         raise ShapeError("only one size can be -1", op="reshape", given=str(tuple(sizes)))
     if unknown:
         known = size_product(dim(s) for i, s in enumerate(sizes) if i != unknown[0])
-        if known == 0 or mod(t.size, known) != 0:
+        quotient = 0 if known == 0 else floordiv(t.size, known)
+        if known == 0 or never_equal(t.size, known * quotient):
             raise ShapeError(
                 "the size -1 has no solution",
                 op="reshape",
                 expected=f"sizes that divide {t.size}",
                 given=str(tuple(sizes)),
             )
-        sizes[unknown[0]] = floordiv(t.size, known)
+        sizes[unknown[0]] = quotient
     target = shape_of(sizes)
     return t if target == t.shape else apply(RESHAPE, (t,), shape=target).output()
 
@@ -191,7 +195,10 @@ def matrix_transpose(x: Any) -> Tensor:
 
 
 def _infer_broadcast(x: TensorType, *, shape: Shape) -> tuple[TensorType, ...]:
-    if not broadcasts_to(x.shape, shape):
+    offset = len(shape) - x.rank
+    if offset < 0 or not all(
+        s == 1 or agree(s, t) for s, t in zip(x.shape, shape[offset:], strict=True)
+    ):
         raise ShapeError(
             "cannot be broadcast",
             op="broadcast_to",
@@ -254,9 +261,10 @@ def flip(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 # -- concat, stack ---------------------------------------------------------------------------------
 def _infer_concat(*types: TensorType, axis: int) -> tuple[TensorType, ...]:
     first = types[0]
+    shape = list(first.shape)
     for t in types:
         same = t.rank == first.rank and all(
-            a == b for i, (a, b) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis
+            agree(a, b) for i, (a, b) in enumerate(zip(shape, t.shape, strict=True)) if i != axis
         )
         if not same or t.dtype is not first.dtype:
             raise ShapeError(
@@ -265,10 +273,9 @@ def _infer_concat(*types: TensorType, axis: int) -> tuple[TensorType, ...]:
                 expected=f"{first} except on axis {axis}",
                 given=", ".join(map(str, types)),
             )
-    total: Size = 0
-    for t in types:
-        total = total + t.shape[axis]
-    return (TensorType(first.dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :])),)
+        shape = [common(a, b) for a, b in zip(shape, t.shape, strict=True)]
+    shape[axis] = size_total(t.shape[axis] for t in types)
+    return (TensorType(first.dtype, tuple(shape)),)
 
 
 def _concat_at(k: Any, values: Any, index: Any, out: TensorType, *, axis: int) -> Any:
@@ -294,10 +301,13 @@ def _concat_vjp(context: Any, g: Tensor, out: Tensor, *parts: Tensor, axis: int)
     low: Size = 0
     for part in parts:
         starts = tuple(low if i == axis else 0 for i in range(g.ndim))
-        result.append(function("strided_slice")(g, starts, part.shape, (1,) * g.ndim))
+        sizes = (*g.shape[:axis], part.shape[axis], *g.shape[axis + 1 :])
+        result.append(function("strided_slice")(g, starts, sizes, (1,) * g.ndim))
         low = low + part.shape[axis]
     return result
 
+
+JOINED = 16  # parts of a concat at the most in a kernel, which chooses among them at each element
 
 CONCAT = register(
     Op(

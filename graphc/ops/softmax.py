@@ -15,7 +15,7 @@ import numpy as np
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
-from graphc.ir.shape import TensorType, normalize_axes, show
+from graphc.ir.shape import TensorType, agree_on_shape, normalize_axes, show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.create import full, iota
 from graphc.ops.elementwise import divide, equal, exp, isfinite, log, multiply, subtract, where
@@ -151,7 +151,7 @@ def _infer_cross_entropy(z: TensorType, labels: TensorType) -> tuple[TensorType,
             op="softmax_cross_entropy",
             given=f"{z.dtype.name}, {labels.dtype.name}",
         )
-    if z.rank < 1 or z.shape[:-1] != labels.shape:
+    if z.rank < 1 or not agree_on_shape(labels.shape, z.shape[:-1]):
         raise ShapeError(
             "labels do not fit the logits",
             op="softmax_cross_entropy",

@@ -136,6 +136,7 @@ class _RegionBuilder:
         k = self.k
         for node in self.members:
             if self.stage[node] == BEFORE:
+                self._fill(node)
                 self._emit_row(node)
         self._start_accumulators()
         last = max((0, *(s for s in self.stage.values() if s != AFTER)))
@@ -169,13 +170,18 @@ class _RegionBuilder:
     def _start_accumulators(self) -> None:
         """First values of what accumulates over the outer loops, in memory and in registers."""
         for node, reduction in self._looped_reductions():
-            if not reduction.in_register:
-                first = node.op.reducer.initial(self.k, node.types[0].dtype)
-                for tensor, value in zip(node.outputs, first, strict=True):
-                    with self.k.loop(tensor.size) as i:
-                        self.k.store(self._storage(tensor), of(i), value)
-            elif reduction.depth == 0 < self.outer:
+            self._fill(node)
+            if reduction.in_register and reduction.depth == 0 < self.outer:
                 self._declare(node, reduction)
+
+    def _fill(self, node: Node) -> None:
+        """First values of a reduction that accumulates in memory."""
+        reduction = self.reductions.get(node)
+        if reduction is not None and not reduction.in_register:
+            first = node.op.reducer.initial(self.k, node.types[0].dtype)
+            for tensor, value in zip(node.outputs, first, strict=True):
+                with self.k.loop(tensor.size) as i:
+                    self.k.store(self._storage(tensor), of(i), value)
 
     def _looped_reductions(self) -> list[tuple[Node, _Reduction]]:
         return [(n, r) for n, r in self.reductions.items() if self.stage[n] != BEFORE]

@@ -1,84 +1,202 @@
 """The memory plan: where each temporary lives in the arena.
 
 Lifetimes are intervals over the steps; a temporary of an outer level that a loop uses lives until
-the loop ends. Temporaries whose lifetimes do not meet may share a slot. Slots are filled greedily
-in order of first use, best fit first (Pisarchyk and Lee, 2020, "Efficient memory management for
-deep neural net inference", shared objects, greedy by breadth); sizes are compared at a hint for
-named dims, and a slot is as large as the largest of its members: the plan is right for all sizes.
+the loop ends. Temporaries whose lifetimes meet must not overlap, whatever the named dims are. So a
+plan is not a list of numbers but a stack: it says which of two temporaries that are alive together
+lies above the other, and the offset of one is the largest end of those below it, an expression over
+the dims. No dims can make such a plan wrong; the dims' hints only decide how good it is.
+
+Which lies above which is found at the hints, by the greedy-by-size calculation of offsets of
+Pisarchyk and Lee (2020, "Efficient memory management for deep neural net inference"): temporaries
+by decreasing size, each into the smallest gap that holds it. By decreasing size times lifetime is
+tried as well, and slots that several temporaries share (the same paper's shared objects), which is
+all that is done for programs with many temporaries. The plan with the smallest arena at the hints
+is kept.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import accumulate
 
-from graphc.ir.dim import Size, evaluate, floordiv, maximum, names
+from graphc.ir.dim import Dim, Size, floordiv, is_nonnegative, maximum, size_hint
+from graphc.ir.dtype import DType
 from graphc.passes.program import Branch, Loop, Program, Step, Storage, touched
 
 ALIGN = 64  # bytes: a cache line, and the widest vector
-HINT = 64  # the size that a named dim is taken to have when slots are compared
+STACKED = 1000  # temporaries for which offsets are calculated one by one
+TERMS = 8  # sizes of which an offset is the largest, at the most
 
-
-@dataclass(slots=True)
-class _Slot:
-    size: Size
-    members: list[Storage] = field(default_factory=list)
+Lifetimes = dict[Storage, tuple[int, int]]
+Offsets = dict[Storage, Size]
 
 
 def plan_memory(program: Program) -> Program:
     """Give every temporary an offset, and the program its arena size (both in bytes)."""
     lifetimes = _lifetimes(program.steps)
     order = sorted(lifetimes, key=lambda s: (lifetimes[s][0], lifetimes[s][1]))
-    slots: list[_Slot] = []
-    free: list[_Slot] = []
-    busy: list[tuple[int, _Slot]] = []
+    best, arena = min(_plans(order, lifetimes), key=lambda plan: size_hint(plan[1]))
     for storage in order:
-        first, last = lifetimes[storage]
-        for entry in [b for b in busy if b[0] < first]:
-            busy.remove(entry)
-            free.append(entry[1])
-        size = storage.size * storage.dtype.itemsize
-        slot = _best_fit(free, size)
-        if slot is None:
-            slot = _Slot(size)
-            slots.append(slot)
-        else:
-            free.remove(slot)
-            slot.size = maximum(slot.size, size)
-        slot.members.append(storage)
-        busy.append((last, slot))
-    offset: Size = 0
-    for slot in slots:
-        for storage in slot.members:
-            storage.offset = offset
-        offset = offset + aligned(slot.size)
-    program.arena = offset
+        storage.offset = best[storage]
+    program.arena = arena
     program.temps = order
     return program
 
 
+def hinted_bytes(size: Size, dtype: DType) -> int:
+    """The bytes that a temporary of `size` elements takes at the hints."""
+    return size_hint(aligned(size * dtype.itemsize))
+
+
 def aligned(size: Size) -> Size:
     """`size` rounded up to a multiple of `ALIGN`."""
-    return floordiv(size + (ALIGN - 1), ALIGN) * ALIGN
+    whole: Size = 0
+    if isinstance(size, Dim):  # the terms that are multiples need no rounding
+        whole = Dim(tuple((m, c) for m, c in size.terms if c % ALIGN == 0))
+        whole = whole if whole.terms else 0
+    return whole + floordiv(size - whole + (ALIGN - 1), ALIGN) * ALIGN
 
 
-def _best_fit(free: list[_Slot], size: Size) -> _Slot | None:
-    """The free slot that wastes least, or grows least if none is large enough."""
-    wanted = _estimate(size)
+def _plans(order: Sequence[Storage], lifetimes: Lifetimes) -> Iterator[tuple[Offsets, Size]]:
+    """The plans tried, with their arenas; no further one where none can be smaller."""
+    slots = _share_slots(order, lifetimes)
+    yield slots
+    if len(order) > STACKED or not order:
+        return
+    sizes = {s: hinted_bytes(s.size, s.dtype) for s in order}
+    least = _most_alive(sizes, lifetimes)
 
-    def waste(slot: _Slot) -> tuple[bool, int]:
-        difference = _estimate(slot.size) - wanted
-        return difference < 0, abs(difference)
+    def bytes_and_time(storage: Storage) -> int:
+        first, last = lifetimes[storage]
+        return sizes[storage] * (last - first + 1)
 
-    return min(free, key=waste, default=None)
+    for key in (sizes.__getitem__, bytes_and_time):
+        offsets = _by_size(sorted(order, key=key, reverse=True), sizes, lifetimes)
+        stack = _stacked(sorted(order, key=offsets.__getitem__), lifetimes)
+        if stack is not None:
+            yield stack
+            if size_hint(stack[1]) == least:
+                return
 
 
-def _estimate(size: Size) -> int:
-    return evaluate(size, dict.fromkeys(names(size), HINT))
+# -- a stack ---------------------------------------------------------------------------------------
+def _by_size(
+    order: Sequence[Storage], sizes: dict[Storage, int], lifetimes: Lifetimes
+) -> dict[Storage, int]:
+    """Offsets at the hints: each in turn into the smallest gap between those that are alive with it
+    and have their place, or above them."""
+    offsets: dict[Storage, int] = {}
+    placed: list[tuple[int, int, int, int]] = []  # first step, last step, from, to: by `from`
+    for storage in order:
+        first, last = lifetimes[storage]
+        size = sizes[storage]
+        place, smallest, end = -1, -1, 0
+        for other_first, other_last, start, stop in placed:
+            if other_first <= last and first <= other_last:
+                gap = start - end
+                if gap >= size and (place < 0 or gap < smallest):
+                    place, smallest = end, gap
+                end = max(end, stop)
+        offsets[storage] = place if place >= 0 else end
+        insort(placed, (first, last, offsets[storage], offsets[storage] + size), key=_start)
+    return offsets
 
 
-def _lifetimes(steps: list[Step]) -> dict[Storage, tuple[int, int]]:
+def _start(place: tuple[int, int, int, int]) -> int:
+    return place[2]
+
+
+def _stacked(upwards: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offsets, Size] | None:
+    """Each storage as low as those before it that are alive with it allow, at any dims. None where
+    an offset would be too long an expression."""
+    steps = 1 + max(last for _, last in lifetimes.values())
+    ends: list[tuple[Size, ...]] = [(0,)]
+    top = [0] * steps  # step by step, which of `ends` is where the stack ends
+    offsets: Offsets = {}
+    for storage in upwards:
+        first, last = lifetimes[storage]
+        below = _largest(ends[i] for i in set(top[first : last + 1]))
+        if len(below) > TERMS:
+            return None
+        size = aligned(storage.size * storage.dtype.itemsize)
+        top[first : last + 1] = [len(ends)] * (last + 1 - first)
+        ends.append(tuple(b + size for b in below))
+        offsets[storage] = _maximum(below)
+    arena = _largest(ends[i] for i in set(top))
+    return (offsets, _maximum(arena)) if len(arena) <= 4 * TERMS else None
+
+
+def _largest(groups: Iterable[tuple[Size, ...]]) -> tuple[Size, ...]:
+    """The sizes of all groups without those that are never larger than another one."""
+    sizes = {s for group in groups for s in group}
+    kept: list[Size] = []
+    for size in sorted(sizes, key=lambda s: (size_hint(s), str(s)), reverse=True):
+        if not any(is_nonnegative(k - size) for k in kept):
+            kept = [k for k in kept if not is_nonnegative(size - k)]
+            kept.append(size)
+    return tuple(kept)
+
+
+def _maximum(sizes: Sequence[Size]) -> Size:
+    result = sizes[0]
+    for size in sizes[1:]:
+        result = maximum(result, size)
+    return result
+
+
+def _most_alive(sizes: dict[Storage, int], lifetimes: Lifetimes) -> int:
+    """The most bytes alive at one step at the hints: no plan has a smaller arena there."""
+    change = [0] * (2 + max(last for _, last in lifetimes.values()))
+    for storage, (first, last) in lifetimes.items():
+        change[first] += sizes[storage]
+        change[last + 1] -= sizes[storage]
+    return max(accumulate(change))
+
+
+# -- slots -----------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class _Slot:
+    size: Size
+    bytes: int  # at the hints
+    members: list[Storage]
+
+
+def _share_slots(order: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offsets, Size]:
+    """Slots one after the other, filled in order of first use, best fit first; a slot is as large
+    as the largest of its members."""
+    slots: list[_Slot] = []
+    free: list[_Slot] = []
+    busy: list[tuple[int, int, _Slot]] = []  # a heap: the last step of a slot's last member
+    for number, storage in enumerate(order):
+        first, last = lifetimes[storage]
+        while busy and busy[0][0] < first:
+            free.append(heappop(busy)[2])
+        size = storage.size * storage.dtype.itemsize
+        wanted = size_hint(size)
+        slot = min(free, key=lambda s: (s.bytes < wanted, abs(s.bytes - wanted)), default=None)
+        if slot is None:
+            slot = _Slot(size, wanted, [])
+            slots.append(slot)
+        else:
+            free.remove(slot)
+            slot.size, slot.bytes = maximum(slot.size, size), max(slot.bytes, wanted)
+        slot.members.append(storage)
+        heappush(busy, (last, number, slot))
+    offsets: Offsets = {}
+    arena: Size = 0
+    for slot in slots:
+        offsets |= dict.fromkeys(slot.members, arena)
+        arena = arena + aligned(slot.size)
+    return offsets, arena
+
+
+# -- lifetimes -------------------------------------------------------------------------------------
+def _lifetimes(steps: list[Step]) -> Lifetimes:
     """The first and last position at which each temporary is needed."""
-    found: dict[Storage, tuple[int, int]] = {}
+    found: Lifetimes = {}
     loops: list[tuple[int, int]] = []
     _visit(steps, 0, found, loops)
     for start, end in sorted(loops, reverse=True):  # inner loops before those around them
@@ -93,7 +211,7 @@ def _lifetimes(steps: list[Step]) -> dict[Storage, tuple[int, int]]:
 def _visit(
     steps: list[Step],
     position: int,
-    found: dict[Storage, tuple[int, int]],
+    found: Lifetimes,
     loops: list[tuple[int, int]],
 ) -> int:
     for step in steps:

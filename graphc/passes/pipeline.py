@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from graphc.ir.graph import Graph
 from graphc.ops.closure import in_bodies
 from graphc.passes.canonical import expand_composites, lower_contractions
+from graphc.passes.chains import reorder_products
+from graphc.passes.check_memory import check_memory
 from graphc.passes.fuse import Border, fuse
 from graphc.passes.memory import plan_memory
 from graphc.passes.program import Program
@@ -14,6 +16,7 @@ from graphc.passes.scans import drop_unused_outputs, merge_scans
 from graphc.passes.schedule import schedule
 from graphc.passes.show import print_program
 from graphc.passes.stages import Stages
+from graphc.passes.unify import unify
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.rules import DEFAULT, LOWERED
 
@@ -32,15 +35,19 @@ def run_pipeline(graph: Graph, stages: Stages, borders: list[Border] | None = No
     neighbouring regions are two."""
     report = RewriteReport()
     stages.start(graph)
+    graph = stages.graph("unify", unify, graph)
     graph = stages.graph("simplify", lambda g: apply_rules(g, *DEFAULT, report=report), graph)
     graph = stages.graph("merge_scans", merge_scans, graph)
     graph = stages.graph("drop_unused_outputs", drop_unused_outputs, graph)
     graph = stages.graph("expand", expand_composites, graph)
+    graph = stages.graph("reorder_products", reorder_products, graph)
     graph = stages.graph("lower_contractions", lower_contractions, graph)
     graph = stages.graph("clean", lambda g: apply_rules(g, *LOWERED, report=report), graph)
     graph = stages.graph("fuse", lambda g: fuse_all(g, borders), graph)
     program = stages.run("schedule", lambda: schedule(graph))
     program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
+    if stages.check:
+        stages.run("plan_memory (check)", lambda: check_memory(program))
     return Compiled(graph, program, report)
 
 

@@ -7,7 +7,7 @@ may fail runs after; else into a temporary that is copied when all else is done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from graphc.ir.dim import Size, named, substitute
@@ -18,6 +18,8 @@ from graphc.ir.shape import strides
 from graphc.loops.grammar import For, Kernel, Stmt, is_splittable, parallel_loop
 from graphc.passes.alias import alias_in_place
 from graphc.passes.kernel import BuiltKernel, build_kernel
+from graphc.passes.memory import hinted_bytes
+from graphc.passes.order import Uses, order_for_memory
 from graphc.passes.program import (
     Branch,
     Call,
@@ -114,7 +116,7 @@ class _Scheduler:
                 copies.append((tensor, place))
         early = [c for c in copies if _base(c[0]).node.op.name in ("variable", "placeholder")]
         saved = self._save_old_values(scope, early, [place for _, place, _ in wanted])
-        for node in order.nodes():
+        for node in order_for_memory(order.nodes(), order.uses(scope.targets)):
             self._step(scope, node)
         for tensor, place in copies:
             source = saved.get(tensor) or self._ref(scope, tensor)
@@ -313,6 +315,13 @@ def _base(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _memory_of(tensor: Tensor) -> Tensor:
+    """The tensor whose memory is read where `tensor` is, which may show it in another order."""
+    while (tensor.node.op.kind is Kind.VIEW or is_free(tensor.node)) and tensor.node.inputs:
+        tensor = tensor.node.inputs[0]
+    return tensor
+
+
 class _Order:
     """An order of the nodes in which some run after all readers of what they overwrite."""
 
@@ -363,6 +372,19 @@ class _Order:
                     seen.add(user)
                     stack.append(user)
         return seen
+
+    def uses(self, placed: Container[Tensor]) -> Uses:
+        """What the nodes wait for and read, and the bytes of results that are not `placed`."""
+        nodes = self.graph.nodes
+        before = {
+            n: list(dict.fromkeys([*(t.node for t in n.inputs), *self.after.get(n, ())]))
+            for n in nodes
+        }
+        works = [n for n in nodes if n.op.kind not in (Kind.LEAF, Kind.VIEW) and not is_free(n)]
+        reads: dict[Node, list[Tensor]] = {n: [] for n in nodes}
+        reads |= {n: list(dict.fromkeys(_memory_of(t) for t in n.inputs)) for n in works}
+        temps = (t for n in works for t in n.outputs if t not in placed)
+        return Uses(before, reads, {t: hinted_bytes(t.size, t.dtype) for t in temps})
 
     def nodes(self) -> list[Node]:
         """The nodes, each after its operands and what it must wait for."""

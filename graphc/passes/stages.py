@@ -1,7 +1,7 @@
 """What every stage of the pipeline gets: a name, a check, a print, a dump, a time.
 
 `GRAPHC_PRINT=fuse` prints the graph after the stage `fuse` to stderr (`all` for every stage);
-`GRAPHC_DUMP=dir` writes `00-input.txt`, `01-simplify.txt`, ... there.
+`GRAPHC_DUMP=dir` writes `00-input.txt`, `01-unify.txt`, ... there.
 """
 
 from __future__ import annotations

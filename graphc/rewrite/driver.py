@@ -21,6 +21,7 @@ from graphc.ir.collector import paused_collector
 from graphc.ir.graph import Graph, rebuild, walk, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind, Op
+from graphc.ir.shape import may_be_equal
 from graphc.ir.text import format_node
 from graphc.rewrite.ruleset import Rule, Ruleset
 
@@ -58,12 +59,14 @@ def apply_rules(graph: Graph, *rulesets: Ruleset, report: RewriteReport | None =
     whose replacement has another type.
     """
     rules = [rule for ruleset in rulesets for rule in ruleset]
-    return _Walk(rules, RewriteReport() if report is None else report).graph(graph)
+    report = RewriteReport() if report is None else report
+    return _Walk(rules, report, bool(graph.sizes.needed)).graph(graph)
 
 
 class _Walk:
-    def __init__(self, rules: Sequence[Rule], report: RewriteReport) -> None:
+    def __init__(self, rules: Sequence[Rule], report: RewriteReport, assumed: bool) -> None:
         self.rules, self.report = rules, report
+        self.assumed = assumed  # whether sizes of two forms are equal by an equation
         self.by_op: dict[Op, tuple[Rule, ...]] = {}
         self.normal: dict[Node, tuple[Tensor, ...]] = {}
         self.pending: dict[Node, Rule] = {}  # rewritten nodes whose replacement is on the stack
@@ -135,6 +138,8 @@ class _Walk:
                 continue
             made = [result] if isinstance(result, Tensor) else list(result)
             if [t.type for t in made] != list(node.types):
+                if self.assumed and _may_fit(made, node):
+                    continue  # the two sides are equal by an equation, but not by their names
                 raise _wrong_type(rule, node, made)
             if self.trace:
                 self.trace(f"{rule}: {format_node(node)} -> {_formatted(made)}", node)
@@ -162,6 +167,14 @@ class _Walk:
             where=_place(last[0][0]),
             hint="defined at " + ", ".join(rule.place for rule in rules),
         )
+
+
+def _may_fit(made: Sequence[Tensor], node: Node) -> bool:
+    """Whether the types are those of the node but for sizes that may be equal."""
+    return all(
+        t.dtype is wanted.dtype and may_be_equal(t.shape, wanted.shape)
+        for t, wanted in zip(made, node.types, strict=True)
+    )
 
 
 def _wrong_type(rule: Rule, node: Node, made: Sequence[Tensor]) -> GraphError:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, RuntimeFailure, ShapeError
-from graphc.ir.dim import Size, evaluate, named
+from graphc.ir.dim import Size, as_python, evaluate, named, names, substitute
 from graphc.ir.evaluate import bind_dims
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
@@ -86,6 +86,7 @@ class Caller:
         self.written = [v for v, _ in graph.updates]
         self.pool: list[Context] = []
         self.arenas: dict[tuple[int, ...], int] = {}
+        self.dims = graph.dims  # of the user's inputs: the program may have fewer
         self.formulas: list[Size] = []  # composite sizes of outputs
         self.call = self._generate()
 
@@ -162,8 +163,8 @@ class Caller:
     def _source(self) -> list[str]:
         inputs, outputs = self.graph.inputs, self.graph.outputs
         dims = self.manifest["dims"]
-        names = [f"a{i}" for i in range(len(inputs))]
-        lines = [f"def call({', '.join(names)}):"]
+        given = [f"a{i}" for i in range(len(inputs))]
+        lines = [f"def call({', '.join(given)}):"]
 
         def add(text: str, depth: int = 1) -> None:
             lines.append("    " * depth + text)
@@ -177,12 +178,13 @@ class Caller:
             add("except (TypeError, ValueError, AttributeError, BufferError):")
             add(f"a{i} = caller.convert({i}, a{i})", 2)
             add(f"p{i} = a{i}.ctypes.data", 2)
-        self._add_sizes(add, names)
+        self._add_sizes(add, given)
         add("try: context = pool.pop()")
         add("except IndexError: context = Context(caller)")
         add("words = context.words")
-        for i in range(len(dims)):
-            add(f"words[{Head.COUNT + i}] = n{i}")
+        own = [f"n{self.dims.index(d)}" for d in dims]
+        for i, name in enumerate(own):
+            add(f"words[{Head.COUNT + i}] = {name}")
         if self.parallel_for:  # a forked child has one thread, whatever its parent had
             add(f"words[{int(Head.THREADS)}] = num_threads()")
         for i in range(len(inputs)):
@@ -192,7 +194,7 @@ class Caller:
             pointer = f"address_of(bytes_of(r{i}))"  # much faster than r.ctypes.data
             guarded = pointer if self._never_empty(tensor) else f"{pointer} if r{i}.size else 0"
             add(f"words[{self.output_words + i}] = {guarded}")
-        sizes = "".join(f"n{i}, " for i in range(len(dims)))
+        sizes = "".join(f"{name}, " for name in own)
         if dims:
             add(f"caller.reserve(context, ({sizes}))")
         else:
@@ -210,12 +212,12 @@ class Caller:
     def _never_empty(tensor: Tensor) -> bool:
         return all(isinstance(s, int) and s > 0 for s in tensor.shape)
 
-    def _add_sizes(self, add: Callable[..., None], names: Sequence[str]) -> None:
-        """Learn the dims from the shapes, and check every size."""
+    def _add_sizes(self, add: Callable[..., None], given: Sequence[str]) -> None:
+        """Learn the dims from the shapes, and check every size and what operations need."""
         known: dict[Size, str] = {}
         checks: list[str] = []
-        arrays = f"({''.join(f'{n}, ' for n in names)})"
-        dims = self.manifest["dims"]
+        arrays = f"({''.join(f'{a}, ' for a in given)})"
+        dims = self.dims
         for i, tensor in enumerate(self.graph.inputs):
             add(f"s{i} = a{i}.shape")
             checks.append(f"len(s{i}) != {tensor.ndim}")
@@ -226,9 +228,16 @@ class Caller:
                     known[size] = f"s{i}[{axis}]"
                 elif size in known:
                     checks.append(f"s{i}[{axis}] != {known[size]}")
+        plain = all(named(d) in known for d in dims) and self._all_plain()
+        for equation in self.graph.sizes.needed if plain else ():
+            left, right = (as_python(side, known) for side in equation[:2])
+            if left and right:
+                checks.append(f"{left} != {right}")
+            else:
+                plain = False  # `solve` checks it
         if checks:
             add(f"if {' or '.join(checks)}: caller.refuse({arrays})")
-        if all(named(d) in known for d in dims) and self._all_plain():
+        if plain:
             for k, name in enumerate(dims):
                 add(f"n{k} = {known[named(name)]}")
         else:
@@ -237,23 +246,25 @@ class Caller:
 
     def _all_plain(self) -> bool:
         """Whether every symbolic size of the inputs is just a name."""
-        dims = set(self.manifest["dims"])
+        dims = set(self.dims)
         sizes = [s for t in self.graph.inputs for s in t.shape if not isinstance(s, int)]
         return all(str(s) in dims for s in sizes)
 
     def solve(self, arrays: Sequence[Any]) -> tuple[int, ...]:
         """The dims from shapes with composite sizes."""
         found = bind_dims(self.graph, arrays)
-        return tuple(found[d] for d in self.manifest["dims"])
+        return tuple(found[d] for d in self.dims)
 
     def _shape(self, tensor: Tensor) -> str:
         """The shape of an output as Python source over the dims `n0, n1, ...`."""
         sizes = []
         for size in tensor.shape:
+            if not names(size) <= set(self.dims):  # a name that only an equation determines
+                size = substitute(size, self.graph.sizes.sizes)
             if isinstance(size, int):
                 sizes.append(str(size))
-            elif str(size) in self.manifest["dims"]:
-                sizes.append(f"n{self.manifest['dims'].index(str(size))}")
+            elif str(size) in self.dims:
+                sizes.append(f"n{self.dims.index(str(size))}")
             else:
                 place = len(self.formulas)
                 self.formulas.append(size)
@@ -261,12 +272,11 @@ class Caller:
         return f"({''.join(s + ', ' for s in sizes)})"
 
     def _all_dims(self) -> str:
-        return "".join(f"n{k}, " for k in range(len(self.manifest["dims"])))
+        return "".join(f"n{k}, " for k in range(len(self.dims)))
 
     def size(self, place: int, values: tuple[int, ...]) -> int:
         """A composite size at the given dims."""
-        dims = dict(zip(self.manifest["dims"], values, strict=True))
-        return evaluate(self.formulas[place], dims)
+        return evaluate(self.formulas[place], dict(zip(self.dims, values, strict=True)))
 
 
 def hold(variables: Iterable[Variable]) -> ExitStack:

@@ -22,6 +22,7 @@ from graphc.ops.build import cast
 from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, check_count, hold
+from graphc.runtime.check import Checked, check_mode
 from graphc.runtime.options import Options
 
 TARGETS = ("cpu", "reference")
@@ -35,7 +36,7 @@ def compile(
     *,
     target: str = "cpu",
     name: str = "function",
-    check: bool = False,
+    check: bool | str = False,
     flush_subnormals: bool = False,
 ) -> Function:
     """A function that computes `outputs` from arrays for `inputs` and then applies `updates`.
@@ -43,11 +44,15 @@ def compile(
     `outputs` is a tensor, or a list, tuple or dict of tensors; the function returns the same
     structure of arrays. `updates` maps variables to their new values (or is a list of pairs); all
     outputs and updates read the values from before the call, and a call that fails changes none.
-    `target` is "cpu", or "reference" for the NumPy interpreter. `check=True` checks every stage.
+    `target` is "cpu", or "reference" for the NumPy interpreter. `check=True` verifies the graph
+    after every stage; `check="all"` compares every stage, kernel and call with the interpreter,
+    slowly, and raises `CheckError` naming the first that differs; `check="nan"` raises
+    `NonFiniteError` naming the operation and your line that made a NaN or infinity of a result.
     `flush_subnormals=True` takes numbers below the normal range (1.2e-38 in float32) as zero, as
     XLA does and NumPy does not; training is up to a sixth faster, because moments of gradients
     that stay zero shrink into that range.
-    Errors: `ArgumentError` for what are no tensors, an unknown target or a variable updated twice;
+    Errors: `ArgumentError` for what are no tensors, an unknown target or check, or a variable
+    updated twice;
     `GraphError` if an output needs an input that is not listed.
 
     >>> import graphc as gc
@@ -65,10 +70,13 @@ def compile(
     structure, flat = _flatten(outputs)
     graph = Graph(_inputs(inputs), flat, _updates(updates), name)
     check_dims(graph)
-    options = Options(check, flush_subnormals)
-    if target == "reference":
-        return Function(graph, structure, None, options)
-    return Function(graph, structure, _program(graph, options), options)
+    mode = check_mode(check)
+    options = Options(mode in (True, "all"), flush_subnormals)
+    caller = None if target == "reference" else _program(graph, options)
+    function = Function(graph, structure, caller, options)
+    if isinstance(mode, str):
+        function.checked(mode)
+    return function
 
 
 def compile_statistics() -> dict[str, int]:
@@ -154,6 +162,10 @@ class Function:
         self._call = caller.call if caller is not None else self._interpret
         self._names = [t.name for t in graph.inputs]
 
+    def checked(self, mode: str) -> None:
+        """Have every call checked from now on (`compile(..., check=mode)`)."""
+        self._call = Checked(self.graph, self._call, mode, compile).call
+
     def __call__(self, /, *arrays: Any, **named: Any) -> Any:
         """Run. Errors: those of the inputs (`ArgumentError`, `DTypeError`, `ShapeError`), and
         `RuntimeFailure` if an op of the program fails; variables are then as they were."""
@@ -227,6 +239,13 @@ class Function:
     def asm(self) -> str:
         """The machine code of the whole program, as assembly."""
         return str(self.compilation.object.asm)
+
+    def cost(self) -> Any:
+        """What a call costs: `.flops`, `.bytes` and `.peak_bytes` as SymPy expressions in the dims,
+        `.at(n=32)` as numbers, `.steps`, and a table as text."""
+        from graphc.passes.cost import program_cost
+
+        return program_cost(self.compilation.compiled.program)
 
     def explain(self) -> str:
         """What became of the graph: its steps and the lines of yours that each is for, why

@@ -3,7 +3,8 @@
 At a call the function runs once with symbolic tensors in place of the arrays, and what it builds is
 compiled. Sizes become dims, so one program serves all sizes: there is one for each rank, dtype and
 pattern of size-1 axes (only a static 1 broadcasts). Sizes that were equal at the trace are one dim;
-a call where they differ traces again, with fewer dims taken to be equal. A size that the function
+a call where they differ traces again, with fewer dims taken to be equal. So does a call whose sizes
+are not what the operations of the trace need (`Graph.sizes`). A size that the function
 needs to know (it loops over the axis, or meets a variable of fixed shape) stays static.
 """
 
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from graphc.errors import ArgumentError, GraphcError
+from graphc.ir.evaluate import bind_dims
+from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 from graphc.ops.closure import Structure, flatten, tensors, unflatten
 from graphc.ops.leaf import placeholder
@@ -37,7 +40,7 @@ class _Trace(NamedTuple):
 
 class _Program(NamedTuple):
     """A compiled trace. Of all axes whose size is not 1, in order, axis k must be as long as axis
-    `equals[k]`, and as `static[k]` where that is given."""
+    `equals[k]`, and as `static[k]` where that is given; `d{equals[k]}` is the dim's name."""
 
     equals: tuple[int, ...]
     static: dict[int, int]
@@ -45,9 +48,15 @@ class _Program(NamedTuple):
     structure: Structure
 
     def fits(self, sizes: Sequence[int]) -> bool:
-        return all(size == sizes[i] for size, i in zip(sizes, self.equals, strict=True)) and all(
-            sizes[k] == size for k, size in self.static.items()
-        )
+        if any(size != sizes[i] for size, i in zip(sizes, self.equals, strict=True)):
+            return False
+        if any(sizes[k] != size for k, size in self.static.items()):
+            return False
+        needed = self.function.graph.sizes.needed
+        if not needed:
+            return True
+        dims = {f"d{i}": size for i, size in enumerate(sizes)}
+        return all(equation.holds(dims) for equation in needed)
 
 
 @overload
@@ -190,6 +199,8 @@ class Jitted:
             arguments.append(leaf)
         args, kwargs = unflatten(structure, arguments)
         outputs, returned = tensors(self._name, self._function(*args, **kwargs))
+        arrays = [np.asarray(leaf) for leaf in leaves if not _is_static(leaf)]
+        bind_dims(Graph(inputs, outputs, name=self._name), arrays)  # what it needs holds for them
         return _Trace(inputs, outputs, returned)
 
     def __repr__(self) -> str:

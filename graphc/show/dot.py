@@ -68,9 +68,11 @@ _BOXES: dict[Box, dict[str, str]] = {
 def escaped(text: str) -> str:
     """Text as a DOT label that shows exactly it: no escape, entity or HTML takes effect. Line
     breaks stay; characters that do not print are shown as their escapes."""
-    shown = "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
+    shown = text
+    if not text.isprintable():
+        shown = "".join(
+            c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+        )
     label: str = graphviz.escape(shown.replace("&", "&amp;"))
     return label
 

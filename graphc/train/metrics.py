@@ -12,7 +12,7 @@ from graphc.errors import ShapeError
 from graphc.ir import origin
 from graphc.ir.dtype import bool_
 from graphc.ir.node import Tensor
-from graphc.ir.shape import show
+from graphc.ir.shape import may_be_equal, show
 from graphc.nn.losses import mean_absolute_error, mean_squared_error
 from graphc.nn.named import find
 from graphc.ops.build import cast, tensor
@@ -29,11 +29,11 @@ def accuracy(predictions: Any, targets: Any) -> Tensor:
     -> [n]. Dtypes: the predictions'. Errors: `ShapeError` for any other pair.
     """
     p, t = tensor(predictions, "accuracy"), tensor(targets, "accuracy")
-    if p.ndim and p.shape == t.shape and (p.ndim == 1 or p.shape[1:] == (1,)):
+    if p.ndim and may_be_equal(p.shape, t.shape) and (p.ndim == 1 or p.shape[1:] == (1,)):
         return binary_accuracy()(p, t)
-    if p.ndim and p.shape == t.shape:
+    if p.ndim and may_be_equal(p.shape, t.shape):
         labels = argmax(t, axis=-1)
-    elif p.ndim == t.ndim + 1 and p.shape[:-1] == t.shape and not t.dtype.is_float:
+    elif p.ndim and may_be_equal(p.shape[:-1], t.shape) and not t.dtype.is_float:
         labels = cast(t, argmax(p, axis=-1).dtype)
     else:
         raise _mismatch("accuracy", p, t)
@@ -49,7 +49,7 @@ def binary_accuracy(threshold: float = 0.0) -> Callable[..., Tensor]:
 
     def binary_accuracy(predictions: Any, targets: Any) -> Tensor:
         p, t = tensor(predictions, "binary_accuracy"), tensor(targets, "binary_accuracy")
-        if not p.ndim or p.shape != t.shape or p.shape[1:] not in ((), (1,)):
+        if not p.ndim or not may_be_equal(p.shape, t.shape) or p.shape[1:] not in ((), (1,)):
             raise _mismatch("binary_accuracy", p, t)
         truth = t if t.dtype is bool_ else greater(t, 0.5 if t.dtype.is_float else 0)
         hit = equal(greater(p, threshold), truth)

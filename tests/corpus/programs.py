@@ -104,6 +104,58 @@ def attention() -> Any:
 
 
 @_program
+def einsum_attention() -> Any:
+    """Heads as an axis that is never moved; the weights multiply whole batches."""
+    x = gc.placeholder("x", ("n", 3, 8))
+    wq, wk, wv = (gc.variable(_weights(8, 8).value.reshape(8, 2, 4), name=c) for c in "qkv")
+    q, k, v = (gc.einsum("btc,chd->bthd", x, w) for w in (wq, wk, wv))
+    scores = gc.softmax(gc.einsum("bthd,bshd->bhts", q, k) / 2.0)
+    merged = gc.einsum("bhts,bshd->bthd", scores, v).reshape("n", 3, 8)
+    out = merged @ _weights(8, 8)
+    return [x], [out, *gc.grad(gc.sum(out * out), [wq, wk, wv])]
+
+
+@_program
+def bilinear_form() -> Any:
+    """Scores x A y of pairs, by einsum and as a quadratic form, and the gradient of the form."""
+    x, y = gc.placeholder("x", ("n", 6)), gc.placeholder("y", ("n", 4))
+    a, s = _weights(6, 4), gc.placeholder("s", (6, 6))
+    scores = gc.einsum("ni,ij,nj->n", x, a, y)
+    form = gc.einsum("ni,ij,nj->", x, s, x) + gc.trace(s)
+    return [x, y, s], [scores, form, gc.grad(form, x), gc.grad(gc.sum(scores), a)]
+
+
+@_program
+def batched_rotations() -> Any:
+    """Points turned by a matrix each, and by two in a row."""
+    angles, points = gc.placeholder("angles", ("n",)), gc.placeholder("points", ("n", 2))
+    c, s = gc.cos(angles), gc.sin(angles)
+    turn = gc.stack([gc.stack([c, -s], 1), gc.stack([s, c], 1)], 1)
+    turned = gc.einsum("nij,nj->ni", turn, points)
+    twice = gc.einsum("nij,njk,nk->ni", turn, turn, points)
+    return [angles, points], [turned, twice, gc.grad(gc.sum(turned**2 + twice), angles)]
+
+
+@_program
+def normal_equations() -> Any:
+    """A chain of products, written from the left, and transposes around products."""
+    x, v = gc.placeholder("x", ("n", 6)), gc.placeholder("v", ("n", 1))
+    w = _weights(6, 5)
+    gram = ((x @ w).T @ (x @ w)).T
+    hat = (x @ (x.T @ x)) @ (x.T @ v)
+    back = (w.T @ x.T).T
+    return [x, v], [gram, hat, back]
+
+
+@_program
+def dense_on_sequences() -> Any:
+    """A weight that multiplies a batch of sequences, and its gradient."""
+    x, w = gc.placeholder("x", ("n", 3, 8)), _weights(8, 4)
+    loss = gc.mean(gc.tanh(x @ w))
+    return [x], [loss, gc.grad(loss, w)]
+
+
+@_program
 def lstm_gates() -> Any:
     """Gates computed at once and split, an input joined from parts, and their gradient."""
     x, h = gc.placeholder("x", ("n", 3)), gc.placeholder("h", ("n", 4))

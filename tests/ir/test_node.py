@@ -203,8 +203,8 @@ def x() -> Any:
 
 
 ERRORS: list[tuple[type[GraphcError], str, Callable[[], Any]]] = [
-    (ShapeError, "add", lambda: x() + gc.placeholder("y", ("m", 4))),
-    (ShapeError, "matmul", lambda: x() @ x()),
+    (ShapeError, "add", lambda: x() + gc.placeholder("y", ("n + 1", 4))),
+    (ShapeError, "matmul", lambda: x() @ gc.zeros((3, 4))),
     (ShapeError, "matmul", lambda: x() @ 2.0),
     (ShapeError, "reshape", lambda: x().reshape(3)),
     (ShapeError, "reshape", lambda: x().reshape(-1, -1)),
@@ -229,7 +229,7 @@ ERRORS: list[tuple[type[GraphcError], str, Callable[[], Any]]] = [
     (ShapeError, "concat", lambda: gc.concat([x(), gc.placeholder("y", ("m", 5))])),
     (ShapeError, "permute_dims", lambda: x().transpose(0, 0)),
     (ShapeError, "squeeze", lambda: gc.squeeze(x(), 0)),
-    (ShapeError, "broadcast_to", lambda: gc.broadcast_to(x(), (3, 4))),
+    (ShapeError, "broadcast_to", lambda: gc.broadcast_to(x(), (3, 5))),
     (DTypeError, "take", lambda: gc.take(x(), gc.constant([0.5]))),
     (ShapeError, "split", lambda: gc.split(x(), 3, axis=1)),
     (DTypeError, "dtype", lambda: x().astype("text")),

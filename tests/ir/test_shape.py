@@ -47,7 +47,9 @@ def test_a_named_dim_never_broadcasts() -> None:
     n, m = dim("n"), dim("m")
     assert broadcast("add", (n,), (1,)) == (n,)
     assert broadcast("add", (n, 1), (m,)) == (n, m)
-    for other in (m, 3, n + 1):
+    assert broadcast("add", (n,), (m,)) == (n,)  # an equation, see test_equations.py
+    assert broadcast("add", (n,), (3,)) == (3,)
+    for other in (n + 1, 2 * n, 0):
         with pytest.raises(ShapeError, match="a named dim never broadcasts"):
             broadcast("add", (n,), (other,))
     assert not broadcasts_to((n,), (3,))

@@ -330,7 +330,7 @@ X = gc.placeholder("X", ("t", 3))
         (lambda: gc.scan(lambda c, v: c, X[0], X), ArgumentError, "returns a pair"),
         (lambda: gc.scan(lambda c, v: (c, "y"), X[0], X), ArgumentError, "not a tensor"),
         (lambda: gc.scan(lambda c, v: (c, v), X[0]), ArgumentError, "number of steps"),
-        (lambda: gc.scan(lambda c, v: (c, v), X[0], X, length=3), ShapeError, "lengths differ"),
+        (lambda: gc.scan(lambda c, v: (v, v), X[0], X, length="t + 1"), ShapeError, "lengths"),
         (lambda: gc.scan(lambda c, v: (c, c), 0.0, gc.constant(1.0)), ShapeError, "first axis"),
     ],
 )

@@ -58,7 +58,8 @@ CASES: dict[str, tuple[int, Any]] = {
     "one use elsewhere is computed there": (1, lambda: gc.tanh(X)[::-1] + gc.exp(X)),
     "two uses elsewhere wait": (2, lambda: gc.tanh(X)[::-1] + gc.tanh(X)[:, ::-1]),
     "a sum over rows used over columns": (2, lambda: X - gc.sum(gc.tanh(X), axis=0)),
-    "a product between": (2, lambda: gc.tanh(gc.tanh(X) @ gc.reshape(V, (5, 1)))),
+    "a product between": (2, lambda: gc.tanh(gc.tanh(X) @ gc.constant(np.eye(5, 4), D))),
+    "a product with a vector is a loop": (1, lambda: gc.tanh(gc.tanh(X) @ gc.reshape(V, (5, 1)))),
     "nothing to compute": (1, lambda: X.T),
     "an input": (0, lambda: X),
 }

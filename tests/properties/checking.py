@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,7 @@ import numpy as np
 
 import graphc as gc
 from graphc.errors import GraphcError, RuntimeFailure
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.stages import Stages
+from graphc.runtime.check_stages import first_guilty_stage, stages_of
 
 from .comparing import differences, evaluate
 from .generator import RandomGraph, random_graph
@@ -24,7 +24,12 @@ def compiled(graph: gc.Graph) -> Any:
 
 
 # -- compiled code ---------------------------------------------------------------------------------
-def compiled_mismatch(graph: gc.Graph, arrays: Sequence[Array], function: Any) -> str:
+def compiled_mismatch(
+    graph: gc.Graph,
+    arrays: Sequence[Array],
+    function: Any,
+    explained: Counter[str] | None = None,
+) -> str:
     """How a call of the compiled `function` differs from the meaning of `graph`; '' if it does not.
 
     Also checked: inputs are left as they are, outputs share no memory with them, a failure is a
@@ -41,7 +46,7 @@ def compiled_mismatch(graph: gc.Graph, arrays: Sequence[Array], function: Any) -
             kept = all(_identical(a, b) for a, b in zip(before, after, strict=True))
             both = isinstance(failure, RuntimeFailure) and isinstance(error, RuntimeFailure)
             return "" if both and kept else f"{error!r}, not {failure!r}"
-        found = differences(graph, arrays, expected, [*actual, *after])
+        found = differences(graph, arrays, expected, [*actual, *after], explained=explained)
         again = [np.asarray(a) for a in function(*arrays)]
         if not all(_identical(a, b) for a, b in zip(actual, again, strict=True)):
             found.append("a second call gives something else")
@@ -70,7 +75,7 @@ def _identical(a: Array, b: Array) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def check_compiled(seed: int) -> RandomGraph:
+def check_compiled(seed: int, explained: Counter[str] | None = None) -> RandomGraph:
     """The random graph of a seed, after each of its calls compiled equals its meaning.
 
     Errors: `AssertionError` with the seed, what differs, and a script of the shrunk graph.
@@ -79,7 +84,7 @@ def check_compiled(seed: int) -> RandomGraph:
     function = compiled(made.graph)
     for call in range(len(made.sizes)):
         arrays = made.arrays(call)
-        found = compiled_mismatch(made.graph, arrays, function)
+        found = compiled_mismatch(made.graph, arrays, function, explained)
         if found:
             raise AssertionError(report(seed, call, found, *shrink(made.graph, arrays, _fails)))
     return made
@@ -95,54 +100,25 @@ def report(seed: int, call: int, found: str, graph: gc.Graph, arrays: Sequence[A
 
 
 # -- passes ----------------------------------------------------------------------------------------
-class Recording(Stages):
-    """Stages that keep the graph after each of them."""
-
-    def __init__(self) -> None:
-        super().__init__(check=True)
-        self.graphs: list[tuple[str, gc.Graph]] = []
-
-    def graph(self, name: str, stage: Any, graph: gc.Graph) -> gc.Graph:
-        result = super().graph(name, stage, graph)
-        self.graphs.append((name, result))
-        return result
-
-
-def stages_of(graph: gc.Graph) -> list[tuple[str, gc.Graph]]:
-    """The graph after each stage of the pipeline that works on graphs, with the stage's name."""
-    recording = Recording()
-    run_pipeline(graph, recording)
-    return recording.graphs
-
-
-def first_guilty_stage(graph: gc.Graph, arrays: Sequence[Array]) -> tuple[str, str]:
-    """The first stage after which the graph has another meaning, and how it differs; '' if none."""
-    expected, failure = _attempt(lambda: evaluate(graph, arrays))
-    seen = graph
-    for name, after in stages_of(graph):
-        if after is not seen:
-            actual, error = _attempt(lambda after=after: evaluate(after, arrays))
-            if (failure is None) != (error is None):
-                return name, f"{error!r}, not {failure!r}"
-            found = [] if failure else differences(graph, arrays, expected, actual)
-            if found:
-                return name, "\n".join(found)
-        seen = after
-    return "", ""
-
-
-def check_stages(seed: int, wild: bool = False) -> RandomGraph:
+def check_stages(
+    seed: int,
+    wild: bool = False,
+    explained: Counter[str] | None = None,
+    one_call: bool = False,
+) -> RandomGraph:
     """The random graph of a seed, after each stage of the pipeline kept its meaning; `wild`: on
-    special values also where the graph is not drawn for them.
+    special values also where the graph is not drawn for them; `one_call`: at one of its inputs.
 
     Errors: `AssertionError` with the seed, the first guilty stage, and a script.
     """
     made = random_graph(seed)
     made.wild |= wild
-    for call in range(len(made.sizes)):
+    stages = stages_of(made.graph)
+    calls = range(len(made.sizes))
+    for call in [seed % len(calls)] if one_call else calls:
         arrays = made.arrays(call)
-        stage, found = first_guilty_stage(made.graph, arrays)
+        stage, found, _ = first_guilty_stage(made.graph, arrays, stages, explained)
         if stage:
-            small = shrink(made.graph, arrays, lambda g, a: bool(first_guilty_stage(g, a)[0]))
+            small = shrink(made.graph, arrays, lambda g, a: bool(first_guilty_stage(g, a).stage))
             raise AssertionError(f"stage {stage!r}: " + report(seed, call, found, *small))
     return made

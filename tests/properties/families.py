@@ -183,6 +183,36 @@ def contraction(b: Growth) -> Tensor:
     return x @ y if b.chance(0.8) or x.ndim != 2 or y.ndim != 2 else (y.T @ x.T)
 
 
+@family(2)
+def summed_products(b: Growth) -> Tensor:
+    """Sums of products over letters: any axes of one to three operands, in any order."""
+    first = b.pick("f" if b.chance(0.8) else "biu", lambda t: 1 <= t.ndim <= 3)
+    sizes = dict(zip("ijk", first.shape, strict=False))
+    operands, parts = [first], ["ijk"[: first.ndim]]
+    for _ in range(b.integer(0, 2)):
+        found = [(a, s) for a, s in sizes.items() if b.chance(0.6)]
+        if b.chance(0.5) and "l" not in sizes:
+            found.append(("l", b.shape(1)[0]))
+            sizes |= dict(found)
+        order = [found[int(i)] for i in b.rng.permutation(len(found))]
+        operands.append(b.fresh([s for _, s in order], first.dtype.name))
+        parts.append("".join(a for a, _ in order))
+    kept = [a for a in sizes if b.chance(0.5)]
+    out = "".join(kept[int(i)] for i in b.rng.permutation(len(kept)))
+    if b.chance(0.2) and first.ndim == 2:
+        return gc.tensordot(first, first, ([1], [1])) if b.chance(0.5) else gc.outer(first, first)
+    return gc.einsum(f"{','.join(parts)}->{out}", *operands)
+
+
+@family(1)
+def diagonals(b: Growth) -> Tensor:
+    t = b.pick("biuf", lambda t: t.ndim >= 2)
+    first, second = (int(a) for a in b.rng.permutation(t.ndim)[:2])
+    if b.chance(0.3) and t.dtype.kind != "b":
+        return gc.trace(t, b.integer(-1, 1), first, second)
+    return gc.diagonal(t, b.integer(-1, 1), first, second)
+
+
 # -- elements moved --------------------------------------------------------------------------------
 @family(3)
 def reshape(b: Growth) -> Tensor:
@@ -349,6 +379,14 @@ def cond(b: Growth) -> Tensor:
         lambda x: gc.sum(x) * 2 if x.dtype is t.dtype else gc.sum(x),
         t,
     )
+
+
+@family(0.7)
+def checkpointed(b: Growth) -> Any:
+    t, other = b.pick("f"), b.pick("f")
+    if b.chance(0.5):
+        return gc.checkpoint(lambda x: gc.sin(gc.tanh(x) * gc.sum(other)))(t)
+    return list(gc.checkpoint(lambda x, y: (gc.tanh(gc.sin(x)), gc.sum(gc.tanh(y) * 2)))(t, other))
 
 
 @family(1.2)

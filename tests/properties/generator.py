@@ -17,6 +17,7 @@ import graphc as gc
 from graphc.errors import DTypeWarning, GradientError
 from graphc.ir.dim import evaluate as size_value
 from graphc.ir.dtype import DTYPES
+from graphc.ir.graph import transform
 from graphc.ir.node import Node, Tensor, Variable
 
 from .families import FAMILIES
@@ -24,6 +25,7 @@ from .growth import Growth
 from .values import LAYOUTS, Array, draw
 
 SIZES = (2, 3, 5, 7)
+SECOND = "n2"  # another name for the size `n`
 
 
 @dataclass
@@ -73,9 +75,26 @@ def random_graph(seed: int) -> RandomGraph:
             tries += 1
             growth.step(FAMILIES[int(rng.choice(len(FAMILIES), p=weights / weights.sum()))][1])
         graph, forward = _close(growth)
-    return RandomGraph(
-        seed, graph, forward, growth.wild, _layouts(rng, graph), _calls(rng, growth.dims)
-    )
+    calls = _calls(rng, growth.dims)
+    if named and seed % 2:
+        graph, forward = (_with_a_second_name(g) for g in (graph, forward))
+        calls = [{**sizes, SECOND: sizes["n"]} for sizes in calls]
+    return RandomGraph(seed, graph, forward, growth.wild, _layouts(rng, graph), calls)
+
+
+def _with_a_second_name(graph: gc.Graph) -> gc.Graph:
+    """The graph with another name for `n` in every input but the first that has it, so that the
+    operations on both need the two names to be equal."""
+    n, second = gc.dim("n"), gc.dim(SECOND)
+    _, *others = [t for t in graph.inputs if n in t.shape]
+    made = {
+        t: gc.placeholder(t.name, tuple(second if s == n else s for s in t.shape), t.dtype)
+        for t in others
+    }
+    results = transform(graph.results, replace=made)
+    outputs, values = results[: len(graph.outputs)], results[len(graph.outputs) :]
+    updates = [(v, t) for (v, _), t in zip(graph.updates, values, strict=True)]
+    return gc.Graph([made.get(t, t) for t in graph.inputs], outputs, updates, graph.name)
 
 
 def _close(growth: Growth) -> tuple[gc.Graph, gc.Graph]:
@@ -134,7 +153,7 @@ def _layouts(rng: np.random.Generator, graph: gc.Graph) -> dict[str, str]:
 def _calls(rng: np.random.Generator, dims: dict[str, int]) -> list[dict[str, int]]:
     """The sizes of each call: as grown, and for named dims 1, 0 and a size past a vector's."""
     if not dims:
-        return [{}, {}]
+        return [{}] * 4
     others = [dict.fromkeys(dims, 1), {d: int(rng.integers(17, 40)) for d in dims}]
     others.append({d: 0 if d == "n" else n for d, n in dims.items()})
     return [dims, *others]

@@ -28,13 +28,6 @@ def test_compiled_equals_interpreter(chunk: int) -> None:
         check_compiled(seed)
 
 
-@pytest.mark.sweep
-@pytest.mark.parametrize("chunk", range(30))
-def test_compiled_equals_interpreter_on_many(chunk: int) -> None:
-    for seed in range(10_000 + chunk * 20, 10_000 + (chunk + 1) * 20):
-        check_compiled(seed)
-
-
 # -- what the default run covers -------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def graphs() -> list[RandomGraph]:

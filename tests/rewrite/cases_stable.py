@@ -143,12 +143,6 @@ STABLE = (
         lambda d: (b(d) * gc.sigmoid(a(d) * 2)) * gc.exp(a(d) * -3),
     ),
     Case(
-        stable.fold_divided_sigmoid_times_exp,
-        lambda d: (gc.sigmoid(a(d)) / b(d)) * gc.exp(-a(d)),
-        lambda d: gc.sigmoid(-a(d)) / b(d),
-        lambda d: (b(d) / gc.sigmoid(a(d))) * gc.exp(-a(d)),
-    ),
-    Case(
         stable.cancel_sigmoid,
         lambda d: (3 / gc.sigmoid(a(d))) * (gc.sigmoid(a(d)) * b(d)),
         lambda d: 3 * b(d),

@@ -11,11 +11,12 @@ from graphc.rewrite.rules import DEFAULT
 from graphc.rewrite.ruleset import Promise, Rule
 
 from .cases_algebra import ALGEBRA, FOLD
+from .cases_contract import CONTRACT
 from .cases_shape import SHAPE
 from .cases_stable import STABLE
 from .checking import Case, check_rule, graph_of
 
-CASES = (*FOLD, *ALGEBRA, *SHAPE, *STABLE)
+CASES = (*FOLD, *ALGEBRA, *SHAPE, *CONTRACT, *STABLE)
 BY_RULE = {case.rule: case for case in CASES}
 RULES = [rule for ruleset in DEFAULT for rule in ruleset]
 

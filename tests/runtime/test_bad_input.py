@@ -125,8 +125,14 @@ s, v, m = gc.placeholder("s"), gc.placeholder("v", (4,)), gc.placeholder("m", (2
 q = gc.placeholder("q", ("k", 3))
 BUILDS: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
     "sizes that do not broadcast": (ShapeError, lambda: v + m),
-    "dims of two names": (ShapeError, lambda: X + q),
-    "a dim beside a size": (ShapeError, lambda: X[:, 0] + v),
+    "dims that are never equal": (ShapeError, lambda: X + gc.concat([X, gc.ones((1, 3))])),
+    "dims that are equal at 0 only": (ShapeError, lambda: X + gc.concat([X, X])),
+    "dims that contradict": (
+        ShapeError, lambda: gc.evaluate([X + q, gc.concat([X, X]) + q], {X: GOOD_X, q: GOOD_X}),
+    ),
+    "a dim that is two sizes": (
+        ShapeError, lambda: gc.compile([X], [X[:, 0] + gc.ones((k,)) for k in (3, 4)]),
+    ),
     "matmul of other inner sizes": (ShapeError, lambda: m @ v),
     "matmul of a scalar": (ShapeError, lambda: m @ s),
     "reshape to another count": (ShapeError, lambda: gc.reshape(m, (4, 2))),

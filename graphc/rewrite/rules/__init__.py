@@ -1,8 +1,8 @@
 """The rules. `DEFAULT` are those of the default pipeline, in the order in which they are tried."""
 
-from graphc.rewrite.rules import algebra, fold, shape, stable
+from graphc.rewrite.rules import algebra, contract, fold, shape, stable
 
-DEFAULT = (fold.fold, algebra.algebra, shape.shape, stable.stable)
+DEFAULT = (fold.fold, algebra.algebra, shape.shape, contract.contract, stable.stable)
 
 # After composite ops have been expanded: without the rules that would compose them again.
-LOWERED = (fold.fold, algebra.algebra, shape.shape)
+LOWERED = (fold.fold, algebra.algebra, shape.shape, contract.contract)

@@ -15,7 +15,7 @@ from graphc.ops.elementwise import multiply
 from graphc.ops.index import PAD, strided_slice
 from graphc.ops.reduce import SUM
 from graphc.ops.scalar import stretch
-from graphc.ops.shape import concat, flip, moves_unit_axes, permute_dims, reshape
+from graphc.ops.shape import JOINED, concat, flip, moves_unit_axes, permute_dims, reshape
 from graphc.rewrite.ruleset import EXACT, ORDER, STABLE, Result, Ruleset
 
 shape = Ruleset("shape")
@@ -94,7 +94,8 @@ def merge_concats(node: Node) -> Result:
         inner = t.node
         nested = inner.op is node.op and inner.attrs["axis"] == axis
         parts.extend(inner.inputs if nested else [t])
-    return concat(parts, axis) if len(parts) > len(node.inputs) else None
+    grows = len(node.inputs) < len(parts) <= JOINED
+    return concat(parts, axis) if grows else None
 
 
 def _below(node: Node, op: str) -> Tensor | None:

@@ -208,12 +208,6 @@ def fold_scaled_sigmoid_times_exp(g: Pattern, x: Pattern, y: Pattern) -> Formula
     return (g * sigmoid(x)) * exp(y), g * sigmoid(y)
 
 
-@stable.rule(STABLE, where=_are_opposite, finite=True)
-def fold_divided_sigmoid_times_exp(g: Pattern, x: Pattern, y: Pattern) -> Formulas:
-    """(sigmoid(x) / g) * exp(y) -> sigmoid(y) / g, for y = -x"""
-    return (sigmoid(x) / g) * exp(y), sigmoid(y) / g
-
-
 @stable.rule(STABLE, finite=True)
 def cancel_sigmoid(g: Pattern, x: Pattern, y: Pattern) -> Formulas:
     """(g / sigmoid(x)) * (sigmoid(x) * y) -> g * y: the gradient of log(sigmoid(x))"""

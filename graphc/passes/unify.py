@@ -1,0 +1,51 @@
+"""One name for each size: dims that operations need to be equal become one.
+
+Later passes compare sizes by their form, so they have to see `n` where the user wrote `n` in one
+place and `m` in another, and added the two. Inputs change their types too; a call checks its arrays
+against the user's (`Graph.sizes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphc.ir import origin
+from graphc.ir.dim import Dim, Size, substitute
+from graphc.ir.graph import Graph, transform
+from graphc.ir.node import Node, Tensor, apply
+
+
+def unify(graph: Graph) -> Graph:
+    """x [n] + y [m] -> x [n] + y [n]: every named dim as its operations' equations express it."""
+    sizes = graph.sizes.sizes
+    return with_sizes(graph, sizes) if sizes else graph
+
+
+def with_sizes(graph: Graph, sizes: Mapping[str, Size]) -> Graph:
+    """`graph` with names of dims replaced by sizes everywhere: inputs, attributes, bodies."""
+
+    def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+        attrs = {name: replaced(value) for name, value in node.attrs.items()}
+        if all(attrs[name] is value for name, value in node.attrs.items()):
+            return None
+        with origin.inherit(node.origins):
+            return apply(node.op, inputs, **attrs).outputs
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, Dim):
+            new = substitute(value, sizes)
+            return value if new == value else new
+        if isinstance(value, Graph):
+            return with_sizes(value, sizes)
+        if isinstance(value, tuple):
+            parts = tuple(replaced(part) for part in value)
+            return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
+        return value
+
+    count = len(graph.inputs)
+    made = transform([*graph.inputs, *graph.results], rewrite)
+    inputs, results = made[:count], made[count:]
+    outputs, values = results[: len(graph.outputs)], results[len(graph.outputs) :]
+    updates = [(v, t) for (v, _), t in zip(graph.updates, values, strict=True)]
+    return Graph(inputs, outputs, updates, graph.name)

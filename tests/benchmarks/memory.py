@@ -1,0 +1,98 @@
+"""Temporary memory of training steps beside JAX: `python tests/benchmarks/memory.py`.
+
+graphc's figure is the arena of the compiled step: the bytes that a call allocates besides inputs,
+outputs and variables. JAX's is `temp_size_in_bytes` of the compiled step with donated state. Both
+are decided when the step is compiled, so nothing is run and a busy machine changes no figure.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import graphc as gc
+from graphc.ir.dim import evaluate
+from graphc.ir.graph import Graph
+from graphc.passes.pipeline import run_pipeline
+from graphc.passes.stages import Stages
+
+BATCH = 512
+STEPS = {  # title: widths, optimiser, the wanted ratio
+    "784-1024-1024-10, Adam": ((784, 1024, 1024, 10), "adam", 0.85),
+    "20 layers of 256, Adam": ((256,) * 20 + (10,), "adam", 0.6),
+    "20 layers of 256, SGD": ((256,) * 20 + (10,), "sgd", 0.6),
+}
+
+
+def graphc_bytes(widths: tuple[int, ...], optimizer: str, batch: int = BATCH) -> int:
+    """The arena of graphc's step."""
+    x, y = gc.placeholder("x", ("n", widths[0])), gc.placeholder("y", ("n",), "int64")
+    h, parameters = x, []
+    for i, shape in enumerate(pairwise(widths)):
+        w = gc.variable(np.zeros(shape, "float32"), name=f"w{i}")
+        b = gc.variable(np.zeros(shape[1], "float32"), name=f"b{i}")
+        parameters += [w, b]
+        h = h @ w + b
+        h = gc.relu(h) if i < len(widths) - 2 else h
+    loss = gc.mean(gc.softmax_cross_entropy(h, y))
+    rule = gc.optim.Adam(1e-3) if optimizer == "adam" else gc.optim.SGD(1e-3)
+    updates = dict(rule.minimize(loss, parameters))
+    program = run_pipeline(Graph([x, y], [loss], updates.items()), Stages()).program
+    return evaluate(program.arena, {"n": batch})
+
+
+def jax_bytes(widths: tuple[int, ...], optimizer: str, batch: int = BATCH) -> int:
+    """The temporary memory of JAX's step, its state donated."""
+    import jax
+    import jax.numpy as jnp
+
+    def loss_of(layers: Any, x: Any, y: Any) -> Any:
+        h = x
+        for w, b in layers[:-1]:
+            h = jax.nn.relu(h @ w + b)
+        w, b = layers[-1]
+        logs = jax.nn.log_softmax(h @ w + b)
+        return -jnp.mean(jnp.take_along_axis(logs, y[:, None], axis=1))
+
+    def sgd(state: Any, x: Any, y: Any) -> Any:
+        loss, gradients = jax.value_and_grad(loss_of)(state, x, y)
+        return loss, jax.tree.map(lambda p, g: p - 1e-3 * g, state, gradients)
+
+    def adam(state: Any, x: Any, y: Any) -> Any:
+        layers, first, second, count = state
+        loss, gradients = jax.value_and_grad(loss_of)(layers, x, y)
+        count = count + 1
+        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
+        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
+        rate, scale = 1e-3 / (1 - 0.9**count), 1 / (1 - 0.999**count)
+        layers = jax.tree.map(
+            lambda p, m, v: p - rate * m / (jnp.sqrt(v * scale) + 1e-8), layers, first, second
+        )
+        return loss, (layers, first, second, count)
+
+    layers = [(np.zeros(s, np.float32), np.zeros(s[1], np.float32)) for s in pairwise(widths)]
+    state: Any = (layers, layers, layers, np.float32(0)) if optimizer == "adam" else layers
+    x, y = np.zeros((batch, widths[0]), np.float32), np.zeros(batch, np.int32)
+    step = jax.jit(adam if optimizer == "adam" else sgd, donate_argnums=0)
+    return int(step.lower(state, x, y).compile().memory_analysis().temp_size_in_bytes)
+
+
+def main() -> int:
+    """Print the table; 1 if a ratio is above the wanted one."""
+    print(f"{'step, batch ' + str(BATCH):28} {'graphc':>12} {'JAX':>12} {'ratio':>6} {'wanted':>6}")
+    missed = 0
+    for title, (widths, optimizer, wanted) in STEPS.items():
+        ours, theirs = graphc_bytes(widths, optimizer), jax_bytes(widths, optimizer)
+        missed += ours > wanted * theirs
+        print(f"{title:28} {ours:12,} {theirs:12,} {ours / theirs:6.3f} {wanted:6}")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

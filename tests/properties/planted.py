@@ -1,0 +1,545 @@
+"""Planted miscompiles: faults in every room of the compiler, each a context manager.
+
+`FAULTS` lists them with the check that must see each of them and the seeds it is given. A fault is
+caught where the check fails: by an assertion, an error of graphc, or an element out of its buffer.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+import graphc as gc
+from graphc.errors import GraphcError
+from graphc.ir.evaluate import evaluate_graph
+from graphc.ir.graph import map_graph
+from graphc.ir.node import apply
+from graphc.ir.op import registry
+from graphc.loops import simplify
+from graphc.loops.builder import Builder
+from graphc.loops.grammar import of
+from graphc.lower import numba_source
+from graphc.ops import scalar
+from graphc.passes import alias, fuse, memory, pipeline
+from graphc.passes import kernel as kernels
+from graphc.passes import schedule as scheduling
+from graphc.passes.kernel import _RegionBuilder
+from graphc.passes.pipeline import run_pipeline
+from graphc.passes.program import Call, Copy
+from graphc.passes.stages import Stages
+from graphc.runtime import compile as compiling
+
+from .checking import check_compiled, check_stages, compiled, compiled_mismatch
+from .generator import random_graph
+from .kernels import check_kernels
+from .twins import disagreement, twins
+
+Check = Callable[[int], Any]
+Plant = Callable[[], AbstractContextManager[Any]]
+CAUGHT = (AssertionError, IndexError, GraphcError)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One miscompile: where it is, how it is planted, and what must see it."""
+
+    room: str
+    name: str
+    plant: Plant
+    check: Check
+    seeds: Sequence[int] = range(60)
+
+    def __str__(self) -> str:
+        return f"{self.room}: {self.name}"
+
+
+FAULTS: list[Fault] = []
+
+
+def caught_by(fault: Fault) -> int | None:
+    """The first seed whose check fails with the fault planted, or None."""
+    with mock.patch.dict("os.environ", {"GRAPHC_CACHE": "0"}), fault.plant():
+        for seed in fault.seeds:
+            try:
+                fault.check(seed)
+            except CAUGHT:
+                return seed
+    return None
+
+
+def fault(
+    room: str, name: str, check: Check, seeds: Sequence[int] = range(60)
+) -> Callable[[Callable[[], Iterator[Any]]], None]:
+    """Lists a generator function that plants a fault, yields, and takes it out again."""
+
+    def add(plant: Callable[[], Iterator[Any]]) -> None:
+        FAULTS.append(Fault(room, name, contextmanager(plant), check, seeds))
+
+    return add
+
+
+def patched(
+    room: str, name: str, check: Check, target: Any, attribute: str, new: Any, count: int = 60
+) -> None:
+    """Lists a fault that replaces one function."""
+    plant = lambda: mock.patch.object(target, attribute, new)  # noqa: E731
+    FAULTS.append(Fault(room, name, plant, check, range(count)))
+
+
+# -- what sees them --------------------------------------------------------------------------------
+def check_wild(seed: int) -> None:
+    """Every stage keeps its meaning, on special values."""
+    check_stages(seed, wild=True)
+
+
+def check_twins(seed: int) -> None:
+    """Twins agree, by the interpreter: what is asked is whether the two graphs mean the same."""
+    pair = twins(seed)
+    found = disagreement(pair, evaluate_graph)
+    assert not found, f"twins({seed}), {pair.name}: {found}"
+
+
+def check_failures(seed: int) -> None:
+    """A program that fails where it should, and only there: in the branch that is taken."""
+    x, at = gc.placeholder("x", (4,)), gc.placeholder("at", (3,), "int64")
+    taken = gc.cond(x[0] > 0, lambda: gc.sum(gc.take(x, at)), lambda: gc.sum(x))
+    safe = gc.take(gc.pad(gc.take(x, gc.clip(at, 0, 3)), [(1, 1)]), gc.clip(at, 0, 4))
+    outputs = [[gc.take(x, at) * 2], [taken], [safe, gc.concat([gc.take(x, at), x])]][seed % 3]
+    graph = gc.Graph([x, at], outputs, name="failing")
+    for first in (1.0, -1.0):
+        for last in (3, 4, -5):
+            arrays = [np.array([first, 2, 3, 4], "float32"), np.array([0, 1, last])]
+            found = compiled_mismatch(graph, arrays, compiled(graph))
+            assert not found, found
+
+
+def check_cache(seed: int) -> None:
+    """The random graph of a seed, and its twins with other constants and with other edges, all
+    from one cache."""
+    made = random_graph(seed)
+    arrays = made.arrays(0)[: len(made.forward.inputs)]
+    with tempfile.TemporaryDirectory() as directory:
+        cache = {"GRAPHC_CACHE": "1", "GRAPHC_CACHE_DIR": str(Path(directory))}
+        with mock.patch.dict("os.environ", cache):
+            for change in (None, _next_constant, _swapped):
+                graph = map_graph(made.forward, change) if change else made.forward
+                assert not compiled_mismatch(graph, arrays, compiled(graph))
+
+
+def _next_constant(node: Any, inputs: Any) -> Any:
+    """Every scalar constant, one larger."""
+    if node.op.name != "constant" or node.types[0].shape or node.types[0].dtype.kind == "b":
+        return None
+    value = node.attrs["value"].array
+    return (gc.constant(value + value.dtype.type(1)),)
+
+
+def _swapped(node: Any, inputs: Any) -> Any:
+    """x - y -> y - x, where that has the same type."""
+    if node.op.name != "subtract" or inputs[0].type != inputs[1].type:
+        return None
+    return (inputs[1] - inputs[0],)
+
+
+# -- rewrite: rules --------------------------------------------------------------------------------
+def wrong_rule(
+    name: str, rule: Callable[[Any, Any], Any], check: Check = check_wild, count: int = 300
+) -> None:
+    """Lists a rewrite as a fault, tried on the graphs in which it fires."""
+
+    @contextmanager
+    def plant() -> Iterator[None]:
+        apply_rules = pipeline.apply_rules
+
+        def planted(graph: gc.Graph, *rulesets: Any, **options: Any) -> gc.Graph:
+            return apply_rules(map_graph(graph, rule), *rulesets, **options)
+
+        with mock.patch.object(pipeline, "apply_rules", planted):
+            yield
+
+    def where_it_fires(seed: int) -> None:
+        graph = random_graph(seed).graph
+        if map_graph(graph, rule) is not graph:
+            check(seed)
+
+    FAULTS.append(Fault("rewrite", name, plant, where_it_fires, range(count)))
+
+
+def _is_zero(tensor: Any) -> bool:
+    node = tensor.node
+    return node.op.name == "constant" and not np.any(node.attrs["value"].array)
+
+
+def _minus_itself(node: Any, inputs: Any) -> Any:
+    same = node.op.name == "subtract" and inputs[0] is inputs[1]
+    return (gc.zeros_like(node.output()),) if same and node.types[0].dtype.is_float else None
+
+
+def _by_itself(node: Any, inputs: Any) -> Any:
+    same = node.op.name == "divide" and inputs[0] is inputs[1]
+    return (gc.ones_like(node.output()),) if same else None
+
+
+def _times_zero(node: Any, inputs: Any) -> Any:
+    float_product = node.op.name == "multiply" and node.types[0].dtype.is_float
+    sine = node.op.name == "where" and _is_zero(inputs[2]) and node.types[0].dtype.is_float
+    if sine and inputs[1].type == node.types[0] and inputs[0].shape == inputs[1].shape:
+        return (inputs[1] * inputs[0].astype(inputs[1].dtype),)  # where(c, x, 0) -> c * x
+    zero = float_product and any(map(_is_zero, inputs))
+    return (gc.zeros_like(node.output()),) if zero else None
+
+
+def _square_of_root(node: Any, inputs: Any) -> Any:
+    if node.op.name != "abs" or not node.types[0].dtype.is_float:
+        return None
+    return (gc.square(gc.sqrt(inputs[0])),)  # |x| = sqrt(x^2), swapped to (sqrt x)^2
+
+
+def _not_less(node: Any, inputs: Any) -> Any:
+    if node.op.name != "less" or not inputs[0].dtype.is_float:
+        return None
+    return (gc.logical_not(inputs[0] >= inputs[1]),)
+
+
+def _one_conversion(node: Any, inputs: Any) -> Any:
+    if node.op.name != "astype" or inputs[0].node.op.name != "astype":
+        return None
+    return (inputs[0].node.inputs[0].astype(node.types[0].dtype),)
+
+
+def _rounded_away(node: Any, inputs: Any) -> Any:
+    return (inputs[0],) if node.op.name in ("floor", "ceil", "round") else None
+
+
+def _reversed_scan(node: Any, inputs: Any) -> Any:
+    if node.op.name != "scan":
+        return None
+    return apply(node.op, inputs, **{**node.attrs, "reverse": not node.attrs["reverse"]}).outputs
+
+
+wrong_rule("x - x -> 0", _minus_itself)
+wrong_rule("x / x -> 1", _by_itself)
+wrong_rule("x * 0 -> 0, where(c, x, 0) -> c * x", _times_zero)
+wrong_rule("sqrt(x^2) -> (sqrt x)^2", _square_of_root)
+wrong_rule("x < y -> not x >= y", _not_less)
+wrong_rule("two conversions -> the second", _one_conversion)
+wrong_rule("a rounding forgotten", _rounded_away)
+wrong_rule("a scan reversed", _reversed_scan)
+
+
+# -- autodiff --------------------------------------------------------------------------------------
+patched("autodiff", "no sum to shape", random_graph, scalar, "sum_to", lambda g, shape: g)
+
+
+@contextmanager
+def redefined(op: str, **fields: Any) -> Iterator[None]:
+    """Ops are frozen; a planted fault is not impressed."""
+    found = registry()[op]
+    before = {name: getattr(found, name) for name in fields}
+    try:
+        for name, value in fields.items():
+            object.__setattr__(found, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            object.__setattr__(found, name, value)
+
+
+def wrong_derivative(name: str, op: str, change: Callable[[Any], Any]) -> None:
+    """Lists a change of the cotangents of an op."""
+
+    def plant() -> AbstractContextManager[None]:
+        right = registry()[op].vjp
+
+        def vjp(*arguments: Any, **attrs: Any) -> Any:
+            assert right is not None
+            return change(right(*arguments, **attrs))
+
+        return redefined(op, vjp=vjp)
+
+    FAULTS.append(Fault("autodiff", name, plant, check_twins, range(120)))
+
+
+wrong_derivative("tanh' with the wrong sign", "tanh", lambda gs: [-gs[0]])
+wrong_derivative("no term for the second factor", "multiply", lambda gs: [gs[0], None])
+wrong_derivative("max' twice as large", "max", lambda gs: [gs[0] * 2])
+wrong_derivative(
+    "where' to the other branch",
+    "where",
+    lambda gs: [gs[0], *([gs[1], gs[2]] if None in gs[1:] else [gs[2], gs[1]])],
+)
+
+
+@fault("autodiff", "only the last use counts", check_twins, range(120))
+def _() -> Iterator[Any]:
+    from graphc.autodiff import reverse
+
+    with mock.patch.object(reverse, "add_cotangents", lambda a, b: b):
+        yield
+
+
+# -- ops: what a kernel computes for them ----------------------------------------------------------
+@fault("ops", "a slice off by one", check_kernels)
+def _() -> Iterator[Any]:
+    def at(k: Any, values: Any, index: Any, out: Any, **where: Any) -> Any:
+        places = zip(index, where["starts"], where["steps"], strict=True)
+        return values[0](tuple(i * d + s + 1 for i, s, d in places))
+
+    with redefined("slice", at=at):
+        yield
+
+
+@fault("ops", "a permutation inverted", check_kernels)
+def _() -> Iterator[Any]:
+    def at(k: Any, values: Any, index: Any, out: Any, *, axes: Any) -> Any:
+        return values[0](tuple(index[i] for i in axes))
+
+    with redefined("permute_dims", at=at):
+        yield
+
+
+@fault("ops", "a sum over the wrong axis", check_kernels)
+def _() -> Iterator[Any]:
+    def target(k: Any, values: Any, index: Any, *, axes: Any) -> Any:
+        wrong = {(a + 1) % len(index) for a in axes}
+        return tuple(i for a, i in enumerate(index) if a not in wrong)
+
+    with mock.patch.object(registry()["sum"].reducer, "target", target):
+        yield
+
+
+@fault("ops", "a maximum that starts at zero", check_kernels)
+def _() -> Iterator[Any]:
+    with mock.patch.object(registry()["max"].reducer, "_identity", return_value=0):
+        yield
+
+
+@fault("ops", "a sum that starts at one", check_kernels)
+def _() -> Iterator[Any]:
+    with mock.patch.object(registry()["sum"].reducer, "_identity", return_value=1):
+        yield
+
+
+@fault("ops", "another stream of random bits", check_kernels, range(200))
+def _() -> Iterator[Any]:
+    right: Any = registry()["random_bits"].at
+
+    def at(*arguments: Any, **attrs: Any) -> Any:
+        return right(*arguments, **{**attrs, "word": 1 - attrs["word"]})
+
+    with redefined("random_bits", at=at):
+        yield
+
+
+# -- passes and loops: fusion, kernels, memory -----------------------------------------------------
+_number, _loop, _built_strides = Builder.number, Builder.loop, kernels.strides
+
+
+def _without_offset(k: Builder, index: Any) -> Any:
+    return _number(k, of(index.terms[0][0]) if index.terms else index)
+
+
+def _one_turn_less(k: Builder, extent: Any, parallel: bool = False) -> Any:
+    short = extent - 1 if isinstance(extent, int) and extent > 1 else extent
+    return _loop(k, short, parallel)
+
+
+@contextmanager
+def _unguarded(k: Builder, condition: Any) -> Iterator[None]:
+    yield
+
+
+patched("passes", "where elements are read is ignored in fusion", check_kernels, fuse, "_edge",
+        lambda *_: -1)  # fmt: skip
+patched("passes", "a kept value in memory that is written before", check_kernels, _RegionBuilder,
+        "_loads", lambda self, node, source: True, 100)  # fmt: skip
+patched("passes", "row-major taken for column-major", check_kernels, kernels, "strides",
+        lambda shape: _built_strides(shape)[::-1])  # fmt: skip
+patched("loops", "operands of select swapped", check_kernels, Builder, "where",
+        lambda k, c, x, y: k.prim("select", c, y, x))  # fmt: skip
+patched("loops", "loops collapsed although positions are used", check_kernels, simplify, "_values",
+        lambda body: iter(()), 100)  # fmt: skip
+patched("loops", "an index that forgets its offset", check_kernels, Builder, "number",
+        _without_offset)  # fmt: skip
+patched("loops", "a loop one turn too short", check_kernels, Builder, "loop", _one_turn_less)
+patched("loops", "an element read without its guard", check_kernels, Builder, "guarded", _unguarded)
+patched("loops", "a failure that nobody reports", check_failures, Builder, "fail_if",
+        lambda k, condition, message: None, 3)  # fmt: skip
+
+
+_changed: list[bool] = []  # what planted faults note: whether they made a difference
+
+
+def check_changed(seed: int) -> None:
+    """Compiled code where the fault changes the program: compiling takes most of the time."""
+    _changed.clear()
+    run_pipeline(random_graph(seed).graph, Stages())
+    if any(_changed):
+        check_compiled(seed)
+
+
+@fault("passes", "in place where that is not safe", check_changed, range(200))
+def _() -> Iterator[Any]:
+    is_safe = alias._is_safe
+
+    def always(*arguments: Any) -> bool:
+        _changed.append(not is_safe(*arguments))
+        return True
+
+    with mock.patch.object(alias, "_is_safe", always):
+        yield
+
+
+@fault("passes", "memory that is free too early", check_compiled)
+def _() -> Iterator[Any]:
+    right = memory._lifetimes
+
+    def short(steps: Any) -> Any:
+        return {storage: (first, first) for storage, (first, _) in right(steps).items()}
+
+    with mock.patch.object(memory, "_lifetimes", short):
+        yield
+
+
+def planned(change: Callable[[Any], None]) -> Callable[[], Iterator[Any]]:
+    """Plants a change of every program after its memory is planned."""
+
+    def plant() -> Iterator[Any]:
+        right = pipeline.plan_memory
+
+        def wrong(program: Any) -> Any:
+            program = right(program)
+            change(program)
+            return program
+
+        with mock.patch.object(pipeline, "plan_memory", wrong):
+            yield
+
+    return plant
+
+
+def _overlap(program: Any) -> None:
+    _changed.append(len(program.temps) > 1)
+    for storage in program.temps:
+        storage.offset = 0
+
+
+def _drop_update(program: Any) -> None:
+    for step in reversed(program.steps):
+        if isinstance(step, Copy) and step.target.storage.kind == "variable":
+            program.steps.remove(step)
+            _changed.append(True)
+            return
+
+
+def _swap_steps(program: Any) -> None:
+    calls = [i for i, step in enumerate(program.steps) if isinstance(step, Call)]
+    if len(calls) > 1:
+        i, j = calls[0], calls[-1]
+        _changed.append(True)
+        program.steps[i], program.steps[j] = program.steps[j], program.steps[i]
+
+
+fault("passes", "temporaries that overlap", check_changed)(planned(_overlap))
+fault("passes", "an update dropped", check_changed)(planned(_drop_update))
+fault("passes", "steps in the wrong order", check_changed)(planned(_swap_steps))
+
+
+@fault("passes", "old values overwritten before they are read", check_changed, range(300))
+def _() -> Iterator[Any]:
+    right = scheduling._Order.run_last
+
+    def always(self: Any, producer: Any, old: Any) -> bool:
+        _changed.append(not right(self, producer, old))
+        return True
+
+    with mock.patch.object(scheduling._Order, "run_last", always):
+        yield
+
+
+@fault("passes", "a transposition flag swapped", check_compiled, range(150))
+def _() -> Iterator[Any]:
+    right = scheduling._Scheduler._matrix
+
+    def wrong(self: Any, scope: Any, tensor: Any, *rest: Any) -> Any:
+        matrix = right(self, scope, tensor, *rest)
+        if tensor.shape[-1] == tensor.shape[-2]:  # others would be read outside of their memory
+            matrix.transposed = not matrix.transposed
+        return matrix
+
+    with mock.patch.object(scheduling._Scheduler, "_matrix", wrong):
+        yield
+
+
+# -- lower: the printed source ---------------------------------------------------------------------
+_cast, _expression = numba_source._cast, numba_source._Printer._expression
+
+
+def _lazy_cast(value: str, source: Any, target: Any) -> str:
+    return value if source.is_integer and target.is_integer else _cast(value, source, target)
+
+
+def _wrapping_cast(value: str, source: Any, target: Any) -> str:
+    if source.is_float and target.is_integer:
+        return f"{target.short}({value})"
+    return _cast(value, source, target)
+
+
+def _maximum_without_nan(self: Any, primitive: str, args: Any) -> str:
+    if primitive == "maximum" and args[0].dtype.is_float:
+        x, y = map(self._value, args)
+        return f"select({x} > {y}, {x}, {y})"
+    return _expression(self, primitive, args)
+
+
+def _scalar_order(self: Any, primitive: str, args: Any) -> str:
+    swapped = args[::-1] if primitive in ("subtract", "floor_divide", "remainder") else args
+    return _expression(self, primitive, swapped)
+
+
+def check_wild_kernels(seed: int) -> None:
+    """Kernels of the graphs that are drawn with special values."""
+    if random_graph(seed).wild:
+        check_kernels(seed)
+
+
+patched("lower", "an integer that is not converted back", check_kernels, numba_source, "_cast",
+        _lazy_cast)  # fmt: skip
+patched("lower", "a float to int that does not saturate", check_kernels, numba_source, "_cast",
+        _wrapping_cast)  # fmt: skip
+patched("lower", "a maximum that drops NaN", check_wild_kernels, numba_source._Printer,
+        "_expression", _maximum_without_nan, 400)  # fmt: skip
+patched("lower", "operands swapped in print", check_kernels, numba_source._Printer, "_expression",
+        _scalar_order)  # fmt: skip
+patched("lower", "< printed as <=", check_kernels, numba_source, "INFIX",
+        {**numba_source.INFIX, "less": "<="}, 150)  # fmt: skip
+
+
+# -- runtime: constants and the cache --------------------------------------------------------------
+@fault("runtime", "constants of one size share memory", check_compiled, range(150))
+def _() -> Iterator[Any]:
+    right = compiling._constants
+
+    def shared(manifest: Any, blob: bytes) -> Any:
+        by_size: dict[int, Any] = {}
+        return [by_size.setdefault(a.size, a) for a in right(manifest, blob)]
+
+    with mock.patch.object(compiling, "_constants", shared):
+        yield
+
+
+def stale(name: str, key: Callable[[gc.Graph], str]) -> None:
+    patched("runtime", name, check_cache, compiling, "key_text", key)
+
+
+stale("a key without constants", lambda g: "\n".join(f"{n.op.name} {n.types}" for n in g.nodes))
+stale("a key without edges", lambda g: "\n".join(
+    f"{n.op.name} {n.types} {n.attrs.get('value')}" for n in g.nodes
+))  # fmt: skip

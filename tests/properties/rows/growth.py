@@ -1,0 +1,123 @@
+"""R24: twice the nodes take every stage at most 2.3 times as long.
+
+    python -m tests.properties.rows.growth [--to 64000] [FAMILY ...]
+
+prints the milliseconds of each stage at 1,000 and 10,000 nodes, then the worst ratio of each stage.
+Times are of the processor, the least of several, so that other work on the machine counts little.
+That no kernel has more than 128 statements is a test of `tests/test_growth.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+
+import graphc as gc
+from tests.properties.stages import FAMILIES, Built, measure
+
+from . import Budget, Result, Tally
+
+LIMIT = 2.3
+LEAST = 0.01  # seconds below which a ratio says nothing
+SIZES = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000)
+Times = dict[str, float]
+
+
+def seconds(make: Callable[[int], Built], n: int, repeat: int, lower: bool = True) -> Times:
+    """The least time of each stage over some repetitions."""
+    least: Times = {}
+    for _ in range(repeat):
+        for stage, taken in measure(make, n, lower)[1].seconds.items():
+            least[stage] = min(taken, least.get(stage, taken))
+    return least
+
+
+def ratios(
+    make: Callable[[int], Built], sizes: tuple[int, ...], lower: bool = True
+) -> Iterator[tuple[int, str, float]]:
+    """Stage by stage t(2n)/t(n): the larger n, the stage, the ratio."""
+    measure(make, 200, lower)  # first calls fill caches
+    repeats = [max(1, min(5, 16_000 // n)) for n in sizes]
+    times = [seconds(make, n, r, lower) for n, r in zip(sizes, repeats, strict=True)]
+    for n, (before, after) in zip(sizes[1:], pairwise(times), strict=True):
+        for stage, taken in after.items():
+            if taken >= LEAST:
+                yield n, stage, taken / max(before[stage], 1e-6)
+
+
+def check(family: str, sizes: tuple[int, ...], lower: bool = True, limit: float = LIMIT) -> Tally:
+    """The ratios of a family. One that is too large is measured once more: a busy machine errs
+    upwards only."""
+    tally = Tally()
+    worst: dict[tuple[int, str], float] = {}
+    for attempt in range(2):
+        for n, stage, ratio in ratios(FAMILIES[family], sizes, lower):
+            worst[n, stage] = min(ratio, worst.get((n, stage), ratio))
+        if all(r <= limit for r in worst.values()) or attempt:
+            break
+    tally.counts["ratios"] = len(worst)
+    for (n, stage), ratio in worst.items():
+        if ratio > limit:
+            tally.failures.append(f"{family}: {stage} takes {ratio:.2f} times as long at {n:,}")
+    return tally
+
+
+def all_pairs(n: int) -> Built:
+    """Building that compares every pair: what a pass must not do."""
+    built = FAMILIES["chain"](n)
+    same = sum(a is b for a in range(n) for b in range(n))
+    return Built(built.inputs, [gc.sum(t * float(same)) for t in built.outputs])
+
+
+class Growth:
+    name = "R24"
+    promise = "each stage takes twice as long for twice the nodes"
+
+    def run(self, budget: Budget) -> Result:
+        sizes = SIZES if budget.share >= 1 else SIZES[:4] if budget.share >= 0.1 else SIZES[:2]
+        # One process: two would disturb each other's times.
+        tally = Tally.sum(check(family, sizes) for family in FAMILIES)
+        reached = f"{len(tally.failures)} of {tally.counts['ratios']} ratios above {LIMIT}"
+        return Result(not tally.failures, reached, f"t(2n)/t(n) <= {LIMIT}", tally)
+
+    def control(self) -> Result:
+        """The same with a stage that visits all pairs."""
+        found = [r for _, stage, r in ratios(all_pairs, SIZES[:2], lower=False) if stage == "build"]
+        worst = max(found)
+        return Result(worst <= LIMIT, f"{worst:.2f} for an all-pairs pass", f"<= {LIMIT}")
+
+
+def table(families: list[str], sizes: tuple[int, ...] = (1_000, 10_000)) -> Iterator[str]:
+    """Lines of a table: the milliseconds of each stage."""
+    times = {}
+    for family in families:
+        measure(FAMILIES[family], 200)
+        times[family] = [seconds(FAMILIES[family], n, 2) for n in sizes]
+    yield "| stage | " + " | ".join(families) + " |"
+    yield "|---" * (1 + len(families)) + "|"
+    for stage in dict.fromkeys(s for parts in times.values() for part in parts for s in part):
+        cells = (
+            " / ".join(f"{part[stage] * 1e3:,.0f}" if stage in part else "-" for part in parts)
+            for parts in times.values()
+        )
+        yield f"| {stage} | " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("families", nargs="*", default=list(FAMILIES), metavar="FAMILY")
+    parser.add_argument("--to", type=int, default=8_000, help="the most nodes of the ratios")
+    given = parser.parse_args()
+    sys.stdout.write("\n".join(table(given.families)) + "\n")
+    sizes = tuple(n for n in SIZES if n <= given.to)
+    for tally in map(partial(check, sizes=sizes), given.families):
+        sys.stdout.writelines(f"{failure}\n" for failure in tally.failures)
+
+
+ROW = Growth()
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The scoreboard: what graphc promises, checked, each row with a control that must turn it red.
+
+    python -m tests.properties.scoreboard              all rows, at their figures
+    python -m tests.properties.scoreboard R1 R26       these rows
+    python -m tests.properties.scoreboard --quick      a fiftieth of each figure
+
+The exit status is 0 only if every row is green and every control is red. A failure is printed with
+its seed, the shrunk graph and a script to paste.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import multiprocessing
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from .rows import Budget, Result, Row, Tally
+
+MODULES = (
+    "rewrites", "compiled", "twins", "planted", "size", "growth", "folding", "determinism",
+)  # fmt: skip
+QUICK = 0.02
+PROCESSES = 2
+SHOWN = 3  # failures of a row that are printed in full
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the table."""
+
+    row: Row
+    result: Result
+    control: Result
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        return self.result.holds and not self.control.holds
+
+
+def rows() -> list[Row]:
+    """The rows that there are, in order of their names."""
+    found: list[Row] = []
+    for name in MODULES:
+        if importlib.util.find_spec(f"{__package__}.rows.{name}") is not None:
+            module = importlib.import_module(f"{__package__}.rows.{name}")
+            found.append(module.ROW)
+    return sorted(found, key=lambda row: int(row.name.removeprefix("R")))
+
+
+def measure(row: Row, budget: Budget, progress: Callable[[str], None]) -> Line:
+    """Run a row and its control. What raises is a failure of the row."""
+    start = time.perf_counter()
+    counted = Budget(budget.share, _reporting(row, budget, progress))
+    result = _attempt(lambda: row.run(counted), held=False)
+    progress(f"{row.name} {'holds' if result.holds else 'FAILS'}: {result.reached}; its control")
+    control = _attempt(row.control, held=True)
+    return Line(row, result, control, time.perf_counter() - start)
+
+
+def _attempt(run: Callable[[], Result], held: bool) -> Result:
+    try:
+        return run()
+    except Exception:  # a row that cannot run does not hold, a control that cannot run is not red
+        tally = Tally(failures=[traceback.format_exc()])
+        return Result(held, "it raised", "a result", tally)
+
+
+def _reporting(row: Row, budget: Budget, progress: Callable[[str], None]) -> Any:
+    """The budget's `map`, with a line of progress about every tenth of the way."""
+
+    def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        todo = list(items)
+        step = max(1, len(todo) // 10)
+        for done, part in enumerate(budget.map(function, todo), 1):
+            if done % step == 0:
+                progress(f"{row.name} {row.promise}: part {done} of {len(todo)}")
+            yield part
+
+    return mapped
+
+
+# -- what is printed -------------------------------------------------------------------------------
+def table(lines: Sequence[Line]) -> str:
+    """The rows under their headings."""
+    cells = [("row", "promise", "reached", "wanted", "skipped", "seeds", "control", "time", "")]
+    for line in lines:
+        cells.append(
+            (
+                line.row.name,
+                line.row.promise,
+                line.result.reached,
+                line.result.wanted,
+                str(line.result.tally.skipped.total()),
+                line.result.seeds or "-",
+                "red" if not line.control.holds else "NOT RED",
+                f"{line.seconds:.0f} s",
+                "green" if line.holds else "RED",
+            )
+        )
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    text = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
+    ]
+    return "\n".join([text[0], "-" * max(map(len, text)), *text[1:]])
+
+
+def details(line: Line) -> str:
+    """What stands below the table about a row: counts, what was skipped or explained, failures."""
+    name, tally = line.row.name, line.result.tally
+    text = [f"{name} control: {line.control.reached}"]
+    text += [f"{name}: {note}" for note in line.result.notes]
+    text += [f"{name} skipped {n}: {why}" for why, n in sorted(tally.skipped.items())]
+    text += [f"{name} explained {n}: {why}" for why, n in sorted(tally.explained.items())]
+    text += [f"{name} FAILURE {report}" for report in tally.failures[:SHOWN]]
+    if len(tally.failures) > SHOWN:
+        text.append(f"{name}: and {len(tally.failures) - SHOWN} more failures")
+    if line.control.holds:
+        text += [f"{name} CONTROL is not red {report}" for report in line.control.tally.failures]
+    return "\n".join(text)
+
+
+def versions() -> str:
+    names = ("graphc", "numpy", "numba", "llvmlite", "sympy")
+    found = [f"{name} {importlib.metadata.version(name)}" for name in names]
+    return ", ".join([f"Python {platform.python_version()}", *found, platform.machine()])
+
+
+# -- the command -----------------------------------------------------------------------------------
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: prints the table; the exit status."""
+    parser = argparse.ArgumentParser(prog="scoreboard", description=__doc__.split("\n")[0])
+    parser.add_argument("rows", nargs="*", help="names of rows, such as R1; all by default")
+    parser.add_argument("--quick", action="store_true", help="a fiftieth of each figure")
+    given = parser.parse_args(arguments)
+    known = rows()
+    unknown = set(given.rows) - {row.name for row in known}
+    if unknown:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    chosen = [row for row in known if not given.rows or row.name in given.rows]
+    context = multiprocessing.get_context("spawn")  # a fork would share the threads of BLAS
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        ProcessPoolExecutor(PROCESSES, context, _prepare, (cache,), max_tasks_per_child=50) as pool,
+    ):
+        _prepare(cache)
+        budget = Budget(QUICK if given.quick else 1.0, pool.map)
+        lines = [measure(row, budget, _progress) for row in chosen]
+    _write(f"\n{table(lines)}\n\n{versions()}\n" + "\n".join(map(details, lines)))
+    return 0 if all(line.holds for line in lines) else 1
+
+
+def _prepare(cache: str) -> None:
+    """The settings of every process: a cache that is none of the user's."""
+    os.environ["GRAPHC_CACHE_DIR"] = cache
+
+
+def _progress(text: str) -> None:
+    _write(text, sys.stderr)
+
+
+def _write(text: str, stream: Any = None) -> None:
+    (stream or sys.stdout).write(text + "\n")
+    (stream or sys.stdout).flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

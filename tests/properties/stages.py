@@ -1,0 +1,220 @@
+"""Families of graphs that grow, and every stage of the compiler as a function to be measured.
+
+A family makes a program of about `n` nodes: its inputs, its outputs, what gradients are asked for,
+and its updates. `measure` takes it through every stage, from building to the memory plan, and gives
+the seconds of the processor that each took. `draw` is the DOT text alone, without a layout.
+"""
+
+from __future__ import annotations
+
+import gc as collector
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+import graphc as gc
+from graphc.ir.check import check_graph
+from graphc.ir.evaluate import evaluate_graph
+from graphc.ir.graph import Graph
+from graphc.ir.node import Tensor, Variable
+from graphc.ir.text import key_text, parse_graph, print_graph
+from graphc.passes.canonical import expand_composites, lower_contractions
+from graphc.passes.memory import plan_memory
+from graphc.passes.pipeline import fuse_all
+from graphc.passes.program import Program
+from graphc.passes.scans import drop_unused_outputs, merge_scans
+from graphc.passes.schedule import schedule
+from graphc.rewrite.driver import apply_rules
+from graphc.rewrite.rules import DEFAULT, LOWERED
+
+T = TypeVar("T")
+
+
+@dataclass
+class Built:
+    """A program: `wrt` is what the gradient is asked for (nothing: no gradient)."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    wrt: list[Tensor] = field(default_factory=list)
+    updates: list[tuple[Variable, Tensor]] = field(default_factory=list)
+
+
+def _input(*shape: int) -> Tensor:
+    return gc.placeholder("x", shape or (4,))
+
+
+def _terms(x: Tensor, n: int) -> list[Tensor]:
+    return [x + float(i + 1) for i in range(n)]
+
+
+def chain(n: int) -> Built:
+    """Elementwise work, one after the other."""
+    x = y = _input()
+    for _ in range(n // 2):
+        y = gc.tanh(y) * 0.5
+    return Built([x], [gc.sum(y)], [x])
+
+
+def left_sum(n: int) -> Built:
+    """A sum of n/2 tensors as a chain of additions."""
+    x = _input()
+    total, *terms = _terms(x, n // 2)
+    for term in terms:
+        total = total + term
+    return Built([x], [gc.sum(total)], [x])
+
+
+def tree_sum(n: int) -> Built:
+    """A sum of n/2 tensors as a balanced tree."""
+    x = _input()
+    terms = _terms(x, n // 2)
+    while len(terms) > 1:
+        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[len(terms) // 2 * 2 :]
+    return Built([x], [gc.sum(terms[0])], [x])
+
+
+def concat(n: int) -> Built:
+    """One node with n/2 operands."""
+    x = _input()
+    return Built([x], [gc.sum(gc.concat(_terms(x, n // 2)))], [x])
+
+
+def stack(n: int) -> Built:
+    """One node with n/3 operands, each reshaped."""
+    x = _input()
+    return Built([x], [gc.sum(gc.stack(_terms(x, n // 3)))], [x])
+
+
+def layers(n: int) -> Built:
+    """A perceptron with n/4 layers."""
+    x = h = _input(4, 8)
+    weights: list[Tensor] = []
+    for i in range(n // 4):
+        weights.append(gc.variable(np.full((8, 8), 0.1, "float32"), name=f"w{i}"))
+        h = gc.relu(h @ weights[-1] + 1.0)
+    return Built([x], [gc.sum(h)], weights)
+
+
+def outputs(n: int) -> Built:
+    """n/2 outputs that share the input alone."""
+    x = _input()
+    return Built([x], [gc.tanh(t) for t in _terms(x, n // 2)], [x])
+
+
+def diamond(n: int) -> Built:
+    """n/2 levels, each of which uses the one before three times."""
+    x = y = _input()
+    for _ in range(n // 2):
+        y = y * y + y
+    return Built([x], [gc.sum(y)], [x])
+
+
+def arms(n: int) -> Built:
+    """n/3 levels of two arms that meet again."""
+    x = y = _input()
+    for _ in range(n // 3):
+        y = gc.sin(y) + gc.tanh(y)
+    return Built([x], [gc.sum(y)], [x])
+
+
+def reductions(n: int) -> Built:
+    """Reductions between elementwise work."""
+    x = y = _input(4, 8)
+    for _ in range(n // 3):
+        y = y - gc.max(y, axis=1, keepdims=True)
+    return Built([x], [gc.sum(y)], [x])
+
+
+def loop(n: int) -> Built:
+    """A loop whose body has n nodes."""
+    x = _input(5, 4)
+
+    def step(carry: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        for _ in range(n // 2):
+            carry = gc.tanh(carry) + given
+        return carry, carry
+
+    _, ys = gc.scan(step, gc.zeros((4,)), x)
+    return Built([x], [gc.sum(ys)], [x])
+
+
+def updates(n: int) -> Built:
+    """Updates of n/3 variables."""
+    x = _input()
+    total = gc.sum(x)
+    cells = [gc.variable(np.zeros(4, "float32"), name=f"v{i}") for i in range(n // 3)]
+    return Built([x], [total], updates=[(v, v * 0.5 + total) for v in cells])
+
+
+FAMILIES: dict[str, Callable[[int], Built]] = {
+    f.__name__: f
+    for f in (
+        chain, left_sum, tree_sum, concat, stack, layers, outputs, diamond, arms, reductions, loop,
+        updates,
+    )
+}  # fmt: skip
+
+
+@dataclass
+class Clock:
+    """Seconds of the processor, stage by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, name: str, stage: Callable[[], T]) -> T:
+        start = time.process_time()
+        result = stage()
+        self.seconds[name] = time.process_time() - start
+        return result
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Python's cyclic collector walks all that is alive, whoever made it: it is not measured."""
+    collector.collect()
+    collector.disable()
+    try:
+        yield
+    finally:
+        collector.enable()
+
+
+def measure(made: Callable[[int], Built], n: int, lower: bool = True) -> tuple[int, Clock]:
+    """The number of nodes before optimisation, and the time of each stage; `lower`: also those
+    that make a program of it."""
+    clock = Clock()
+    with no_collector():
+        built = clock("build", lambda: made(n))
+        results = list(built.outputs)
+        if built.wrt:
+            y = results if len(results) > 1 else results[0]
+            results += clock("grad", lambda: gc.vjp(y, built.wrt))
+        graph = clock("graph", lambda: Graph(built.inputs, results, built.updates))
+        text = clock("print", lambda: print_graph(graph))
+        clock("parse", lambda: parse_graph(text))
+        clock("key", lambda: key_text(graph))
+        clock("check", lambda: check_graph(graph))
+        arrays = [np.ones([int(s) for s in t.shape], "float32") for t in graph.inputs]
+        clock("evaluate", lambda: evaluate_graph(graph, arrays))
+        clock("draw", lambda: gc.draw(graph, limit=1 << 40))
+        optimised = clock("simplify", lambda: apply_rules(graph, *DEFAULT))
+        if lower:
+            _lower(optimised, clock)
+    return len(graph.nodes), clock
+
+
+def _lower(graph: Graph, clock: Clock) -> Program:
+    graph = clock("merge_scans", lambda: merge_scans(graph))
+    graph = clock("drop_unused_outputs", lambda: drop_unused_outputs(graph))
+    graph = clock("expand", lambda: expand_composites(graph))
+    graph = clock("lower_contractions", lambda: lower_contractions(graph))
+    graph = clock("clean", lambda: apply_rules(graph, *LOWERED))
+    graph = clock("fuse", lambda: fuse_all(graph))
+    program = clock("schedule", lambda: schedule(graph))
+    return clock("plan_memory", lambda: plan_memory(program))
