@@ -93,16 +93,24 @@ class Reads:
 
 def _stored_free_nodes(graph: Graph) -> set[Node]:
     """Free nodes that must exist in memory: results, and operands of what is no kernel (or what the
-    view that it reads is of)."""
-    stored = {t.node for t in graph.results}
-    for node in graph.nodes:
-        if is_member(node) or is_free(node):
-            continue
-        for tensor in node.inputs:
-            if is_free(tensor.node):
-                view = blas_view(tensor) if node.op.kind is Kind.CONTRACT else None
-                stored.add(tensor.node if view is None else view[0].base.node)
-    return {node for node in stored if is_free(node)}
+    view that it reads is of). What is stored may lie between a view and what it was of."""
+    stored = {t.node for t in graph.results if is_free(t.node)}
+    operands = [
+        (node, tensor)
+        for node in graph.nodes
+        if not is_member(node) and not is_free(node)
+        for tensor in node.inputs
+        if is_free(tensor.node)
+    ]
+    while True:
+        known = len(stored)
+        for node, tensor in operands:
+            view = blas_view(tensor, stored) if node.op.kind is Kind.CONTRACT else None
+            needed = tensor.node if view is None else view[0].base.node
+            if is_free(needed):
+                stored.add(needed)
+        if len(stored) == known:
+            return stored
 
 
 def _visit(node: Node, builder: Builder, read: Any, index: Index) -> None:

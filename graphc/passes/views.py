@@ -6,12 +6,13 @@ transposed and sliced operands that way, so they are never copied.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 from graphc.ir.dim import Size, is_nonnegative
 from graphc.ir.dtype import int64
-from graphc.ir.node import Tensor
+from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine, Var, of
@@ -30,11 +31,12 @@ class View:
     strides: tuple[Size, ...]
 
 
-def strided_view(tensor: Tensor) -> View:
-    """The tensor as a view of the nearest tensor that is not merely moved elements."""
+def strided_view(tensor: Tensor, stored: Container[Node] = ()) -> View:
+    """The tensor as a view of the nearest tensor that is in memory: one that is not merely moved
+    elements, or is `stored` all the same."""
     index = tuple(of(_AXES[k]) for k in range(tensor.ndim))
     base = tensor
-    while _only_moves(base):
+    while base.node not in stored and _only_moves(base):
         base, index = _source(base, index)
     flat: Affine = flat_index(index, strides(base.shape))
     return View(base, flat.const, tuple(flat.coefficient(a) for a in _AXES[: tensor.ndim]))
@@ -57,10 +59,10 @@ def _only_moves(tensor: Tensor) -> bool:
     return Fact.REINDEX in node.op.facts
 
 
-def blas_view(tensor: Tensor) -> tuple[View, bool, Size] | None:
+def blas_view(tensor: Tensor, stored: Container[Node] = ()) -> tuple[View, bool, Size] | None:
     """(view, transposed, leading dimension) if the BLAS can read the tensor's last two axes as a
     matrix in place, else None."""
-    view = strided_view(tensor)
+    view = strided_view(tensor, stored)
     rows, columns = tensor.shape[-2:]
     row_step, column_step = view.strides[-2:]
     if rows == 0 or columns == 0:  # nothing is read: any strides will do

@@ -29,6 +29,7 @@ from graphc.ir.evaluate import computing, evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.op import Fact, Kind
+from graphc.passes.chains import reorder_products
 
 Array = np.ndarray[Any, Any]
 Dims = Mapping[str, int]
@@ -129,6 +130,8 @@ def _explanations(roundings: _Roundings, i: int, e: Array, a: Array) -> Any:
     if e.dtype.kind == "f":
         yield "it is nearer to the extended value", _is_better(a, e, wide)
         yield "an intermediate overflow depends on the order", _has_overflowed(a, e, wide)
+        for other in roundings.reordered:
+            yield "not finite, and products in another order are not either", _near(e, a, [other[i]])
 
 
 def _describe(i: int, e: Array, a: Array, wrong: Array, others: Sequence[Array]) -> str:
@@ -216,6 +219,13 @@ class _Roundings:
         if self._snapped is None:
             self._snapped = snapped(self.graph, self.arrays, self.dims)
         return self._snapped
+
+    @property
+    def reordered(self) -> list[list[Array]]:
+        """With chains of products in the order that the compiler takes: where elements are not
+        finite, the order decides which results are not. Empty if the order is the same."""
+        graph = reorder_products(self.graph)
+        return [] if graph is self.graph else [evaluate_graph(graph, self.arrays, self.dims)]
 
     @property
     def extended(self) -> list[Array]:

@@ -145,8 +145,8 @@ class Growth:
         try:
             made = make(self)
             made = [made] if isinstance(made, Tensor) else list(made)
-            if not all(self.accepts(t) for t in made):
-                return False
+            if not all(self.accepts(t) for t in made) or any(n.assumes for n in walk(made)):
+                return False  # sizes that are equal only by an equation would not be so elsewhere
         except (UnsuitedError, GraphcError):
             return False
         known = set(self.pool)

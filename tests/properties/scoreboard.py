@@ -151,13 +151,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     chosen = [row for row in known if not given.rows or row.name in given.rows]
     context = multiprocessing.get_context("spawn")  # a fork would share the threads of BLAS
-    with (
-        tempfile.TemporaryDirectory() as cache,
-        ProcessPoolExecutor(PROCESSES, context, _prepare, (cache,), max_tasks_per_child=50) as pool,
-    ):
+    lines = []
+    with tempfile.TemporaryDirectory() as cache:
         _prepare(cache)
-        budget = Budget(QUICK if given.quick else 1.0, pool.map)
-        lines = [measure(row, budget, _progress) for row in chosen]
+        for row in chosen:
+            with ProcessPoolExecutor(PROCESSES, context, _prepare, (cache,)) as pool:
+                budget = Budget(QUICK if given.quick else 1.0, pool.map)
+                lines.append(measure(row, budget, _progress))
     _write(f"\n{table(lines)}\n\n{versions()}\n" + "\n".join(map(details, lines)))
     return 0 if all(line.holds for line in lines) else 1
 

@@ -222,8 +222,12 @@ def cancel_softmax(g: Pattern, x: Pattern, axes: Pattern) -> Formulas:
 
 @stable.rule(STABLE, finite=True)
 def divide_softmax_by_itself(x: Pattern, axes: Pattern) -> Formulas:
-    """softmax(x) / softmax(x) -> 1, which is in the gradient of an entropy"""
-    return softmax(x, axes=axes) / softmax(x, axes=axes), 1
+    """p / p -> p * 0 + 1 for p = softmax(x): 1 also where p is 0, NaN where it is NaN
+
+    It is in the gradient of an entropy.
+    """
+    p = softmax(x, axes=axes)
+    return p / p, p * 0 + 1
 
 
 @stable.rule(STABLE, finite=True)
