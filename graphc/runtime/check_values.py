@@ -62,6 +62,7 @@ ROUNDED_ONCE = frozenset(
     )
 )  # no rule rounds these otherwise; x / y may become x * (1 / y) or come from it
 COMPARISONS = frozenset(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"))
+POLES = frozenset(("divide", "reciprocal", "log", "log1p", "power", "constant"))
 JUMPS = frozenset(
     (
         "sign",
@@ -130,6 +131,9 @@ def _explanations(roundings: _Roundings, i: int, e: Array, a: Array) -> Any:
     if e.dtype.kind == "f":
         yield "it is nearer to the extended value", _is_better(a, e, wide)
         yield "an intermediate overflow depends on the order", _has_overflowed(a, e, wide)
+        if roundings.extended_overflows:
+            unknown = np.asarray(~np.isfinite(e) & ~np.isfinite(wide))
+            yield "not even the extended value is finite on the way", unknown
         if not np.all(np.isfinite(e)):
             meant, *others = [other[i] for other in roundings.reordered]
             allowed = _near(meant, a, others) | _same_elements(meant, a)
@@ -209,6 +213,7 @@ class _Roundings:
         self._shaken: list[list[Array]] | None = None
         self._snapped: list[list[Array]] | None = None
         self._extended: list[Array] | None = None
+        self.extended_overflows = False  # known once `extended` was asked for
 
     @property
     def shaken(self) -> list[list[Array]]:
@@ -233,7 +238,9 @@ class _Roundings:
     @property
     def extended(self) -> list[Array]:
         if self._extended is None:
-            self._extended = extended(self.graph, self.arrays, self.dims)
+            extended = _Extended()
+            self._extended = extended.results(self.graph, self.arrays, self.dims)
+            self.extended_overflows = extended.overflows
         return self._extended
 
 
@@ -370,8 +377,24 @@ def _snap(node: Node, values: Sequence[Array], spread: Sequence[Array] | None) -
 
 def extended(graph: Graph, arrays: Sequence[Array], dims: Dims | None = None) -> list[Array]:
     """The meaning of a graph with floats in 80 bits (linear algebra, extrema, erf: their own)."""
-    with computing(_compute_extended):
-        return evaluate_graph(graph, [_widen(np.asarray(a)) for a in arrays], dims)
+    return _Extended().results(graph, arrays, dims)
+
+
+class _Extended:
+    """An evaluation in 80 bits, and whether that was too few for a value on the way."""
+
+    def __init__(self) -> None:
+        self.overflows = False
+
+    def results(self, graph: Graph, arrays: Sequence[Array], dims: Dims | None) -> list[Array]:
+        with computing(self.compute):
+            return evaluate_graph(graph, [_widen(np.asarray(a)) for a in arrays], dims)
+
+    def compute(self, node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
+        found = _compute_extended(node, values, sizes)
+        if node.op.name not in POLES and all(np.all(np.isfinite(v)) for v in values):
+            self.overflows |= any(a.dtype.kind == "f" and np.any(np.isinf(a)) for a in found)
+        return found
 
 
 def _widen(a: Array) -> Array:
