@@ -63,6 +63,7 @@ ROUNDED_ONCE = frozenset(
 )  # no rule rounds these otherwise; x / y may become x * (1 / y) or come from it
 COMPARISONS = frozenset(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"))
 POLES = frozenset(("divide", "reciprocal", "log", "log1p", "power", "constant"))
+POSITIVE = frozenset(("exp", "sigmoid", "softmax", "softplus"))  # never 0, but by underflow
 JUMPS = frozenset(
     (
         "sign",
@@ -381,7 +382,7 @@ def extended(graph: Graph, arrays: Sequence[Array], dims: Dims | None = None) ->
 
 
 class _Extended:
-    """An evaluation in 80 bits, and whether that was too few for a value on the way."""
+    """An evaluation in 80 bits, and whether their range was too small for a value on the way."""
 
     def __init__(self) -> None:
         self.overflows = False
@@ -393,7 +394,9 @@ class _Extended:
     def compute(self, node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
         found = _compute_extended(node, values, sizes)
         if node.op.name not in POLES and all(np.all(np.isfinite(v)) for v in values):
-            self.overflows |= any(a.dtype.kind == "f" and np.any(np.isinf(a)) for a in found)
+            floats = [a for a in found if a.dtype.kind == "f"]
+            self.overflows |= any(np.any(np.isinf(a)) for a in floats)
+            self.overflows |= node.op.name in POSITIVE and any(np.any(a == 0) for a in floats)
         return found
 
 
