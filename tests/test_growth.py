@@ -37,12 +37,7 @@ def test_a_recursive_walk_is_seen() -> None:
     assert not size.ROW.control().holds
 
 
-LARGE = pytest.mark.xfail(strict=True, reason="fuse counts ops; reductions have 186 statements")
-
-
-@pytest.mark.parametrize(
-    "family", [pytest.param(f, marks=LARGE if f == "reductions" else ()) for f in FAMILIES]
-)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_no_kernel_has_more_statements_than_compile_fast(family: str) -> None:
     built = FAMILIES[family](600)
     graph = Graph(built.inputs, built.outputs, built.updates)

@@ -21,6 +21,7 @@ from graphc.ops.build import constant, scalar_like
 from graphc.ops.create import zeros_like
 from graphc.ops.elementwise import where
 from graphc.ops.scalar import branch_of, stretch
+from graphc.rewrite.derivative import restored, stable_forms
 
 
 class Context:
@@ -106,7 +107,8 @@ def vjp(y: Any, wrt: Any, g: Any = None, *, op: str = "vjp") -> Any:
             where=origin.where(),
         )
     cotangents = [_cotangent(t, c, op) for t, c in zip(outputs, given, strict=True)]
-    result = pull_back(outputs, cotangents, targets)
+    stable, stands = stable_forms(outputs, targets)
+    result = restored(pull_back(stable, cotangents, [stands.get(t, t) for t in targets]), stands)
     for t, c in zip(targets, result, strict=True):
         if c is None:
             raise GradientError(
@@ -225,4 +227,3 @@ def add_cotangents(a: Tensor, b: Tensor) -> Tensor:
     if first is not None and second is not None and first[0] is second[0]:
         return where(first[0], first[1] + second[1], scalar_like(0, a))
     return a + b
-

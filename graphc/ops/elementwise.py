@@ -351,7 +351,10 @@ square = numeric_function(
     kernel=lambda k, x: k.multiply(x, x),
 )  # fmt: skip
 exp = float_function("exp", lambda s, x: s.exp(x), "e ** x.", cost=12)
-expm1 = float_function("expm1", lambda s, x: s.exp(x) - 1, "e ** x - 1, exact near 0.", cost=16)
+expm1 = float_function(
+    "expm1", lambda s, x: s.exp(x) - 1, "e ** x - 1, exact near 0.", cost=16,
+    partials=lambda f, out, x: (lambda: f("exp")(x),),  # out + 1 has no digits left at -20
+)  # fmt: skip
 log = float_function("log", lambda s, x: s.log(x), "The natural logarithm.", cost=14)
 log1p = float_function("log1p", lambda s, x: s.log(1 + x), "log(1 + x), exact near 0.", cost=18)
 sin = float_function("sin", lambda s, x: s.sin(x), "The sine of x in radians.", cost=20)

@@ -20,7 +20,7 @@ from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind
 from graphc.ir.shape import show
 from graphc.ops.leaf import placeholder
-from graphc.passes.group import BUFFERS, MEMBERS, Group, Groups
+from graphc.passes.group import BUFFERS, MEMBERS, STATEMENTS, Group, Groups, is_too_long
 from graphc.passes.quotient import join
 from graphc.passes.reads import Index
 from graphc.passes.recompute import inline_cheap
@@ -97,8 +97,11 @@ def _shared_loops(groups: Groups, a: Group, b: Group) -> int | str | None:
     they cannot be one."""
     if len(a.members) + len(b.members) > MEMBERS:
         return f"together they would have more than {MEMBERS} ops, which compile slowly"
-    if len([t for t in a.reads | b.reads if groups.of.get(t.node) not in (a, b)]) > BUFFERS:
+    loads = sum(groups.of.get(t.node) not in (a, b) for t in a.reads | b.reads)
+    if loads > BUFFERS:
         return f"together they would read more than {BUFFERS} arrays"
+    if is_too_long(a.statements + b.statements + loads, max(a.longest, b.longest)):
+        return f"together they would have more than {STATEMENTS} statements, which compile slowly"
     short, long = sorted((a.space, b.space), key=len)
     if long[: len(short)] != short:
         return f"their loops differ: {show(a.space)} and {show(b.space)}"

@@ -9,21 +9,34 @@ from graphc.passes.quotient import Vertex, put_in_order
 from graphc.passes.reads import Reads
 from graphc.passes.region import is_free, space_of
 
-MEMBERS = 48  # ops in one region at the most: kernels stay small enough to compile fast
+# The most in one region, so that its kernel compiles fast: ops, and about as many statements. An op
+# that prints almost as many by itself, as random bits do, takes MEMBERS more with it.
+MEMBERS = 48
+STATEMENTS = 128
 BUFFERS = 20  # arrays that one region reads at the most
 
 
 class Group(Vertex):
     """Nodes that will be one kernel, over one iteration space."""
 
-    __slots__ = ("members", "outer", "reads", "space")
+    __slots__ = ("longest", "members", "outer", "reads", "space", "statements")
 
-    def __init__(self, node: Node, reads: set[Tensor]) -> None:
+    def __init__(self, node: Node, reads: set[Tensor], statements: int) -> None:
         super().__init__()
         self.members: list[Node] = [node]
         self.space: Shape = space_of(node)
         self.outer: int | None = None  # fixed once a reduction is used inside the group
         self.reads = reads
+        self.count(statements)
+
+    def count(self, *statements: int) -> None:
+        """Note how many statements the members have, about: a store each, but no loads."""
+        self.statements, self.longest = sum(statements) + len(statements), max(statements)
+
+
+def is_too_long(statements: int, longest: int) -> bool:
+    """Whether a kernel of so many statements compiles slowly, `longest` of them one op's."""
+    return statements > max(STATEMENTS, longest + MEMBERS)
 
 
 class Groups:
@@ -37,7 +50,8 @@ class Groups:
         vertices: dict[Node, Vertex] = {}
         for node in graph.nodes:
             if node in self.reads.of:
-                group = Group(node, {t for t, _ in self.reads.of[node]})
+                reads = {t for t, _ in self.reads.of[node]}
+                group = Group(node, reads, self.reads.statements[node])
                 vertices[node] = self.of[node] = group
             elif node.inputs and not self.reads.is_read_through(node):
                 vertices[node] = Vertex()
@@ -51,6 +65,8 @@ class Groups:
         big.members += small.members
         big.outer = outer
         big.reads |= small.reads
+        big.statements += small.statements
+        big.longest = max(big.longest, small.longest)
         for member in small.members:
             self.of[member] = big
 

@@ -16,11 +16,14 @@ is kept.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import accumulate
+
+import numpy as np
 
 from graphc.ir.dim import Dim, Size, floordiv, is_nonnegative, maximum, size_hint
 from graphc.ir.dtype import DType
@@ -89,44 +92,50 @@ def _by_size(
     """Offsets at the hints: each in turn into the smallest gap between those that are alive with it
     and have their place, or above them."""
     offsets: dict[Storage, int] = {}
-    placed: list[tuple[int, int, int, int]] = []  # first step, last step, from, to: by `from`
-    for storage in order:
+    # Those that have their place, by `start`: first step, last step, start, stop.
+    placed = np.empty((4, len(order)))
+    for count, storage in enumerate(order):
         first, last = lifetimes[storage]
-        size = sizes[storage]
-        place, smallest, end = -1, -1, 0
-        for other_first, other_last, start, stop in placed:
-            if other_first <= last and first <= other_last:
-                gap = start - end
-                if gap >= size and (place < 0 or gap < smallest):
-                    place, smallest = end, gap
-                end = max(end, stop)
-        offsets[storage] = place if place >= 0 else end
-        insort(placed, (first, last, offsets[storage], offsets[storage] + size), key=_start)
+        firsts, lasts, starts, _ = placed[:, :count]
+        start, stop = placed[2:, :count][:, (firsts <= last) & (first <= lasts)]
+        end = np.maximum.accumulate(np.append(0, stop))
+        gaps = start - end[:-1]
+        large = gaps >= sizes[storage]
+        where = np.where(large, gaps, np.inf).argmin() if large.any() else -1
+        offsets[storage] = place = int(end[where])
+        at = np.searchsorted(starts, place, side="right")
+        placed[:, at + 1 : count + 1] = placed[:, at:count]
+        placed[:, at] = first, last, place, place + sizes[storage]
     return offsets
-
-
-def _start(place: tuple[int, int, int, int]) -> int:
-    return place[2]
 
 
 def _stacked(upwards: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offsets, Size] | None:
     """Each storage as low as those before it that are alive with it allow, at any dims. None where
     an offset would be too long an expression."""
-    steps = 1 + max(last for _, last in lifetimes.values())
     ends: list[tuple[Size, ...]] = [(0,)]
-    top = [0] * steps  # step by step, which of `ends` is where the stack ends
+    starts, top = [0], [0]  # from which step on, which of `ends` is where the stack ends
     offsets: Offsets = {}
     for storage in upwards:
         first, last = lifetimes[storage]
-        below = _largest(ends[i] for i in set(top[first : last + 1]))
+        low, high = _cut(starts, top, first), _cut(starts, top, last + 1)
+        below = _largest(ends[i] for i in set(top[low:high]))
         if len(below) > TERMS:
             return None
         size = aligned(storage.size * storage.dtype.itemsize)
-        top[first : last + 1] = [len(ends)] * (last + 1 - first)
+        starts[low:high], top[low:high] = [first], [len(ends)]
         ends.append(tuple(b + size for b in below))
         offsets[storage] = _maximum(below)
     arena = _largest(ends[i] for i in set(top))
     return (offsets, _maximum(arena)) if len(arena) <= 4 * TERMS else None
+
+
+def _cut(starts: list[int], top: list[int], step: int) -> int:
+    """The place of the run of steps that starts at `step`; there is one from now on."""
+    place = bisect_left(starts, step)
+    if place == len(starts) or starts[place] != step:
+        starts.insert(place, step)
+        top.insert(place, top[place - 1])
+    return place
 
 
 def _largest(groups: Iterable[tuple[Size, ...]]) -> tuple[Size, ...]:
@@ -164,24 +173,48 @@ class _Slot:
     members: list[Storage]
 
 
+class _Free:
+    """Free slots by size; of one size, the one that is free longest is the first."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.slots: dict[int, deque[_Slot]] = {}
+
+    def put(self, slot: _Slot) -> None:
+        if slot.bytes not in self.slots:
+            insort(self.sizes, slot.bytes)
+            self.slots[slot.bytes] = deque()
+        self.slots[slot.bytes].append(slot)
+
+    def take(self, wanted: int) -> _Slot | None:
+        """The smallest slot that is large enough, else the largest one."""
+        if not self.sizes:
+            return None
+        size = self.sizes[min(bisect_left(self.sizes, wanted), len(self.sizes) - 1)]
+        slot = self.slots[size].popleft()
+        if not self.slots[size]:
+            del self.slots[size]
+            self.sizes.remove(size)
+        return slot
+
+
 def _share_slots(order: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offsets, Size]:
     """Slots one after the other, filled in order of first use, best fit first; a slot is as large
     as the largest of its members."""
     slots: list[_Slot] = []
-    free: list[_Slot] = []
+    free = _Free()
     busy: list[tuple[int, int, _Slot]] = []  # a heap: the last step of a slot's last member
     for number, storage in enumerate(order):
         first, last = lifetimes[storage]
         while busy and busy[0][0] < first:
-            free.append(heappop(busy)[2])
+            free.put(heappop(busy)[2])
         size = storage.size * storage.dtype.itemsize
         wanted = size_hint(size)
-        slot = min(free, key=lambda s: (s.bytes < wanted, abs(s.bytes - wanted)), default=None)
+        slot = free.take(wanted)
         if slot is None:
             slot = _Slot(size, wanted, [])
             slots.append(slot)
         else:
-            free.remove(slot)
             slot.size, slot.bytes = maximum(slot.size, size), max(slot.bytes, wanted)
         slot.members.append(storage)
         heappush(busy, (last, number, slot))

@@ -19,6 +19,7 @@ from graphc.passes.stages import Stages
 from graphc.passes.unify import unify
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.rules import DEFAULT, LOWERED
+from graphc.rewrite.rules.fastmath import fastmath as unsafe_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,19 @@ class Compiled:
     report: RewriteReport
 
 
-def run_pipeline(graph: Graph, stages: Stages, borders: list[Border] | None = None) -> Compiled:
+def run_pipeline(
+    graph: Graph,
+    stages: Stages,
+    borders: list[Border] | None = None,
+    fastmath: bool = False,
+) -> Compiled:
     """Every stage in order; each is a function from valid to valid. `borders` is filled with why
-    neighbouring regions are two."""
+    neighbouring regions are two. `fastmath`: with the rules that assume reals."""
     report = RewriteReport()
+    rules = (*DEFAULT, unsafe_rules) if fastmath else DEFAULT
     stages.start(graph)
     graph = stages.graph("unify", unify, graph)
-    graph = stages.graph("simplify", lambda g: apply_rules(g, *DEFAULT, report=report), graph)
+    graph = stages.graph("simplify", lambda g: apply_rules(g, *rules, report=report), graph)
     graph = stages.graph("merge_scans", merge_scans, graph)
     graph = stages.graph("drop_unused_outputs", drop_unused_outputs, graph)
     graph = stages.graph("expand", expand_composites, graph)

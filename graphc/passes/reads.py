@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph, users
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
@@ -27,6 +28,8 @@ from graphc.passes.region import (
 )
 from graphc.passes.views import blas_view
 
+STAGE = 8  # statements of a reduction: its loop, its accumulator, what its loop computes again
+
 Index = tuple[Affine, ...]
 Read = tuple[Tensor, Index]
 
@@ -39,6 +42,9 @@ class Reads:
         self.stored = _stored_free_nodes(graph)
         self.inlined: set[Node] = set()  # nodes that each reader computes for itself
         self.users = self._users()
+        self.statements: dict[Node, int] = {}  # a kernel's for the node, but loads of what it reads
+        self._blocks: dict[tuple[str, tuple[Tensor, ...]], Node] = {}
+        self._printed: dict[tuple[str, DType], int] = {}  # by elementwise ops
         self.of: dict[Node, list[Read]] = {
             node: self._find(node) for node in graph.nodes if self.works(node)
         }
@@ -88,7 +94,27 @@ class Reads:
             return builder.declare(builder.const(0, tensor.dtype))
 
         _visit(node, builder, read, canonical_index(full_space(node), LOOPS))
+        count = len(builder.scopes[0].body) - len(found)
+        self.statements[node] = self._computing(node, count)
         return found
+
+    def _computing(self, node: Node, visited: int) -> int:
+        """The statements that compute the node; visiting its reads made `visited`."""
+        if node.op.kind is Kind.REDUCE:
+            return visited + STAGE
+        if Fact.ELEMENTWISE not in node.op.facts:  # the words of a random block share it
+            first = self._blocks.setdefault((node.op.name, node.inputs), node)
+            return visited if first is node else 0
+        key = node.op.name, node.inputs[0].dtype
+        if key not in self._printed:
+            builder = probe(node)
+
+            def read(tensor: Tensor, at: Index) -> Any:
+                return builder.declare(builder.const(0, tensor.dtype))
+
+            _element(node, builder, read, canonical_index(full_space(node), LOOPS))
+            self._printed[key] = len(builder.scopes[0].body) - len(node.inputs)
+        return visited + self._printed[key]
 
 
 def _stored_free_nodes(graph: Graph) -> set[Node]:

@@ -16,7 +16,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine
-from graphc.passes.group import BUFFERS, MEMBERS, Group, Groups
+from graphc.passes.group import BUFFERS, MEMBERS, Group, Groups, is_too_long
 from graphc.passes.reads import Index
 from graphc.passes.region import LOOPS, flat_index, space_of
 
@@ -111,12 +111,16 @@ class _Search:
         stored = STORE + (chain.cost + LOAD * len(chain.sources) if inside else 0.0)
         inlined = 0.0
         elements = max(size_hint(tensor.size), 1)
+        computed = sum(self.groups.reads.statements[n] for n in chain.nodes)
         for reader, places in self.readers[tensor].items():
             missing = [t for t in chain.sources if t not in reader.reads]
             arrays = [t for t in reader.reads if self.groups.of.get(t.node) is not reader]
             if len(arrays) + len(missing) > BUFFERS:
                 return False
             if len(reader.members) + len(chain.nodes) > MEMBERS:
+                return False
+            loads = len(arrays) + len(missing)
+            if is_too_long(reader.statements + loads + computed, reader.longest):
                 return False
             for node, index in {at: (n, at) for n, at in places}.values():
                 turns = _turns(node, index) / elements
@@ -157,3 +161,4 @@ def _inline(groups: Groups, nodes: dict[Node, None]) -> None:
     groups.reads.inline(nodes)
     for group in dict.fromkeys(groups.of.values()):
         group.reads = {t for m in group.members for t, _ in groups.reads.of[m]}
+        group.count(*(groups.reads.statements[m] for m in group.members))

@@ -19,6 +19,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.text import print_graph
 
 T = TypeVar("T")
+_DEFECT = "this is a defect of graphc; GRAPHC_DUMP=dir writes what led to it"
 
 
 @dataclass
@@ -34,10 +35,13 @@ class Stages:
         self._show("input", lambda: print_graph(graph, origins=True))
 
     def graph(self, name: str, stage: Callable[[Graph], Graph], graph: Graph) -> Graph:
-        """A stage from graph to graph."""
+        """A stage from graph to graph. Errors: as `run`; `CompileError` with the IR around the
+        fault if the stage makes an invalid graph (verified whole where `check` is set; that
+        inputs and results are still of their kinds, always)."""
         result = self.run(name, lambda: stage(graph))
+        _check_face(name, graph, result)
         if self.check:
-            self.run(f"{name} (check)", lambda: check_graph(result))
+            self.run(f"{name} (check)", lambda: _check(name, result))
         self._show(name, lambda: print_graph(result, origins=True))
         return result
 
@@ -53,7 +57,7 @@ class Stages:
             raise CompileError(
                 f"the stage failed: {type(error).__name__}: {error}",
                 op=f"stage {name!r}",
-                hint="this is a defect of graphc; GRAPHC_DUMP=dir writes what led to it",
+                hint=_DEFECT,
             ) from error
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         if text is not None:
@@ -73,3 +77,34 @@ class Stages:
             path = directory / f"{len(self.texts):02d}-{name}.txt"
             path.write_text(shown, encoding="utf-8")
         self.texts.append(name)
+
+
+def _check(name: str, result: Graph) -> None:
+    try:
+        check_graph(result)
+    except GraphcError as error:
+        raise CompileError(
+            f"the stage made an invalid graph: {error.message}",
+            op=f"stage {name!r}",
+            expected=error.expected,
+            given=error.given,
+            where=error.where,
+            hint=_DEFECT,
+        ) from error
+
+
+def _check_face(name: str, graph: Graph, result: Graph) -> None:
+    """What callers rely on: as many inputs, results and updates, of the same dtypes and ranks."""
+    for what, before, after in (
+        ("inputs", graph.inputs, result.inputs),
+        ("outputs", graph.outputs, result.outputs),
+        ("updates", [v for _, v in graph.updates], [v for _, v in result.updates]),
+    ):
+        if [(t.dtype, t.ndim) for t in before] != [(t.dtype, t.ndim) for t in after]:
+            raise CompileError(
+                f"the stage changed the {what} of the graph:\n{print_graph(result)}",
+                op=f"stage {name!r}",
+                expected=", ".join(str(t.type) for t in before),
+                given=", ".join(str(t.type) for t in after),
+                hint=_DEFECT,
+            )

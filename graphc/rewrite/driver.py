@@ -22,7 +22,7 @@ from graphc.ir.graph import Graph, rebuild, walk, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind, Op
 from graphc.ir.shape import may_be_equal
-from graphc.ir.text import format_node
+from graphc.ir.text import format_node, is_inline
 from graphc.rewrite.ruleset import Rule, Ruleset
 
 _logger = logging.getLogger("graphc.rewrite")
@@ -134,7 +134,7 @@ class _Walk:
                 continue
             if isinstance(result, str):
                 if result and self.trace:
-                    self.trace(f"{rule} declined {format_node(node)}: {result}", node)
+                    self.trace(f"{rule} declined {_shown(node)}: {result}", node)
                 continue
             made = [result] if isinstance(result, Tensor) else list(result)
             if [t.type for t in made] != list(node.types):
@@ -142,7 +142,8 @@ class _Walk:
                     continue  # the two sides are equal by an equation, but not by their names
                 raise _wrong_type(rule, node, made)
             if self.trace:
-                self.trace(f"{rule}: {format_node(node)} -> {_formatted(made)}", node)
+                after = ", ".join(_shown(t.node) for t in made)
+                self.trace(f"{rule}: {_shown(node)} -> {after}", node)
             self.report.firings.append(Firing(str(rule), node.op.name, _place(node)))
             self.pending[node] = rule
             self.steps += 1
@@ -200,8 +201,12 @@ def excerpt(roots: Sequence[Node], lines: int = 8) -> str:
     return "\n".join(f"    {format_node(node, names)}" for node in order)
 
 
-def _formatted(made: Sequence[Tensor]) -> str:
-    return ", ".join(format_node(t.node) for t in made)
+def _shown(node: Node) -> str:
+    """A node for the trace: `f32[n] = log exp(...)`, its operands by what computes them."""
+    if is_inline(node):
+        return node.op.name if node.op.name == "constant" else f"%{node.output().name}"
+    labels = {t: f"{t.node.op.name}(...)" for t in node.inputs if not is_inline(t.node)}
+    return format_node(node, labels).removeprefix("%?: ")
 
 
 def _place(node: Node) -> str:

@@ -41,6 +41,18 @@ class _Formulas:
         return next(value for value, condition in branches if condition)
 
     @staticmethod
+    def And(x: Any, y: Any) -> bool:  # noqa: N802
+        return bool(x and y)
+
+    @staticmethod
+    def Or(x: Any, y: Any) -> bool:  # noqa: N802
+        return bool(x or y)
+
+    @staticmethod
+    def Not(x: Any) -> bool:  # noqa: N802
+        return not x
+
+    @staticmethod
     def Eq(x: Any, y: Any) -> bool:  # noqa: N802
         return bool(x == y)
 
@@ -53,11 +65,11 @@ _NAMES = {"ceiling": "ceil", "Mod": "fmod"}
 _formulas = _Formulas()
 
 
-def extended_values(graph: Graph, arrays: Sequence[Array]) -> list[Array]:
+def extended_values(graph: Graph, arrays: Sequence[Array], digits: int = DIGITS) -> list[Array]:
     """The results of `graph`, as object arrays of mpmath numbers (bools stay bools)."""
     expanded = map_graph(graph, _expand)
     sizes = bind_dims(expanded, arrays)
-    with mpmath.workdps(DIGITS):
+    with mpmath.workdps(digits):
         values: dict[Tensor, Array] = {
             t: _numbers(a) for t, a in zip(expanded.inputs, arrays, strict=True)
         }

@@ -102,7 +102,9 @@ class _Function:
 
 abs, sqrt, square = _Function("abs"), _Function("sqrt"), _Function("square")
 exp, expm1, log, log1p = (_Function(name) for name in ("exp", "expm1", "log", "log1p"))
+sin, cos, tanh = _Function("sin"), _Function("cos"), _Function("tanh")
 sigmoid, softplus, relu = _Function("sigmoid"), _Function("softplus"), _Function("relu")
+equal, less, greater_equal = _Function("equal"), _Function("less"), _Function("greater_equal")
 minimum, maximum, where = _Function("minimum"), _Function("maximum"), _Function("where")
 logical_and, logical_or = _Function("logical_and"), _Function("logical_or")
 logical_not, bitwise_invert = _Function("logical_not"), _Function("bitwise_invert")

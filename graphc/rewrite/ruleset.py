@@ -72,6 +72,7 @@ class Rule:
     kinds: Mapping[str, str] = field(default_factory=dict)  # pattern variable -> dtype kinds
     guarded: bool = False  # `where` may decline what the formulas match
     finite: bool = False  # the promise is for operands without infinities
+    absolute: bool = False  # errors of results below 1 count in units of 1
 
     def __str__(self) -> str:
         return f"{self.ruleset}.{self.name}"
@@ -101,12 +102,13 @@ class Ruleset:
         masks: str = "",
         where: Guard | None = None,
         finite: bool = False,
+        absolute: bool = False,
     ) -> Callable[[Callable[..., Formulas]], Rule]:
         """Define a rule by its two formulas.
 
         `kinds`: the dtype kinds (of `biuf`) that its tensors may have; `masks`: the names of its
-        variables that are bools. `where` may decline a match by giving a reason. `finite`: see
-        `Rule`.
+        variables that are bools. `where` may decline a match by giving a reason. `finite`,
+        `absolute`: see `Rule`.
         """
 
         def define(function: Callable[..., Formulas]) -> Rule:
@@ -126,6 +128,7 @@ class Ruleset:
                 kinds=of,
                 guarded=where is not None,
                 finite=finite,
+                absolute=absolute,
             )
 
         return define
@@ -150,6 +153,7 @@ class Ruleset:
         kinds: Mapping[str, str] | None = None,
         guarded: bool = False,
         finite: bool = False,
+        absolute: bool = False,
     ) -> Rule:
         doc = inspect.getdoc(function) or ""
         if " -> " not in doc.split("\n", 1)[0]:
@@ -172,6 +176,7 @@ class Ruleset:
             kinds or {},
             guarded,
             finite,
+            absolute,
         )
         self.rules.append(rule)
         return rule

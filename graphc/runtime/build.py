@@ -47,7 +47,7 @@ class Compilation:
 def build(graph: Graph, options: Options) -> Compilation:
     """Compile a graph to a native object."""
     stages = Stages(options.check)
-    compiled = run_pipeline(graph, stages)
+    compiled = run_pipeline(graph, stages, fastmath=options.fastmath)
     program = compiled.program
     kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled))
     texts = stages.run(

@@ -20,10 +20,10 @@ from graphc.runtime.build import distinct_kernels
 INDENT = "  "
 
 
-def explain(graph: Graph) -> str:
+def explain(graph: Graph, fastmath: bool = False) -> str:
     """The explanation of a graph's program, as text."""
     borders: list[Border] = []
-    compiled = run_pipeline(graph, Stages(), borders)
+    compiled = run_pipeline(graph, Stages(), borders, fastmath)
     kernels = distinct_kernels(compiled)
     numbers: dict[Node, int] = {}
     steps = list(_steps(compiled.program.steps, numbers, INDENT))

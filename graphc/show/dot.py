@@ -9,6 +9,7 @@ process can lose implicit ones. The colours are tints of Okabe and Ito's colour-
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import count
 
 import graphviz
@@ -41,7 +42,10 @@ _LOOKS: dict[Look, dict[str, str]] = {
     },
     Look.HOST: {"shape": "component", "fillcolor": "#f9d9c6", "color": "#b84a00"},
     Look.CHOICE: {"shape": "diamond", "fillcolor": "#f9d9c6", "color": "#b84a00"},
-    Look.BUFFER: {"shape": "circle", "fillcolor": "#444444", "color": "#444444"},
+    Look.BUFFER: {
+        "shape": "circle", "fillcolor": "#444444", "color": "#444444", "width": "0.07",
+        "height": "0.07", "fixedsize": "true",
+    },
     Look.OUTPUT: {
         "shape": "ellipse", "fillcolor": "#f3dbe8", "color": "#a3527f", "peripheries": "2",
     },
@@ -94,13 +98,12 @@ def to_dot(picture: Picture, direction: str) -> str:
              arrowsize="0.6")  # fmt: skip
     _cluster(dot, picture, picture.whole, count())
     for arrow in picture.arrows:
-        attributes = dict(_KINDS[arrow.kind])
-        if arrow.text:
-            attributes["label"] = escaped(f" {arrow.text} ")
-        ends = f"n{arrow.tail}", f"n{arrow.head}"
+        attributes = _KINDS[arrow.kind]
+        ends = arrow.tail, arrow.head
         # Drawn from the variable with the head at its tail: dot ranks it like the arrows of data.
         first, last = reversed(ends) if "dir" in attributes else ends
-        dot.edge(first, last, **attributes)
+        label = {"label": escaped(f" {arrow.text} ")} if arrow.text else {}
+        dot.body.append(f"\tn{first} -> n{last}{_listed(attributes | label)}\n")
     _legend(dot, picture)
     text: str = dot.source
     return text
@@ -138,13 +141,10 @@ def _cluster(
     """The cluster's marks, then the clusters inside it."""
     for number in cluster.marks:
         mark = picture.marks[number]
-        attributes = dict(_LOOKS[mark.look])
-        if mark.look is Look.BUFFER:
-            attributes |= {"width": "0.07", "height": "0.07", "fixedsize": "true"}
-        if mark.repeated:
-            attributes |= _REPEATED
-        tooltip = escaped(mark.tooltip or " ")
-        dot.node(f"n{number}", escaped("\n".join(mark.lines)), tooltip=tooltip, **attributes)
+        attributes = _LOOKS[mark.look] | (_REPEATED if mark.repeated else {})
+        attributes["label"] = escaped("\n".join(mark.lines))
+        attributes["tooltip"] = escaped(mark.tooltip or " ")
+        dot.body.append(f"\tn{number}{_listed(attributes)}\n")
     for child in cluster.children:
         with dot.subgraph(name=f"cluster_{next(names)}") as inner:
             inner.attr(
@@ -152,6 +152,24 @@ def _cluster(
                 tooltip=" ", margin="7", **_BOXES[child.box],
             )  # fmt: skip
             _cluster(inner, picture, child, names)
+
+
+def _listed(attributes: dict[str, str]) -> str:
+    """Attributes as `dot.node` and `dot.edge` write them, the label first, the others by name; for
+    large pictures, without quoting again and again what is the same for many marks."""
+    names = sorted(attributes, key=lambda name: (name != "label", name))
+    parts = [
+        f"{n}={(_quote if n == 'tooltip' else _quote_known)(attributes[n])}" for n in names
+    ]
+    return f" [{' '.join(parts)}]" if parts else ""
+
+
+def _quote(text: str) -> str:
+    quoted: str = graphviz.quoting.quote(text)
+    return quoted
+
+
+_quote_known = lru_cache(maxsize=1024, typed=True)(_quote)
 
 
 def _legend(dot: graphviz.Digraph, picture: Picture) -> None:

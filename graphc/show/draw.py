@@ -19,6 +19,7 @@ from graphc.show.sketch import size, sketch
 VIEWS = ("graph", "kernels")
 DIRECTIONS = ("TB", "LR", "BT", "RL")
 SIMPLE = 600  # nodes beyond which a picture is drawn simply
+LARGE = 5000  # and beyond which it has no tooltips, and has to be asked for
 
 
 class Drawing:
@@ -41,7 +42,7 @@ def draw(
     path: str | os.PathLike[str] | None = None,
     view: str = "graph",
     direction: str = "TB",
-    limit: int = 5000,
+    limit: int = LARGE,
 ) -> Path | Drawing:
     """A picture of a tensor, a list of tensors, a `Graph`, or a compiled function.
 
@@ -50,7 +51,8 @@ def draw(
     `view="graph"` shows the graph as the user wrote it, with a frame for each layer; "kernels" what
     it was compiled to, with a frame for each kernel. `direction` is that of the arrows: TB (down),
     LR, BT or RL.
-    A graph of more than 600 nodes is drawn without types and letters at its arrows.
+    A graph of more than 600 nodes is drawn without types and letters at its arrows, one of more
+    than 5,000 without tooltips on its operations too.
     Errors: `ArgumentError` for anything else; `GraphcError` for a graph of more than `limit` nodes,
     or where no Graphviz can be used.
 
@@ -73,10 +75,12 @@ def draw(
             given=f"more than {limit}",
             hint="draw a part of it, such as one tensor of a layer, or give a larger limit",
         )
-    picture = sketch(graph, layers=view == "graph", simple=nodes > SIMPLE)
+    tips = nodes <= LARGE
+    picture = sketch(graph, layers=view == "graph", simple=nodes > SIMPLE, tips=tips)
     repeat_leaves(picture)
     if picture.simple:
-        picture.note = f"{nodes} nodes: drawn without the types of values"
+        left_out = "the types of values" if tips else "types and tooltips"
+        picture.note = f"{nodes} nodes: drawn without {left_out}"
     source = to_dot(picture, direction)
     if path is None:
         return Drawing(source)

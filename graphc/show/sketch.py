@@ -45,17 +45,17 @@ def size(graph: Graph, enough: int) -> int:
     return total
 
 
-def sketch(graph: Graph, layers: bool, simple: bool = False) -> Picture:
+def sketch(graph: Graph, layers: bool, simple: bool = False, tips: bool = True) -> Picture:
     """The picture of `graph`: with a frame for each layer, or without. A simple one has no texts at
-    its arrows."""
+    its arrows. `tips`: operations have their line of text as a tooltip."""
     picture = Picture(simple=simple)
-    _Sketch(picture, layers).whole(graph)
+    _Sketch(picture, layers, tips).whole(graph)
     return picture
 
 
 class _Sketch:
-    def __init__(self, picture: Picture, layers: bool) -> None:
-        self.picture, self.layers = picture, layers
+    def __init__(self, picture: Picture, layers: bool, tips: bool) -> None:
+        self.picture, self.layers, self.tips = picture, layers, tips
         self.kernels = 0
         self.kernel_of: dict[int, int] = {}  # the number of the kernel that a mark is in
         self.typed: set[int] = set()  # marks that show their type themselves
@@ -95,7 +95,7 @@ class _Sketch:
                 case Kind.CONTROL, "cond":
                     self._cond(node, frame, places)
                 case _:
-                    self._operation(node, frame, places, _tooltip(node, names), folded)
+                    self._operation(node, frame, places, self._tooltip(node, names), folded)
 
     # -- single marks ------------------------------------------------------------------------------
     def _leaves(self, nodes: Sequence[Node], cluster: Cluster, places: Places) -> None:
@@ -147,6 +147,13 @@ class _Sketch:
                 source = tensor.node.inputs[0] if turned[i] else tensor
                 self._arrow(self._place(source, cluster, places), mark, letters.get(i, ""))
 
+    def _tooltip(self, node: Node, names: dict[Tensor, str]) -> str:
+        """The node's line of text, and the user's lines."""
+        if not self.tips:
+            return ""
+        places = ", ".join(f"{os.path.basename(o.file)}:{o.line}" for o in node.origins)
+        return _cut(format_node(node, names)) + (f"  # {_cut(places)}" if places else "")
+
     def _place(self, tensor: Tensor, cluster: Cluster, places: Places) -> End:
         """Where arrows of `tensor` start; a scalar constant that has no user to be written in
         gets a mark."""
@@ -190,7 +197,7 @@ class _Sketch:
             if n.op.name in ("reshape", "broadcast_to"):
                 inner[n.output()] = self._place(n.inputs[0], frame, inner)
             else:
-                self._operation(n, frame, inner, _tooltip(n, names))
+                self._operation(n, frame, inner, self._tooltip(n, names))
         for outer, result in zip(node.outputs, body.outputs, strict=True):
             places[outer] = End(self._place(result, frame, inner).mark, outer.type)
 
@@ -271,12 +278,6 @@ def _scopes(body: Graph) -> list[str]:
     found = list(dict.fromkeys(s for s in map(scope_of, members) if s))
     more = [f"and {len(found) - 3} more layers"] if len(found) > 3 else []
     return [labels.one_line(s) for s in found[:3]] + more
-
-
-def _tooltip(node: Node, names: dict[Tensor, str]) -> str:
-    """The node's line of text, and the user's lines."""
-    places = ", ".join(f"{os.path.basename(o.file)}:{o.line}" for o in node.origins)
-    return _cut(format_node(node, names)) + (f"  # {_cut(places)}" if places else "")
 
 
 def _cut(text: str) -> str:

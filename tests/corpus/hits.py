@@ -5,19 +5,36 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
+from graphc.ir.graph import Graph
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.rules import DEFAULT
+from graphc.rewrite.rules.fastmath import fastmath
 
 from . import PROGRAMS
+from .formulas import FORMULAS, derivative_graph, value_graph
+
+
+def graphs() -> dict[str, Graph]:
+    """The programs, and each textbook formula with its derivative."""
+    found = {name: make().graph for name, make in PROGRAMS.items()}
+    for name in FORMULAS:
+        value, derivative = value_graph(name, "float32"), derivative_graph(name, "float32")
+        found[name] = Graph(derivative.inputs, [*value.outputs, *derivative.outputs], name=name)
+    return found
 
 
 def hits() -> dict[str, Counter[str]]:
-    """For each rule, how often it fires in each program."""
-    found: dict[str, Counter[str]] = {str(r): Counter() for rules in DEFAULT for r in rules}
-    for name, make in PROGRAMS.items():
-        report = RewriteReport()
-        apply_rules(make().graph, *DEFAULT, report=report)
-        for rule, count in report.hits.items():
+    """For each rule, how often it fires in each program: the default ones without those of
+    `fastmath`, which come after them."""
+    everything = (*DEFAULT, fastmath)
+    found: dict[str, Counter[str]] = {str(r): Counter() for rules in everything for r in rules}
+    unsafe = {str(r) for r in fastmath}
+    for name, graph in graphs().items():
+        default, fast = RewriteReport(), RewriteReport()
+        apply_rules(graph, *DEFAULT, report=default)
+        apply_rules(graph, *everything, report=fast)
+        counts = default.hits + Counter({r: n for r, n in fast.hits.items() if r in unsafe})
+        for rule, count in counts.items():
             found[rule][name] += count
     return found
 

@@ -269,6 +269,25 @@ def quotient_gradient() -> Any:
     return [x, y], [loss, gc.grad(loss, y), x / (-y), -(2 * (-x))]
 
 
+@_program
+def likelihoods() -> Any:
+    """Densities, products of them, and their logs, that only `fastmath` may take apart."""
+    x, s = gc.placeholder("x", ("n",)), gc.placeholder("s", ("n",))
+    density = gc.exp(-(x**2) / (2 * s**2)) / (s * 2.5066282746)
+    joint, odds = gc.exp(-x) * gc.exp(-s), gc.exp(-x) / gc.exp(-s)
+    log_joint, log_odds = gc.log(x) + gc.log(s), gc.log(x) - gc.log(s)
+    logs = [gc.log(density), gc.log(gc.exp(-x) * s), log_joint, log_odds]
+    return [x, s], [density, joint, odds, gc.sum(gc.log(density)), *logs]
+
+
+@_program
+def moments_by_powers() -> Any:
+    """Powers, thirds, and terms that cancel once sizes and options are known."""
+    x, s = gc.placeholder("x", ("n",)), gc.placeholder("s", ("n",))
+    powers = [x**-0.5, x**1.5, x**4, gc.sqrt(x) * gc.sqrt(s), x / 3]
+    return [x, s], [*powers, x / x + (s - s), x * 0 + s, (x + 0.0) * s / s]
+
+
 # -- masks, sums, conversions ----------------------------------------------------------------------
 @_program
 def masks() -> Any:

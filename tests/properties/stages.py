@@ -23,11 +23,13 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.text import key_text, parse_graph, print_graph
 from graphc.passes.canonical import expand_composites, lower_contractions
+from graphc.passes.chains import reorder_products
 from graphc.passes.memory import plan_memory
 from graphc.passes.pipeline import fuse_all
 from graphc.passes.program import Program
 from graphc.passes.scans import drop_unused_outputs, merge_scans
 from graphc.passes.schedule import schedule
+from graphc.passes.unify import unify
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules import DEFAULT, LOWERED
 
@@ -203,7 +205,8 @@ def measure(made: Callable[[int], Built], n: int, lower: bool = True) -> tuple[i
         arrays = [np.ones([int(s) for s in t.shape], "float32") for t in graph.inputs]
         clock("evaluate", lambda: evaluate_graph(graph, arrays))
         clock("draw", lambda: gc.draw(graph, limit=1 << 40))
-        optimised = clock("simplify", lambda: apply_rules(graph, *DEFAULT))
+        unified = clock("unify", lambda: unify(graph))
+        optimised = clock("simplify", lambda: apply_rules(unified, *DEFAULT))
         if lower:
             _lower(optimised, clock)
     return len(graph.nodes), clock
@@ -213,6 +216,7 @@ def _lower(graph: Graph, clock: Clock) -> Program:
     graph = clock("merge_scans", lambda: merge_scans(graph))
     graph = clock("drop_unused_outputs", lambda: drop_unused_outputs(graph))
     graph = clock("expand", lambda: expand_composites(graph))
+    graph = clock("reorder_products", lambda: reorder_products(graph))
     graph = clock("lower_contractions", lambda: lower_contractions(graph))
     graph = clock("clean", lambda: apply_rules(graph, *LOWERED))
     graph = clock("fuse", lambda: fuse_all(graph))

@@ -49,8 +49,9 @@ def _triangular(x: Any) -> Tensor:
 
 # Of x and y: [n, m] with values near 1; [n, m] -> any shape.
 IDENTITIES: dict[str, tuple[Form, Form]] = {
-    "tanh": (lambda x, y: gc.tanh(x), lambda x, y: 2 * gc.sigmoid(2 * x) - 1),
-    "sigmoid": (lambda x, y: gc.sigmoid(x), lambda x, y: 1 / (1 + gc.exp(-x))),
+    # In forms that no stable rule makes one of the other before it is differentiated.
+    "tanh": (lambda x, y: gc.tanh(x), lambda x, y: 1 - 2 / (1 + gc.exp(2 * x))),
+    "sigmoid": (lambda x, y: gc.sigmoid(x), lambda x, y: 0.5 + 0.5 * gc.tanh(x / 2)),
     "softplus": (lambda x, y: gc.softplus(x), lambda x, y: gc.log(1 + gc.exp(x))),
     "exp of a sum": (lambda x, y: gc.exp(x + y), lambda x, y: gc.exp(x) * gc.exp(y)),
     "distributed": (lambda x, y: (x + y) * gc.sin(y), lambda x, y: x * gc.sin(y) + y * gc.sin(y)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import graphc as gc
@@ -18,6 +19,13 @@ def z(d: Any) -> Tensor:
 
 def rows(d: Any) -> Tensor:
     return gc.sum(gc.exp(z(d)), axis=1)
+
+
+def _log_cosh(x: Tensor) -> Tensor:
+    size, near = gc.abs(x), gc.abs(x) < 1
+    t = gc.expm1(gc.where(near, size, -2 * size))
+    rest = gc.where(near, gc.square(t) / (2 + 2 * t), t * 0.5)
+    return gc.where(near, 0, size) + gc.log1p(rest)
 
 
 STABLE = (
@@ -125,51 +133,111 @@ STABLE = (
         lambda d: gc.logsumexp(z(d), axis=0) - z(d),
     ),
     Case(
-        stable.fold_scaled_softmax,
-        lambda d: gc.exp(z(d)) * (a(d) / rows(d)).reshape("n", 1),
-        lambda d: a(d).reshape("n", 1) * gc.softmax(z(d), axis=1),
-        lambda d: gc.exp(z(d) + 1) * (a(d) / rows(d)).reshape("n", 1),
+        stable.fold_sinh,
+        lambda d: gc.exp(a(d)) - gc.exp(-a(d)),
+        lambda d: gc.expm1(a(d)) - gc.expm1(-a(d)),
+        lambda d: gc.exp(a(d)) - gc.exp(-b(d)),
     ),
     Case(
-        stable.fold_sigmoid_times_exp,
-        lambda d: gc.sigmoid(-a(d)) * gc.exp(a(d)),
-        lambda d: gc.sigmoid(a(d)),
-        lambda d: gc.sigmoid(a(d)) * gc.exp(a(d)),
+        stable.fold_tanh_quotient,
+        lambda d: (gc.expm1(a(d)) - gc.expm1(-a(d))) / (gc.exp(a(d)) + gc.exp(-a(d))),
+        lambda d: gc.tanh(a(d)),
+        lambda d: (gc.expm1(a(d)) - gc.expm1(-a(d))) / (gc.exp(a(d)) + gc.exp(-b(d))),
     ),
     Case(
-        stable.fold_scaled_sigmoid_times_exp,
-        lambda d: (b(d) * gc.sigmoid(a(d) * 2)) * gc.exp(a(d) * -2),
-        lambda d: b(d) * gc.sigmoid(a(d) * -2),
-        lambda d: (b(d) * gc.sigmoid(a(d) * 2)) * gc.exp(a(d) * -3),
+        stable.fold_tanh_of_double,
+        lambda d: gc.expm1(a(d)) / (gc.exp(a(d)) + 1),
+        lambda d: gc.tanh(a(d) * 0.5),
+        lambda d: gc.expm1(a(d)) / (gc.exp(b(d)) + 1),
     ),
     Case(
-        stable.cancel_sigmoid,
-        lambda d: (3 / gc.sigmoid(a(d))) * (gc.sigmoid(a(d)) * b(d)),
-        lambda d: 3 * b(d),
-        lambda d: (3 / gc.sigmoid(a(d))) * (gc.sigmoid(b(d)) * b(d)),
+        stable.fold_tanh_of_sigmoid,
+        lambda d: 2 * gc.sigmoid(a(d)) - 1,
+        lambda d: gc.tanh(a(d) * 0.5),
+        lambda d: 3 * gc.sigmoid(a(d)) - 1,
     ),
     Case(
-        stable.cancel_softmax,
-        lambda d: (z(d) / gc.softmax(z(d))) * gc.softmax(z(d)),
-        z,
-        lambda d: (z(d) / gc.softmax(z(d), axis=0)) * gc.softmax(z(d), axis=1),
+        stable.fold_log_cosh,
+        lambda d: gc.log((gc.exp(a(d)) + gc.exp(-a(d))) * 0.5),
+        lambda d: _log_cosh(a(d)),
+        lambda d: gc.log((gc.exp(a(d)) + gc.exp(-a(d))) * 0.25),
     ),
     Case(
-        stable.divide_softmax_by_itself,
-        lambda d: gc.softmax(z(d), axis=0) / gc.softmax(z(d), axis=0) * z(d),
-        lambda d: (gc.softmax(z(d), axis=0) * 0 + 1) * z(d),
-        lambda d: gc.softmax(z(d), axis=0) / gc.softmax(z(d), axis=1) * z(d),
+        stable.fold_sigmoid_denominator,
+        lambda d: b(d) / (gc.exp(a(d)) + 1),
+        lambda d: b(d) * gc.sigmoid(-a(d)),
+        lambda d: b(d) / (gc.exp(a(d)) + 2),
     ),
     Case(
-        stable.distribute_softmax,
-        lambda d: gc.softmax(z(d)) * (2 / gc.softmax(z(d)) - a(d).reshape("n", 1)),
-        lambda d: 2 - gc.softmax(z(d)) * a(d).reshape("n", 1),
-        lambda d: gc.softmax(z(d)) * (2 / gc.softmax(z(d)) + a(d).reshape("n", 1)),
+        stable.fold_log_odds,
+        lambda d: gc.log(gc.sigmoid(a(d)) / gc.sigmoid(-a(d))),
+        a,
+        lambda d: gc.log(gc.sigmoid(a(d)) / gc.sigmoid(-b(d))),
     ),
     Case(
-        stable.distribute_softmax_negated,
-        lambda d: gc.softmax(z(d)) * (-(2 / gc.softmax(z(d))) - a(d).reshape("n", 1)),
-        lambda d: -gc.constant(2, d) - gc.softmax(z(d)) * a(d).reshape("n", 1),
-        lambda d: gc.softmax(z(d)) * (2 / gc.softmax(z(d)) - a(d).reshape("n", 1)),
+        stable.fold_exp_of_log,
+        lambda d: gc.exp(gc.log(a(d))),
+        lambda d: gc.where(a(d) >= 0, a(d), math.nan),
+        lambda d: gc.exp(gc.log1p(a(d))),
+    ),
+    Case(
+        stable.fold_one_minus_cosine,
+        lambda d: 1 - gc.cos(a(d)),
+        lambda d: 2 * gc.square(gc.sin(a(d) * 0.5)),
+        lambda d: gc.cos(a(d)) - 1,
+    ),
+    Case(
+        stable.fold_square_of_sqrt,
+        lambda d: gc.square(gc.sqrt(a(d))),
+        lambda d: gc.where(a(d) >= 0, a(d), math.nan),
+        lambda d: gc.sqrt(gc.sqrt(a(d))),
+    ),
+    Case(
+        stable.fold_divide_by_sqrt,
+        lambda d: a(d) / gc.sqrt(a(d)),
+        lambda d: gc.where(gc.equal(a(d), 0), math.nan, gc.sqrt(a(d))),
+        lambda d: b(d) / gc.sqrt(a(d)),
+    ),
+    Case(
+        stable.fold_difference_of_roots,
+        lambda d: gc.sqrt(a(d) + 3) - gc.sqrt(a(d)),
+        lambda d: gc.constant(3, d) / (gc.sqrt(a(d) + 3) + gc.sqrt(a(d))),
+        lambda d: gc.sqrt(a(d) + b(d)) - gc.sqrt(a(d)),
+    ),
+    Case(
+        stable.fold_variance,
+        lambda d: gc.mean(gc.square(z(d)), axis=1) - gc.square(gc.mean(z(d), axis=1)),
+        lambda d: gc.variance(z(d), axis=1),
+        lambda d: gc.mean(gc.square(z(d)), axis=1) - gc.square(gc.sum(z(d), axis=1) / 3),
+    ),
+    Case(
+        stable.fold_logaddexp,
+        lambda d: gc.log(gc.exp(a(d)) + gc.exp(b(d))),
+        lambda d: gc.maximum(a(d), b(d)) + gc.softplus(-gc.abs(a(d) - b(d))),
+        lambda d: gc.log(gc.exp(a(d)) - gc.exp(b(d))),
+    ),
+    Case(
+        stable.fold_softmax_of_two,
+        lambda d: gc.exp(b(d)) / (gc.exp(a(d)) + gc.exp(b(d))),
+        lambda d: gc.sigmoid(b(d) - a(d)),
+        lambda d: gc.exp(a(d) + 1) / (gc.exp(a(d)) + gc.exp(b(d))),
+    ),
+    Case(
+        stable.fold_log_of_scaled_sum,
+        lambda d: gc.log(rows(d) / 3),
+        lambda d: gc.logsumexp(z(d), axis=1) - gc.log(gc.constant(3, d)),
+        lambda d: gc.log(3 / rows(d)),
+    ),
+    Case(
+        stable.fold_log_of_weighted_sum,
+        lambda d: gc.log(0.25 * rows(d)),
+        lambda d: gc.logsumexp(z(d), axis=1) + gc.log(gc.constant(0.25, d)),
+        lambda d: gc.log(0.25 + rows(d)),
+    ),
+    Case(
+        stable.fold_log_of_softmax_quotient,
+        lambda d: gc.log(gc.softmax(z(d), axis=0) / gc.softmax(z(d), axis=1)),
+        lambda d: gc.log_softmax(z(d), axis=0) - gc.log_softmax(z(d), axis=1),
+        lambda d: gc.log(gc.softmax(z(d)) / z(d)),
     ),
 )

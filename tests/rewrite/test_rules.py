@@ -8,17 +8,19 @@ from graphc.ir.dtype import DTYPES
 from graphc.rewrite.certify import certify
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.rules import DEFAULT
+from graphc.rewrite.rules.fastmath import fastmath
 from graphc.rewrite.ruleset import Promise, Rule
 
 from .cases_algebra import ALGEBRA, FOLD
 from .cases_contract import CONTRACT
+from .cases_fastmath import FASTMATH
 from .cases_shape import SHAPE
 from .cases_stable import STABLE
 from .checking import Case, check_rule, graph_of
 
-CASES = (*FOLD, *ALGEBRA, *SHAPE, *CONTRACT, *STABLE)
+CASES = (*FOLD, *ALGEBRA, *SHAPE, *CONTRACT, *STABLE, *FASTMATH)
 BY_RULE = {case.rule: case for case in CASES}
-RULES = [rule for ruleset in DEFAULT for rule in ruleset]
+RULES = [rule for ruleset in (*DEFAULT, fastmath) for rule in ruleset]
 
 
 def test_every_rule_has_a_case() -> None:

@@ -282,18 +282,23 @@ def concat_padded_parts(node: Node) -> Result:
 
 
 def _added_pads(node: Node) -> list[Node] | None:
-    """The pads that are added up in `node`; None if anything else is, or too many."""
+    """The pads that are added up in `node`; None if anything else is, or too many. Nearest first,
+    so that a long sum of other things is left at once."""
     found: list[Node] = []
-    stack = [node]
-    while stack:
-        current = stack.pop()
-        if current.op is node.op:
-            stack.extend(t.node for t in reversed(current.inputs))
-        elif current.op is PAD and all(d == 1 for d in current.attrs["steps"]):
-            found.append(current)
-        else:
-            return None
-        if len(found) + len(stack) > _PARTS or current.types != node.types:
+    level = [node]
+    while level:
+        below: list[Node] = []
+        for current in level:
+            if current.types != node.types:
+                return None
+            if current.op is node.op:
+                below.extend(t.node for t in current.inputs)
+            elif current.op is PAD and all(d == 1 for d in current.attrs["steps"]):
+                found.append(current)
+            else:
+                return None
+        level = below
+        if len(found) + len(level) > _PARTS:
             return None
     return found
 

@@ -1,43 +1,107 @@
 """Formulas as they stand in textbooks, replaced by ones that do not overflow or cancel.
 
 Where the formula in extended precision is finite, so is the replacement, and it is no further from
-it. At zero the sign may differ (`log(1 + -0.0)` is 0.0, `log1p(-0.0)` is -0.0). Some identities are
-absent because they change where the formula itself is not finite: `exp(log(x))` and
-`sqrt(x) * sqrt(x)` are NaN for x < 0, `x / sqrt(x)` is NaN at 0.
+it; where the formula is NaN (`exp(log(x))` for x < 0), so is the replacement. At zero the sign may
+differ (`log(1 + -0.0)` is 0.0, `log1p(-0.0)` is -0.0). Derivatives are taken of the replacement
+(`rewrite/derivative.py`), so that there is no rule here for what autodiff makes of a naive formula.
+
+Absent on purpose: `log(exp(x) / y) -> x - log(y)`, `exp(x) / exp(y) -> exp(x - y)` and
+`log(x / y) -> log(x) - log(y)` lose digits where the terms cancel (`rules/fastmath.py` has them);
+a norm scaled by its largest element reads x twice, for operands beyond 1e19 in float32.
 """
 
 from __future__ import annotations
 
+import math
+
+from graphc.ir.dim import product
 from graphc.ir.node import Node, Tensor
-from graphc.ir.operators import function
-from graphc.ir.shape import Shape, broadcasts_to
-from graphc.ops.elementwise import multiply
-from graphc.ops.scalar import stretch
+from graphc.ir.shape import Shape
+from graphc.ops.build import size_as_tensor
+from graphc.ops.reduce import variance
 from graphc.ops.shape import reshape
 from graphc.rewrite.pattern import (
-    Forms,
     Pattern,
-    Variable,
     abs,
+    cos,
+    equal,
     exp,
     expm1,
+    greater_equal,
+    less,
     log,
     log1p,
     log_softmax,
     logsumexp,
     max,
+    maximum,
     reshaped,
     scalar_value,
     sigmoid,
+    sin,
     softmax,
     softplus,
     sqrt,
     square,
     sum,
+    tanh,
+    where,
 )
 from graphc.rewrite.ruleset import STABLE, Formulas, Result, Ruleset
 
 stable = Ruleset("stable")
+
+
+def _are_opposite(x: Tensor, y: Tensor) -> str:
+    """Whether `y` is `-x`, as written."""
+    for a, b in ((x, y), (y, x)):
+        if a.node.op.name == "negative" and a.node.inputs[0] is b:
+            return ""
+    if x.node.op.name == y.node.op.name == "multiply":
+        for a, c in (x.node.inputs, x.node.inputs[::-1]):
+            for b, d in (y.node.inputs, y.node.inputs[::-1]):
+                first, second = scalar_value(c), scalar_value(d)
+                if a is b and first is not None and second is not None and first == -second:
+                    return ""
+    return "the arguments are not each other's negative"
+
+
+# -- hyperbolic functions; before the logistic family, which has quotients of the same form --------
+@stable.rule(STABLE, where=_are_opposite)
+def fold_sinh(x: Pattern, y: Pattern) -> Formulas:
+    """exp(x) - exp(y) -> expm1(x) - expm1(y), for y = -x: nothing cancels near 0"""
+    return exp(x) - exp(y), expm1(x) - expm1(y)
+
+
+@stable.rule(STABLE, where=_are_opposite, finite=True)
+def fold_tanh_quotient(x: Pattern, y: Pattern) -> Formulas:
+    """(exp(x) - exp(y)) / (exp(x) + exp(y)) -> tanh(x), for y = -x, after the rule above"""
+    return (expm1(x) - expm1(y)) / (exp(x) + exp(y)), tanh(x)
+
+
+@stable.rule(STABLE, finite=True)
+def fold_tanh_of_double(x: Pattern) -> Formulas:
+    """(exp(x) - 1) / (exp(x) + 1) -> tanh(x / 2), after exp(x) - 1 -> expm1(x)"""
+    return expm1(x) / (exp(x) + 1), tanh(x * 0.5)
+
+
+@stable.rule(STABLE)
+def fold_tanh_of_sigmoid(x: Pattern) -> Formulas:
+    """2 * sigmoid(x) - 1 -> tanh(x / 2)"""
+    return 2 * sigmoid(x) - 1, tanh(x * 0.5)
+
+
+@stable.rule(STABLE, where=_are_opposite)
+def fold_log_cosh(x: Pattern, y: Pattern) -> Formulas:
+    """log((exp(x) + exp(y)) / 2) -> where(|x| < 1, 0, |x|) + log1p(...), for y = -x
+
+    cosh(x) is 1 + t^2 / (2 + 2t) for t = exp(|x|) - 1, and e^|x| (1 + t / 2) for
+    t = exp(-2|x|) - 1; the first has its digits near 0, the second does not overflow.
+    """
+    size, near = abs(x), less(abs(x), 1)
+    t = expm1(where(near, size, -2 * size))
+    rest = where(near, square(t) / (2 + 2 * t), t * 0.5)
+    return log((exp(x) + exp(y)) * 0.5), where(near, 0, size) + log1p(rest)
 
 
 # -- the logistic family ---------------------------------------------------------------------------
@@ -63,6 +127,18 @@ def fold_sigmoid(x: Pattern) -> Formulas:
 def fold_sigmoid_quotient(x: Pattern) -> Formulas:
     """exp(x) / (1 + exp(x)) -> sigmoid(x)"""
     return exp(x) / (1 + exp(x)), sigmoid(x)
+
+
+@stable.rule(STABLE, finite=True)
+def fold_sigmoid_denominator(x: Pattern, y: Pattern) -> Formulas:
+    """y / (1 + exp(x)) -> y * sigmoid(-x)"""
+    return y / (1 + exp(x)), y * sigmoid(-x)
+
+
+@stable.rule(STABLE, where=_are_opposite)
+def fold_log_odds(x: Pattern, y: Pattern) -> Formulas:
+    """log(sigmoid(x) / sigmoid(y)) -> x, for y = -x: the log odds of a probability"""
+    return log(sigmoid(x) / sigmoid(y)), x
 
 
 @stable.rule(STABLE)
@@ -109,9 +185,95 @@ def drop_log_of_exp(x: Pattern) -> Formulas:
 
 
 @stable.rule(STABLE)
+def fold_exp_of_log(x: Pattern) -> Formulas:
+    """exp(log(x)) -> where(x >= 0, x, nan)"""
+    return exp(log(x)), where(greater_equal(x, 0), x, math.nan)
+
+
+@stable.rule(STABLE)
+def fold_one_minus_cosine(x: Pattern) -> Formulas:
+    """1 - cos(x) -> 2 * sin(x / 2)^2"""
+    return 1 - cos(x), 2 * square(sin(x * 0.5))
+
+
+# -- roots -----------------------------------------------------------------------------------------
+@stable.rule(STABLE)
 def fold_sqrt_of_square(x: Pattern) -> Formulas:
     """sqrt(square(x)) -> abs(x)"""
     return sqrt(square(x)), abs(x)
+
+
+@stable.rule(STABLE)
+def fold_square_of_sqrt(x: Pattern) -> Formulas:
+    """sqrt(x) * sqrt(x) -> where(x >= 0, x, nan), by way of square(sqrt(x))"""
+    return square(sqrt(x)), where(greater_equal(x, 0), x, math.nan)
+
+
+@stable.rule(STABLE, finite=True)
+def fold_divide_by_sqrt(x: Pattern) -> Formulas:
+    """x / sqrt(x) -> where(x == 0, nan, sqrt(x))"""
+    return x / sqrt(x), where(equal(x, 0), math.nan, sqrt(x))
+
+
+def _is_positive(y: Tensor) -> str:
+    value = scalar_value(y)
+    return "" if value is not None and value > 0 else "the difference is no positive number"
+
+
+@stable.rule(STABLE, where=_is_positive, finite=True)
+def fold_difference_of_roots(x: Pattern, y: Pattern) -> Formulas:
+    """sqrt(x + y) - sqrt(x) -> y / (sqrt(x + y) + sqrt(x)), for a number y > 0"""
+    return sqrt(x + y) - sqrt(x), y / (sqrt(x + y) + sqrt(x))
+
+
+# -- moments ---------------------------------------------------------------------------------------
+@stable.rewrite(STABLE, "subtract", finite=True)
+def fold_variance(node: Node) -> Result:
+    """mean(square(x)) - square(mean(x)) -> mean(square(x - mean(x)))"""
+    of_squares, square_of = node.inputs
+    if square_of.node.op.name != "square":
+        return None
+    first, second = _as_mean(of_squares), _as_mean(square_of.node.inputs[0])
+    if first is None or second is None:
+        return None
+    squares, x = first[0], second[0]
+    if squares.node.op.name != "square" or squares.node.inputs[0] is not x:
+        return "these are not moments of one tensor"
+    if first[1] != second[1] or of_squares.shape != square_of.shape:
+        return "the moments are over different axes"
+    return reshape(variance(x, axis=first[1]), node.types[0].shape)
+
+
+def _as_mean(t: Tensor) -> tuple[Tensor, tuple[int, ...]] | None:
+    """(x, axes) of a mean: sum(x) / count, or sum(x) * (1 / count), with axes kept or not."""
+    if t.node.op.name not in ("divide", "multiply"):
+        return None
+    total, scale = t.node.inputs
+    if scalar_value(total) is not None:
+        total, scale = scale, total
+    if total.node.op.name == "reshape":
+        total = total.node.inputs[0]
+    if total.node.op.name != "sum":
+        return None
+    (x,), axes = total.node.inputs, total.node.attrs["axes"]
+    count = product([x.shape[a] for a in axes])
+    if isinstance(count, int):
+        value, wanted = scalar_value(scale), count if t.node.op.name == "divide" else 1 / count
+        return (x, axes) if value == wanted else None
+    return (x, axes) if scale is size_as_tensor(count, x.dtype) else None
+
+
+# -- two exponentials ------------------------------------------------------------------------------
+@stable.rule(STABLE, finite=True, absolute=True)
+def fold_logaddexp(x: Pattern, y: Pattern) -> Formulas:
+    """log(exp(x) + exp(y)) -> maximum(x, y) + softplus(-|x - y|)"""
+    return log(exp(x) + exp(y)), maximum(x, y) + softplus(-abs(x - y))
+
+
+@stable.rule(STABLE, finite=True, absolute=True)
+def fold_softmax_of_two(x: Pattern, y: Pattern) -> Formulas:
+    """exp(x) / (exp(x) + exp(y)) -> sigmoid(x - y)"""
+    return exp(x) / (exp(x) + exp(y)), sigmoid(x - y)
 
 
 # -- the softmax family ----------------------------------------------------------------------------
@@ -126,6 +288,20 @@ def fold_logsumexp(x: Pattern, axes: Pattern, shape: Pattern) -> Formulas:
     """log(sum(exp(x))) -> logsumexp(x)"""
     total = reshaped(sum(exp(x), axes=axes), shape)
     return log(total), reshaped(logsumexp(x, axes=axes), shape)
+
+
+@stable.rule(STABLE)
+def fold_log_of_scaled_sum(x: Pattern, y: Pattern, axes: Pattern, shape: Pattern) -> Formulas:
+    """log(sum(exp(x)) / y) -> logsumexp(x) - log(y): a mean of exponentials"""
+    total = reshaped(sum(exp(x), axes=axes), shape)
+    return log(total / y), reshaped(logsumexp(x, axes=axes), shape) - log(y)
+
+
+@stable.rule(STABLE)
+def fold_log_of_weighted_sum(x: Pattern, y: Pattern, axes: Pattern, shape: Pattern) -> Formulas:
+    """log(sum(exp(x)) * y) -> logsumexp(x) + log(y), as above for 1 / y"""
+    total = reshaped(sum(exp(x), axes=axes), shape)
+    return log(total * y), reshaped(logsumexp(x, axes=axes), shape) + log(y)
 
 
 @stable.rule(STABLE, where=_is_aligned, finite=True)
@@ -154,91 +330,14 @@ def fold_log_softmax(x: Pattern, axes: Pattern) -> Formulas:
     return log(softmax(x, axes=axes)), log_softmax(x, axes=axes)
 
 
+@stable.rule(STABLE, finite=True)
+def fold_log_of_softmax_quotient(x: Pattern, y: Pattern, i: Pattern, j: Pattern) -> Formulas:
+    """log(softmax(x) / softmax(y)) -> log_softmax(x) - log_softmax(y)"""
+    quotient = softmax(x, axes=i) / softmax(y, axes=j)
+    return log(quotient), log_softmax(x, axes=i) - log_softmax(y, axes=j)
+
+
 @stable.rule(STABLE, where=_is_aligned, finite=True)
 def fold_log_softmax_difference(x: Pattern, axes: Pattern, shape: Pattern) -> Formulas:
     """x - logsumexp(x) -> log_softmax(x)"""
     return x - reshaped(logsumexp(x, axes=axes), shape), log_softmax(x, axes=axes)
-
-
-# -- gradients of the naive formulas, where one factor is 0 and another infinite -------------------
-def _share(g: Pattern, x: Pattern, axes: Pattern, shape: Pattern) -> Forms:
-    return Forms(reshaped(g / sum(exp(x), axes=axes), shape) * exp(x))
-
-
-_SHARE = _share(*(Variable(name) for name in ("g", "x", "axes", "shape")))
-
-
-@stable.rewrite(STABLE, "multiply", finite=True)
-def fold_scaled_softmax(node: Node) -> Result:
-    """(g / sum(exp(x))) * exp(x) -> g * softmax(x): the gradient of log(sum(exp(x)))"""
-    reason = None
-    for found in _SHARE.matches(node):
-        g, x, axes, shape = (found.bindings[name] for name in ("g", "x", "axes", "shape"))
-        reduced = tuple(s for a, s in enumerate(x.shape) if a not in axes)
-        reason = _is_aligned(x, axes, shape)
-        if not reason and broadcasts_to(g.shape, reduced):
-            scale = reshape(stretch(g, reduced), shape)
-            return multiply(scale, function("softmax")(x, axes))
-    return reason
-
-
-def _are_opposite(x: Tensor, y: Tensor) -> str:
-    """Whether `y` is `-x`, as written."""
-    for a, b in ((x, y), (y, x)):
-        if a.node.op.name == "negative" and a.node.inputs[0] is b:
-            return ""
-    if x.node.op.name == y.node.op.name == "multiply":
-        for a, c in (x.node.inputs, x.node.inputs[::-1]):
-            for b, d in (y.node.inputs, y.node.inputs[::-1]):
-                first, second = scalar_value(c), scalar_value(d)
-                if a is b and first is not None and second is not None and first == -second:
-                    return ""
-    return "the arguments are not each other's negative"
-
-
-@stable.rule(STABLE, where=_are_opposite, finite=True)
-def fold_sigmoid_times_exp(x: Pattern, y: Pattern) -> Formulas:
-    """sigmoid(x) * exp(y) -> sigmoid(y), for y = -x"""
-    return sigmoid(x) * exp(y), sigmoid(y)
-
-
-@stable.rule(STABLE, where=_are_opposite, finite=True)
-def fold_scaled_sigmoid_times_exp(g: Pattern, x: Pattern, y: Pattern) -> Formulas:
-    """(g * sigmoid(x)) * exp(y) -> g * sigmoid(y), for y = -x"""
-    return (g * sigmoid(x)) * exp(y), g * sigmoid(y)
-
-
-@stable.rule(STABLE, finite=True)
-def cancel_sigmoid(g: Pattern, x: Pattern, y: Pattern) -> Formulas:
-    """(g / sigmoid(x)) * (sigmoid(x) * y) -> g * y: the gradient of log(sigmoid(x))"""
-    return (g / sigmoid(x)) * (sigmoid(x) * y), g * y
-
-
-@stable.rule(STABLE, finite=True)
-def cancel_softmax(g: Pattern, x: Pattern, axes: Pattern) -> Formulas:
-    """(g / softmax(x)) * softmax(x) -> g"""
-    return (g / softmax(x, axes=axes)) * softmax(x, axes=axes), g
-
-
-@stable.rule(STABLE, finite=True)
-def divide_softmax_by_itself(x: Pattern, axes: Pattern) -> Formulas:
-    """p / p -> p * 0 + 1 for p = softmax(x): 1 also where p is 0, NaN where it is NaN
-
-    It is in the gradient of an entropy.
-    """
-    p = softmax(x, axes=axes)
-    return p / p, p * 0 + 1
-
-
-@stable.rule(STABLE, finite=True)
-def distribute_softmax(g: Pattern, x: Pattern, y: Pattern, axes: Pattern) -> Formulas:
-    """softmax(x) * (g / softmax(x) - y) -> g - softmax(x) * y: the gradient of log(softmax(x))"""
-    p = softmax(x, axes=axes)
-    return p * (g / p - y), g - p * y
-
-
-@stable.rule(STABLE, finite=True)
-def distribute_softmax_negated(g: Pattern, x: Pattern, y: Pattern, axes: Pattern) -> Formulas:
-    """softmax(x) * (-(g / softmax(x)) - y) -> -g - softmax(x) * y, as above for -g"""
-    p = softmax(x, axes=axes)
-    return p * (-(g / p) - y), -g - p * y
