@@ -20,6 +20,7 @@ from graphc.ir.dim import SIZE_HINT, evaluate
 from graphc.loops.grammar import Buffer, For, Kernel, Load, Stmt, Store, statements
 from graphc.passes.memory import ALIGN
 from graphc.passes.program import (
+    Blocks,
     Branch,
     Call,
     Copy,
@@ -133,6 +134,9 @@ class _Run:
 
     def _run(self, steps: Sequence[Step]) -> None:
         for step in steps:
+            if isinstance(step, Blocks):  # the operands are read again after the kernel has written
+                self._run([step.product, step.call] * TURNS)
+                continue
             reads, writes = _accesses(step)
             for storage in reads:
                 self._read(storage, step)
@@ -220,7 +224,7 @@ def _error(message: str, expected: str, given: str, step: Step) -> CompileError:
 
 
 def _line(step: Step) -> str:
-    origins = () if isinstance(step, Copy) else step.node.origins
+    origins = () if isinstance(step, (Copy, Blocks)) else step.node.origins
     return f" ({origins[0]})" if origins else ""
 
 

@@ -18,7 +18,7 @@ from graphc.errors import ArgumentError
 from graphc.ir.dim import Size, evaluate, maximum, names, product, total
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
-from graphc.passes.program import Branch, Call, Copy, Gemm, Loop, Program, Step
+from graphc.passes.program import Blocks, Branch, Call, Copy, Gemm, Loop, Program, Step
 from graphc.symbolic.dims import to_sympy
 
 
@@ -116,6 +116,8 @@ def _sum(steps: Sequence[Step], turns: Size, found: list[StepCost]) -> tuple[Siz
     for step in steps:
         if isinstance(step, Loop):
             more = _sum(step.body, turns * step.extent, found)
+        elif isinstance(step, Blocks):
+            more = _sum((step.product, step.call), turns, found)
         elif isinstance(step, Branch):
             sides = [_sum(side, turns, found) for side in (step.then, step.otherwise)]
             more = maximum(sides[0][0], sides[1][0]), maximum(sides[0][1], sides[1][1])

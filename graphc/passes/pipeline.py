@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from graphc.ir.graph import Graph
 from graphc.ops.closure import in_bodies
+from graphc.passes.blocks import join_blocks
 from graphc.passes.canonical import expand_composites, lower_contractions
 from graphc.passes.chains import reorder_products
 from graphc.passes.check_memory import check_memory
@@ -52,6 +53,7 @@ def run_pipeline(
     graph = stages.graph("clean", lambda g: apply_rules(g, *LOWERED, report=report), graph)
     graph = stages.graph("fuse", lambda g: fuse_all(g, borders), graph)
     program = stages.run("schedule", lambda: schedule(graph))
+    program = stages.run("join_blocks", lambda: join_blocks(program))
     program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
     if stages.check:
         stages.run("plan_memory (check)", lambda: check_memory(program))

@@ -3,6 +3,7 @@
     Program := Step*, over buffers and one arena
     Step    := Call(kernel, Ref*, sizes)                a kernel over memory
              | Gemm(a, b, c, sizes, strides)            a (batched) matrix product
+             | Blocks(Gemm, Call)                       a product, taken up by a kernel as it comes
              | Copy(target, source, size)               bytes moved
              | Host(site, operands, results)            a call back into Python
              | Loop(counter, extent, Step*)             a scan
@@ -89,6 +90,17 @@ class Gemm:
 
 
 @dataclass(slots=True)
+class Blocks:
+    """A product and the kernel that takes it up, which may run on some rows of the product (of a
+    batch of products: on some matrices) as soon as they are there: its loop has `turns` for each
+    row or matrix."""
+
+    product: Gemm
+    call: Call
+    turns: Size
+
+
+@dataclass(slots=True)
 class Copy:
     target: Ref
     source: Ref
@@ -119,7 +131,7 @@ class Branch:
     node: Node
 
 
-Step: TypeAlias = "Call | Gemm | Copy | Host | Loop | Branch"
+Step: TypeAlias = "Call | Gemm | Blocks | Copy | Host | Loop | Branch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +158,12 @@ class Program:
 
 
 def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
-    """All steps, a loop or branch before what is inside it."""
+    """All steps, a step of steps before what is inside it."""
     for step in steps:
         yield step
-        if isinstance(step, Loop):
+        if isinstance(step, Blocks):
+            yield from (step.product, step.call)
+        elif isinstance(step, Loop):
             yield from walk_steps(step.body)
         elif isinstance(step, Branch):
             yield from walk_steps(step.then)
@@ -159,6 +173,9 @@ def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
 def touched(step: Step) -> tuple[list[Ref], list[Ref]]:
     """(read, written) memory of one step, without what is inside loops and branches."""
     match step:
+        case Blocks(product=product, call=call):
+            parts = touched(product), touched(call)
+            return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
         case Call(buffers=buffers, written=written):
             return list(buffers), list(written)
         case Gemm(a=a, b=b, c=c):

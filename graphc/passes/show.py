@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.passes.program import (
+    Blocks,
     Branch,
     Call,
     Copy,
@@ -52,6 +53,9 @@ def _print_steps(
                 batch = "".join(f" for {b}" for b in step.batch)
                 product = f"{matrix(step.a)} @ {matrix(step.b)}"
                 add(f"{matrix(step.c)} = {product} [{step.m}, {step.k}, {step.n}]{batch}")
+            case Blocks():
+                add("in blocks of rows:" if not step.product.batch else "matrix by matrix:")
+                _print_steps((step.product, step.call), depth + 1, names, lines)
             case Copy():
                 add(f"{ref(step.target)} = copy {ref(step.source)} [{step.size}]")
             case Host():

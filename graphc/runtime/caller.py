@@ -21,7 +21,7 @@ from graphc.ir.evaluate import bind_dims
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import show
-from graphc.lower.driver import Head
+from graphc.lower.context import Head
 from graphc.runtime import threads
 from graphc.runtime.arguments import as_input
 from graphc.runtime.executable import Executable

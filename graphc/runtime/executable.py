@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from graphc.ir.dim import Size, dim, evaluate
-from graphc.lower.driver import Head
+from graphc.lower.context import Head
 from graphc.lower.link import target_machine
 from graphc.runtime.blas import find_blas
 from graphc.runtime.product import product_address

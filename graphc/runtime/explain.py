@@ -12,7 +12,7 @@ from graphc.ir.node import Node
 from graphc.ir.shape import show
 from graphc.passes.fuse import Border
 from graphc.passes.pipeline import Compiled, run_pipeline
-from graphc.passes.program import Branch, Call, Copy, Gemm, Host, Loop, Step
+from graphc.passes.program import Blocks, Branch, Call, Copy, Gemm, Host, Loop, Step
 from graphc.passes.region import is_member
 from graphc.passes.stages import Stages
 from graphc.runtime.build import distinct_kernels
@@ -55,6 +55,12 @@ def _steps(steps: Iterable[Step], numbers: dict[Node, int], indent: str) -> Iter
                 batch = "".join(f" for each of {size}" for size in step.batch)
                 sizes = f"{step.m} x {step.k} by {step.k} x {step.n}"
                 yield f"{indent}matrix product, {sizes}{batch}{_lines(node)}"
+            case Blocks():
+                yield from _steps([step.product], numbers, indent)
+                part = "matrix" if step.product.batch else "block of rows"
+                behind = f"{indent}{INDENT}then on each {part}, while it is in cache: "
+                (line,) = _steps([step.call], numbers, "")
+                yield behind + line
             case Copy():
                 yield f"{indent}copy of {step.size} elements"
             case Host(node=node):

@@ -20,7 +20,7 @@ from graphc.passes.program import Call, Gemm, Host, Program, Storage, walk_steps
 from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]
-ABI = 1  # of the entry and its context
+ABI = 2  # of the entry and its context
 
 
 def make_manifest(graph: Graph, program: Program, code_bytes: int) -> Manifest:
@@ -50,7 +50,9 @@ def make_manifest(graph: Graph, program: Program, code_bytes: int) -> Manifest:
         ],
         "hosts": [_host(step) for step in hosts],
         "products": sorted({s.dtype.bits for s in steps if isinstance(s, Gemm)}),
-        "parallel": any(isinstance(s, Call) and s.work is not None for s in steps),
+        "parallel": any(
+            isinstance(s, Gemm) or (isinstance(s, Call) and s.work is not None) for s in steps
+        ),
     }
 
 

@@ -1,0 +1,42 @@
+"""The context: the array of 64-bit words through which native code gets all that it works on.
+
+    head (`Head`) | one word for each named dim | one pointer for each input, output, variable, constant
+
+It is filled by `runtime/caller.py` and read by the functions that `driver.py` prints.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from graphc.passes.program import Program, Storage
+
+
+class Head(IntEnum):
+    """The words at the start of a context."""
+
+    ARENA = 0
+    HOST = 1  # i32 host(i64 call, i64 site, ptr operands, ptr sizes)
+    CALL = 2  # passed through to `host`
+    SGEMM = 3
+    DGEMM = 4
+    SGEMV = 5
+    DGEMV = 6
+    PARALLEL_FOR = 7
+    THREADS = 8
+    SPRODUCT = 9  # products of our own, for matrices that fit in cache; 0: there are none
+    DPRODUCT = 10
+    COUNT = 11
+
+
+class Layout:
+    """Which word of the context holds what, for one program."""
+
+    def __init__(self, program: Program) -> None:
+        dims = program.graph.dims
+        first = Head.COUNT + len(dims)
+        storages = (program.inputs, program.outputs, program.variables, program.constants)
+        self.dims = {name: Head.COUNT + i for i, name in enumerate(dims)}
+        self.pointers: dict[Storage, int] = {
+            storage: first + i for i, storage in enumerate(s for group in storages for s in group)
+        }

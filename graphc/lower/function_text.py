@@ -1,0 +1,216 @@
+"""The text of one LLVM function over a context: values, sizes, addresses, blocks and loops.
+
+What depends on the context alone (dims, sizes over them, addresses) goes into the prologue, once,
+when it is first asked for; everything else where it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from graphc.ir.dim import Call as DimCall
+from graphc.ir.dim import Dim, Size, named, names
+from graphc.ir.dtype import DType, bool_
+from graphc.lower.context import Head, Layout
+from graphc.passes.program import Ref, Storage
+
+Word: TypeAlias = tuple[str, str]  # a type of LLVM IR, and a value of it
+
+
+class FunctionText:
+    """A function that is being written. Its parameters are `%context`, the counters of the loops
+    around it (`counters`: their values by name), and `parameters`, written as in LLVM IR."""
+
+    def __init__(
+        self, layout: Layout, counters: Mapping[str, str] | None = None, parameters: str = ""
+    ) -> None:
+        self.layout = layout
+        self.counters = dict(counters or {})
+        self.parameters = parameters
+        self._prologue: list[str] = []
+        self._body: list[str] = []
+        self._count = 0
+        self._sizes: dict[Size, str] = {}  # over the dims alone
+        self._words: dict[int, str] = {}
+        self._bases: dict[Storage, str] = {}
+        self._stack: dict[str, tuple[str, int]] = {}
+        self._block = "start"
+
+    def lines(self, name: str, linkage: str = "") -> list[str]:
+        """The whole function, which returns 0 where nothing in it returned before."""
+        counters = "".join(f", i64 {value}" for value in self.counters.values())
+        head = f"ptr noalias %context{counters}{self.parameters}"
+        return [
+            f"define {linkage}i32 @{name}({head}) {{",
+            "prologue:",
+            *(f"  %{slot} = alloca {kind}, i64 {n}" for slot, (kind, n) in self._stack.items()),
+            *self._prologue,
+            "  br label %start",
+            "start:",
+            *self._body,
+            "  ret i32 0",
+            "}",
+        ]
+
+    # -- values ------------------------------------------------------------------------------------
+    def line(self, text: str) -> None:
+        """An instruction without a result."""
+        self._body.append(f"  {text}")
+
+    def emit(self, text: str, early: bool = False) -> str:
+        """An instruction's result. `early`: in the prologue, since it depends on nothing later."""
+        self._count += 1
+        name = f"%v{self._count}"
+        (self._prologue if early else self._body).append(f"  {name} = {text}")
+        return name
+
+    def run(self, function: str, arguments: Sequence[Word]) -> None:
+        """Calls a function of the module; what it returns is not looked at."""
+        listed = ", ".join(f"{kind} {value}" for kind, value in arguments)
+        self.line(f"call i32 @{function}({listed})")
+
+    def stack(self, name: str, kind: str, count: int = 1) -> str:
+        """Memory of the function's own: one place for a name, for the most elements asked for."""
+        known = self._stack.get(name, (kind, 0))
+        self._stack[name] = kind, max(count, known[1])
+        return f"%{name}"
+
+    def store(self, kind: str, value: str, place: str, index: int = 0) -> None:
+        """`place[index] = value`."""
+        if index:
+            place = self.emit(f"getelementptr {kind}, ptr {place}, i64 {index}")
+        self.line(f"store {kind} {value}, ptr {place}")
+
+    def word(self, kind: str, index: int) -> str:
+        """A word of the context."""
+        if index not in self._words:
+            place = self.emit(f"getelementptr i64, ptr %context, i64 {index}", early=True)
+            self._words[index] = self.emit(f"load {kind}, ptr {place}", early=True)
+        return self._words[index]
+
+    # -- sizes -------------------------------------------------------------------------------------
+    def size(self, size: Size) -> str:
+        """A size as an i64 value; those without loop counters are computed once, at the start."""
+        if isinstance(size, int):
+            return str(size)
+        if size in self._sizes:
+            return self._sizes[size]
+        early = not (names(size) & self.counters.keys())
+        value = self._polynomial(size, early)
+        if early:
+            self._sizes[size] = value
+        return value
+
+    def _polynomial(self, size: Dim, early: bool) -> str:
+        total = "0"
+        for monomial, coefficient in size.terms:
+            term = str(coefficient)
+            for atom, power in monomial:
+                value = self._atom(atom, early)
+                for _ in range(power):
+                    term = value if term == "1" else self.emit(f"mul i64 {term}, {value}", early)
+            total = term if total == "0" else self.emit(f"add i64 {total}, {term}", early)
+        return total
+
+    def _atom(self, atom: str | DimCall, early: bool) -> str:
+        if isinstance(atom, str):
+            counter = self.counters.get(atom)
+            return counter if counter is not None else self.word("i64", self.layout.dims[atom])
+        left, right = self.size(atom.left), self.size(atom.right)
+        if atom.function in ("max", "min"):
+            return self.emit(f"call i64 @llvm.s{atom.function}.i64(i64 {left}, i64 {right})", early)
+        quotient = self._floor_divide(left, right, early)
+        if atom.function == "//":
+            return quotient
+        product = self.emit(f"mul i64 {quotient}, {right}", early)
+        return self.emit(f"sub i64 {left}, {product}", early)
+
+    def _floor_divide(self, left: str, right: str, early: bool) -> str:
+        """Rounds down; sizes divide by sizes > 0 (by 0 is taken as by 1, of an empty tensor)."""
+        safe = self.emit(f"call i64 @llvm.smax.i64(i64 {right}, i64 1)", early)
+        quotient = self.emit(f"sdiv i64 {left}, {safe}", early)
+        rest = self.emit(f"srem i64 {left}, {safe}", early)
+        negative = self.emit(f"icmp slt i64 {rest}, 0", early)
+        correction = self.emit(f"sext i1 {negative} to i64", early)
+        return self.emit(f"add i64 {quotient}, {correction}", early)
+
+    # -- addresses ---------------------------------------------------------------------------------
+    def pointer(self, ref: Ref) -> str:
+        """The address of a place in memory."""
+        base = self._base(ref.storage)
+        return base if ref.offset == 0 else self.advance(base, ref.storage.dtype, ref.offset)
+
+    def advance(self, pointer: str, dtype: DType, elements: Size | str) -> str:
+        """An address some elements further (a size, or a value)."""
+        count = elements if isinstance(elements, str) else self.size(elements)
+        return self.emit(f"getelementptr {memory_type(dtype)}, ptr {pointer}, i64 {count}")
+
+    def _base(self, storage: Storage) -> str:
+        if storage not in self._bases:
+            if storage.kind == "temp":
+                arena, offset = self.word("ptr", Head.ARENA), self.size(storage.offset)
+                place = self.emit(f"getelementptr i8, ptr {arena}, i64 {offset}", early=True)
+            else:
+                place = self.word("ptr", self.layout.pointers[storage])
+            self._bases[storage] = place
+        return self._bases[storage]
+
+    # -- blocks ------------------------------------------------------------------------------------
+    def _label(self) -> str:
+        self._count += 1
+        return f"b{self._count}"
+
+    def _open(self, label: str) -> None:
+        self._body.append(f"{label}:")
+        self._block = label
+
+    def return_if(self, failed: str, code: str) -> None:
+        """Leave the function with `code`."""
+        stop, go = self._label(), self._label()
+        self.line(f"br i1 {failed}, label %{stop}, label %{go}")
+        self._open(stop)
+        self.line(f"ret i32 {code}")
+        self._open(go)
+
+    def choose(self, condition: str, yes: Callable[[], None], no: Callable[[], None]) -> None:
+        """Two branches, each written by a function."""
+        labels = self._label(), self._label()
+        end = self._label()
+        self.line(f"br i1 {condition}, label %{labels[0]}, label %{labels[1]}")
+        for label, write in zip(labels, (yes, no), strict=True):
+            self._open(label)
+            write()
+            self.line(f"br label %{end}")
+        self._open(end)
+
+    @contextmanager
+    def loop(self, extent: str, start: str = "0", step: str = "1") -> Iterator[str]:
+        """What is written inside runs for each start <= counter < extent."""
+        before, head, inside, end = self._block, self._label(), self._label(), self._label()
+        self.line(f"br label %{head}")
+        self._open(head)
+        self._count += 1
+        counter = f"%v{self._count}"
+        place = len(self._body)
+        self._body.append("")  # the phi, once the block that jumps back is known
+        more = self.emit(f"icmp slt i64 {counter}, {extent}")
+        self.line(f"br i1 {more}, label %{inside}, label %{end}")
+        self._open(inside)
+        yield counter
+        following = self.emit(f"add i64 {counter}, {step}")
+        self._body[place] = (
+            f"  {counter} = phi i64 [ {start}, %{before} ], [ {following}, %{self._block} ]"
+        )
+        self.line(f"br label %{head}")
+        self._open(end)
+
+
+def memory_type(dtype: DType) -> str:
+    """How LLVM calls an element in memory."""
+    if dtype is bool_:
+        return "i8"
+    if dtype.is_float:
+        return "float" if dtype.bits == 32 else "double"
+    return f"i{dtype.bits}"
