@@ -1,6 +1,6 @@
 """The context: the array of 64-bit words through which native code gets all that it works on.
 
-    head (`Head`) | one word for each named dim | one pointer for each input, output, variable, constant
+    head (`Head`) | named dims | pointers of inputs | of outputs | of variables | of constants
 
 It is filled by `runtime/caller.py` and read by the functions that `driver.py` prints.
 """
@@ -20,12 +20,12 @@ class Head(IntEnum):
     CALL = 2  # passed through to `host`
     SGEMM = 3
     DGEMM = 4
-    SGEMV = 5
-    DGEMV = 6
-    PARALLEL_FOR = 7
-    THREADS = 8
-    SPRODUCT = 9  # products of our own, for matrices that fit in cache; 0: there are none
-    DPRODUCT = 10
+    PARALLEL_FOR = 5
+    THREADS = 6
+    SPRODUCT = 7  # products of our own, for matrices that fit in cache; 0: there are none
+    DPRODUCT = 8
+    STRANSPOSE = 9  # how they get a right operand that is stored transposed
+    DTRANSPOSE = 10
     COUNT = 11
 
 

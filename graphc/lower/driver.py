@@ -143,22 +143,34 @@ class _Driver:
             self._one_after_the_other(step, blocks)
             return
         name = f"rows{len(self.functions)}"
-        self.functions[name] = self._range(name, step, blocks)
+        self.functions[name] = (self._matrices if step.batch else self._rows)(name, step, blocks)
         words = [("ptr", "%context"), *(("i64", value) for value in text.counters.values())]
-        extent = text.size(product(step.batch) if step.batch else step.m)
-        unit = 1 if step.batch else BLOCK_ROWS
         work = floordiv(step.m * step.n * step.k * product(step.batch), MULTIPLY_ADDS)
         if blocks is not None and blocks.call.work is not None:
             work = work + blocks.call.work
 
-        def as_range() -> None:
+        def run(more: Sequence[Word], extent: str, unit: int) -> None:
+            given = [*words, *more]
             text.choose(
                 self._is_worth_threads(work),
-                lambda: self._share(name, words, extent, unit),
-                lambda: text.run(name, [*words, ("i64", "0"), ("i64", extent)]),
+                lambda: self._share(name, given, extent, unit),
+                lambda: text.run(name, [*given, ("i64", "0"), ("i64", extent)]),
             )
 
-        text.choose(inside, as_range, lambda: self._one_after_the_other(step, blocks))
+        def matrices() -> None:
+            run([], text.size(product(step.batch)), 1)
+
+        def rows() -> None:
+            once_at_least = text.size(maximum(step.k, 1))
+            with text.loop(once_at_least, step=text.size(products.depth(step))) as start:
+                products.pack(text, step, text.pointer(step.b.ref), start)
+                run([("i64", start)], text.size(step.m), BLOCK_ROWS)
+
+        text.choose(
+            inside,
+            matrices if step.batch else rows,
+            lambda: self._one_after_the_other(step, blocks),
+        )
 
     def _one_after_the_other(self, step: Gemm, blocks: Blocks | None) -> None:
         """All of the product by the BLAS, then all of the kernel."""
@@ -168,29 +180,34 @@ class _Driver:
         if blocks is not None:
             self._call(blocks.call)
 
-    def _range(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
-        """The function that computes rows (of a batch: matrices) [first, last) of a product, each
-        block of them followed by the kernel."""
-        counters = {counter: f"%{counter}" for counter in self.text.counters}
-        text = FunctionText(self.layout, counters, ", i64 %first, i64 %last")
-        if step.batch:
-            own = products.is_own(text, step)
-            with text.loop("%last", "%first") as number:
-                at = products.matrices_at(text, step, number)
-                text.choose(
-                    own,
-                    lambda: products.own(text, step, at, text.size(step.m)),
-                    lambda: products.blas(text, step, at, self.integer),
-                )
-                if blocks is not None:
-                    following = text.emit(f"add i64 {number}, 1")
-                    _run_kernel(text, blocks.call, _turns(text, blocks, number, following))
-            return text.lines(name, "internal ")
+    def _matrices(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
+        """The function that computes matrices [first, last) of a batch of products, each of them
+        followed by the kernel."""
+        text = FunctionText(self.layout, self._parameters(), ", i64 %first, i64 %last")
+        own = products.is_own(text, step)
+        with text.loop("%last", "%first") as number:
+            at = products.matrices_at(text, step, number)
+
+            def whole() -> None:
+                products.pack(text, step, at[1])
+                products.own(text, step, at, text.size(step.m))
+
+            text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
+            if blocks is not None:
+                following = text.emit(f"add i64 {number}, 1")
+                _run_kernel(text, blocks.call, _turns(text, blocks, number, following))
+        return text.lines(name, "internal ")
+
+    def _rows(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
+        """The function that computes rows [first, last) of a product, over the part of k that
+        begins at `start`; after the last part each block of rows is followed by the kernel."""
+        text = FunctionText(self.layout, self._parameters(), ", i64 %start, i64 %first, i64 %last")
         a, b, c = (text.pointer(m.ref) for m in (step.a, step.b, step.c))
-        height = text.emit("sub i64 %last, %first", early=True)
+        done = products.is_last(text, step, "%start")
+        height = text.emit("sub i64 %last, %first")
         if blocks is not None:
             rows = floordiv(BLOCK_BYTES // step.dtype.itemsize // BLOCK_ROWS, maximum(step.n, 1))
-            height = text.size(maximum(rows * BLOCK_ROWS, BLOCK_ROWS))
+            height = text.size(maximum(rows, 1) * BLOCK_ROWS)
         with text.loop("%last", "%first", height) as first:
             end = text.emit(f"add i64 {first}, {height}")
             last = text.emit(f"call i64 @llvm.smin.i64(i64 {end}, i64 %last)")
@@ -199,10 +216,15 @@ class _Driver:
             for start, matrix in ((a, step.a), (c, step.c)):
                 elements = text.emit(f"mul i64 {first}, {products.row_step(text, matrix)}")
                 starts.append(text.advance(start, step.dtype, elements))
-            products.own(text, step, (starts[0], b, starts[1]), count)
+            products.own(text, step, (starts[0], b, starts[1]), count, "%start")
             if blocks is not None:
-                _run_kernel(text, blocks.call, _turns(text, blocks, first, last))
+                span = _turns(text, blocks, first, last)
+                text.choose(done, lambda: _run_kernel(text, blocks.call, span), lambda: None)
         return text.lines(name, "internal ")
+
+    def _parameters(self) -> dict[str, str]:
+        """The counters of the loops around a step, as parameters of a function that runs it."""
+        return {counter: f"%{counter}" for counter in self.text.counters}
 
     # -- threads -----------------------------------------------------------------------------------
     def _threads(self) -> str:

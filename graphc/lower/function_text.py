@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from graphc.ir.dim import Call as DimCall
-from graphc.ir.dim import Dim, Size, named, names
+from graphc.ir.dim import Dim, Size, names
 from graphc.ir.dtype import DType, bool_
 from graphc.lower.context import Head, Layout
 from graphc.passes.program import Ref, Storage
@@ -36,7 +36,7 @@ class FunctionText:
         self._words: dict[int, str] = {}
         self._bases: dict[Storage, str] = {}
         self._stack: dict[str, tuple[str, int]] = {}
-        self._block = "start"
+        self._block = "body"
 
     def lines(self, name: str, linkage: str = "") -> list[str]:
         """The whole function, which returns 0 where nothing in it returned before."""
@@ -47,8 +47,8 @@ class FunctionText:
             "prologue:",
             *(f"  %{slot} = alloca {kind}, i64 {n}" for slot, (kind, n) in self._stack.items()),
             *self._prologue,
-            "  br label %start",
-            "start:",
+            "  br label %body",
+            "body:",
             *self._body,
             "  ret i32 0",
             "}",

@@ -1,8 +1,12 @@
 """A matrix product for matrices that fit in cache, as LLVM IR.
 
-    void gc.gemm.f32(a, a_row, a_column, b, b_row, c, c_row, m, n, k)     c[m, n] = a[m, k] b[k, n]
+    void gc.gemm.f32(a, a_row, a_column, b, b_row, c, c_row, m, n, k, i1 add)
+        c[m, n] = a[m, k] b[k, n], added to what is there where `add` says so
+    void gc.transpose.f32(x, x_row, y, m, n)
+        y[n, m] = x[m, n]
 
-Strides are in elements; the columns of b and c are contiguous, a may be stored either way. The BLAS
+Strides are in elements; the columns of b and c are contiguous, a may be stored either way (a
+transposed b is brought into order first, y without gaps). The BLAS
 copies both operands into packed panels first, which pays for large matrices only. Here blocks of
 8 rows by 2 vectors of c stay in registers while one runs down k: two loads of b and eight
 broadcasts of a for sixteen multiply-adds. Rows are the outer loop, so b is read again for every
@@ -25,15 +29,16 @@ def lanes(features: str, bits: int) -> int:
     return 256 // bits if {"+avx2", "+fma"} <= names else 0
 
 
-def symbol(bits: int) -> str:
-    """The name of the product for floats of that width."""
-    return f"gc.gemm.f{bits}"
+def symbols(bits: int) -> tuple[str, str]:
+    """The names of the product and the transposition for floats of that width."""
+    return f"gc.gemm.f{bits}", f"gc.transpose.f{bits}"
 
 
 def definition(features: str, bits: int) -> str:
-    """The text of a module that holds the product. It is written as it should run: registers,
-    loads and multiply-adds are given, so optimising it would only cost time."""
-    return "\n".join(_Product(bits, lanes(features, bits)).text()) + "\n"
+    """The text of a module that holds both. It is written as it should run: registers, loads and
+    multiply-adds are given, so optimising it would only cost time."""
+    width = lanes(features, bits)
+    return "\n".join([*_Product(bits, width).text(), *_transposition(bits, width)]) + "\n"
 
 
 class _Product:
@@ -69,20 +74,33 @@ class _Product:
         yield (
             f"define internal void {self._name(rows, vectors, masked)}(ptr noalias %a, i64 %a_row, "
             "i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, "
-            f"i64 %k{masks}) nounwind {{"
+            f"i64 %k, i1 %add{masks}) nounwind {{"
         )
         yield "entry:"
         for i in range(rows):
             yield f"  %ra{i} = mul i64 %a_row, {i}"
             yield f"  %a{i} = getelementptr {s}, ptr %a, i64 %ra{i}"
-        yield "  br label %head"
-        yield "head:"
-        yield "  %p = phi i64 [ 0, %entry ], [ %p.next, %body ]"
-        yield "  %at = phi i64 [ 0, %entry ], [ %at.next, %body ]"
-        yield "  %bp = phi ptr [ %b, %entry ], [ %bp.next, %body ]"
         cells = [(i, j) for i in range(rows) for j in range(vectors)]
         for i, j in cells:
-            yield f"  %s{i}.{j} = phi {v} [ zeroinitializer, %entry ], [ %t{i}.{j}, %body ]"
+            if j == 0:
+                yield f"  %rc{i} = mul i64 %c_row, {i}"
+                yield f"  %c{i} = getelementptr {s}, ptr %c, i64 %rc{i}"
+            yield f"  %pc{i}.{j} = getelementptr {s}, ptr %c{i}, i64 {j * self.width}"
+        yield "  br i1 %add, label %there, label %start"
+        yield "there:"
+        for i, j in cells:
+            yield f"  %o{i}.{j} = {self._load(f'%pc{i}.{j}', j, masked)}"
+        yield "  br label %start"
+        yield "start:"
+        for i, j in cells:
+            yield f"  %z{i}.{j} = phi {v} [ zeroinitializer, %entry ], [ %o{i}.{j}, %there ]"
+        yield "  br label %head"
+        yield "head:"
+        yield "  %p = phi i64 [ 0, %start ], [ %p.next, %body ]"
+        yield "  %at = phi i64 [ 0, %start ], [ %at.next, %body ]"
+        yield "  %bp = phi ptr [ %b, %start ], [ %bp.next, %body ]"
+        for i, j in cells:
+            yield f"  %s{i}.{j} = phi {v} [ %z{i}.{j}, %start ], [ %t{i}.{j}, %body ]"
         yield "  %more = icmp slt i64 %p, %k"
         yield "  br i1 %more, label %body, label %done"
         yield "body:"
@@ -106,10 +124,6 @@ class _Product:
         yield "  br label %head"
         yield "done:"
         for i, j in cells:
-            if j == 0:
-                yield f"  %rc{i} = mul i64 %c_row, {i}"
-                yield f"  %c{i} = getelementptr {s}, ptr %c, i64 %rc{i}"
-            yield f"  %pc{i}.{j} = getelementptr {s}, ptr %c{i}, i64 {j * self.width}"
             yield self._store(f"%s{i}.{j}", f"%pc{i}.{j}", j, masked)
         yield "  ret void"
         yield "}"
@@ -135,11 +149,14 @@ class _Product:
     def _row_of_blocks(self, rows: int) -> Iterator[str]:
         """`rows` rows of c: blocks of two vectors, then what is left of n under masks."""
         s, wide = self.scalar, 2 * self.width
-        args = "ptr %a, i64 %a_row, i64 %a_column, ptr %bj, i64 %b_row, ptr %cj, i64 %c_row, i64 %k"
+        args = (
+            "ptr %a, i64 %a_row, i64 %a_column, ptr %bj, i64 %b_row, ptr %cj, i64 %c_row, i64 %k, "
+            "i1 %add"
+        )
         yield (
             f"define internal void @gc.rows.f{self.bits}.{rows}(ptr noalias %a, i64 %a_row, "
-            "i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %n, i64 %k)"
-            " nounwind {"
+            "i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %n, "
+            "i64 %k, i1 %add) nounwind {"
         )
         yield "entry:"
         yield "  br label %head"
@@ -188,8 +205,9 @@ class _Product:
         """Rows of blocks from the top, the tallest that still fit."""
         s = self.scalar
         yield (
-            f"define void @{symbol(self.bits)}(ptr noalias %a, i64 %a_row, i64 %a_column, "
-            "ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %m, i64 %n, i64 %k) {"
+            f"define void @{symbols(self.bits)[0]}(ptr noalias %a, i64 %a_row, i64 %a_column, "
+            "ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %m, i64 %n, i64 %k, "
+            "i1 zeroext %add) {"
         )
         yield "entry:"
         yield f"  br label %try{self.rows[0]}"
@@ -210,10 +228,100 @@ class _Product:
             yield f"  %c{rows} = getelementptr {s}, ptr %c, i64 %oc{rows}"
             yield (
                 f"  call void @gc.rows.f{self.bits}.{rows}(ptr %a{rows}, i64 %a_row, "
-                f"i64 %a_column, ptr %b, i64 %b_row, ptr %c{rows}, i64 %c_row, i64 %n, i64 %k)"
+                f"i64 %a_column, ptr %b, i64 %b_row, ptr %c{rows}, i64 %c_row, i64 %n, i64 %k, "
+                "i1 %add)"
             )
             yield f"  %next{rows} = add i64 %i{rows}, {rows}"
             yield f"  br label %try{rows}"
         yield "end:"
         yield "  ret void"
         yield "}"
+
+
+def _transposition(bits: int, width: int) -> Iterator[str]:
+    """Tiles of `width` rows and columns, turned in registers: in each of log2(width) rounds half of
+    a row changes place with half of another one. Masks cut the tiles at the edges."""
+    scalar = "float" if bits == 32 else "double"
+    vector, mask, indices = f"<{width} x {scalar}>", f"<{width} x i1>", f"<{width} x i64>"
+    suffix, align = f"v{width}f{bits}", bits // 8
+    lanes_ = ", ".join(f"i64 {lane}" for lane in range(width))
+    yield (
+        f"define void @{symbols(bits)[1]}(ptr noalias %x, i64 %x_row, ptr noalias %y, "
+        "i64 %m, i64 %n) {"
+    )
+    yield "entry:"
+    yield "  br label %rows"
+    yield "rows:"
+    yield "  %i = phi i64 [ 0, %entry ], [ %i.next, %row.end ]"
+    yield "  %m.left = sub i64 %m, %i"
+    yield "  %row.some = icmp sgt i64 %m.left, 0"
+    yield "  br i1 %row.some, label %columns, label %end"
+    yield "columns:"
+    yield "  %j = phi i64 [ 0, %rows ], [ %j.next, %tile ]"
+    yield "  %n.left = sub i64 %n, %j"
+    yield "  %column.some = icmp sgt i64 %n.left, 0"
+    yield "  br i1 %column.some, label %tile, label %row.end"
+    yield "tile:"
+    for name in ("m", "n"):
+        yield f"  %{name}.i = insertelement {indices} poison, i64 %{name}.left, i64 0"
+        yield (
+            f"  %{name}.v = shufflevector {indices} %{name}.i, {indices} poison, "
+            f"<{width} x i32> zeroinitializer"
+        )
+        yield f"  %{name}.mask = icmp slt {indices} <{lanes_}>, %{name}.v"
+    yield "  %x.at = mul i64 %i, %x_row"
+    yield "  %x.from = add i64 %x.at, %j"
+    yield "  %y.at = mul i64 %j, %m"
+    yield "  %y.from = add i64 %y.at, %i"
+    rows = []
+    for r in range(width):
+        yield f"  %in{r} = icmp sgt i64 %m.left, {r}"
+        yield f"  %load{r} = select i1 %in{r}, {mask} %n.mask, {mask} zeroinitializer"
+        yield f"  %x.step{r} = mul i64 %x_row, {r}"
+        yield f"  %x.index{r} = add i64 %x.from, %x.step{r}"
+        yield f"  %x{r} = getelementptr {scalar}, ptr %x, i64 %x.index{r}"
+        yield (
+            f"  %v{r} = call {vector} @llvm.masked.load.{suffix}.p0(ptr %x{r}, i32 {align}, "
+            f"{mask} %load{r}, {vector} zeroinitializer)"
+        )
+        rows.append(f"%v{r}")
+    half = width // 2
+    while half:
+        for r in range(width):
+            if r & half:
+                continue
+            first, second = rows[r], rows[r + half]
+            for row, low in ((r, True), (r + half, False)):
+                picks = ", ".join(f"i32 {_pick(lane, half, width, low)}" for lane in range(width))
+                rows[row] = f"%t{half}.{row}"
+                yield (
+                    f"  {rows[row]} = shufflevector {vector} {first}, {vector} {second}, "
+                    f"<{width} x i32> <{picks}>"
+                )
+        half //= 2
+    for r in range(width):
+        yield f"  %out{r} = icmp sgt i64 %n.left, {r}"
+        yield f"  %store{r} = select i1 %out{r}, {mask} %m.mask, {mask} zeroinitializer"
+        yield f"  %y.step{r} = mul i64 %m, {r}"
+        yield f"  %y.index{r} = add i64 %y.from, %y.step{r}"
+        yield f"  %y{r} = getelementptr {scalar}, ptr %y, i64 %y.index{r}"
+        yield (
+            f"  call void @llvm.masked.store.{suffix}.p0({vector} {rows[r]}, ptr %y{r}, "
+            f"i32 {align}, {mask} %store{r})"
+        )
+    yield f"  %j.next = add i64 %j, {width}"
+    yield "  br label %columns"
+    yield "row.end:"
+    yield f"  %i.next = add i64 %i, {width}"
+    yield "  br label %rows"
+    yield "end:"
+    yield "  ret void"
+    yield "}"
+
+
+def _pick(lane: int, half: int, width: int, low: bool) -> int:
+    """Where a lane of the lower (or upper) of two rows comes from: the lanes of the second row are
+    counted from `width`."""
+    if low:
+        return lane if not lane & half else width + lane - half
+    return lane + half if not lane & half else width + lane

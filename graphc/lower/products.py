@@ -8,47 +8,103 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.ir.dim import Size
+from graphc.ir.dim import Size, floordiv, maximum
 from graphc.lower.context import Head
 from graphc.lower.function_text import FunctionText
-from graphc.passes.program import Gemm, Matrix
+from graphc.passes.program import CACHED_BYTES, Gemm, Matrix
 
-OWN_BYTES = 7 << 17  # of b, for our own product: it stays in the second-level cache
-OWN_COLUMNS = 16  # of b at least: below, most of a vector would be wasted
+COLUMNS = 8, 512  # of b: with fewer most of a vector is wasted, with more too little of k fits
+ROWS = 8  # of a, where b has to be brought into order first
+DEPTH = 16  # rows of b that are taken at once, at least
+STACK_BYTES = 1 << 17  # for one b of a batch in order
 
 
 def is_own(text: FunctionText, step: Gemm) -> str:
     """Whether our own routine computes the product: an i1, known from the start."""
-    if step.b.transposed:
+    if step.b.transposed and step.packed is None and not step.batch:
         return "false"
     tests = [
-        f"icmp ne ptr {_own_routine(text, step)}, null",
-        f"icmp sle i64 {text.size(step.k * step.n * step.dtype.itemsize)}, {OWN_BYTES}",
-        f"icmp sge i64 {text.size(step.n)}, {OWN_COLUMNS}",
+        f"icmp ne ptr {_routine(text, step, Head.SPRODUCT)}, null",
+        f"icmp sge i64 {text.size(step.n)}, {COLUMNS[0]}",
+        f"icmp sle i64 {text.size(step.n)}, {COLUMNS[1]}",
     ]
+    if step.batch:
+        most = STACK_BYTES if step.b.transposed else CACHED_BYTES
+        size = text.size(step.k * step.n * step.dtype.itemsize)
+        tests.append(f"icmp sle i64 {size}, {most}")
+    if step.b.transposed:
+        tests.append(f"icmp sge i64 {text.size(step.m)}, {ROWS}")
     chosen, *others = [text.emit(test, early=True) for test in tests]
     for other in others:
         chosen = text.emit(f"and i1 {chosen}, {other}", early=True)
     return chosen
 
 
-def own(text: FunctionText, step: Gemm, matrices: Sequence[str], rows: str) -> None:
-    """The first `rows` rows of a product, `matrices` being the addresses of a, b and c."""
+def depth(step: Gemm) -> Size:
+    """How much of k our own routine takes at once: parts of b that stay in cache, about equal."""
+    if step.batch:
+        return step.k
+    fits = floordiv(CACHED_BYTES // step.dtype.itemsize // DEPTH, maximum(step.n, 1))
+    parts = floordiv(step.k, maximum(fits, 1) * DEPTH) + 1
+    return (floordiv(step.k, parts * DEPTH) + 1) * DEPTH
+
+
+def is_last(text: FunctionText, step: Gemm, start: str) -> str:
+    """Whether nothing is left behind the part of k that begins at `start` (an i1)."""
+    left = text.emit(f"sub i64 {text.size(step.k)}, {start}")
+    return text.emit(f"icmp sle i64 {left}, {text.size(depth(step))}")
+
+
+def _length(text: FunctionText, step: Gemm, start: str) -> str:
+    left = text.emit(f"sub i64 {text.size(step.k)}, {start}")
+    return text.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {text.size(depth(step))})")
+
+
+def pack(text: FunctionText, step: Gemm, b: str, start: str = "0") -> None:
+    """Bring a transposed b into order for `own`: the part of k that begins at `start`."""
+    if step.b.transposed:
+        text.line(
+            f"call void {_routine(text, step, Head.STRANSPOSE)}("
+            f"ptr {text.advance(b, step.dtype, start)}, i64 {text.size(step.b.leading)}, "
+            f"ptr {_packed(text, step)}, i64 {text.size(step.n)}, "
+            f"i64 {_length(text, step, start)})"
+        )
+
+
+def own(
+    text: FunctionText, step: Gemm, matrices: Sequence[str], rows: str, start: str = "0"
+) -> None:
+    """The first `rows` rows of a product, over the part of k that begins at `start` and added to
+    those before it; `matrices` are the addresses of a, b and c."""
     a, b, c = matrices
-    strides = f"i64 {row_step(text, step.a)}, i64 {_column_step(text, step.a)}"
-    sizes = f"i64 {rows}, i64 {text.size(step.n)}, i64 {text.size(step.k)}"
+    column = text.size(step.a.leading) if step.a.transposed else "1"
+    a = text.advance(a, step.dtype, text.emit(f"mul i64 {start}, {column}"))
+    if step.b.transposed:
+        b, b_row = _packed(text, step), text.size(step.n)
+    else:
+        b_row = text.size(step.b.leading)
+        b = text.advance(b, step.dtype, text.emit(f"mul i64 {start}, {b_row}"))
+    add = text.emit(f"icmp ne i64 {start}, 0")
     text.line(
-        f"call void {_own_routine(text, step)}(ptr {a}, {strides}, ptr {b}, "
-        f"i64 {text.size(step.b.leading)}, ptr {c}, i64 {text.size(step.c.leading)}, {sizes})"
+        f"call void {_routine(text, step, Head.SPRODUCT)}(ptr {a}, "
+        f"i64 {row_step(text, step.a)}, i64 {column}, ptr {b}, i64 {b_row}, ptr {c}, "
+        f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {text.size(step.n)}, "
+        f"i64 {_length(text, step, start)}, i1 zeroext {add})"
     )
+
+
+def _packed(text: FunctionText, step: Gemm) -> str:
+    """Where b is in order: in the arena, or for one b of a batch on the stack."""
+    if step.packed is not None:
+        return text.pointer(step.packed)
+    return text.stack("packed", "i64", STACK_BYTES // 8)
 
 
 def blas(text: FunctionText, step: Gemm, matrices: Sequence[str], integer: str) -> None:
     """A product by the BLAS, whose integers are of the type `integer`. Row-major c = a b is
     column-major c' = b' a', which is how it is called."""
     a, b, c = matrices
-    short = step.dtype.itemsize == 4
-    kind, routine = ("float", Head.SGEMM) if short else ("double", Head.DGEMM)
+    kind = "float" if step.dtype.itemsize == 4 else "double"
     for name, matrix in (("ta", step.b), ("tb", step.a)):
         text.store("i8", str(ord("T" if matrix.transposed else "N")), text.stack(name, "i8"))
     integers = {"m": text.size(step.n), "n": text.size(step.m), "k": text.size(step.k)}
@@ -62,7 +118,7 @@ def blas(text: FunctionText, step: Gemm, matrices: Sequence[str], integer: str) 
     for name, number in (("one", "1.0"), ("zero", "0.0")):
         text.store(kind, number, text.stack(f"{kind}.{name}", kind))
     text.line(
-        f"call void {text.word('ptr', routine)}(ptr %ta, ptr %tb, ptr %m, ptr %n, ptr %k, "
+        f"call void {_routine(text, step, Head.SGEMM)}(ptr %ta, ptr %tb, ptr %m, ptr %n, ptr %k, "
         f"ptr %{kind}.one, ptr {b}, ptr %lda, ptr {a}, ptr %ldb, ptr %{kind}.zero, ptr {c}, "
         "ptr %ldc, i64 1, i64 1)"
     )
@@ -71,10 +127,6 @@ def blas(text: FunctionText, step: Gemm, matrices: Sequence[str], integer: str) 
 def row_step(text: FunctionText, matrix: Matrix) -> str:
     """The elements from one row to the next."""
     return "1" if matrix.transposed else text.size(matrix.leading)
-
-
-def _column_step(text: FunctionText, matrix: Matrix) -> str:
-    return text.size(matrix.leading) if matrix.transposed else "1"
 
 
 def matrices_at(text: FunctionText, step: Gemm, number: str) -> list[str]:
@@ -95,5 +147,6 @@ def matrices_at(text: FunctionText, step: Gemm, number: str) -> list[str]:
     return pointers
 
 
-def _own_routine(text: FunctionText, step: Gemm) -> str:
-    return text.word("ptr", Head.SPRODUCT if step.dtype.itemsize == 4 else Head.DPRODUCT)
+def _routine(text: FunctionText, step: Gemm, single: Head) -> str:
+    """A routine for the product's floats: `single` is its word for those of 32 bits."""
+    return text.word("ptr", single if step.dtype.itemsize == 4 else single + 1)

@@ -6,21 +6,16 @@ written: all accesses are in one loop body, at one index, the loads above the st
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from graphc.loops.grammar import Buffer, For, Kernel, Load, Stmt, Store, statements
-from graphc.passes.kernel import BuiltKernel
 
 
-def alias_in_place(built: BuiltKernel, output: Buffer, operand: Buffer) -> BuiltKernel | None:
-    """`built` with `output` written over `operand`, or None where that is not safe."""
-    if output.dtype is not operand.dtype or not _is_safe(built.kernel.body, output, operand):
+def alias_in_place(kernel: Kernel, output: Buffer, operand: Buffer) -> Kernel | None:
+    """`kernel` with `output` written over `operand`, or None where that is not safe."""
+    if output.dtype is not operand.dtype or not _is_safe(kernel.body, output, operand):
         return None
-    body = [_renamed(s, output, operand) for s in built.kernel.body]
-    buffers = tuple(b for b in built.kernel.buffers if b is not output)
-    kernel = Kernel(built.kernel.name, buffers, body, built.kernel.sizes)
-    outputs = tuple(operand if b is output else b for b in built.outputs)
-    return replace(built, kernel=kernel, outputs=outputs)
+    body = [_renamed(s, output, operand) for s in kernel.body]
+    buffers = tuple(b for b in kernel.buffers if b is not output)
+    return Kernel(kernel.name, buffers, body, kernel.sizes)
 
 
 def _is_safe(body: list[Stmt], output: Buffer, operand: Buffer) -> bool:

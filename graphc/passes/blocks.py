@@ -2,39 +2,83 @@
 
 The step after a product is often a kernel whose loop runs over the product's rows and reads, in
 each turn, no other row. Such a pair becomes one `Blocks` step: the target computes some rows, runs
-the kernel on them while they are in cache, and goes on; threads can share the rows of both.
+the kernel on them while they are in cache, and goes on; threads can share the rows of both. Where
+nobody else reads the product, the kernel's result takes its place in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphc.ir.dim import Size, divide, is_nonnegative, product, substitute
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine, For, Kernel, Load, Store, Var, parallel_loop, statements
-from graphc.passes.program import Blocks, Branch, Call, Gemm, Loop, Program, Ref, Step
+from graphc.passes.alias import alias_in_place
+from graphc.passes.program import (
+    CACHED_BYTES,
+    Blocks,
+    Branch,
+    Call,
+    Gemm,
+    Loop,
+    Program,
+    Ref,
+    Step,
+    Storage,
+    touched,
+    walk_steps,
+)
 
 
 def join_blocks(program: Program) -> Program:
     """`program` with each product and the kernel that takes it up as one step."""
-    return replace(program, steps=_joined(program.steps))
+    refs = (ref for step in walk_steps(program.steps) for part in touched(step) for ref in part)
+    return replace(program, steps=_joined(program.steps, Counter(ref.storage for ref in refs)))
 
 
-def _joined(steps: Sequence[Step]) -> list[Step]:
+def _joined(steps: Sequence[Step], uses: Mapping[Storage, int]) -> list[Step]:
     found: list[Step] = []
     for step in steps:
         if isinstance(step, Loop):
-            found.append(replace(step, body=_joined(step.body)))
+            found.append(replace(step, body=_joined(step.body, uses)))
         elif isinstance(step, Branch):
-            sides = _joined(step.then), _joined(step.otherwise)
-            found.append(replace(step, then=sides[0], otherwise=sides[1]))
-        elif isinstance(step, Call) and found and isinstance(found[-1], Gemm):
-            turns = turns_per_part(found[-1], step)
-            found[-1:] = [found[-1], step] if turns is None else [Blocks(found[-1], step, turns)]
+            then, otherwise = _joined(step.then, uses), _joined(step.otherwise, uses)
+            found.append(replace(step, then=then, otherwise=otherwise))
         else:
+            before = found[-1] if found else None
+            if isinstance(step, Call) and isinstance(before, Gemm):
+                turns = turns_per_part(before, step)
+                if turns is not None:
+                    found.pop()
+                    step = _in_place(Blocks(before, step, turns), uses)
             found.append(step)
     return found
+
+
+def _in_place(step: Blocks, uses: Mapping[Storage, int]) -> Blocks:
+    """The kernel writes a result over the product, if that is a temporary of these two alone."""
+    gemm, call = step.product, step.call
+    place = gemm.c.ref
+    if place.storage.kind != "temp" or uses[place.storage] != 2:  # written, and read
+        return step
+    pairs = list(zip(call.kernel.buffers, call.buffers, strict=True))
+    taken = next(buffer for buffer, ref in pairs if ref == place)
+    others = [r.storage for r in (gemm.a.ref, gemm.b.ref, *call.buffers)]
+    for output, ref in pairs:
+        alone = others.count(ref.storage) == 1
+        if ref not in call.written or not alone or output.size != taken.size:
+            continue
+        kernel = alias_in_place(call.kernel, output, taken)
+        if kernel is not None:
+            buffers = tuple(ref if r == place else r for b, r in pairs if b is not output)
+            return Blocks(
+                replace(gemm, c=replace(gemm.c, ref=ref)),
+                replace(call, kernel=kernel, buffers=buffers),
+                step.turns,
+            )
+    return step
 
 
 def turns_per_part(step: Gemm, call: Call) -> Size | None:
@@ -42,14 +86,27 @@ def turns_per_part(step: Gemm, call: Call) -> Size | None:
     matrix), or None where the kernel must wait for all of it."""
     if call.work is None or call.extent is None or not _is_contiguous(step):
         return None
-    written = {ref.storage for ref in call.written}
-    if written & {step.a.ref.storage, step.b.ref.storage}:
-        return None  # what later rows are computed from
+    operand = step.k * step.n * step.dtype.itemsize
+    if not step.batch and isinstance(operand, int) and operand > CACHED_BYTES:
+        return None
     width = _elements_per_turn(call, step.c.ref)
     part = step.m * step.n if step.batch else step.n
     parts = product(step.batch) if step.batch else step.m
     turns = None if width is None or width == 0 else divide(part, width)
-    return turns if turns is not None and call.extent == parts * turns else None
+    if turns is None or call.extent != parts * turns:
+        return None
+    written = {ref.storage for ref in call.written}
+    if step.b.ref.storage in written:
+        return None
+    if step.a.ref.storage in written and not _replaces_its_rows(step, call, turns):
+        return None
+    return turns
+
+
+def _replaces_its_rows(step: Gemm, call: Call, turns: Size) -> bool:
+    """Whether what the kernel writes over `a` are just the rows that its turns come from."""
+    width = None if step.batch or step.a.transposed else _elements_per_turn(call, step.a.ref)
+    return width is not None and width * turns == step.k == step.a.leading
 
 
 def _is_contiguous(step: Gemm) -> bool:

@@ -6,7 +6,7 @@ plan is made, nor of lifetimes as `memory.py` computes them. At the given dims i
 
 1. every temporary that is read holds what was written to it, not what another one left there;
 2. every temporary lies inside the arena, at a multiple of `ALIGN`;
-3. no kernel writes to memory that it also has under another name (kernels count on that);
+3. no kernel or product writes to memory that it also has under another name (they count on that);
 4. a kernel that works in place reads each element before it writes it, and never after.
 """
 
@@ -24,6 +24,7 @@ from graphc.passes.program import (
     Branch,
     Call,
     Copy,
+    Gemm,
     Loop,
     Program,
     Ref,
@@ -46,6 +47,8 @@ def check_memory(program: Program, dims: Mapping[str, int] | None = None) -> Non
     for step in walk_steps(program.steps):
         if isinstance(step, Call):
             _check_call(step)
+        elif isinstance(step, Gemm):
+            _check_product(step)
     for chosen in [dims] if dims is not None else _sampled(program.graph.dims):
         _Run(program, chosen).check()
 
@@ -80,6 +83,19 @@ def _check_call(step: Call) -> None:
                 f"{buffer.dtype}[{buffer.size}]",
                 step,
             )
+
+
+def _check_product(step: Gemm) -> None:
+    written = [r for r in (step.c.ref, step.packed) if r is not None]
+    read = [step.a.ref, step.b.ref]
+    storages = [ref.storage for ref in (*written, *read)]
+    if any(storages.count(ref.storage) > 1 for ref in written):
+        raise _error(
+            "a product writes over what it reads",
+            "its result and what it packs apart from its operands",
+            f"both in one {step.c.ref.storage.kind}",
+            step,
+        )
 
 
 def is_read_first(kernel: Kernel, buffer: Buffer) -> bool:

@@ -74,9 +74,15 @@ class Matrix:
     batch: tuple[Size, ...]
 
 
+# Of a product's right operand: up to here a target may compute some rows of the product at a time,
+# since the operand stays in the second-level cache in between.
+CACHED_BYTES = 7 << 17
+
+
 @dataclass(slots=True)
 class Gemm:
-    """c[m, n] = a[m, k] b[k, n], for each index over `batch`."""
+    """c[m, n] = a[m, k] b[k, n], for each index over `batch`. `packed` is memory for a copy of a
+    small transposed b in the order of c, without batch axes."""
 
     a: Matrix
     b: Matrix
@@ -87,6 +93,7 @@ class Gemm:
     batch: tuple[Size, ...]
     dtype: DType
     node: Node
+    packed: Ref | None = None
 
 
 @dataclass(slots=True)
@@ -178,8 +185,8 @@ def touched(step: Step) -> tuple[list[Ref], list[Ref]]:
             return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
         case Call(buffers=buffers, written=written):
             return list(buffers), list(written)
-        case Gemm(a=a, b=b, c=c):
-            return [a.ref, b.ref], [c.ref]
+        case Gemm(a=a, b=b, c=c, packed=packed):
+            return [a.ref, b.ref], [c.ref] if packed is None else [c.ref, packed]
         case Copy(target=target, source=source):
             return [source], [target]
         case Host(operands=operands, results=results):

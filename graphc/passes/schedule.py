@@ -8,9 +8,10 @@ may fail runs after; else into a temporary that is copied when all else is done.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from graphc.ir.dim import Size, named, substitute
+from graphc.ir.dim import Size, minimum, named, substitute
+from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph, users
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
@@ -21,6 +22,7 @@ from graphc.passes.kernel import BuiltKernel, build_kernel
 from graphc.passes.memory import hinted_bytes
 from graphc.passes.order import Uses, order_for_memory
 from graphc.passes.program import (
+    CACHED_BYTES,
     Branch,
     Call,
     Copy,
@@ -189,12 +191,13 @@ class _Scheduler:
             place = scope.targets.get(tensor)
             held = [b for b in built.inputs if place and refs[b].storage is place.storage]
             if place is not None and held:
-                aliased = alias_in_place(built, buffer, held[0])
-                if aliased is None or len(held) > 1 or refs[held[0]] != place:
+                kernel = alias_in_place(built.kernel, buffer, held[0])
+                if kernel is None or len(held) > 1 or refs[held[0]] != place:
                     scope.refs[tensor] = refs[buffer] = self._temp(tensor)
                     scope.late.append(Copy(place, refs[buffer], tensor.size))
                     continue
-                built = aliased
+                outputs = tuple(held[0] if b is buffer else b for b in built.outputs)
+                built = replace(built, kernel=kernel, outputs=outputs)
             refs[buffer] = self._place(scope, tensor)
         for buffer in built.scratch:
             self.temps += 1
@@ -221,20 +224,19 @@ class _Scheduler:
         x, y = node.inputs
         out = node.output()
         batch = out.shape[:-2]
+        a, b = self._matrix(scope, x, batch), self._matrix(scope, y, batch)
         c = Matrix(self._place(scope, out), out.shape[-1], False, strides(out.shape)[:-2])
-        scope.steps.append(
-            Gemm(
-                self._matrix(scope, x, batch),
-                self._matrix(scope, y, batch),
-                c,
-                out.shape[-2],
-                out.shape[-1],
-                x.shape[-1],
-                batch,
-                out.dtype,
-                node,
-            )
-        )
+        m, n, k = out.shape[-2], out.shape[-1], x.shape[-1]
+        packed = self._packed(k * n, out.dtype) if b.transposed and not batch else None
+        scope.steps.append(Gemm(a, b, c, m, n, k, batch, out.dtype, node, packed))
+
+    def _packed(self, size: Size, dtype: DType) -> Ref | None:
+        """Memory for a right operand in order, where it may be small."""
+        most = CACHED_BYTES // dtype.itemsize
+        if isinstance(size, int) and size > most:
+            return None
+        self.temps += 1
+        return Ref(Storage("temp", self.temps, dtype, minimum(size, most)))
 
     def _matrix(self, scope: _Scope, tensor: Tensor, batch: tuple[Size, ...]) -> Matrix:
         found = blas_view(tensor)

@@ -19,7 +19,7 @@ from graphc.ir.dim import Size, dim, evaluate
 from graphc.lower.context import Head
 from graphc.lower.link import target_machine
 from graphc.runtime.blas import find_blas
-from graphc.runtime.product import product_address
+from graphc.runtime.product import product_addresses
 
 Manifest = dict[str, Any]
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
@@ -50,13 +50,12 @@ class Executable:
         head = [0] * Head.COUNT
         if manifest["sites"]:
             head[Head.HOST] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
-        for word, name in (
-            (Head.SGEMM, "sgemm"), (Head.DGEMM, "dgemm"),
-            (Head.SGEMV, "sgemv"), (Head.DGEMV, "dgemv"),
-        ):  # fmt: skip
+        for word, name in ((Head.SGEMM, "sgemm"), (Head.DGEMM, "dgemm")):
             head[word] = blas.addresses[name]
         for bits in manifest["products"]:
-            head[Head.SPRODUCT if bits == 32 else Head.DPRODUCT] = product_address(bits)
+            product, transposition = product_addresses(bits)
+            head[Head.SPRODUCT if bits == 32 else Head.DPRODUCT] = product
+            head[Head.STRANSPOSE if bits == 32 else Head.DTRANSPOSE] = transposition
         self.head = tuple(head)
 
     def arena_bytes(self, dims: dict[str, int]) -> int:

@@ -17,14 +17,15 @@ from graphc.runtime import cache as store
 
 
 @cache
-def product_address(bits: int) -> int:
-    """The address of the product for floats of that width; 0 where the processor has no use for it.
+def product_addresses(bits: int) -> tuple[int, int]:
+    """The addresses of the product and the transposition for floats of that width; 0 where the
+    processor has no use for them.
 
     The code stays loaded for the life of the process.
     """
     name, features = cpu()
     if not gemm.lanes(features, bits):
-        return 0
+        return 0, 0
     text = gemm.definition(features, bits)
     key = store.make_key(
         {
@@ -37,13 +38,13 @@ def product_address(bits: int) -> int:
     found = store.load(key)
     data = found[1] if found is not None else _emit(text)
     if found is None:
-        store.store(key, {"product": gemm.symbol(bits)}, data)
+        store.store(key, {"product": gemm.symbols(bits)[0]}, data)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
     engine.finalize_object()
     _engines.append(engine)
-    address: int = engine.get_function_address(gemm.symbol(bits))
-    return address
+    product, transposition = map(engine.get_function_address, gemm.symbols(bits))
+    return product, transposition
 
 
 _engines: list[Any] = []

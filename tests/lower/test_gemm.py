@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 
 from graphc.lower import gemm, link
-from graphc.runtime.product import product_address
+from graphc.runtime.product import product_addresses
 
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _TYPE = ctypes.CFUNCTYPE(
-    None, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT
+    None, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT, ctypes.c_bool
 )
 FEATURES = {"avx512": "+avx512f,+avx512vl,+avx2,+fma", "avx2": "+avx2,+fma", "sse": "+sse2"}
 BITS = {32: np.float32, 64: np.float64}
 
 
 def native(bits: int) -> Callable[..., None]:
-    address = product_address(bits)
+    address = product_addresses(bits)[0]
     if not address:
         pytest.skip("this processor has no AVX2 with FMA: the BLAS computes every product")
     return _TYPE(address)
@@ -38,7 +38,7 @@ def check(
     c = np.full((m + 1, n + 3), 7, dtype)
     a_row, a_column = (1, m) if transposed else (k, 1)
     product(
-        a.ctypes.data, a_row, a_column, b.ctypes.data, n, c.ctypes.data, n + 3, m, n, k
+        a.ctypes.data, a_row, a_column, b.ctypes.data, n, c.ctypes.data, n + 3, m, n, k, False
     )  # fmt: skip
     left = (a.T if transposed else a).astype(np.longdouble)
     expected, scale = left @ b, np.abs(left) @ np.abs(b)
@@ -66,12 +66,39 @@ def test_equal_to_numpy_at_real_sizes(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", BITS)
+def test_it_adds_to_what_is_there(bits: int) -> None:
+    product, dtype = native(bits), BITS[bits]
+    for m, n, k in ((9, 33, 5), (1, 1, 1), (8, 16, 0), (17, 50, 3)):
+        random = np.random.default_rng(m)
+        a = random.integers(-9, 9, (m, k)).astype(dtype)
+        b = random.integers(-9, 9, (k, n)).astype(dtype)
+        c = random.integers(-9, 9, (m, n)).astype(dtype)
+        expected = c + a @ b
+        product(a.ctypes.data, k, 1, b.ctypes.data, n, c.ctypes.data, n, m, n, k, True)
+        np.testing.assert_array_equal(c, expected)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_transposition(bits: int) -> None:
+    address = product_addresses(bits)[1]
+    if not address:
+        pytest.skip("this processor has no AVX2 with FMA")
+    transpose = ctypes.CFUNCTYPE(None, _POINTER, _INT, _POINTER, _INT, _INT)(address)
+    for m, n in itertools.product((0, 1, 2, 4, 7, 8, 15, 16, 17, 31, 33, 50), repeat=2):
+        x = np.random.default_rng(m).standard_normal((m, n + 3)).astype(BITS[bits])
+        y = np.full(n * m + 40, 7, BITS[bits])
+        transpose(x.ctypes.data, n + 3, y.ctypes.data, m, n)
+        np.testing.assert_array_equal(y[: n * m].reshape(n, m), x[:, :n].T)
+        assert np.all(y[n * m :] == 7), "written outside"
+
+
+@pytest.mark.parametrize("bits", BITS)
 def test_nan_and_inf_stay(bits: int) -> None:
     product, dtype = native(bits), BITS[bits]
     a = np.array([[np.inf, 1], [np.nan, 0]], dtype)
     b = np.array([[1, 0], [2, -np.inf]], dtype)
     c = np.empty((2, 2), dtype)
-    product(a.ctypes.data, 2, 1, b.ctypes.data, 2, c.ctypes.data, 2, 2, 2, 2)
+    product(a.ctypes.data, 2, 1, b.ctypes.data, 2, c.ctypes.data, 2, 2, 2, 2, False)
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(c, a @ b)
 

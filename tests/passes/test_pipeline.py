@@ -85,7 +85,7 @@ def test_kernel_counts(build: Callable[[], Graph], kernels: int, products: int) 
 
 def test_a_step_of_a_loop_is_one_product_and_one_kernel() -> None:
     (loop,) = [s for s in compiled(programs.recurrent).program.steps if isinstance(s, Loop)]
-    kinds = [type(s) for s in loop.body]
+    kinds = [type(s) for s in walk_steps(loop.body)]
     assert kinds.count(Gemm) == 1
     assert kinds.count(Call) == 1
 
@@ -167,8 +167,8 @@ def test_memory_is_reused() -> None:
         h = gc.tanh(h) @ x
     program = run_pipeline(Graph([x], [h]), Stages()).program
     assert isinstance(program.arena, int)
-    assert program.arena <= 3 * 64 * 64 * 4
-    assert len(program.temps) == 19
+    assert program.arena <= 2 * 64 * 64 * 4
+    assert len(program.temps) == 10  # tanh is written over the product
 
 
 def test_variables_are_updated_in_place() -> None:

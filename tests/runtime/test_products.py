@@ -1,0 +1,125 @@
+"""Products of every size and layout, with what takes them up: equal to NumPy on any threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+
+SIZES = [  # m, k, n: none of one kind, few columns, ours in one part and in several, the BLAS's
+    (0, 5, 9), (5, 0, 9), (5, 9, 0), (1, 1, 1), (3, 7, 7), (3, 7, 8), (7, 20, 33), (8, 20, 33),
+    (130, 700, 300), (9, 2000, 512), (33, 30, 513), (70, 120_000, 9),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_way_to_compute_a_product(dtype: str) -> None:
+    a, at = gc.placeholder("a", ("m", "k"), dtype), gc.placeholder("at", ("k", "m"), dtype)
+    b, bt = gc.placeholder("b", ("k", "n"), dtype), gc.placeholder("bt", ("n", "k"), dtype)
+    products = [a @ b, at.T @ b, a @ bt.T, at.T @ bt.T]
+    taken = [gc.maximum(p + gc.sum(b, axis=0), 0) for p in products]
+    function = gc.compile([a, at, b, bt], products + taken)
+    rng = np.random.default_rng(0)
+    for m, k, n in SIZES:
+        x, w = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+        given = [x, np.ascontiguousarray(x.T), w, np.ascontiguousarray(w.T)]
+        expected = x.astype("f8") @ w.astype("f8")
+        allowed = (k + 4) * np.finfo(dtype).eps * (np.abs(x) @ np.abs(w) + np.abs(w).sum(axis=0))
+        found = function(*given)
+        for product in found[:4]:
+            assert np.all(np.abs(product - expected) <= allowed), (m, k, n)
+        for activation in found[4:]:
+            wanted = np.maximum(expected + w.astype("f8").sum(axis=0), 0)
+            assert np.all(np.abs(activation - wanted) <= 2 * allowed), (m, k, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batches_with_what_takes_them_up(dtype: str) -> None:
+    q = gc.placeholder("q", ("b", "h", "t", "d"), dtype)
+    k = gc.placeholder("k", ("b", "h", "s", "d"), dtype)
+    scores = gc.softmax(gc.einsum("bhtd,bhsd->bhts", q, k))
+    mixed = gc.tanh(gc.einsum("bhts,bhsd->bhtd", scores, k))
+    function = gc.compile([q, k], [scores, mixed])
+    rng = np.random.default_rng(0)
+    for b, h, t, s, d in ((2, 3, 9, 17, 4), (1, 2, 64, 130, 300), (0, 2, 3, 3, 3), (2, 2, 1, 1, 1)):
+        x = rng.normal(size=(b, h, t, d)).astype(dtype) / max(d, 1) ** 0.5
+        y = rng.normal(size=(b, h, s, d)).astype(dtype)
+        e = np.exp(np.einsum("bhtd,bhsd->bhts", x.astype("f8"), y.astype("f8")))
+        wanted = e / e.sum(axis=-1, keepdims=True)
+        found = function(x, y)
+        tolerance = 1e-5 if dtype == "float32" else 1e-13
+        np.testing.assert_allclose(found[0], wanted, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(found[1], np.tanh(wanted @ y), rtol=tolerance, atol=tolerance)
+
+
+def test_inside_a_loop_the_counter_reaches_the_rows() -> None:
+    x, w = gc.placeholder("x", ("t", "n", 40)), gc.placeholder("w", (40, 40))
+    last, states = gc.scan(lambda c, v: ((c @ w.T + v) * 0.5,) * 2, gc.zeros(("n", 40)), x)
+    function = gc.compile([x, w], [last, states, *gc.grad(gc.sum(states * states), [x, w])])
+    rng = np.random.default_rng(0)
+    xs, ws = rng.normal(size=(5, 200, 40)), rng.normal(size=(40, 40)) / 7
+    found = function(xs.astype("f4"), ws.astype("f4"))
+    states_, state = [], np.zeros((200, 40))
+    for v in xs:
+        state = (state @ ws.T + v) * 0.5
+        states_.append(state)
+    np.testing.assert_allclose(found[0], state, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found[1], states_, rtol=1e-4, atol=1e-4)
+    later, towards_w = np.zeros((200, 40)), np.zeros((40, 40))
+    for i in reversed(range(5)):
+        later = (2 * states_[i] + later) * 0.5
+        np.testing.assert_allclose(found[2][i], later, rtol=1e-3, atol=1e-3)
+        towards_w += later.T @ (states_[i - 1] if i else np.zeros((200, 40)))
+        later = later @ ws
+    np.testing.assert_allclose(found[3], towards_w, rtol=1e-3, atol=1e-2)
+
+
+_PROGRAM = """
+import hashlib
+import numpy as np
+import graphc as gc
+
+rng = np.random.default_rng(0)
+x, y = gc.placeholder("x", ("n", 300)), gc.placeholder("y", ("n",), "int64")
+w = gc.variable(rng.normal(size=(300, 200)).astype("f4") * 0.1)
+v = gc.variable(rng.normal(size=(200, 12)).astype("f4") * 0.1)
+loss = gc.mean(gc.nn.losses.softmax_cross_entropy(gc.relu(x @ w) @ v, y))
+updates = {p: p - 0.1 * g for p, g in zip((w, v), gc.grad(loss, [w, v]))}
+step = gc.compile([x, y], loss, updates=updates)
+q = gc.placeholder("q", (16, 90, 50))
+scores = gc.compile([q], gc.softmax(gc.einsum("btd,bsd->bts", q, q)))
+
+data, labels = rng.normal(size=(1001, 300)).astype("f4"), rng.integers(0, 12, 1001)
+found = [step(data[:n], labels[:n]) for n in (1001, 1001, 7, 64, 0, 1001)]
+found += [w.value, v.value, scores(rng.normal(size=(16, 90, 50)).astype("f4"))]
+print(hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in found)).hexdigest())
+"""
+
+
+def test_every_number_of_threads_gives_the_same_bits(tmp_path: Path) -> None:
+    digests = set()
+    for threads in ("1", "2", "3", "7"):
+        environment: dict[str, Any] = {
+            **os.environ,
+            "GRAPHC_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": "1",
+            "GRAPHC_CACHE_DIR": str(tmp_path),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout)
+    assert len(digests) == 1
