@@ -226,13 +226,16 @@ def transform(
     """`roots` rebuilt bottom-up.
 
     `replace` gives tensors to substitute; `rewrite(node, new_inputs)` may return replacements for
-    a node's outputs, or None to rebuild it as it is.
+    a node's outputs, or None to rebuild it as it is. What it makes has the origins of the node.
     """
     done: dict[Tensor, Tensor] = dict(replace or {})
     for node in walk(roots, replace or ()):
         outputs = node.outputs
         inputs = tuple(done[t] for t in node.inputs)
-        new = rewrite(node, inputs) if rewrite is not None else None
+        new = None
+        if rewrite is not None:
+            with origin.inherit(node.origins):
+                new = rewrite(node, inputs)
         for old, value in zip(
             outputs, rebuild(node, inputs).outputs if new is None else new, strict=True
         ):

@@ -73,6 +73,10 @@ class Matrix:
     transposed: bool
     batch: tuple[Size, ...]
 
+    def turned(self) -> Matrix:
+        """The transposed matrices, in the same memory."""
+        return Matrix(self.ref, self.leading, not self.transposed, self.batch)
+
 
 # Of a product's right operand: up to here a target may compute some rows of the product at a time,
 # since the operand stays in the second-level cache in between.

@@ -37,7 +37,7 @@ from graphc.passes.program import (
     Storage,
 )
 from graphc.passes.region import is_free
-from graphc.passes.views import blas_view
+from graphc.passes.views import blas_view, permuted_strides
 
 
 def schedule(graph: Graph) -> Program:
@@ -52,6 +52,8 @@ class _Scope:
     graph: Graph
     refs: dict[Tensor, Ref]
     targets: dict[Tensor, Ref] = field(default_factory=dict)
+    # Products that are written in another order, for the regions that would only reorder them.
+    moved: dict[Node, tuple[Node, tuple[Size, ...]]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     late: list[Step] = field(default_factory=list)  # copies that wait for all other steps
 
@@ -116,6 +118,7 @@ class _Scheduler:
                 scope.targets[base] = place
             else:
                 copies.append((tensor, place))
+        scope.moved = _moved_products(graph, order)
         early = [c for c in copies if _base(c[0]).node.op.name in ("variable", "placeholder")]
         saved = self._save_old_values(scope, early, [place for _, place, _ in wanted])
         for node in order_for_memory(order.nodes(), order.uses(scope.targets)):
@@ -164,7 +167,8 @@ class _Scheduler:
     def _step(self, scope: _Scope, node: Node) -> None:
         kind = node.op.kind
         if kind is Kind.REGION:
-            self._call(scope, node)
+            if node.output() not in scope.refs:
+                self._call(scope, node)
         elif kind is Kind.CONTRACT:
             self._gemm(scope, node)
         elif kind is Kind.HOST:
@@ -225,8 +229,16 @@ class _Scheduler:
         out = node.output()
         batch = out.shape[:-2]
         a, b = self._matrix(scope, x, batch), self._matrix(scope, y, batch)
-        c = Matrix(self._place(scope, out), out.shape[-1], False, strides(out.shape)[:-2])
         m, n, k = out.shape[-2], out.shape[-1], x.shape[-1]
+        steps, place = strides(out.shape), out
+        if node in scope.moved:
+            region, steps = scope.moved[node]
+            place = region.output()
+            if steps[-1] != 1:  # the result's columns are contiguous: c' = b' a'
+                a, b, m, n = b.turned(), a.turned(), n, m
+                steps = (*steps[:-2], steps[-1], steps[-2])
+        leading = steps[-2] if m != 1 else n
+        c = Matrix(self._place(scope, place), leading, False, steps[:-2])
         packed = self._packed(k * n, out.dtype) if b.transposed and not batch else None
         scope.steps.append(Gemm(a, b, c, m, n, k, batch, out.dtype, node, packed))
 
@@ -322,6 +334,24 @@ def _memory_of(tensor: Tensor) -> Tensor:
     while (tensor.node.op.kind is Kind.VIEW or is_free(tensor.node)) and tensor.node.inputs:
         tensor = tensor.node.inputs[0]
     return tensor
+
+
+def _moved_products(graph: Graph, order: _Order) -> dict[Node, tuple[Node, tuple[Size, ...]]]:
+    """The products that only one region reads, to put them in an order in which they may as well be
+    computed; with the region, and the strides there."""
+    found: dict[Node, tuple[Node, tuple[Size, ...]]] = {}
+    kept = {_base(t).node for t in (*graph.outputs, *(t for _, t in graph.updates))}
+    for node in graph.nodes:
+        readers = order.users.get(node, ())
+        if node.op.kind is not Kind.CONTRACT or node in kept or len(set(readers)) != 1:
+            continue
+        (region,) = set(readers)
+        if region.op.kind is not Kind.REGION or region in order.after:
+            continue
+        steps = permuted_strides(region.attrs["body"])
+        if steps is not None and 1 in steps[-2:]:
+            found[node] = region, steps
+    return found
 
 
 class _Order:

@@ -12,8 +12,9 @@ from typing import Any
 
 from graphc.ir.dim import Size, is_nonnegative
 from graphc.ir.dtype import int64
+from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Fact
+from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine, Var, of
 from graphc.ops.shape import moves_unit_axes
@@ -75,3 +76,29 @@ def blas_view(tensor: Tensor, stored: Container[Node] = ()) -> tuple[View, bool,
         return None
     forward = leading != 0 and is_nonnegative(leading)
     return (view, transposed, leading) if forward else None
+
+
+def permuted_strides(body: Graph) -> tuple[Size, ...] | None:
+    """The strides that the axes of a region's operand have in its result, where the region does
+    nothing but put the elements of that one operand in another order; else None."""
+    if len(body.inputs) != 1 or len(body.outputs) != 1 or any(map(_works, body.nodes)):
+        return None
+    (operand,), (result,) = body.inputs, body.outputs
+    while result.node.op.kind is Kind.VIEW:
+        result = result.node.inputs[0]
+    view = strided_view(result)
+    if view.base is not operand or view.offset != 0 or result.size != operand.size:
+        return None
+    steps = zip(strides(result.shape), result.shape, strict=True)
+    places = dict(zip(view.strides, steps, strict=True))
+    found: list[Size] = []
+    for size, step in zip(operand.shape, strides(operand.shape), strict=True):
+        place, extent = (0, 1) if size == 1 else places.pop(step, (0, 0))
+        if extent != size:
+            return None
+        found.append(place)
+    return tuple(found)
+
+
+def _works(node: Node) -> bool:
+    return node.op.kind not in (Kind.LEAF, Kind.VIEW) and Fact.REINDEX not in node.op.facts

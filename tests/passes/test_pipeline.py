@@ -259,3 +259,14 @@ def test_text_keys_and_source_do_not_depend_on_the_hash_seed() -> None:
     }
     assert len(texts) == 1
     assert len(texts.pop()) > 5000
+
+
+# -- the user's lines ------------------------------------------------------------------------------
+def test_what_passes_make_is_of_the_lines_that_it_is_for() -> None:
+    x, w = gc.placeholder("x", (8, 12, 16)), gc.variable(np.zeros((16, 16), "float32"))
+    product = x @ w  # becomes one product of 96 rows
+    soft = gc.softmax(product)  # is expanded
+    graph = run_pipeline(Graph([x], [soft]), Stages()).optimized
+    lines = {o.line for n in graph.nodes for o in n.origins if o.file == __file__}
+    made = {product.node.origins[0].line, soft.node.origins[0].line}
+    assert lines - {o.line for t in (x, w) for o in t.node.origins} == made

@@ -103,3 +103,18 @@ def test_temporaries_share_memory_when_their_lives_do_not_meet() -> None:
     assert evaluate(made.arena, {"n": 1000}) <= 2 * one + 128
     lives = [s.offset for s in made.temps]
     assert len(lives) > len(set(map(str, lives)))
+
+
+def test_a_product_is_written_in_the_order_that_is_wanted() -> None:
+    q = gc.placeholder("q", ("b", "t", 4, 8), D)
+    heads = gc.permute_dims(q, (0, 2, 1, 3))
+    scores = heads @ gc.matrix_transpose(heads)
+    together = gc.reshape(gc.permute_dims(scores @ heads, (0, 2, 1, 3)), ("b", "t", 32))
+    assert kinds([q], gc.stop_gradient(together)) == ["Gemm", "Gemm"]
+    x, y = gc.placeholder("x", ("n", 20), D), gc.placeholder("y", (20, "m"), D)
+    assert kinds([x, y], gc.reshape((x @ y).T, (-1,))) == ["Gemm"]
+    both = x @ y
+    assert sorted(kinds([x, y], [both, gc.reshape(both.T, (-1,))])) == ["Call", "Gemm"]
+    three = gc.placeholder("three", ("n", 5, 20), D)
+    neither = gc.permute_dims(three @ y, (1, 2, 0))  # rows and columns are both apart
+    assert sorted(kinds([three, y], gc.reshape(neither, (-1,)))) == ["Call", "Gemm"]

@@ -59,6 +59,27 @@ def test_batches_with_what_takes_them_up(dtype: str) -> None:
         np.testing.assert_allclose(found[1], np.tanh(wanted @ y), rtol=tolerance, atol=tolerance)
 
 
+def test_results_in_another_order() -> None:
+    a = gc.placeholder("a", ("b", "h", "t", "s"), "float64")
+    v = gc.placeholder("v", ("b", "h", "s", "d"), "float64")
+    orders = ("bthd", "btdh", "hbtd", "bhdt", "tdbh", "dthb", "hdbt")
+    results = [gc.einsum(f"bhts,bhsd->{order}", a, v) for order in orders]
+    flat = [gc.reshape(r, (-1,)) for r in results]
+    function = gc.compile([a, v], [*results, *flat])
+    rng = np.random.default_rng(0)
+    sizes = [
+        (2, 3, 20, 5, 9), (1, 1, 1, 1, 1), (2, 0, 3, 4, 5), (1, 4, 1, 9, 16), (3, 2, 5, 0, 8),
+        (2, 2, 0, 3, 8), (2, 2, 8, 3, 0), (2, 5, 33, 7, 1),
+    ]  # fmt: skip
+    for b, h, t, s, d in sizes:
+        x, y = rng.normal(size=(b, h, t, s)), rng.normal(size=(b, h, s, d))
+        found = function(x, y)
+        for order, result, line in zip(orders, found, found[len(orders) :], strict=False):
+            expected = np.einsum(f"bhts,bhsd->{order}", x, y)
+            np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(line, expected.ravel(), rtol=1e-12, atol=1e-12)
+
+
 def test_inside_a_loop_the_counter_reaches_the_rows() -> None:
     x, w = gc.placeholder("x", ("t", "n", 40)), gc.placeholder("w", (40, 40))
     last, states = gc.scan(lambda c, v: ((c @ w.T + v) * 0.5,) * 2, gc.zeros(("n", 40)), x)
