@@ -22,23 +22,26 @@ from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import map_graph
 from graphc.ir.node import apply
 from graphc.ir.op import registry
+from graphc.ir.shape import strides
 from graphc.loops import simplify
 from graphc.loops.builder import Builder
 from graphc.loops.grammar import of
-from graphc.lower import numba_source
+from graphc.lower import numba_source, products
 from graphc.ops import scalar
-from graphc.passes import alias, fuse, memory, pipeline
+from graphc.passes import alias, blocks, fuse, memory, pipeline
 from graphc.passes import kernel as kernels
 from graphc.passes import schedule as scheduling
 from graphc.passes.kernel import _RegionBuilder
 from graphc.passes.pipeline import run_pipeline
 from graphc.passes.program import Call, Copy
 from graphc.passes.stages import Stages
+from graphc.passes.views import permuted_strides
 from graphc.runtime import compile as compiling
 
 from .checking import check_compiled, check_stages, compiled, compiled_mismatch
 from .generator import random_graph
 from .kernels import check_kernels
+from .products import check_product
 from .twins import disagreement, twins
 
 Check = Callable[[int], Any]
@@ -478,7 +481,28 @@ def _() -> Iterator[Any]:
         yield
 
 
-# -- lower: the printed source ---------------------------------------------------------------------
+@fault("passes", "a kernel that takes up rows before they are there", check_product, range(200))
+def _() -> Iterator[Any]:
+    with mock.patch.object(blocks, "_stays_inside", return_value=True):
+        yield
+
+
+@fault("passes", "a product over the rows that it is computed from", check_product, range(200))
+def _() -> Iterator[Any]:
+    with mock.patch.object(blocks, "_replaces_its_rows", return_value=True):
+        yield
+
+
+@fault("passes", "a product written in the order that it had", check_product, range(200))
+def _() -> Iterator[Any]:
+    def unmoved(body: gc.Graph) -> Any:
+        return strides(body.inputs[0].shape) if permuted_strides(body) else None
+
+    with mock.patch.object(scheduling, "permuted_strides", unmoved):
+        yield
+
+
+# -- lower: products, and the printed source -------------------------------------------------------
 _cast, _expression = numba_source._cast, numba_source._Printer._expression
 
 
@@ -508,6 +532,17 @@ def check_wild_kernels(seed: int) -> None:
     """Kernels of the graphs that are drawn with special values."""
     if random_graph(seed).wild:
         check_kernels(seed)
+
+
+@fault("lower", "only the first part of a product", check_product)
+def _() -> Iterator[Any]:
+    right = products.own
+
+    def first(text: Any, step: Any, matrices: Any, rows: Any, start: str = "0") -> None:
+        right(text, step, matrices, rows)
+
+    with mock.patch.object(products, "own", first):
+        yield
 
 
 patched("lower", "an integer that is not converted back", check_kernels, numba_source, "_cast",
