@@ -11,6 +11,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.shape import show
 from graphc.passes.fuse import Border
+from graphc.passes.options import Options
 from graphc.passes.pipeline import Compiled, run_pipeline
 from graphc.passes.program import Blocks, Branch, Call, Copy, Gemm, Host, Loop, Step
 from graphc.passes.region import is_member
@@ -20,10 +21,10 @@ from graphc.runtime.build import distinct_kernels
 INDENT = "  "
 
 
-def explain(graph: Graph, fastmath: bool = False) -> str:
+def explain(graph: Graph, options: Options) -> str:
     """The explanation of a graph's program, as text."""
     borders: list[Border] = []
-    compiled = run_pipeline(graph, Stages(), borders, fastmath)
+    compiled = run_pipeline(graph, Stages(), borders, options)
     kernels = distinct_kernels(compiled)
     numbers: dict[Node, int] = {}
     steps = list(_steps(compiled.program.steps, numbers, INDENT))

@@ -27,7 +27,7 @@ from graphc.loops.builder import Builder
 from graphc.loops.grammar import of
 from graphc.lower import numba_source
 from graphc.ops import scalar
-from graphc.passes import alias, fuse, memory, pipeline
+from graphc.passes import alias, fuse, memory, pipeline, waits
 from graphc.passes import kernel as kernels
 from graphc.passes import schedule as scheduling
 from graphc.passes.kernel import _RegionBuilder
@@ -454,13 +454,13 @@ fault("passes", "steps in the wrong order", check_changed)(planned(_swap_steps))
 
 @fault("passes", "old values overwritten before they are read", check_changed, range(300))
 def _() -> Iterator[Any]:
-    right = scheduling._Order.run_last
+    right = waits.Waits.run_last
 
     def always(self: Any, producer: Any, old: Any) -> bool:
         _changed.append(not right(self, producer, old))
         return True
 
-    with mock.patch.object(scheduling._Order, "run_last", always):
+    with mock.patch.object(waits.Waits, "run_last", always):
         yield
 
 
