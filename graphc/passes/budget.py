@@ -34,22 +34,23 @@ def fit_budget(
 
     Errors: `MemoryBudgetError` with the least arena that was found, and what fills it.
     """
-    program = program_of(graph, ())
-    least = program
-    if size_hint(program.arena) <= budget:
+    best = program_of(graph, ())
+    if size_hint(best.arena) <= budget:
         return Rerun(graph)
-    work, limit = _work(graph, program), budget
+    work = _work(graph, best)
+    limit, without = budget, 0  # `without`: a limit for which nothing was found
     for _ in range(TRIES):
         found = run_within(work, limit)
         if found is None:
-            break
+            without, limit = limit, (limit + size_hint(best.arena)) // 2
+            continue
         program = program_of(found.graph, found.steps)
-        least = min(least, program, key=lambda p: size_hint(p.arena))
+        best = min(best, program, key=lambda p: size_hint(p.arena))
         above = size_hint(program.arena) - budget
         if above <= 0:
             return found
-        limit -= max(above, budget // 64)
-    raise _error(graph, least, budget)
+        limit = (without + limit) // 2 if without else limit - max(above, budget // 64)
+    raise _error(graph, best, budget)
 
 
 def _work(graph: Graph, program: Program) -> Work:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from graphc.ir.dim import typical_sizes
 from graphc.ir.graph import Graph
-from graphc.ir.node import Node, Tensor
+from graphc.ir.node import Node
 from graphc.ops.closure import in_bodies
 from graphc.passes.blocks import join_blocks
 from graphc.passes.budget import fit_budget
@@ -18,7 +18,7 @@ from graphc.passes.fuse import Border, fuse
 from graphc.passes.memory import plan_memory
 from graphc.passes.options import DEFAULTS, Options
 from graphc.passes.program import Program
-from graphc.passes.rerun import Rerun
+from graphc.passes.rerun import Again, Rerun
 from graphc.passes.scans import drop_unused_outputs, merge_scans
 from graphc.passes.schedule import schedule
 from graphc.passes.show import print_program
@@ -31,13 +31,13 @@ from graphc.rewrite.rules.fastmath import fastmath as unsafe_rules
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What the pipeline made: the fused graph, its program, the rules that fired, and the values
-    that are computed again for a memory budget, each time with the work that it takes."""
+    """What the pipeline made: the fused graph, its program, the rules that fired, and what is
+    computed again for a memory budget."""
 
     optimized: Graph
     program: Program
     report: RewriteReport
-    again: Sequence[tuple[Tensor, int]] = ()
+    again: Sequence[Again] = ()
 
 
 def run_pipeline(
@@ -69,6 +69,8 @@ def _run(graph: Graph, stages: Stages, borders: list[Border] | None, options: Op
     if (budget := options.memory_budget) is not None:
         fitted = stages.run("fit_budget", lambda: fit_budget(graph, budget, _program))
         graph = stages.graph("fit_budget", lambda _: fitted.graph, graph)
+        if borders is not None:
+            borders[:] = [border.moved(fitted.became) for border in borders]
     program = stages.run("schedule", lambda: schedule(graph, fitted.steps))
     program = stages.run("join_blocks", lambda: join_blocks(program))
     program = stages.run("plan_memory", lambda: plan_memory(program), print_program)

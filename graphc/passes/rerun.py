@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from graphc.ir import origin
 from graphc.ir.dim import size_hint
@@ -56,14 +56,24 @@ class Work:
     overwritten: Mapping[Tensor, int]
 
 
+class Again(NamedTuple):
+    """A value that is computed once more, the bytes that it does not take until then, and the
+    operations and bytes moved for it."""
+
+    tensor: Tensor
+    bytes: int
+    work: int
+
+
 @dataclass(frozen=True, slots=True)
 class Rerun:
-    """A graph that computes values again, the order of its steps, and which values: each time one
-    is computed again, with the work that it takes."""
+    """A graph that computes values again, the order of its steps, each time that a value is
+    computed again, and what the nodes have become."""
 
     graph: Graph
     steps: Sequence[Node] = ()
-    again: Sequence[tuple[Tensor, int]] = ()
+    again: Sequence[Again] = ()
+    became: Mapping[Node, Node] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,20 +189,20 @@ class _Run:
             self._release(wanted)
             self._drop(t for t in node.outputs if t in self.there and not self.reads.get(t))
         graph = with_results(work.graph, [self._operand(t) for t in work.graph.results])
-        inside = set(graph.nodes)
-        return Rerun(graph, [n for n in self.steps if n in inside], self._computed_again(inside))
+        return self._result(graph, set(graph.nodes))
 
-    def _computed_again(self, inside: Container[Node]) -> list[tuple[Tensor, int]]:
-        """What the graph computes more than once: what was dropped before it was read at all is
-        only computed later."""
-        found: list[tuple[Tensor, int]] = []
-        before: set[Tensor] = set()
+    def _result(self, graph: Graph, inside: Container[Node]) -> Rerun:
+        """What was dropped before it was read at all is only computed later, not again."""
+        again: list[Again] = []
+        first: dict[Tensor, Node] = {}
         for tensor, node in self.made:
             if node in inside:
-                if tensor in before:
-                    found.append((tensor, self.recipes[tensor].work))
-                before.add(tensor)
-        return found
+                if tensor in first:
+                    size = self.work.uses.bytes[tensor]
+                    again.append(Again(tensor, size, self.recipes[tensor].work))
+                first.setdefault(tensor, node)
+        steps = [n for n in self.steps if n in inside]
+        return Rerun(graph, steps, again, {t.node: node for t, node in first.items()})
 
     def _missing(self, wanted: Iterable[Tensor]) -> list[tuple[Node, list[Tensor]]]:
         """What has to be computed again so that the wanted values are there, in order. What it

@@ -37,6 +37,9 @@ def explain(graph: Graph, options: Options) -> str:
         "steps:",
         *steps,
     ]
+    if compiled.again:
+        text += ["", f"computed again, for a budget of {options.memory_budget:,} bytes:"]
+        text += _again(compiled)
     if borders:
         text += ["", "why neighbours are two kernels:"]
         text += dict.fromkeys(_border(border, numbers) for border in borders)
@@ -88,6 +91,17 @@ def _region(node: Node) -> str:
 def _lines(node: Node) -> str:
     """The user's lines that a node is for."""
     return f"  # {'; '.join(map(str, node.origins))}" if node.origins else ""
+
+
+def _again(compiled: Compiled) -> Iterable[str]:
+    """A line for each kind of value that is computed again: how often, and what it gains and costs
+    each time."""
+    times = Counter(
+        (f"{a.tensor.type}", a.bytes, a.work, _lines(a.tensor.node)) for a in compiled.again
+    )
+    for (type, size, work, lines), count in times.items():
+        cost = f"frees {size:,} bytes, takes {work:,} operations and bytes moved"
+        yield f"{INDENT}{type} x {count}: {cost}{lines}"
 
 
 def _border(border: Border, numbers: dict[Node, int]) -> str:
