@@ -8,6 +8,7 @@ a plan has gaps, and the order of the steps is the scheduler's own if that needs
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from graphc.errors import MemoryBudgetError
 from graphc.ir.dim import named, size_hint
@@ -25,9 +26,10 @@ SHOWN = 5  # temporaries that an error names
 STEPS = (Kind.REGION, Kind.CONTRACT, Kind.HOST, Kind.CONTROL)
 
 
-def fit_budget(
-    graph: Graph, budget: int, program_of: Callable[[Graph, Sequence[Node]], Program]
-) -> Rerun:
+Planner = Callable[[Graph, Sequence[Node]], Program]
+
+
+def fit_budget(graph: Graph, budget: int, program_of: Planner) -> Rerun:
     """A fused graph that computes values again where its arena would be larger than `budget` bytes,
     and the order of its steps; the graph itself where the arena is not. Sizes are the typical ones.
     `program_of` gives the program of a graph, with its memory plan, and prefers an order.
@@ -38,6 +40,19 @@ def fit_budget(
     if size_hint(best.arena) <= budget:
         return Rerun(graph)
     work = _work(graph, best)
+    # Without in-place updates in mind, values may be computed again that need what an update has
+    # overwritten; the update is then copied to its variable at the end.
+    for allowed in (work, replace(work, overwritten={})):
+        found, best = _search(allowed, budget, best, program_of)
+        if found is not None:
+            return found
+    raise _error(graph, best, budget)
+
+
+def _search(
+    work: Work, budget: int, best: Program, program_of: Planner
+) -> tuple[Rerun | None, Program]:
+    """What fits in the budget, if it is found, and the program with the smallest arena."""
     limit, without = budget, 0  # `without`: a limit for which nothing was found
     for _ in range(TRIES):
         found = run_within(work, limit)
@@ -48,9 +63,9 @@ def fit_budget(
         best = min(best, program, key=lambda p: size_hint(p.arena))
         above = size_hint(program.arena) - budget
         if above <= 0:
-            return found
+            return found, program
         limit = (without + limit) // 2 if without else limit - max(above, budget // 64)
-    raise _error(graph, best, budget)
+    return None, best
 
 
 def _work(graph: Graph, program: Program) -> Work:
