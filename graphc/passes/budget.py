@@ -21,7 +21,8 @@ from graphc.passes.program import Copy, Program, Step, Storage, touched, walk_st
 from graphc.passes.rerun import Rerun, Work, run_within
 from graphc.passes.waits import Waits, base_of
 
-TRIES = 12
+TRIES = 8
+HALVINGS = 5
 SHOWN = 5  # temporaries that an error names
 STEPS = (Kind.REGION, Kind.CONTRACT, Kind.HOST, Kind.CONTROL)
 
@@ -39,36 +40,50 @@ def fit_budget(graph: Graph, budget: int, program_of: Planner) -> Rerun:
     best = program_of(graph, ())
     if size_hint(best.arena) <= budget:
         return Rerun(graph)
-    work = _work(graph, best)
+    work = work_of(graph, best)
     # Without in-place updates in mind, values may be computed again that need what an update has
     # overwritten; the update is then copied to its variable at the end.
     for allowed in (work, replace(work, overwritten={})):
         found, best = _search(allowed, budget, best, program_of)
         if found is not None:
             return found
-    raise _error(graph, best, budget)
+    raise _error(graph, _least(work, budget, best, program_of), budget)
 
 
 def _search(
     work: Work, budget: int, best: Program, program_of: Planner
 ) -> tuple[Rerun | None, Program]:
-    """What fits in the budget, if it is found, and the program with the smallest arena."""
-    limit, without = budget, 0  # `without`: a limit for which nothing was found
+    """What fits in the budget, if it is found, and the program with the smallest arena so far."""
+    limit = budget
     for _ in range(TRIES):
         found = run_within(work, limit)
         if found is None:
-            without, limit = limit, (limit + size_hint(best.arena)) // 2
-            continue
+            break
         program = program_of(found.graph, found.steps)
         best = min(best, program, key=lambda p: size_hint(p.arena))
         above = size_hint(program.arena) - budget
         if above <= 0:
             return found, program
-        limit = (without + limit) // 2 if without else limit - max(above, budget // 64)
+        limit -= max(above, budget // 64)
     return None, best
 
 
-def _work(graph: Graph, program: Program) -> Work:
+def _least(work: Work, limit: int, best: Program, program_of: Planner) -> Program:
+    """A program with about the smallest arena, for an error to tell; `limit` is too low."""
+    for _ in range(HALVINGS):
+        middle = (limit + size_hint(best.arena)) // 2
+        found = run_within(work, middle)
+        if found is None:
+            limit = middle
+            continue
+        program = program_of(found.graph, found.steps)
+        if size_hint(program.arena) >= size_hint(best.arena):
+            break
+        best = program
+    return best
+
+
+def work_of(graph: Graph, program: Program) -> Work:
     """The work of a graph in the order in which it is scheduled; `program` is its program."""
     waits = Waits(graph)
     results = [*((t, None) for t in graph.outputs), *((t, v) for v, t in graph.updates)]

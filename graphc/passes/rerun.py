@@ -14,15 +14,17 @@ as Chen et al. (2016, "Training deep nets with sublinear memory cost") place the
 between those where the limit is lower. A value may be dropped several times.
 
 Not dropped are results, what may fail, and what loops, branches and calls back into Python make;
-nor is a value whose variable is overwritten before the next step that reads it: an update is
-computed in the memory of its variable.
+what is computed from these is dropped only while they stay. Nor is a value whose variable is
+overwritten before the next step that reads it: an update is computed in the variable's memory.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter, deque
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, NamedTuple
 
 from graphc.ir import origin
@@ -78,24 +80,27 @@ class Rerun:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How to compute a value again: from which values, by how much work, and before which step."""
+    """How to compute a value again: from which values, and by how much work. Its variables are
+    overwritten after step `variables`; up to step `until` it can be computed whatever is dropped.
+    """
 
     sources: tuple[Tensor, ...]
     work: int
+    variables: int
     until: int
 
 
 def run_within(work: Work, limit: int) -> Rerun | None:
     """The work with at most `limit` bytes alive, or about as few as can be; None where most of it
     would be running again."""
-    last = {t: i for i, node in enumerate(work.steps) for t in work.uses.reads[node]}
-    last |= dict.fromkeys(work.kept, len(work.steps))
-    return _Run(work, limit, _recipes(work, last), _extra(work, last)).run()
+    return _Run(work, limit).run()
 
 
-def _extra(work: Work, last: Mapping[Tensor, int]) -> dict[Node, int]:
+def _extra(work: Work) -> dict[Node, int]:
     """The bytes that a step needs beside the values that it makes or that are still to be read:
     rows put aside, the temporaries of a loop."""
+    last = {t: i for i, node in enumerate(work.steps) for t in work.uses.reads[node]}
+    last |= dict.fromkeys(work.kept, len(work.steps))
     found: dict[Node, int] = {}
     alive = 0
     for i, node in enumerate(work.steps):
@@ -107,9 +112,10 @@ def _extra(work: Work, last: Mapping[Tensor, int]) -> dict[Node, int]:
 
 
 # -- recipes ---------------------------------------------------------------------------------------
-def _recipes(work: Work, last: Mapping[Tensor, int]) -> dict[Tensor, _Recipe]:
-    """The recipes of all values that can be computed again; `last` is when values are last read."""
+def _recipes(work: Work) -> dict[Tensor, _Recipe]:
+    """The recipes of all values that can be computed again."""
     end = len(work.steps)
+    never = _Recipe((), 0, -1, -1)
     found: dict[Tensor, _Recipe] = {}
     for node in work.steps:
         for tensor in node.outputs:
@@ -118,17 +124,11 @@ def _recipes(work: Work, last: Mapping[Tensor, int]) -> dict[Tensor, _Recipe]:
                 continue
             operands, inside = needed
             memory = tuple(dict.fromkeys(map(memory_of, operands)))
-            until = end
-            for source in memory:
-                if source in found:
-                    until = min(until, found[source].until)
-                elif source in work.uses.bytes:
-                    until = min(until, last[source])
-                else:
-                    until = min(until, work.overwritten.get(source, end))
-            moved = bytes_of((*memory, tensor))
             sources = tuple(t for t in memory if t in work.uses.bytes)
-            found[tensor] = _Recipe(sources, size_hint(operations(inside) + moved), until)
+            variables = min((work.overwritten.get(t, end) for t in memory), default=end)
+            until = min((variables, *(found.get(s, never).until for s in sources)))
+            cost = size_hint(operations(inside) + bytes_of((*memory, tensor)))
+            found[tensor] = _Recipe(sources, cost, variables, until)
     return found
 
 
@@ -149,14 +149,9 @@ def _needed(tensor: Tensor) -> tuple[Sequence[Tensor], Sequence[Node]] | None:
 
 # -- the run ---------------------------------------------------------------------------------------
 class _Run:
-    def __init__(
-        self,
-        work: Work,
-        limit: int,
-        recipes: Mapping[Tensor, _Recipe],
-        extra: Mapping[Node, int],
-    ) -> None:
-        self.work, self.limit, self.recipes, self.extra = work, limit, recipes, extra
+    def __init__(self, work: Work, limit: int) -> None:
+        self.work, self.limit = work, limit
+        self.recipes, self.extra = _recipes(work), _extra(work)
         self.position = {node: i for i, node in enumerate(work.steps)}
         self.reads: dict[Tensor, deque[int]] = {}  # the steps still to come that read a value
         for i, node in enumerate(work.steps):
@@ -164,6 +159,7 @@ class _Run:
                 self.reads.setdefault(tensor, deque()).append(i)
         for tensor in work.kept:
             self.reads.setdefault(tensor, deque()).append(len(work.steps))
+        self.held: dict[int, list[Tensor]] = {}  # at a step: what dropped values are made from
         self.pins: Counter[Tensor] = Counter()  # values that what runs now still has to read
         self.there: dict[Tensor, None] = {}
         self.alive = 0
@@ -179,15 +175,18 @@ class _Run:
             for again, outputs in self._missing(wanted):
                 self._make_room(again, outputs)
                 self._emit(self._again(again, outputs), outputs)
-                self._release(self._sources(outputs))
+                self.pins.subtract(self._sources(outputs))
+                self._forget(self._sources(outputs))
             if len(self.steps) > TIMES * len(work.steps):
                 return None
             self._make_room(node, node.outputs)
             self._emit(rebuild(node, [self._operand(t) for t in node.inputs]), node.outputs)
-            for tensor in work.uses.reads[node]:
-                self.reads[tensor].popleft()
-            self._release(wanted)
-            self._drop(t for t in node.outputs if t in self.there and not self.reads.get(t))
+            held = self.held.pop(self.step, [])
+            for tensor in (*work.uses.reads[node], *held):
+                while self.reads[tensor] and self.reads[tensor][0] <= self.step:
+                    self.reads[tensor].popleft()
+            self.pins.subtract(wanted)
+            self._forget((*wanted, *held, *node.outputs))
         graph = with_results(work.graph, [self._operand(t) for t in work.graph.results])
         return self._result(graph, set(graph.nodes))
 
@@ -235,39 +234,46 @@ class _Run:
                 self.there[tensor] = None
                 self.alive += self.work.uses.bytes[tensor]
 
-    def _release(self, read: Iterable[Tensor]) -> None:
-        """Unpin what has been read; what nothing else will read is gone."""
-        read = list(read)
-        self.pins.subtract(read)
-        self._drop(t for t in read if not self.pins[t] and not self.reads[t])
+    def _forget(self, tensors: Iterable[Tensor]) -> None:
+        """Free those of the values that nothing will read any more."""
+        for tensor in tensors:
+            if tensor in self.there and not self.pins[tensor] and not self.reads.get(tensor):
+                self._free(tensor)
 
-    def _drop(self, tensors: Iterable[Tensor]) -> None:
-        for tensor in list(tensors):
-            del self.there[tensor]
-            self.alive -= self.work.uses.bytes[tensor]
+    def _free(self, tensor: Tensor) -> None:
+        del self.there[tensor]
+        self.alive -= self.work.uses.bytes[tensor]
 
+    # -- dropping ----------------------------------------------------------------------------------
     def _make_room(self, node: Node, outputs: Sequence[Tensor]) -> None:
         """Drop values until the node can run, or none is left that can be dropped."""
         sizes = self.work.uses.bytes
         needed = sum(sizes.get(t, 0) for t in outputs) + self.extra[node]
         while self.alive + needed > self.limit:
-            best = min(filter(self._can_go, self.there), key=self._loss, default=None)
+            best, least = None, inf
+            for tensor in self.there:
+                loss = self._loss(tensor)
+                if loss < least:
+                    best, least = tensor, loss
             if best is None:
                 return
-            self._drop([best])
-
-    def _can_go(self, tensor: Tensor) -> bool:
-        """Whether a value may be dropped now: it can be there again when it is next read."""
-        recipe = self.recipes.get(tensor)
-        return (
-            recipe is not None
-            and not self.pins[tensor]
-            and self.work.uses.bytes[tensor] > 0
-            and self.reads[tensor][0] <= recipe.until
-        )
+            step = self.reads[best][0]
+            for source in self._bases(best) or ():
+                insort(self.reads[source], step)
+                self.held.setdefault(step, []).append(source)
+            self._free(best)
 
     def _loss(self, tensor: Tensor) -> float:
-        """What is lost with a value that is dropped now."""
+        """What is lost with a value that is dropped now, for each byte and step that are gained."""
+        if tensor not in self.recipes or self.pins[tensor]:
+            return inf
+        step, sizes = self.reads[tensor][0], self.work.uses.bytes
+        bases = self._bases(tensor)
+        if bases is None:
+            return inf
+        gain = sizes[tensor] - sum(sizes[t] for t in bases if self.reads[t][-1] < step)
+        if gain <= 0:
+            return inf
         work, stack, seen = 0, [tensor], {tensor}
         while stack:
             recipe = self.recipes[stack.pop()]
@@ -276,9 +282,34 @@ class _Run:
                 if source not in self.there and source not in seen:
                     seen.add(source)
                     stack.append(source)
-        distance = self.reads[tensor][0] - self.step
-        return work / (self.work.uses.bytes[tensor] * max(distance, 1))
+        return work / (gain * max(step - self.step, 1))
 
+    def _bases(self, tensor: Tensor) -> list[Tensor] | None:
+        """The values that must stay so that this one can be there again when it is next read; None
+        where it cannot be. So a value that is gone can be computed until then, at any step."""
+        step = self.reads[tensor][0]
+        if step <= self.recipes[tensor].until:
+            return []
+        bases: list[Tensor] = []
+        stack, seen = [tensor], {tensor}
+        while stack:
+            recipe = self.recipes[stack.pop()]
+            if step > recipe.variables:
+                return None
+            for source in recipe.sources:
+                again = self.recipes.get(source)
+                if source in seen or (again is not None and step <= again.until):
+                    continue
+                seen.add(source)
+                if source in self.there:
+                    bases.append(source)
+                elif again is None:
+                    return None
+                else:
+                    stack.append(source)
+        return bases
+
+    # -- nodes -------------------------------------------------------------------------------------
     def _again(self, node: Node, outputs: Sequence[Tensor]) -> Node:
         """The node once more for some of its outputs, but not before the last step has run."""
         (first, *rest), attrs = _part(node, outputs)
