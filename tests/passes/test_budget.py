@@ -17,7 +17,7 @@ from graphc.passes import budget as budgets
 from graphc.passes.check_memory import check_memory
 from graphc.passes.options import DEFAULTS
 from graphc.passes.pipeline import Compiled, run_pipeline
-from graphc.passes.program import Call, Copy, Gemm, Program
+from graphc.passes.program import Copy, Program
 from graphc.passes.show import print_program
 from graphc.passes.stages import Stages
 from tests.passes.test_memory import training_step
@@ -80,24 +80,21 @@ def test_budgets_are_judged_at_the_typical_sizes() -> None:
 
 
 def test_part_of_a_kernel_is_computed_again() -> None:
-    """Of a kernel that makes a large value and a sum, the large value alone."""
+    """Of a kernel that makes a large value and its sums, the large value alone."""
     x = gc.placeholder("x", (512, 64))
-    rng = np.random.default_rng(0)
-    w, v = (gc.constant(rng.standard_normal((64, 64)).astype("float32")) for _ in range(2))
-    early = gc.tanh(x)
-    late = gc.sum((gc.exp(x @ w) @ v) * gc.sum(early * early), axis=0)
-    outputs = [gc.sum(early, axis=0), gc.sum(early[::-1] * late, axis=1)]
-    graph = Graph([x], outputs)
-    plain = fitted(graph, None)
-    made = fitted(graph, evaluate(plain.program.arena, {}) * 7 // 10)
+    w, v = (gc.variable(np.zeros((64, 64), "float32"), name=n) for n in "wv")
+    early = gc.sin(gc.tanh(x))
+    sums = gc.sum(early, axis=0)
+    late = gc.sum(gc.exp((x * sums) @ w) @ v, axis=0)
+    graph = Graph([x], [sums, gc.sum(early[::-1] * late, axis=1)])
+    plain = fitted(graph, None).program
+    made = fitted(graph, evaluate(plain.arena, {}) * 7 // 10)
     (again,) = made.again
+    assert again.tensor.shape == (512, 64)
     assert again.bytes == 512 * 64 * 4
-    counts = [
-        sorted(len(s.node.types) for s in c.program.steps if isinstance(s, Call))
-        for c in (plain, made)
-    ]
-    assert len(counts[1]) == len(counts[0]) + 1
-    assert max(counts[0]) > 1
+    regions = [n for n in made.optimized.nodes if n.op.name == "fused"]
+    sines = [n for n in regions if any(m.op.name == "sin" for m in n.attrs["body"].nodes)]
+    assert sorted(len(n.types) for n in sines) == [1, 2]
 
 
 def test_deep_graphs_take_seconds() -> None:
@@ -162,23 +159,23 @@ def test_no_update_is_copied_for_it_where_all_can_stay_in_place(seed: int) -> No
 
 
 def test_what_may_fail_and_calls_back_are_done_once() -> None:
-    x = gc.placeholder("x", (64, 64))
-    at = gc.placeholder("at", (64,), "int64")
+    """Layers behind them are computed again from what they gave, which stays."""
+    x, at = gc.placeholder("x", (64, 64)), gc.placeholder("at", (64,), "int64")
     h = gc.linalg.inv(gc.take(x, at, axis=0))
-    keep = h
-    for _ in range(4):
-        h = gc.tanh(h @ x) @ keep
-    graph = Graph([x, at], [gc.sum(h * keep)])
+    layers = []
+    for _ in range(12):
+        h = gc.tanh(h @ x)
+        layers.append(h)
+    for layer in reversed(layers):
+        h = gc.tanh(h @ layer)
+    graph = Graph([x, at], [gc.sum(h)])
     plain = fitted(graph, None).program
-    limit = plain_bytes(plain)
-    for percent in (90, 75, 60):
-        try:
-            made = fitted(graph, limit * percent // 100)
-        except MemoryBudgetError:
-            continue
-        names = [step.node.op.name for step in made.program.steps if not isinstance(step, Copy)]
-        assert names.count("inv") == 1
-    assert all(t.node.op.name != "inv" for t in [a.tensor for a in made.again])
+    made = fitted(graph, plain_bytes(plain) * 6 // 10)
+    assert len(made.again) > 5
+    steps = [s.node for s in made.program.steps if not isinstance(s, Copy)]
+    assert [n.op.name for n in steps].count("inv") == 1
+    takes = [n for n in steps if "body" in n.attrs]
+    assert sum(any(m.op.name == "take" for m in n.attrs["body"].nodes) for n in takes) == 1
 
 
 # -- budgets that are too small --------------------------------------------------------------------
@@ -208,15 +205,19 @@ def test_one_step_that_is_too_large() -> None:
 def test_memory_inside_of_loops_counts() -> None:
     """A loop's own temporaries are at the peak: what is alive beside it is dropped."""
     x = gc.placeholder("x", (256, 64))
-    kept = gc.tanh(x @ gc.transpose(x))
-    _, ys = gc.scan(lambda c, v: (gc.tanh(c @ gc.transpose(c)) @ c + v, c), x * 2, x[:4, None])
-    total = gc.sum(ys) + gc.sum(kept)
-    graph = Graph([x], [gc.sum(kept * kept[::-1] * total)])
+    kept = gc.tanh(x @ x.T)
+
+    def step(carry: Any, row: Any) -> Any:
+        return gc.tanh(carry @ carry.T) @ carry + row, gc.sum(carry)
+
+    _, sums = gc.scan(step, x * gc.sum(kept), x[:4, None])
+    graph = Graph([x], [gc.sum(kept[::-1] * gc.sum(sums), axis=0)])
+    square = 256 * 256 * 4
     peak = plain_bytes(fitted(graph, None).program)
-    made = fitted(graph, peak - 256 * 256 * 4)
-    assert plain_bytes(made.program) <= peak - 256 * 256 * 4
-    assert any(isinstance(s, Gemm) and s.node.types[0].shape == (256, 256)
-               for s in made.program.steps)  # fmt: skip
+    assert peak > 2 * square
+    made = fitted(graph, peak - square)
+    assert [a.bytes for a in made.again].count(square) >= 1
+    check_memory(made.program)
 
 
 def test_typical_sizes_end_with_the_pipeline() -> None:
