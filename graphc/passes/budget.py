@@ -17,7 +17,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
 from graphc.passes.memory import alive_at, bytes_alive, hinted_bytes
 from graphc.passes.order import order_for_memory
-from graphc.passes.program import Copy, Program, Step, Storage, touched, walk_steps
+from graphc.passes.program import Blocks, Copy, Program, Step, Storage, touched, walk_steps
 from graphc.passes.rerun import Rerun, Work, run_within
 from graphc.passes.waits import Waits, base_of
 
@@ -116,6 +116,8 @@ def _alive(program: Program) -> dict[Node, int]:
 
 def _nodes(step: Step) -> Sequence[Node]:
     """The nodes that a step is for."""
+    if isinstance(step, Blocks):
+        return step.product.node, step.call.node
     return () if isinstance(step, Copy) else (step.node,)
 
 

@@ -81,7 +81,7 @@ def _run(graph: Graph, stages: Stages, borders: list[Border] | None, options: Op
 
 def _program(graph: Graph, first: Sequence[Node] = ()) -> Program:
     """The program that the stages after `fit_budget` make."""
-    return plan_memory(schedule(graph, first))
+    return plan_memory(join_blocks(schedule(graph, first)))
 
 
 def fuse_all(graph: Graph, borders: list[Border] | None = None) -> Graph:

@@ -98,14 +98,14 @@ def run_within(work: Work, limit: int) -> Rerun | None:
 
 def _extra(work: Work) -> dict[Node, int]:
     """The bytes that a step needs beside the values that it makes or that are still to be read:
-    rows put aside, the temporaries of a loop."""
+    rows put aside, the temporaries of a loop. Less than 0 where it writes over what it reads."""
     last = {t: i for i, node in enumerate(work.steps) for t in work.uses.reads[node]}
     last |= dict.fromkeys(work.kept, len(work.steps))
     found: dict[Node, int] = {}
     alive = 0
     for i, node in enumerate(work.steps):
         alive += work.uses.made(node)
-        found[node] = max(work.alive.get(node, 0) - alive, 0)
+        found[node] = work.alive.get(node, alive) - alive
         gone = {t for t in (*node.outputs, *work.uses.reads[node]) if last.get(t, i) == i}
         alive -= sum(work.uses.bytes.get(t, 0) for t in gone)
     return found

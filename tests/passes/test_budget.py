@@ -172,10 +172,10 @@ def test_what_may_fail_and_calls_back_are_done_once() -> None:
     plain = fitted(graph, None).program
     made = fitted(graph, plain_bytes(plain) * 6 // 10)
     assert len(made.again) > 5
-    steps = [s.node for s in made.program.steps if not isinstance(s, Copy)]
-    assert [n.op.name for n in steps].count("inv") == 1
-    takes = [n for n in steps if "body" in n.attrs]
-    assert sum(any(m.op.name == "take" for m in n.attrs["body"].nodes) for n in takes) == 1
+    nodes = made.optimized.nodes
+    assert [n.op.name for n in nodes].count("inv") == 1
+    regions = [n.attrs["body"].nodes for n in nodes if n.op.name == "fused"]
+    assert sum(any(m.op.name == "take" for m in body) for body in regions) == 1
 
 
 # -- budgets that are too small --------------------------------------------------------------------
