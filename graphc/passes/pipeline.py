@@ -67,8 +67,13 @@ def _run(graph: Graph, stages: Stages, borders: list[Border] | None, options: Op
     graph = stages.graph("fuse", lambda g: fuse_all(g, borders), graph)
     fitted = Rerun(graph)
     if (budget := options.memory_budget) is not None:
-        fitted = stages.run("fit_budget", lambda: fit_budget(graph, budget, _program))
-        graph = stages.graph("fit_budget", lambda _: fitted.graph, graph)
+
+        def fit(graph: Graph) -> Graph:
+            nonlocal fitted
+            fitted = fit_budget(graph, budget, _program)
+            return fitted.graph
+
+        graph = stages.graph("fit_budget", fit, graph)
         if borders is not None:
             borders[:] = [border.moved(fitted.became) for border in borders]
     program = stages.run("schedule", lambda: schedule(graph, fitted.steps))

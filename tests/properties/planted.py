@@ -27,7 +27,7 @@ from graphc.loops.builder import Builder
 from graphc.loops.grammar import of
 from graphc.lower import numba_source
 from graphc.ops import scalar
-from graphc.passes import alias, fuse, memory, pipeline, waits
+from graphc.passes import alias, fuse, memory, pipeline, rerun, waits
 from graphc.passes import kernel as kernels
 from graphc.passes import schedule as scheduling
 from graphc.passes.kernel import _RegionBuilder
@@ -36,6 +36,7 @@ from graphc.passes.program import Call, Copy
 from graphc.passes.stages import Stages
 from graphc.runtime import compile as compiling
 
+from .budgets import check_budget
 from .checking import check_compiled, check_stages, compiled, compiled_mismatch
 from .generator import random_graph
 from .kernels import check_kernels
@@ -461,6 +462,18 @@ def _() -> Iterator[Any]:
         return True
 
     with mock.patch.object(waits.Waits, "run_last", always):
+        yield
+
+
+@fault("passes", "another result of a kernel computed again", check_budget, range(200))
+def _() -> Iterator[Any]:
+    right = rerun._part
+
+    def wrong(node: Any, outputs: Any) -> Any:
+        alike = [t for t in node.outputs if t.type == outputs[0].type and t is not outputs[0]]
+        return right(node, alike[:1] if len(outputs) == 1 and alike else outputs)
+
+    with mock.patch.object(rerun, "_part", wrong):
         yield
 
 
