@@ -222,7 +222,7 @@ class Function:
 
     def checked(self, mode: str) -> None:
         """Have every call checked from now on (`compile(..., check=mode)`)."""
-        self._call = Checked(self.graph, self._call, mode, compile).call
+        self._call = Checked(self.graph, self._call, mode, compile, self._options).call
 
     def __call__(self, /, *arrays: Any, **named: Any) -> Any:
         """Run. Errors: those of the inputs (`ArgumentError`, `DTypeError`, `ShapeError`), and

@@ -15,6 +15,7 @@ from graphc.ir.dim import evaluate, typical_sizes
 from graphc.ir.graph import Graph
 from graphc.passes import budget as budgets
 from graphc.passes.check_memory import check_memory
+from graphc.passes.cost import program_cost
 from graphc.passes.options import DEFAULTS
 from graphc.passes.pipeline import Compiled, run_pipeline
 from graphc.passes.program import Copy, Program
@@ -47,6 +48,9 @@ def test_a_deep_step_fits(percent: int, again: int) -> None:
     assert evaluate(made.program.arena, DIMS) <= budget
     assert 0 < len(made.again) <= again
     assert copies(made.program) == copies(plain)
+    costs = [program_cost(p).at(**DIMS) for p in (made.program, plain)]
+    assert costs[0].peak_bytes <= budget + 4  # the loss
+    assert costs[0].flops > costs[1].flops
     for n in (0, 1, 2, 17, 64, 511, 3000):
         check_memory(made.program, {"n": n})
 

@@ -15,6 +15,7 @@ from graphc.ir.dim import evaluate
 from graphc.passes.options import DEFAULTS
 from graphc.passes.pipeline import run_pipeline
 from graphc.passes.stages import Stages
+from graphc.runtime import check_stages
 from graphc.runtime.compile import compile_statistics
 
 LAYERS, WIDTH, ROWS = 9, 32, 128
@@ -161,7 +162,14 @@ def test_programs_of_other_budgets_are_other_entries() -> None:
     assert compile_statistics()["compilations"] == before + len(given)
 
 
-def test_check_all_sees_the_same_program() -> None:
+def test_check_all_looks_at_what_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stages_of, seen = check_stages.stages_of, []
+
+    def recorded(*arguments: Any) -> Any:
+        seen.extend(stages_of(*arguments))
+        return seen
+
+    monkeypatch.setattr(check_stages, "stages_of", recorded)
     x = gc.placeholder("x", (16, 4))
     w = gc.variable(np.full((4, 4), 0.3, "float32"), name="w")
     h = x
@@ -174,6 +182,9 @@ def test_check_all_sees_the_same_program() -> None:
     expected = gc.compile([x], outputs)(DATA[0, :16, :4])
     for a, b in zip(run(DATA[0, :16, :4]), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
+    (*_, (_, before), (name, after)) = seen
+    assert name == "fit_budget"
+    assert len(after.nodes) > len(before.nodes)
 
 
 # -- errors ----------------------------------------------------------------------------------------
