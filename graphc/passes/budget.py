@@ -21,11 +21,10 @@ from graphc.passes.program import Blocks, Copy, Program, Step, Storage, touched,
 from graphc.passes.rerun import Rerun, Work, run_within
 from graphc.passes.waits import Waits, base_of
 
-TRIES = 8
-HALVINGS = 5
+TRIES = 8  # limits that are tried
+HALVINGS = 5  # limits that are tried to tell the least arena in an error
 SHOWN = 5  # temporaries that an error names
 STEPS = (Kind.REGION, Kind.CONTRACT, Kind.HOST, Kind.CONTROL)
-
 
 Planner = Callable[[Graph, Sequence[Node]], Program]
 
@@ -41,8 +40,8 @@ def fit_budget(graph: Graph, budget: int, program_of: Planner) -> Rerun:
     if size_hint(best.arena) <= budget:
         return Rerun(graph)
     work = work_of(graph, best)
-    # Without in-place updates in mind, values may be computed again that need what an update has
-    # overwritten; the update is then copied to its variable at the end.
+    # The second time values may be computed again from what an update overwrites in place; the
+    # scheduler then makes it a copy at the end.
     for allowed in (work, replace(work, overwritten={})):
         found, best = _search(allowed, budget, best, program_of)
         if found is not None:

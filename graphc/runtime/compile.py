@@ -57,8 +57,8 @@ def compile(
     `fastmath=True` also uses identities that hold for real numbers but not for floats, such as
     `x / x -> 1`: right for finite operands at which nothing overflows, but for the last digits.
     `memory_budget` is how many bytes of temporaries a call may allocate: values are computed again
-    rather than kept where they would be more. `sizes` gives typical sizes of named dims (64 for
-    the others), for which that is true and for which memory is planned.
+    rather than kept where they would be more. `sizes` gives typical sizes of named dims, 64 for the
+    others: budgets are judged, memory is planned and costs are compared for these.
     Errors: `ArgumentError` for what are no tensors, an unknown target or check, or a variable
     updated twice;
     `GraphError` if an output needs an input that is not listed; `MemoryBudgetError` where no
