@@ -79,6 +79,10 @@ class CompileError(GraphcError):
     """A stage of the compiler failed; the message names the stage."""
 
 
+class MemoryBudgetError(CompileError):
+    """The temporaries do not fit in the budget of `gc.compile(memory_budget=...)`."""
+
+
 class RuntimeFailure(GraphcError):  # noqa: N818  (an error of the compiled program's own run)
     """A compiled program failed at a site of its own, for example a singular matrix in `solve`."""
 

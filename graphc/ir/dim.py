@@ -11,7 +11,10 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
 from graphc.errors import ArgumentError, ShapeError, SymbolicValueError
@@ -369,8 +372,23 @@ def evaluate(size: Size, values: Mapping[str, int]) -> int:
 SIZE_HINT = 64  # what a named dim is taken for, where sizes must be compared before they are known
 
 
+_NONE: Mapping[str, int] = MappingProxyType({})
+_typical: ContextVar[Mapping[str, int]] = ContextVar("typical sizes", default=_NONE)
+
+
+@contextmanager
+def typical_sizes(sizes: Mapping[str, int]) -> Iterator[None]:
+    """What named dims are taken for inside (in this thread only)."""
+    token = _typical.set(sizes)
+    try:
+        yield
+    finally:
+        _typical.reset(token)
+
+
 def size_hint(size: Size) -> int:
-    """About how large `size` is: its value with `SIZE_HINT` for every named dim, at least 0.
+    """About how large `size` is: its value with `SIZE_HINT` for every named dim of which no other
+    size is said to be typical (`typical_sizes`), at least 0.
 
     Costs are compared by it (the order of products, memory that is shared, what is recomputed):
     it may be wrong by any factor, so only speed may depend on it.
@@ -379,7 +397,8 @@ def size_hint(size: Size) -> int:
     (129, 7)
     """
     try:
-        return max(evaluate(size, dict.fromkeys(names(size), SIZE_HINT)), 0)
+        typical = _typical.get()
+        return max(evaluate(size, {n: typical.get(n, SIZE_HINT) for n in names(size)}), 0)
     except ZeroDivisionError:  # such as n // (n - 64): a hint says nothing of it
         return SIZE_HINT
 

@@ -9,16 +9,16 @@ arena and the outputs; inputs, variables and constants are there before the call
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from graphc.errors import ArgumentError
-from graphc.ir.dim import Size, evaluate, maximum, names, product, total
-from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Kind
+from graphc.ir.dim import Size, evaluate, maximum, names, total
+from graphc.ir.node import Node
 from graphc.passes.program import Blocks, Branch, Call, Copy, Gemm, Loop, Program, Step
+from graphc.passes.work import bytes_of, operations
 from graphc.symbolic.dims import to_sympy
 
 
@@ -138,22 +138,9 @@ def _of_step(step: Any, turns: Size) -> StepCost:
     name, kind = node.op.name, "host"
     if isinstance(step, Call):
         name, kind = step.name or "kernel", "kernel"
-        flops = total(_flops(n) for n in node.attrs["body"].nodes)
+        flops = operations(node.attrs["body"].nodes)
     elif isinstance(step, Gemm):
-        kind, flops = "product", 2 * step.m * step.n * step.k * product(step.batch)
-    read, written = (_bytes(ts) * turns for ts in (dict.fromkeys(node.inputs), node.outputs))
+        kind, flops = "product", operations([node])
+    read, written = (bytes_of(ts) * turns for ts in (dict.fromkeys(node.inputs), node.outputs))
     line = str(node.origins[0]) if node.origins else ""
     return StepCost(name, kind, flops * turns, read, written, line)
-
-
-def _flops(node: Node) -> Size:
-    """The scalar operations of one op in a kernel."""
-    if node.op.kind is Kind.REDUCE:
-        return product(node.op.reducer.space([t.type for t in node.inputs], **node.attrs))
-    if node.op.kind is Kind.MAP:
-        return node.types[0].size * round(node.op.cost)
-    return 0
-
-
-def _bytes(tensors: Iterable[Tensor]) -> Size:
-    return total(t.size * t.dtype.itemsize for t in tensors)

@@ -9,7 +9,7 @@ by its readers (`recompute.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -43,6 +43,11 @@ class Border:
     producer: Node
     consumer: Node
     reason: str
+
+    def moved(self, became: Mapping[Node, Node]) -> Border:
+        """The border between what the nodes have become."""
+        producer, consumer = (became.get(n, n) for n in (self.producer, self.consumer))
+        return Border(producer, consumer, self.reason)
 
 
 def fuse(graph: Graph, borders: list[Border] | None = None) -> Graph:

@@ -49,6 +49,24 @@ def plan_memory(program: Program) -> Program:
     return program
 
 
+def bytes_alive(program: Program) -> list[tuple[Step, int]]:
+    """The steps in order, those inside of others too, each with the bytes of temporaries that are
+    alive at it at the hints."""
+    steps: list[Step] = []
+    lifetimes = _lifetimes(program.steps, steps)
+    sizes = {s: hinted_bytes(s.size, s.dtype) for s in lifetimes}
+    return list(zip(steps, _alive(sizes, lifetimes), strict=False))
+
+
+def alive_at(program: Program, step: Step) -> list[Storage]:
+    """The temporaries alive at a step, the largest at the hints first."""
+    steps: list[Step] = []
+    lifetimes = _lifetimes(program.steps, steps)
+    place = next(i for i, other in enumerate(steps) if other is step)
+    found = [s for s, (first, last) in lifetimes.items() if first <= place <= last]
+    return sorted(found, key=lambda s: hinted_bytes(s.size, s.dtype), reverse=True)
+
+
 def hinted_bytes(size: Size, dtype: DType) -> int:
     """The bytes that a temporary of `size` elements takes at the hints."""
     return size_hint(aligned(size * dtype.itemsize))
@@ -70,7 +88,7 @@ def _plans(order: Sequence[Storage], lifetimes: Lifetimes) -> Iterator[tuple[Off
     if len(order) > STACKED or not order:
         return
     sizes = {s: hinted_bytes(s.size, s.dtype) for s in order}
-    least = _most_alive(sizes, lifetimes)
+    least = max(_alive(sizes, lifetimes))  # no plan has a smaller arena at the hints
 
     def bytes_and_time(storage: Storage) -> int:
         first, last = lifetimes[storage]
@@ -156,13 +174,13 @@ def _maximum(sizes: Sequence[Size]) -> Size:
     return result
 
 
-def _most_alive(sizes: dict[Storage, int], lifetimes: Lifetimes) -> int:
-    """The most bytes alive at one step at the hints: no plan has a smaller arena there."""
-    change = [0] * (2 + max(last for _, last in lifetimes.values()))
+def _alive(sizes: dict[Storage, int], lifetimes: Lifetimes) -> list[int]:
+    """The bytes alive at each step at the hints."""
+    change = [0] * (2 + max((last for _, last in lifetimes.values()), default=0))
     for storage, (first, last) in lifetimes.items():
         change[first] += sizes[storage]
         change[last + 1] -= sizes[storage]
-    return max(accumulate(change))
+    return list(accumulate(change))
 
 
 # -- slots -----------------------------------------------------------------------------------------
@@ -227,11 +245,12 @@ def _share_slots(order: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offset
 
 
 # -- lifetimes -------------------------------------------------------------------------------------
-def _lifetimes(steps: list[Step]) -> Lifetimes:
-    """The first and last position at which each temporary is needed."""
+def _lifetimes(steps: list[Step], order: list[Step] | None = None) -> Lifetimes:
+    """The first and last position at which each temporary is needed; `order` is filled with the
+    steps, which are the positions."""
     found: Lifetimes = {}
     loops: list[tuple[int, int]] = []
-    _visit(steps, 0, found, loops)
+    _visit(steps, found, loops, [] if order is None else order)
     for start, end in sorted(loops, reverse=True):  # inner loops before those around them
         for storage, (first, last) in found.items():
             if first < start <= last < end:
@@ -242,22 +261,18 @@ def _lifetimes(steps: list[Step]) -> Lifetimes:
 
 
 def _visit(
-    steps: list[Step],
-    position: int,
-    found: Lifetimes,
-    loops: list[tuple[int, int]],
-) -> int:
+    steps: list[Step], found: Lifetimes, loops: list[tuple[int, int]], order: list[Step]
+) -> None:
     for step in steps:
+        position = len(order)
         for ref in (r for refs in touched(step) for r in refs):
             if ref.storage.kind == "temp":
                 first, _ = found.get(ref.storage, (position, position))
                 found[ref.storage] = (first, position)
-        start = position
-        position += 1
+        order.append(step)
         if isinstance(step, Loop):
-            position = _visit(step.body, position, found, loops)
-            loops.append((start, position))
+            _visit(step.body, found, loops, order)
+            loops.append((position, len(order)))
         elif isinstance(step, Branch):
-            position = _visit(step.then, position, found, loops)
-            position = _visit(step.otherwise, position, found, loops)
-    return position
+            _visit(step.then, found, loops, order)
+            _visit(step.otherwise, found, loops, order)

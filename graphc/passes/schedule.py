@@ -7,20 +7,19 @@ may fail runs after; else into a temporary that is copied when all else is done.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from graphc.ir.dim import Size, minimum, named, substitute
 from graphc.ir.dtype import DType
-from graphc.ir.graph import Graph, users
+from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
 from graphc.ir.shape import strides
 from graphc.loops.grammar import For, Kernel, Stmt, is_splittable, parallel_loop
 from graphc.passes.alias import alias_in_place
 from graphc.passes.kernel import BuiltKernel, build_kernel
-from graphc.passes.memory import hinted_bytes
-from graphc.passes.order import Uses, order_for_memory
+from graphc.passes.order import order_for_memory
 from graphc.passes.program import (
     CACHED_BYTES,
     Branch,
@@ -36,13 +35,14 @@ from graphc.passes.program import (
     Step,
     Storage,
 )
-from graphc.passes.region import is_free
 from graphc.passes.views import blas_view, permuted_strides
+from graphc.passes.waits import Waits, base_of
 
 
-def schedule(graph: Graph) -> Program:
-    """The program of a fused graph, without a memory plan."""
-    return _Scheduler(graph).run()
+def schedule(graph: Graph, first: Sequence[Node] = ()) -> Program:
+    """The program of a fused graph, without a memory plan. The nodes of `first` run in that order
+    if none that is found needs less memory."""
+    return _Scheduler(graph).run(first)
 
 
 @dataclass
@@ -67,7 +67,7 @@ class _Scheduler:
         self.constants: dict[Tensor, Storage] = {}
         self.kernels: dict[Node, BuiltKernel] = {}
 
-    def run(self) -> Program:
+    def run(self, first: Sequence[Node]) -> Program:
         graph = self.graph
         inputs = self._storages("input", graph.inputs)
         outputs = self._storages("output", graph.outputs)
@@ -80,7 +80,7 @@ class _Scheduler:
             *((t, Ref(s), None) for t, s in zip(graph.outputs, outputs, strict=True)),
             *((t, Ref(variables[v]), v) for v, t in graph.updates),
         ]
-        steps = self._schedule(graph, refs, wanted)
+        steps = self._schedule(graph, refs, wanted, first)
         return Program(
             graph,
             steps,
@@ -105,23 +105,23 @@ class _Scheduler:
         graph: Graph,
         refs: dict[Tensor, Ref],
         wanted: Sequence[tuple[Tensor, Ref, Tensor | None]],
+        first: Sequence[Node] = (),
     ) -> list[Step]:
         """The steps that bring each wanted tensor to its place. A place may hold the old value of a
         tensor of the graph (the third part), which is then read before it is written."""
         scope = _Scope(graph, refs)
-        order = _Order(graph)
+        waits = Waits(graph)
+        direct = waits.place([(tensor, old) for tensor, _, old in wanted])
         copies: list[tuple[Tensor, Ref]] = []
-        for tensor, place, old in wanted:
-            base = _base(tensor)
-            movable = base.node.op.kind is not Kind.LEAF and base not in scope.targets
-            if movable and (old is None or order.run_last(base.node, old)):
-                scope.targets[base] = place
+        for (tensor, place, _), target in zip(wanted, direct, strict=True):
+            if target is not None:
+                scope.targets[target] = place
             else:
                 copies.append((tensor, place))
-        scope.moved = _moved_products(graph, order)
-        early = [c for c in copies if _base(c[0]).node.op.name in ("variable", "placeholder")]
+        scope.moved = _moved_products(graph, waits)
+        early = [c for c in copies if base_of(c[0]).node.op.name in ("variable", "placeholder")]
         saved = self._save_old_values(scope, early, [place for _, place, _ in wanted])
-        for node in order_for_memory(order.nodes(), order.uses(scope.targets)):
+        for node in order_for_memory(waits.nodes(first), waits.uses(scope.targets)):
             self._step(scope, node)
         for tensor, place in copies:
             source = saved.get(tensor) or self._ref(scope, tensor)
@@ -143,7 +143,7 @@ class _Scheduler:
 
     def _ref(self, scope: _Scope, tensor: Tensor) -> Ref:
         """Where a tensor is in memory (a view is where its operand is)."""
-        base = _base(tensor)
+        base = base_of(tensor)
         if base not in scope.refs:
             node = base.node
             if node.op.name != "constant":
@@ -322,127 +322,19 @@ def _work(kernel: Kernel) -> Size:
     return total
 
 
-def _base(tensor: Tensor) -> Tensor:
-    """The tensor whose memory a reshape shows."""
-    while tensor.node.op.kind is Kind.VIEW:
-        tensor = tensor.node.inputs[0]
-    return tensor
-
-
-def _memory_of(tensor: Tensor) -> Tensor:
-    """The tensor whose memory is read where `tensor` is, which may show it in another order."""
-    while (tensor.node.op.kind is Kind.VIEW or is_free(tensor.node)) and tensor.node.inputs:
-        tensor = tensor.node.inputs[0]
-    return tensor
-
-
-def _moved_products(graph: Graph, order: _Order) -> dict[Node, tuple[Node, tuple[Size, ...]]]:
+def _moved_products(graph: Graph, waits: Waits) -> dict[Node, tuple[Node, tuple[Size, ...]]]:
     """The products that only one region reads, to put them in an order in which they may as well be
     computed; with the region, and the strides there."""
     found: dict[Node, tuple[Node, tuple[Size, ...]]] = {}
-    kept = {_base(t).node for t in (*graph.outputs, *(t for _, t in graph.updates))}
+    kept = {base_of(t).node for t in (*graph.outputs, *(t for _, t in graph.updates))}
     for node in graph.nodes:
-        readers = order.users.get(node, ())
+        readers = waits.users.get(node, ())
         if node.op.kind is not Kind.CONTRACT or node in kept or len(set(readers)) != 1:
             continue
         (region,) = set(readers)
-        if region.op.kind is not Kind.REGION or region in order.after:
+        if region.op.kind is not Kind.REGION or region in waits.after:
             continue
         steps = permuted_strides(region.attrs["body"])
         if steps is not None and 1 in steps[-2:]:
             found[node] = region, steps
     return found
-
-
-class _Order:
-    """An order of the nodes in which some run after all readers of what they overwrite."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.users = users(graph.nodes)
-        self.after: dict[Node, list[Node]] = {}  # further nodes that a node must wait for
-        self.waiting: dict[Node, list[Node]] = {}  # the same, from what is waited for
-        self.failing = [n for n in graph.nodes if _may_fail(n)]
-
-    def run_last(self, producer: Node, old: Tensor) -> bool:
-        """Let `producer` overwrite `old`: have it wait for the other readers of `old` and for all
-        that may fail. False (and nothing changed) if one of them needs its result."""
-        readers = [n for n in self._readers(old) if n is not producer]
-        waits = [*readers, *(n for n in self.failing if n is not producer)]
-        if _may_fail(producer) or producer.op.kind is Kind.CONTROL:
-            return False
-        if producer.op.kind is not Kind.REGION and producer in self._readers(old):
-            return False
-        reached = self._reachable(producer)
-        if any(n in reached for n in waits):
-            return False
-        self.after.setdefault(producer, []).extend(waits)
-        for node in waits:
-            self.waiting.setdefault(node, []).append(producer)
-        return True
-
-    def _readers(self, tensor: Tensor) -> list[Node]:
-        """The nodes that read a tensor's memory, also through views."""
-        found: list[Node] = []
-        stack = [tensor.node]
-        while stack:
-            for user in self.users.get(stack.pop(), ()):
-                if user.op.kind is Kind.VIEW or is_free(user):
-                    stack.append(user)
-                else:
-                    found.append(user)
-        return found
-
-    def _reachable(self, start: Node) -> set[Node]:
-        """What runs after `start` by the edges of the graph and the waits so far."""
-        seen: set[Node] = set()
-        stack = [start]
-        while stack:
-            node = stack.pop()
-            for user in (*self.users.get(node, ()), *self.waiting.get(node, ())):
-                if user not in seen:
-                    seen.add(user)
-                    stack.append(user)
-        return seen
-
-    def uses(self, placed: Container[Tensor]) -> Uses:
-        """What the nodes wait for and read, and the bytes of results that are not `placed`."""
-        nodes = self.graph.nodes
-        before = {
-            n: list(dict.fromkeys([*(t.node for t in n.inputs), *self.after.get(n, ())]))
-            for n in nodes
-        }
-        works = [n for n in nodes if n.op.kind not in (Kind.LEAF, Kind.VIEW) and not is_free(n)]
-        reads: dict[Node, list[Tensor]] = {n: [] for n in nodes}
-        reads |= {n: list(dict.fromkeys(_memory_of(t) for t in n.inputs)) for n in works}
-        temps = (t for n in works for t in n.outputs if t not in placed)
-        return Uses(before, reads, {t: hinted_bytes(t.size, t.dtype) for t in temps})
-
-    def nodes(self) -> list[Node]:
-        """The nodes, each after its operands and what it must wait for."""
-        order: list[Node] = []
-        done: set[Node] = set()
-        for root in self.graph.nodes:
-            stack: list[tuple[Node, bool]] = [(root, False)]
-            while stack:
-                node, ready = stack.pop()
-                if node in done:
-                    continue
-                if ready:
-                    done.add(node)
-                    order.append(node)
-                    continue
-                stack.append((node, True))
-                before = [*(t.node for t in node.inputs), *self.after.get(node, ())]
-                stack.extend((n, False) for n in reversed(before) if n not in done)
-        return order
-
-
-def _may_fail(node: Node) -> bool:
-    """Whether running the node can fail, what it holds included."""
-    if node.op.kind is Kind.REGION:
-        return any(n.op.may_fail for n in node.attrs["body"].nodes)
-    if node.op.kind is Kind.CONTROL:
-        bodies = [v for v in node.attrs.values() if isinstance(v, Graph)]
-        return any(_may_fail(n) for body in bodies for n in body.nodes)
-    return node.op.may_fail

@@ -11,12 +11,12 @@ from graphc.lower.driver import print_driver
 from graphc.lower.link import LinkedObject, link
 from graphc.lower.numba_cpu import compile_kernel
 from graphc.lower.numba_source import print_kernel
+from graphc.passes.options import Options
 from graphc.passes.pipeline import Compiled, run_pipeline
 from graphc.passes.program import Call, walk_steps
 from graphc.passes.stages import Stages
 from graphc.runtime.blas import find_blas
 from graphc.runtime.manifest import make_manifest
-from graphc.runtime.options import Options
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Compilation:
 def build(graph: Graph, options: Options) -> Compilation:
     """Compile a graph to a native object."""
     stages = Stages(options.check)
-    compiled = run_pipeline(graph, stages, fastmath=options.fastmath)
+    compiled = run_pipeline(graph, stages, options=options)
     program = compiled.program
     kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled))
     texts = stages.run(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from graphc.errors import ArgumentError, CheckError, NonFiniteError, RuntimeFailure
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Variable
+from graphc.passes.options import DEFAULTS, Options
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import hold
 
@@ -51,9 +53,13 @@ class Checked:
     `skipped` counts kernels that were too long to interpret.
     """
 
-    def __init__(self, graph: Graph, call: Call, mode: str, compile: Call) -> None:
-        """`call` is the function's own; `compile` makes one of a graph, for parts of it."""
+    def __init__(
+        self, graph: Graph, call: Call, mode: str, compile: Call, options: Options = DEFAULTS
+    ) -> None:
+        """`call` is the function's own, made with `options`; `compile` makes one of a graph, for
+        parts of it."""
         self.graph, self.inner, self.compile = graph, call, compile
+        self.options = replace(options, fastmath=False)
         self.explained: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.call = self._all if mode == "all" else self._nan
@@ -105,7 +111,7 @@ class Checked:
         from graphc.runtime.check_stages import first_guilty_stage, stages_of
 
         if self._stages is None:
-            self._stages = stages_of(self.graph)
+            self._stages = stages_of(self.graph, self.options)
         guilt = first_guilty_stage(self.graph, arrays, self._stages, self.explained)
         if guilt.stage:
             raise CheckError(

@@ -11,6 +11,7 @@ import numpy as np
 from graphc.errors import RuntimeFailure
 from graphc.ir import evaluate as evaluation
 from graphc.ir.graph import Graph
+from graphc.passes.options import DEFAULTS, Options
 from graphc.passes.pipeline import run_pipeline
 from graphc.passes.stages import Stages
 from graphc.runtime.check_values import differences
@@ -40,10 +41,10 @@ class Recording(Stages):
         return result
 
 
-def stages_of(graph: Graph) -> list[tuple[str, Graph]]:
+def stages_of(graph: Graph, options: Options = DEFAULTS) -> list[tuple[str, Graph]]:
     """The graph after each stage of the pipeline that works on graphs, with the stage's name."""
     recording = Recording()
-    run_pipeline(graph, recording)
+    run_pipeline(graph, recording, options=options)
     return recording.graphs
 
 

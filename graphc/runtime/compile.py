@@ -19,11 +19,11 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.text import key_text
 from graphc.ops.build import cast
+from graphc.passes.options import Options
 from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, check_count, hold
 from graphc.runtime.check import Checked, check_mode
-from graphc.runtime.options import Options
 
 TARGETS = ("cpu", "reference")
 _statistics = {"compilations": 0, "cache_hits": 0}
@@ -39,6 +39,8 @@ def compile(
     check: bool | str = False,
     flush_subnormals: bool = False,
     fastmath: bool = False,
+    memory_budget: int | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Function:
     """A function that computes `outputs` from arrays for `inputs` and then applies `updates`.
 
@@ -54,9 +56,13 @@ def compile(
     that stay zero shrink into that range.
     `fastmath=True` also uses identities that hold for real numbers but not for floats, such as
     `x / x -> 1`: right for finite operands at which nothing overflows, but for the last digits.
+    `memory_budget` is how many bytes of temporaries a call may allocate: values are computed again
+    rather than kept where they would be more. `sizes` gives typical sizes of named dims, 64 for the
+    others: budgets are judged, memory is planned and costs are compared for these.
     Errors: `ArgumentError` for what are no tensors, an unknown target or check, or a variable
     updated twice;
-    `GraphError` if an output needs an input that is not listed.
+    `GraphError` if an output needs an input that is not listed; `MemoryBudgetError` where no
+    program was found that fits in the budget.
 
     >>> import graphc as gc
     >>> x = gc.placeholder("x", ("n",))
@@ -74,7 +80,13 @@ def compile(
     graph = Graph(_inputs(inputs), flat, _updates(updates), name)
     check_dims(graph)
     mode = check_mode(check)
-    options = Options(mode in (True, "all"), flush_subnormals, fastmath)
+    options = Options(
+        mode in (True, "all"),
+        flush_subnormals,
+        fastmath,
+        _budget(memory_budget),
+        _sizes(sizes, graph),
+    )
     caller = None if target == "reference" else _program(graph, options)
     function = Function(graph, structure, caller, options)
     if isinstance(mode, str):
@@ -153,6 +165,49 @@ def _flatten(outputs: Any) -> tuple[Any, list[Tensor]]:
     )
 
 
+def _is_int(given: Any) -> bool:
+    return isinstance(given, (int, np.integer)) and not isinstance(given, bool)
+
+
+def _budget(given: Any) -> int | None:
+    if given is None:
+        return None
+    if _is_int(given) and given > 0:
+        return int(given)
+    raise ArgumentError(
+        "a memory budget is a number of bytes",
+        op="compile",
+        expected="an int above 0, or None",
+        given=repr(given)[:80],
+    )
+
+
+def _sizes(given: Any, graph: Graph) -> dict[str, int]:
+    """The typical sizes of named dims."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            "not sizes", op="compile", expected="a dict of named dims", given=repr(given)[:80]
+        )
+    for name, size in given.items():
+        if name not in graph.dims:
+            raise ArgumentError(
+                "the size of a dim that no input has",
+                op="compile",
+                expected=", ".join(graph.dims) or "no named dims",
+                given=repr(name)[:80],
+            )
+        if not _is_int(size) or size < 0:
+            raise ArgumentError(
+                f"not a size of {name!r}",
+                op="compile",
+                expected="an int of at least 0",
+                given=repr(size)[:80],
+            )
+    return {name: int(given[name]) for name in graph.dims if name in given}
+
+
 # -- the compiled function -------------------------------------------------------------------------
 class Function:
     """What `gc.compile` gives. Call it with arrays, in the order of the inputs or by name."""
@@ -167,7 +222,7 @@ class Function:
 
     def checked(self, mode: str) -> None:
         """Have every call checked from now on (`compile(..., check=mode)`)."""
-        self._call = Checked(self.graph, self._call, mode, compile).call
+        self._call = Checked(self.graph, self._call, mode, compile, self._options).call
 
     def __call__(self, /, *arrays: Any, **named: Any) -> Any:
         """Run. Errors: those of the inputs (`ArgumentError`, `DTypeError`, `ShapeError`), and
@@ -255,7 +310,7 @@ class Function:
         neighbouring kernels are two, and which rules fired where."""
         from graphc.runtime.explain import explain
 
-        return explain(self.graph, self._options.fastmath)
+        return explain(self.graph, self._options)
 
     def _repr_svg_(self) -> str:
         from graphc.ir.operators import function
@@ -313,6 +368,8 @@ def _key(graph: Graph, options: Options) -> str:
         "graph": key_text(graph),
         "flush_subnormals": str(options.flush_subnormals),
         "fastmath": str(options.fastmath),
+        "memory_budget": str(options.memory_budget),
+        "sizes": str(options.sizes),
         "cpu": name,
         "features": features,
         "blas": str(find_blas().integer_bits),

@@ -11,6 +11,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.shape import show
 from graphc.passes.fuse import Border
+from graphc.passes.options import Options
 from graphc.passes.pipeline import Compiled, run_pipeline
 from graphc.passes.program import Blocks, Branch, Call, Copy, Gemm, Host, Loop, Step
 from graphc.passes.region import is_member
@@ -20,10 +21,10 @@ from graphc.runtime.build import distinct_kernels
 INDENT = "  "
 
 
-def explain(graph: Graph, fastmath: bool = False) -> str:
+def explain(graph: Graph, options: Options) -> str:
     """The explanation of a graph's program, as text."""
     borders: list[Border] = []
-    compiled = run_pipeline(graph, Stages(), borders, fastmath)
+    compiled = run_pipeline(graph, Stages(), borders, options)
     kernels = distinct_kernels(compiled)
     numbers: dict[Node, int] = {}
     steps = list(_steps(compiled.program.steps, numbers, INDENT))
@@ -36,6 +37,9 @@ def explain(graph: Graph, fastmath: bool = False) -> str:
         "steps:",
         *steps,
     ]
+    if compiled.again:
+        text += ["", f"computed again, for a budget of {options.memory_budget:,} bytes:"]
+        text += _again(compiled)
     if borders:
         text += ["", "why neighbours are two kernels:"]
         text += dict.fromkeys(_border(border, numbers) for border in borders)
@@ -87,6 +91,17 @@ def _region(node: Node) -> str:
 def _lines(node: Node) -> str:
     """The user's lines that a node is for."""
     return f"  # {'; '.join(map(str, node.origins))}" if node.origins else ""
+
+
+def _again(compiled: Compiled) -> Iterable[str]:
+    """A line for each kind of value that is computed again: how often, and what it gains and costs
+    each time."""
+    times = Counter(
+        (f"{a.tensor.type}", a.bytes, a.work, _lines(a.tensor.node)) for a in compiled.again
+    )
+    for (type, size, work, lines), count in times.items():
+        cost = f"frees {size:,} bytes, takes {work:,} operations and bytes moved"
+        yield f"{INDENT}{type} x {count}: {cost}{lines}"
 
 
 def _border(border: Border, numbers: dict[Node, int]) -> str:

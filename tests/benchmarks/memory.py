@@ -3,11 +3,17 @@
 graphc's figure is the arena of the compiled step: the bytes that a call allocates besides inputs,
 outputs and variables. JAX's is `temp_size_in_bytes` of the compiled step with donated state. Both
 are decided when the step is compiled, so nothing is run and a busy machine changes no figure.
+
+`python tests/benchmarks/memory.py budgets` shows instead what memory budgets gain and cost: the
+arena, what is computed again, and the time of a call (the least of many, in turns).
 """
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import graphc as gc
 from graphc.ir.dim import evaluate
 from graphc.ir.graph import Graph
+from graphc.passes.options import DEFAULTS
 from graphc.passes.pipeline import run_pipeline
 from graphc.passes.stages import Stages
 
@@ -30,12 +37,13 @@ STEPS = {  # title: widths, optimiser, the wanted ratio
 }
 
 
-def graphc_bytes(widths: tuple[int, ...], optimizer: str, batch: int = BATCH) -> int:
-    """The arena of graphc's step."""
+def training_step(widths: tuple[int, ...], optimizer: str, weights: float = 0.0) -> Graph:
+    """graphc's step; `weights` scales the first values, which are random."""
+    rng = np.random.default_rng(0)
     x, y = gc.placeholder("x", ("n", widths[0])), gc.placeholder("y", ("n",), "int64")
     h, parameters = x, []
     for i, shape in enumerate(pairwise(widths)):
-        w = gc.variable(np.zeros(shape, "float32"), name=f"w{i}")
+        w = gc.variable((weights * rng.standard_normal(shape)).astype("float32"), name=f"w{i}")
         b = gc.variable(np.zeros(shape[1], "float32"), name=f"b{i}")
         parameters += [w, b]
         h = h @ w + b
@@ -43,7 +51,12 @@ def graphc_bytes(widths: tuple[int, ...], optimizer: str, batch: int = BATCH) ->
     loss = gc.mean(gc.softmax_cross_entropy(h, y))
     rule = gc.optim.Adam(1e-3) if optimizer == "adam" else gc.optim.SGD(1e-3)
     updates = dict(rule.minimize(loss, parameters))
-    program = run_pipeline(Graph([x, y], [loss], updates.items()), Stages()).program
+    return Graph([x, y], [loss], updates.items(), "step")
+
+
+def graphc_bytes(widths: tuple[int, ...], optimizer: str, batch: int = BATCH) -> int:
+    """The arena of graphc's step."""
+    program = run_pipeline(training_step(widths, optimizer), Stages()).program
     return evaluate(program.arena, {"n": batch})
 
 
@@ -83,8 +96,42 @@ def jax_bytes(widths: tuple[int, ...], optimizer: str, batch: int = BATCH) -> in
     return int(step.lower(state, x, y).compile().memory_analysis().temp_size_in_bytes)
 
 
+def budgets(percents: Sequence[int] = (100, 80, 60, 45, 30), turns: int = 15) -> None:
+    """Print what shares of the step's own memory cost in time."""
+    graph = training_step((256,) * 20 + (10,), "adam", 1 / 16)
+    sizes, steps = {"n": BATCH}, []
+    peak = evaluate(run_pipeline(graph, Stages()).program.arena, sizes)
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((BATCH, 256)).astype("float32")
+    y = rng.integers(0, 10, BATCH)
+    for percent in percents:
+        budget = peak * percent // 100
+        options = replace(DEFAULTS, memory_budget=budget, sizes=sizes)
+        made = run_pipeline(graph, Stages(), options=options)
+        step: Any = gc.compile(
+            [*graph.inputs], [*graph.outputs], [*graph.updates], memory_budget=budget, sizes=sizes
+        )
+        step(x, y)
+        steps.append((percent, budget, made, step, step.cost().at(n=BATCH).flops, []))
+    for _ in range(turns):
+        for *_, step, _, seconds in steps:
+            start = time.perf_counter()
+            for _ in range(4):
+                step(x, y)
+            seconds.append((time.perf_counter() - start) / 4)
+    print(f"{'budget':>6} {'bytes':>12} {'arena':>12} {'again':>6} {'operations':>10} {'time':>9}")
+    for percent, budget, made, _, flops, seconds in steps:
+        arena, again = evaluate(made.program.arena, sizes), len(made.again)
+        work = f"{flops / steps[0][4]:.2f}"
+        taken = f"{min(seconds) * 1e3:.1f} ms"
+        print(f"{percent:5}% {budget:12,} {arena:12,} {again:6} {work:>10} {taken:>9}")
+
+
 def main() -> int:
     """Print the table; 1 if a ratio is above the wanted one."""
+    if sys.argv[1:] == ["budgets"]:
+        budgets()
+        return 0
     print(f"{'step, batch ' + str(BATCH):28} {'graphc':>12} {'JAX':>12} {'ratio':>6} {'wanted':>6}")
     missed = 0
     for title, (widths, optimizer, wanted) in STEPS.items():

@@ -28,7 +28,7 @@ from graphc.loops.builder import Builder
 from graphc.loops.grammar import of
 from graphc.lower import numba_source, products
 from graphc.ops import scalar
-from graphc.passes import alias, blocks, fuse, memory, pipeline
+from graphc.passes import alias, blocks, fuse, memory, pipeline, rerun, waits
 from graphc.passes import kernel as kernels
 from graphc.passes import schedule as scheduling
 from graphc.passes.kernel import _RegionBuilder
@@ -38,6 +38,7 @@ from graphc.passes.stages import Stages
 from graphc.passes.views import permuted_strides
 from graphc.runtime import compile as compiling
 
+from .budgets import check_budget
 from .checking import check_compiled, check_stages, compiled, compiled_mismatch
 from .generator import random_graph
 from .kernels import check_kernels
@@ -457,13 +458,25 @@ fault("passes", "steps in the wrong order", check_changed)(planned(_swap_steps))
 
 @fault("passes", "old values overwritten before they are read", check_changed, range(300))
 def _() -> Iterator[Any]:
-    right = scheduling._Order.run_last
+    right = waits.Waits.run_last
 
     def always(self: Any, producer: Any, old: Any) -> bool:
         _changed.append(not right(self, producer, old))
         return True
 
-    with mock.patch.object(scheduling._Order, "run_last", always):
+    with mock.patch.object(waits.Waits, "run_last", always):
+        yield
+
+
+@fault("passes", "another result of a kernel computed again", check_budget, range(200))
+def _() -> Iterator[Any]:
+    right = rerun._part
+
+    def wrong(node: Any, outputs: Any) -> Any:
+        alike = [t for t in node.outputs if t.type == outputs[0].type and t is not outputs[0]]
+        return right(node, alike[:1] if len(outputs) == 1 and alike else outputs)
+
+    with mock.patch.object(rerun, "_part", wrong):
         yield
 
 

@@ -1,0 +1,22 @@
+"""What a user may ask of the compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked of the compiler. `check`: verify after every stage. `flush_subnormals`:
+    numbers below the normal range are taken as zero. `fastmath`: floats are taken as reals.
+    `memory_budget`: the bytes that the arena may have, at the typical `sizes` of named dims."""
+
+    check: bool = False
+    flush_subnormals: bool = False
+    fastmath: bool = False
+    memory_budget: int | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+DEFAULTS = Options()

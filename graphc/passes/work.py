@@ -1,0 +1,33 @@
+"""How much a node of a fused graph computes and moves, as sizes.
+
+The operations of a region are those of the ops in it, by `Op.cost` (an addition is 1, an `exp` 12);
+those of a product of [m, k] and [k, n] are 2*m*n*k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from graphc.ir.dim import Size, product, total
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Kind
+
+
+def operations(nodes: Iterable[Node]) -> Size:
+    """The scalar operations of nodes: ops of a kernel, or products of matrices."""
+    return total(map(_of_op, nodes))
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> Size:
+    """The bytes that tensors take."""
+    return total(t.size * t.dtype.itemsize for t in tensors)
+
+
+def _of_op(node: Node) -> Size:
+    if node.op.kind is Kind.CONTRACT:
+        return 2 * node.types[0].size * node.inputs[0].shape[-1]
+    if node.op.kind is Kind.REDUCE:
+        return product(node.op.reducer.space([t.type for t in node.inputs], **node.attrs))
+    if node.op.kind is Kind.MAP:
+        return node.types[0].size * round(node.op.cost)
+    return 0
