@@ -17,7 +17,7 @@ from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine, For, Kernel, Load, Store, Var, parallel_loop, statements
 from graphc.passes.alias import alias_in_place
 from graphc.passes.program import (
-    CACHED_BYTES,
+    COLUMNS_BY_ROWS,
     Blocks,
     Branch,
     Call,
@@ -86,8 +86,7 @@ def turns_per_part(step: Gemm, call: Call) -> Size | None:
     matrix), or None where the kernel must wait for all of it."""
     if call.work is None or call.extent is None or not _is_contiguous(step):
         return None
-    operand = step.k * step.n * step.dtype.itemsize
-    if not step.batch and isinstance(operand, int) and operand > CACHED_BYTES:
+    if not step.batch and isinstance(step.n, int) and step.n > COLUMNS_BY_ROWS:
         return None
     width = _elements_per_turn(call, step.c.ref)
     part = step.m * step.n if step.batch else step.n

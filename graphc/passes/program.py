@@ -78,15 +78,16 @@ class Matrix:
         return Matrix(self.ref, self.leading, not self.transposed, self.batch)
 
 
-# Of a product's right operand: up to here a target may compute some rows of the product at a time,
-# since the operand stays in the second-level cache in between.
+# A target may compute products of at most so many columns some rows at a time: so much of the right
+# operand, if not all of its rows, stays in the second-level cache in between.
+COLUMNS_BY_ROWS = 512
 CACHED_BYTES = 7 << 17
 
 
 @dataclass(slots=True)
 class Gemm:
-    """c[m, n] = a[m, k] b[k, n], for each index over `batch`. `packed` is memory for a copy of a
-    small transposed b in the order of c, without batch axes."""
+    """c[m, n] = a[m, k] b[k, n], for each index over `batch`. `packed` is memory for what is
+    cached of a transposed b, in order."""
 
     a: Matrix
     b: Matrix

@@ -22,6 +22,7 @@ from graphc.passes.kernel import BuiltKernel, build_kernel
 from graphc.passes.order import order_for_memory
 from graphc.passes.program import (
     CACHED_BYTES,
+    COLUMNS_BY_ROWS,
     Branch,
     Call,
     Copy,
@@ -239,16 +240,16 @@ class _Scheduler:
                 steps = (*steps[:-2], steps[-1], steps[-2])
         leading = steps[-2] if m != 1 else n
         c = Matrix(self._place(scope, place), leading, False, steps[:-2])
-        packed = self._packed(k * n, out.dtype) if b.transposed and not batch else None
+        packed = None if batch or not b.transposed else self._packed(k, n, out.dtype)
         scope.steps.append(Gemm(a, b, c, m, n, k, batch, out.dtype, node, packed))
 
-    def _packed(self, size: Size, dtype: DType) -> Ref | None:
-        """Memory for a right operand in order, where it may be small."""
-        most = CACHED_BYTES // dtype.itemsize
-        if isinstance(size, int) and size > most:
+    def _packed(self, k: Size, n: Size, dtype: DType) -> Ref | None:
+        """Memory for as much of a right operand as a product by rows needs in order."""
+        if isinstance(n, int) and n > COLUMNS_BY_ROWS:
             return None
         self.temps += 1
-        return Ref(Storage("temp", self.temps, dtype, minimum(size, most)))
+        size = minimum(k * n, CACHED_BYTES // dtype.itemsize)
+        return Ref(Storage("temp", self.temps, dtype, size))
 
     def _matrix(self, scope: _Scope, tensor: Tensor, batch: tuple[Size, ...]) -> Matrix:
         found = blas_view(tensor)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.runtime import executable
 
 SIZES = [  # m, k, n: none of one kind, few columns, ours in one part and in several, the BLAS's
     (0, 5, 9), (5, 0, 9), (5, 9, 0), (1, 1, 1), (3, 7, 7), (3, 7, 8), (7, 20, 33), (8, 20, 33),
@@ -19,6 +20,14 @@ SIZES = [  # m, k, n: none of one kind, few columns, ours in one part and in sev
 ]  # fmt: skip
 
 
+@pytest.fixture(params=["ours", "none of ours"])
+def routine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With our own routine, and as on processors that it is not made for."""
+    if request.param == "none of ours":
+        monkeypatch.setattr(executable, "product_addresses", lambda bits: (0, 0))
+
+
+@pytest.mark.usefixtures("routine")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_way_to_compute_a_product(dtype: str) -> None:
     a, at = gc.placeholder("a", ("m", "k"), dtype), gc.placeholder("at", ("k", "m"), dtype)
@@ -40,6 +49,7 @@ def test_every_way_to_compute_a_product(dtype: str) -> None:
             assert np.all(np.abs(activation - wanted) <= 2 * allowed), (m, k, n)
 
 
+@pytest.mark.usefixtures("routine")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_batches_with_what_takes_them_up(dtype: str) -> None:
     q = gc.placeholder("q", ("b", "h", "t", "d"), dtype)
@@ -59,6 +69,7 @@ def test_batches_with_what_takes_them_up(dtype: str) -> None:
         np.testing.assert_allclose(found[1], np.tanh(wanted @ y), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.usefixtures("routine")
 def test_results_in_another_order() -> None:
     a = gc.placeholder("a", ("b", "h", "t", "s"), "float64")
     v = gc.placeholder("v", ("b", "h", "s", "d"), "float64")
