@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
+import graphc as gc
 from graphc.ir.graph import Graph
+from graphc.ir.node import Node
 from graphc.loops.grammar import statements
 from graphc.passes.pipeline import run_pipeline
 from graphc.passes.program import Call, walk_steps
 from graphc.passes.stages import Stages
+from graphc.rewrite import driver
+from graphc.rewrite.rules import DEFAULT
+from graphc.rewrite.ruleset import Rule
+from tests.corpus import PROGRAMS
 from tests.properties.rows import growth, size
 from tests.properties.stages import FAMILIES
 
@@ -18,7 +26,8 @@ STATEMENTS = 128  # Numba's time grows faster than the kernel, and Python nests 
 
 @pytest.mark.parametrize("family", ["layers"])
 def test_twice_the_nodes_take_twice_the_time(family: str) -> None:
-    tally = growth.check(family, (1_000, 2_000), lower=False, limit=LOOSE)
+    found = growth.ratios(FAMILIES[family], (4_000, 8_000), lower=False, limit=LOOSE)
+    tally = growth.tallied(((family, *f) for f in found), LOOSE)
     assert tally.counts["ratios"] > 5
     assert not tally.failures, "\n".join(tally.failures)
 
@@ -37,11 +46,53 @@ def test_a_recursive_walk_is_seen() -> None:
     assert not size.ROW.control().holds
 
 
+def kernel_lengths(graph: Graph) -> list[int]:
+    """The number of statements of each kernel."""
+    steps = walk_steps(run_pipeline(graph, Stages()).program.steps)
+    return [sum(1 for _ in statements(s.kernel.body)) for s in steps if isinstance(s, Call)]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_kernel_has_more_statements_than_compile_fast(family: str) -> None:
     built = FAMILIES[family](600)
-    graph = Graph(built.inputs, built.outputs, built.updates)
-    steps = list(walk_steps(run_pipeline(graph, Stages()).program.steps))
-    counts = [sum(1 for _ in statements(s.kernel.body)) for s in steps if isinstance(s, Call)]
+    counts = kernel_lengths(Graph(built.inputs, built.outputs, built.updates))
     assert counts
     assert max(counts) <= STATEMENTS
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_no_kernel_of_the_corpus_is_longer(name: str) -> None:
+    assert max(kernel_lengths(PROGRAMS[name]().graph), default=0) <= STATEMENTS
+
+
+def test_random_numbers_leave_room_in_their_kernels() -> None:
+    key, x = gc.placeholder("key", (2,), "uint32"), gc.placeholder("x", ("n", 64))
+    noise = gc.random.normal(key, x.shape)
+    keep = gc.random.bernoulli(gc.random.fold_in(key, 1), 0.5, x.shape)
+    graph = Graph([key, x], [gc.where(keep, gc.tanh(x + noise), 0.0)])
+    lengths = kernel_lengths(graph)
+    assert 80 < max(lengths) <= STATEMENTS  # a Threefry block has about 80
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rules_are_tried_as_often_for_each_node(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = Counter[int]()
+    rules_for = driver._Walk._rules_for
+
+    def counting(walk: driver._Walk, node: Node) -> tuple[Rule, ...]:
+        found = rules_for(walk, node)
+        tried[n] += len(found)
+        return found
+
+    monkeypatch.setattr(driver._Walk, "_rules_for", counting)
+    for n in (300, 600):
+        built = FAMILIES[family](n)
+        results = built.outputs if len(built.outputs) > 1 else built.outputs[0]
+        gradient = gc.vjp(results, built.wrt) if built.wrt else []
+        graph = Graph(built.inputs, [*built.outputs, *gradient], built.updates)
+        tried.pop(n, None)  # differentiation simplifies too
+        driver.apply_rules(graph, *DEFAULT)
+    assert 0 < tried[600] <= 2.1 * tried[300]
+    assert tried[600] <= 20 * 600

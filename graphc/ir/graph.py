@@ -5,6 +5,7 @@ Every walk is iterative, so depth is bounded by memory and not by Python's recur
 
 from __future__ import annotations
 
+import operator
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -208,7 +209,7 @@ def users(nodes: Sequence[Node]) -> dict[Node, list[Node]]:
 
 def rebuild(node: Node, inputs: Sequence[Tensor]) -> Node:
     """`node` over other inputs, keeping its origins."""
-    if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
+    if all(map(operator.is_, inputs, node.inputs)):
         return node
     with origin.inherit(node.origins):
         return apply(node.op, inputs, **node.attrs)

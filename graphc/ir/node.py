@@ -11,6 +11,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -27,13 +28,18 @@ from graphc.ir.shape import Shape, TensorType, show
 class ArrayValue:
     """A constant's array: read-only, in C order, hashed and compared by type and bytes."""
 
-    __slots__ = ("_hash", "array", "data")
+    __slots__ = ("_hash", "array")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         native = array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
         native.setflags(write=False)
-        self.array, self.data = native, native.tobytes()
+        self.array = native
         self._hash = hash((native.dtype.str, native.shape, self.data))
+
+    @property
+    def data(self) -> bytes:
+        """A copy of the array's bytes."""
+        return self.array.tobytes()
 
     def __hash__(self) -> int:
         return self._hash
@@ -41,6 +47,7 @@ class ArrayValue:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, ArrayValue)
+            and self._hash == other._hash
             and self.array.dtype == other.array.dtype
             and self.array.shape == other.array.shape
             and self.data == other.data
@@ -75,7 +82,7 @@ class Node:
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        return tuple(self.output(i) for i in range(len(self.types)))
+        return tuple([self.output(i) for i in range(len(self.types))])
 
     def __repr__(self) -> str:
         return f"<node {self.op.name} {', '.join(map(str, self.types))}>"
@@ -84,6 +91,17 @@ class Node:
 _table: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
 _lock = threading.RLock()
 _serial = 0
+
+
+def _shared(types: tuple[TensorType, ...], operands: Sequence[Tensor]) -> tuple[TensorType, ...]:
+    """`types`: the same object as those of an operand, where they are equal."""
+    for t in operands[:2]:
+        if t.node.types == types:
+            return t.node.types
+    return types
+
+
+_NO_ATTRS: Attrs = MappingProxyType({})
 
 
 def _dead() -> None:
@@ -97,11 +115,8 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
     """
     global _serial
     operands = tuple(inputs)
-    key = (
-        op,
-        tuple((id(t.node), t.index) for t in operands),
-        tuple((k, _frozen(v)) for k, v in attrs.items()),
-    )
+    # A tensor lives as long as a node that uses it, and is one object as long as it lives.
+    key = (op, *map(id, operands), *[(k, _frozen(v)) for k, v in attrs.items()])
     with _lock:
         node = _table.get(key)
         if node is not None:
@@ -113,7 +128,8 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
         except GraphcError as error:
             raise located(error, op.name) from None
         node = Node()
-        node.op, node.inputs, node.attrs, node.types = op, operands, attrs, types
+        node.op, node.inputs, node.attrs = op, operands, attrs or _NO_ATTRS
+        node.types = _shared(types, operands)
         node._outputs = [_dead] * len(types)
         node.assumes = equations.noted()
         node.origins = origin.here()

@@ -12,7 +12,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from functools import lru_cache
 from typing import NamedTuple
 
 from graphc.errors import DTypeWarning, locate_with
@@ -44,7 +45,13 @@ def here() -> tuple[Origin, ...]:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         frame = frame.f_back
-    return (Origin(frame.f_code.co_filename, frame.f_lineno, _scope.get()),)
+    return _place(frame.f_code.co_filename, frame.f_lineno, _scope.get())
+
+
+@lru_cache(maxsize=4096)
+def _place(file: str, line: int, scope: str) -> tuple[Origin, ...]:
+    """One tuple for all nodes of a line: a loop there may make a hundred thousand."""
+    return (Origin(file, line, scope),)
 
 
 def where() -> str:
@@ -63,14 +70,20 @@ def merge(first: tuple[Origin, ...], second: tuple[Origin, ...]) -> tuple[Origin
     return (first + tuple(o for o in second if o not in first))[:CAP]
 
 
-@contextmanager
-def inherit(origins: tuple[Origin, ...]) -> Iterator[None]:
+class inherit:  # noqa: N801  (a class for speed: it is entered for every node)
     """Nodes made inside take `origins` instead of the calling line (rewrites, derivatives)."""
-    token = _inherited.set(origins)
-    try:
-        yield
-    finally:
-        _inherited.reset(token)
+
+    __slots__ = ("_origins", "_token")
+    _token: Token[tuple[Origin, ...] | None]
+
+    def __init__(self, origins: tuple[Origin, ...]) -> None:
+        self._origins = origins
+
+    def __enter__(self) -> None:
+        self._token = _inherited.set(self._origins)
+
+    def __exit__(self, *_: object) -> None:
+        _inherited.reset(self._token)
 
 
 @contextmanager

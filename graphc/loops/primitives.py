@@ -46,6 +46,12 @@ def softplus(x: Any) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def rotate_left(x: Any, count: Any) -> Any:
+    """The bits of x moved to the left by `count` modulo their number, and round."""
+    bits = np.asarray(x).dtype.type(np.asarray(x).dtype.itemsize * 8)
+    return np.left_shift(x, count % bits) | np.right_shift(x, (bits - count % bits) % bits)
+
+
 _TABLE = (
     Primitive("add", 2, np.add, "iuf", reorders=True),
     Primitive("subtract", 2, np.subtract, "iuf"),
@@ -80,6 +86,7 @@ _TABLE = (
     Primitive("bitwise_invert", 1, np.invert, "biu"),
     Primitive("shift_left", 2, np.left_shift, "iu"),
     Primitive("shift_right", 2, np.right_shift, "iu"),
+    Primitive("rotate_left", 2, rotate_left, "u"),
     Primitive("equal", 2, np.equal, "biuf", to_bool=True),
     Primitive("not_equal", 2, np.not_equal, "biuf", to_bool=True),
     Primitive("less", 2, np.less, "biuf", to_bool=True),

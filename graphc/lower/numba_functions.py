@@ -130,6 +130,11 @@ def _shift(left: bool) -> Emit:
     return emit
 
 
+def _rotate(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    x, count = args
+    return _declared(b, f"llvm.fshl.i{d.bits}", x.type, [x, x, count])
+
+
 def _any_order(instruction: str) -> Emit:
     def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
         return getattr(b, instruction)(*args, flags=("reassoc",))
@@ -180,6 +185,7 @@ BINARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "bitwise_xor": (lambda b, d, args: b.xor(*args), (bool_, *INTEGERS)),
     "shift_left": (_shift(left=True), INTEGERS),
     "shift_right": (_shift(left=False), INTEGERS),
+    "rotate_left": (_rotate, tuple(d for d in INTEGERS if d.kind == "u")),
     # Of ints: they wrap. Numba's own operators tell LLVM that signed ints never overflow.
     "add": (lambda b, d, args: b.add(*args), INTEGERS),
     "subtract": (lambda b, d, args: b.sub(*args), INTEGERS),

@@ -73,10 +73,10 @@ def _array(value: Any, wanted: Any) -> np.ndarray[Any, Any]:
             where=origin.where(),
         )
     if wanted is not None:
-        return array.astype(to_dtype(wanted).numpy)
+        return array.astype(to_dtype(wanted).numpy, copy=False)
     if not isinstance(value, (np.ndarray, np.generic)) and array.dtype == np.float64:
         return array.astype(np.float32)
-    return array.astype(to_dtype(array.dtype).numpy)
+    return array.astype(to_dtype(array.dtype).numpy, copy=False)
 
 
 def size_as_tensor(size: Size, dtype: DType) -> Tensor:

@@ -25,6 +25,7 @@ from graphc.ir.node import Tensor, Variable, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, shape_of, strides
 from graphc.loops.grammar import Affine
+from graphc.loops.primitives import rotate_left
 from graphc.ops.build import cast, constant, tensor
 from graphc.ops.elementwise import cos, less, log, minimum, shift_right, sqrt
 from graphc.ops.leaf import variable
@@ -49,8 +50,7 @@ def _threefry(k: Any, key: Any, counter: Any, number: Callable[[int], Any]) -> t
     for block in range(_BLOCKS):
         for distance in _ROTATIONS[block % 2]:
             x = k.add(x, y)
-            high = k.shift_left(y, number(distance))
-            y = k.bitwise_xor(k.bitwise_or(high, k.shift_right(y, number(32 - distance))), x)
+            y = k.bitwise_xor(k.rotate_left(y, number(distance)), x)
         x = k.add(x, schedule[(block + 1) % 3])
         y = k.add(y, k.add(schedule[(block + 2) % 3], number(block + 1)))
     return x, y
@@ -61,9 +61,7 @@ class _NumPy:
 
     add = staticmethod(np.add)
     bitwise_xor = staticmethod(np.bitwise_xor)
-    bitwise_or = staticmethod(np.bitwise_or)
-    shift_left = staticmethod(np.left_shift)
-    shift_right = staticmethod(np.right_shift)
+    rotate_left = staticmethod(rotate_left)
 
 
 # -- random_bits -----------------------------------------------------------------------------------
@@ -113,7 +111,7 @@ RANDOM_BITS = register(
         _infer_bits,
         numpy=_numpy_bits,
         at=_bits_at,
-        cost=115,
+        cost=115,  # instructions: a rotation is three
         differentiable=False,
         doc="A word of the Threefry block of each element's flat index (plus an offset).",
     )

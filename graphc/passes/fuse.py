@@ -20,7 +20,7 @@ from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind
 from graphc.ir.shape import show
 from graphc.ops.leaf import placeholder
-from graphc.passes.group import BUFFERS, MEMBERS, STATEMENTS, Group, Groups, is_too_long
+from graphc.passes.group import BUFFERS, MEMBERS, STATEMENTS, Group, Groups
 from graphc.passes.quotient import join
 from graphc.passes.reads import Index
 from graphc.passes.recompute import inline_cheap
@@ -105,7 +105,7 @@ def _shared_loops(groups: Groups, a: Group, b: Group) -> int | str | None:
     loads = sum(groups.of.get(t.node) not in (a, b) for t in a.reads | b.reads)
     if loads > BUFFERS:
         return f"together they would read more than {BUFFERS} arrays"
-    if is_too_long(a.statements + b.statements + loads, max(a.longest, b.longest)):
+    if a.statements + b.statements + loads > STATEMENTS:
         return f"together they would have more than {STATEMENTS} statements, which compile slowly"
     short, long = sorted((a.space, b.space), key=len)
     if long[: len(short)] != short:

@@ -9,8 +9,7 @@ from graphc.passes.quotient import Vertex, put_in_order
 from graphc.passes.reads import Reads
 from graphc.passes.region import is_free, space_of
 
-# The most in one region, so that its kernel compiles fast: ops, and about as many statements. An op
-# that prints almost as many by itself, as random bits do, takes MEMBERS more with it.
+# The most in one region, so that its kernel compiles fast: ops, and about as many statements.
 MEMBERS = 48
 STATEMENTS = 128
 BUFFERS = 20  # arrays that one region reads at the most
@@ -19,7 +18,7 @@ BUFFERS = 20  # arrays that one region reads at the most
 class Group(Vertex):
     """Nodes that will be one kernel, over one iteration space."""
 
-    __slots__ = ("longest", "members", "outer", "reads", "space", "statements")
+    __slots__ = ("members", "outer", "reads", "space", "statements")
 
     def __init__(self, node: Node, reads: set[Tensor], statements: int) -> None:
         super().__init__()
@@ -31,12 +30,7 @@ class Group(Vertex):
 
     def count(self, *statements: int) -> None:
         """Note how many statements the members have, about: a store each, but no loads."""
-        self.statements, self.longest = sum(statements) + len(statements), max(statements)
-
-
-def is_too_long(statements: int, longest: int) -> bool:
-    """Whether a kernel of so many statements compiles slowly, `longest` of them one op's."""
-    return statements > max(STATEMENTS, longest + MEMBERS)
+        self.statements = sum(statements) + len(statements)
 
 
 class Groups:
@@ -66,7 +60,6 @@ class Groups:
         big.outer = outer
         big.reads |= small.reads
         big.statements += small.statements
-        big.longest = max(big.longest, small.longest)
         for member in small.members:
             self.of[member] = big
 

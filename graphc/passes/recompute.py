@@ -16,7 +16,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine
-from graphc.passes.group import BUFFERS, MEMBERS, Group, Groups, is_too_long
+from graphc.passes.group import BUFFERS, MEMBERS, STATEMENTS, Group, Groups
 from graphc.passes.reads import Index
 from graphc.passes.region import LOOPS, flat_index, space_of
 
@@ -120,7 +120,7 @@ class _Search:
             if len(reader.members) + len(chain.nodes) > MEMBERS:
                 return False
             loads = len(arrays) + len(missing)
-            if is_too_long(reader.statements + loads + computed, reader.longest):
+            if reader.statements + loads + computed > STATEMENTS:
                 return False
             for node, index in {at: (n, at) for n, at in places}.values():
                 turns = _turns(node, index) / elements

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from graphc import config
 from graphc.errors import GraphError
+from graphc.ir import origin
 from graphc.ir.collector import paused_collector
 from graphc.ir.graph import Graph, rebuild, walk, with_results
 from graphc.ir.node import Node, Tensor, apply
@@ -28,14 +29,20 @@ from graphc.rewrite.ruleset import Rule, Ruleset
 _logger = logging.getLogger("graphc.rewrite")
 _DEPTH = 200  # rewrites of what a rewrite made, within one another
 _STEPS = 50  # rewrites for each node of the graph
+_OPERANDS = 3  # at the most, that tell which rules are worth trying
 
 
 class Firing(NamedTuple):
-    """One application of a rule: at a node of which op, from which line of the user's."""
+    """One application of a rule: at a node of which op, from which lines of the user's."""
 
     rule: str
     op: str
-    where: str
+    origins: tuple[origin.Origin, ...]
+
+    @property
+    def where(self) -> str:
+        """The first line, as text."""
+        return str(self.origins[0]) if self.origins else ""
 
 
 @dataclass
@@ -67,7 +74,9 @@ class _Walk:
     def __init__(self, rules: Sequence[Rule], report: RewriteReport, assumed: bool) -> None:
         self.rules, self.report = rules, report
         self.assumed = assumed  # whether sizes of two forms are equal by an equation
-        self.by_op: dict[Op, tuple[Rule, ...]] = {}
+        self.names = {rule: str(rule) for rule in rules}
+        # The rules worth trying, by a node's op and those of its operands.
+        self.worth: dict[tuple[Op, tuple[Op, ...] | None], tuple[Rule, ...]] = {}
         self.normal: dict[Node, tuple[Tensor, ...]] = {}
         self.pending: dict[Node, Rule] = {}  # rewritten nodes whose replacement is on the stack
         self.steps, self.limit = 0, 1000
@@ -88,28 +97,33 @@ class _Walk:
             if replaced is not None and ready is not None:
                 del self.pending[ready]
                 normal[node] = normal[ready] = self._normal(replaced)
-            elif ready is not None:
-                rebuilt = self._rebuild(node)
-                if rebuilt is not node and rebuilt in normal:
-                    normal[node] = normal[rebuilt]
+                continue
+            if ready is None:
+                if node in normal:
                     continue
-                made = self._fire(rebuilt)
-                if made is None:
-                    normal[node] = normal[rebuilt] = rebuilt.outputs
-                    continue
-                stack.append((node, rebuilt, made))
-                stack.extend((t.node, None, None) for t in reversed(made))
-            elif node not in normal:
                 if node in self.pending:
                     raise self._endless("undo one another")
-                stack.append((node, node, None))
-                stack.extend(
-                    (t.node, None, None) for t in reversed(node.inputs) if t.node not in normal
-                )
+                missing = [t.node for t in node.inputs if t.node not in normal]
+                if missing:
+                    stack.append((node, node, None))
+                    stack += [(operand, None, None) for operand in reversed(missing)]
+                    continue
+            rebuilt = self._rebuild(node)
+            if rebuilt is not node and rebuilt in normal:
+                normal[node] = normal[rebuilt]
+                continue
+            with origin.inherit(rebuilt.origins):
+                made = self._fire(rebuilt)
+            if made is None:
+                normal[node] = normal[rebuilt] = rebuilt.outputs
+                continue
+            stack.append((node, rebuilt, made))
+            stack += [(t.node, None, None) for t in reversed(made)]
         return self._normal([root])[0]
 
     def _normal(self, tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(self.normal[t.node][t.index] for t in tensors)
+        normal = self.normal
+        return tuple([normal[t.node][t.index] for t in tensors])
 
     def _rebuild(self, node: Node) -> Node:
         rebuilt = rebuild(node, self._normal(node.inputs))
@@ -128,7 +142,7 @@ class _Walk:
 
     def _fire(self, node: Node) -> list[Tensor] | None:
         """The replacements of the outputs of `node` by the first rule that applies."""
-        for rule in self._rules_for(node.op):
+        for rule in self._rules_for(node):
             result = rule.rewrite(node)
             if result is None:
                 continue
@@ -144,7 +158,7 @@ class _Walk:
             if self.trace:
                 after = ", ".join(_shown(t.node) for t in made)
                 self.trace(f"{rule}: {_shown(node)} -> {after}", node)
-            self.report.firings.append(Firing(str(rule), node.op.name, _place(node)))
+            self.report.firings.append(Firing(self.names[rule], node.op.name, node.origins))
             self.pending[node] = rule
             self.steps += 1
             if self.steps > self.limit or len(self.pending) > _DEPTH:
@@ -152,10 +166,12 @@ class _Walk:
             return made
         return None
 
-    def _rules_for(self, op: Op) -> tuple[Rule, ...]:
-        found = self.by_op.get(op)
+    def _rules_for(self, node: Node) -> tuple[Rule, ...]:
+        few = len(node.inputs) <= _OPERANDS
+        key = node.op, tuple([t.node.op for t in node.inputs]) if few else None
+        found = self.worth.get(key)
         if found is None:
-            found = self.by_op[op] = tuple(r for r in self.rules if r.applies_to(op))
+            found = self.worth[key] = tuple(r for r in self.rules if r.applies_to(*key))
         return found
 
     def _endless(self, what: str) -> GraphError:

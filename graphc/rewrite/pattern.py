@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from graphc.ir.dtype import DType, bool_
@@ -197,30 +197,54 @@ class Forms:
     """A pattern in every order of commutative operands, ready to be tried on many nodes."""
 
     def __init__(self, before: Pattern) -> None:
-        self._forms = [(form, _required_ops(form)) for form in orders(before)]
+        self._forms = [_Form(form) for form in orders(before)]
+
+    def may_fit(self, operands: Sequence[str]) -> bool:
+        """Whether the pattern can fit a node whose operands are nodes of the ops named."""
+        last = len(operands) - 1
+        return any(
+            all(position <= last and operands[position] in ops for position, ops in form.ops)
+            for form in self._forms
+        )
 
     def matches(self, node: Node) -> Iterator[Match]:
         """Every way in which the pattern fits the output of `node`."""
-        inputs = node.inputs
-        for form, required in self._forms:
-            for position, ops in required:
-                if inputs[position].node.op.name not in ops:
-                    break
-            else:
-                found = match(form, node.output())
+        for form in self._forms:
+            if form.looks_like(node.inputs):
+                found = match(form.pattern, node.output())
                 if found is not None:
                     yield found
 
 
-def _required_ops(before: Pattern) -> list[tuple[int, tuple[str, ...]]]:
-    """What is quickly asked of a node before matching: (operand, the ops that it may be)."""
-    found: list[tuple[int, tuple[str, ...]]] = []
-    for position, part in enumerate(before.operands if isinstance(before, Operation) else ()):
-        if isinstance(part, Literal):
-            found.append((position, ("constant", *_STRETCHES)))
-        elif isinstance(part, Operation) and not part.optional:
-            found.append((position, (part.op,)))
-    return found
+class _Form:
+    """A pattern, and what is quickly asked of a node's operands before it is matched."""
+
+    __slots__ = ("numbers", "ops", "pattern", "same")
+
+    def __init__(self, before: Pattern) -> None:
+        self.pattern = before
+        self.ops: list[tuple[int, tuple[str, ...]]] = []  # the ops that an operand may be of
+        self.numbers: list[tuple[int, Number]] = []
+        self.same: list[tuple[int, int]] = []  # two operands that are one tensor
+        places: dict[str, int] = {}
+        for position, part in enumerate(before.operands if isinstance(before, Operation) else ()):
+            if isinstance(part, Literal):
+                self.ops.append((position, ("constant", *_STRETCHES)))
+                self.numbers.append((position, part.value))
+            elif isinstance(part, Operation) and not part.optional:
+                self.ops.append((position, (part.op,)))
+            elif isinstance(part, Variable) and places.setdefault(part.name, position) < position:
+                self.same.append((places[part.name], position))
+
+    def looks_like(self, operands: Sequence[Tensor]) -> bool:
+        """Whether it is worth matching a node with these operands."""
+        for position, ops in self.ops:
+            if operands[position].node.op.name not in ops:
+                return False
+        for one, other in self.same:
+            if operands[one] is not operands[other]:
+                return False
+        return all(is_uniform(operands[position], value) for position, value in self.numbers)
 
 
 def variables(root: Pattern) -> tuple[set[str], set[str]]:

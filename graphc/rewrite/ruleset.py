@@ -65,10 +65,12 @@ class Rule:
     ruleset: str
     promise: Promise
     roots: tuple[str | Fact | Kind, ...]
-    rewrite: Callable[[Node], Result]
+    rewrite: Callable[[Node], Result]  # run where nodes made inherit the origins of the node
     doc: str
     place: str  # file:line of its definition
     formulas: tuple[Operation, Pattern] | None = None  # None for a rewrite by a function
+    forms: Forms | None = None  # of the first formula
+    over: tuple[str, ...] = ()  # names of ops one of which computes an operand (empty: any may)
     kinds: Mapping[str, str] = field(default_factory=dict)  # pattern variable -> dtype kinds
     guarded: bool = False  # `where` may decline what the formulas match
     finite: bool = False  # the promise is for operands without infinities
@@ -77,9 +79,16 @@ class Rule:
     def __str__(self) -> str:
         return f"{self.ruleset}.{self.name}"
 
-    def applies_to(self, op: Op) -> bool:
-        """Whether nodes of `op` are worth trying."""
-        return any(r == op.name or r is op.kind or r in op.facts for r in self.roots)
+    def applies_to(self, op: Op, operands: Sequence[Op] | None = None) -> bool:
+        """Whether nodes of `op`, with operands that are nodes of `operands`, are worth trying."""
+        if not any(r == op.name or r is op.kind or r in op.facts for r in self.roots):
+            return False
+        if operands is None:
+            return True
+        names = [x.name for x in operands]
+        if self.over and not any(name in self.over for name in names):
+            return False
+        return self.forms is None or self.forms.may_fit(names)
 
 
 class Ruleset:
@@ -119,12 +128,14 @@ class Ruleset:
             if not isinstance(before, Operation) or set(names) != tensors | attributes:
                 raise _bad(function, "`before` is an operation that uses every parameter")
             of = {n: "b" if n in masks.split() else kinds for n in names if n in tensors}
+            forms = Forms(before)
             return self._add(
                 function,
                 promise,
                 (before.op,),
-                _by_formulas(before, after, of, where),
+                _by_formulas(forms, after, of, where),
                 formulas=(before, after),
+                forms=forms,
                 kinds=of,
                 guarded=where is not None,
                 finite=finite,
@@ -134,12 +145,22 @@ class Ruleset:
         return define
 
     def rewrite(
-        self, promise: Promise, *roots: str | Fact | Kind, finite: bool = False
+        self,
+        promise: Promise,
+        *roots: str | Fact | Kind,
+        over: Sequence[str] = (),
+        finite: bool = False,
     ) -> Callable[[Callable[[Node], Result]], Rule]:
-        """Define a rule by a function from a node of one of `roots` to its replacement."""
+        """Define a rule by a function from a node of one of `roots` to its replacement.
+
+        `over`: names of ops one of which computes an operand wherever the rule applies; other nodes
+        are then not tried.
+        """
 
         def define(function: Callable[[Node], Result]) -> Rule:
-            return self._add(function, promise, roots, _by_function(function), finite=finite)
+            return self._add(
+                function, promise, roots, _by_function(function), over=tuple(over), finite=finite
+            )
 
         return define
 
@@ -150,6 +171,8 @@ class Ruleset:
         roots: tuple[str | Fact | Kind, ...],
         rewrite: Callable[[Node], Result],
         formulas: tuple[Operation, Pattern] | None = None,
+        forms: Forms | None = None,
+        over: tuple[str, ...] = (),
         kinds: Mapping[str, str] | None = None,
         guarded: bool = False,
         finite: bool = False,
@@ -158,7 +181,7 @@ class Ruleset:
         doc = inspect.getdoc(function) or ""
         if " -> " not in doc.split("\n", 1)[0]:
             raise _bad(function, "a docstring whose first line is `before -> after`")
-        unknown = [r for r in roots if isinstance(r, str) and r not in registry()]
+        unknown = [r for r in (*roots, *over) if isinstance(r, str) and r not in registry()]
         if unknown:
             raise _bad(function, f"names of ops, not {', '.join(unknown)}")
         name, code = function.__name__, function.__code__
@@ -173,6 +196,8 @@ class Ruleset:
             doc,
             f"{code.co_filename}:{code.co_firstlineno}",
             formulas,
+            forms,
+            over,
             kinds or {},
             guarded,
             finite,
@@ -188,9 +213,8 @@ def _bad(function: Callable[..., object], expected: str) -> GraphError:
 
 # -- how a rule rewrites ---------------------------------------------------------------------------
 def _by_formulas(
-    before: Operation, after: Pattern, kinds: Mapping[str, str], where: Guard | None
+    forms: Forms, after: Pattern, kinds: Mapping[str, str], where: Guard | None
 ) -> Callable[[Node], Result]:
-    forms = Forms(before)
     asked = tuple(inspect.signature(where).parameters) if where is not None else ()
 
     def rewrite(node: Node) -> Result:
@@ -220,8 +244,7 @@ def _by_formulas(
 def _by_function(function: Callable[[Node], Result]) -> Callable[[Node], Result]:
     def rewrite(node: Node) -> Result:
         mark = current_serial()
-        with origin.inherit(node.origins):
-            result = function(node)
+        result = function(node)
         made = [result] if isinstance(result, Tensor) else result
         if made is None or isinstance(made, str):
             return made

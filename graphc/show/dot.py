@@ -9,7 +9,7 @@ process can lose implicit ones. The colours are tints of Okabe and Ito's colour-
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import count
 
 import graphviz
@@ -141,10 +141,10 @@ def _cluster(
     """The cluster's marks, then the clusters inside it."""
     for number in cluster.marks:
         mark = picture.marks[number]
-        attributes = _LOOKS[mark.look] | (_REPEATED if mark.repeated else {})
-        attributes["label"] = escaped("\n".join(mark.lines))
-        attributes["tooltip"] = escaped(mark.tooltip or " ")
-        dot.body.append(f"\tn{number}{_listed(attributes)}\n")
+        front, back = _look(mark.look, mark.repeated)
+        label = _quote_known(escaped("\n".join(mark.lines)))
+        tooltip = _quote(escaped(mark.tooltip or " "))
+        dot.body.append(f"\tn{number} [label={label}{front} tooltip={tooltip}{back}]\n")
     for child in cluster.children:
         with dot.subgraph(name=f"cluster_{next(names)}") as inner:
             inner.attr(
@@ -154,13 +154,21 @@ def _cluster(
             _cluster(inner, picture, child, names)
 
 
+@cache
+def _look(look: Look, repeated: bool) -> tuple[str, str]:
+    """The attributes of a look, as `dot.node` writes them: those whose names come before `tooltip`,
+    and those after it."""
+    attributes = _LOOKS[look] | (_REPEATED if repeated else {})
+    parts = [(name, f" {name}={_quote(attributes[name])}") for name in sorted(attributes)]
+    front = "".join(text for name, text in parts if name < "tooltip")
+    return front, "".join(text for name, text in parts if name > "tooltip")
+
+
 def _listed(attributes: dict[str, str]) -> str:
-    """Attributes as `dot.node` and `dot.edge` write them, the label first, the others by name; for
-    large pictures, without quoting again and again what is the same for many marks."""
+    """Attributes as `dot.edge` writes them, the label first, the others by name; for large
+    pictures, without quoting again and again what is the same for many arrows."""
     names = sorted(attributes, key=lambda name: (name != "label", name))
-    parts = [
-        f"{n}={(_quote if n == 'tooltip' else _quote_known)(attributes[n])}" for n in names
-    ]
+    parts = [f"{n}={_quote_known(attributes[n])}" for n in names]
     return f" [{' '.join(parts)}]" if parts else ""
 
 

@@ -75,10 +75,12 @@ def scalar(tensor: Tensor) -> str:
 def letters(node: Node) -> dict[int, str]:
     """A letter for each operand that is drawn as an arrow, by position; none where their order
     does not matter."""
+    if len(node.inputs) < 2 or Fact.COMMUTATIVE in node.op.facts:
+        return {}
     drawn = [i for i, t in enumerate(node.inputs) if not is_inline(t)]
     if len(drawn) < 2 or len({node.inputs[i] for i in drawn}) == 1:
         return {}
-    if Fact.COMMUTATIVE in node.op.facts or len(drawn) > len(string.ascii_lowercase):
+    if len(drawn) > len(string.ascii_lowercase):
         return {}
     return dict(zip(drawn, string.ascii_lowercase, strict=False))
 

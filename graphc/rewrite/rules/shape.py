@@ -105,7 +105,7 @@ def _below(node: Node, op: str) -> Tensor | None:
 
 
 # -- broadcasts as late as possible ----------------------------------------------------------------
-@shape.rewrite(EXACT, Fact.ELEMENTWISE)
+@shape.rewrite(EXACT, Fact.ELEMENTWISE, over=["broadcast_to", "constant"])
 def broadcast_after_elementwise(node: Node) -> Result:
     """f(broadcast_to(x), y) -> f(x, y), broadcast if y does not stretch it"""
     if node.op.may_fail:
@@ -195,7 +195,7 @@ def merge_sums(node: Node) -> Result:
 
 
 # -- transposes towards the matrix products that read them as they are -----------------------------
-@shape.rewrite(EXACT, Fact.ELEMENTWISE)
+@shape.rewrite(EXACT, Fact.ELEMENTWISE, over=["permute_dims"])
 def permute_after_elementwise(node: Node) -> Result:
     """f(permute_dims(x), number) -> permute_dims(f(x, number))
 
@@ -249,7 +249,7 @@ def take_what_was_padded(node: Node) -> Result:
     return x if same and x.shape == node.types[0].shape else "the slice is not what was padded"
 
 
-@shape.rewrite(STABLE, "add")
+@shape.rewrite(STABLE, "add", over=["add", "pad"])
 def concat_padded_parts(node: Node) -> Result:
     """pad(x) + pad(y) -> pad(concat([x, y])), for two or more parts that lie side by side
 

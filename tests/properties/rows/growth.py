@@ -3,7 +3,9 @@
     python -m tests.properties.rows.growth [--to 64000] [FAMILY ...]
 
 prints the milliseconds of each stage at 1,000 and 10,000 nodes, then the worst ratio of each stage.
-Times are of the processor, the least of several, so that other work on the machine counts little.
+Sizes count the nodes of the graph with its gradient. Times are of the processor, the least of some
+repetitions; a doubling above the limit is measured again, at last with nothing beside it, before it
+is reported: other work on the machine only ever makes a ratio larger, a quadratic stays one.
 That no kernel has more than 128 statements is a test of `tests/test_growth.py`.
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
 
@@ -21,10 +23,12 @@ from tests.properties.stages import FAMILIES, Built, measure
 from . import Budget, Result, Tally
 
 LIMIT = 2.3
-LEAST = 0.01  # seconds below which a ratio says nothing
-ATTEMPTS = 3
+LEAST = 0.02  # seconds below which a ratio says nothing
+ATTEMPTS = 2
+LOOKED = 200  # operations of the graph whose nodes are counted
 SIZES = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000)
 Times = dict[str, float]
+Found = tuple[str, int, str, float]  # a family, the larger number of nodes, a stage, its ratio
 
 
 def seconds(make: Callable[[int], Built], n: int, repeat: int, lower: bool = True) -> Times:
@@ -39,15 +43,16 @@ def seconds(make: Callable[[int], Built], n: int, repeat: int, lower: bool = Tru
 def ratios(
     make: Callable[[int], Built], sizes: tuple[int, ...], lower: bool = True, limit: float = LIMIT
 ) -> Iterator[tuple[int, str, float]]:
-    """Stage by stage t(2n)/t(n): the larger n, the stage, the ratio. Times between which a ratio is
-    above the limit are taken again: a busy machine errs upwards only."""
-    measure(make, 200, lower)  # first calls fill caches
+    """Stage by stage t(2n)/t(n) of graphs of `sizes` nodes: the larger n, the stage, the ratio.
+    Times between which a ratio is above the limit are taken again."""
+    measure(make, LOOKED, lower)  # first calls fill caches
+    nodes = measure(make, LOOKED, lower)[0]
     least: dict[int, Times] = {}
     again = set(sizes)
     for _ in range(ATTEMPTS):
         for n in sorted(again):
             before = least.get(n, {})
-            now = seconds(make, n, max(1, min(5, 16_000 // n)), lower)
+            now = seconds(make, n * LOOKED // nodes, max(1, min(5, 16_000 // n)), lower)
             least[n] = {stage: min(taken, before.get(stage, taken)) for stage, taken in now.items()}
         found = [
             (n, stage, taken / max(least[half][stage], 1e-6))
@@ -62,14 +67,30 @@ def ratios(
     yield from found
 
 
-def check(family: str, sizes: tuple[int, ...], lower: bool = True, limit: float = LIMIT) -> Tally:
+def of_family(family: str, sizes: tuple[int, ...] = SIZES) -> list[Found]:
     """The ratios of a family."""
+    return [(family, *found) for found in ratios(FAMILIES[family], sizes)]
+
+
+def tallied(found: Iterable[Found], limit: float = LIMIT) -> Tally:
+    """Ratios above the limit are failures."""
     tally = Tally()
-    for n, stage, ratio in ratios(FAMILIES[family], sizes, lower, limit):
+    for family, n, stage, ratio in found:
         tally.counts["ratios"] += 1
         if ratio > limit:
             tally.failures.append(f"{family}: {stage} takes {ratio:.2f} times as long at {n:,}")
     return tally
+
+
+def settled(found: list[Found]) -> list[Found]:
+    """The ratios, with those above the limit measured once more in this process."""
+    slow = {(family, n) for family, n, _, ratio in found if ratio > LIMIT}
+    alone = {
+        (f, n, stage): ratio
+        for f, n in sorted(slow)
+        for _, _, stage, ratio in of_family(f, (n // 2, n))
+    }
+    return [(f, n, stage, min(r, alone.get((f, n, stage), r))) for f, n, stage, r in found]
 
 
 def all_pairs(n: int) -> Built:
@@ -85,8 +106,8 @@ class Growth:
 
     def run(self, budget: Budget) -> Result:
         sizes = SIZES if budget.share >= 1 else SIZES[:4] if budget.share >= 0.1 else SIZES[:2]
-        # One process: two would disturb each other's times.
-        tally = Tally.sum(check(family, sizes) for family in FAMILIES)
+        parts = budget.map(partial(of_family, sizes=sizes), FAMILIES)
+        tally = tallied(settled([found for part in parts for found in part]))
         reached = f"{len(tally.failures)} of {tally.counts['ratios']} ratios above {LIMIT}"
         return Result(not tally.failures, reached, f"t(2n)/t(n) <= {LIMIT}", tally)
 
@@ -120,7 +141,8 @@ def main() -> None:
     given = parser.parse_args()
     sys.stdout.write("\n".join(table(given.families)) + "\n")
     sizes = tuple(n for n in SIZES if n <= given.to)
-    for tally in map(partial(check, sizes=sizes), given.families):
+    for family in given.families:
+        tally = tallied(settled(of_family(family, sizes)))
         sys.stdout.writelines(f"{failure}\n" for failure in tally.failures)
 
 

@@ -2,6 +2,7 @@
 
 A chain and sums of 100,000, diamonds of 60 levels and 10,000 outputs are built, differentiated,
 printed, parsed, hashed, checked, evaluated, drawn and rewritten, each in a process of its own.
+Concatenating and stacking, which the promise does not name, have 50,000 and 33,333 operands.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Size:
 
     def run(self, budget: Budget) -> Result:
         tasks = [(family, budget.of(n, least=min(n, 4_000))) for family, n in FIGURES.items()]
-        tally = Tally.sum(budget.map(check, tasks))
+        parts = zip(tasks, budget.map(check, tasks), strict=True)
+        # What fails beside another process, which slows it, is run again alone.
+        tally = Tally.sum([check(task) if part.failures else part for task, part in parts])
         reached = f"{tally.counts['figures']} figures, {len(tally.failures)} above"
         return Result(not tally.failures, reached, "0 above 10 s or 1 GB", tally)
 
