@@ -333,6 +333,19 @@ def relative_entropy(z: Tensor, q: Tensor) -> Tensor:
 OFFSET = [[1.0, 2.0, 3.0, 4.0], [1000.0, 1001.0, 1002.0, 1003.0], [1e4, 1e4 + 1, 1e4 - 1, 1e4]]
 
 
+WIDE = [[3e-30, 4e-30, 0.0, 1e-31], [3e25, -4e25, 1e24, 0.0], [1.0, 2.0, -3.0, 4.0]]
+
+
+@formula(x=WIDE)
+def norm(x: Tensor) -> Tensor:
+    return gc.sqrt(gc.sum(x * x, axis=1))
+
+
+@formula(x=WIDE)
+def unit_vectors(x: Tensor) -> Tensor:
+    return x / gc.sqrt(gc.sum(x**2, axis=1, keepdims=True))
+
+
 @formula(absolute="vd", x=OFFSET)
 def variance_of_moments(x: Tensor) -> Tensor:
     return gc.mean(x**2, axis=1) - gc.mean(x, axis=1) ** 2

@@ -211,6 +211,13 @@ STABLE = (
         lambda d: gc.mean(gc.square(z(d)), axis=1) - gc.square(gc.sum(z(d), axis=1) / 3),
     ),
     Case(
+        stable.norm_in_double,
+        lambda d: gc.sqrt(gc.sum(gc.square(z(d)), axis=1)),
+        lambda d: gc.sqrt(gc.sum(gc.square(z(d).astype("float64")), axis=1)).astype("float32"),
+        lambda d: gc.sqrt(gc.sum(gc.square(z(d)), axis=1) + gc.sum(z(d), axis=1)),
+        "f32",
+    ),
+    Case(
         stable.fold_logaddexp,
         lambda d: gc.log(gc.exp(a(d)) + gc.exp(b(d))),
         lambda d: gc.maximum(a(d), b(d)) + gc.softplus(-gc.abs(a(d) - b(d))),

@@ -7,16 +7,20 @@ differ (`log(1 + -0.0)` is 0.0, `log1p(-0.0)` is -0.0). Derivatives are taken of
 
 Absent on purpose: `log(exp(x) / y) -> x - log(y)`, `exp(x) / exp(y) -> exp(x - y)` and
 `log(x / y) -> log(x) - log(y)` lose digits where the terms cancel (`rules/fastmath.py` has them);
-a norm scaled by its largest element reads x twice, for operands beyond 1e19 in float32.
+a float64 norm scaled by its largest element reads x twice, for operands beyond 1e154.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 
 from graphc.ir.dim import product
+from graphc.ir.dtype import float32, float64
 from graphc.ir.node import Node, Tensor
 from graphc.ir.shape import Shape
+from graphc.ops import elementwise, reduce
 from graphc.ops.build import size_as_tensor
 from graphc.ops.reduce import variance
 from graphc.ops.shape import reshape
@@ -242,6 +246,29 @@ def fold_variance(node: Node) -> Result:
     if first[1] != second[1] or of_squares.shape != square_of.shape:
         return "the moments are over different axes"
     return reshape(variance(x, axis=first[1]), node.types[0].shape)
+
+
+@stable.rewrite(STABLE, "sqrt")
+def norm_in_double(node: Node) -> Result:
+    """sqrt(sum(square(x))) of float32 -> the same in float64, where no square of a float32
+    overflows or vanishes; so too of several tensors, sqrt(sum(square(x)) + sum(square(y)))"""
+    if node.types[0].dtype is not float32:
+        return None
+    parts: list[Tensor] = []
+    pending = [node.inputs[0]]
+    while pending:
+        t = pending.pop()
+        if t.node.op.name == "add":
+            pending += reversed(t.node.inputs)
+            continue
+        total = t.node.inputs[0] if t.node.op.name == "reshape" else t
+        if total.node.op.name != "sum" or total.node.inputs[0].node.op.name != "square":
+            return "there is more than squares in the sum" if parts else None
+        x = elementwise.astype(total.node.inputs[0].node.inputs[0], float64)
+        squares = reduce.sum(elementwise.square(x), axis=total.node.attrs["axes"])
+        parts.append(reshape(squares, t.shape))
+    norm = elementwise.sqrt(functools.reduce(operator.add, parts))
+    return elementwise.astype(norm, float32)
 
 
 def _as_mean(t: Tensor) -> tuple[Tensor, tuple[int, ...]] | None:
