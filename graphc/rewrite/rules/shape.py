@@ -6,6 +6,10 @@ elementwise op stretches its operands by itself, so a scalar stays a scalar unti
 
 from __future__ import annotations
 
+import operator
+
+import numpy as np
+
 from graphc.ir.dim import Size, product
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact
@@ -107,14 +111,19 @@ def _below(node: Node, op: str) -> Tensor | None:
 # -- broadcasts as late as possible ----------------------------------------------------------------
 @shape.rewrite(EXACT, Fact.ELEMENTWISE, over=["broadcast_to", "constant"])
 def broadcast_after_elementwise(node: Node) -> Result:
-    """f(broadcast_to(x), y) -> f(x, y), broadcast if y does not stretch it"""
+    """f(broadcast_to(x), y) -> f(x, y), broadcast if y does not stretch it; of numbers, a number"""
     if node.op.may_fail:
         return None  # of no elements it does not fail
     operands = [_unstretched(t) for t in node.inputs]
-    if all(a is b for a, b in zip(operands, node.inputs, strict=True)):
+    if all(map(operator.is_, operands, node.inputs)):
         return None
-    out = node.types[0].shape
-    return stretch(apply(node.op, operands, **node.attrs).output(), out)
+    (out,) = node.types
+    if all(t.ndim == 0 and t.node.op.name == "constant" for t in operands):
+        assert node.op.numpy is not None
+        with np.errstate(all="ignore"):
+            number = node.op.numpy(*(t.node.attrs["value"].array for t in operands), **node.attrs)
+        return stretch(constant(number, out.dtype), out.shape)
+    return stretch(apply(node.op, operands, **node.attrs).output(), out.shape)
 
 
 def _unstretched(t: Tensor) -> Tensor:
