@@ -209,7 +209,17 @@ def measure(made: Callable[[int], Built], n: int, lower: bool = True) -> tuple[i
         optimised = clock("simplify", lambda: apply_rules(unified, *DEFAULT))
         if lower:
             _lower(optimised, clock)
-    return len(graph.nodes), clock
+    return count(graph), clock
+
+
+def count(graph: Graph) -> int:
+    """The nodes of a graph and of the bodies of its loops and branches."""
+    nodes, graphs = 0, [graph]
+    while graphs:
+        inside = graphs.pop().nodes
+        nodes += len(inside)
+        graphs += [v for node in inside for v in node.attrs.values() if isinstance(v, Graph)]
+    return nodes
 
 
 def _lower(graph: Graph, clock: Clock) -> Program:
