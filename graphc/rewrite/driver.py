@@ -23,7 +23,7 @@ from graphc.ir.graph import Graph, rebuild, walk, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind, Op
 from graphc.ir.shape import may_be_equal
-from graphc.ir.text import format_node, is_inline
+from graphc.ir.text import format_node, is_inline, operand_text
 from graphc.rewrite.ruleset import Rule, Ruleset
 
 _logger = logging.getLogger("graphc.rewrite")
@@ -273,7 +273,7 @@ def excerpt(roots: Sequence[Node], lines: int = 8, marks: Mapping[Node, object] 
 def _shown(node: Node) -> str:
     """A node for the trace: `f32[n] = log exp(...)`, its operands by what computes them."""
     if is_inline(node):
-        return node.op.name if node.op.name == "constant" else f"%{node.output().name}"
+        return operand_text(node.output())
     labels = {t: f"{t.node.op.name}(...)" for t in node.inputs if not is_inline(t.node)}
     return format_node(node, labels).removeprefix("%?: ")
 
