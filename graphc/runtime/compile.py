@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc import config
 from graphc.errors import ArgumentError, GraphError
 from graphc.ir.evaluate import check_dims, evaluate_graph
 from graphc.ir.graph import Graph
@@ -330,12 +331,14 @@ class Function:
 
 
 def _program(graph: Graph, options: Options) -> Caller:
-    """The program of a graph, from the cache or compiled."""
+    """The program of a graph, from the cache or compiled: compiled if somebody looks at the
+    stages, which a program from the cache does not pass through."""
     from graphc.runtime.executable import Executable
     from graphc.runtime.manifest import host_calls
 
     key = _key(graph, options)
-    found = None if options.check else cache.load(key)
+    watched = config.print_stages() or config.dump_directory() or config.trace_topics()
+    found = None if options.check or watched else cache.load(key)
     if found is None:
         from graphc.runtime.build import build
 

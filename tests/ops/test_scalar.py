@@ -1,4 +1,4 @@
-"""Definitions of elementwise ops that leave something out: an error at once, not in a compilation."""
+"""Definitions of elementwise ops that leave something out: an error where they are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _half(s: Any, x: Any) -> Any:
     ],
 )
 def test_an_op_that_lacks_a_meaning_is_refused(define: Callable[[], Any], wanted: str) -> None:
-    with pytest.raises(ArgumentError, match="^halved: .* is not said") as caught:
+    with pytest.raises(ArgumentError, match=r"^halved: .* is not said") as caught:
         define()
     assert wanted in caught.value.expected
     assert caught.value.where.startswith(__file__)
