@@ -60,7 +60,7 @@ def print_stages() -> tuple[str, ...]:
     value = _read("GRAPHC_PRINT")
     names = tuple(name.strip() for name in value.split(",")) if value else ()
     if not all(name.isidentifier() for name in names):
-        raise _bad("GRAPHC_PRINT", value, "names of stages with a comma between, such as fuse,numba")
+        raise _bad("GRAPHC_PRINT", value, "names of stages, comma between, such as fuse,numba")
     return names
 
 
