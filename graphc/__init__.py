@@ -10,6 +10,7 @@ as NumPy's does.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from graphc import errors, ops
@@ -194,7 +195,9 @@ def _find(name: str) -> Any:
     elif name in _functions():
         value = _functions()[name]
     else:
-        raise AttributeError(f"module 'graphc' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'graphc' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
     globals()[name] = value
     return value
 

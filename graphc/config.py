@@ -53,14 +53,14 @@ def cache() -> CacheSettings:
 
 
 def print_stages() -> tuple[str, ...]:
-    """The stages to print, in the order given: `GRAPHC_PRINT`, such as `fuse,schedule`.
+    """The stages to print, in the order given: `GRAPHC_PRINT`, such as `fuse,plan_memory`.
 
     The pipeline knows which names exist; here a name only has to look like one.
     """
     value = _read("GRAPHC_PRINT")
     names = tuple(name.strip() for name in value.split(",")) if value else ()
     if not all(name.isidentifier() for name in names):
-        raise _bad("GRAPHC_PRINT", value, "names of stages with a comma between, such as fuse,link")
+        raise _bad("GRAPHC_PRINT", value, "names of stages, comma between, such as fuse,numba")
     return names
 
 

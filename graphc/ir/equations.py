@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from graphc.errors import ShapeError
-from graphc.ir.dim import Dim, Size, evaluate, is_nonnegative, names, substitute
+from graphc.ir.dim import Dim, Monomial, Size, evaluate, is_nonnegative, names, substitute
 
 Pair: TypeAlias = tuple[Size, Size]
 
@@ -68,7 +68,7 @@ def _never_zero(difference: Size) -> bool:
     if isinstance(difference, int):
         return difference != 0
     factor, constant = _content(difference)
-    if constant % factor:
+    if constant % factor or _is_negative(difference) or _is_negative(-difference):
         return True
     sign = 1 if difference.terms[0][1] > 0 else -1
     rest = sign * (difference - constant)
@@ -76,6 +76,30 @@ def _never_zero(difference: Size) -> bool:
         return False  # terms of both signs
     plain = all(isinstance(a, str) for m, _ in difference.terms for a, _ in m)
     return constant != 0 or plain
+
+
+def _is_negative(size: Size) -> bool:
+    """Whether `size < 0` follows from what its terms are at the most: `min(n, 5)` is 5."""
+    if isinstance(size, int):
+        return size < 0
+    most = 0
+    for monomial, coefficient in size.terms:
+        limit = _limit(monomial, coefficient)
+        if limit is None:
+            return False
+        most += limit
+    return most < 0
+
+
+def _limit(monomial: Monomial, coefficient: int) -> int | None:
+    """What a term is at the most, None if that is not known."""
+    if not monomial:
+        return coefficient
+    if len(monomial) == 1 and monomial[0][1] == 1 and not isinstance(atom := monomial[0][0], str):
+        ends = [side for side in (atom.left, atom.right) if isinstance(side, int)]
+        if ends and atom.function == ("min" if coefficient > 0 else "max"):
+            return coefficient * ends[0]
+    return 0 if coefficient < 0 and is_nonnegative(Dim(((monomial, 1),))) else None
 
 
 def _content(size: Dim) -> tuple[int, int]:
@@ -145,8 +169,8 @@ def solve(
     treat in another way. What cannot be expressed is only `needed`.
 
     Errors: `ShapeError` if the equations have no solution. Found are contradictions by
-    substitution, by adding equations, by divisibility and by signs: all of those between equations
-    that are linear with a coefficient 1, but not every one of integer programming.
+    substitution, by adding equations, by divisibility, by signs and by bounds: all of those between
+    equations that are linear with a coefficient 1, but not every one of integer programming.
 
     >>> from graphc.ir.dim import named
     >>> n, m, k = map(named, "nmk")

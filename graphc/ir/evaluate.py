@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -245,20 +245,33 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, Any] | None = None) -> Any:
     >>> gc.evaluate(x * 2, {x: [1.0, 2.0]})
     array([2., 4.], dtype=float32)
     """
-    feeds = feeds or {}
+    feeds = {} if feeds is None else feeds
+    if not isinstance(feeds, Mapping):
+        raise _no_argument("the arrays are given by their placeholders", "a dict", feeds)
+    if not isinstance(outputs, Iterable):
+        raise _no_argument("not a tensor", "a tensor or a list of tensors", outputs)
     targets = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    for target in (*targets, *feeds):
-        if not isinstance(target, Tensor):
-            raise ArgumentError("not a tensor", op="evaluate", given=repr(target)[:80])
+    for what, tensors in (("a tensor or a list of tensors", targets), ("placeholders", feeds)):
+        for target in tensors:
+            if not isinstance(target, Tensor):
+                raise _no_argument("not a tensor", what, target)
     graph = Graph(feeds, targets, name="evaluate")
     arrays = [_fed(t, a) for t, a in feeds.items()]
     values = evaluate_graph(graph, arrays)
     return values[0] if isinstance(outputs, Tensor) else values
 
 
+def _no_argument(message: str, expected: str, given: object) -> ArgumentError:
+    return ArgumentError(message, op="evaluate", expected=expected, given=repr(given)[:80])
+
+
 def _fed(tensor: Tensor, value: Any) -> Array:
-    """`value` in the dtype of a placeholder. Errors: `DTypeError` if a fraction would be cut."""
-    array = np.asarray(value)
+    """`value` in the dtype of a placeholder. Errors: `DTypeError` if a fraction would be cut,
+    `ArgumentError` if it is no array."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise _no_argument(f"not an array: {error}", f"values of {tensor.name!r}", value) from None
     cut = array.size and array.dtype.kind == "f" and not tensor.dtype.is_float
     if cut or array.dtype.kind not in "biuf":
         raise DTypeError(

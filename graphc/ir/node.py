@@ -253,6 +253,16 @@ class Tensor(Operators):
     def __contains__(self, item: Any) -> bool:
         self._no_value("members", "use gc.max(x == value) or a comparison of your own")
 
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise SymbolicValueError(
+            "a tensor is a value: its elements cannot be assigned",
+            op="setitem",
+            given=repr(self),
+            where=origin.where(),
+            hint="make a new tensor, by gc.where or by gc.concat of slices; a variable changes by "
+            "updates, or by .value between calls",
+        )
+
     # -- NumPy's protocols: np.tanh(t), ndarray @ t build nodes ------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         found = functions().get(_UFUNCS.get(ufunc.__name__, ufunc.__name__))
@@ -261,7 +271,8 @@ class Tensor(Operators):
                 "this NumPy function has no meaning for symbolic tensors",
                 op=f"numpy.{ufunc.__name__}",
                 expected="a plain call of a function that graphc has too, without out= or where=",
-                given=f"{ufunc.__name__}.{method}{tuple(kwargs)}",
+                given=f"{ufunc.__name__}{'' if method == '__call__' else f'.{method}'}"
+                + f"({', '.join(['...', *(f'{name}=' for name in kwargs)])})",
                 where=origin.where(),
             )
         return found(*inputs)
@@ -272,9 +283,9 @@ class Tensor(Operators):
         if found is None:
             raise ArgumentError(
                 "graphc has no function of this name",
-                op=f"numpy.{func.__name__}",
+                op=f"{func.__module__}.{func.__name__}",
                 where=origin.where(),
-                hint="see the list of functions in the reference",
+                hint="see the list of functions in the reference, and gc.linalg",
             )
         try:
             return found(*args, **kwargs)

@@ -63,6 +63,11 @@ def format_node(node: Node, names: Mapping[Tensor, str] | None = None) -> str:
     return _Printer(exact=False).line(node, ChainMap(own, cast(Any, names or {})), [])
 
 
+def operand_text(tensor: Tensor) -> str:
+    """How an operand with no line of its own is written: `%x`, `@w`, `f32(2.0)`."""
+    return _Printer()._operand(tensor, {})
+
+
 def value_labels(graph: Graph) -> dict[Tensor, str]:
     """The labels that the text gives to inputs and computed values: `%x`, `%0`, `%1` ..."""
     labels = {t: f"%{literal.write_name(t.name)}" for t in graph.inputs}

@@ -252,6 +252,17 @@ SCAN = register(
 
 
 # -- scan: the function ----------------------------------------------------------------------------
+def _callable(op: str, what: str, function: object) -> None:
+    if not callable(function):
+        raise ArgumentError(
+            f"{what} is a function",
+            op=op,
+            expected="a callable",
+            given=repr(function)[:80],
+            hint="write lambda: ... around a value that is already there",
+        )
+
+
 def scan(
     step_fn: Callable[[Any, Any], tuple[Any, Any]],
     carry: Any,
@@ -277,6 +288,7 @@ def scan(
     >>> gc.evaluate(sums, {x: [1, 2, 3]})
     array([1., 3., 6.], dtype=float32)
     """
+    _callable("scan", "the step", step_fn)
     first, carry_structure = tensors("scan", carry)
     stacked, xs_structure = tensors("scan", xs)
     size = _length(stacked, length)
@@ -436,6 +448,8 @@ def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *oper
             hint="gc.where chooses elementwise",
         )  # fmt: skip
     choice = choice if choice.dtype is bool_ else not_equal(choice, scalar_like(0, choice))
+    _callable("cond", "a branch", then_fn)
+    _callable("cond", "a branch", else_fn)
     arguments, structure = tensors("cond", operands)
     start = current_serial()
     parameters = fresh("cond", (t.type for t in arguments))

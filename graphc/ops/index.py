@@ -285,7 +285,16 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
 # -- gather and its transpose ----------------------------------------------------------------------
 def _infer_take(x: TensorType, indices: TensorType, *, axis: int) -> tuple[TensorType, ...]:
     if not indices.dtype.is_integer:
-        raise DTypeError("indices are integers", op="take", given=indices.dtype.name)
+        raise DTypeError(
+            "indices are integers",
+            op="take",
+            expected="an integer dtype",
+            given=indices.dtype.name,
+            hint="how many elements a mask keeps is not known yet: gc.where(mask, x, 0) keeps "
+            "the shape"
+            if indices.dtype is bool_
+            else "use .astype('int64')",
+        )
     return (TensorType(x.dtype, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])),)
 
 

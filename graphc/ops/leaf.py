@@ -63,7 +63,10 @@ def variable(value: Any, name: str = "", trainable: bool = True, dtype: Any = No
     """
     if not isinstance(name, str):
         raise ArgumentError("a name is a string", op="variable", given=repr(name)[:80])
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ArgumentError(str(error), op="variable", given=type(value).__name__) from None
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             "not numbers", op="variable", given=f"dtype {array.dtype}", where=origin.where()

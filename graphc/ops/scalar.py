@@ -180,6 +180,12 @@ def define(
     cost: float = 1.0,
     doc: str = "",
 ) -> Op:
+    if kernel is None and name not in PRIMITIVES:
+        raise ArgumentError(
+            "what a kernel computes is not said",
+            op=name,
+            expected="kernel=..., or the name of a primitive of graphc/loops/primitives.py",
+        )
     table = partials or getattr(partials_table, name, None)
     if formula and "f" in kinds and result is None and partials is None and vjp is None:
         DERIVED.append(name)
@@ -211,11 +217,22 @@ def named(op: Op) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     return lambda frontend: publish(op, frontend)
 
 
+def _numpy_of(name: str) -> Callable[..., Any]:
+    """The meaning of an op that is a primitive. Errors: `ArgumentError` if it is none."""
+    if name not in PRIMITIVES:
+        raise ArgumentError(
+            "the op's meaning is not said",
+            op=name,
+            expected="numpy=..., or the name of a primitive of graphc/loops/primitives.py",
+        )
+    return PRIMITIVES[name].numpy
+
+
 def float_function(
     name: str, formula: Callable[..., Any], doc: str, numpy: Any = None, **options: Any
 ) -> Callable[..., Tensor]:
     """A unary function of floats; ints are converted as NumPy would."""
-    op = define(name, numpy or PRIMITIVES[name].numpy, formula, doc=doc, **options)
+    op = define(name, numpy or _numpy_of(name), formula, doc=doc, **options)
 
     def frontend(x: Any) -> Tensor:
         t = tensor(x, name)
@@ -228,7 +245,7 @@ def numeric_function(
     name: str, formula: Callable[..., Any], doc: str, numpy: Any = None, **options: Any
 ) -> Callable[..., Tensor]:
     """A unary function that keeps the dtype."""
-    op = define(name, numpy or PRIMITIVES[name].numpy, formula, kinds="iuf", doc=doc, **options)
+    op = define(name, numpy or _numpy_of(name), formula, kinds="iuf", doc=doc, **options)
 
     def frontend(x: Any) -> Tensor:
         return apply(op, (tensor(x, name),)).output()

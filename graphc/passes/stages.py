@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,6 +16,8 @@ from graphc import config
 from graphc.errors import CompileError, GraphcError
 from graphc.ir.check import check_graph
 from graphc.ir.graph import Graph
+from graphc.ir.node import Tensor
+from graphc.ir.shape import may_be_equal
 from graphc.ir.text import print_graph
 
 T = TypeVar("T")
@@ -36,8 +38,8 @@ class Stages:
 
     def graph(self, name: str, stage: Callable[[Graph], Graph], graph: Graph) -> Graph:
         """A stage from graph to graph. Errors: as `run`; `CompileError` with the IR around the
-        fault if the stage makes an invalid graph (verified whole where `check` is set; that
-        inputs and results are still of their kinds, always)."""
+        fault if the stage makes an invalid graph (verified whole where `check` is set; that it is
+        a graph, and its inputs and results are still of their types, always)."""
         result = self.run(name, lambda: stage(graph))
         _check_face(name, graph, result)
         if self.check:
@@ -94,17 +96,36 @@ def _check(name: str, result: Graph) -> None:
 
 
 def _check_face(name: str, graph: Graph, result: Graph) -> None:
-    """What callers rely on: as many inputs, results and updates, of the same dtypes and ranks."""
+    """What callers rely on: as many inputs, results and updates, of the same types; of shapes that
+    may be equal where an equation says so, or `unify` writes one name for another."""
+    if not isinstance(result, Graph):
+        raise CompileError(
+            "the stage gave no graph",
+            op=f"stage {name!r}",
+            expected=f"a graph, for\n{print_graph(graph)}",
+            given=repr(result)[:80],
+            hint=_DEFECT,
+        )
     for what, before, after in (
         ("inputs", graph.inputs, result.inputs),
         ("outputs", graph.outputs, result.outputs),
         ("updates", [v for _, v in graph.updates], [v for _, v in result.updates]),
     ):
-        if [(t.dtype, t.ndim) for t in before] != [(t.dtype, t.ndim) for t in after]:
+        if [t.type for t in before] == [t.type for t in after]:
+            continue
+        assumed = name == "unify" or graph.sizes.needed
+        if not assumed or not _may_be_same(before, after):
             raise CompileError(
                 f"the stage changed the {what} of the graph:\n{print_graph(result)}",
                 op=f"stage {name!r}",
                 expected=", ".join(str(t.type) for t in before),
-                given=", ".join(str(t.type) for t in after),
+                given=", ".join(str(t.type) for t in after) or "none",
                 hint=_DEFECT,
             )
+
+
+def _may_be_same(before: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
+    return len(before) == len(after) and all(
+        b.dtype is a.dtype and may_be_equal(b.shape, a.shape)
+        for b, a in zip(before, after, strict=True)
+    )

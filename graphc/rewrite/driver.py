@@ -11,25 +11,26 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from graphc import config
-from graphc.errors import GraphError
+from graphc.errors import GraphcError, GraphError
 from graphc.ir import origin
 from graphc.ir.collector import paused_collector
 from graphc.ir.graph import Graph, rebuild, walk, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind, Op
 from graphc.ir.shape import may_be_equal
-from graphc.ir.text import format_node, is_inline
+from graphc.ir.text import format_node, is_inline, operand_text
 from graphc.rewrite.ruleset import Rule, Ruleset
 
 _logger = logging.getLogger("graphc.rewrite")
 _DEPTH = 200  # rewrites of what a rewrite made, within one another
 _STEPS = 50  # rewrites for each node of the graph
 _OPERANDS = 3  # at the most, that tell which rules are worth trying
+_NO_MARKS: Mapping[Node, object] = {}
 
 
 class Firing(NamedTuple):
@@ -63,7 +64,7 @@ def apply_rules(graph: Graph, *rulesets: Ruleset, report: RewriteReport | None =
 
     `report` is filled with what was done. Sub-graphs of control ops are rewritten too.
     Errors: `GraphError` naming the rules that undo each other or grow the graph for ever, or a rule
-    whose replacement has another type.
+    whose replacement has another type, is no tensor, or cannot be made.
     """
     rules = [rule for ruleset in rulesets for rule in ruleset]
     report = RewriteReport() if report is None else report
@@ -102,7 +103,7 @@ class _Walk:
                 if node in normal:
                     continue
                 if node in self.pending:
-                    raise self._endless("undo one another")
+                    raise self._circle(node, next((m for _, _, m in reversed(stack) if m), ()))
                 missing = [t.node for t in node.inputs if t.node not in normal]
                 if missing:
                     stack.append((node, node, None))
@@ -143,14 +144,17 @@ class _Walk:
     def _fire(self, node: Node) -> list[Tensor] | None:
         """The replacements of the outputs of `node` by the first rule that applies."""
         for rule in self._rules_for(node):
-            result = rule.rewrite(node)
+            try:
+                result = rule.rewrite(node)
+            except Exception as error:
+                raise _failed(rule, node, error) from error
             if result is None:
                 continue
             if isinstance(result, str):
                 if result and self.trace:
                     self.trace(f"{rule} declined {_shown(node)}: {result}", node)
                 continue
-            made = [result] if isinstance(result, Tensor) else list(result)
+            made = [result] if isinstance(result, Tensor) else _tensors(rule, node, result)
             if [t.type for t in made] != list(node.types):
                 if self.assumed and _may_fit(made, node):
                     continue  # the two sides are equal by an equation, but not by their names
@@ -162,7 +166,8 @@ class _Walk:
             self.pending[node] = rule
             self.steps += 1
             if self.steps > self.limit or len(self.pending) > _DEPTH:
-                raise self._endless("rewrite what they make for ever")
+                last = list(self.pending.items())[-6:]
+                raise _endless("these rules rewrite what they make for ever", dict(last))
             return made
         return None
 
@@ -174,16 +179,58 @@ class _Walk:
             found = self.worth[key] = tuple(r for r in self.rules if r.applies_to(*key))
         return found
 
-    def _endless(self, what: str) -> GraphError:
-        last = list(self.pending.items())[-6:]
-        rules = dict.fromkeys(rule for _, rule in last)
-        return GraphError(
-            f"these rules {what}: " + ", ".join(map(str, rules)),
-            op="apply_rules",
-            given="\n" + "\n".join(f"    {format_node(n)}   <- {rule}" for n, rule in last),
-            where=_place(last[0][0]),
-            hint="defined at " + ", ".join(rule.place for rule in rules),
+    def _circle(self, node: Node, made: Sequence[Tensor]) -> GraphError:
+        """The error for `node`, which is met again in what the last rule made of it."""
+        nodes = list(self.pending)
+        turn = {n: self.pending[n] for n in nodes[nodes.index(node) :]}
+        if all(t.node is not node for t in made):
+            return _endless("what these rules make has in it what they replace", turn)
+        if len(turn) == 1:
+            return _endless("the rule gives back what it replaces", turn)
+        return _endless("these rules undo one another", turn)
+
+
+def _endless(what: str, turn: Mapping[Node, Rule]) -> GraphError:
+    """The error for rules that have no end: each node of `turn` was rewritten by its rule."""
+    rules = dict.fromkeys(turn.values())
+    return GraphError(
+        f"{what}: " + ", ".join(map(str, rules)),
+        op="apply_rules",
+        given="rewritten were\n" + excerpt(list(turn), 8 + len(turn), turn),
+        where=_place(next(iter(turn))),
+        hint="defined at " + ", ".join(rule.place for rule in rules),
+    )
+
+
+def _failed(rule: Rule, node: Node, error: Exception) -> GraphError:
+    reason = error.message if isinstance(error, GraphcError) else str(error)
+    return GraphError(
+        f"the rule failed: {type(error).__name__}: {reason}",
+        op=str(rule),
+        given=f"\n{excerpt([node])}",
+        where=_place(node),
+        hint=_defined(rule),
+    )
+
+
+def _defined(rule: Rule) -> str:
+    return f"the rule is `{rule.doc.splitlines()[0]}`, at {rule.place}"
+
+
+def _tensors(rule: Rule, node: Node, result: Any) -> list[Tensor]:
+    """The replacements that a rule gave. Errors: `GraphError` if they are not tensors."""
+    made = list(result) if isinstance(result, Sequence) else [result]
+    if not all(isinstance(t, Tensor) for t in made):
+        raise GraphError(
+            "the rule's replacement is not a tensor",
+            op=str(rule),
+            expected="a tensor for each output, None, or a reason to decline, for\n"
+            + excerpt([node]),
+            given=repr(result)[:80],
+            where=_place(node),
+            hint=_defined(rule),
         )
+    return made
 
 
 def _may_fit(made: Sequence[Tensor], node: Node) -> bool:
@@ -201,26 +248,32 @@ def _wrong_type(rule: Rule, node: Node, made: Sequence[Tensor]) -> GraphError:
         expected=f"{', '.join(map(str, node.types))} for\n{excerpt([node])}",
         given=f"{', '.join(str(t.type) for t in made)} by\n{excerpt([t.node for t in made])}",
         where=_place(node),
-        hint=f"the rule is `{rule.doc}`, at {rule.place}",
+        hint=_defined(rule),
     )
 
 
-def excerpt(roots: Sequence[Node], lines: int = 8) -> str:
-    """The IR just below `roots`, nearest last, in at most `lines` lines."""
+def excerpt(roots: Sequence[Node], lines: int = 8, marks: Mapping[Node, object] = _NO_MARKS) -> str:
+    """The IR just below `roots`, nearest last, in at most `lines` lines; `marks` are written behind
+    their nodes."""
     near: dict[Node, None] = dict.fromkeys(roots)
     for node in near.copy():
         near.update(dict.fromkeys(t.node for t in node.inputs))
     for node in near.copy():
         near.update(dict.fromkeys(t.node for t in node.inputs))
+    near = {n: None for n in near if n in roots or not is_inline(n)}
     order = [n for n in walk([n.output() for n in roots]) if n in near][-lines:]
-    names = {t: f"%{i}" for i, node in enumerate(order) for t in node.outputs}
-    return "\n".join(f"    {format_node(node, names)}" for node in order)
+    names = {t: f"{t.node.op.name}(...)" for n in order for t in n.inputs if not is_inline(t.node)}
+    names |= {t: f"%{i}" for i, node in enumerate(order) for t in node.outputs}
+    return "\n".join(
+        f"    {format_node(node, names)}" + (f"   <- {marks[node]}" if node in marks else "")
+        for node in order
+    )
 
 
 def _shown(node: Node) -> str:
     """A node for the trace: `f32[n] = log exp(...)`, its operands by what computes them."""
     if is_inline(node):
-        return node.op.name if node.op.name == "constant" else f"%{node.output().name}"
+        return operand_text(node.output())
     labels = {t: f"{t.node.op.name}(...)" for t in node.inputs if not is_inline(t.node)}
     return format_node(node, labels).removeprefix("%?: ")
 

@@ -122,8 +122,10 @@ class Ruleset:
 
         def define(function: Callable[..., Formulas]) -> Rule:
             names = list(inspect.signature(function).parameters)
-            before, given = function(*(Variable(name) for name in names))
-            after = pattern(given)
+            formulas = function(*(Variable(name) for name in names))
+            if not isinstance(formulas, tuple) or len(formulas) != 2:
+                raise _bad(function, "a body that returns the pair `before, after`")
+            before, after = formulas[0], pattern(formulas[1])
             tensors, attributes = variables(before)
             if not isinstance(before, Operation) or set(names) != tensors | attributes:
                 raise _bad(function, "`before` is an operation that uses every parameter")
@@ -184,6 +186,8 @@ class Ruleset:
         unknown = [r for r in (*roots, *over) if isinstance(r, str) and r not in registry()]
         if unknown:
             raise _bad(function, f"names of ops, not {', '.join(unknown)}")
+        if not isinstance(promise, Promise):
+            raise _bad(function, "a promise: EXACT, STABLE, ORDER or UNSAFE")
         name, code = function.__name__, function.__code__
         if any(rule.name == name for rule in self.rules):
             raise _bad(function, "a name of its own")
@@ -246,9 +250,8 @@ def _by_function(function: Callable[[Node], Result]) -> Callable[[Node], Result]
         mark = current_serial()
         result = function(node)
         made = [result] if isinstance(result, Tensor) else result
-        if made is None or isinstance(made, str):
-            return made
-        _add_origins(node, made, mark)
+        if isinstance(made, (list, tuple)) and all(isinstance(t, Tensor) for t in made):
+            _add_origins(node, made, mark)
         return made
 
     return rewrite

@@ -38,6 +38,7 @@ from typing import Any
 
 from graphc import config
 from graphc.errors import ArgumentError, CacheWarning
+from graphc.ir import origin
 
 Manifest = dict[str, Any]
 
@@ -381,7 +382,11 @@ def _remove(path: Path) -> None:
 def _warn(reason: str, message: str) -> None:
     mark = object()
     if _warned.setdefault(reason, mark) is mark:
-        warnings.warn(f"graphc's cache: {message}", CacheWarning, stacklevel=4)
+        message = f"graphc's cache: {message}"
+        if place := origin.here():
+            warnings.warn_explicit(message, CacheWarning, place[0].file, place[0].line)
+        else:
+            warnings.warn(message, CacheWarning, stacklevel=4)
 
 
 def _bytes(text: str | bytes) -> bytes:

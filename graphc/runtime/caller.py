@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, RuntimeFailure, ShapeError
+from graphc.errors import RuntimeFailure, ShapeError
 from graphc.ir.dim import Size, as_python, evaluate, named, names, substitute
 from graphc.ir.evaluate import bind_dims
 from graphc.ir.graph import Graph
@@ -285,14 +285,3 @@ def hold(variables: Iterable[Variable]) -> ExitStack:
     for variable in sorted(variables, key=lambda v: v.cell.serial):
         stack.enter_context(variable.cell.lock)
     return stack
-
-
-def check_count(name: str, graph: Graph, given: int) -> None:
-    """Errors: `ArgumentError` for missing or extra inputs."""
-    if given != len(graph.inputs):
-        raise ArgumentError(
-            "wrong number of inputs",
-            op=name,
-            expected=f"{len(graph.inputs)}: " + ", ".join(repr(t.name) for t in graph.inputs),
-            given=str(given),
-        )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc import config
 from graphc.errors import ArgumentError, GraphError
 from graphc.ir.evaluate import check_dims, evaluate_graph
 from graphc.ir.graph import Graph
@@ -22,7 +23,7 @@ from graphc.ops.build import cast
 from graphc.passes.options import Options
 from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
-from graphc.runtime.caller import Caller, check_count, hold
+from graphc.runtime.caller import Caller, hold
 from graphc.runtime.check import Checked, check_mode
 
 TARGETS = ("cpu", "reference")
@@ -240,16 +241,22 @@ class Function:
         return structure(values)
 
     def _arguments(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
-        rest = self._names[len(arrays) :]
-        unknown = [n for n in named if n not in rest]
-        if unknown or len(arrays) + len(named) != len(self._names):
-            check_count(self.graph.name, self.graph, len(arrays) + len(named))
-            raise ArgumentError(
-                "an input is unknown or given twice",
-                op=self.graph.name,
-                expected=", ".join(map(repr, rest)),
-                given=", ".join(map(repr, unknown)),
-            )
+        placed, rest = self._names[: len(arrays)], self._names[len(arrays) :]
+        missing = [n for n in rest if n not in named]
+        for problem, names in (
+            ("no input has this name", [n for n in named if n not in self._names]),
+            ("inputs that are given twice", [n for n in named if n in placed]),
+            ("inputs are missing", missing),
+            ("too many inputs", [f"{len(arrays)} arrays"] * (len(arrays) > len(self._names))),
+        ):
+            if names:
+                given = [n for n in self._names if n not in missing] if names is missing else names
+                raise ArgumentError(
+                    f"{problem}: {', '.join(names)}",
+                    op=self.graph.name,
+                    expected=", ".join(map(str, self._names)) or "no inputs",
+                    given=", ".join(given) or "none",
+                )
         return (*arrays, *(named[n] for n in rest))
 
     def _interpret(self, *arrays: Any) -> list[Any]:
@@ -324,12 +331,14 @@ class Function:
 
 
 def _program(graph: Graph, options: Options) -> Caller:
-    """The program of a graph, from the cache or compiled."""
+    """The program of a graph, from the cache or compiled: compiled if somebody looks at the
+    stages, which a program from the cache does not pass through."""
     from graphc.runtime.executable import Executable
     from graphc.runtime.manifest import host_calls
 
     key = _key(graph, options)
-    found = None if options.check else cache.load(key)
+    watched = config.print_stages() or config.dump_directory() or config.trace_topics()
+    found = None if options.check or watched else cache.load(key)
     if found is None:
         from graphc.runtime.build import build
 

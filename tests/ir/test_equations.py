@@ -26,7 +26,9 @@ def size(coefficients: tuple[int, int, int], constant: int) -> Size:
 
 
 linear = st.builds(size, st.tuples(*[st.integers(0, 2)] * 3), st.integers(0, 3))
-curved = st.sampled_from(["n*m", "n*n", "n//2", "2*(m//2)", "max(n - 1, 0)", "n % 2 + 1"]).map(dim)
+curved = st.sampled_from(
+    ["n*m", "n*n", "n//2", "2*(m//2)", "max(n - 1, 0)", "n % 2 + 1", "min(n, 2) + m", "2*max(k, 2)"]
+).map(dim)
 sides = st.one_of(linear, linear, curved)
 systems = st.lists(st.builds(Equation, sides, sides), min_size=1, max_size=4)
 
@@ -157,3 +159,31 @@ def test_a_node_keeps_what_its_type_rule_assumed() -> None:
     graph = Graph([x, y], [x + y, (x + y) * 2])
     assert graph.sizes.sizes == {"m": n}
     assert Graph([x], [x * 2]).sizes is NOTHING
+
+
+@pytest.mark.parametrize(
+    ("size", "possible", "impossible"),
+    [
+        ("min(n, 5)", (0, 3, 5), (6, 9)),
+        ("max(n, 5)", (5, 8), (1, 4)),
+        ("2*min(n, 5)", (2, 10), (12,)),
+    ],
+)
+def test_sizes_beyond_a_bound_are_never_equal(
+    size: str, possible: tuple[int, ...], impossible: tuple[int, ...]
+) -> None:
+    bounded = dim(size)
+    values = {evaluate(bounded, {"n": n}) for n in range(20)}
+    assert values >= set(possible)
+    assert not values & set(impossible)
+    assert not any(never_equal(bounded, other) for other in possible)
+    assert all(never_equal(bounded, other) for other in impossible)
+    assert all(never_equal(other, bounded + dim("n")) for other in impossible if "max" in size)
+
+
+def test_a_slice_that_is_too_short_is_an_error_in_its_line() -> None:
+    x = gc.placeholder("x", ("n",))
+    with pytest.raises(ShapeError, match=r"sizes min\(5, n\) and 6") as caught:
+        x[:5] + gc.zeros(6)
+    assert caught.value.where.startswith(__file__)
+    assert (x[:5] + gc.zeros(4)).shape == (4,)

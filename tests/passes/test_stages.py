@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -56,7 +57,9 @@ def test_a_pass_that_makes_an_invalid_graph_is_named_with_the_ir() -> None:
     ("stage", "what", "expected", "given"),
     [
         (lambda g: Graph([x], [x]), "outputs", "f32[n]", "f32[n,4]"),
-        (lambda g: Graph([x], []), "outputs", "f32[n]", ""),
+        (lambda g: Graph([x], []), "outputs", "f32[n]", "none"),
+        (lambda g: Graph([x], [gc.sum(x, axis=0)]), "outputs", "f32[n]", "f32[4]"),
+        (lambda g: Graph([x], [gc.concat([g.outputs[0]] * 2)]), "outputs", "f32[n]", "f32[2*n]"),
         (lambda g: Graph([x, s], g.outputs), "inputs", "f32[n,4]", "f32[n,4], f32[]"),
         (lambda g: Graph([x], [g.outputs[0].astype("float64")]), "outputs", "f32[n]", "f64[n]"),
     ],
@@ -69,6 +72,14 @@ def test_a_pass_that_loses_an_output_is_named_without_a_check_too(
         Stages(check).graph("lose", stage, GRAPH)
     assert (caught.value.expected, caught.value.given) == (expected, given)
     assert "return" in caught.value.message
+
+
+@pytest.mark.parametrize("result", [None, GRAPH.outputs[0]])
+def test_a_pass_that_gives_no_graph_is_named(result: Any) -> None:
+    with pytest.raises(CompileError, match="stage 'forget': the stage gave no graph") as caught:
+        Stages().graph("forget", lambda g: cast(Graph, result), GRAPH)
+    assert caught.value.given == repr(result)
+    assert "= exp %staged" in caught.value.expected
 
 
 def test_a_lost_update_is_named() -> None:

@@ -12,6 +12,7 @@ from tests.corpus.formulas import FORMULAS
 from .accuracy import formula_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "accuracy.md"
+PRINTED = "python -m tests.rewrite.accuracy prints the rows that docs/accuracy.md should have"
 
 
 def _rows(text: str) -> dict[str, list[str]]:
@@ -26,6 +27,7 @@ def _number(shown: str) -> float:
 def test_the_formulas_are_as_accurate_as_the_page_says() -> None:
     page, now = _rows(PAGE.read_text(encoding="utf-8")), _rows(formula_table())
     assert len(now) == len(FORMULAS) + 1  # and the heading
+    assert not now.keys() - page.keys(), PRINTED
     for name, measured in list(now.items())[1:]:
         assert [c.endswith("*") for c in page[name]] == [c.endswith("*") for c in measured]
         for said, found in zip(map(_number, page[name]), map(_number, measured), strict=True):
@@ -37,7 +39,7 @@ def test_every_stable_rule_is_on_the_page() -> None:
     for rules in DEFAULT:
         for rule in rules:
             stable = rule.promise is Promise.STABLE
-            assert (f"`{rule.name}`" in page) is stable
+            assert (f"`{rule.name}`" in page) is stable, PRINTED
             if stable:
                 before, after = map(_number, page[f"`{rule.name}`"][-2:])
                 assert after <= max(3.0, before + 1) or math.isinf(before)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
+from typing import Any, cast
 
 import pytest
 
@@ -187,6 +189,10 @@ def test_rules_that_undo_one_another_are_named() -> None:
         apply_rules(graph_of(gc.exp(x)), rules)
     assert "undo one another" in str(caught.value)
     assert __file__ in caught.value.where
+    assert caught.value.given.splitlines()[1:] == [
+        "    %0: f32[n] = exp %x   <- loop.there",
+        "    %1: f32[n] = log %x   <- loop.back",
+    ]
 
 
 def test_a_rule_that_grows_for_ever_is_named() -> None:
@@ -197,8 +203,24 @@ def test_a_rule_that_grows_for_ever_is_named() -> None:
         """exp(x) -> exp(x + 1)"""
         return exp(x), exp(x + 1)
 
-    with pytest.raises(GraphError, match=r"for ever: loop\.grow"):
+    with pytest.raises(GraphError, match=r"for ever: loop\.grow") as caught:
         apply_rules(graph_of(gc.exp(gc.placeholder("x", ("n",)))), rules)
+    assert re.search(r"%\d+: f32\[n\] = exp %\d+   <- loop\.grow$", caught.value.given)
+    assert "%?" not in caught.value.given
+
+
+def test_a_rule_whose_replacement_has_in_it_what_it_replaces_is_named() -> None:
+    rules = Ruleset("loop")
+
+    @rules.rule(EXACT)
+    def wrap(x: Pattern) -> Formulas:
+        """exp(x) -> exp(exp(x))"""
+        return exp(x), exp(exp(x))
+
+    with pytest.raises(GraphError, match=r"has in it what they replace: loop\.wrap") as caught:
+        apply_rules(graph_of(gc.exp(gc.placeholder("x", ("n",)))), rules)
+    assert "exp %x   <- loop.wrap" in caught.value.given
+    assert f"{__file__}:" in caught.value.hint
 
 
 def test_a_rule_that_returns_the_node_itself_is_named() -> None:
@@ -209,7 +231,7 @@ def test_a_rule_that_returns_the_node_itself_is_named() -> None:
         """exp(x) -> exp(x)"""
         return node.output()
 
-    with pytest.raises(GraphError, match=r"loop\.same"):
+    with pytest.raises(GraphError, match=r"gives back what it replaces: loop\.same"):
         apply_rules(graph_of(gc.exp(gc.placeholder("x", ("n",)))), rules)
 
 
@@ -225,9 +247,55 @@ def test_a_replacement_of_another_type_shows_the_ir() -> None:
     with pytest.raises(GraphError, match=r"bad\.forget_to_reduce") as caught:
         apply_rules(graph_of(gc.sum(gc.exp(x), axis=1) * 2), rules)
     text = str(caught.value)
-    assert "%1: f32[n,4] = exp %0" in text
-    assert "%2: f32[n] = sum %1 [axes=(1,)]" in text
+    assert "%0: f32[n,4] = exp %x" in text
+    assert "%1: f32[n] = sum %0 [axes=(1,)]" in text
     assert "sum(x) -> x" in text
+
+
+@pytest.mark.parametrize("result", [3, [None], (gc.placeholder("x", ("n",)), 1.0)])
+def test_a_replacement_that_is_no_tensor_names_the_rule(result: Any) -> None:
+    rules = Ruleset("bad")
+
+    @rules.rewrite(EXACT, "exp")
+    def give(node: Node) -> Result:
+        """exp(x) -> what is no tensor
+
+        More about it.
+        """
+        return cast(Result, result)
+
+    x = gc.placeholder("x", ("n",))
+    with pytest.raises(GraphError, match="not a tensor") as caught:
+        apply_rules(graph_of(gc.exp(gc.square(x))), rules)
+    assert caught.value.op == "bad.give"
+    assert "%0: f32[n] = square %x" in caught.value.expected
+    assert "%1: f32[n] = exp %0" in caught.value.expected
+    assert caught.value.hint.startswith("the rule is `exp(x) -> what is no tensor`, at " + __file__)
+    assert caught.value.where.startswith(__file__)
+
+
+def test_a_rule_that_raises_is_named() -> None:
+    rules = Ruleset("bad")
+
+    @rules.rewrite(EXACT, "exp")
+    def stumble(node: Node) -> Result:
+        """exp(x) -> x with an attribute that exp has not"""
+        return gc.sum(node.inputs[0], axis=node.attrs["axes"])
+
+    @rules.rewrite(EXACT, "sin")
+    def misfit(node: Node) -> Result:
+        """sin(x) -> x with a wrong axis"""
+        return gc.sum(node.inputs[0], axis=7)
+
+    x = gc.placeholder("x", ("n",))
+    with pytest.raises(GraphError, match="the rule failed: KeyError: 'axes'") as caught:
+        apply_rules(graph_of(gc.exp(x)), rules)
+    assert caught.value.op == "bad.stumble"
+    assert "exp %x" in caught.value.given
+    assert caught.value.where.startswith(__file__)
+    with pytest.raises(GraphError, match="failed: ShapeError: axis out of range") as caught:
+        apply_rules(graph_of(gc.sin(x)), rules)
+    assert caught.value.op == "bad.misfit"
 
 
 @pytest.mark.parametrize(
@@ -257,8 +325,16 @@ def test_a_rule_uses_every_parameter_and_has_a_name_of_its_own() -> None:
         """exp(x) -> x"""
         return exp(x), x
 
+    def alone(x: Pattern) -> Any:
+        """exp(x) -> x"""
+        return exp(x)
+
     with pytest.raises(GraphError, match="every parameter"):
         rules.rule(EXACT)(unused)
+    with pytest.raises(GraphError, match="the pair `before, after`"):
+        rules.rule(EXACT)(alone)
+    with pytest.raises(GraphError, match="EXACT, STABLE, ORDER or UNSAFE"):
+        rules.rule(cast(Any, "exact"))(fine)
     rules.rule(EXACT)(fine)
     with pytest.raises(GraphError, match="name of its own"):
         rules.rule(EXACT)(fine)

@@ -17,6 +17,7 @@ from graphc.errors import (
     LinAlgError,
     RuntimeFailure,
     ShapeError,
+    SymbolicValueError,
 )
 
 X = gc.placeholder("x", ("n", 3))
@@ -154,6 +155,14 @@ BUILDS: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
     "a string plus": (ArgumentError, lambda: v + "a"),
     "objects plus": (GraphcError, lambda: v + np.array([None] * 4)),
     "floats as indices": (DTypeError, lambda: gc.take(v, v)),
+    "a mask as an index": (DTypeError, lambda: v[v > 0]),
+    "an assignment": (SymbolicValueError, lambda: v.__setitem__(0, 1.0)),
+    "a scan of no function": (ArgumentError, lambda: gc.scan(v, s, v)),
+    "a cond of no functions": (ArgumentError, lambda: gc.cond(s > 0, v, v)),
+    "values for nothing": (ArgumentError, lambda: gc.evaluate(v, np.ones(4))),
+    "values for names": (ArgumentError, lambda: gc.evaluate(v, {"v": np.ones(4)})),
+    "the value of a number": (ArgumentError, lambda: gc.evaluate(3, {})),
+    "ragged values": (ArgumentError, lambda: gc.evaluate(v, {v: [1, [2]]})),
     "a broadcast to less": (ShapeError, lambda: gc.broadcast_to(m, (3,))),
     "a shape that is none": (GraphcError, lambda: gc.placeholder("a", (1.5,))),
     "a negative size": (GraphcError, lambda: gc.placeholder("a", (-1,))),
@@ -162,6 +171,7 @@ BUILDS: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
     "an array of a tensor": (GraphcError, lambda: np.asarray(v)),
     "solve of no square": (ShapeError, lambda: gc.linalg.solve(m, v)),
     "a gradient of no scalar": (GraphcError, lambda: gc.grad(v, v)),
+    "a ragged variable": (ArgumentError, lambda: gc.variable([[1, 2], [3]])),
     "a variable of objects": (DTypeError, lambda: gc.variable(np.array([None]))),
     "a value of another shape": (ShapeError, lambda: setattr(W, "value", np.ones(5))),
     "a value of another kind": (DTypeError, lambda: setattr(W, "value", np.ones((3, 2), complex))),
@@ -173,6 +183,50 @@ def test_a_bad_expression(case: str) -> None:
     kind, build = BUILDS[case]
     with pytest.raises(kind) as caught:
         build()
+    assert_named(caught.value)
+
+
+def test_hints_say_what_to_write_instead() -> None:
+    with pytest.raises(SymbolicValueError, match="elements cannot be assigned") as assigned:
+        W[0] += 1
+    assert "gc.where" in assigned.value.hint
+    with pytest.raises(DTypeError, match=r"given:    bool\n") as masked:
+        v[v > 0]
+    assert "gc.where(mask" in masked.value.hint
+    with pytest.raises(DTypeError, match=r"expected: an integer dtype\n  given:    float32") as cut:
+        v[v]
+    assert "astype('int64')" in cut.value.hint
+    with pytest.raises(AttributeError) as misspelt:
+        gc.tahn  # type: ignore[attr-defined]  # noqa: B018
+    assert (misspelt.value.name, misspelt.value.obj) == ("tahn", gc)  # Python suggests by these
+
+
+def test_numpys_functions_are_named_as_they_were_called() -> None:
+    with pytest.raises(ArgumentError, match=r"^numpy\.add: .*(.|\n)*given:    add\(\.\.\., out=\)"):
+        np.add(v, 1, out=np.ones(4))
+    with pytest.raises(ArgumentError, match=r"given:    add\.reduce\(\.\.\.\)"):
+        np.add.reduce(v)
+    with pytest.raises(ArgumentError, match=r"^numpy\.linalg\.svd: graphc has no function"):
+        np.linalg.svd(m)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "names", "message", "given"),
+    [
+        ([GOOD_X], {}, "inputs are missing: y", "x"),
+        ([], {}, "inputs are missing: x, y", "none"),
+        ([GOOD_X], {"z": GOOD_Y}, "no input has this name: z", "z"),
+        ([GOOD_X], {"x": GOOD_X}, "inputs that are given twice: x", "x"),
+        ([GOOD_X, GOOD_Y, GOOD_Y], {}, "too many inputs: 3 arrays", "3 arrays"),
+    ],
+)
+def test_which_inputs_a_call_lacks(
+    function: Any, arrays: list[Any], names: dict[str, Any], message: str, given: str
+) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        function(*arrays, **names)
+    assert caught.value.message == message
+    assert (caught.value.expected, caught.value.given) == ("x, y", given)
     assert_named(caught.value)
 
 

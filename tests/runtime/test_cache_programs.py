@@ -168,6 +168,7 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.warns(CacheWarning, match="nothing can be stored") as warned:
         (first, second), *counts = counted(lambda: (program(), program()))
     assert (counts, len(warned)) == ([2, 0], 1)
+    assert warned[0].filename == __file__  # the line of gc.compile
     np.testing.assert_array_equal(first(np.ones(3))[0], second(np.ones(3))[0])
 
 
@@ -176,6 +177,18 @@ def test_the_cache_can_be_off(directory: Path, monkeypatch: pytest.MonkeyPatch) 
     assert counted(program)[1:] == (1, 0)
     assert counted(program)[1:] == (1, 0)
     assert not directory.exists()
+
+
+@pytest.mark.parametrize("setting", ["GRAPHC_PRINT=fuse", "GRAPHC_DUMP=dump", "GRAPHC_TRACE=rules"])
+def test_who_looks_at_the_stages_sees_them(
+    setting: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert counted(program)[1:] == (1, 0)
+    monkeypatch.chdir(directory)
+    with monkeypatch.context() as watched:
+        watched.setenv(*setting.split("="))
+        assert counted(program)[1:] == (1, 0)
+    assert counted(program)[1:] == (0, 1)
 
 
 # -- processes -------------------------------------------------------------------------------------
