@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from dataclasses import replace
+from unittest import mock
 
+from tests.properties import checking
 from tests.properties.planted import FAULTS, Fault, caught_by
 
 from . import Budget, Result, Tally
@@ -47,11 +49,13 @@ class Planted:
         return Result(holds, reached, f"{wanted} or more, all caught", tally, "0..300")
 
     def control(self) -> Result:
-        """No fault at all is planted under the name of one: it is not caught, and that is seen."""
-        fault = fault_of("tanh' with the wrong sign")
-        nothing = Fault(fault.room, "nothing", nullcontext, fault.check, range(5))
-        seed = caught_by(nothing)
-        return Result(seed is not None, "nothing is planted, nothing is caught", "all caught")
+        """A fault that is caught, and a comparer that finds no difference: it is caught no more."""
+        fault = fault_of("only the first part of a product")
+        seed = caught_by(fault)
+        with mock.patch.object(checking, "differences", return_value=[]):
+            blind = seed is None or caught_by(replace(fault, seeds=[seed])) is None
+        reached = f"{fault}: caught at seed {seed}, by a blind comparer not"
+        return Result(not blind, reached, "all caught")
 
 
 ROW = Planted()
