@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,30 @@ from graphc.errors import GraphcError
 from graphc.ir.evaluate import evaluate_graph
 
 Array = np.ndarray[Any, Any]
+
+
+def printed_on_threads(program: str, folder: Path, counts: Sequence[int]) -> set[str]:
+    """What a Python program prints, in processes of their own with so many threads each; `folder`
+    is for the cache that they share."""
+    printed = set()
+    for count in counts:
+        settings = {
+            "GRAPHC_NUM_THREADS": str(count),
+            "OPENBLAS_NUM_THREADS": "1",
+            "GRAPHC_CACHE_DIR": str(folder),
+            "PYTHONWARNINGS": "ignore",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        printed.add(done.stdout)
+    return printed
 
 
 def assert_close(given: Any, expected: Any, exact: bool = False) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc as gc
 from graphc.runtime import executable
+from tests.compiling import printed_on_threads
 
 SIZES = [  # m, k, n: none of one kind, few columns, ours in one part and in several, the BLAS's
     (0, 5, 9), (5, 0, 9), (5, 9, 0), (1, 1, 1), (3, 7, 7), (3, 7, 8), (7, 20, 33), (8, 20, 33),
@@ -136,22 +133,4 @@ print(hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in found)).hexdigest
 
 
 def test_every_number_of_threads_gives_the_same_bits(tmp_path: Path) -> None:
-    digests = set()
-    for threads in ("1", "2", "3", "7"):
-        environment: dict[str, Any] = {
-            **os.environ,
-            "GRAPHC_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": "1",
-            "GRAPHC_CACHE_DIR": str(tmp_path),
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        digests.add(done.stdout)
-    assert len(digests) == 1
+    assert len(printed_on_threads(_PROGRAM, tmp_path, (1, 2, 3, 7))) == 1

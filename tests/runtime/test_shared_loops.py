@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import graphc as gc
 from graphc.passes.pipeline import run_pipeline
 from graphc.passes.program import Call, walk_steps
 from graphc.passes.stages import Stages
+from tests.compiling import printed_on_threads
 
 _PROGRAM = """
 import os
@@ -58,25 +57,7 @@ def test_only_loops_whose_turns_are_independent_are_shared() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_every_number_of_threads_gives_the_same_bits(tmp_path: Path) -> None:
-    digests = set()
-    for threads in ("1", "2", "3", "7", "300"):
-        environment = {
-            **os.environ,
-            "GRAPHC_NUM_THREADS": threads,
-            "GRAPHC_CACHE_DIR": str(tmp_path),
-            "PYTHONWARNINGS": "ignore",
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        digests.add(done.stdout)
-    assert len(digests) == 1
+    assert len(printed_on_threads(_PROGRAM, tmp_path, (1, 2, 3, 7, 300))) == 1
 
 
 def test_updates_in_place_are_shared_too(monkeypatch: pytest.MonkeyPatch) -> None:
