@@ -404,6 +404,7 @@ def _widen(a: Array) -> Array:
     return a.astype(np.longdouble) if a.dtype.kind == "f" else a
 
 
+@np.errstate(all="ignore")
 def _compute_extended(node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
     narrows = node.op.kind in (Kind.HOST, Kind.LEAF) or node.op.name == "erf"
     if narrows or node.op.name.startswith(("max", "min")):
@@ -416,6 +417,5 @@ def _compute_extended(node: Node, values: Sequence[Array], sizes: Dims) -> list[
         return [values[0].astype(np.longdouble)]
     if node.op.numpy is None:
         return evaluation.compute(node, values, sizes)
-    with np.errstate(all="ignore"):
-        found = node.op.numpy(*values, **attrs)
+    found = node.op.numpy(*values, **attrs)
     return [_widen(np.asarray(a)) for a in (found if isinstance(found, tuple) else (found,))]
