@@ -43,7 +43,6 @@ BLOCK_ROWS = 8  # what our own product computes at once
 
 _DECLARATIONS = """\
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
-declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare i64 @llvm.smax.i64(i64, i64)
 declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.cttz.i64(i64, i1)"""

@@ -51,12 +51,17 @@ def depth(step: Gemm) -> Size:
 
 def is_last(text: FunctionText, step: Gemm, start: str) -> str:
     """Whether nothing is left behind the part of k that begins at `start` (an i1)."""
-    left = text.emit(f"sub i64 {text.size(step.k)}, {start}")
-    return text.emit(f"icmp sle i64 {left}, {text.size(depth(step))}")
+    return text.emit(f"icmp sle i64 {_left(text, step, start)}, {text.size(depth(step))}")
+
+
+def _left(text: FunctionText, step: Gemm, start: str) -> str:
+    """How much of k there is from `start` on."""
+    return text.emit(f"sub i64 {text.size(step.k)}, {start}")
 
 
 def _length(text: FunctionText, step: Gemm, start: str) -> str:
-    left = text.emit(f"sub i64 {text.size(step.k)}, {start}")
+    """How much of it the part that begins at `start` has."""
+    left = _left(text, step, start)
     return text.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {text.size(depth(step))})")
 
 
