@@ -98,13 +98,17 @@ class _RegionBuilder:
         return not is_free(node) and fits(node, self.space, self.outer)
 
     def _dependencies(self, node: Node) -> list[Node]:
+        """What must have been computed before the node. A scalar computes again, at one place, the
+        elements that it reads of what has loops: they need not have been run for it."""
+        scalar = not space_of(node)
         found: dict[Node, None] = {}
         stack = [t.node for t in node.inputs]
         while stack:
             source = stack.pop()
             if source.op.name == "placeholder" and source.output() not in self.outputs:
                 continue
-            if self._works(source):
+            again = scalar and space_of(source) and not _reduces(source)
+            if self._works(source) and not again:
                 found[source] = None
             else:
                 stack.extend(t.node for t in source.inputs)

@@ -90,6 +90,13 @@ def size_that_its_dtype_cannot_hold() -> tuple[Any, Any, Any]:
     return [x], [gc.size(x, 0, "int8")], _random((200,))
 
 
+def scalar_joined_from_an_empty_axis() -> tuple[Any, Any, Any]:
+    """Of one element, part of it from the loop that it was stored in, which never ran."""
+    x, y = gc.placeholder("x", (0,)), gc.placeholder("y", (1,))
+    joined = gc.concat([gc.floor_divide(x, x), y])
+    return [x, y], [gc.sin(gc.tanh(joined) * gc.sum(-x)), joined], _random((0,), (1,))
+
+
 CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     iota_is_not_collapsed,
     concat_of_one_tensor_with_itself,
@@ -102,6 +109,7 @@ CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     value_kept_where_another_is_written,
     int_to_float_to_int_saturates,
     size_that_its_dtype_cannot_hold,
+    scalar_joined_from_an_empty_axis,
 ]
 
 
