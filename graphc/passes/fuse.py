@@ -71,13 +71,10 @@ def _merge_along_edges(groups: Groups) -> None:
 
 def _merge_siblings(groups: Groups) -> None:
     """Groups over one space that read one tensor at their own position share a loop."""
-    readers: dict[Tensor, list[Node]] = {}
-    for node, reads in groups.reads.of.items():
-        for tensor, index in reads:
-            if tensor.shape and index == canonical_index(tensor.shape, LOOPS):
-                readers.setdefault(tensor, []).append(node)
-    for nodes in readers.values():
-        for first, second in pairwise(nodes):
+    for tensor, readers in groups.reads.readers.items():
+        here = canonical_index(tensor.shape, LOOPS)
+        nodes = [node for node, indices in readers.items() if here in indices]
+        for first, second in pairwise(nodes) if tensor.shape else ():
             a, b = groups.of[first], groups.of[second]
             if a.space == b.space and len(a.space) > 0:
                 _try_merge(groups, a, b)
@@ -173,7 +170,6 @@ class _Regions:
     def __init__(self, groups: Groups, borders: list[Border] | None) -> None:
         self.groups, self.borders = groups, borders
         self.graph, self.reads = groups.graph, groups.reads
-        self.outside = groups.used_outside()
         self.done: dict[Tensor, Tensor] = {}
         self.regions: dict[Group, Node] = {}
 
@@ -231,7 +227,7 @@ class _Regions:
         inside = set(members)
         reads = [t for m in members for t, _ in self.reads.of[m] if t.node not in inside]
         inputs = list(dict.fromkeys(reads))
-        outputs = [t for m in members for t in m.outputs if t in self.outside]
+        outputs = [t for m in members for t in m.outputs if self.groups.is_used_outside(t)]
         parameters = [placeholder(f"p{i}", t.shape, t.dtype) for i, t in enumerate(inputs)]
         results = transform(outputs, replace=dict(zip(inputs, parameters, strict=True)))
         body = Graph(parameters, results, name="region")

@@ -49,6 +49,7 @@ class Groups:
                 vertices[node] = self.of[node] = group
             elif node.inputs and not self.reads.is_read_through(node):
                 vertices[node] = Vertex()
+        self.kept = self._kept()
         put_in_order(vertices.values())
         for node, vertex in vertices.items():
             for user in self.reads.users[node]:
@@ -63,18 +64,20 @@ class Groups:
         for member in small.members:
             self.of[member] = big
 
-    def used_outside(self) -> set[Tensor]:
-        """The tensors of members that another group, another op or the caller needs."""
-        needed: set[Tensor] = set(self.graph.results)
-        reads = self.reads
+    def is_used_outside(self, tensor: Tensor) -> bool:
+        """Whether another group than its own, another op or the caller needs the tensor."""
+        mine = self.of[tensor.node]
+        readers = self.reads.readers.get(tensor, ())
+        return tensor in self.kept or any(self.of[node] is not mine for node in readers)
+
+    def _kept(self) -> set[Tensor]:
+        """The tensors that the caller and ops that are in no kernel need."""
+        found: set[Tensor] = set(self.graph.results)
         for node in self.graph.nodes:
-            if node in self.of:
-                mine = self.of[node]
-                needed |= {t for t, _ in reads.of[node] if self.of.get(t.node) is not mine}
-            elif node not in reads.inlined and not is_free(node):
-                needed |= {self._base(t) for t in node.inputs}
-                needed.update(node.inputs)
-        return {t for t in needed if t.node in self.of}
+            if node not in self.of and not is_free(node):
+                found.update(node.inputs)
+                found.update(self._base(t) for t in node.inputs)
+        return found
 
     def _base(self, tensor: Tensor) -> Tensor:
         """The tensor in memory that a view reads."""

@@ -85,10 +85,10 @@ def _plans(order: Sequence[Storage], lifetimes: Lifetimes) -> Iterator[tuple[Off
     """The plans tried, with their arenas; no further one where none can be smaller."""
     slots = _share_slots(order, lifetimes)
     yield slots
-    if len(order) > STACKED or not order:
-        return
     sizes = {s: hinted_bytes(s.size, s.dtype) for s in order}
     least = max(_alive(sizes, lifetimes))  # no plan has a smaller arena at the hints
+    if len(order) > STACKED or size_hint(slots[1]) == least:
+        return
 
     def bytes_and_time(storage: Storage) -> int:
         first, last = lifetimes[storage]
@@ -111,19 +111,22 @@ def _by_size(
     and have their place, or above them."""
     offsets: dict[Storage, int] = {}
     # Those that have their place, by `start`: first step, last step, start, stop.
-    placed = np.empty((4, len(order)))
+    placed = np.zeros((4, len(order)), np.int64)
+    end = np.zeros(len(order) + 1, np.int64)  # how far those alive, up to each, reach; 0 before them
     for count, storage in enumerate(order):
-        first, last = lifetimes[storage]
+        (first, last), size = lifetimes[storage], sizes[storage]
         firsts, lasts, starts, _ = placed[:, :count]
-        start, stop = placed[2:, :count][:, (firsts <= last) & (first <= lasts)]
-        end = np.maximum.accumulate(np.append(0, stop))
-        gaps = start - end[:-1]
-        large = gaps >= sizes[storage]
-        where = np.where(large, gaps, np.inf).argmin() if large.any() else -1
-        offsets[storage] = place = int(end[where])
-        at = np.searchsorted(starts, place, side="right")
+        alive = ((firsts <= last) & (lasts >= first)).nonzero()[0]
+        start, stop = placed[2:, alive]
+        reached = end[: len(alive) + 1]
+        np.maximum.accumulate(stop, out=reached[1:])
+        gaps = start - reached[:-1]
+        large = (gaps >= size).nonzero()[0]
+        where = large[gaps[large].argmin()] if len(large) else -1
+        offsets[storage] = place = int(reached[where])
+        at = starts.searchsorted(place, side="right")
         placed[:, at + 1 : count + 1] = placed[:, at:count]
-        placed[:, at] = first, last, place, place + sizes[storage]
+        placed[:, at] = first, last, place, place + size
     return offsets
 
 

@@ -45,9 +45,11 @@ class Reads:
         self.statements: dict[Node, int] = {}  # a kernel's for the node, but loads of what it reads
         self._blocks: dict[tuple[str, tuple[Tensor, ...]], Node] = {}
         self._printed: dict[tuple[str, DType], int] = {}  # by elementwise ops
-        self.of: dict[Node, list[Read]] = {
-            node: self._find(node) for node in graph.nodes if self.works(node)
-        }
+        self.of: dict[Node, list[Read]] = {}
+        self.readers: dict[Tensor, dict[Node, list[Index]]] = {}  # the same by what is read
+        for node in graph.nodes:
+            if self.works(node):
+                self._note(node)
 
     def works(self, node: Node) -> bool:
         """Whether the node does work in a kernel: computes, or moves elements into memory."""
@@ -56,15 +58,29 @@ class Reads:
     def is_read_through(self, node: Node) -> bool:
         return is_free(node) and node not in self.stored
 
-    def inline(self, nodes: Iterable[Node]) -> None:
-        """From now on every reader of `nodes` computes them for itself."""
-        found = set(nodes)
-        self.inlined |= found
+    def inline(self, nodes: Iterable[Node]) -> list[Node]:
+        """From now on every reader of `nodes` computes them for itself; gives these readers."""
+        found = dict.fromkeys(nodes)
+        self.inlined |= found.keys()
+        changed: dict[Node, None] = {}
+        for node in found:
+            for tensor in node.outputs:
+                changed |= dict.fromkeys(self.readers.get(tensor, ()))
+        readers = [node for node in changed if node not in found]
+        for node in (*found, *readers):
+            for tensor, _ in self.of[node]:
+                self.readers[tensor].pop(node, None)
         for node in found:
             del self.of[node]
-        for node, reads in self.of.items():
-            if any(t.node in found for t, _ in reads):
-                self.of[node] = self._find(node)
+        for node in readers:
+            self._note(node)
+        return readers
+
+    def _note(self, node: Node) -> None:
+        """Find what the node reads, and note it as a reader of that."""
+        self.of[node] = reads = self._find(node)
+        for tensor, index in reads:
+            self.readers.setdefault(tensor, {}).setdefault(node, []).append(index)
 
     def _users(self) -> dict[Node, list[Node]]:
         """The users of each node, seen through nodes that are read through."""

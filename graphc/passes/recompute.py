@@ -9,6 +9,7 @@ by the gates. The unit is one vectorised kernel operation; sizes are compared at
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from graphc.ir.dim import size_hint
@@ -28,12 +29,15 @@ ROUNDS = 4
 
 
 def inline_cheap(groups: Groups) -> None:
-    """Let readers compute what is cheaper to compute than to store."""
+    """Let readers compute what is cheaper to compute than to store. What is around that is judged
+    again, a few times."""
+    search = _Search(groups)
+    tensors = list(groups.reads.readers)
     for _ in range(ROUNDS):
-        found = _Search(groups).run()
+        found = search.run(tensors)
         if not found:
             return
-        _inline(groups, found)
+        tensors = _around(groups, _inline(groups, found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +53,17 @@ class _Chain:
 
 
 class _Search:
-    """Looks for values to inline, all judged as things are now."""
+    """Looks for values to inline, all judged as things are when it starts."""
 
     def __init__(self, groups: Groups) -> None:
         self.groups = groups
-        self.outside = groups.used_outside()
         self.results = set(groups.graph.results)
-        self.readers: dict[Tensor, dict[Group, list[tuple[Node, Index]]]] = {}
-        for node, reads in groups.reads.of.items():
-            mine = groups.of[node]
-            for tensor, index in reads:
-                if tensor in self.outside and groups.of[tensor.node] is not mine:
-                    places = self.readers.setdefault(tensor, {}).setdefault(mine, [])
-                    places.append((node, index))
 
-    def run(self) -> dict[Node, None]:
+    def run(self, tensors: Iterable[Tensor]) -> dict[Node, None]:
         found: dict[Node, None] = {}
         needed: set[Tensor] = set()  # what the found ones are computed from
-        for tensor in self.readers:
-            if tensor in self.results or tensor in needed or not self._only_kernels_read(tensor):
+        for tensor in tensors:
+            if tensor in self.results or tensor in needed or not self._may_go(tensor):
                 continue
             chain = self._chain(tensor.node)
             if chain is None or any(t.node in found for t in chain.sources):
@@ -77,8 +73,20 @@ class _Search:
                 needed.update(chain.sources)
         return found
 
-    def _only_kernels_read(self, tensor: Tensor) -> bool:
-        return all(user in self.groups.of for user in self.groups.reads.users[tensor.node])
+    def _readers(self, tensor: Tensor) -> dict[Group, list[tuple[Node, Index]]]:
+        """The groups, but its own, that read the tensor: which nodes at which index."""
+        found: dict[Group, list[tuple[Node, Index]]] = {}
+        for node, indices in self.groups.reads.readers[tensor].items():
+            group = self.groups.of[node]
+            if group is not self.groups.of[tensor.node]:
+                found.setdefault(group, []).extend((node, index) for index in indices)
+        return found
+
+    def _may_go(self, tensor: Tensor) -> bool:
+        """Whether kernels alone read the tensor, of which some are not its own."""
+        users = self.groups.reads.users[tensor.node]
+        computed = tensor.node in self.groups.of and all(user in self.groups.of for user in users)
+        return computed and bool(self._readers(tensor))
 
     def _chain(self, root: Node) -> _Chain | None:
         """How to compute the node from stored values, if by few elementwise ops and nothing else
@@ -98,11 +106,16 @@ class _Search:
             if len(nodes) > CHAIN:
                 return None
             for tensor, _ in self.groups.reads.of[node]:
-                if tensor in self.outside or self.groups.of.get(tensor.node) is not group:
+                if self._is_stored(tensor, group):
                     sources[tensor] = None
                 else:
                     stack.append(tensor.node)
         return _Chain(tuple(nodes), tuple(sources))
+
+    def _is_stored(self, tensor: Tensor, group: Group) -> bool:
+        """Whether the tensor, which `group` uses, is in memory."""
+        inside = self.groups.of.get(tensor.node) is group
+        return not inside or self.groups.is_used_outside(tensor)
 
     def _saves(self, tensor: Tensor, chain: _Chain) -> bool:
         """Whether computing the value in its readers costs less than storing it."""
@@ -112,7 +125,7 @@ class _Search:
         inlined = 0.0
         elements = max(size_hint(tensor.size), 1)
         computed = sum(self.groups.reads.statements[n] for n in chain.nodes)
-        for reader, places in self.readers[tensor].items():
+        for reader, places in self._readers(tensor).items():
             missing = [t for t in chain.sources if t not in reader.reads]
             arrays = [t for t in reader.reads if self.groups.of.get(t.node) is not reader]
             if len(arrays) + len(missing) > BUFFERS:
@@ -153,12 +166,26 @@ def _load(node: Node, tensor: Tensor, index: Index) -> float:
     return LOAD if step in (0, 1, -1) else STRIDED
 
 
-def _inline(groups: Groups, nodes: dict[Node, None]) -> None:
-    """Every reader of the nodes computes them; no group has them any more."""
+def _inline(groups: Groups, nodes: Iterable[Node]) -> list[Group]:
+    """Every reader of the nodes computes them; no group has them any more. Gives the groups that
+    are others now."""
+    changed: dict[Group, None] = {}
     for node in nodes:
         group = groups.of.pop(node)
         group.members.remove(node)
-    groups.reads.inline(nodes)
-    for group in dict.fromkeys(groups.of.values()):
+        changed[group] = None
+    changed |= dict.fromkeys(groups.of[reader] for reader in groups.reads.inline(nodes))
+    for group in changed:
         group.reads = {t for m in group.members for t, _ in groups.reads.of[m]}
         group.count(*(groups.reads.statements[m] for m in group.members))
+    return list(changed)
+
+
+def _around(groups: Groups, changed: Iterable[Group]) -> list[Tensor]:
+    """What the groups read, and what is read of them."""
+    found: dict[Tensor, None] = {}
+    for group in changed:
+        for member in group.members:
+            found |= dict.fromkeys(t for t, _ in groups.reads.of[member])
+            found |= dict.fromkeys(t for t in member.outputs if t in groups.reads.readers)
+    return sorted(found, key=lambda t: groups.position[t.node])

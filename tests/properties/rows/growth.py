@@ -1,103 +1,111 @@
-"""R24: twice the nodes take every stage at most 2.3 times as long.
+"""R24: twice the nodes take every stage at most 2.3 times as long, over two doublings.
 
     python -m tests.properties.rows.growth [--to 64000] [FAMILY ...]
 
 prints the milliseconds of each stage at 1,000 and 10,000 nodes, then the worst ratio of each stage.
-Sizes count the nodes of the graph with its gradient. Times are of the processor, the least of some
-repetitions; a doubling above the limit is measured again, at last with nothing beside it, before it
-is reported: other work on the machine only ever makes a ratio larger, a quadratic stays one.
-That no kernel has more than 128 statements is a test of `tests/test_growth.py`.
+Sizes count the nodes of the graph with its gradient. A ratio is the root of t(4n) / t(n): one
+doubling in which a graph outgrows a cache of the processor costs up to 2.4 even where each node
+costs the same steps. Times are of the processor, the least of some repetitions. Where a ratio is
+above the limit, both sizes are timed again, with nothing beside them, and the least time of each
+counts: other work on the machine only ever adds to a time, and what is quadratic stays so. That no
+kernel has more than 128 statements is a test of `tests/test_growth.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import pairwise
+from math import sqrt
+from unittest import mock
 
-import graphc as gc
+from graphc.ir.graph import Graph
+from graphc.passes.pipeline import fuse_all
+from tests.properties import stages
 from tests.properties.stages import FAMILIES, Built, measure
 
 from . import Budget, Result, Tally
 
 LIMIT = 2.3
 LEAST = 0.02  # seconds below which a ratio says nothing
-ATTEMPTS = 2
+ATTEMPTS = 4
 LOOKED = 200  # operations of the graph whose nodes are counted
-SIZES = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000)
-Times = dict[str, float]
-Found = tuple[str, int, str, float]  # a family, the larger number of nodes, a stage, its ratio
+SIZES = (1_000, 4_000, 16_000, 64_000)
+Make = Callable[[int], Built]
+Seconds = dict[str, float]  # by stage
+Times = dict[int, Seconds]  # by nodes
 
 
-def seconds(make: Callable[[int], Built], n: int, repeat: int, lower: bool = True) -> Times:
-    """The least time of each stage over some repetitions."""
-    least: Times = {}
+def timed(make: Make, sizes: tuple[int, ...], lower: bool = True) -> Times:
+    """The least time of each stage at each number of nodes."""
+    measure(make, LOOKED, lower)  # first calls fill caches
+    nodes = measure(make, LOOKED, lower)[0]
+    return {n: _seconds(make, n * LOOKED // nodes, _repetitions(n), lower) for n in sizes}
+
+
+def _repetitions(n: int) -> int:
+    return max(1, min(3, 16_000 // n))
+
+
+def _seconds(make: Make, n: int, repeat: int, lower: bool = True) -> Seconds:
+    least: Seconds = {}
     for _ in range(repeat):
-        for stage, taken in measure(make, n, lower)[1].seconds.items():
-            least[stage] = min(taken, least.get(stage, taken))
+        least = _least(least, measure(make, n, lower)[1].seconds)
     return least
 
 
-def ratios(
-    make: Callable[[int], Built], sizes: tuple[int, ...], lower: bool = True, limit: float = LIMIT
-) -> Iterator[tuple[int, str, float]]:
-    """Stage by stage t(2n)/t(n) of graphs of `sizes` nodes: the larger n, the stage, the ratio.
-    Times between which a ratio is above the limit are taken again."""
-    measure(make, LOOKED, lower)  # first calls fill caches
-    nodes = measure(make, LOOKED, lower)[0]
-    least: dict[int, Times] = {}
-    again = set(sizes)
+def _least(some: Seconds, others: Seconds) -> Seconds:
+    return {stage: min(taken, some.get(stage, taken)) for stage, taken in others.items()}
+
+
+def ratios(times: Times) -> Iterator[tuple[int, str, float]]:
+    """Stage by stage how much longer twice the nodes take, over two doublings up to n: n, the
+    stage, the ratio."""
+    for n in times:
+        for stage, taken in times[n].items():
+            if taken >= LEAST and n // 4 in times:
+                yield n, stage, sqrt(taken / max(times[n // 4][stage], 1e-6))
+
+
+def settled(make: Make, times: Times, lower: bool = True, limit: float = LIMIT) -> Times:
+    """The times, with what is above the limit timed again, in this process."""
     for _ in range(ATTEMPTS):
-        for n in sorted(again):
-            before = least.get(n, {})
-            now = seconds(make, n * LOOKED // nodes, max(1, min(5, 16_000 // n)), lower)
-            least[n] = {stage: min(taken, before.get(stage, taken)) for stage, taken in now.items()}
-        found = [
-            (n, stage, taken / max(least[half][stage], 1e-6))
-            for half, n in pairwise(sizes)
-            for stage, taken in least[n].items()
-            if taken >= LEAST
-        ]
-        above = {n for n, _, ratio in found if ratio > limit}
-        again = {m for half, n in pairwise(sizes) if n in above for m in (half, n)}
-        if not again:
+        above = {n for n, _, ratio in ratios(times) if ratio > limit}
+        if not above:
             break
-    yield from found
+        again = timed(make, tuple(sorted(above | {n // 4 for n in above})), lower)
+        times = {n: _least(again.get(n, {}), found) for n, found in times.items()}
+    return times
 
 
-def of_family(family: str, sizes: tuple[int, ...] = SIZES) -> list[Found]:
-    """The ratios of a family."""
-    return [(family, *found) for found in ratios(FAMILIES[family], sizes)]
+def of_family(family: str, sizes: tuple[int, ...]) -> Times:
+    """The times of a family."""
+    return timed(FAMILIES[family], sizes)
 
 
-def tallied(found: Iterable[Found], limit: float = LIMIT) -> Tally:
+def tallied(found: Mapping[str, Times], limit: float = LIMIT) -> Tally:
     """Ratios above the limit are failures."""
     tally = Tally()
-    for family, n, stage, ratio in found:
-        tally.counts["ratios"] += 1
-        if ratio > limit:
-            tally.failures.append(f"{family}: {stage} takes {ratio:.2f} times as long at {n:,}")
+    for family, times in found.items():
+        for n, stage, ratio in ratios(times):
+            tally.counts["ratios"] += 1
+            if ratio > limit:
+                tally.failures.append(f"{family}: {stage} takes {ratio:.2f} times as long at {n:,}")
     return tally
 
 
-def settled(found: list[Found]) -> list[Found]:
-    """The ratios, with those above the limit measured once more in this process."""
-    slow = {(family, n) for family, n, _, ratio in found if ratio > LIMIT}
-    alone = {
-        (f, n, stage): ratio
-        for f, n in sorted(slow)
-        for _, _, stage, ratio in of_family(f, (n // 2, n))
-    }
-    return [(f, n, stage, min(r, alone.get((f, n, stage), r))) for f, n, stage, r in found]
+def _result(found: Mapping[str, Times]) -> Result:
+    tally = tallied(found)
+    worst = max((ratio for times in found.values() for _, _, ratio in ratios(times)), default=0.0)
+    reached = f"{len(tally.failures)} of {tally.counts['ratios']} ratios above, worst {worst:.2f}"
+    return Result(not tally.failures, reached, f"<= {LIMIT} for twice", tally)
 
 
-def all_pairs(n: int) -> Built:
-    """Building that compares every pair: what a pass must not do."""
-    built = FAMILIES["chain"](n)
-    same = sum(a is b for a in range(n) for b in range(n))
-    return Built(built.inputs, [gc.sum(t * float(same)) for t in built.outputs])
+def all_pairs(graph: Graph) -> Graph:
+    """Fusion that looks at every pair of nodes: what a pass must not do."""
+    sum(a is b for a in graph.nodes for b in graph.nodes)
+    return fuse_all(graph)
 
 
 class Growth:
@@ -105,17 +113,16 @@ class Growth:
     promise = "each stage takes twice as long for twice the nodes"
 
     def run(self, budget: Budget) -> Result:
-        sizes = SIZES if budget.share >= 1 else SIZES[:4] if budget.share >= 0.1 else SIZES[:2]
+        sizes = SIZES if budget.share >= 1 else SIZES[:3] if budget.share >= 0.1 else SIZES[:2]
         parts = budget.map(partial(of_family, sizes=sizes), FAMILIES)
-        tally = tallied(settled([found for part in parts for found in part]))
-        reached = f"{len(tally.failures)} of {tally.counts['ratios']} ratios above {LIMIT}"
-        return Result(not tally.failures, reached, f"t(2n)/t(n) <= {LIMIT}", tally)
+        found = dict(zip(FAMILIES, parts, strict=True))
+        return _result({f: settled(FAMILIES[f], times) for f, times in found.items()})
 
     def control(self) -> Result:
-        """The same with a stage that visits all pairs."""
-        found = [r for _, stage, r in ratios(all_pairs, SIZES[:2], lower=False) if stage == "build"]
-        worst = max(found)
-        return Result(worst <= LIMIT, f"{worst:.2f} for an all-pairs pass", f"<= {LIMIT}")
+        """The same for one family, with a pass that visits all pairs."""
+        chain = FAMILIES["chain"]
+        with mock.patch.object(stages, "fuse_all", all_pairs):
+            return _result({"chain": settled(chain, timed(chain, (1_000, 4_000)))})
 
 
 def table(families: list[str], sizes: tuple[int, ...] = (1_000, 10_000)) -> Iterator[str]:
@@ -123,7 +130,7 @@ def table(families: list[str], sizes: tuple[int, ...] = (1_000, 10_000)) -> Iter
     times = {}
     for family in families:
         measure(FAMILIES[family], 200)
-        times[family] = [seconds(FAMILIES[family], n, 2) for n in sizes]
+        times[family] = [_seconds(FAMILIES[family], n, 2) for n in sizes]
     yield "| stage | " + " | ".join(families) + " |"
     yield "|---" * (1 + len(families)) + "|"
     for stage in dict.fromkeys(s for parts in times.values() for part in parts for s in part):
@@ -137,12 +144,12 @@ def table(families: list[str], sizes: tuple[int, ...] = (1_000, 10_000)) -> Iter
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("families", nargs="*", default=list(FAMILIES), metavar="FAMILY")
-    parser.add_argument("--to", type=int, default=8_000, help="the most nodes of the ratios")
+    parser.add_argument("--to", type=int, default=16_000, help="the most nodes of the ratios")
     given = parser.parse_args()
     sys.stdout.write("\n".join(table(given.families)) + "\n")
     sizes = tuple(n for n in SIZES if n <= given.to)
     for family in given.families:
-        tally = tallied(settled(of_family(family, sizes)))
+        tally = tallied({family: settled(FAMILIES[family], of_family(family, sizes))})
         sys.stdout.writelines(f"{failure}\n" for failure in tally.failures)
 
 
