@@ -164,8 +164,11 @@ def _infer_cross_entropy(z: TensorType, labels: TensorType) -> tuple[TensorType,
 def _numpy_cross_entropy(z: Any, labels: Any) -> Any:
     if labels.size and (labels.min() < 0 or labels.max() >= z.shape[-1]):
         raise IndexError(f"a label is out of range for {z.shape[-1]} classes")
-    log_p = _numpy_log_softmax(z, axes=(z.ndim - 1,))
-    return -np.take_along_axis(log_p, labels.astype(np.int64)[..., None], -1)[..., 0]
+    with np.errstate(all="ignore"):
+        shifted = z - np.max(z, axis=-1, keepdims=True, initial=-np.inf)
+        total = np.sum(np.exp(shifted), axis=-1, dtype=z.dtype)
+        picked = np.take_along_axis(shifted, labels.astype(np.int64)[..., None], -1)[..., 0]
+        return np.log(total) - picked
 
 
 def _is_label(z: Tensor, labels: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ def _by_size(
     offsets: dict[Storage, int] = {}
     # Those that have their place, by `start`: first step, last step, start, stop.
     placed = np.zeros((4, len(order)), np.int64)
-    end = np.zeros(len(order) + 1, np.int64)  # how far those alive, up to each, reach; 0 before them
+    end = np.zeros(len(order) + 1, np.int64)  # up to where those alive reach, one after the other
     for count, storage in enumerate(order):
         (first, last), size = lifetimes[storage], sizes[storage]
         firsts, lasts, starts, _ = placed[:, :count]

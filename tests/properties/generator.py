@@ -38,6 +38,7 @@ class RandomGraph:
     wild: bool
     layouts: dict[str, str]
     sizes: list[dict[str, int]]  # of the named dims: one call for each
+    wrt: list[str]  # the leaves whose gradients are the last outputs
 
     def arrays(self, call: int) -> list[Array]:
         """The inputs of one call, each in its layout."""
@@ -74,12 +75,12 @@ def random_graph(seed: int) -> RandomGraph:
         while len(growth.pool) < target and tries < 3 * target:
             tries += 1
             growth.step(FAMILIES[int(rng.choice(len(FAMILIES), p=weights / weights.sum()))][1])
-        graph, forward = _close(growth)
+        graph, forward, wrt = _close(growth)
     calls = _calls(rng, growth.dims)
     if named and seed % 2:
         graph, forward = (_with_a_second_name(g) for g in (graph, forward))
         calls = [{**sizes, SECOND: sizes["n"]} for sizes in calls]
-    return RandomGraph(seed, graph, forward, growth.wild, _layouts(rng, graph), calls)
+    return RandomGraph(seed, graph, forward, growth.wild, _layouts(rng, graph), calls, wrt)
 
 
 def _with_a_second_name(graph: gc.Graph) -> gc.Graph:
@@ -97,8 +98,9 @@ def _with_a_second_name(graph: gc.Graph) -> gc.Graph:
     return gc.Graph([made.get(t, t) for t in graph.inputs], outputs, updates, graph.name)
 
 
-def _close(growth: Growth) -> tuple[gc.Graph, gc.Graph]:
-    """The graph of what was grown, with updates, and gradients where there are any."""
+def _close(growth: Growth) -> tuple[gc.Graph, gc.Graph, list[str]]:
+    """The graph of what was grown, with updates, and gradients where there are any: of which
+    leaves is told as well."""
     leaves = {*growth.inputs, *growth.variables}
     used = {i for t in growth.pool for i in t.node.inputs}
     sinks = [t for t in growth.pool if t not in used and t not in leaves]
@@ -111,7 +113,8 @@ def _close(growth: Growth) -> tuple[gc.Graph, gc.Graph]:
     forward = gc.Graph(growth.inputs, outputs, updates, "random")
     cotangents, gradients = _gradients(growth, outputs)
     inputs = [*growth.inputs, *cotangents]
-    return gc.Graph(inputs, [*outputs, *gradients], updates, "random"), forward
+    graph = gc.Graph(inputs, [*outputs, *gradients.values()], updates, "random")
+    return graph, forward, list(gradients)
 
 
 def _new_value(growth: Growth, variable: Variable) -> Tensor:
@@ -125,18 +128,20 @@ def _new_value(growth: Growth, variable: Variable) -> Tensor:
     return gc.not_equal(value, moved) if value.dtype.kind == "b" else value - moved
 
 
-def _gradients(growth: Growth, outputs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+def _gradients(
+    growth: Growth, outputs: list[Tensor]
+) -> tuple[list[Tensor], dict[str, Tensor]]:
     """Cotangents for the float outputs, as inputs, and what they give for every float leaf."""
     floats = [t for t in outputs if t.dtype.is_float]
     cotangents = [gc.placeholder(f"g{i}", t.shape, t.dtype) for i, t in enumerate(floats)]
     for g in cotangents:
         shape = tuple(size_value(s, growth.dims) for s in g.shape)
         growth.values[g] = draw(growth.rng, shape, g.dtype.numpy, False)
-    gradients = []
+    gradients = {}
     for leaf in (*growth.inputs, *growth.variables):
         if leaf.dtype.is_float and floats:
             try:
-                gradients.append(gc.vjp(floats, leaf, cotangents))
+                gradients[leaf.name] = gc.vjp(floats, leaf, cotangents)
             except GradientError:
                 continue  # no output depends on it differentiably
     return (cotangents if gradients else []), gradients

@@ -97,6 +97,13 @@ def scalar_joined_from_an_empty_axis() -> tuple[Any, Any, Any]:
     return [x, y], [gc.sin(gc.tanh(joined) * gc.sum(-x)), joined], _random((0,), (1,))
 
 
+def cross_entropy_of_a_certain_prediction() -> tuple[Any, Any, Any]:
+    """The interpreter gave -0, a kernel 0, and a quotient by it infinities of two signs."""
+    z, labels = gc.placeholder("z", (2, 3)), gc.placeholder("labels", (2,), "int64")
+    arrays = [np.array([[0, 200, 0], [1, 2, 3]], np.float32), np.array([1, 2])]
+    return [z, labels], [1 / gc.softmax_cross_entropy(z, labels)], arrays
+
+
 CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     iota_is_not_collapsed,
     concat_of_one_tensor_with_itself,
@@ -110,6 +117,7 @@ CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     int_to_float_to_int_saturates,
     size_that_its_dtype_cannot_hold,
     scalar_joined_from_an_empty_axis,
+    cross_entropy_of_a_certain_prediction,
 ]
 
 

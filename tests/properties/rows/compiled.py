@@ -1,8 +1,10 @@
-"""R2: compiled code gives what NumPy gives, forward and gradient; and the printed source of the
-kernels, run as plain Python, gives it too."""
+"""R2: compiled code gives what NumPy gives, forward and gradient; the printed source of the
+kernels, run as plain Python, gives it too; and where torch is installed, so does torch, with
+gradients of its own."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from unittest import mock
 
@@ -49,6 +51,19 @@ def kernels_of_graphs(seeds: range) -> Tally:
     return tally
 
 
+def asked_of_torch(seeds: range) -> Tally:
+    """The meaning of the graphs, with their gradients, against torch's."""
+    from tests.properties.torch_oracle import check_by_torch  # where there is torch
+
+    tally = Tally()
+    for seed in seeds:
+        try:
+            tally.counts["by torch"] += check_by_torch(seed, tally.skipped, tally.explained)
+        except (AssertionError, GraphcError) as error:
+            tally.failures.append(str(error))
+    return tally
+
+
 class Compiled:
     name = "R2"
     promise = "compiled = NumPy meaning, forward and gradient"
@@ -59,13 +74,18 @@ class Compiled:
         tally += Tally.sum(budget.map(kernels_of_graphs, chunks(MORE, budget.of(1_000), 20)))
         done, calls = tally.counts["graphs"], tally.counts["calls"]
         sources = tally.counts["kernels run"]
-        tally.skipped["second oracle: JAX and torch are not asked"] += 1
+        if importlib.util.find_spec("torch") is None:
+            tally.skipped["second oracle: torch is not installed"] += 1
+        else:
+            tally += Tally.sum(budget.map(asked_of_torch, chunks(FIRST, graphs, 50)))
         reached = f"{done} graphs x {calls / max(done, 1):.1f} inputs, {len(tally.failures)} differ"
         wanted = f"{graphs} x 4, 0"
-        note = f"{sources:,} runs of printed kernel source as plain Python agree as well"
+        notes = [f"{sources:,} runs of printed kernel source as plain Python agree as well"]
+        if tally.counts["by torch"]:
+            notes.append(f"{tally.counts['by torch']:,} calls agree with torch and its gradients")
         holds = done >= graphs and calls >= 4 * graphs and not tally.failures and sources > 0
         seeds = f"{FIRST}..{FIRST + graphs - 1}"
-        return Result(holds, reached, wanted, tally, seeds, (note,))
+        return Result(holds, reached, wanted, tally, seeds, tuple(notes))
 
     def control(self) -> Result:
         """Temporaries that share memory although both are needed."""
