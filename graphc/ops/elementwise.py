@@ -417,8 +417,8 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """
     t = tensor(x, "clip")
     if min is not None:
-        t = maximum(t, min)
-    return t if max is None else minimum(t, max)
+        t = maximum(*operands("clip", t, min))
+    return t if max is None else minimum(*operands("clip", t, max))
 
 
 def reciprocal(x: Any) -> Tensor:

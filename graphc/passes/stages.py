@@ -31,6 +31,7 @@ class Stages:
     check: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)  # the stages that have something to show
 
     def start(self, graph: Graph) -> None:
         """The graph as it comes in, as stage `input`."""
@@ -66,19 +67,31 @@ class Stages:
             self._show(name, lambda: text(result))
         return result
 
+    def finish(self) -> None:
+        """Says on stderr which stages of `GRAPHC_PRINT` there were not."""
+        for name in config.print_stages():
+            if name not in ("all", *self.shown):
+                there = ", ".join(self.shown)
+                _print(f"# GRAPHC_PRINT: there was no stage {name!r} to print, but all, {there}")
+
     def _show(self, name: str, text: Callable[[], str]) -> None:
+        self.shown.append(name)
         directory = config.dump_directory()
         wanted = {name, "all"} & set(config.print_stages())
         if directory is None and not wanted:
             return
         shown = text()
         if wanted:
-            print(f"# {name}\n{shown}", file=sys.stderr)  # noqa: T201  (what the setting is for)
+            _print(f"# {name}\n{shown}")
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
             path = directory / f"{len(self.texts):02d}-{name}.txt"
             path.write_text(shown, encoding="utf-8")
         self.texts.append(name)
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201  (what the setting is for)
 
 
 def _check(name: str, result: Graph) -> None:

@@ -15,7 +15,7 @@ def as_input(value: Any, tensor: Tensor, function: str) -> np.ndarray[Any, Any]:
     """`value` as a native, aligned, C-ordered array of the input's dtype; copied only if it is not.
 
     Conversion keeps values: floats may lose precision and ints may become floats, but no fraction
-    is cut and no integer wraps.
+    is cut, no integer wraps and no finite number becomes infinite.
     Errors: `ArgumentError` for what is no array of numbers; `DTypeError` for numbers of a kind that
     the dtype cannot hold.
     """
@@ -49,7 +49,9 @@ def as_input(value: Any, tensor: Tensor, function: str) -> np.ndarray[Any, Any]:
     wanted = tensor.dtype.numpy
     if array.size == 0 and isinstance(value, (list, tuple)):  # no numbers, so of no dtype yet
         array = array.astype(wanted)
-    if not _keeps_values(array, wanted):
+    with np.errstate(all="ignore"):
+        converted = array.astype(wanted, copy=False)
+    if not _keeps_values(array, wanted, converted):
         raise DTypeError(
             "the values do not fit the dtype",
             op=label,
@@ -58,16 +60,19 @@ def as_input(value: Any, tensor: Tensor, function: str) -> np.ndarray[Any, Any]:
             where=origin.where(),
             hint=f"convert it yourself with .astype({tensor.dtype.name!r})",
         )
-    native = np.require(array.astype(wanted, copy=False), requirements=("C", "A"))
+    native = np.require(converted, requirements=("C", "A"))
     return native if native.dtype.isnative else native.astype(wanted.newbyteorder("="))
 
 
-def _keeps_values(array: np.ndarray[Any, Any], wanted: np.dtype[Any]) -> bool:
+def _keeps_values(
+    array: np.ndarray[Any, Any], wanted: np.dtype[Any], converted: np.ndarray[Any, Any]
+) -> bool:
     given = array.dtype.newbyteorder("=")
     if given == wanted or np.can_cast(given, wanted, "safe"):
         return True
     if wanted.kind == "f":
-        return given.kind in "biuf"
+        finite = np.isfinite(converted)
+        return bool(finite.all()) or not np.isfinite(array[~finite]).any()
     if wanted.kind in "iu" and given.kind in "iu":
         info = np.iinfo(wanted)
         return array.size == 0 or (array.min() >= info.min and array.max() <= info.max)

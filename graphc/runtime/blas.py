@@ -1,17 +1,13 @@
 """The BLAS that is in the process anyway, as native addresses.
 
 Compiled programs call matrix products by address, so graphc builds and ships no BLAS of its own:
-it asks NumPy's, else SciPy's, unless `GRAPHC_BLAS` names another. You can call `find_blas()` for
-the addresses, and `blas_thread_limit(n)` to keep that library to n threads for a while.
+`find_blas()` gives the addresses of NumPy's, else SciPy's, unless `GRAPHC_BLAS` names another.
 
 All routines have the Fortran interface: every argument is a pointer, matrices are column-major,
 and the width of every integer is `Blas.integer_bits`. A row-major C = A B is the column-major
 C' = B' A'. Compilers of Fortran add the lengths of character arguments by value behind the last
-argument (two for gemm, one for gemv); libraries written in C ignore them, so a caller that passes
-them (1 each) is right everywhere.
-
-A hazard that is in the definition of the BLAS: gemm with beta = 0 overwrites C, NaN included, also
-where k = 0. gemv does not: where either size is 0 it returns at once and leaves y as it was.
+argument; libraries written in C ignore them, so a caller that passes them (1 each) is right
+everywhere. gemm with beta = 0 overwrites C, NaN included, also where k = 0.
 """
 
 from __future__ import annotations
@@ -21,9 +17,7 @@ import functools
 import importlib
 import os
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -34,8 +28,7 @@ import numpy as np
 from graphc import config
 from graphc.errors import CompileError
 
-# gemv beside gemm: OpenBLAS takes 2 to 6 times as long for gemm with one column.
-ROUTINES = ("sgemm", "dgemm", "sgemv", "dgemv")
+ROUTINES = ("sgemm", "dgemm")
 
 # How libraries spell a routine, and the width of its integers. 64 bits first: a library that has
 # both spellings (MKL, Accelerate) means the plain one to be 32.
@@ -46,15 +39,6 @@ _SPELLINGS = (
     ("scipy_{}_", 32),
     ("{}$NEWLAPACK", 32),
     ("{}_", 32),
-)
-
-# Pairs (get, set) by which a library reads and sets the number of its threads.
-_THREAD_CONTROLS = (
-    ("scipy_openblas_get_num_threads64_", "scipy_openblas_set_num_threads64_"),
-    ("openblas_get_num_threads64_", "openblas_set_num_threads64_"),
-    ("scipy_openblas_get_num_threads", "scipy_openblas_set_num_threads"),
-    ("openblas_get_num_threads", "openblas_set_num_threads"),
-    ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
 )
 
 
@@ -80,31 +64,6 @@ def find_blas() -> Blas:
     Errors: CompileError where none is found, or where the named one cannot be used.
     """
     return _find(config.blas_library())
-
-
-def blas_threads() -> int | None:
-    """How many threads the library uses now; None where it has no way to tell."""
-    control = _thread_control(find_blas())
-    return None if control is None else control.get()
-
-
-@contextmanager
-def blas_thread_limit(limit: int) -> Iterator[None]:
-    """Keep the library to at most `limit` threads inside the block, and never to more than before.
-
-    The setting belongs to the process. Blocks may overlap, also from several Python threads: the
-    smallest limit holds, and the last to leave puts back what the first one found. A library that
-    cannot be told is left alone.
-    """
-    control = _thread_control(find_blas())
-    if control is None:
-        yield
-        return
-    control.enter(limit)
-    try:
-        yield
-    finally:
-        control.leave(limit)
 
 
 @functools.cache
@@ -212,44 +171,3 @@ def _symbol(library: ctypes.CDLL, name: str) -> Any:
         return library[name]
     except AttributeError:
         return None
-
-
-class _ThreadControl:
-    """The thread setting of one library, and the limits that hold on it now."""
-
-    def __init__(self, get: Callable[..., int], set_: Callable[..., int]) -> None:
-        self.get, self._set = get, set_
-        self._lock = threading.Lock()
-        self._limits: list[int] = []
-        self._found = 0
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew_lock)
-
-    def enter(self, limit: int) -> None:
-        with self._lock:
-            if not self._limits:
-                self._found = self.get()
-            self._limits.append(max(1, limit))
-            self._set(min(self._found, *self._limits))
-
-    def leave(self, limit: int) -> None:
-        with self._lock:
-            self._limits.remove(max(1, limit))
-            self._set(min(self._found, *self._limits) if self._limits else self._found)
-
-    def _renew_lock(self) -> None:
-        # The thread that held it may not exist in the child.
-        self._lock = threading.Lock()
-
-
-@functools.cache
-def _control_at(library: ctypes.CDLL) -> _ThreadControl | None:
-    for getter, setter in _THREAD_CONTROLS:
-        get, set_ = _symbol(library, getter), _symbol(library, setter)
-        if get is not None and set_ is not None:
-            return _ThreadControl(get, set_)
-    return None
-
-
-def _thread_control(blas: Blas) -> _ThreadControl | None:
-    return _control_at(blas.library)

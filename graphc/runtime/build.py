@@ -60,6 +60,7 @@ def build(graph: Graph, options: Options) -> Compilation:
         "driver", lambda: print_driver(program, find_blas().integer_bits, flush), lambda text: text
     )
     linked = stages.run("link", lambda: link(driver, texts))
+    stages.finish()
     blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())
     manifest = make_manifest(graph, program, len(linked.data))
     return Compilation(compiled, kernels, linked, manifest, blob, stages.seconds)

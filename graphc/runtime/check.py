@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +58,7 @@ class Checked:
         """`call` is the function's own, made with `options`; `compile` makes one of a graph, for
         parts of it."""
         self.graph, self.inner, self.compile = graph, call, compile
-        self.options = replace(options, fastmath=False)
+        self.options = options
         self.explained: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.call = self._all if mode == "all" else self._nan

@@ -81,6 +81,13 @@ def compile(
     graph = Graph(_inputs(inputs), flat, _updates(updates), name)
     check_dims(graph)
     mode = check_mode(check)
+    if fastmath and mode == "all":
+        raise ArgumentError(
+            "fastmath changes results, so that they cannot be compared",
+            op="compile",
+            expected="fastmath=False beside check='all'",
+            given="fastmath=True",
+        )
     options = Options(
         mode in (True, "all"),
         flush_subnormals,

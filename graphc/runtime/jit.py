@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -28,6 +28,16 @@ from graphc.runtime.compile import Function, compile
 _STATIC = (bool, int, float, str)
 
 Array = np.ndarray[Any, Any]
+
+
+class JitOptions(TypedDict, total=False):
+    """The options of `gc.compile` that `gc.jit` takes."""
+
+    target: str
+    check: bool | str
+    flush_subnormals: bool
+    fastmath: bool
+    memory_budget: int | None
 
 
 class _Trace(NamedTuple):
@@ -60,10 +70,18 @@ class _Program(NamedTuple):
 
 
 @overload
-def jit(function: Callable[..., Any], *, target: str = "cpu") -> Jitted: ...
+def jit(function: Callable[..., Any], **options: Unpack[JitOptions]) -> Jitted: ...
 @overload
-def jit(*, target: str = "cpu") -> Callable[[Callable[..., Any]], Jitted]: ...
-def jit(function: Any = None, *, target: str = "cpu") -> Any:
+def jit(**options: Unpack[JitOptions]) -> Callable[[Callable[..., Any]], Jitted]: ...
+def jit(
+    function: Any = None,
+    *,
+    target: str = "cpu",
+    check: bool | str = False,
+    flush_subnormals: bool = False,
+    fastmath: bool = False,
+    memory_budget: int | None = None,
+) -> Any:
     """`function`, compiled for the arrays that it is called with; also a decorator.
 
     Arguments and results are arrays in nested tuples, lists and dicts. Python numbers, strings,
@@ -74,7 +92,8 @@ def jit(function: Any = None, *, target: str = "cpu") -> Any:
     The function runs only when it is traced: what it reads besides its arguments is then fixed,
     except variables, whose values are read at each call. It cannot update them: `gc.compile` can.
     Where Python code in it compares sizes, symbolic dims are equal only if they are always equal.
-    `.programs` counts the programs, `.functions` gives them.
+    `.programs` counts the programs, `.functions` gives them. The options are as for `gc.compile`;
+    a budget is judged for the sizes of the call that is traced.
 
     Errors: `ArgumentError` for an argument that is neither array nor static; those of tracing.
 
@@ -87,21 +106,28 @@ def jit(function: Any = None, *, target: str = "cpu") -> Any:
     >>> f(np.zeros((5, 6)), np.ones((6, 7))).shape, f.programs
     ((5, 7), 1)
     """
+    options = JitOptions(
+        target=target,
+        check=check,
+        flush_subnormals=flush_subnormals,
+        fastmath=fastmath,
+        memory_budget=memory_budget,
+    )
     if function is None:
-        return functools.partial(jit, target=target)
+        return functools.partial(jit, **options)
     if not callable(function):
         raise ArgumentError(
             "not a function", op="jit", expected="a callable", given=repr(function)[:80]
         )
-    return Jitted(function, target)
+    return Jitted(function, options)
 
 
 class Jitted:
     """What `gc.jit` gives: call it as the function that it was made from."""
 
-    def __init__(self, function: Callable[..., Any], target: str) -> None:
+    def __init__(self, function: Callable[..., Any], options: JitOptions) -> None:
         functools.update_wrapper(self, function)
-        self._function, self._target = function, target
+        self._function, self._options = function, options
         self._name = str(getattr(function, "__name__", "function"))
         self._programs: dict[Any, list[_Program]] = {}
         self._lock = threading.RLock()
@@ -152,7 +178,12 @@ class Jitted:
         marks = list(zip(sizes, *(program.equals for program in known), strict=True))
         equals = tuple(marks.index(mark) for mark in marks)
         static, trace = self._static_sizes(structure, leaves, sizes, equals)
-        function = compile(trace.inputs, trace.outputs, target=self._target, name=self._name)
+        typical = None
+        if self._options["memory_budget"] is not None:
+            typical = {f"d{i}": sizes[k] for k, i in enumerate(equals) if k not in static}
+        function = compile(
+            trace.inputs, trace.outputs, name=self._name, sizes=typical, **self._options
+        )
         program = _Program(equals, static, function, trace.structure)
         self._programs[key] = [*known, program]
         return program

@@ -128,3 +128,14 @@ def test_stages_are_timed_printed_and_dumped(
     shown = capsys.readouterr().err
     assert shown.startswith("# same\ngraph program(")
     assert "00-input" not in shown
+
+
+def test_a_stage_to_print_that_there_is_not_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRAPHC_PRINT", "fusee,clean")
+    gc.compile(GRAPH.inputs, GRAPH.outputs)
+    shown = capsys.readouterr().err
+    assert shown.startswith("# clean\n")
+    assert "there was no stage 'fusee' to print, but all, input, unify, " in shown
+    assert "'clean'" not in shown

@@ -67,6 +67,7 @@ CALLS: dict[str, tuple[type[GraphcError], tuple[Any, ...], dict[str, Any]]] = {
     "a symbolic tensor": (ArgumentError, (X, GOOD_Y), {}),
     "floats for ints": (DTypeError, (GOOD_X, np.array([0.0, 1.0])), {}),
     "bools are no floats lost": (DTypeError, (GOOD_X, np.array([0.5, 1.0], "f4")), {}),
+    "too large a float": (DTypeError, (np.array([[1e300, 0, 0], [np.inf, 0, 0]]), GOOD_Y), {}),
     "too large an int": (DTypeError, (GOOD_X, np.array([2**64 - 1, 0], "uint64")), {}),
 }
 
@@ -154,6 +155,7 @@ BUILDS: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
     "None plus": (ArgumentError, lambda: v + None),
     "a string plus": (ArgumentError, lambda: v + "a"),
     "objects plus": (GraphcError, lambda: v + np.array([None] * 4)),
+    "a limit that is no number": (ArgumentError, lambda: gc.clip(v, "a", 2)),
     "floats as indices": (DTypeError, lambda: gc.take(v, v)),
     "a mask as an index": (DTypeError, lambda: v[v > 0]),
     "an assignment": (SymbolicValueError, lambda: v.__setitem__(0, 1.0)),

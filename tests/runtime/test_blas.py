@@ -19,7 +19,7 @@ import pytest
 
 from graphc.errors import CompileError
 from graphc.runtime import blas
-from graphc.runtime.blas import Blas, blas_thread_limit, blas_threads, find_blas
+from graphc.runtime.blas import Blas, find_blas
 
 REAL: dict[str, tuple[Any, Any]] = {
     "s": (np.float32, ctypes.c_float),
@@ -114,40 +114,6 @@ def test_gemm_equals_numpy(
         assert np.all(np.isnan(result[:n, m:])), "wrote into the padding"
 
 
-@pytest.mark.parametrize("kind", ["s", "d"])
-@pytest.mark.parametrize("flag", ["N", "T"])
-@pytest.mark.parametrize("size", [(1, 1), (2, 5), (17, 3), (64, 130), (257, 65)], ids=str)
-def test_gemv_equals_numpy(library: Blas, kind: str, flag: str, size: tuple[int, int]) -> None:
-    dtype = REAL[kind][0]
-    random = np.random.default_rng(size[0])
-    a = random.standard_normal(size).astype(dtype)
-    matrix = (a if flag == "N" else a.T).astype(np.float64)
-    rows, columns = matrix.shape
-    x, y = (random.standard_normal((length,)).astype(dtype) for length in (columns, rows))
-    slack = (2 * columns + 4) * np.finfo(dtype).eps * (np.abs(matrix) @ np.abs(x) + np.abs(y))
-    for step, beta in ((1, 0.0), (1, 1.0), (2, -0.5)):
-        given = np.full((columns, step), NAN, dtype)
-        given[:, 0] = x
-        result = np.full((rows, step), NAN, dtype)
-        if beta:
-            result[:, 0] = y
-        lda = size[0] + 1
-        call(
-            library, f"{kind}gemv", flag, *size, 1.0, stored(a, lda), lda, given, step,
-            beta, result, step,
-        )  # fmt: skip
-        expected = matrix @ x + (beta * y if beta else 0)
-        assert np.all(np.abs(result[:, 0] - expected) <= slack)
-        assert np.all(np.isnan(result[:, 1:]))
-
-
-def test_gemv_of_no_columns_leaves_its_result_alone(library: Blas) -> None:
-    """The hazard that the module documents: a caller must fill y itself where a size is 0."""
-    y = np.array([1.0, 2.0, 3.0])
-    call(library, "dgemv", "N", 3, 0, 1.0, np.empty(3), 3, np.empty(1), 1, 0.0, y, 1)
-    assert y.tolist() == [1.0, 2.0, 3.0]
-
-
 def test_what_is_found() -> None:
     found = find_blas()
     assert found is find_blas()
@@ -180,9 +146,6 @@ def test_a_plainly_spelled_library_has_32_bit_integers(
     names = [f"{name}_" for name in blas.ROUTINES]
     monkeypatch.setenv("GRAPHC_BLAS", str(shared_library(tmp_path, names)))
     assert find_blas().integer_bits == 32
-    assert blas_threads() is None
-    with blas_thread_limit(1):
-        assert blas_threads() is None
 
 
 def test_a_library_with_both_spellings_is_called_with_64_bits(
@@ -230,45 +193,6 @@ def test_numpys_own_extension_module_leads_to_the_same_routines() -> None:
     if find_blas().name != "numpy":
         pytest.skip("NumPy has no BLAS that can be called")
     assert found == (find_blas().integer_bits, find_blas().addresses)
-
-
-def test_thread_limits_overlap_and_leave_the_users_setting() -> None:
-    control = blas._thread_control(find_blas())
-    if control is None:
-        pytest.skip("this BLAS does not tell its threads")
-    before = blas_threads()
-    control._set(2)
-    try:
-        with blas_thread_limit(1):
-            assert blas_threads() == 1
-            with blas_thread_limit(5):
-                assert blas_threads() == 1
-        assert blas_threads() == 2
-        with blas_thread_limit(8):
-            assert blas_threads() == 2, "a limit never raises the number"
-        first, second = blas_thread_limit(1), blas_thread_limit(2)
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)
-        assert blas_threads() == 2
-        second.__exit__(None, None, None)
-        with pytest.raises(ZeroDivisionError), blas_thread_limit(1):
-            raise ZeroDivisionError
-        assert blas_threads() == 2
-
-        def flicker() -> None:
-            for _ in range(300):
-                with blas_thread_limit(1):
-                    assert blas_threads() == 1
-
-        threads = [threading.Thread(target=flicker) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert blas_threads() == 2
-    finally:
-        control._set(before or 1)
 
 
 def test_finding_numpys_library_is_quick_and_imports_no_scipy() -> None:

@@ -41,6 +41,12 @@ def test_an_unknown_check_is_refused(check: Any) -> None:
         gc.compile([x], x, check=check)
 
 
+def test_what_fastmath_changes_is_not_compared() -> None:
+    x = gc.placeholder("x", (3,))
+    with pytest.raises(ArgumentError, match="fastmath changes results"):
+        gc.compile([x], x / x, check="all", fastmath=True)
+
+
 @pytest.mark.parametrize("target", ["cpu", "reference"])
 @pytest.mark.parametrize("check", [False, True, "all", "nan"])
 def test_a_call_that_is_right_gives_what_it_gives_without_a_check(check: Any, target: str) -> None:

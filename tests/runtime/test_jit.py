@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import ArgumentError, ShapeError
+from graphc.errors import ArgumentError, MemoryBudgetError, NonFiniteError, ShapeError
 
 rng = np.random.default_rng(0)
 
@@ -266,3 +266,26 @@ def test_sizes_that_the_function_needs_are_static() -> None:
     assert [str(f.graph.inputs[0].type) for f in rows.functions] == ["f64[2,d1]", "f64[3,d1]"]
     with pytest.raises(ShapeError, match=r"(?s)matmul.*\(5, 4\)"):
         layer(f64(5, 4))
+
+
+def test_the_options_are_those_of_compile() -> None:
+    @gc.jit(fastmath=True, target="cpu")
+    def ratio(x: Any) -> Any:
+        return x / x
+
+    np.testing.assert_array_equal(ratio(np.zeros(3)), [1, 1, 1])
+
+    @gc.jit(check="nan")
+    def root(x: Any) -> Any:
+        return gc.sqrt(x)
+
+    with pytest.raises(NonFiniteError, match="sqrt"):
+        root(np.array([-1.0]))
+
+    @gc.jit(memory_budget=100_000)
+    def mixed(x: Any) -> Any:
+        return gc.tanh(x @ x) @ gc.softmax(x @ x)
+
+    assert mixed(f64(50, 50)).shape == (50, 50)  # 20 kB each
+    with pytest.raises(MemoryBudgetError, match="100,000"):
+        gc.jit(mixed.__wrapped__, memory_budget=100_000)(f64(150, 150))
