@@ -49,6 +49,8 @@ POINTS = {
         Kink("maximum(x, y)", 0.0, 0.5, -0.0, 0.5),
         Kink("maximum(x, x)", 2.0, 1.0),
         Kink("maximum(x, 0)", 0.0, 0.5),
+        Kink("sqrt(maximum(x, 0))", -1.0, 0.0),
+        Kink("maximum(log(x), 0)", 0.0, 0.0),
         Kink("clip(x, -1, 1)", 1.0, 0.5),
         Kink("clip(x, -1, 1)", -1.0, 0.5),
         Kink("clip(x, -1, 1)", 3.0, 0.0),
@@ -155,9 +157,10 @@ tests (`python -m tests.test_kinks > docs/kinks.md`), which check every line in 
 - `relu` is 0 at 0, `abs` is 0 at 0, `leaky_relu` has its slope at 0.
 - `floor`, `ceil`, `round`, `sign`, `//`, comparisons, integers and `stop_gradient` have no
   derivative: nothing flows through them, and a gradient that depends on nothing else is an error.
-- The untaken branch of `where` never makes a NaN in a gradient, whatever its derivative is, also
-  behind sums and matrix products. What remains is an infinite or NaN operand of a matrix product:
-  the gradient of the other operand is a product with it, and `0 * inf` is NaN there.
+- The untaken branch of `where`, and what `maximum`, `minimum`, `clip` and `relu` do not choose,
+  never make a NaN in a gradient, whatever their derivatives are, also behind sums and matrix
+  products. What remains is an infinite or NaN operand of a matrix product: the gradient of the
+  other operand is a product with it, and `0 * inf` is NaN there.
 - The first derivative of `prod` is right at zeros; a second derivative is only where none is zero.
 """
 

@@ -281,27 +281,28 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
     return apply(WHERE, (c, *operands("where", x, y))).output()
 
 
-def _extremum_partials(primitive: str) -> Callable[..., tuple[Any, ...]]:
-    """1 on the chosen operand, one half each at a tie."""
+def _extremum_vjp(wins: str) -> Callable[..., list[Any]]:
+    """g to the chosen operand, half of it to each at a tie, and 0 to the other, whatever g is."""
 
-    def partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, ...]:
+    def vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> list[Any]:
         def share(chosen: Tensor, other: Tensor) -> Tensor:
-            half, one, zero = (scalar_like(v, out) for v in (0.5, 1, 0))
-            wins = f("greater" if primitive == "maximum" else "less")(chosen, other)
-            return where(wins, one, where(equal(chosen, other), half, zero))
+            half, zero = scalar_like(0.5, g), scalar_like(0, g)
+            taken = where(equal(chosen, other), g * half, g)
+            return sum_to(where(FUNCTIONS[wins](chosen, other), taken, zero), chosen.shape)
 
-        return (lambda: share(x, y)), (lambda: share(y, x))
+        pairs = ((x, y), (y, x))
+        return [share(*pair) if context.needs(i) else None for i, pair in enumerate(pairs)]
 
-    return partials
+    return vjp
 
 
 minimum = binary_function(
     "minimum", np.minimum, lambda s, x, y: s.Min(x, y), "The smaller; NaN if one is NaN.",
-    kinds="biuf", partials=_extremum_partials("minimum"), facts=COMMUTES | {Fact.IDEMPOTENT},
+    kinds="biuf", vjp=_extremum_vjp("less_equal"), facts=COMMUTES | {Fact.IDEMPOTENT},
 )  # fmt: skip
 maximum = binary_function(
     "maximum", np.maximum, lambda s, x, y: s.Max(x, y), "The larger; NaN if one is NaN.",
-    kinds="biuf", partials=_extremum_partials("maximum"), facts=COMMUTES | {Fact.IDEMPOTENT},
+    kinds="biuf", vjp=_extremum_vjp("greater_equal"), facts=COMMUTES | {Fact.IDEMPOTENT},
 )  # fmt: skip
 
 

@@ -72,9 +72,11 @@ def _merge_along_edges(groups: Groups) -> None:
 def _merge_siblings(groups: Groups) -> None:
     """Groups over one space that read one tensor at their own position share a loop."""
     for tensor, readers in groups.reads.readers.items():
+        if not tensor.shape:
+            continue
         here = canonical_index(tensor.shape, LOOPS)
         nodes = [node for node, indices in readers.items() if here in indices]
-        for first, second in pairwise(nodes) if tensor.shape else ():
+        for first, second in pairwise(nodes):
             a, b = groups.of[first], groups.of[second]
             if a.space == b.space and len(a.space) > 0:
                 _try_merge(groups, a, b)
