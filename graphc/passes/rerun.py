@@ -21,7 +21,7 @@ overwritten before the next step that reads it: an update is computed in the var
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -153,12 +153,13 @@ class _Run:
         self.work, self.limit = work, limit
         self.recipes, self.extra = _recipes(work), _extra(work)
         self.position = {node: i for i, node in enumerate(work.steps)}
-        self.reads: dict[Tensor, deque[int]] = {}  # the steps still to come that read a value
+        # The steps still to come that read a value.
+        self.reads: defaultdict[Tensor, deque[int]] = defaultdict(deque)
         for i, node in enumerate(work.steps):
             for tensor in work.uses.reads[node]:
-                self.reads.setdefault(tensor, deque()).append(i)
+                self.reads[tensor].append(i)
         for tensor in work.kept:
-            self.reads.setdefault(tensor, deque()).append(len(work.steps))
+            self.reads[tensor].append(len(work.steps))
         self.held: dict[int, list[Tensor]] = {}  # at a step: what dropped values are made from
         self.pins: Counter[Tensor] = Counter()  # values that what runs now still has to read
         self.there: dict[Tensor, None] = {}
@@ -237,7 +238,7 @@ class _Run:
     def _forget(self, tensors: Iterable[Tensor]) -> None:
         """Free those of the values that nothing will read any more."""
         for tensor in tensors:
-            if tensor in self.there and not self.pins[tensor] and not self.reads.get(tensor):
+            if tensor in self.there and not self.pins[tensor] and not self.reads[tensor]:
                 self._free(tensor)
 
     def _free(self, tensor: Tensor) -> None:
@@ -257,21 +258,24 @@ class _Run:
                     best, least = tensor, loss
             if best is None:
                 return
-            step = self.reads[best][0]
-            for source in self._bases(best) or ():
-                insort(self.reads[source], step)
-                self.held.setdefault(step, []).append(source)
+            step = self._next_read(best)
+            if step is not None:
+                for source in self._bases(best, step) or ():
+                    insort(self.reads[source], step)
+                    self.held.setdefault(step, []).append(source)
             self._free(best)
 
     def _loss(self, tensor: Tensor) -> float:
         """What is lost with a value that is dropped now, for each byte and step that are gained."""
-        if tensor not in self.recipes or self.pins[tensor]:
+        if self.pins[tensor]:
             return inf
-        step, sizes = self.reads[tensor][0], self.work.uses.bytes
-        bases = self._bases(tensor)
+        step, sizes = self._next_read(tensor), self.work.uses.bytes
+        if step is None:  # it was held for what has run by now
+            return 0.0
+        bases = self._bases(tensor, step) if tensor in self.recipes else None
         if bases is None:
             return inf
-        gain = sizes[tensor] - sum(sizes[t] for t in bases if self.reads[t][-1] < step)
+        gain = sizes[tensor] - sum(sizes[t] for t in bases if max(self.reads[t], default=-1) < step)
         if gain <= 0:
             return inf
         work, stack, seen = 0, [tensor], {tensor}
@@ -284,10 +288,14 @@ class _Run:
                     stack.append(source)
         return work / (gain * max(step - self.step, 1))
 
-    def _bases(self, tensor: Tensor) -> list[Tensor] | None:
-        """The values that must stay so that this one can be there again when it is next read; None
-        where it cannot be. So a value that is gone can be computed until then, at any step."""
-        step = self.reads[tensor][0]
+    def _next_read(self, tensor: Tensor) -> int | None:
+        """The next step that reads a value, after the one that runs: what that reads is pinned."""
+        return next((step for step in self.reads[tensor] if step > self.step), None)
+
+    def _bases(self, tensor: Tensor, step: int) -> list[Tensor] | None:
+        """The values that must stay so that this one can be there again when it is next read, at
+        `step`; None where it cannot be. So a value that is gone can be computed at any step until
+        then."""
         if step <= self.recipes[tensor].until:
             return []
         bases: list[Tensor] = []
