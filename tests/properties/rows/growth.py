@@ -29,7 +29,7 @@ from . import Budget, Result, Tally
 
 LIMIT = 2.3
 LEAST = 0.02  # seconds below which a ratio says nothing
-ATTEMPTS = 4
+ATTEMPTS = 6
 LOOKED = 200  # operations of the graph whose nodes are counted
 SIZES = (1_000, 4_000, 16_000, 64_000)
 Make = Callable[[int], Built]
