@@ -20,7 +20,6 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from itertools import accumulate
 
 import numpy as np
@@ -224,11 +223,14 @@ def _share_slots(order: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offset
     as the largest of its members."""
     slots: list[_Slot] = []
     free = _Free()
-    busy: list[tuple[int, int, _Slot]] = []  # a heap: the last step of a slot's last member
-    for number, storage in enumerate(order):
+    busy: dict[int, list[_Slot]] = {}  # by the last step of a slot's last member
+    step = 0
+    for storage in order:
         first, last = lifetimes[storage]
-        while busy and busy[0][0] < first:
-            free.put(heappop(busy)[2])
+        for ended in range(step, first):
+            for slot in busy.pop(ended, ()):
+                free.put(slot)
+        step = first
         size = storage.size * storage.dtype.itemsize
         wanted = size_hint(size)
         slot = free.take(wanted)
@@ -238,7 +240,7 @@ def _share_slots(order: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offset
         else:
             slot.size, slot.bytes = maximum(slot.size, size), max(slot.bytes, wanted)
         slot.members.append(storage)
-        heappush(busy, (last, number, slot))
+        busy.setdefault(last, []).append(slot)
     offsets: Offsets = {}
     arena: Size = 0
     for slot in slots:
