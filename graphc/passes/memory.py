@@ -228,8 +228,8 @@ def _share_slots(order: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offset
     for storage in order:
         first, last = lifetimes[storage]
         for ended in range(step, first):
-            for slot in busy.pop(ended, ()):
-                free.put(slot)
+            for ready in busy.pop(ended, ()):
+                free.put(ready)
         step = first
         size = storage.size * storage.dtype.itemsize
         wanted = size_hint(size)
