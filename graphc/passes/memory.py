@@ -84,9 +84,11 @@ def _plans(order: Sequence[Storage], lifetimes: Lifetimes) -> Iterator[tuple[Off
     """The plans tried, with their arenas; no further one where none can be smaller."""
     slots = _share_slots(order, lifetimes)
     yield slots
+    if len(order) > STACKED:
+        return
     sizes = {s: hinted_bytes(s.size, s.dtype) for s in order}
     least = max(_alive(sizes, lifetimes))  # no plan has a smaller arena at the hints
-    if len(order) > STACKED or size_hint(slots[1]) == least:
+    if size_hint(slots[1]) == least:
         return
 
     def bytes_and_time(storage: Storage) -> int:
