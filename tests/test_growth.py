@@ -27,7 +27,7 @@ STATEMENTS = 128  # Numba's time grows faster than the kernel, and Python nests 
 @pytest.mark.parametrize("family", ["layers"])
 def test_twice_the_nodes_take_twice_the_time(family: str) -> None:
     make = FAMILIES[family]
-    times = growth.timed(make, (2_000, 8_000), lower=False)
+    times = growth.timed(make, (4_000, 16_000), lower=False)
     tally = growth.tallied({family: growth.settled(make, times, False, LOOSE)}, LOOSE)
     assert tally.counts["ratios"] > 5
     assert not tally.failures, "\n".join(tally.failures)
