@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -80,7 +81,9 @@ class WorkerProcess:
     def close(self) -> None:
         """Close the pipe, by which the worker ends; kill it if it is stuck in a call."""
         if self.process.stdin is not None:
-            self.process.stdin.close()
+            # Closing sends what `ask` could not send to a worker that has ended.
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
         if self.process.stdout is not None:
             self.process.stdout.close()
         try:

@@ -239,6 +239,17 @@ def test_a_session_of_real_processes() -> None:
     assert "ended" in lost.failures["numpy"]
 
 
+def test_a_worker_that_has_ended_is_told_and_closed() -> None:
+    with Session(["numpy"], 1) as session:
+        worker = session.workers["numpy"]
+        worker.process.kill()
+        worker.process.wait()
+        # What cannot be sent any more stays in the pipe's buffer, and closing sends it again.
+        with pytest.raises(ContenderError, match="ended before 'hello'"):
+            worker.ask("hello")
+    assert worker.log.closed
+
+
 def test_a_program_is_timed_to_its_first_line() -> None:
     slow = "import time; print(7, flush=True); time.sleep(0.2)"
     lane = ProgramLane("numpy", [sys.executable, "-c", slow], 1)
