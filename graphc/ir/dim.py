@@ -396,6 +396,8 @@ def size_hint(size: Size) -> int:
     >>> size_hint(dim("2*n + 1")), size_hint(7)
     (129, 7)
     """
+    if isinstance(size, int):
+        return max(size, 0)
     try:
         typical = _typical.get()
         return max(evaluate(size, {n: typical.get(n, SIZE_HINT) for n in names(size)}), 0)

@@ -40,7 +40,7 @@ Offsets = dict[Storage, Size]
 def plan_memory(program: Program) -> Program:
     """Give every temporary an offset, and the program its arena size (both in bytes)."""
     lifetimes = _lifetimes(program.steps)
-    order = sorted(lifetimes, key=lambda s: (lifetimes[s][0], lifetimes[s][1]))
+    order = sorted(lifetimes, key=lifetimes.__getitem__)
     best, arena = min(_plans(order, lifetimes), key=lambda plan: size_hint(plan[1]))
     for storage in order:
         storage.offset = best[storage]
@@ -194,7 +194,7 @@ def _alive(sizes: dict[Storage, int], lifetimes: Lifetimes) -> list[int]:
 class _Slot:
     size: Size
     bytes: int  # at the hints
-    members: list[Storage]
+    offset: Size = 0
 
 
 class _Free:
@@ -226,31 +226,28 @@ def _share_slots(order: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offset
     """Slots one after the other, filled in order of first use, best fit first; a slot is as large
     as the largest of its members."""
     slots: list[_Slot] = []
+    taken: list[_Slot] = []  # by each of `order`
     free = _Free()
-    busy: dict[int, list[_Slot]] = {}  # by the last step of a slot's last member
-    step = 0
+    lasts = [lifetimes[s][1] for s in order]
+    ending = sorted(range(len(order)), key=lasts.__getitem__)
+    ended = 0  # those of `ending` whose slots are free again
     for storage in order:
-        first, last = lifetimes[storage]
-        for ended in range(step, first):
-            for ready in busy.pop(ended, ()):
-                free.put(ready)
-        step = first
+        while lasts[ending[ended]] < lifetimes[storage][0]:
+            free.put(taken[ending[ended]])
+            ended += 1
         size = storage.size * storage.dtype.itemsize
         wanted = size_hint(size)
         slot = free.take(wanted)
         if slot is None:
-            slot = _Slot(size, wanted, [])
+            slot = _Slot(size, wanted)
             slots.append(slot)
         else:
             slot.size, slot.bytes = maximum(slot.size, size), max(slot.bytes, wanted)
-        slot.members.append(storage)
-        busy.setdefault(last, []).append(slot)
-    offsets: Offsets = {}
+        taken.append(slot)
     arena: Size = 0
     for slot in slots:
-        offsets |= dict.fromkeys(slot.members, arena)
-        arena = arena + aligned(slot.size)
-    return offsets, arena
+        slot.offset, arena = arena, arena + aligned(slot.size)
+    return {storage: slot.offset for storage, slot in zip(order, taken, strict=True)}, arena
 
 
 # -- lifetimes -------------------------------------------------------------------------------------
@@ -274,10 +271,12 @@ def _visit(
 ) -> None:
     for step in steps:
         position = len(order)
-        for ref in (r for refs in touched(step) for r in refs):
-            if ref.storage.kind == "temp":
-                first, _ = found.get(ref.storage, (position, position))
-                found[ref.storage] = (first, position)
+        for refs in touched(step):
+            for ref in refs:
+                if ref.storage.kind == "temp":
+                    first, _ = found.setdefault(ref.storage, (position, position))
+                    if first != position:
+                        found[ref.storage] = (first, position)
         order.append(step)
         if isinstance(step, Loop):
             _visit(step.body, found, loops, order)

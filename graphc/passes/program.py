@@ -182,20 +182,20 @@ def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
             yield from walk_steps(step.otherwise)
 
 
-def touched(step: Step) -> tuple[list[Ref], list[Ref]]:
+def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
     """(read, written) memory of one step, without what is inside loops and branches."""
     match step:
         case Blocks(product=product, call=call):
             parts = touched(product), touched(call)
-            return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
+            return [*parts[0][0], *parts[1][0]], [*parts[0][1], *parts[1][1]]
         case Call(buffers=buffers, written=written):
-            return list(buffers), list(written)
+            return buffers, written
         case Gemm(a=a, b=b, c=c, packed=packed):
             return [a.ref, b.ref], [c.ref] if packed is None else [c.ref, packed]
         case Copy(target=target, source=source):
             return [source], [target]
         case Host(operands=operands, results=results):
-            return list(operands), list(results)
+            return operands, results
         case Branch(condition=condition):
             return [condition], []
         case _:
