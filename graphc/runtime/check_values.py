@@ -30,6 +30,8 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.op import Fact, Kind
 from graphc.passes.chains import reorder_products
+from graphc.rewrite.driver import apply_rules
+from graphc.rewrite.rules.contract import contract
 
 Array = np.ndarray[Any, Any]
 Dims = Mapping[str, int]
@@ -231,8 +233,9 @@ class _Roundings:
     @property
     def reordered(self) -> list[list[Array]]:
         """With chains of products in the order that the compiler takes, exactly and shaken: where
-        elements are not finite, the order decides which results are not."""
-        graph = reorder_products(self.graph)
+        elements are not finite, the order decides which results are not. A transposed product is
+        one of a chain by a rule."""
+        graph = reorder_products(apply_rules(self.graph, contract))
         shakes = [shaken(graph, self.arrays, seed, self.dims) for seed in range(SHAKES)]
         return [evaluate_graph(graph, self.arrays, self.dims), *shakes]
 

@@ -104,6 +104,16 @@ def cross_entropy_of_a_certain_prediction() -> tuple[Any, Any, Any]:
     return [z, labels], [1 / gc.softmax_cross_entropy(z, labels)], arrays
 
 
+def transposed_product_in_a_chain() -> Any:
+    """A rule made a transposed product part of a chain, and the order decides what is not finite:
+    `inf * (2 * 0 + inf * -1)` is infinite, `inf * 2 * 0 + inf * inf * -1` is NaN."""
+    a, b = (gc.placeholder(name, (2, 1), "float64") for name in "ab")
+    g = gc.placeholder("g", (2, 2), "float64")
+    outer = a @ b.T
+    column = np.array([[2.0], [np.inf]])
+    return [a, b, g], [outer @ g, outer.T @ g], [column, column, np.array([[0.0, 1], [-1, 1]])]
+
+
 CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     iota_is_not_collapsed,
     concat_of_one_tensor_with_itself,
@@ -118,6 +128,7 @@ CASES: list[Callable[[], tuple[Any, Any, Any]]] = [
     size_that_its_dtype_cannot_hold,
     scalar_joined_from_an_empty_axis,
     cross_entropy_of_a_certain_prediction,
+    transposed_product_in_a_chain,
 ]
 
 
