@@ -31,8 +31,8 @@ def explain(graph: Graph, options: Options) -> str:
     products = sum("matrix product" in line for line in steps)
     calls = sum(len(kernel.calls) for kernel in kernels)
     text = [
-        f"{graph.name}: {len(graph.nodes)} nodes became {products} matrix products and {calls} "
-        f"calls of {len(kernels)} kernels",
+        f"{graph.name}: nodes: {len(graph.nodes)}, matrix products: {products}, "
+        f"kernels: {len(kernels)}, calls of kernels: {calls}",
         "",
         "steps:",
         *steps,
