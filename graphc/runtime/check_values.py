@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -213,39 +214,33 @@ class _Roundings:
 
     def __init__(self, graph: Graph, arrays: Sequence[Array], dims: Dims | None) -> None:
         self.graph, self.arrays, self.dims = graph, arrays, dims
-        self._shaken: list[list[Array]] | None = None
-        self._snapped: list[list[Array]] | None = None
-        self._extended: list[Array] | None = None
         self.extended_overflows = False  # known once `extended` was asked for
 
-    @property
+    @cached_property
     def shaken(self) -> list[list[Array]]:
-        if self._shaken is None:
-            self._shaken = [shaken(self.graph, self.arrays, s, self.dims) for s in range(SHAKES)]
-        return self._shaken
+        return self._shakes_of(self.graph)
 
-    @property
+    @cached_property
     def snapped(self) -> list[list[Array]]:
-        if self._snapped is None:
-            self._snapped = snapped(self.graph, self.arrays, self.dims)
-        return self._snapped
+        return snapped(self.graph, self.arrays, self.dims)
 
-    @property
+    @cached_property
     def reordered(self) -> list[list[Array]]:
         """With chains of products in the order that the compiler takes, exactly and shaken: where
         elements are not finite, the order decides which results are not. A transposed product is
         one of a chain by a rule."""
         graph = reorder_products(apply_rules(self.graph, contract))
-        shakes = [shaken(graph, self.arrays, seed, self.dims) for seed in range(SHAKES)]
-        return [evaluate_graph(graph, self.arrays, self.dims), *shakes]
+        return [evaluate_graph(graph, self.arrays, self.dims), *self._shakes_of(graph)]
 
-    @property
+    @cached_property
     def extended(self) -> list[Array]:
-        if self._extended is None:
-            extended = _Extended()
-            self._extended = extended.results(self.graph, self.arrays, self.dims)
-            self.extended_overflows = extended.overflows
-        return self._extended
+        extended = _Extended()
+        results = extended.results(self.graph, self.arrays, self.dims)
+        self.extended_overflows = extended.overflows
+        return results
+
+    def _shakes_of(self, graph: Graph) -> list[list[Array]]:
+        return [shaken(graph, self.arrays, seed, self.dims) for seed in range(SHAKES)]
 
 
 def shaken(
