@@ -20,7 +20,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import numpy as np
 
@@ -271,12 +271,11 @@ def _visit(
 ) -> None:
     for step in steps:
         position = len(order)
-        for refs in touched(step):
-            for ref in refs:
-                if ref.storage.kind == "temp":
-                    first, _ = found.setdefault(ref.storage, (position, position))
-                    if first != position:
-                        found[ref.storage] = (first, position)
+        for ref in chain(*touched(step)):
+            if ref.storage.kind == "temp":
+                first, _ = found.setdefault(ref.storage, (position, position))
+                if first != position:
+                    found[ref.storage] = (first, position)
         order.append(step)
         if isinstance(step, Loop):
             _visit(step.body, found, loops, order)
