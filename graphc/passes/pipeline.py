@@ -14,6 +14,7 @@ from graphc.passes.budget import fit_budget
 from graphc.passes.canonical import expand_composites, lower_contractions
 from graphc.passes.chains import reorder_products
 from graphc.passes.check_memory import check_memory
+from graphc.passes.distribute import distribute_products
 from graphc.passes.fuse import Border, fuse
 from graphc.passes.memory import plan_memory
 from graphc.passes.options import DEFAULTS, Options
@@ -60,6 +61,8 @@ def _run(graph: Graph, stages: Stages, borders: list[Border] | None, options: Op
     graph = stages.graph("simplify", lambda g: apply_rules(g, *rules, report=report), graph)
     graph = stages.graph("merge_scans", merge_scans, graph)
     graph = stages.graph("drop_unused_outputs", drop_unused_outputs, graph)
+    if options.memory_budget is None:  # values of all steps at once take memory
+        graph = stages.graph("distribute_products", distribute_products, graph)
     graph = stages.graph("expand", expand_composites, graph)
     graph = stages.graph("reorder_products", reorder_products, graph)
     graph = stages.graph("lower_contractions", lower_contractions, graph)

@@ -28,7 +28,7 @@ from graphc.loops.builder import Builder
 from graphc.loops.grammar import of
 from graphc.lower import numba_source, products
 from graphc.ops import scalar
-from graphc.passes import alias, blocks, fuse, memory, pipeline, rerun, waits
+from graphc.passes import alias, blocks, distribute, fuse, memory, pipeline, rerun, waits
 from graphc.passes import kernel as kernels
 from graphc.passes import schedule as scheduling
 from graphc.passes.kernel import _RegionBuilder
@@ -42,6 +42,7 @@ from .budgets import check_budget
 from .checking import check_compiled, check_stages, compiled, compiled_mismatch
 from .generator import random_graph
 from .kernels import check_kernels
+from .networks import check_network
 from .products import check_product
 from .twins import disagreement, twins
 
@@ -362,6 +363,8 @@ def _unguarded(k: Builder, condition: Any) -> Iterator[None]:
 
 patched("passes", "where elements are read is ignored in fusion", check_kernels, fuse, "_edge",
         lambda *_: -1)  # fmt: skip
+patched("passes", "a sum over all steps that forgets its start", check_network, distribute, "add",
+        lambda start, more: more)  # fmt: skip
 patched("passes", "a kept value in memory that is written before", check_kernels, _RegionBuilder,
         "_loads", lambda self, node, source: True, 100)  # fmt: skip
 patched("passes", "row-major taken for column-major", check_kernels, kernels, "strides",

@@ -24,6 +24,7 @@ from graphc.ir.node import Tensor, Variable
 from graphc.ir.text import key_text, parse_graph, print_graph
 from graphc.passes.canonical import expand_composites, lower_contractions
 from graphc.passes.chains import reorder_products
+from graphc.passes.distribute import distribute_products
 from graphc.passes.memory import plan_memory
 from graphc.passes.pipeline import fuse_all
 from graphc.passes.program import Program
@@ -225,6 +226,7 @@ def count(graph: Graph) -> int:
 def _lower(graph: Graph, clock: Clock) -> Program:
     graph = clock("merge_scans", lambda: merge_scans(graph))
     graph = clock("drop_unused_outputs", lambda: drop_unused_outputs(graph))
+    graph = clock("distribute_products", lambda: distribute_products(graph))
     graph = clock("expand", lambda: expand_composites(graph))
     graph = clock("reorder_products", lambda: reorder_products(graph))
     graph = clock("lower_contractions", lambda: lower_contractions(graph))
