@@ -225,6 +225,8 @@ def close(outputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> Graph:
 
 def in_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
     """`graph` with `change` applied to every body that its nodes hold."""
+    if not any(node.op.kind is Kind.CONTROL for node in graph.nodes):
+        return graph
 
     def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         if node.op.kind is not Kind.CONTROL:

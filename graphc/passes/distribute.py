@@ -31,6 +31,8 @@ SPREAD = 4
 
 def distribute_products(graph: Graph) -> Graph:
     """Products in the bodies of loops -> products over all steps, before or after the loop."""
+    if not any(node.op is SCAN for node in graph.nodes):
+        return in_bodies(graph, distribute_products)
 
     def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         return _Loop(node, inputs).distributed() if node.op is SCAN else None

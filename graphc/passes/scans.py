@@ -66,6 +66,8 @@ def _as_part(node: Node, inputs: Sequence[Tensor], united: Graph) -> list[Tensor
 def drop_unused_outputs(graph: Graph) -> Graph:
     """Scans without the ys that nothing reads, the carries that nothing read depends on, and the
     inputs that are then not needed."""
+    if not any(node.op is SCAN for node in graph.nodes):
+        return in_bodies(graph, drop_unused_outputs)
     needed = set(graph.results)
     kept: dict[Node, tuple[list[int], list[int]]] = {}
     for node in reversed(graph.nodes):
