@@ -131,7 +131,7 @@ def test_matrices_made_of_operands_are_made_outside() -> None:
 
 
 def test_products_leave_nested_loops() -> None:
-    x = f64("x", 3, "t", ROWS, WIDTH)
+    x = f64("x", "t", 4, ROWS, WIDTH)
 
     def outer(h: Any, rows: Any) -> Any:
         return gc.scan(lambda h, row: ((g := gc.tanh(row @ A + h)), g @ B), h, rows)
@@ -174,6 +174,15 @@ def test_a_sum_that_a_step_reads() -> None:
 def test_products_of_ints() -> None:
     x, w = gc.placeholder("x", ("t", 2, 3), "int64"), gc.placeholder("w", (3, 3), "int64")
     stays(lambda h, x: (h + x @ w, None), gc.zeros((2, 3), "int64"), x, [x, w])
+
+
+def test_products_of_many_rows() -> None:
+    for rows, left in ((64, 0), (65, 1)):
+        x, h = f64("x", "t", rows, WIDTH), f64("h", rows, WIDTH)
+        last, _ = gc.scan(lambda h, x: (gc.tanh(x @ A + h), None), h, x)
+        assert inside(distribute_products(Graph([x, h, A], [last]))) == left
+        total, _ = gc.scan(lambda s, x: (s + x.T @ x, None), A, x)
+        assert inside(distribute_products(Graph([x, A], [total]))) == left
 
 
 def test_what_would_take_much_memory() -> None:
