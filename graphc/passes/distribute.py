@@ -160,7 +160,8 @@ class _Loop:
 
     def _take(self, factors: Iterable[Tensor], most: int) -> bool:
         """Make ys of what `factors` show, if they vary and that takes `most` bytes a step."""
-        new = dict.fromkeys(t for t in map(_base, factors) if t not in {*self.stacked, *self.ys})
+        bases = map(_base, factors)
+        new = dict.fromkeys(t for t in bases if t not in self.stacked and t not in self.ys)
         if any(t.node not in self.varying for t in new) or _bytes(new) > min(most, self.room):
             return False
         self.room -= _bytes(new)

@@ -147,6 +147,21 @@ def loop(n: int) -> Built:
     return Built([x], [gc.sum(ys)], [x])
 
 
+def products(n: int) -> Built:
+    """Products in a loop, which leave it: one for each of n/8 results, one for each of n/8 sums."""
+    x = _input(5, 2, 4)
+    weights = [gc.variable(np.zeros((4, 4), "float32"), name=f"w{i}") for i in range(n // 8)]
+
+    def step(carry: list[Tensor], given: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        sums = [c + given.T @ (given * float(i)) for i, c in enumerate(carry[1:])]
+        h = gc.tanh(carry[0] + given)
+        return [h, *sums], [h @ w for w in weights]
+
+    first = [gc.zeros((2, 4)), *(w * 0.5 for w in weights)]
+    last, ys = gc.scan(step, first, x)
+    return Built([x], [gc.sum(t) for t in (*last, *ys)])
+
+
 def updates(n: int) -> Built:
     """Updates of n/3 variables."""
     x = _input()
@@ -159,7 +174,7 @@ FAMILIES: dict[str, Callable[[int], Built]] = {
     f.__name__: f
     for f in (
         chain, left_sum, tree_sum, concat, stack, layers, outputs, diamond, arms, reductions, loop,
-        updates,
+        products, updates,
     )
 }  # fmt: skip
 
