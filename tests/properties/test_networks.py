@@ -19,7 +19,7 @@ def test_networks_equal_the_interpreter(chunk: int) -> None:
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("chunk", range(20))
+@pytest.mark.parametrize("chunk", range(10))
 def test_many_networks_equal_the_interpreter(chunk: int) -> None:
     for seed in range(1000 + chunk * 10, 1000 + (chunk + 1) * 10):
         check_network(seed)
