@@ -26,6 +26,7 @@ from graphc.ops.contract import Labelled, contract, matmul
 from graphc.ops.control import SCAN
 from graphc.ops.elementwise import add
 from graphc.ops.shape import PERMUTE, RESHAPE, permute_dims, reshape
+from graphc.passes.work import bytes_of
 
 SPREAD = 4
 # Rows of a step, up to which its products leave. Milliseconds in the loops : outside, for the
@@ -213,4 +214,4 @@ def _base(t: Tensor) -> Tensor:
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
     """About how many bytes tensors take."""
-    return sum(size_hint(t.size) * t.dtype.itemsize for t in tensors)
+    return size_hint(bytes_of(tensors))
