@@ -84,7 +84,7 @@ def test_architecture_names_every_file() -> None:
 
 def test_architecture_names_the_stages_in_order() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    source = (PACKAGE / "passes/pipeline.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "pipeline/pipeline.py").read_text(encoding="utf-8")
     source += (PACKAGE / "runtime/build.py").read_text(encoding="utf-8")
     stages = re.findall(r"stages\.(?:graph|run)\(\s*\"(\w+)\"", source)
     assert re.findall(r"^\d+\. `(\w+)`", text, re.MULTILINE) == stages
@@ -97,7 +97,7 @@ def test_architecture_names_tests_that_exist() -> None:
     assert not set(re.findall(r"`(test_\w+)`", text)) - defined
 
 
-@pytest.mark.parametrize("name", ["loops/grammar.py", "passes/program.py"])
+@pytest.mark.parametrize("name", ["loops/grammar.py", "planning/program.py"])
 def test_ir_page_shows_the_grammars(name: str) -> None:
     source = (PACKAGE / name).read_text(encoding="utf-8")
     head = str(ast.get_docstring(ast.parse(source)))

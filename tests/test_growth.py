@@ -10,9 +10,9 @@ import graphc as gc
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.loops.grammar import statements
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.program import Call, walk_steps
-from graphc.passes.stages import Stages
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Call, walk_steps
 from graphc.rewrite import driver
 from graphc.rewrite.rules import DEFAULT
 from graphc.rewrite.ruleset import Rule

@@ -19,14 +19,17 @@ ROOMS = {
     2: ("loops", "symbolic"),
     3: ("ops",),
     4: ("rewrite",),
-    5: ("autodiff", "passes"),
-    6: ("lower",),
-    7: ("runtime",),
-    8: ("nn", "optim"),
-    9: ("train", "show", "interchange"),
-    10: ("distributed",),
-    11: ("cli",),
-    12: ("__init__", "__main__"),  # the front door sees every room
+    5: ("autodiff", "fusion"),
+    6: ("planning",),
+    7: ("passes", "lower"),
+    8: ("pipeline",),
+    9: ("checking",),
+    10: ("runtime",),
+    11: ("nn", "optim"),
+    12: ("train", "show", "interchange"),
+    13: ("distributed",),
+    14: ("cli",),
+    15: ("__init__", "__main__"),  # the front door sees every room
 }
 LEVEL = {room: level for level, rooms in ROOMS.items() for room in rooms}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from graphc.passes.program import Program, Storage
+from graphc.planning.program import Program, Storage
 
 
 class Head(IntEnum):

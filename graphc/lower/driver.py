@@ -20,7 +20,7 @@ from graphc.loops.grammar import may_fail, parallel_loop
 from graphc.lower import products, subnormals
 from graphc.lower.context import Head, Layout
 from graphc.lower.function_text import FunctionText, Word
-from graphc.passes.program import (
+from graphc.planning.program import (
     Blocks,
     Branch,
     Call,

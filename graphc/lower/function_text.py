@@ -14,7 +14,7 @@ from graphc.ir.dim import Call as DimCall
 from graphc.ir.dim import Dim, Size, names
 from graphc.ir.dtype import DType, bool_
 from graphc.lower.context import Head, Layout
-from graphc.passes.program import Ref, Storage
+from graphc.planning.program import Ref, Storage
 
 Word: TypeAlias = tuple[str, str]  # a type of LLVM IR, and a value of it
 

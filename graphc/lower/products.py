@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from graphc.ir.dim import Size, floordiv, maximum
 from graphc.lower.context import Head
 from graphc.lower.function_text import FunctionText
-from graphc.passes.program import CACHED_BYTES, COLUMNS_BY_ROWS, Gemm, Matrix
+from graphc.planning.program import CACHED_BYTES, COLUMNS_BY_ROWS, Gemm, Matrix
 
 COLUMNS = 8, COLUMNS_BY_ROWS  # of b: with fewer most of a vector would be wasted
 ROWS = 8  # of a, where b has to be brought into order first

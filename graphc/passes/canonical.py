@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from graphc.fusion.views import strided_view
 from graphc.ir.dim import product as size_product
 from graphc.ir.graph import Graph, map_graph
 from graphc.ir.node import Node, Tensor
@@ -12,7 +13,6 @@ from graphc.ir.op import Kind
 from graphc.ops.closure import in_bodies
 from graphc.ops.contract import as_multiply_and_sum, matmul
 from graphc.ops.shape import JOINED, concat, reshape
-from graphc.passes.views import strided_view
 
 # The BLAS is called for each matrix of a batch; a loop is not, and fuses with its neighbours.
 # Microseconds as calls of the BLAS : as a loop, float32 (float64), one thread, a busy machine:

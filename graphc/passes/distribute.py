@@ -26,7 +26,7 @@ from graphc.ops.contract import Labelled, contract, matmul
 from graphc.ops.control import SCAN
 from graphc.ops.elementwise import add
 from graphc.ops.shape import PERMUTE, RESHAPE, permute_dims, reshape
-from graphc.passes.work import bytes_of
+from graphc.planning.work import bytes_of
 
 SPREAD = 4
 # Rows of a step, up to which its products leave. Milliseconds in the loops : outside, for the

@@ -11,10 +11,10 @@ from graphc.lower.driver import print_driver
 from graphc.lower.link import LinkedObject, link
 from graphc.lower.numba_cpu import compile_kernel
 from graphc.lower.numba_source import print_kernel
-from graphc.passes.options import Options
-from graphc.passes.pipeline import Compiled, run_pipeline
-from graphc.passes.program import Call, walk_steps
-from graphc.passes.stages import Stages
+from graphc.pipeline.options import Options
+from graphc.pipeline.pipeline import Compiled, run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Call, walk_steps
 from graphc.runtime.blas import find_blas
 from graphc.runtime.manifest import make_manifest
 

@@ -20,11 +20,11 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.text import key_text
 from graphc.ops.build import cast
-from graphc.passes.options import Options
+from graphc.pipeline.options import Options
 from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, hold
-from graphc.runtime.check import Checked, check_mode
+from graphc.runtime.checked import Checked, check_mode
 
 TARGETS = ("cpu", "reference")
 _statistics = {"compilations": 0, "cache_hits": 0}
@@ -315,7 +315,7 @@ class Function:
     def cost(self) -> Any:
         """What a call costs: `.flops`, `.bytes` and `.peak_bytes` as SymPy expressions in the dims,
         `.at(n=32)` as numbers, `.steps`, and a table as text."""
-        from graphc.passes.cost import program_cost
+        from graphc.planning.cost import program_cost
 
         return program_cost(self.compilation.compiled.program)
 

@@ -6,16 +6,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from graphc.fusion.fuse import Border
+from graphc.fusion.region import is_member
 from graphc.ir import origin
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.shape import show
-from graphc.passes.fuse import Border
-from graphc.passes.options import Options
-from graphc.passes.pipeline import Compiled, run_pipeline
-from graphc.passes.program import Blocks, Branch, Call, Copy, Gemm, Host, Loop, Step
-from graphc.passes.region import is_member
-from graphc.passes.stages import Stages
+from graphc.pipeline.options import Options
+from graphc.pipeline.pipeline import Compiled, run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Host, Loop, Step
 from graphc.runtime.build import distinct_kernels
 
 INDENT = "  "

@@ -16,7 +16,7 @@ from graphc.ir import literal, origin
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.op import registry
-from graphc.passes.program import Call, Gemm, Host, Program, Storage, walk_steps
+from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_steps
 from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]

@@ -12,10 +12,10 @@ import graphc as gc
 from graphc.errors import ArgumentError
 from graphc.ir.dim import evaluate
 from graphc.ir.graph import Graph
-from graphc.passes.check_memory import check_memory
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.program import Program, walk_steps
-from graphc.passes.stages import Stages
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.check_memory import check_memory
+from graphc.planning.program import Program, walk_steps
 
 Body = Callable[..., Any]
 LAYERS, BLOCK, WIDTH = 16, 4, 8

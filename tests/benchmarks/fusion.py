@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import cases, mlp, models
 from benchmarks.harness import Prepared
 
-from graphc.passes import fuse
+from graphc.fusion import fuse
 
 PROGRAMS: dict[str, Callable[[str], Prepared]] = {
     "tanh-GELU, value and gradient": cases.gelu,

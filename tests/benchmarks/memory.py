@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import graphc as gc
 from graphc.ir.dim import evaluate
 from graphc.ir.graph import Graph
-from graphc.passes.options import DEFAULTS
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.stages import Stages
+from graphc.pipeline.options import DEFAULTS
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
 
 BATCH = 512
 STEPS = {  # title: widths, optimiser, the wanted ratio

@@ -15,9 +15,9 @@ from graphc.errors import ArgumentError, GraphcError, ShapeError
 from graphc.ir.dim import size_hint
 from graphc.ir.graph import Graph, walk
 from graphc.ops.contraction_order import EXACT, contraction_order
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.program import Call, Gemm
-from graphc.passes.stages import Stages
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Call, Gemm
 
 Array = np.ndarray[Any, Any]
 

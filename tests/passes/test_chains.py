@@ -16,9 +16,9 @@ from graphc.ir.node import Tensor
 from graphc.ir.text import print_graph
 from graphc.passes.canonical import TINY, lower_contractions
 from graphc.passes.chains import LONGEST, cheapest_order, reorder_products
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.program import Call, Gemm
-from graphc.passes.stages import Stages
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Call, Gemm
 from tests.compiling import agree
 
 

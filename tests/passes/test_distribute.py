@@ -14,10 +14,10 @@ from graphc.ir.node import Node
 from graphc.ir.op import Kind
 from graphc.ops.control import SCAN
 from graphc.passes.distribute import distribute_products
-from graphc.passes.options import Options
-from graphc.passes.pipeline import run_pipeline
 from graphc.passes.scans import drop_unused_outputs, merge_scans
-from graphc.passes.stages import Stages
+from graphc.pipeline.options import Options
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
 from tests.properties.networks import random_network
 
 ROWS, WIDTH = 3, 4

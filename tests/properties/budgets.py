@@ -8,10 +8,10 @@ from dataclasses import replace
 import graphc as gc
 from graphc.errors import MemoryBudgetError
 from graphc.ir.dim import size_hint
-from graphc.passes.check_memory import check_memory
-from graphc.passes.options import DEFAULTS
-from graphc.passes.pipeline import Compiled, run_pipeline
-from graphc.passes.stages import Stages
+from graphc.pipeline.options import DEFAULTS
+from graphc.pipeline.pipeline import Compiled, run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.check_memory import check_memory
 
 from .checking import compiled_mismatch, report
 from .generator import random_graph

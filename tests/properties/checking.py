@@ -11,9 +11,9 @@ from unittest import mock
 import numpy as np
 
 import graphc as gc
+from graphc.checking.stages import first_guilty_stage, stages_of
 from graphc.errors import GraphcError, RuntimeFailure
 from graphc.lower import driver, products
-from graphc.runtime.check_stages import first_guilty_stage, stages_of
 
 from .comparing import differences, evaluate
 from .generator import RandomGraph, random_graph

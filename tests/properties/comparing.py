@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import graphc as gc
+from graphc.checking.values import differences, extended, shaken, snapped
 from graphc.ir import evaluate as evaluation
-from graphc.runtime.check_values import differences, extended, shaken, snapped
 
 from .values import Array
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from graphc.checking.kernels import check_region, regions_of
 from graphc.loops.check import check_kernel
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.program import Call, walk_steps
-from graphc.passes.stages import Stages
-from graphc.runtime.check_kernels import check_region, regions_of
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Call, walk_steps
 
 from .generator import random_graph
 

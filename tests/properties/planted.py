@@ -18,6 +18,10 @@ import numpy as np
 
 import graphc as gc
 from graphc.errors import GraphcError
+from graphc.fusion import fuse
+from graphc.fusion import kernel as kernels
+from graphc.fusion.kernel import _RegionBuilder
+from graphc.fusion.views import permuted_strides
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import map_graph
 from graphc.ir.node import apply
@@ -28,14 +32,13 @@ from graphc.loops.builder import Builder
 from graphc.loops.grammar import of
 from graphc.lower import numba_source, products
 from graphc.ops import scalar
-from graphc.passes import alias, blocks, distribute, fuse, memory, pipeline, rerun, waits
-from graphc.passes import kernel as kernels
-from graphc.passes import schedule as scheduling
-from graphc.passes.kernel import _RegionBuilder
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.program import Call, Copy
-from graphc.passes.stages import Stages
-from graphc.passes.views import permuted_strides
+from graphc.passes import distribute
+from graphc.pipeline import pipeline
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning import alias, blocks, memory, rerun, waits
+from graphc.planning import schedule as scheduling
+from graphc.planning.program import Call, Copy
 from graphc.runtime import compile as compiling
 
 from .budgets import check_budget

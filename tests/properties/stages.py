@@ -25,12 +25,12 @@ from graphc.ir.text import key_text, parse_graph, print_graph
 from graphc.passes.canonical import expand_composites, lower_contractions
 from graphc.passes.chains import reorder_products
 from graphc.passes.distribute import distribute_products
-from graphc.passes.memory import plan_memory
-from graphc.passes.pipeline import fuse_all
-from graphc.passes.program import Program
 from graphc.passes.scans import drop_unused_outputs, merge_scans
-from graphc.passes.schedule import schedule
 from graphc.passes.unify import unify
+from graphc.pipeline.pipeline import fuse_all
+from graphc.planning.memory import plan_memory
+from graphc.planning.program import Program
+from graphc.planning.schedule import schedule
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules import DEFAULT, LOWERED
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.checking.stages import first_guilty_stage, stages_of
 from graphc.ir.graph import map_graph
-from graphc.passes import pipeline
-from graphc.runtime.check_stages import first_guilty_stage, stages_of
+from graphc.pipeline import pipeline
 
 from .checking import check_stages
 from .shrinking import script, shrink, size_of

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.checking import stages as check_stages
 from graphc.errors import ArgumentError, CompileError, MemoryBudgetError
 from graphc.ir.dim import evaluate
-from graphc.passes.options import DEFAULTS
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.stages import Stages
-from graphc.runtime import check_stages
+from graphc.pipeline.options import DEFAULTS
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
 from graphc.runtime.compile import compile_statistics
 
 LAYERS, WIDTH, ROWS = 9, 32, 128

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.program import Call, walk_steps
-from graphc.passes.stages import Stages
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Call, walk_steps
 from tests.compiling import printed_on_threads
 
 _PROGRAM = """

@@ -19,9 +19,9 @@ import pytest
 
 import graphc as gc
 from graphc.errors import ArgumentError, GraphcError
+from graphc.fusion.fuse import fuse
 from graphc.ir import origin
 from graphc.passes.canonical import expand_composites
-from graphc.passes.fuse import fuse
 from graphc.show import render
 
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "dot": b"// "}
@@ -188,7 +188,7 @@ PROGRAM = """
 import numpy as np, graphc as gc
 from types import SimpleNamespace
 from graphc.passes.canonical import expand_composites
-from graphc.passes.fuse import fuse
+from graphc.fusion.fuse import fuse
 x = gc.placeholder("x", ("n", 8)); y = gc.placeholder("y", ("n",), "int64")
 with gc.scope("net"):
     ws = [gc.variable(np.ones((8, 8), "float32"), name=f"w{i}") for i in range(3)]

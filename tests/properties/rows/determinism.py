@@ -16,10 +16,10 @@ PROGRAM = """\
 import hashlib, sys
 import graphc as gc
 from graphc.ir.text import key_text
-from graphc.passes.pipeline import run_pipeline
-from graphc.passes.program import Call, walk_steps
-from graphc.passes.show import print_program
-from graphc.passes.stages import Stages
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.planning.program import Call, walk_steps
+from graphc.planning.show import print_program
+from graphc.pipeline.stages import Stages
 from graphc.lower.numba_source import print_kernel
 from graphc.show.draw import draw
 from tests.properties.generator import random_graph

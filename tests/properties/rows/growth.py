@@ -24,7 +24,7 @@ from functools import partial
 from unittest import mock
 
 from graphc.ir.graph import Graph
-from graphc.passes.pipeline import fuse_all
+from graphc.pipeline.pipeline import fuse_all
 from tests.properties import stages
 from tests.properties.stages import FAMILIES, Built, measure
 

@@ -1,0 +1,173 @@
+"""What the nodes of a graph that do work in kernels read, and at which index.
+
+Ops that only move elements are free: a kernel reads through them. What is left are edges between
+nodes that do work, each with the index, in terms of the reader's loops, of the element it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from graphc.fusion.region import (
+    LOOPS,
+    Operand,
+    canonical_index,
+    full_space,
+    is_free,
+    is_member,
+    is_scalar_constant,
+    probe,
+)
+from graphc.fusion.views import blas_view
+from graphc.ir.dtype import DType
+from graphc.ir.graph import Graph, users
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Fact, Kind
+from graphc.loops.builder import Builder
+from graphc.loops.grammar import Affine
+from graphc.ops.scalar import project
+
+STAGE = 8  # statements of a reduction: its loop, its accumulator, what its loop computes again
+
+Index = tuple[Affine, ...]
+Read = tuple[Tensor, Index]
+
+
+class Reads:
+    """The reads of every node of `graph` that does work in a kernel, in order of the graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.stored = _stored_free_nodes(graph)
+        self.inlined: set[Node] = set()  # nodes that each reader computes for itself
+        self.users = self._users()
+        self.statements: dict[Node, int] = {}  # a kernel's for the node, but loads of what it reads
+        self._blocks: dict[tuple[str, tuple[Tensor, ...]], Node] = {}
+        self._printed: dict[tuple[str, DType], int] = {}  # by elementwise ops
+        self.of: dict[Node, list[Read]] = {}
+        self.readers: dict[Tensor, dict[Node, list[Index]]] = {}  # the same by what is read
+        for node in graph.nodes:
+            if self.works(node):
+                self._note(node)
+
+    def works(self, node: Node) -> bool:
+        """Whether the node does work in a kernel: computes, or moves elements into memory."""
+        return is_member(node) or node in self.stored
+
+    def is_read_through(self, node: Node) -> bool:
+        return is_free(node) and node not in self.stored
+
+    def inline(self, nodes: Iterable[Node]) -> list[Node]:
+        """From now on every reader of `nodes` computes them for itself; gives these readers."""
+        found = dict.fromkeys(nodes)
+        self.inlined |= found.keys()
+        changed: dict[Node, None] = {}
+        for node in found:
+            for tensor in node.outputs:
+                changed |= dict.fromkeys(self.readers.get(tensor, ()))
+        readers = [node for node in changed if node not in found]
+        for node in (*found, *readers):
+            for tensor, _ in self.of[node]:
+                self.readers[tensor].pop(node, None)
+        for node in found:
+            del self.of[node]
+        for node in readers:
+            self._note(node)
+        return readers
+
+    def _note(self, node: Node) -> None:
+        """Find what the node reads, and note it as a reader of that."""
+        self.of[node] = reads = self._find(node)
+        for tensor, index in reads:
+            self.readers.setdefault(tensor, {}).setdefault(node, []).append(index)
+
+    def _users(self) -> dict[Node, list[Node]]:
+        """The users of each node, seen through nodes that are read through."""
+        direct = users(self.graph.nodes)
+        found: dict[Node, list[Node]] = {}
+        for node in reversed(self.graph.nodes):
+            reached: dict[Node, None] = {}
+            for user in direct[node]:
+                if self.is_read_through(user):
+                    reached.update(dict.fromkeys(found[user]))
+                else:
+                    reached[user] = None
+            found[node] = list(reached)
+        return found
+
+    def _find(self, node: Node) -> list[Read]:
+        found: list[Read] = []
+        builder = probe(node)
+
+        def read(tensor: Tensor, at: Index) -> Any:
+            source = tensor.node
+            if is_scalar_constant(source):
+                return builder.const(0, tensor.dtype)
+            if source in self.inlined or self.is_read_through(source):
+                return _element(source, builder, read, at)
+            found.append((tensor, at))
+            return builder.declare(builder.const(0, tensor.dtype))
+
+        _visit(node, builder, read, canonical_index(full_space(node), LOOPS))
+        count = len(builder.scopes[0].body) - len(found)
+        self.statements[node] = self._computing(node, count)
+        return found
+
+    def _computing(self, node: Node, visited: int) -> int:
+        """The statements that compute the node; visiting its reads made `visited`."""
+        if node.op.kind is Kind.REDUCE:
+            return visited + STAGE
+        if Fact.ELEMENTWISE not in node.op.facts:  # the words of a random block share it
+            first = self._blocks.setdefault((node.op.name, node.inputs), node)
+            return visited if first is node else 0
+        key = node.op.name, node.inputs[0].dtype
+        if key not in self._printed:
+            builder = probe(node)
+
+            def read(tensor: Tensor, at: Index) -> Any:
+                return builder.declare(builder.const(0, tensor.dtype))
+
+            _element(node, builder, read, canonical_index(full_space(node), LOOPS))
+            self._printed[key] = len(builder.scopes[0].body) - len(node.inputs)
+        return visited + self._printed[key]
+
+
+def _stored_free_nodes(graph: Graph) -> set[Node]:
+    """Free nodes that must exist in memory: results, and operands of what is no kernel (or what the
+    view that it reads is of). What is stored may lie between a view and what it was of."""
+    stored = {t.node for t in graph.results if is_free(t.node)}
+    operands = [
+        (node, tensor)
+        for node in graph.nodes
+        if not is_member(node) and not is_free(node)
+        for tensor in node.inputs
+        if is_free(tensor.node)
+    ]
+    while True:
+        known = len(stored)
+        for node, tensor in operands:
+            view = blas_view(tensor, stored) if node.op.kind is Kind.CONTRACT else None
+            needed = tensor.node if view is None else view[0].base.node
+            if is_free(needed):
+                stored.add(needed)
+        if len(stored) == known:
+            return stored
+
+
+def _visit(node: Node, builder: Builder, read: Any, index: Index) -> None:
+    """Run the node's kernel meaning for the element at `index`."""
+    if node.op.kind is Kind.REDUCE:
+        operands = [Operand(t, read) for t in node.inputs]
+        node.op.reducer.target(builder, operands, index, **node.attrs)
+        node.op.reducer.element(builder, operands, index, **node.attrs)
+    elif Fact.ELEMENTWISE in node.op.facts:
+        for tensor in node.inputs:
+            read(tensor, project(index, tensor.type, node.types[0]))
+    elif not is_scalar_constant(node):
+        _element(node, builder, read, index)
+
+
+def _element(node: Node, builder: Builder, read: Any, index: Index) -> Any:
+    operands: Sequence[Operand] = [Operand(t, read) for t in node.inputs]
+    return node.op.at(builder, operands, index, node.types[0], **node.attrs)  # type: ignore[misc]

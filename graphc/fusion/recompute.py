@@ -1,0 +1,191 @@
+"""Recompute or store: what is cheaper to compute again than to store is computed by its readers.
+
+A value that one kernel stores and others load costs a store, and a load for each element that is
+read. Computing it in its readers costs its ops and the loads of what it is computed from, for each
+element that is read; and if it was all that its kernel did, that kernel's loads and ops are saved.
+The mask `h > 0` of a relu is computed by its gradient; the sum that an LSTM's gates are slices of
+by the gates. The unit is one vectorised kernel operation; sizes are compared at the hints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from graphc.fusion.group import BUFFERS, MEMBERS, STATEMENTS, Group, Groups
+from graphc.fusion.reads import Index
+from graphc.fusion.region import LOOPS, flat_index, space_of
+from graphc.ir.dim import size_hint
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Fact
+from graphc.ir.shape import strides
+from graphc.loops.grammar import Affine
+
+LOAD = 4.0  # a load of 64 bytes that are one after another, from the second-level cache
+STORE = 6.0  # a store there, with the reading of the line that it writes to
+STRIDED = 16.0  # loads of elements that are apart, for as many elements
+CHAIN = 8  # ops that one value is computed from, at the most
+ROUNDS = 4
+
+
+def inline_cheap(groups: Groups) -> None:
+    """Let readers compute what is cheaper to compute than to store. What is around that is judged
+    again, a few times."""
+    search = _Search(groups)
+    tensors = list(groups.reads.readers)
+    for _ in range(ROUNDS):
+        found = search.run(tensors)
+        if not found:
+            return
+        tensors = _around(groups, _inline(groups, found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The ops that compute one stored value from other stored ones."""
+
+    nodes: tuple[Node, ...]
+    sources: tuple[Tensor, ...]
+
+    @property
+    def cost(self) -> float:
+        return sum(node.op.cost for node in self.nodes)
+
+
+class _Search:
+    """Looks for values to inline, all judged as things are when it starts."""
+
+    def __init__(self, groups: Groups) -> None:
+        self.groups = groups
+        self.results = set(groups.graph.results)
+
+    def run(self, tensors: Iterable[Tensor]) -> dict[Node, None]:
+        found: dict[Node, None] = {}
+        needed: set[Tensor] = set()  # what the found ones are computed from
+        for tensor in tensors:
+            if tensor in self.results or tensor in needed or not self._may_go(tensor):
+                continue
+            chain = self._chain(tensor.node)
+            if chain is None or any(t.node in found for t in chain.sources):
+                continue
+            if self._saves(tensor, chain):
+                found.update(dict.fromkeys(chain.nodes))
+                needed.update(chain.sources)
+        return found
+
+    def _readers(self, tensor: Tensor) -> dict[Group, list[tuple[Node, Index]]]:
+        """The groups, but its own, that read the tensor: which nodes at which index."""
+        found: dict[Group, list[tuple[Node, Index]]] = {}
+        for node, indices in self.groups.reads.readers[tensor].items():
+            group = self.groups.of[node]
+            if group is not self.groups.of[tensor.node]:
+                found.setdefault(group, []).extend((node, index) for index in indices)
+        return found
+
+    def _may_go(self, tensor: Tensor) -> bool:
+        """Whether kernels alone read the tensor, of which some are not its own."""
+        users = self.groups.reads.users[tensor.node]
+        computed = tensor.node in self.groups.of and all(user in self.groups.of for user in users)
+        return computed and bool(self._readers(tensor))
+
+    def _chain(self, root: Node) -> _Chain | None:
+        """How to compute the node from stored values, if by few elementwise ops and nothing else
+        that its kernel stores needs to be computed for it."""
+        group = self.groups.of[root]
+        nodes: dict[Node, None] = {}
+        sources: dict[Tensor, None] = {}
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            if node in nodes:
+                continue
+            stored = node in self.groups.reads.stored or len(node.outputs) != 1
+            if Fact.ELEMENTWISE not in node.op.facts or not node.op.is_pure or stored:
+                return None
+            nodes[node] = None
+            if len(nodes) > CHAIN:
+                return None
+            for tensor, _ in self.groups.reads.of[node]:
+                if self._is_stored(tensor, group):
+                    sources[tensor] = None
+                else:
+                    stack.append(tensor.node)
+        return _Chain(tuple(nodes), tuple(sources))
+
+    def _is_stored(self, tensor: Tensor, group: Group) -> bool:
+        """Whether the tensor, which `group` uses, is in memory."""
+        inside = self.groups.of.get(tensor.node) is group
+        return not inside or self.groups.is_used_outside(tensor)
+
+    def _saves(self, tensor: Tensor, chain: _Chain) -> bool:
+        """Whether computing the value in its readers costs less than storing it."""
+        group = self.groups.of[tensor.node]
+        inside = len(chain.nodes) == len(group.members)
+        stored = STORE + (chain.cost + LOAD * len(chain.sources) if inside else 0.0)
+        inlined = 0.0
+        elements = max(size_hint(tensor.size), 1)
+        computed = sum(self.groups.reads.statements[n] for n in chain.nodes)
+        for reader, places in self._readers(tensor).items():
+            missing = [t for t in chain.sources if t not in reader.reads]
+            arrays = [t for t in reader.reads if self.groups.of.get(t.node) is not reader]
+            if len(arrays) + len(missing) > BUFFERS:
+                return False
+            if len(reader.members) + len(chain.nodes) > MEMBERS:
+                return False
+            loads = len(arrays) + len(missing)
+            if reader.statements + loads + computed > STATEMENTS:
+                return False
+            for node, index in {at: (n, at) for n, at in places}.values():
+                turns = _turns(node, index) / elements
+                load = _load(node, tensor, index)
+                sweeps = 2 if reader.outer not in (None, len(reader.space)) else 1
+                stored += turns * load
+                inlined += turns * sweeps * (chain.cost + load * len(missing))
+        return inlined < stored
+
+
+def _turns(node: Node, index: Index) -> int:
+    """How often a loop nest reads at the index: the turns of the loops around the read, once it is
+    moved out of those that it does not depend on."""
+    space = space_of(node)
+    used = {var for i in index for var, _ in i.terms}
+    depth = max((k + 1 for k in range(len(space)) if LOOPS[k] in used), default=0)
+    if used - set(LOOPS):
+        depth = len(space)  # an index read from data
+    turns = 1
+    for size in space[:depth]:
+        turns *= max(size_hint(size), 1)
+    return turns
+
+
+def _load(node: Node, tensor: Tensor, index: Index) -> float:
+    """The cost of a load at the index: elements one after another, or apart."""
+    space = space_of(node)
+    flat: Affine = flat_index(index, strides(tensor.shape))
+    step = flat.coefficient(LOOPS[len(space) - 1]) if space else 0
+    return LOAD if step in (0, 1, -1) else STRIDED
+
+
+def _inline(groups: Groups, nodes: Iterable[Node]) -> list[Group]:
+    """Every reader of the nodes computes them; no group has them any more. Gives the groups that
+    are others now."""
+    changed: dict[Group, None] = {}
+    for node in nodes:
+        group = groups.of.pop(node)
+        group.members.remove(node)
+        changed[group] = None
+    changed |= dict.fromkeys(groups.of[reader] for reader in groups.reads.inline(nodes))
+    for group in changed:
+        group.reads = {t for m in group.members for t, _ in groups.reads.of[m]}
+        group.count(*(groups.reads.statements[m] for m in group.members))
+    return list(changed)
+
+
+def _around(groups: Groups, changed: Iterable[Group]) -> list[Tensor]:
+    """What the groups read, and what is read of them."""
+    found: dict[Tensor, None] = {}
+    for group in changed:
+        for member in group.members:
+            found |= dict.fromkeys(t for t, _ in groups.reads.of[member])
+            found |= dict.fromkeys(t for t in member.outputs if t in groups.reads.readers)
+    return sorted(found, key=lambda t: groups.position[t.node])

@@ -1,0 +1,104 @@
+"""Views: what a tensor is in memory when its elements are only moved, not computed.
+
+A strided view is a base tensor with an offset and one stride for each axis; the BLAS reads
+transposed and sliced operands that way, so they are never copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.fusion.region import Operand, flat_index
+from graphc.ir.dim import Size, is_nonnegative
+from graphc.ir.dtype import int64
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Fact, Kind
+from graphc.ir.shape import strides
+from graphc.loops.grammar import Affine, Var, of
+from graphc.ops.shape import moves_unit_axes
+
+_AXES = tuple(Var(f"a{k}", int64) for k in range(16))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The element at index i of the view is element `offset + sum(i * strides)` of `base`."""
+
+    base: Tensor
+    offset: Size
+    strides: tuple[Size, ...]
+
+
+def strided_view(tensor: Tensor, stored: Container[Node] = ()) -> View:
+    """The tensor as a view of the nearest tensor that is in memory: one that is not merely moved
+    elements, or is `stored` all the same."""
+    index = tuple(of(_AXES[k]) for k in range(tensor.ndim))
+    base = tensor
+    while base.node not in stored and _only_moves(base):
+        base, index = _source(base, index)
+    flat: Affine = flat_index(index, strides(base.shape))
+    return View(base, flat.const, tuple(flat.coefficient(a) for a in _AXES[: tensor.ndim]))
+
+
+def _source(tensor: Tensor, index: Any) -> tuple[Tensor, Any]:
+    """The tensor, and the index in it, that an op which only moves elements reads."""
+    found: list[tuple[Tensor, Any]] = []
+    node = tensor.node
+    assert node.op.at is not None
+    operand = Operand(node.inputs[0], lambda t, at: found.append((t, at)))
+    node.op.at(None, [operand], index, tensor.type, **node.attrs)
+    return found[0]
+
+
+def _only_moves(tensor: Tensor) -> bool:
+    node = tensor.node
+    if node.op.name == "reshape":
+        return moves_unit_axes(node.inputs[0].shape, tensor.shape)
+    return Fact.REINDEX in node.op.facts
+
+
+def blas_view(tensor: Tensor, stored: Container[Node] = ()) -> tuple[View, bool, Size] | None:
+    """(view, transposed, leading dimension) if the BLAS can read the tensor's last two axes as a
+    matrix in place, else None."""
+    view = strided_view(tensor, stored)
+    rows, columns = tensor.shape[-2:]
+    row_step, column_step = view.strides[-2:]
+    if rows == 0 or columns == 0:  # nothing is read: any strides will do
+        return view, False, columns
+    if column_step == 1 or columns == 1:
+        leading, transposed = (row_step if rows != 1 else columns), False
+    elif row_step == 1 or rows == 1:
+        leading, transposed = column_step, True
+    else:
+        return None
+    forward = leading != 0 and is_nonnegative(leading)
+    return (view, transposed, leading) if forward else None
+
+
+def permuted_strides(body: Graph) -> tuple[Size, ...] | None:
+    """The strides that the axes of a region's operand have in its result, where the region does
+    nothing but put the elements of that one operand in another order; else None."""
+    if len(body.inputs) != 1 or len(body.outputs) != 1 or any(map(_works, body.nodes)):
+        return None
+    (operand,), (result,) = body.inputs, body.outputs
+    while result.node.op.kind is Kind.VIEW:
+        result = result.node.inputs[0]
+    view = strided_view(result)
+    if view.base is not operand or view.offset != 0 or result.size != operand.size:
+        return None
+    steps = zip(strides(result.shape), result.shape, strict=True)
+    places = dict(zip(view.strides, steps, strict=True))
+    found: list[Size] = []
+    for size, step in zip(operand.shape, strides(operand.shape), strict=True):
+        place, extent = (0, 1) if size == 1 else places.pop(step, (0, 0))
+        if extent != size:
+            return None
+        found.append(place)
+    return tuple(found)
+
+
+def _works(node: Node) -> bool:
+    return node.op.kind not in (Kind.LEAF, Kind.VIEW) and Fact.REINDEX not in node.op.facts

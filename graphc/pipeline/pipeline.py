@@ -1,0 +1,97 @@
+"""The compiler, read from top to bottom: what happens to a graph before a target prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphc.fusion.fuse import Border, fuse
+from graphc.ir.dim import typical_sizes
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node
+from graphc.ops.closure import in_bodies
+from graphc.passes.canonical import expand_composites, lower_contractions
+from graphc.passes.chains import reorder_products
+from graphc.passes.distribute import distribute_products
+from graphc.passes.scans import drop_unused_outputs, merge_scans
+from graphc.passes.unify import unify
+from graphc.pipeline.options import DEFAULTS, Options
+from graphc.pipeline.stages import Stages
+from graphc.planning.blocks import join_blocks
+from graphc.planning.budget import fit_budget
+from graphc.planning.check_memory import check_memory
+from graphc.planning.memory import plan_memory
+from graphc.planning.program import Program
+from graphc.planning.rerun import Again, Rerun
+from graphc.planning.schedule import schedule
+from graphc.planning.show import print_program
+from graphc.rewrite.driver import RewriteReport, apply_rules
+from graphc.rewrite.rules import DEFAULT, LOWERED
+from graphc.rewrite.rules.fastmath import fastmath as unsafe_rules
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What the pipeline made: the fused graph, its program, the rules that fired, and what is
+    computed again for a memory budget."""
+
+    optimized: Graph
+    program: Program
+    report: RewriteReport
+    again: Sequence[Again] = ()
+
+
+def run_pipeline(
+    graph: Graph,
+    stages: Stages,
+    borders: list[Border] | None = None,
+    options: Options = DEFAULTS,
+) -> Compiled:
+    """Every stage in order; each is a function from valid to valid. `borders` is filled with why
+    neighbouring regions are two."""
+    with typical_sizes(options.sizes):
+        return _run(graph, stages, borders, options)
+
+
+def _run(graph: Graph, stages: Stages, borders: list[Border] | None, options: Options) -> Compiled:
+    report = RewriteReport()
+    rules = (*DEFAULT, unsafe_rules) if options.fastmath else DEFAULT
+    stages.start(graph)
+    graph = stages.graph("unify", unify, graph)
+    graph = stages.graph("simplify", lambda g: apply_rules(g, *rules, report=report), graph)
+    graph = stages.graph("merge_scans", merge_scans, graph)
+    graph = stages.graph("drop_unused_outputs", drop_unused_outputs, graph)
+    if options.memory_budget is None:  # values of all steps at once take memory
+        graph = stages.graph("distribute_products", distribute_products, graph)
+    graph = stages.graph("expand", expand_composites, graph)
+    graph = stages.graph("reorder_products", reorder_products, graph)
+    graph = stages.graph("lower_contractions", lower_contractions, graph)
+    graph = stages.graph("clean", lambda g: apply_rules(g, *LOWERED, report=report), graph)
+    graph = stages.graph("fuse", lambda g: fuse_all(g, borders), graph)
+    fitted = Rerun(graph)
+    if (budget := options.memory_budget) is not None:
+
+        def fit(graph: Graph) -> Graph:
+            nonlocal fitted
+            fitted = fit_budget(graph, budget, _program)
+            return fitted.graph
+
+        graph = stages.graph("fit_budget", fit, graph)
+        if borders is not None:
+            borders[:] = [border.moved(fitted.became) for border in borders]
+    program = stages.run("schedule", lambda: schedule(graph, fitted.steps))
+    program = stages.run("join_blocks", lambda: join_blocks(program))
+    program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
+    if stages.check:
+        stages.run("plan_memory (check)", lambda: check_memory(program))
+    return Compiled(graph, program, report, fitted.again)
+
+
+def _program(graph: Graph, first: Sequence[Node] = ()) -> Program:
+    """The program that the stages after `fit_budget` make."""
+    return plan_memory(join_blocks(schedule(graph, first)))
+
+
+def fuse_all(graph: Graph, borders: list[Border] | None = None) -> Graph:
+    """`fuse` on the graph and on the bodies of its loops and branches."""
+    return fuse(in_bodies(graph, lambda body: fuse_all(body, borders)), borders)

@@ -1,0 +1,157 @@
+"""Kernels that take up a product while it is in cache: bias, activation, residual, softmax, update.
+
+The step after a product is often a kernel whose loop runs over the product's rows and reads, in
+each turn, no other row. Such a pair becomes one `Blocks` step: the target computes some rows, runs
+the kernel on them while they are in cache, and goes on; threads can share the rows of both. Where
+nobody else reads the product, the kernel's result takes its place in memory.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from graphc.ir.dim import Size, divide, is_nonnegative, product, substitute
+from graphc.ir.shape import strides
+from graphc.loops.grammar import Affine, For, Kernel, Load, Store, Var, parallel_loop, statements
+from graphc.planning.alias import alias_in_place
+from graphc.planning.program import (
+    COLUMNS_BY_ROWS,
+    Blocks,
+    Branch,
+    Call,
+    Gemm,
+    Loop,
+    Program,
+    Ref,
+    Step,
+    Storage,
+    touched,
+    walk_steps,
+)
+
+
+def join_blocks(program: Program) -> Program:
+    """`program` with each product and the kernel that takes it up as one step."""
+    refs = (ref for step in walk_steps(program.steps) for part in touched(step) for ref in part)
+    return replace(program, steps=_joined(program.steps, Counter(ref.storage for ref in refs)))
+
+
+def _joined(steps: Sequence[Step], uses: Mapping[Storage, int]) -> list[Step]:
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, Loop):
+            found.append(replace(step, body=_joined(step.body, uses)))
+        elif isinstance(step, Branch):
+            then, otherwise = _joined(step.then, uses), _joined(step.otherwise, uses)
+            found.append(replace(step, then=then, otherwise=otherwise))
+        else:
+            before = found[-1] if found else None
+            if isinstance(step, Call) and isinstance(before, Gemm):
+                turns = turns_per_part(before, step)
+                if turns is not None:
+                    found.pop()
+                    step = _in_place(Blocks(before, step, turns), uses)
+            found.append(step)
+    return found
+
+
+def _in_place(step: Blocks, uses: Mapping[Storage, int]) -> Blocks:
+    """The kernel writes a result over the product, if that is a temporary of these two alone."""
+    gemm, call = step.product, step.call
+    place = gemm.c.ref
+    if place.storage.kind != "temp" or uses[place.storage] != 2:  # written, and read
+        return step
+    pairs = list(zip(call.kernel.buffers, call.buffers, strict=True))
+    taken = next(buffer for buffer, ref in pairs if ref == place)
+    others = [r.storage for r in (gemm.a.ref, gemm.b.ref, *call.buffers)]
+    for output, ref in pairs:
+        alone = others.count(ref.storage) == 1
+        if ref not in call.written or not alone or output.size != taken.size:
+            continue
+        kernel = alias_in_place(call.kernel, output, taken)
+        if kernel is not None:
+            buffers = tuple(ref if r == place else r for b, r in pairs if b is not output)
+            return Blocks(
+                replace(gemm, c=replace(gemm.c, ref=ref)),
+                replace(call, kernel=kernel, buffers=buffers),
+                step.turns,
+            )
+    return step
+
+
+def turns_per_part(step: Gemm, call: Call) -> Size | None:
+    """How many turns of the kernel's loop take up one row of a product (of a batch of products: one
+    matrix), or None where the kernel must wait for all of it."""
+    if call.work is None or call.extent is None or not _is_contiguous(step):
+        return None
+    if not step.batch and isinstance(step.n, int) and step.n > COLUMNS_BY_ROWS:
+        return None
+    width = _elements_per_turn(call, step.c.ref)
+    part = step.m * step.n if step.batch else step.n
+    parts = product(step.batch) if step.batch else step.m
+    turns = None if width is None or width == 0 else divide(part, width)
+    if turns is None or call.extent != parts * turns:
+        return None
+    written = {ref.storage for ref in call.written}
+    if step.b.ref.storage in written:
+        return None
+    if step.a.ref.storage in written and not _replaces_its_rows(step, call, turns):
+        return None
+    return turns
+
+
+def _replaces_its_rows(step: Gemm, call: Call, turns: Size) -> bool:
+    """Whether what the kernel writes over `a` are just the rows that its turns come from."""
+    width = None if step.batch or step.a.transposed else _elements_per_turn(call, step.a.ref)
+    return width is not None and width * turns == step.k == step.a.leading
+
+
+def _is_contiguous(step: Gemm) -> bool:
+    shape = (*step.batch, step.m, step.n)
+    return (*step.c.batch, step.c.leading, 1) == strides(shape)
+
+
+def _elements_per_turn(call: Call, place: Ref) -> Size | None:
+    """`w` if each turn `i` of the kernel's loop reads and writes `place` in [i * w, (i + 1) * w),
+    and there is no other place in that storage that it touches."""
+    kernel = call.kernel
+    pairs = list(zip(kernel.buffers, call.buffers, strict=True))
+    buffers = [buffer for buffer, ref in pairs if ref == place]
+    loop = parallel_loop(kernel)
+    if len(buffers) != 1 or loop is None:
+        return None
+    if sum(ref.storage is place.storage for _, ref in pairs) != 1:
+        return None
+    extents: dict[Var, Size] = {
+        s.var: substitute(s.extent, kernel.sizes)
+        for s in statements(loop.body)
+        if isinstance(s, For)
+    }
+    accesses = (s for s in statements(kernel.body) if isinstance(s, (Load, Store)))
+    indices = [_over_dims(s.index, kernel) for s in accesses if s.buffer is buffers[0]]
+    widths = {index.coefficient(loop.var) for index in indices}
+    if len(widths) != 1:
+        return None
+    (width,) = widths
+    inside = (_stays_inside(index, loop.var, extents, width) for index in indices)
+    return width if all(inside) else None
+
+
+def _over_dims(index: Affine, kernel: Kernel) -> Affine:
+    """An index with the kernel's sizes as those of the program."""
+    terms = tuple((var, substitute(size, kernel.sizes)) for var, size in index.terms)
+    return Affine(terms, substitute(index.const, kernel.sizes))
+
+
+def _stays_inside(index: Affine, loop: Var, extents: dict[Var, Size], width: Size) -> bool:
+    """Whether what is added to `width * loop` is in [0, width)."""
+    inner = [(var, size) for var, size in index.terms if var is not loop]
+    if any(var not in extents for var, _ in inner):
+        return False
+    least = [index.const, *(size for _, size in inner)]
+    most = index.const
+    for var, size in inner:
+        most = most + size * (extents[var] - 1)
+    return all(map(is_nonnegative, least)) and is_nonnegative(width - 1 - most)

@@ -1,0 +1,146 @@
+"""What a program costs: operations, bytes moved and peak memory, as formulas in its dims.
+
+FLOPs of a kernel are those of the ops in it, by `Op.cost` (an addition is 1, an `exp` 12); those of
+a product of [m, k] and [k, n] are 2*m*n*k. Bytes are those of the tensors that a step reads and of
+those that it writes, each once: what caches save and what a kernel reads again is not in them. A
+loop costs its body times its turns, a branch the more expensive of its sides. Peak memory is the
+arena and the outputs; inputs, variables and constants are there before the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from graphc.errors import ArgumentError
+from graphc.ir.dim import Size, evaluate, maximum, names, total
+from graphc.ir.node import Node
+from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Loop, Program, Step
+from graphc.planning.work import bytes_of, operations
+from graphc.symbolic.dims import to_sympy
+
+
+class Figures(NamedTuple):
+    """The numbers of a cost at given dims."""
+
+    flops: int
+    bytes: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """One step of a program, loops around it included. `kind` is kernel, product, copy or host."""
+
+    name: str
+    kind: str
+    flops: Size
+    bytes_read: Size
+    bytes_written: Size
+    line: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of a program; `.flops`, `.bytes` and `.peak_bytes` are SymPy expressions.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x", ("n", 8))
+    >>> cost = gc.compile([x], gc.tanh(x) + 1).cost()
+    >>> cost.flops, cost.bytes, cost.at(n=2)
+    (136*n, 64*n, Figures(flops=272, bytes=128, peak_bytes=64))
+    """
+
+    steps: tuple[StepCost, ...]
+    sizes: tuple[Size, Size, Size]  # flops, bytes and peak bytes as sizes
+
+    @cached_property
+    def flops(self) -> Any:
+        """Scalar operations of one call."""
+        return to_sympy(self.sizes[0])
+
+    @cached_property
+    def bytes(self) -> Any:
+        """Bytes that one call reads and writes."""
+        return to_sympy(self.sizes[1])
+
+    @cached_property
+    def peak_bytes(self) -> Any:
+        """Bytes that one call allocates: the arena and the outputs."""
+        return to_sympy(self.sizes[2])
+
+    def at(self, **dims: int) -> Figures:
+        """The numbers at these sizes. Errors: `ArgumentError` if a dim is missing or unknown."""
+        needed = set().union(*(names(s) for s in self.sizes))
+        if not needed <= dims.keys():
+            raise ArgumentError(
+                "a dim has no size",
+                op="cost.at",
+                expected=", ".join(sorted(needed)),
+                given=", ".join(sorted(dims)) or "none",
+            )
+        return Figures(*(evaluate(s, dims) for s in self.sizes))
+
+    def table(self) -> str:
+        """A line for each step, and one for all."""
+        head = ("step", "kind", "flops", "bytes read", "bytes written", "line")
+        rows = [
+            (s.name, s.kind, str(s.flops), str(s.bytes_read), str(s.bytes_written), s.line)
+            for s in self.steps
+        ]
+        widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (head, *rows)
+        ]
+        flops, moved, peak = self.sizes
+        return "\n".join([*lines, f"flops: {flops}", f"bytes: {moved}", f"peak bytes: {peak}"])
+
+    __str__ = table
+
+
+def program_cost(program: Program) -> Cost:
+    """The cost of a program that has its memory plan."""
+    found: list[StepCost] = []
+    flops, moved = _sum(program.steps, 1, found)
+    outputs = total(s.size * s.dtype.itemsize for s in program.outputs)
+    return Cost(tuple(found), (flops, moved, program.arena + outputs))
+
+
+def _sum(steps: Sequence[Step], turns: Size, found: list[StepCost]) -> tuple[Size, Size]:
+    """The operations and bytes of steps that run `turns` times; each step is added to `found`."""
+    flops: Size = 0
+    moved: Size = 0
+    for step in steps:
+        if isinstance(step, Loop):
+            more = _sum(step.body, turns * step.extent, found)
+        elif isinstance(step, Blocks):
+            more = _sum((step.product, step.call), turns, found)
+        elif isinstance(step, Branch):
+            sides = [_sum(side, turns, found) for side in (step.then, step.otherwise)]
+            more = maximum(sides[0][0], sides[1][0]), maximum(sides[0][1], sides[1][1])
+        else:
+            cost = _of_step(step, turns)
+            found.append(cost)
+            more = cost.flops, cost.bytes_read + cost.bytes_written
+        flops, moved = flops + more[0], moved + more[1]
+    return flops, moved
+
+
+def _of_step(step: Any, turns: Size) -> StepCost:
+    if isinstance(step, Copy):
+        size = step.size * step.target.storage.dtype.itemsize * turns
+        return StepCost("copy", "copy", 0, size, size, "")
+    node: Node = step.node
+    flops: Size = 0
+    name, kind = node.op.name, "host"
+    if isinstance(step, Call):
+        name, kind = step.name or "kernel", "kernel"
+        flops = operations(node.attrs["body"].nodes)
+    elif isinstance(step, Gemm):
+        kind, flops = "product", operations([node])
+    read, written = (bytes_of(ts) * turns for ts in (dict.fromkeys(node.inputs), node.outputs))
+    line = str(node.origins[0]) if node.origins else ""
+    return StepCost(name, kind, flops * turns, read, written, line)

@@ -1,0 +1,341 @@
+"""Scheduling: a graph of regions and contractions becomes a program of steps in order.
+
+Each result is computed where it is wanted: an output straight into the caller's array, an update
+straight into its variable if every other reader of the old value can run before and nothing that
+may fail runs after; else into a temporary that is copied when all else is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from graphc.fusion.kernel import BuiltKernel, build_kernel
+from graphc.fusion.views import blas_view, permuted_strides
+from graphc.ir.dim import Size, minimum, named, substitute
+from graphc.ir.dtype import DType
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Kind
+from graphc.ir.shape import strides
+from graphc.loops.grammar import For, Kernel, Stmt, is_splittable, parallel_loop
+from graphc.planning.alias import alias_in_place
+from graphc.planning.order import order_for_memory
+from graphc.planning.program import (
+    CACHED_BYTES,
+    COLUMNS_BY_ROWS,
+    Branch,
+    Call,
+    Copy,
+    Gemm,
+    Host,
+    Loop,
+    Matrix,
+    Program,
+    Ref,
+    Site,
+    Step,
+    Storage,
+)
+from graphc.planning.waits import Waits, base_of
+
+
+def schedule(graph: Graph, first: Sequence[Node] = ()) -> Program:
+    """The program of a fused graph, without a memory plan. The nodes of `first` run in that order
+    if none that is found needs less memory."""
+    return _Scheduler(graph).run(first)
+
+
+@dataclass
+class _Scope:
+    """One graph being scheduled: where its tensors are, and where its results are wanted."""
+
+    graph: Graph
+    refs: dict[Tensor, Ref]
+    targets: dict[Tensor, Ref] = field(default_factory=dict)
+    # Products that are written in another order, for the regions that would only reorder them.
+    moved: dict[Node, tuple[Node, tuple[Size, ...]]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    late: list[Step] = field(default_factory=list)  # copies that wait for all other steps
+
+
+class _Scheduler:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.sites: list[Site] = []
+        self.temps = 0
+        self.counters = 0
+        self.constants: dict[Tensor, Storage] = {}
+        self.kernels: dict[Node, BuiltKernel] = {}
+
+    def run(self, first: Sequence[Node]) -> Program:
+        graph = self.graph
+        inputs = self._storages("input", graph.inputs)
+        outputs = self._storages("output", graph.outputs)
+        variables = dict(
+            zip(graph.variables, self._storages("variable", graph.variables), strict=True)
+        )
+        refs = {t: Ref(s) for t, s in zip(graph.inputs, inputs, strict=True)}
+        refs |= {v: Ref(s) for v, s in variables.items()}
+        wanted = [
+            *((t, Ref(s), None) for t, s in zip(graph.outputs, outputs, strict=True)),
+            *((t, Ref(variables[v]), v) for v, t in graph.updates),
+        ]
+        steps = self._schedule(graph, refs, wanted, first)
+        return Program(
+            graph,
+            steps,
+            tuple(inputs),
+            tuple(outputs),
+            tuple(variables.values()),
+            {storage: tensor for tensor, storage in self.constants.items()},
+            tuple(self.sites),
+        )
+
+    @staticmethod
+    def _storages(kind: str, tensors: Sequence[Tensor]) -> list[Storage]:
+        return [Storage(kind, i, t.dtype, t.size) for i, t in enumerate(tensors)]
+
+    def _temp(self, tensor: Tensor) -> Ref:
+        self.temps += 1
+        return Ref(Storage("temp", self.temps, tensor.dtype, tensor.size))
+
+    # -- one graph: the program's own, or the body of a loop or branch -----------------------------
+    def _schedule(
+        self,
+        graph: Graph,
+        refs: dict[Tensor, Ref],
+        wanted: Sequence[tuple[Tensor, Ref, Tensor | None]],
+        first: Sequence[Node] = (),
+    ) -> list[Step]:
+        """The steps that bring each wanted tensor to its place. A place may hold the old value of a
+        tensor of the graph (the third part), which is then read before it is written."""
+        scope = _Scope(graph, refs)
+        waits = Waits(graph)
+        direct = waits.place([(tensor, old) for tensor, _, old in wanted])
+        copies: list[tuple[Tensor, Ref]] = []
+        for (tensor, place, _), target in zip(wanted, direct, strict=True):
+            if target is not None:
+                scope.targets[target] = place
+            else:
+                copies.append((tensor, place))
+        scope.moved = _moved_products(graph, waits)
+        early = [c for c in copies if base_of(c[0]).node.op.name in ("variable", "placeholder")]
+        saved = self._save_old_values(scope, early, [place for _, place, _ in wanted])
+        for node in order_for_memory(waits.nodes(first), waits.uses(scope.targets)):
+            self._step(scope, node)
+        for tensor, place in copies:
+            source = saved.get(tensor) or self._ref(scope, tensor)
+            scope.steps.append(Copy(place, source, tensor.size))
+        return scope.steps + scope.late
+
+    def _save_old_values(
+        self, scope: _Scope, copies: Sequence[tuple[Tensor, Ref]], places: Sequence[Ref]
+    ) -> dict[Tensor, Ref]:
+        """Values that are there before the program and may be overwritten by it, put aside."""
+        overwritten = {place.storage for place in places}
+        saved: dict[Tensor, Ref] = {}
+        for tensor, _ in copies:
+            source = self._ref(scope, tensor)
+            if source.storage in overwritten and tensor not in saved:
+                saved[tensor] = self._temp(tensor)
+                scope.steps.append(Copy(saved[tensor], source, tensor.size))
+        return saved
+
+    def _ref(self, scope: _Scope, tensor: Tensor) -> Ref:
+        """Where a tensor is in memory (a view is where its operand is)."""
+        base = base_of(tensor)
+        if base not in scope.refs:
+            node = base.node
+            if node.op.name != "constant":
+                raise AssertionError(f"{node} is used before it is computed")
+            if base not in self.constants:
+                index = len(self.constants)
+                self.constants[base] = Storage("constant", index, base.dtype, base.size)
+            return Ref(self.constants[base])
+        return scope.refs[base]
+
+    def _place(self, scope: _Scope, tensor: Tensor) -> Ref:
+        """Where a tensor that a step computes goes."""
+        place = scope.targets.get(tensor) or self._temp(tensor)
+        scope.refs[tensor] = place
+        return place
+
+    def _site(self, message: str, node: Node) -> int:
+        self.sites.append(Site(message, node))
+        return len(self.sites)
+
+    def _step(self, scope: _Scope, node: Node) -> None:
+        kind = node.op.kind
+        if kind is Kind.REGION:
+            if node.output() not in scope.refs:
+                self._call(scope, node)
+        elif kind is Kind.CONTRACT:
+            self._gemm(scope, node)
+        elif kind is Kind.HOST:
+            operands = tuple(self._ref(scope, t) for t in node.inputs)
+            results = tuple(self._place(scope, t) for t in node.outputs)
+            scope.steps.append(Host(self._site("", node), operands, results, node))
+        elif node.op.name == "scan":
+            self._loop(scope, node)
+        elif node.op.name == "cond":
+            self._branch(scope, node)
+
+    # -- kernels -----------------------------------------------------------------------------------
+    def _built(self, node: Node) -> BuiltKernel:
+        if node not in self.kernels:
+            self.kernels[node] = build_kernel(**node.attrs)
+        return self.kernels[node]
+
+    def _call(self, scope: _Scope, node: Node) -> None:
+        built = self._built(node)
+        refs: dict[object, Ref] = {}
+        for buffer, tensor in zip(built.inputs, node.inputs, strict=True):
+            refs[buffer] = self._ref(scope, tensor)
+        for buffer, tensor in zip(built.outputs, node.outputs, strict=True):
+            place = scope.targets.get(tensor)
+            held = [b for b in built.inputs if place and refs[b].storage is place.storage]
+            if place is not None and held:
+                kernel = alias_in_place(built.kernel, buffer, held[0])
+                if kernel is None or len(held) > 1 or refs[held[0]] != place:
+                    scope.refs[tensor] = refs[buffer] = self._temp(tensor)
+                    scope.late.append(Copy(place, refs[buffer], tensor.size))
+                    continue
+                outputs = tuple(held[0] if b is buffer else b for b in built.outputs)
+                built = replace(built, kernel=kernel, outputs=outputs)
+            refs[buffer] = self._place(scope, tensor)
+        for buffer in built.scratch:
+            self.temps += 1
+            refs[buffer] = Ref(Storage("temp", self.temps, buffer.dtype, buffer.size))
+        kernel = built.kernel
+        loop = parallel_loop(kernel)
+        sites = tuple(self._site(message, owner) for message, owner in built.sites)
+        scope.steps.append(
+            Call(
+                kernel,
+                "",
+                tuple(refs[b] for b in kernel.buffers),
+                tuple(kernel.sizes.values()),
+                tuple(refs[b] for b in (*built.outputs, *built.scratch)),
+                loop.extent if loop else None,
+                _work(kernel) if is_splittable(kernel) and not built.scratch else None,
+                sites,
+                node,
+            )
+        )
+
+    # -- contractions ------------------------------------------------------------------------------
+    def _gemm(self, scope: _Scope, node: Node) -> None:
+        x, y = node.inputs
+        out = node.output()
+        batch = out.shape[:-2]
+        a, b = self._matrix(scope, x, batch), self._matrix(scope, y, batch)
+        m, n, k = out.shape[-2], out.shape[-1], x.shape[-1]
+        steps, place = strides(out.shape), out
+        if node in scope.moved:
+            region, steps = scope.moved[node]
+            place = region.output()
+            if steps[-1] != 1:  # the result's columns are contiguous: c' = b' a'
+                a, b, m, n = b.turned(), a.turned(), n, m
+                steps = (*steps[:-2], steps[-1], steps[-2])
+        leading = steps[-2] if m != 1 else n
+        c = Matrix(self._place(scope, place), leading, False, steps[:-2])
+        packed = None if batch or not b.transposed else self._packed(k, n, out.dtype)
+        scope.steps.append(Gemm(a, b, c, m, n, k, batch, out.dtype, node, packed))
+
+    def _packed(self, k: Size, n: Size, dtype: DType) -> Ref | None:
+        """Memory for as much of a right operand as a product by rows needs in order."""
+        if isinstance(n, int) and n > COLUMNS_BY_ROWS:
+            return None
+        self.temps += 1
+        size = minimum(k * n, CACHED_BYTES // dtype.itemsize)
+        return Ref(Storage("temp", self.temps, dtype, size))
+
+    def _matrix(self, scope: _Scope, tensor: Tensor, batch: tuple[Size, ...]) -> Matrix:
+        found = blas_view(tensor)
+        if found is None:
+            raise AssertionError(f"{tensor} is no matrix in memory")
+        view, transposed, leading = found
+        own = view.strides[:-2]
+        missing: tuple[Size, ...] = (0,) * (len(batch) - len(own))
+        shape = tensor.shape[:-2]
+        steps = tuple(0 if s == 1 else step for s, step in zip(shape, own, strict=True))
+        return Matrix(
+            self._ref(scope, view.base) + view.offset, leading, transposed, missing + steps
+        )
+
+    # -- loops and branches ------------------------------------------------------------------------
+    def _loop(self, scope: _Scope, node: Node) -> None:
+        attrs = node.attrs
+        body: Graph = attrs["body"]
+        length, carries, xs = attrs["length"], attrs["carries"], attrs["xs"]
+        places = [self._place(scope, t) for t in node.outputs]
+        for tensor, place in zip(node.inputs[:carries], places, strict=False):
+            scope.steps.append(Copy(place, self._ref(scope, tensor), tensor.size))
+        self.counters += 1
+        counter = f"__step{self.counters}"
+        step: Size = named(counter)
+        turn = (length - 1) - step if attrs["reverse"] else step
+        refs = dict(zip(body.inputs[:carries], places, strict=False))
+        for inner, outer in zip(
+            body.inputs[carries : carries + xs], node.inputs[carries : carries + xs], strict=True
+        ):
+            refs[inner] = self._ref(scope, outer) + inner.size * turn
+        for inner, outer in zip(
+            body.inputs[carries + xs :], node.inputs[carries + xs :], strict=True
+        ):
+            refs[inner] = self._ref(scope, outer)
+        wanted: list[tuple[Tensor, Ref, Tensor | None]] = []
+        for i, tensor in enumerate(body.outputs):
+            if i < carries:
+                wanted.append((tensor, places[i], body.inputs[i]))
+            else:
+                wanted.append((tensor, places[i] + tensor.size * turn, None))
+        scope.steps.append(Loop(counter, length, self._schedule(body, refs, wanted), node))
+
+    def _branch(self, scope: _Scope, node: Node) -> None:
+        condition = self._ref(scope, node.inputs[0])
+        operands = [self._ref(scope, t) for t in node.inputs[1:]]
+        places = [self._place(scope, t) for t in node.outputs]
+        bodies = []
+        for name in ("then", "otherwise"):
+            body: Graph = node.attrs[name]
+            refs = dict(zip(body.inputs, operands, strict=True))
+            wanted: list[tuple[Tensor, Ref, Tensor | None]] = [
+                (t, p, None) for t, p in zip(body.outputs, places, strict=True)
+            ]
+            bodies.append(self._schedule(body, refs, wanted))
+        scope.steps.append(Branch(condition, bodies[0], bodies[1], node))
+
+
+def _work(kernel: Kernel) -> Size:
+    """About how many scalar operations the kernel does: statements times turns of their loops."""
+    total: Size = 0
+    stack: list[tuple[list[Stmt], Size]] = [(kernel.body, 1)]
+    while stack:
+        body, turns = stack.pop()
+        for stmt in body:
+            if isinstance(stmt, For):
+                extent = stmt.extent if stmt.parallel else substitute(stmt.extent, kernel.sizes)
+                stack.append((stmt.body, turns * extent))
+            else:
+                total = total + turns
+    return total
+
+
+def _moved_products(graph: Graph, waits: Waits) -> dict[Node, tuple[Node, tuple[Size, ...]]]:
+    """The products that only one region reads, to put them in an order in which they may as well be
+    computed; with the region, and the strides there."""
+    found: dict[Node, tuple[Node, tuple[Size, ...]]] = {}
+    kept = {base_of(t).node for t in (*graph.outputs, *(t for _, t in graph.updates))}
+    for node in graph.nodes:
+        readers = waits.users.get(node, ())
+        if node.op.kind is not Kind.CONTRACT or node in kept or len(set(readers)) != 1:
+            continue
+        (region,) = set(readers)
+        if region.op.kind is not Kind.REGION or region in waits.after:
+            continue
+        steps = permuted_strides(region.attrs["body"])
+        if steps is not None and 1 in steps[-2:]:
+            found[node] = region, steps
+    return found

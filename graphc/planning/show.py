@@ -1,0 +1,72 @@
+"""Programs as text, for dumps, goldens and explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc.planning.program import (
+    Blocks,
+    Branch,
+    Call,
+    Copy,
+    Gemm,
+    Host,
+    Loop,
+    Matrix,
+    Program,
+    Ref,
+    Step,
+    Storage,
+)
+
+
+def print_program(program: Program) -> str:
+    """The steps in order, then where the temporaries are."""
+    lines = [f"program {program.graph.name} arena={program.arena} {{"]
+    names = {s: f"t{i}" for i, s in enumerate(program.temps)}
+    _print_steps(program.steps, 1, names, lines)
+    lines.append("}")
+    for storage, name in names.items():
+        lines.append(f"{name}: {storage.dtype}[{storage.size}] at {storage.offset}")
+    return "\n".join(lines) + "\n"
+
+
+def _print_steps(
+    steps: Sequence[Step], depth: int, names: dict[Storage, str], lines: list[str]
+) -> None:
+    def ref(r: Ref) -> str:
+        place = names.get(r.storage, f"{r.storage.kind}{r.storage.index}")
+        return place if r.offset == 0 else f"{place}[{r.offset}:]"
+
+    def matrix(m: Matrix) -> str:
+        return ref(m.ref) + ("ᵀ" if m.transposed else "")
+
+    def add(text: str) -> None:
+        lines.append("  " * depth + text)
+
+    for step in steps:
+        match step:
+            case Call():
+                sizes = ", ".join(map(str, step.sizes))
+                add(f"{step.name or 'kernel'}({', '.join(map(ref, step.buffers))}; {sizes})")
+            case Gemm():
+                batch = "".join(f" for {b}" for b in step.batch)
+                product = f"{matrix(step.a)} @ {matrix(step.b)}"
+                add(f"{matrix(step.c)} = {product} [{step.m}, {step.k}, {step.n}]{batch}")
+            case Blocks():
+                add("in blocks of rows:" if not step.product.batch else "matrix by matrix:")
+                _print_steps((step.product, step.call), depth + 1, names, lines)
+            case Copy():
+                add(f"{ref(step.target)} = copy {ref(step.source)} [{step.size}]")
+            case Host():
+                results = ", ".join(map(ref, step.results))
+                operands = ", ".join(map(ref, step.operands))
+                add(f"{results} = host {step.node.op.name}({operands})")
+            case Loop():
+                add(f"for {step.counter} in {step.extent}:")
+                _print_steps(step.body, depth + 1, names, lines)
+            case Branch():
+                add(f"if {ref(step.condition)}:")
+                _print_steps(step.then, depth + 1, names, lines)
+                add("else:")
+                _print_steps(step.otherwise, depth + 1, names, lines)
