@@ -146,7 +146,7 @@ if TYPE_CHECKING:  # what is looked up at first use, for type checkers
     from graphc.show.draw import draw
     from graphc.symbolic.latex import latex
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     # types, and settings of where nodes come from

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from . import reference
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "graphc"
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p.stat().st_size)
 
 
@@ -127,6 +128,17 @@ def test_reference_names_every_function() -> None:
     missing += [n for n in sorted(linalg) if f"`gc.linalg.{n}(" not in text]
     missing += [n for n in gc._LAZY if f"`gc.{n}" not in text]
     assert not missing
+
+
+def test_the_newest_change_is_this_version() -> None:
+    """The version is written once; the changes of each version have the same three sections."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "graphc.__version__"}
+    assert all((ROOT / name).exists() for name in project["project"]["license-files"])
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.split(r"^## ", changes, flags=re.MULTILINE)[1]
+    assert newest.split(",")[0].split()[0] == gc.__version__
+    assert re.findall(r"^### (.*)$", newest, re.MULTILINE) == ["Breaking", "New", "Mended"]
 
 
 # -- what the package exports ----------------------------------------------------------------------
