@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .contenders import environment, processors
+from .contenders import CONTENDERS, environment, processors
 from .harness import Batch, MismatchError, Result, compare, measure
 from .session import ContenderError, pinned_to
 
@@ -31,9 +31,14 @@ PROGRAM_TITLES = {
 LOSS_RTOL = 1e-4
 
 
+def side_of(contender: str) -> str:
+    """Whose programs the contender runs: its own, or another's from another checkout."""
+    return CONTENDERS[contender].side or contender
+
+
 def cache_settings(contender: str, folder: str) -> dict[str, str]:
     """Environment that puts the contender's persistent cache, if it has one, into `folder`."""
-    if contender == "graphc":
+    if side_of(contender) == "graphc":
         return {"GRAPHC_CACHE_DIR": folder}
     if contender == "jax":
         return {
@@ -66,10 +71,10 @@ class ProgramLane:
 
     def _run_once(self) -> Batch:
         with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryFile("w+") as log:
-            settings = environment(self.threads)
+            settings = environment(self.threads, self.contender)
             settings.pop("JAX_COMPILATION_CACHE_DIR", None)
             # JAX without its persistent cache is JAX as installed: an empty one would only cost it.
-            if self.cache is not None or self.contender == "graphc":
+            if self.cache is not None or side_of(self.contender) == "graphc":
                 settings |= cache_settings(self.contender, self.cache or empty)
             before = os.times()
             began = time.perf_counter()
@@ -130,7 +135,7 @@ def _programs(contenders: list[str]) -> dict[str, list[str]]:
     return {
         name: [sys.executable, str(path)]
         for name in contenders
-        if (path := PROGRAMS / f"mlp_{name}.py").exists()
+        if (path := PROGRAMS / f"mlp_{side_of(name)}.py").exists()
     }
 
 
@@ -162,10 +167,14 @@ def warm_start(contenders: list[str], repeats: int, threads: int) -> Result:
         return _timed("warm_start", lanes, repeats, threads, check)
 
 
+def importing(module: str) -> list[str]:
+    return [sys.executable, "-c", f"import {module}; print(1)"]
+
+
 def import_cost(contenders: list[str], repeats: int, threads: int) -> Result:
     """`import graphc` beside `import numpy`, which it needs, and the peers' imports."""
     lanes = {
-        name: ProgramLane(name, [sys.executable, "-c", f"import {name}; print(1)"], threads)
+        name: ProgramLane(name, importing(side_of(name)), threads)
         for name in dict.fromkeys(["numpy", *contenders])
         if "-" not in name
     }

@@ -1,11 +1,13 @@
 """Measure graphc beside JAX and PyTorch.
 
     python tests/benchmarks/run.py [case ...] [--threads 1,2] [--peers jax,torch,...]
-                                   [--repeats N] [--json FILE] [--list]
+                                   [--before FOLDER] [--repeats N] [--json FILE] [--list]
 
 Every contender runs in a process of its own, pinned to as many processors as it has threads. All
 answers are compared before anything is timed; then the contenders take turns, round after round,
 one active at a time. The ratio is the median over rounds of graphc's time over the best peer's.
+`--before` names another checkout of graphc, say of an older revision, to be a peer like the others;
+`--peers ''` leaves it the only one.
 Exit status 1 when a contender failed or answered wrongly.
 """
 
@@ -19,7 +21,7 @@ from typing import Any
 
 from . import report
 from .cold_start import PROGRAM_CASES, PROGRAM_TITLES
-from .contenders import CONTENDERS, DEFAULT_PEERS, available
+from .contenders import CONTENDERS, DEFAULT_PEERS, add_before, available
 from .harness import SUBJECT, Result
 from .registry import CASES
 from .session import Session
@@ -40,6 +42,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("case", nargs="*", help="cases to run; all of them by default")
     parser.add_argument("--threads", type=listed, default=["1"], help="thread counts, e.g. 1,2")
     parser.add_argument("--peers", type=listed, default=list(DEFAULT_PEERS))
+    parser.add_argument("--before", type=Path, help="another checkout of graphc, as a peer")
     parser.add_argument("--repeats", type=int, help="rounds (15; 7 for starts of processes)")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     parser.add_argument("--list", action="store_true", help="list the cases and stop")
@@ -50,6 +53,10 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     for name in chosen.peers:
         if name not in CONTENDERS:
             parser.error(f"no contender {name!r}; there are {', '.join(CONTENDERS)}")
+    if chosen.before:
+        if not (chosen.before / "graphc" / "__init__.py").is_file():
+            parser.error(f"{chosen.before} is no checkout of graphc")
+        chosen.peers.append(add_before(chosen.before))
     chosen.threads = [int(count) for count in chosen.threads]
     chosen.case = chosen.case or list(TITLES)
     return chosen

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-FOLDERS = Path(__file__).resolve().parents[1:3]
+TESTS, CHECKOUT = Path(__file__).resolve().parents[1:3]
 POOLS = ("OMP", "OPENBLAS", "MKL", "GRAPHC", "NUMBA", "VECLIB_MAXIMUM", "BLIS")
 PACKAGES = ("graphc", "numpy", "numba", "llvmlite", "jax", "jaxlib", "torch")
 # Settings of the caller's that would change a contender; OPENBLAS_CORETYPE alone can cost a third.
@@ -32,10 +32,15 @@ XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_thread
 
 @dataclass(frozen=True)
 class Contender:
-    """A name on the command line and the module that it needs."""
+    """A name on the command line, the module that it needs, and whose side of a case it runs.
+
+    folder: a checkout whose modules it runs; None for this one's.
+    """
 
     name: str
     module: str
+    side: str = ""
+    folder: Path | None = None
 
     @property
     def installed(self) -> bool:
@@ -54,6 +59,15 @@ CONTENDERS = {
         Contender("numpy", "numpy"),
     )
 }
+BEFORE = "before"
+
+
+def add_before(checkout: Path) -> str:
+    """Make another checkout of graphc a contender, which runs this one's cases; its name."""
+    CONTENDERS[BEFORE] = Contender(BEFORE, "graphc", side="graphc", folder=checkout.resolve())
+    return BEFORE
+
+
 DEFAULT_PEERS = ("jax", "torch", "numpy")
 
 
@@ -74,11 +88,13 @@ def tuning() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(TUNING)}
 
 
-def environment(threads: int) -> dict[str, str]:
-    """This process's environment without `tuning`, every thread pool set to `threads`."""
+def environment(threads: int, contender: str = "") -> dict[str, str]:
+    """This process's environment without `tuning`, every thread pool set to `threads`, with the
+    modules of the contender's checkout."""
     settings = {k: v for k, v in os.environ.items() if k not in tuning()} | ALLOCATOR
     settings.update({f"{pool}_NUM_THREADS": str(threads) for pool in POOLS})
-    found = [str(folder) for folder in FOLDERS]
+    known = CONTENDERS.get(contender)
+    found = [str(TESTS), str((known and known.folder) or CHECKOUT)]
     settings["PYTHONPATH"] = os.pathsep.join([*found, settings.get("PYTHONPATH", "")])
     settings["JAX_PLATFORMS"] = "cpu"
     settings["TF_CPP_MIN_LOG_LEVEL"] = "2"

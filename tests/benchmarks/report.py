@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ def table(results: Sequence[Result]) -> str:
     names = [n for r in results for n in (*r.samples, *r.failures) if not is_part(n)]
     columns = [n for n in dict.fromkeys(names) if n not in ("answers", "run")]
     headings = ["case", "threads", *columns, "graphc / best [quartiles]", "best peer"]
-    lines = [tabulate(rows(results, columns), headings, disable_numparse=True)]
+    lines = [tabulate(rows(results, columns), headings, disable_numparse=True), *together(results)]
     for result in results:
         where = f"{result.case}, {result.threads} thread{'s' * (result.threads > 1)}"
         for lane, share in shares(result.samples).items():
@@ -59,6 +60,16 @@ def table(results: Sequence[Result]) -> str:
         lines += [f"{where}: {note}" for note in result.notes]
         lines += [f"{where}: FAILED {name}: {why}" for name, why in result.failures.items()]
     return "\n".join(lines)
+
+
+def together(results: Sequence[Result]) -> list[str]:
+    """One line for all cases that have a ratio, where there are several."""
+    against = {r.case: found.median for r in results if (found := ratio(r.samples))}
+    if len(against) < 2:
+        return []
+    worst = max(against, key=lambda name: against[name])
+    mean = statistics.geometric_mean(against.values())
+    return [f"geometric mean of the ratios {mean:.3f}, the largest {against[worst]:.2f} ({worst})"]
 
 
 def processor() -> str:

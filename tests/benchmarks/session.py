@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .contenders import environment, processors
+from .contenders import CONTENDERS, environment, processors
 from .harness import ORACLE, Answers, Batch, Case, MismatchError, Result, Samples, compare, measure
 
 WORKER = "benchmarks.worker"
@@ -44,12 +44,13 @@ class WorkerProcess:
         self.idle_cpu = 0.0
         self.total_cpu = 0.0
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in `close`
+        who = [contender, "--side", CONTENDERS[contender].side or contender]
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", WORKER, contender, "--threads", str(threads)],
+            [sys.executable, "-P", "-m", WORKER, *who, "--threads", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
-            env=environment(threads) | {"GRAPHC_CACHE_DIR": cache},
+            env=environment(threads, contender) | {"GRAPHC_CACHE_DIR": cache},
             preexec_fn=pinned_to(processors(threads)),
             text=True,
         )

@@ -6,11 +6,12 @@ import json
 import os
 import statistics
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from . import command, report
+from . import command, contenders, report
 from .cold_start import PROGRAM_CASES, ProgramLane
 from .contenders import available, environment, processors
 from .harness import (
@@ -197,6 +198,33 @@ def test_contenders_inherit_no_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_peer_that_is_missing_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert available(["jax"]) == ([], ["jax: not installed (pip install graphc[bench])"])
+
+
+def test_another_checkout_is_a_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(contenders, "CONTENDERS", dict(contenders.CONTENDERS))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with pytest.raises(SystemExit):
+        command.options(["gelu", "--before", str(tmp_path)])
+    assert "no checkout of graphc" in capsys.readouterr().err
+    (tmp_path / "graphc").mkdir()
+    (tmp_path / "graphc/__init__.py").touch()
+    assert command.options(["gelu", "--before", str(tmp_path), "--peers", ""]).peers == ["before"]
+    folders = environment(1, "before")["PYTHONPATH"].split(os.pathsep)
+    assert str(tmp_path) in folders
+    assert str(contenders.CHECKOUT) not in folders
+    assert str(contenders.CHECKOUT) in environment(1, "graphc")["PYTHONPATH"].split(os.pathsep)
+
+
+def test_several_ratios_have_a_geometric_mean() -> None:
+    def result(case: str, seconds: float) -> Result:
+        samples = {"graphc": Samples(1, [seconds]), "jax": Samples(1, [1.0])}
+        return Result(case, case, 1, samples)
+
+    text = report.table([result("a", 0.5), result("b", 2.0)])
+    assert "geometric mean of the ratios 1.000, the largest 2.00 (b)" in text
+    assert "geometric" not in report.table([result("a", 0.5)])
 
 
 def test_unknown_names_end_the_program(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,15 +45,16 @@ def settle() -> None:
 class Worker:
     """The callables of one contender for the case prepared last."""
 
-    def __init__(self, contender: str, threads: int) -> None:
+    def __init__(self, contender: str, side: str, threads: int) -> None:
         self.contender = contender
+        self.side = side
         self.threads = threads
         self.lanes: dict[str, Callable[[], object]] = {}
 
     def hello(self) -> dict[str, Any]:
         """Import the contender and the cases, and report the threads in force."""
-        importlib.import_module(contenders.CONTENDERS[self.contender].module)
-        found = contenders.threads_in_force(self.contender, self.threads)
+        importlib.import_module(contenders.CONTENDERS[self.side].module)
+        found = contenders.threads_in_force(self.side, self.threads)
         settle()
         return {"threads": found}
 
@@ -61,7 +62,7 @@ class Worker:
         """Make the case's callables and write its answers to the file `answers` (.npz)."""
         self.lanes = {}
         try:
-            prepared = CASES[case].prepare(self.contender)
+            prepared = CASES[case].prepare(self.side)
         except NotOfferedError:
             return {"lanes": []}
         np.savez(answers, allow_pickle=False, **prepared.answers)
@@ -113,10 +114,11 @@ def serve(worker: Worker) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("contender", choices=contenders.CONTENDERS)
+    parser.add_argument("contender")
+    parser.add_argument("--side", choices=contenders.CONTENDERS, required=True)
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
-    serve(Worker(options.contender, options.threads))
+    serve(Worker(options.contender, options.side, options.threads))
 
 
 if __name__ == "__main__":
