@@ -403,8 +403,19 @@ def _decay(m: Any, x: Any) -> Any:
     return np.stack(rows)
 
 
+def _each(m: Any, x: Any) -> Any:
+    """y = sin(x) * exp(x) for each x, without a carry."""
+    if m is gc:
+        return gc.scan(lambda _, v: (None, gc.sin(v) * gc.exp(v)), None, x)[1]
+    return np.stack([np.sin(row) * np.exp(row) for row in x])
+
+
 SAMPLES["scan"] = Samples(
-    cases=(same(_decay, (4,)), same(_decay, (3, 2)), same(_decay, (1, "n"))), takes=FLOATS
+    cases=(
+        *(same(_decay, shape) for shape in ((4,), (3, 2), (1, "n"))),
+        *(same(_each, shape, draws=(_BOUNDED,)) for shape in ((4,), (3, "n"))),
+    ),
+    takes=FLOATS,
 )
 SAMPLES["cond"] = Samples(
     cases=tuple(

@@ -156,7 +156,8 @@ tests (`python -m tests.test_kinks > docs/kinks.md`), which check every line in 
   shared equally by all the elements that attain it; `max_and_argmax` gives it to the first.
 - `relu` is 0 at 0, `abs` is 0 at 0, `leaky_relu` has its slope at 0.
 - `floor`, `ceil`, `round`, `sign`, `//`, comparisons, integers and `stop_gradient` have no
-  derivative: nothing flows through them, and a gradient that depends on nothing else is an error.
+  derivative: nothing flows through them, and a gradient that depends on nothing else is an error,
+  or zeros with `unconnected="zero"`.
 - The untaken branch of `where`, and what `maximum`, `minimum`, `clip` and `relu` do not choose,
   never make a NaN in a gradient, whatever their derivatives are, also behind sums and matrix
   products. What remains is an infinite or NaN operand of a matrix product: the gradient of the

@@ -50,18 +50,22 @@ class Context:
         return pull_back(outputs, cotangents, wrt)
 
 
-def grad(y: Any, wrt: Any) -> Any:
+def grad(y: Any, wrt: Any, *, unconnected: str = "error") -> Any:
     """The gradient of a scalar `y` with respect to one tensor, or a list of them.
 
     Shapes: y [] -> the shape of each `wrt`. Dtypes: float.
-    `wrt` may be any tensor that `y` is computed from: inputs, variables, intermediates.
+    `wrt` may be any tensor that `y` is computed from: inputs, variables, intermediates. With
+    `unconnected="zero"` the gradient by what `y` does not depend on is zeros, as in the second
+    derivative of a linear function; by default that is an error, since it is a mistake more often.
     Errors: `GradientError` if `y` is not a float scalar, a `wrt` is not float, or `y` does not
-    depend on it differentiably.
+    depend on it differentiably; `ArgumentError` for another `unconnected`.
 
     >>> import graphc as gc
     >>> x = gc.placeholder("x", ())
-    >>> float(gc.evaluate(gc.grad(x ** 2 * 3, x), {x: 2.0}))
-    12.0
+    >>> first = gc.grad(x * 3, x)
+    >>> second = gc.grad(first, x, unconnected="zero")
+    >>> [float(g) for g in gc.evaluate([first, second], {x: 2.0})]
+    [3.0, 0.0]
     """
     if not isinstance(y, Tensor):
         raise ArgumentError("not a tensor", op="grad", given=repr(y)[:80], where=origin.where())
@@ -75,16 +79,27 @@ def grad(y: Any, wrt: Any) -> Any:
             hint="sum or average it first, or use gc.vjp with a cotangent",
         )
     single = isinstance(wrt, Tensor)
-    result = vjp(y, [wrt] if single else wrt, None, op="grad")
+    result = vjp(y, [wrt] if single else wrt, None, unconnected=unconnected, op="grad")
     return result[0] if single else result
 
 
-def vjp(y: Any, wrt: Any, g: Any = None, *, op: str = "vjp") -> Any:
+def vjp(
+    y: Any, wrt: Any, g: Any = None, *, unconnected: str = "error", op: str = "vjp"
+) -> Any:
     """Vector-Jacobian products: the cotangents of `wrt` for cotangent(s) `g` of `y`.
 
     `y` is a tensor or a list of them, `g` the same (ones by default); `wrt` a tensor or a list.
+    `unconnected`: as for `grad`.
     Errors: as `grad`, but `y` may have any shape; `ArgumentError` if `g` does not fit `y`.
     """
+    if unconnected not in _UNCONNECTED:
+        raise ArgumentError(
+            "what to give for a tensor that the output does not depend on",
+            op=op,
+            expected=f"unconnected={' or unconnected='.join(map(repr, _UNCONNECTED))}",
+            given=f"unconnected={unconnected!r}",
+            where=origin.where(),
+        )
     outputs = [y] if isinstance(y, Tensor) else list(y)
     single = isinstance(wrt, Tensor)
     targets = [wrt] if single else _tensors(wrt, op)
@@ -109,6 +124,8 @@ def vjp(y: Any, wrt: Any, g: Any = None, *, op: str = "vjp") -> Any:
     cotangents = [_cotangent(t, c, op) for t, c in zip(outputs, given, strict=True)]
     stable, stands = stable_forms(outputs, targets)
     result = restored(pull_back(stable, cotangents, [stands.get(t, t) for t in targets]), stands)
+    if unconnected == "zero":
+        result = [zeros_like(t) if c is None else c for t, c in zip(targets, result, strict=True)]
     for t, c in zip(targets, result, strict=True):
         if c is None:
             raise GradientError(
@@ -117,8 +134,12 @@ def vjp(y: Any, wrt: Any, g: Any = None, *, op: str = "vjp") -> Any:
                 expected="a tensor that the output is computed from",
                 given=repr(t),
                 where=origin.where(),
+                hint=f'if zeros are meant, gc.{op}(..., unconnected="zero") gives them',
             )
     return result[0] if single else result
+
+
+_UNCONNECTED = ("error", "zero")
 
 
 def _tensors(values: Any, op: str) -> list[Tensor]:

@@ -161,6 +161,41 @@ def test_vjp_is_the_transposed_jacobian() -> None:
     np.testing.assert_allclose(gc.evaluate(gc.vjp(x @ w, x, g), {x: np.zeros((2, 3))}), g @ w.T)
 
 
+# -- what the output does not depend on ------------------------------------------------------------
+def test_zeros_for_what_is_not_connected() -> None:
+    x, y = gc.placeholder("x", ("n", 2), "float64"), gc.placeholder("y", ("n",), "float32")
+    found = gc.grad(gc.sum(x * x), [x, y], unconnected="zero")
+    dx, dy = gc.evaluate(found, {x: np.ones((3, 2)), y: np.ones(3)})
+    np.testing.assert_array_equal(dx, np.full((3, 2), 2.0))
+    np.testing.assert_array_equal(dy, np.zeros(3, "float32"), strict=True)
+    zero = gc.vjp([x * 3, gc.floor(x)], y, unconnected="zero")
+    np.testing.assert_array_equal(gc.evaluate(zero, {y: np.ones(2)}), np.zeros(2, "float32"))
+
+
+def test_second_derivatives_that_are_zero_everywhere() -> None:
+    x = gc.placeholder("x", (2,), "float64")
+    first = gc.grad(gc.sum(3 * x), x)
+    again = gc.grad(gc.sum(first), x, unconnected="zero")
+    found = gc.compile([x], [again, gc.grad(gc.sum(again), x, unconnected="zero")])
+    for zeros in found(np.ones(2)):
+        np.testing.assert_array_equal(zeros, [0, 0])
+
+
+def test_a_hessian_with_a_zero_block() -> None:
+    """f(x, y) = sum(x^3) + 2 sum(y) + x_0 sum(y): the Hessian by x and x is diag(6x), that by x and
+    y is one in its first row, that by y and y is zero."""
+    x, y = gc.placeholder("x", (2,), "float64"), gc.placeholder("y", (2,), "float64")
+    f = gc.sum(x**3) + 2 * gc.sum(y) + x[0] * gc.sum(y)
+    first = gc.grad(f, [x, y])
+    rows = [
+        gc.vjp(g, [x, y], unit, unconnected="zero") for g in first for unit in np.eye(2)
+    ]
+    hessian = gc.stack([gc.concat(row) for row in rows])
+    found = gc.evaluate(hessian, {x: [2.0, -1.0], y: [5.0, 7.0]})
+    expected = [[12, 0, 1, 1], [0, -6, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]
+    np.testing.assert_array_equal(found, expected)
+
+
 # -- structure -------------------------------------------------------------------------------------
 def op_names(t: gc.Tensor) -> list[str]:
     return [node.op.name for node in walk([t])]
@@ -274,6 +309,14 @@ def test_of_what_is_not_connected() -> None:
     x, y = gc.placeholder("x"), gc.placeholder("y")
     error = failing(lambda: gc.grad(x * x, y), GradientError, "does not depend")
     assert "'y'" in error.given
+    assert 'unconnected="zero"' in error.hint
+
+
+def test_unconnected_is_one_of_two_words() -> None:
+    x = gc.placeholder("x")
+    for call in (gc.grad, gc.vjp):
+        error = failing(lambda: call(x * x, x, unconnected="none"), ArgumentError, "depend")
+        assert error.expected == "unconnected='error' or unconnected='zero'"
 
 
 @pytest.mark.parametrize("name", ["floor", "sign", "round"])

@@ -275,6 +275,45 @@ def test_a_carry_that_only_feeds_another_has_a_gradient() -> None:
     assert_gradient(third, {a: 1.3, x: [0.5, 2.0, 3.0, 4.0]})
 
 
+@pytest.mark.parametrize("carry", [None, (), {"a": None}], ids=str)
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda v, w: gc.sin(v * w),  # a y is kept for the backward loop
+        lambda v, w: (gc.tanh(v), None, v * gc.exp(v * w)),
+        lambda v, w: gc.exp(w) + v,
+        lambda v, w: gc.exp(w),  # nothing in the step
+        lambda v, w: w,
+    ],
+)
+def test_gradients_without_a_carry(step: Callable[..., Any], carry: Any) -> None:
+    x, w = f64("x", ("t",)), f64("w")
+    last, ys = gc.scan(lambda c, v: (c, step(v, w)), carry, x)
+    assert last == carry
+    loss = sum(gc.sum(y * y) for y in flatten(ys)[0])
+    feeds: dict[gc.Tensor, Any] = {x: [0.5, -1.2, 2.0, 0.3], w: 0.7}
+    assert_gradient(loss + gc.sum(x), feeds)
+    first = gc.grad(loss + gc.sum(x * x) * w, [x, w])
+    assert_gradient(gc.sum(first[0] * first[0]) + first[1], feeds, 1e-5)
+
+
+def test_gradients_without_a_carry_or_xs() -> None:
+    w = f64("w")
+    _, ys = gc.scan(lambda _, __: (None, gc.sin(w)), None, length=4)
+    assert_gradient(gc.sum(ys), {w: 0.7})
+
+
+def test_gradients_of_a_loop_without_a_carry_in_one_with_a_carry() -> None:
+    x, w = f64("x", ("t", 3)), f64("w")
+
+    def step(c: gc.Tensor, row: gc.Tensor) -> Any:
+        _, ys = gc.scan(lambda _, v: (None, gc.sin(v * c)), None, row)
+        return c + gc.sum(ys) * w, None
+
+    last, _ = gc.scan(step, w, x)
+    assert_gradient(last, {x: np.random.default_rng(6).normal(size=(4, 3)), w: 0.3})
+
+
 def test_an_output_that_needs_no_gradient_costs_no_loop() -> None:
     x, w = f64("x", ("t",)), f64("w")
     _, ys = gc.scan(lambda c, v: (c + 1, gc.floor(v) * c), gc.constant(0.0, "float64"), x)

@@ -41,6 +41,7 @@ SCALAR: dict[str, Callable[[], Any]] = {
     "running sum": lambda: gc.scan(lambda c, v: (c + v, c + v), ZERO, X),
     "reversed": lambda: gc.scan(lambda c, v: (c * 0.5 + v, c), ZERO, X, reverse=True),
     "y is the old carry": lambda: gc.scan(lambda c, v: (v, c), ZERO, X),
+    "no carry": lambda: gc.scan(lambda _, v: (None, gc.sin(v) * v), None, X),
     "y is x": lambda: gc.scan(lambda c, v: (c, v), ZERO, X),
     "swap": lambda: gc.scan(lambda c, v: ((c[1], c[0] + v), c[0]), (ZERO, ONE), X),
     "rotation": lambda: gc.scan(
