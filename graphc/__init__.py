@@ -4,7 +4,8 @@
 
 Importing it loads neither Numba nor SymPy; what needs them is loaded at first use. `__all__` lists
 all that is public, ops included; `from graphc import *` hides Python's `sum` and `max` with them,
-as NumPy's does.
+as NumPy's does. What the last part says again, for tools that read and do not run, is made from the
+imports, from `_LAZY` and from the families of ops.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from graphc import errors, ops
+from graphc import errors
+from graphc import ops as _ops
 from graphc.autodiff.reverse import grad, vjp
 from graphc.errors import GraphcError
 from graphc.ir.dim import Dim, dim
@@ -39,7 +41,55 @@ from graphc.ir.operators import publish as _publish
 from graphc.ir.origin import scope
 from graphc.ir.text import parse_graph, print_graph
 
-if TYPE_CHECKING:  # what is looked up at first use, for type checkers
+__version__ = "0.2.0"
+
+_LAZY = {  # name -> (module, attribute); an attribute of "" is the module itself
+    "nn": ("graphc.nn", ""),
+    "optim": ("graphc.optim", ""),
+    "train": ("graphc.train", ""),
+    "random": ("graphc.ops.random", ""),
+    "linalg": ("graphc.ops.linalg", ""),
+    "compile": ("graphc.runtime.compile", "compile"),
+    "jit": ("graphc.runtime.jit", "jit"),
+    "draw": ("graphc.show.draw", "draw"),
+    "latex": ("graphc.symbolic.latex", "latex"),
+}
+
+
+def _find(name: str) -> Any:
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        loaded = importlib.import_module(module)
+        value = getattr(loaded, attribute) if attribute else loaded
+    elif name in _functions():
+        value = _functions()[name]
+    else:
+        raise AttributeError(
+            f"module 'graphc' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
+    globals()[name] = value
+    return value
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = _find
+
+
+def _svg(what: Any) -> str:
+    """What a notebook shows for a tensor or a graph; loads the drawing room at first use."""
+    drawing: str = _find("draw")(what)._repr_svg_()
+    return drawing
+
+
+_publish({"_repr_svg_": _svg})
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
+# -- made by `python -m tests.exports` -------------------------------------------------------------
+if TYPE_CHECKING:  # what is looked up at first use
     from graphc import nn, optim, train
     from graphc.ops import linalg, random
     from graphc.ops.build import constant
@@ -146,74 +196,22 @@ if TYPE_CHECKING:  # what is looked up at first use, for type checkers
     from graphc.show.draw import draw
     from graphc.symbolic.latex import latex
 
-__version__ = "0.2.0"
-
 __all__ = [
-    # types, and settings of where nodes come from
-    "DType", "Dim", "Graph", "GraphcError", "Tensor", "Variable", "dim", "errors", "scope",
-    "bool_", "float32", "float64", "int8", "int16", "int32", "int64",
-    "uint8", "uint16", "uint32", "uint64",
-    # graphs: derivatives, meaning, text
-    "evaluate", "grad", "parse_graph", "print_graph", "vjp",
-    # loaded at first use
-    "compile", "draw", "jit", "latex", "linalg", "nn", "optim", "random", "train",
-    # ops
     "abs", "add", "all", "any", "arange", "argmax", "argmin", "astype", "bitwise_and",
-    "bitwise_invert", "bitwise_or", "bitwise_xor", "broadcast_to", "ceil", "check_labels",
-    "checkpoint", "clip", "concat", "cond", "constant", "cos", "diagonal", "divide", "dot",
-    "einsum", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floor_divide",
-    "full", "getitem", "greater", "greater_equal", "inner", "iota", "isfinite", "isinf", "isnan",
-    "leaky_relu", "less", "less_equal", "log", "log1p", "log_softmax", "logical_and", "logical_not",
+    "bitwise_invert", "bitwise_or", "bitwise_xor", "bool_", "broadcast_to", "ceil", "check_labels",
+    "checkpoint", "clip", "compile", "concat", "cond", "constant", "cos", "diagonal", "Dim", "dim",
+    "divide", "dot", "draw", "DType", "einsum", "equal", "erf", "errors", "evaluate", "exp",
+    "expand_dims", "expm1", "flip", "float32", "float64", "floor", "floor_divide", "full",
+    "getitem", "grad", "Graph", "GraphcError", "greater", "greater_equal", "inner", "int16",
+    "int32", "int64", "int8", "iota", "isfinite", "isinf", "isnan", "jit", "latex", "leaky_relu",
+    "less", "less_equal", "linalg", "log", "log1p", "log_softmax", "logical_and", "logical_not",
     "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose", "max", "max_and_argmax",
-    "maximum", "mean", "min", "minimum", "multiply", "negative", "not_equal", "one_hot", "ones",
-    "ones_like", "outer", "pad", "permute_dims", "placeholder", "power", "prod", "reciprocal",
-    "relu", "remainder", "reshape", "round", "scan", "shift_left", "shift_right", "sigmoid", "sign",
-    "sin", "size", "softmax", "softmax_cross_entropy", "softplus", "split", "sqrt", "square",
-    "squeeze", "stack", "stop_gradient", "strided_slice", "subtract", "sum", "take", "tanh",
-    "tensordot", "trace", "var", "variable", "variance", "vdot", "vecdot", "where", "zeros",
-    "zeros_like",
+    "maximum", "mean", "min", "minimum", "multiply", "negative", "nn", "not_equal", "one_hot",
+    "ones", "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder",
+    "power", "print_graph", "prod", "random", "reciprocal", "relu", "remainder", "reshape", "round",
+    "scan", "scope", "shift_left", "shift_right", "sigmoid", "sign", "sin", "size", "softmax",
+    "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
+    "stop_gradient", "strided_slice", "subtract", "sum", "take", "tanh", "Tensor", "tensordot",
+    "trace", "train", "uint16", "uint32", "uint64", "uint8", "var", "Variable", "variable",
+    "variance", "vdot", "vecdot", "vjp", "where", "zeros", "zeros_like",
 ]  # fmt: skip
-
-_LAZY = {  # name -> (module, attribute); an attribute of "" is the module itself
-    "nn": ("graphc.nn", ""),
-    "optim": ("graphc.optim", ""),
-    "train": ("graphc.train", ""),
-    "random": ("graphc.ops.random", ""),
-    "linalg": ("graphc.ops.linalg", ""),
-    "compile": ("graphc.runtime.compile", "compile"),
-    "jit": ("graphc.runtime.jit", "jit"),
-    "draw": ("graphc.show.draw", "draw"),
-    "latex": ("graphc.symbolic.latex", "latex"),
-}
-
-
-def _find(name: str) -> Any:
-    if name in _LAZY:
-        module, attribute = _LAZY[name]
-        loaded = importlib.import_module(module)
-        value = getattr(loaded, attribute) if attribute else loaded
-    elif name in _functions():
-        value = _functions()[name]
-    else:
-        raise AttributeError(
-            f"module 'graphc' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
-        )
-    globals()[name] = value
-    return value
-
-
-if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
-    __getattr__ = _find
-
-
-def _svg(what: Any) -> str:
-    """What a notebook shows for a tensor or a graph; loads the drawing room at first use."""
-    drawing: str = _find("draw")(what)._repr_svg_()
-    return drawing
-
-
-_publish({"_repr_svg_": _svg})
-
-
-def __dir__() -> list[str]:
-    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -63,7 +63,7 @@ def page() -> str:
           for name in ("Tensor", "Variable", "Graph", "Dim", "DType")),
         _line("gc.dim", gc.dim),
         _line("gc.scope", gc.scope),
-        "- " + ", ".join(f"`gc.{d}`" for d in gc.__all__ if isinstance(getattr(gc, d), gc.DType))
+        "- " + ", ".join(f"`gc.{n}`" for n, d in vars(gc).items() if isinstance(d, gc.DType))
         + ": the dtypes.",
     ]))  # fmt: skip
     parts += [_family(f) for f in FAMILIES]

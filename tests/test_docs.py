@@ -17,7 +17,7 @@ import pytest
 import graphc as gc
 from graphc.ir.operators import functions
 
-from . import reference
+from . import exports, reference
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "graphc"
@@ -142,6 +142,11 @@ def test_the_newest_change_is_this_version() -> None:
 
 
 # -- what the package exports ----------------------------------------------------------------------
+def test_exports_are_up_to_date() -> None:
+    given = exports.FILE.read_text(encoding="utf-8")
+    assert given == exports.page(), "python -m tests.exports writes them"
+
+
 def test_all_is_complete() -> None:
     linalg = importlib.import_module("graphc.ops.linalg").FUNCTIONS
     public = {name for name in functions() if not name.startswith("_")} - linalg.keys()

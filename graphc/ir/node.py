@@ -21,7 +21,7 @@ from graphc.ir import equations, origin
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.op import Attrs, Kind, Op
-from graphc.ir.operators import Operators, functions
+from graphc.ir.operators import Operators, functions, numpy_function
 from graphc.ir.shape import Shape, TensorType, show
 
 
@@ -265,7 +265,7 @@ class Tensor(Operators):
 
     # -- NumPy's protocols: np.tanh(t), ndarray @ t build nodes ------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        found = functions().get(_UFUNCS.get(ufunc.__name__, ufunc.__name__))
+        found = numpy_function(ufunc.__name__)
         if method != "__call__" or kwargs or found is None:
             raise ArgumentError(
                 "this NumPy function has no meaning for symbolic tensors",
@@ -278,35 +278,19 @@ class Tensor(Operators):
         return found(*inputs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        name = _FUNCTIONS.get(func.__name__, func.__name__)
-        found = functions().get(name)
+        name = f"{func.__module__}.{func.__name__}"
+        found = numpy_function(name.removeprefix("numpy."))
         if found is None:
             raise ArgumentError(
                 "graphc has no function of this name",
-                op=f"{func.__module__}.{func.__name__}",
+                op=name,
                 where=origin.where(),
                 hint="see the list of functions in the reference, and gc.linalg",
             )
         try:
             return found(*args, **kwargs)
         except TypeError as error:
-            raise ArgumentError(str(error), op=f"numpy.{name}", where=origin.where()) from None
-
-
-_UFUNCS = {
-    "absolute": "abs",
-    "fabs": "abs",
-    "true_divide": "divide",
-    "rint": "round",
-    "invert": "bitwise_invert",
-}
-_FUNCTIONS = {
-    "transpose": "permute_dims",
-    "concatenate": "concat",
-    "amax": "max",
-    "amin": "min",
-    "around": "round",
-}
+            raise ArgumentError(str(error), op=name, where=origin.where()) from None
 
 
 class Cell:

@@ -7,14 +7,21 @@ nor `Tensor` imports an op: the functions are looked up by their public name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 _functions: dict[str, Callable[..., Any]] = {}
+_numpy: dict[str, Callable[..., Any] | None] = {}
 
 
-def publish(functions: Mapping[str, Callable[..., Any]]) -> None:
-    """Make the public functions of a family reachable by name."""
+def publish(
+    functions: Mapping[str, Callable[..., Any]],
+    numpy: Mapping[str, Callable[..., Any] | None] = MappingProxyType({}),
+) -> None:
+    """Make the public functions of a family reachable by name. `numpy`: what answers NumPy's
+    functions of another name (`"amax"`, `"linalg.inv"`); None where none does."""
     _functions.update(functions)
+    _numpy.update(numpy)
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -25,6 +32,12 @@ def function(name: str) -> Callable[..., Any]:
 def functions() -> Mapping[str, Callable[..., Any]]:
     """All public functions by name."""
     return _functions
+
+
+def numpy_function(name: str) -> Callable[..., Any] | None:
+    """What NumPy's function `name` is for tensors: what a family says, else the public function of
+    that name, else None. A function of a module of NumPy's is called `linalg.inv`."""
+    return _numpy[name] if name in _numpy else _functions.get(name)
 
 
 class Operators:

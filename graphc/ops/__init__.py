@@ -24,4 +24,4 @@ FAMILIES = (
 )  # fmt: skip
 
 for _family in FAMILIES:
-    publish(_family.FUNCTIONS)
+    publish(_family.FUNCTIONS, getattr(_family, "NUMPY", {}))

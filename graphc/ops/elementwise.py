@@ -33,6 +33,7 @@ from graphc.ops.build import (
 from graphc.ops.scalar import (
     COMMUTES,
     FUNCTIONS,
+    NUMPY,
     at,
     binary_function,
     define,
@@ -504,3 +505,4 @@ FUNCTIONS |= {
     f.__name__: f
     for f in (stop_gradient, leaky_relu, clip, reciprocal, isnan, isfinite, isinf, astype)
 }
+NUMPY |= {"around": round, "fabs": lambda x: abs(cast(x, float_type(tensor(x, "abs").dtype)))}

@@ -210,5 +210,5 @@ def cholesky(a: Any) -> Tensor:
     return apply(CHOLESKY, (tensor(a, "cholesky"),)).output()
 
 
-# np.linalg.solve(t, b) finds these by name too
 FUNCTIONS |= {f.__name__: f for f in (solve, inv, det, slogdet, cholesky)}
+NUMPY = {f"linalg.{name}": f for name, f in FUNCTIONS.items()}

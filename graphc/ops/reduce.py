@@ -348,3 +348,4 @@ FUNCTIONS |= {
     for f in (sum, prod, mean, max, min, max_and_argmax, argmax, argmin, any, all, variance)
 }
 FUNCTIONS["var"] = variance
+NUMPY: dict[str, Callable[..., Any]] = {"amax": max, "amin": min}

@@ -22,6 +22,7 @@ from graphc.ops.build import cast, float_type, operands, scalar_like, tensor
 from graphc.symbolic import partials as partials_table
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+NUMPY: dict[str, Callable[..., Any] | None] = {}  # by the names of ufuncs
 DERIVED: list[str] = []  # the ops whose partials SymPy derives: those that state none themselves
 COMMUTES = frozenset({Fact.COMMUTATIVE, Fact.ASSOCIATIVE})
 
@@ -210,6 +211,8 @@ def publish(op: Op, frontend: Callable[..., Tensor]) -> Callable[..., Tensor]:
     frontend.__name__ = frontend.__qualname__ = op.name
     frontend.__doc__ = op.doc
     FUNCTIONS[op.name] = frontend
+    if isinstance(op.numpy, np.ufunc):  # which it equals, under its first name
+        NUMPY[op.numpy.__name__] = frontend
     return frontend
 
 

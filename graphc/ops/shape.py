@@ -355,3 +355,8 @@ FUNCTIONS |= {
         concat, stack,
     )
 }  # fmt: skip
+NUMPY = {
+    "transpose": permute_dims,
+    "concatenate": concat,
+    "linalg.matrix_transpose": matrix_transpose,
+}

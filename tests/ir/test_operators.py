@@ -11,6 +11,8 @@ import pytest
 
 import graphc as gc
 from graphc.errors import ArgumentError, ShapeError
+from graphc.ir.op import registry
+from graphc.ir.operators import numpy_function
 
 RANDOM = np.random.default_rng(7)
 FLOATS = RANDOM.uniform(0.5, 3, (2, 4, 3)).astype(np.float32)
@@ -87,7 +89,12 @@ NUMPY: list[Callable[[Any], Any]] = [
     lambda x: np.expand_dims(x, 1), lambda x: np.matmul(x, FLOATS[0].T),
     lambda x: FLOATS[0].T @ x, lambda x: FLOATS[0] + x, lambda x: np.float32(2) * x,
     lambda x: np.flip(x, 1), lambda x: np.argmax(x, axis=1),
-    lambda x: np.broadcast_to(x, (3, 2, 4, 3)),
+    lambda x: np.broadcast_to(x, (3, 2, 4, 3)), lambda x: np.around(x), lambda x: np.absolute(x),
+    lambda x: np.fabs(x.astype("int64")), lambda x: np.left_shift(x.astype("int8"), 3),
+    lambda x: np.invert(x.astype("int32")), lambda x: np.trace(x), lambda x: np.linalg.trace(x),
+    lambda x: np.diagonal(x, 1), lambda x: np.linalg.diagonal(x, offset=1),
+    lambda x: np.linalg.matrix_transpose(x), lambda x: np.linalg.vecdot(x, FLOATS[0]),
+    lambda x: np.linalg.matmul(x, FLOATS[0].T), lambda x: np.linalg.det(x[:, :3]),
 ]  # fmt: skip
 
 
@@ -95,6 +102,20 @@ NUMPY: list[Callable[[Any], Any]] = [
 def test_numpy_functions_build_nodes(use: Callable[[Any], Any]) -> None:
     assert isinstance(use(gc.placeholder("x0", FLOATS.shape)), gc.Tensor)
     agree(use, FLOATS)
+
+
+def test_a_ufunc_is_answered_by_the_op_that_equals_it() -> None:
+    ufuncs = {op.numpy.__name__ for op in registry().values() if isinstance(op.numpy, np.ufunc)}
+    assert {"absolute", "left_shift", "rint", "invert"} <= ufuncs
+    for name in ufuncs:
+        assert numpy_function(name) is not None, name
+
+
+def test_a_function_of_a_module_is_not_found_by_its_last_name() -> None:
+    assert numpy_function("variance") is gc.variance
+    assert numpy_function("ma.variance") is None
+    with pytest.raises(ArgumentError, match=r"numpy\.linalg\.norm"):
+        np.linalg.norm(gc.placeholder("x", (3,)))
 
 
 KEYS: list[Any] = [
