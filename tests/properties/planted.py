@@ -20,7 +20,7 @@ import graphc as gc
 from graphc.errors import GraphcError
 from graphc.fusion import fuse
 from graphc.fusion import kernel as kernels
-from graphc.fusion.kernel import _RegionBuilder
+from graphc.fusion.kernel_plan import _Planner
 from graphc.fusion.views import permuted_strides
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import map_graph
@@ -368,7 +368,7 @@ patched("passes", "where elements are read is ignored in fusion", check_kernels,
         lambda *_: -1)  # fmt: skip
 patched("passes", "a sum over all steps that forgets its start", check_network, distribute, "add",
         lambda start, more: more)  # fmt: skip
-patched("passes", "a kept value in memory that is written before", check_kernels, _RegionBuilder,
+patched("passes", "a kept value in memory that is written before", check_kernels, _Planner,
         "_loads", lambda self, node, source: True, 100)  # fmt: skip
 patched("passes", "row-major taken for column-major", check_kernels, kernels, "strides",
         lambda shape: _built_strides(shape)[::-1])  # fmt: skip

@@ -1,0 +1,297 @@
+"""What the kernel of a region will do, as data: its stages, its reductions, and what is kept where.
+
+Every node that does work has a stage. A reduction over the inner loops is complete when they have
+run, so that what reads its result belongs to the next stage. A value that a later stage needs again
+is computed again if that is cheap, else kept: in the memory of the output that it leads to, or in a
+scratch row. `fusion/kernel.py` writes the kernel that a plan describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from graphc.fusion.region import LOOPS, fits, is_free, kept_loops, space_of
+from graphc.ir.dim import Size, product
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Kind
+from graphc.ir.shape import Shape
+from graphc.loops.grammar import Buffer
+
+CHEAP = 6.0  # kernel operations that a later stage computes again rather than loads
+BEFORE = -1  # the stage of scalar work that needs no loop
+AFTER = 1 << 30  # the stage of what runs after all loops
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """How many loops a reduction keeps, and whether it accumulates in a register, or in memory. In
+    a register it does if these are all of the outer loops or none, and no place is read from data.
+    """
+
+    depth: int
+    in_register: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is computed in each turn of the outer loops, in order: first `rows`, once, then `inner`,
+    in the inner loops. Of `inner`, some are computed again for the stage's own work.
+
+    `loads`: the kept values that earlier stages have stored.
+    """
+
+    number: int
+    rows: tuple[Node, ...]
+    inner: tuple[Node, ...]
+    loads: frozenset[Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelPlan:
+    """The kernel of a region: `before` its loops, in the `stages` inside of them, `after` them.
+
+    The first `outer` loops of `space` are shared by all stages. `kept`: where values are that later
+    stages load again; the buffers of `outputs` are of results, and of reductions in memory that are
+    no results.
+    """
+
+    body: Graph
+    space: Shape
+    outer: int
+    before: tuple[Node, ...]
+    stages: tuple[Stage, ...]
+    after: tuple[Node, ...]
+    stage: Mapping[Node, int]
+    reductions: Mapping[Node, Reduction]
+    inputs: Mapping[Tensor, Buffer]
+    outputs: Mapping[Tensor, Buffer]
+    scratch: tuple[Buffer, ...]
+    kept: Mapping[Tensor, Buffer]
+
+    def is_complete(self, node: Node) -> bool:
+        """Whether one visit of a row node sees all that it reduces."""
+        return self.stage[node] == BEFORE or self.reductions[node].depth == self.outer
+
+
+def plan_kernel(body: Graph, space: Shape, outer: int) -> KernelPlan:
+    """The plan of a region's kernel."""
+    return _Planner(body, space, outer).plan()
+
+
+class _Planner:
+    def __init__(self, body: Graph, space: Shape, outer: int) -> None:
+        self.body, self.space, self.outer = body, space, outer
+        self.inputs = {t: _buffer(f"in{i}", t) for i, t in enumerate(body.inputs)}
+        self.outputs = {t: _buffer(f"out{i}", t) for i, t in enumerate(body.outputs)}
+        self.scratch: list[Buffer] = []
+        self.stored_free = {t.node for t in body.outputs if is_free(t.node)}
+        self.members = [n for n in body.nodes if self._works(n)]
+        self.deps = {n: self._dependencies(n) for n in self.members}
+        self.reductions = {n: self._reduction(n) for n in self.members if _reduces(n)}
+        self.stage: dict[Node, int] = {}
+        for node in self.members:
+            self.stage[node] = self._first_stage(node)
+        self.kept: dict[Tensor, Buffer] = {}
+
+    def plan(self) -> KernelPlan:
+        before, after = self._at(BEFORE), self._at(AFTER)
+        self._make_room(n for n in before if n in self.reductions)
+        self._make_room(n for n in self.reductions if self.stage[n] != BEFORE)
+        inner = self._inner()
+        stages = tuple(
+            Stage(number, self._rows(number), nodes, self._stored(inner[:number]))
+            for number, nodes in enumerate(inner)
+        )
+        return KernelPlan(
+            self.body,
+            self.space,
+            self.outer,
+            before,
+            stages,
+            after,
+            self.stage,
+            self.reductions,
+            self.inputs,
+            self.outputs,
+            tuple(self.scratch),
+            self.kept,
+        )
+
+    # -- which nodes work, and when ----------------------------------------------------------------
+    def _works(self, node: Node) -> bool:
+        if node.op.name == "placeholder":
+            return node.output() in self.outputs
+        if node in self.stored_free:
+            return True
+        # A copy of a cheap node of another region may have no turn: its readers compute it.
+        return not is_free(node) and fits(node, self.space, self.outer)
+
+    def _dependencies(self, node: Node) -> list[Node]:
+        """What must have been computed before the node. A scalar computes again, at one place, the
+        elements that it reads of what has loops: they need not have been run for it."""
+        scalar = not space_of(node)
+        found: dict[Node, None] = {}
+        stack = [t.node for t in node.inputs]
+        while stack:
+            source = stack.pop()
+            if source.op.name == "placeholder" and source.output() not in self.outputs:
+                continue
+            again = scalar and space_of(source) and not _reduces(source)
+            if self._works(source) and not again:
+                found[source] = None
+            else:
+                stack.extend(t.node for t in source.inputs)
+        return list(found)
+
+    def _reduction(self, node: Node) -> Reduction:
+        kept = kept_loops(node)
+        depth = len(kept)
+        outside = kept == list(LOOPS[:depth]) and depth in (0, self.outer)
+        return Reduction(depth, outside and not node.op.reducer.scatters)
+
+    def _first_stage(self, node: Node) -> int:
+        deps = self.deps[node]
+        if self.outer > 0 and not space_of(node) and all(self.stage[d] == BEFORE for d in deps):
+            return BEFORE
+        return max((self._ready(d) for d in deps), default=0)
+
+    def _ready(self, node: Node) -> int:
+        """The first stage that can use the node's result."""
+        stage = self.stage[node]
+        if stage == BEFORE:
+            return 0
+        if node not in self.reductions:
+            return stage
+        if stage == AFTER or self.reductions[node].depth != self.outer:
+            return AFTER
+        return stage + 1
+
+    def _is_row(self, node: Node) -> bool:
+        """Whether the node runs once for each turn of the outer loops, not in the inner ones."""
+        return len(space_of(node)) < len(self.space) or self.outer == len(self.space)
+
+    def _is_sink(self, node: Node) -> bool:
+        return node in self.reductions or any(t in self.outputs for t in node.outputs)
+
+    @property
+    def _last(self) -> int:
+        return max((0, *(s for s in self.stage.values() if s != AFTER)))
+
+    # -- what runs in each stage -------------------------------------------------------------------
+    def _at(self, stage: int) -> tuple[Node, ...]:
+        return tuple(n for n in self.members if self.stage[n] == stage)
+
+    def _rows(self, stage: int) -> tuple[Node, ...]:
+        return tuple(n for n in self._at(stage) if self._is_row(n))
+
+    def _stored(self, stages: list[tuple[Node, ...]]) -> frozenset[Tensor]:
+        """The kept values that the stages compute, and so store."""
+        return frozenset(t for nodes in stages for n in nodes for t in n.outputs if t in self.kept)
+
+    def _inner(self) -> list[tuple[Node, ...]]:
+        """For each stage the nodes that its inner loops compute, in order; and, as a side effect,
+        which values are kept for later stages."""
+        plans: list[tuple[Node, ...]] = []
+        computed: set[Node] = set()
+        for stage in range(self._last + 1):
+            needed: set[Node] = set()
+            stack = [n for n in self._at(stage) if self._is_sink(n) and not self._is_row(n)]
+            while stack:
+                node = stack.pop()
+                if node in needed or self._is_row(node):
+                    continue
+                if node in self.reductions and self.stage[node] != stage:
+                    continue
+                if node in computed and self._keep(node):
+                    continue
+                needed.add(node)
+                stack.extend(self.deps[node])
+            plans.append(tuple(n for n in self.members if n in needed))
+            computed |= needed
+        return plans
+
+    # -- where values are --------------------------------------------------------------------------
+    def _make_room(self, nodes: Iterable[Node]) -> None:
+        """Memory for the reductions that accumulate there and are no results."""
+        for node in nodes:
+            for tensor in node.outputs:
+                if not self.reductions[node].in_register and tensor not in self.outputs:
+                    self.outputs[tensor] = self._scratch("part", tensor, tensor.size)
+
+    def _scratch(self, name: str, tensor: Tensor, size: Size) -> Buffer:
+        self.scratch.append(Buffer(f"{name}{len(self.scratch)}", tensor.dtype, size))
+        return self.scratch[-1]
+
+    def _keep(self, node: Node) -> bool:
+        """Decide whether a later stage loads the node's value; make room for it if so."""
+        tensor = node.output()
+        if tensor in self.kept:
+            return True
+        if tensor in self.outputs and node.op.name != "placeholder":
+            self.kept[tensor] = self.outputs[tensor]
+            return True
+        if self._cost(node) <= CHEAP:
+            return False
+        spare = self._spare_output(node)
+        if spare is None:
+            spare = self._scratch("row", tensor, product(self.space[self.outer :]))
+        self.kept[tensor] = spare
+        return True
+
+    def _spare_output(self, node: Node) -> Buffer | None:
+        """The buffer of an output of the last stage that is computed from the node: until then it
+        holds nothing, and each element is loaded before it is written over."""
+        for tensor in self.body.outputs:
+            buffer, source = self.outputs[tensor], tensor.node
+            if (
+                tensor.dtype is node.types[0].dtype
+                and source not in self.reductions
+                and not self._is_row(source)
+                and self.stage[source] == self._last
+                and buffer not in self.kept.values()
+                and self._loads(source, node)
+            ):
+                return buffer
+        return None
+
+    def _loads(self, node: Node, source: Node) -> bool:
+        """Whether computing the node loads the kept value of `source`: a path leads there through
+        nodes that are computed in the node's stage, not loaded themselves."""
+        stack, seen = [node], {node}
+        while stack:
+            for found in self.deps[stack.pop()]:
+                if found is source:
+                    return True
+                if found not in seen and self._is_computed_in(self.stage[node], found):
+                    seen.add(found)
+                    stack.append(found)
+        return False
+
+    def _is_computed_in(self, stage: int, node: Node) -> bool:
+        """Whether a stage that needs the node's value computes it, for sure."""
+        if node in self.reductions:
+            return False
+        cheap = not self._is_sink(node) and self._cost(node) <= CHEAP
+        return self.stage[node] == stage or cheap
+
+    def _cost(self, node: Node) -> float:
+        """Kernel operations to compute the node again, up to the first above CHEAP."""
+        total, stack, seen = 0.0, [node], {node}
+        while stack and total <= CHEAP:
+            current = stack.pop()
+            total += current.op.cost
+            for source in self.deps[current]:
+                if source not in seen and source not in self.reductions:
+                    seen.add(source)
+                    stack.append(source)
+        return total
+
+
+def _buffer(name: str, tensor: Tensor) -> Buffer:
+    return Buffer(name, tensor.dtype, tensor.size)
+
+
+def _reduces(node: Node) -> bool:
+    return node.op.kind is Kind.REDUCE
