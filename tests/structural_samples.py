@@ -185,6 +185,33 @@ def _reductions(name: str, shapes: Any = _REDUCED) -> tuple[Case, ...]:
 _EMPTY: tuple[tuple[Shape, Any], ...] = (((0,), None), ((2, 0), 1), ((0, 2), 1))
 SAMPLES["sum"] = Samples(cases=_reductions("sum", _REDUCED + _EMPTY))
 SAMPLES["prod"] = Samples(cases=_reductions("prod", _REDUCED + _EMPTY))
+
+
+def _others(x: Array, axis: Any) -> Array:
+    """The product of the others, element by element."""
+    axes = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    result = np.empty_like(x)
+    for at in np.ndindex(x.shape):
+        others = x.astype(np.longdouble)
+        others[at] = 1
+        along = tuple(slice(None) if a in axes else i for a, i in enumerate(at))
+        result[at] = np.prod(others[along])
+    return result
+
+
+SAMPLES["prod_of_others"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x, a=axis: gc.vjp(gc.prod(x, axis=a), x),
+            numpy=lambda x, a=axis: _others(x, a),
+            shapes=(shape,),
+        )
+        for shape, axis in _REDUCED + _EMPTY
+    ),
+    takes=of_kinds("f"),
+    ulp=4,
+    wild=False,
+)
 _NONEMPTY = tuple((s, a) for s, a in _REDUCED if not (s[0] == "n" and a == 0))
 SAMPLES["max"] = Samples(cases=_reductions("max", _NONEMPTY), smooth=False)
 SAMPLES["min"] = Samples(cases=_reductions("min", _NONEMPTY), smooth=False)
@@ -381,6 +408,64 @@ def tuple_or_array(result: Any) -> Any:
 for _name in ("inv", "det", "slogdet"):
     SAMPLES[_name] = _linalg(_name)
 SAMPLES["cholesky"] = _linalg("cholesky", _positive)
+
+
+def _determinants(x: Array) -> Array:
+    """det(x) of rows of matrices, by minors of the first row."""
+    if x.shape[-1] == 0:
+        return np.ones(x.shape[:-2], x.dtype)
+    minors = [np.delete(x[..., 1:, :], j, axis=-1) for j in range(x.shape[-1])]
+    return np.asarray(
+        sum((-1) ** j * x[..., 0, j] * _determinants(m) for j, m in enumerate(minors))
+    )
+
+
+def _cofactors(x: Array) -> Array:
+    """The cofactor of each element: the determinant without its row and column."""
+    result = np.empty_like(x)
+    for i, j in np.ndindex(x.shape[-2:]):
+        minor = np.delete(np.delete(x.astype(np.longdouble), i, axis=-2), j, axis=-1)
+        result[..., i, j] = (-1) ** (i + j) * _determinants(minor)
+    return result
+
+
+def _cofactor_change(x: Array, g: Array) -> Array:
+    """The cofactors are a polynomial of degree 2 (of 3 by 3 matrices): their difference quotient is
+    right."""
+    wide, along = x.astype(np.longdouble), g.astype(np.longdouble)
+    return np.asarray((_cofactors(wide + along) - _cofactors(wide - along)) / 2).astype(x.dtype)
+
+
+SAMPLES["cofactor"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x: apply(registry()["cofactor"], (x,)).output(),
+            numpy=_cofactors,
+            shapes=(shape,),
+            draws=(_BOUNDED,),
+        )
+        for shape in _SQUARE
+    ),
+    takes=FLOATS,
+    wild=False,
+    ulp=200,
+    unit=1,
+)
+SAMPLES["cofactor_change"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x, g: apply(registry()["cofactor_change"], (x, g)).output(),
+            numpy=_cofactor_change,
+            shapes=(shape, shape),
+            draws=(_BOUNDED, _BOUNDED),
+        )
+        for shape in _SQUARE
+    ),
+    takes=FLOATS,
+    wild=False,
+    ulp=200,
+    unit=1,
+)
 SAMPLES["solve"] = Samples(
     cases=tuple(
         same(lambda m, a, b: m.linalg.solve(_regular(m, a), b), a, b, draws=(_BOUNDED, None))

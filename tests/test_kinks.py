@@ -162,7 +162,9 @@ tests (`python -m tests.test_kinks > docs/kinks.md`), which check every line in 
   never make a NaN in a gradient, whatever their derivatives are, also behind sums and matrix
   products. What remains is an infinite or NaN operand of a matrix product: the gradient of the
   other operand is a product with it, and `0 * inf` is NaN there.
-- The first derivative of `prod` is right at zeros; a second derivative is only where none is zero.
+- Derivatives of `prod` of any order are those of the polynomial, whatever elements are zero. So are
+  the first and second of `linalg.det` at singular matrices; a third one, and the first of
+  `linalg.slogdet`, is an error there at the call.
 """
 
 

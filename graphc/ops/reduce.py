@@ -8,22 +8,24 @@ in registers (the reduced loops are inner ones) or in memory (they are outer one
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import ShapeError
+from graphc.errors import DTypeError, ShapeError
 from graphc.ir.dim import product as size_product
 from graphc.ir.dtype import DType, bool_, dtype, int64, uint64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
 from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor
+from graphc.ops.control import scan
 from graphc.ops.create import iota
 from graphc.ops.elementwise import equal, logical_not, where
 from graphc.ops.scalar import masked_multiply
-from graphc.ops.shape import broadcast_to, expand_dims, reshape
+from graphc.ops.shape import broadcast_to, expand_dims, permute_dims, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -111,16 +113,7 @@ SUM = register(
 
 def _prod_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> list[Any]:
     """g * (the product of the other elements), also where some are zero."""
-    zero, one = scalar_like(0, x), scalar_like(1, x)
-    is_zero = equal(x, zero)
-    zeros = _spread(sum(cast(is_zero, x.dtype), axis=axes), axes, x.shape)
-    rest = apply(PROD, (where(is_zero, one, x),), axes=axes).output()
-    rest = _spread(rest, axes, x.shape)
-    others = where(
-        is_zero,
-        where(equal(zeros, one), rest, zero),
-        where(equal(zeros, zero), rest / where(is_zero, one, x), zero),
-    )
+    others = apply(PROD_OF_OTHERS, (x,), axes=axes).output()
     return [masked_multiply(context.guarded(_spread(g, axes, x.shape)), others)]
 
 
@@ -133,6 +126,74 @@ PROD = register(
         vjp=_prod_vjp,
         reducer=Reducer("multiply", lambda dtype: 1),
         doc="The product over axes.",
+    )
+)
+
+
+# -- the products that the derivative of a product has ---------------------------------------------
+def _infer_others(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:
+    if not x.dtype.is_float:
+        raise DTypeError("only floats", op="prod_of_others", given=x.dtype.name)
+    return (x,)
+
+
+def _numpy_others(x: Any, *, axes: tuple[int, ...]) -> Any:
+    """What is before each element times what is behind it."""
+    lead = tuple(range(len(axes)))
+    moved = np.moveaxis(x, axes, lead)
+    flat = moved.reshape(math.prod(moved.shape[: len(axes)]), *moved.shape[len(axes) :])
+    before, behind = np.ones_like(flat), np.ones_like(flat)
+    np.cumprod(flat[:-1], axis=0, out=before[1:])
+    np.cumprod(flat[:0:-1], axis=0, out=behind[-2::-1])
+    return np.moveaxis((before * behind).reshape(moved.shape), lead, axes)
+
+
+def _expand_others(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+    """The product of what is not zero, divided by the element: one pass, where a running product
+    from both ends would be two loops. The cases of a zero make it no function to differentiate."""
+    zero, one = scalar_like(0, x), scalar_like(1, x)
+    is_zero = equal(x, zero)
+    zeros = _spread(sum(cast(is_zero, x.dtype), axis=axes), axes, x.shape)
+    factors = where(is_zero, one, x)
+    rest = _spread(apply(PROD, (factors,), axes=axes).output(), axes, x.shape)
+    of_zero = where(equal(zeros, one), rest, zero)
+    return where(is_zero, of_zero, where(equal(zeros, zero), rest / factors, zero))
+
+
+def _others_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> list[Any]:
+    """For element k the sum over i of g[i] times the product of all but i and k.
+
+    That is the coefficient of t in the product of (x[j] + t g[j]) over j != k. Running products
+    p + t d of such factors, from both ends, have no division and no case of a zero in them, so
+    that they are right at any number of zeros, and so are their derivatives, of any order.
+    """
+    order = (*axes, *(a for a in range(x.ndim) if a not in axes))
+    moved = tuple(x.shape[a] for a in order)
+    kept = moved[len(axes) :]
+    rows = (size_product(moved[: len(axes)]), *kept)
+
+    def step(before: tuple[Tensor, Tensor], factor: tuple[Tensor, Tensor]) -> tuple[Any, Any]:
+        (p, d), (x, g) = before, factor
+        return (p * x, d * x + p * g), before
+
+    factors = [reshape(permute_dims(t, order), rows) for t in (x, g)]
+    start = [broadcast_to(scalar_like(value, x), kept) for value in (1, 0)]
+    (p, d), (q, e) = (
+        scan(step, tuple(start), tuple(factors), reverse=reverse)[1] for reverse in (False, True)
+    )
+    back = tuple(order.index(a) for a in range(x.ndim))
+    return [permute_dims(reshape(p * e + d * q, moved), back)]
+
+
+PROD_OF_OTHERS = register(
+    Op(
+        "prod_of_others",
+        Kind.COMPOSITE,
+        _infer_others,
+        numpy=_numpy_others,
+        vjp=_others_vjp,
+        expand=_expand_others,
+        doc="For each element the product over axes of the other elements.",
     )
 )
 

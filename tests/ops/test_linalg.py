@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy as sp
 
 import graphc as gc
 from graphc.errors import DTypeError, LinAlgError, ShapeError
@@ -143,3 +144,72 @@ def test_wrong_operands(build: Callable[[], Any], error: Any) -> None:
     assert caught.value.expected
     assert caught.value.given
     assert caught.value.op in ("inv", "det", "solve")
+
+
+# -- determinants of singular matrices -------------------------------------------------------------
+def of_rank(rank: int, n: int, scale: float = 1.0) -> Array:
+    """Integers, so that singular is singular."""
+    while True:
+        a = RNG.integers(-3, 4, (n, rank)) @ RNG.integers(-3, 4, (rank, n))
+        if np.linalg.matrix_rank(a) == rank:
+            return a * scale
+
+
+def det_derivatives(n: int, along: Array) -> tuple[Callable[[Array], Array], ...]:
+    """The gradient of the determinant, and that of its derivative along a matrix, by SymPy."""
+    m = sp.Matrix(n, n, sp.symbols(f"m:{n * n}"))
+    first = m.det(method="laplace").diff(m)
+    second = sum(first[i] * along.flat[i] for i in range(n * n)).diff(m)
+    functions = [sp.lambdify(list(m), list(e)) for e in (first, second)]
+    return tuple(lambda a, f=f: np.reshape(f(*a.ravel()), (n, n)) * 1.0 for f in functions)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_det_has_two_derivatives_at_every_rank(n: int) -> None:
+    along = RNG.integers(-3, 4, (n, n)).astype(float)
+    a = gc.placeholder("a", (n, n), "float64")
+    first = gc.grad(gc.linalg.det(a), a)
+    second = gc.grad(gc.sum(first * along), a)
+    for rank in range(n + 1):
+        at = of_rank(rank, n)
+        found = gc.evaluate([first, second], {a: at})
+        for got, expected in zip(found, det_derivatives(n, along), strict=True):
+            wanted = expected(at)
+            np.testing.assert_allclose(got, wanted, atol=1e-13 * max(1, np.abs(wanted).max()))
+
+
+def test_gradient_of_det_compiled_in_a_batch_of_all_sorts() -> None:
+    """Singular, regular, nearly singular; determinants that under- and overflow; NaN."""
+    a = gc.placeholder("a", ("b", 3, 3), "float64")
+    f = gc.compile([a], gc.grad(gc.sum(gc.linalg.det(a)), a))
+    one = of_rank(3, 3)
+    rows = [of_rank(2, 3), one, of_rank(2, 3) + 1e-12 * one, one * 1e-120, one * 1e120]
+    rows.append(one * np.array([[1e-9], [1.0], [1e9]]))
+    found = f(np.stack([*rows, np.full((3, 3), np.nan)]))
+    (cofactors, _) = det_derivatives(3, np.zeros((3, 3)))
+    for got, at in zip(found, rows, strict=False):
+        exact = np.array(cofactors(np.vectorize(sp.Rational, otypes=[object])(at)), float)
+        np.testing.assert_allclose(got, exact, rtol=1e-12, atol=1e-13 * np.abs(exact).max())
+    assert np.isnan(found[-1]).all()
+
+
+def test_a_third_derivative_of_det_needs_a_regular_matrix() -> None:
+    a = gc.placeholder("a", (4, 4), "float64")
+    along = [gc.constant(RNG.normal(size=(4, 4)), "float64") for _ in range(2)]
+
+    def second(a: Any) -> Any:
+        return gc.grad(gc.sum(gc.grad(gc.linalg.det(a), a) * along[0]), a)
+
+    def third(a: Any) -> Any:
+        return gc.grad(gc.sum(second(a) * along[1]), a)
+
+    assert_gradient(second, matrices(4, 4))
+    assert_gradient(third, matrices(4, 4))
+    with pytest.raises(LinAlgError, match="singular"):
+        gc.evaluate(third(a), {a: np.zeros((4, 4))})
+
+
+def test_the_logarithm_of_a_determinant_has_no_derivative_at_zero() -> None:
+    a = gc.placeholder("a", (2, 2), "float64")
+    with pytest.raises(LinAlgError, match="singular"):
+        gc.evaluate(gc.grad(gc.linalg.slogdet(a)[1], a), {a: np.ones((2, 2))})
