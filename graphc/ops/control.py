@@ -213,7 +213,7 @@ def _forward_values(
     values: dict[Tensor, tuple[Tensor, bool]] = {}
     stored: list[Tensor] = []
     for t in frontier(outputs, inside):
-        if position.get(t, -1) >= carries:  # an x or an operand; a carry has another value each step
+        if position.get(t, -1) >= carries:  # an x or an operand; what is no input is at -1
             values[t] = inputs[position[t]], position[t] < carries + xs
         elif t.node not in varying:
             (before,) = transform([t], replace=dict(zip(body.inputs, inputs, strict=True)))

@@ -312,11 +312,11 @@ def test_of_what_is_not_connected() -> None:
     assert 'unconnected="zero"' in error.hint
 
 
-def test_unconnected_is_one_of_two_words() -> None:
+@pytest.mark.parametrize("call", [gc.grad, gc.vjp])
+def test_unconnected_is_one_of_two_words(call: Callable[..., Any]) -> None:
     x = gc.placeholder("x")
-    for call in (gc.grad, gc.vjp):
-        error = failing(lambda: call(x * x, x, unconnected="none"), ArgumentError, "depend")
-        assert error.expected == "unconnected='error' or unconnected='zero'"
+    error = failing(lambda: call(x * x, x, unconnected="none"), ArgumentError, "depend")
+    assert error.expected == "unconnected='error' or unconnected='zero'"
 
 
 @pytest.mark.parametrize("name", ["floor", "sign", "round"])
