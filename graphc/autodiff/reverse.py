@@ -79,19 +79,21 @@ def grad(y: Any, wrt: Any, *, unconnected: str = "error") -> Any:
             hint="sum or average it first, or use gc.vjp with a cotangent",
         )
     single = isinstance(wrt, Tensor)
-    result = vjp(y, [wrt] if single else wrt, None, unconnected=unconnected, op="grad")
+    result = _vjp("grad", y, [wrt] if single else wrt, None, unconnected)
     return result[0] if single else result
 
 
-def vjp(
-    y: Any, wrt: Any, g: Any = None, *, unconnected: str = "error", op: str = "vjp"
-) -> Any:
+def vjp(y: Any, wrt: Any, g: Any = None, *, unconnected: str = "error") -> Any:
     """Vector-Jacobian products: the cotangents of `wrt` for cotangent(s) `g` of `y`.
 
     `y` is a tensor or a list of them, `g` the same (ones by default); `wrt` a tensor or a list.
     `unconnected`: as for `grad`.
     Errors: as `grad`, but `y` may have any shape; `ArgumentError` if `g` does not fit `y`.
     """
+    return _vjp("vjp", y, wrt, g, unconnected)
+
+
+def _vjp(op: str, y: Any, wrt: Any, g: Any, unconnected: str) -> Any:
     if unconnected not in _UNCONNECTED:
         raise ArgumentError(
             "what to give for a tensor that the output does not depend on",
