@@ -43,7 +43,7 @@ class FunctionText:
         counters = "".join(f", i64 {value}" for value in self.counters.values())
         head = f"ptr noalias %context{counters}{self.parameters}"
         return [
-            f"define {linkage}i32 @{name}({head}) {{",
+            f"define {linkage}i32 @{name}({head}) #0 {{",
             "prologue:",
             *(f"  %{slot} = alloca {kind}, i64 {n}" for slot, (kind, n) in self._stack.items()),
             *self._prologue,

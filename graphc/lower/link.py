@@ -66,11 +66,20 @@ _DECLARED = re.compile(r"declare [^@\n]*@\"?gc\.(\w+)\.f(\d+)\"?\(")
 
 @dataclass(frozen=True, slots=True)
 class LinkedObject:
-    """The native code of a program; `module` is the optimised LLVM IR, `machine` its target."""
+    """The native code of a program, and the optimised module that it was made from."""
 
     data: bytes
-    llvm_ir: str
-    asm: str
+    module: Any
+
+    @property
+    def llvm_ir(self) -> str:
+        return str(self.module)
+
+    @property
+    def asm(self) -> str:
+        """Assembly, printed when it is asked for: that takes as long as making the object."""
+        text: str = target_machine().emit_assembly(self.module)
+        return text
 
 
 @cache
@@ -124,7 +133,7 @@ def link(driver: str, kernels: Sequence[str]) -> LinkedObject:
     module.verify()
     _optimize(module, machine)
     _check_symbols(module)
-    return LinkedObject(machine.emit_object(module), str(module), machine.emit_assembly(module))
+    return LinkedObject(machine.emit_object(module), module)
 
 
 def _parsed(text: str, machine: Any) -> Any:
