@@ -27,7 +27,9 @@ from graphc.loops.grammar import (
     Value,
     Var,
     parallel_loop,
+    statements,
 )
+from graphc.loops.parallel import shared
 from graphc.loops.primitives import PRIMITIVES, result_type
 
 SITES = 64  # bits of the word that a kernel reports failures in
@@ -47,11 +49,19 @@ def check_kernel(kernel: Kernel) -> None:
     7. Every name in a size is a parameter of the kernel, but in the extent of the loop whose range
        the caller gives.
     8. A failure has one of the bits of the word in which failures are reported.
+    9. A parallel loop is an outer one, and no turn of it touches what another one writes (see
+       `parallel.py`): this is shown, for all sizes.
     """
     if len(set(kernel.buffers)) != len(kernel.buffers):
         _fail(kernel, "a buffer is given twice", ", ".join(b.name for b in kernel.buffers))
     checker = _Checker(kernel)
     checker.block(kernel.body, {})
+    for stmt in statements(kernel.body):
+        if isinstance(stmt, For) and stmt.parallel:
+            outer = any(stmt is s for s in kernel.body)
+            found = shared(stmt, kernel.sizes) if outer else "it is an inner loop"
+            if found:
+                _fail(kernel, f"the loop over {stmt.var} is not parallel", found)
 
 
 def _fail(kernel: Kernel, what: str, given: str) -> NoReturn:

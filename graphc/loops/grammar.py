@@ -9,7 +9,8 @@
                | Declare(var, Value)                      a mutable scalar, with its first value
                | Assign(var, Value)                       var <- value
                | Accumulate(var, primitive, Value)        var <- primitive(var, value), in any order
-               | For(var, Size, parallel, Stmt*)          for 0 <= var < size
+               | For(var, Size, parallel, Stmt*)          for 0 <= var < size: turns
+                                                          may run at once, if parallel
                | Fail(Value, site)                        if value: the kernel reports `site`
     Value     := Var(name, dtype) | Const(value, dtype)
     Affine    := Size*Var + ... + Size                    an i64; all that may index a buffer
@@ -205,8 +206,7 @@ def parallel_loop(kernel: Kernel) -> For | None:
 
 
 def is_splittable(kernel: Kernel) -> bool:
-    """Whether threads may run parts of the parallel loop at once: each turn writes elements of its
-    own, and nothing is accumulated across turns."""
+    """Whether threads may run parts of the kernel at once: it is one parallel loop, no more."""
     loops = [s for s in kernel.body if isinstance(s, For)]
     around = [s for s in kernel.body if not isinstance(s, (For, Let, Load, Number))]
     return len(loops) == 1 and loops[0].parallel and not around and not may_fail(kernel)

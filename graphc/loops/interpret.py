@@ -40,11 +40,12 @@ def interpret_kernel(
     """Run `kernel` on flat arrays, one for each buffer, which it writes to. The word of failures:
     bit i is set if site i failed.
 
-    Errors: `IndexError` for an element outside of its buffer, before anything is read or written
-    there.
+    Errors: `IndexError` for an element outside of its buffer, a negative one too, before anything
+    is read or written there.
     """
     sizes = {name: evaluate(size, dims) for name, size in kernel.sizes.items()}
-    run = _Run(memory, sizes, parallel_loop(kernel), dims)
+    ends = {buffer: evaluate(buffer.size, dims) for buffer in kernel.buffers}
+    run = _Run(memory, ends, sizes, parallel_loop(kernel), dims)
     with np.errstate(all="ignore"):
         run.block(kernel.body)
     return run.failed
@@ -54,11 +55,13 @@ class _Run:
     def __init__(
         self,
         memory: Mapping[Buffer, Array],
+        ends: Mapping[Buffer, int],
         sizes: Mapping[str, int],
         shared: For | None,
         dims: Mapping[str, int],
     ) -> None:
-        self.memory, self.sizes, self.shared, self.dims = memory, sizes, shared, dims
+        self.memory, self.ends, self.sizes = memory, ends, sizes
+        self.shared, self.dims = shared, dims
         self.values: dict[Var, Any] = {}
         self.failed = 0
 
@@ -100,9 +103,10 @@ class _Run:
         return self.memory[buffer][self.place(buffer, index)]
 
     def place(self, buffer: Buffer, index: Affine) -> int:
-        position = self.index(index)
-        if not 0 <= position < self.memory[buffer].size:
-            raise IndexError(f"element {position} of {buffer.name}, which has {buffer.size}")
+        position, end = self.index(index), self.ends[buffer]
+        if not 0 <= position < end:
+            size = f"{end}" if end == buffer.size else f"{buffer.size} = {end}"
+            raise IndexError(f"element {position} of {buffer.name}, which has {size}, at {index}")
         return position
 
 

@@ -28,13 +28,14 @@ from graphc.loops.grammar import (
     parallel_loop,
     statements,
 )
+from graphc.loops.parallel import shared
 
 SMALL = 16  # static sizes up to this stay in the code, so that short loops unroll
 
 
 def finish(kernel: Kernel) -> Kernel:
-    """`kernel` with loops collapsed and sizes as parameters."""
-    return parametrize(collapse(kernel))
+    """`kernel` with loops collapsed, parallel where that is shown, and sizes as parameters."""
+    return parametrize(mark_parallel(collapse(kernel)))
 
 
 # -- collapsing ------------------------------------------------------------------------------------
@@ -77,6 +78,15 @@ def _values(body: list[Stmt]) -> Iterator[Value]:
                 yield value
             case Accumulate(_, _, value) | Fail(value, _):
                 yield value
+
+
+# -- threads ---------------------------------------------------------------------------------------
+def mark_parallel(kernel: Kernel) -> Kernel:
+    """Of the loops that are built to be parallel, those stay so whose turns share nothing."""
+    for stmt in kernel.body:
+        if isinstance(stmt, For):
+            stmt.parallel = stmt.parallel and not shared(stmt, kernel.sizes)
+    return kernel
 
 
 # -- sizes as parameters ---------------------------------------------------------------------------

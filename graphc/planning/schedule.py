@@ -218,7 +218,7 @@ class _Scheduler:
                 tuple(kernel.sizes.values()),
                 tuple(refs[b] for b in (*built.outputs, *built.scratch)),
                 loop.extent if loop else None,
-                _work(kernel) if is_splittable(kernel) and not built.scratch else None,
+                _work(kernel) if is_splittable(kernel) else None,
                 sites,
                 node,
             )

@@ -379,6 +379,8 @@ patched("loops", "loops collapsed although positions are used", check_kernels, s
 patched("loops", "an index that forgets its offset", check_kernels, Builder, "number",
         _without_offset)  # fmt: skip
 patched("loops", "a loop one turn too short", check_kernels, Builder, "loop", _one_turn_less)
+patched("loops", "a running sum over a loop that threads share", check_kernels, simplify, "shared",
+        lambda loop, sizes: "")  # fmt: skip
 patched("loops", "an element read without its guard", check_kernels, Builder, "guarded", _unguarded)
 patched("loops", "a failure that nobody reports", check_failures, Builder, "fail_if",
         lambda k, condition, message: None, 3)  # fmt: skip

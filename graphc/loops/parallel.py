@@ -1,0 +1,99 @@
+"""Shows that the turns of a loop may run at once: no turn touches what another one writes.
+
+All accesses of a buffer that the loop writes have to be at `c*i + rest`, where `i` is the loop's
+variable, `c` is one size, and what `rest` can be, over the loops inside of this one, spans fewer
+than `c` elements: so the elements of one turn lie in a block of their own. Sizes are compared as
+polynomials that hold for all values of the program's dims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from graphc.ir.dim import Size, is_nonnegative, substitute
+from graphc.loops.grammar import (
+    Accumulate,
+    Affine,
+    Assign,
+    Buffer,
+    Declare,
+    For,
+    Let,
+    Load,
+    Number,
+    Stmt,
+    Store,
+    Var,
+    statements,
+)
+
+
+def shared(loop: For, sizes: Mapping[str, Size]) -> str:
+    """What turns of `loop` share, in words, or "" if they share nothing that one of them writes.
+    `sizes`: the kernel's parameters as sizes over the program's dims."""
+    body = list(statements(loop.body))
+    own = set(_defined(body))
+    for stmt in body:
+        if isinstance(stmt, (Assign, Accumulate)) and stmt.var not in own:
+            return f"turns change {stmt.var}, which is declared outside of the loop"
+    extents = {s.var: substitute(s.extent, sizes) for s in body if isinstance(s, For)}
+    places: dict[Buffer, list[Affine]] = {s.buffer: [] for s in body if isinstance(s, Store)}
+    for stmt in body:
+        if isinstance(stmt, (Load, Store)) and stmt.buffer in places:
+            places[stmt.buffer].append(_over_dims(stmt.index, sizes))
+    for buffer, indices in places.items():
+        found = _overlap(loop.var, indices, own, extents)
+        if found:
+            return f"{buffer.name}[{indices[0]}]: {found}"
+    return ""
+
+
+def _defined(body: Iterable[Stmt]) -> Iterator[Var]:
+    return (s.var for s in body if isinstance(s, (Let, Number, Load, Declare, For)))
+
+
+def _over_dims(index: Affine, sizes: Mapping[str, Size]) -> Affine:
+    terms = tuple((var, substitute(size, sizes)) for var, size in index.terms)
+    return Affine(terms, substitute(index.const, sizes))
+
+
+def _overlap(var: Var, indices: list[Affine], own: set[Var], extents: Mapping[Var, Size]) -> str:
+    """Why two turns may meet in one element of a buffer; "" if they cannot."""
+    step = indices[0].coefficient(var)
+    if any(i.coefficient(var) != step for i in indices):
+        return "accesses step by different sizes"
+    outer = _outer_part(indices[0], own)
+    if any(_outer_part(i, own) != outer for i in indices):
+        return "accesses start at different places"
+    reach = [_range(i, var, own, extents) for i in indices]
+    spans = [r for r in reach if r is not None]
+    if len(spans) != len(reach):
+        return "its place is read from data, or of unknown sign"
+    width = step if is_nonnegative(step) else -step
+    apart = all(is_nonnegative(width - 1 - (high - low)) for _, high in spans for low, _ in spans)
+    return "" if apart else f"turns are {step} elements apart and touch more"
+
+
+def _outer_part(index: Affine, own: set[Var]) -> dict[Var, Size]:
+    """The terms that are the same in all turns, but for the loop's own."""
+    return {v: s for v, s in index.terms if v not in own}
+
+
+def _range(
+    index: Affine, var: Var, own: set[Var], extents: Mapping[Var, Size]
+) -> tuple[Size, Size] | None:
+    """The least and the largest that the rest of an index can be, without what all turns share."""
+    low = high = index.const
+    for inner, size in index.terms:
+        if inner is var or inner not in own:
+            continue
+        if inner not in extents:
+            return None
+        most = size * (extents[inner] - 1)
+        if is_nonnegative(size):
+            high = high + most
+        elif is_nonnegative(-size):
+            low = low + most
+        else:
+            return None
+    return low, high
