@@ -15,7 +15,7 @@ from graphc.fusion.region import LOOPS, fits, is_free, kept_loops, space_of
 from graphc.ir.dim import Size, product
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import Shape
 from graphc.loops.grammar import Buffer
 
@@ -121,7 +121,7 @@ class _Planner:
 
     # -- which nodes work, and when ----------------------------------------------------------------
     def _works(self, node: Node) -> bool:
-        if node.op.name == "placeholder":
+        if Fact.INPUT in node.op.facts:
             return node.output() in self.outputs
         if node in self.stored_free:
             return True
@@ -136,7 +136,7 @@ class _Planner:
         stack = [t.node for t in node.inputs]
         while stack:
             source = stack.pop()
-            if source.op.name == "placeholder" and source.output() not in self.outputs:
+            if Fact.INPUT in source.op.facts and source.output() not in self.outputs:
                 continue
             again = scalar and space_of(source) and not _reduces(source)
             if self._works(source) and not again:
@@ -229,7 +229,7 @@ class _Planner:
         tensor = node.output()
         if tensor in self.kept:
             return True
-        if tensor in self.outputs and node.op.name != "placeholder":
+        if tensor in self.outputs and Fact.INPUT not in node.op.facts:
             self.kept[tensor] = self.outputs[tensor]
             return True
         if self._cost(node) <= CHEAP:

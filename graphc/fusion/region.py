@@ -49,15 +49,20 @@ FUSED = register(
 def is_free(node: Node) -> bool:
     """Whether a kernel computes through the node at no cost, so that it is never stored for its
     own sake: moved elements, positions, sizes, scalar constants."""
-    if Fact.REINDEX in node.op.facts or node.op.name in ("iota", "size"):
-        return True
-    if node.op.name == "reshape":
+    known = node.op.kind is Kind.MAP and not node.inputs  # from the index alone
+    return known or reindexes(node) or is_scalar_constant(node)
+
+
+def reindexes(node: Node) -> bool:
+    """Whether the node only moves elements, by an affine function of the index (`Fact.REINDEX`). A
+    view of the same bytes does if axes of size 1 are all that comes and goes."""
+    if node.op.kind is Kind.VIEW and node.op.at is not None:
         return moves_unit_axes(node.inputs[0].shape, node.types[0].shape)
-    return is_scalar_constant(node)
+    return Fact.REINDEX in node.op.facts
 
 
 def is_scalar_constant(node: Node) -> bool:
-    return node.op.name == "constant" and node.types[0].size == 1
+    return Fact.CONSTANT in node.op.facts and node.types[0].size == 1
 
 
 def is_member(node: Node) -> bool:

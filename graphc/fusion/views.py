@@ -10,15 +10,14 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.fusion.region import Operand, flat_index
+from graphc.fusion.region import Operand, flat_index, reindexes
 from graphc.ir.dim import Size, is_nonnegative
 from graphc.ir.dtype import int64
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Fact, Kind
+from graphc.ir.op import Kind
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine, Var, of
-from graphc.ops.shape import moves_unit_axes
 
 _AXES = tuple(Var(f"a{k}", int64) for k in range(16))
 
@@ -37,7 +36,7 @@ def strided_view(tensor: Tensor, stored: Container[Node] = ()) -> View:
     elements, or is `stored` all the same."""
     index = tuple(of(_AXES[k]) for k in range(tensor.ndim))
     base = tensor
-    while base.node not in stored and _only_moves(base):
+    while base.node not in stored and reindexes(base.node):
         base, index = _source(base, index)
     flat: Affine = flat_index(index, strides(base.shape))
     return View(base, flat.const, tuple(flat.coefficient(a) for a in _AXES[: tensor.ndim]))
@@ -49,15 +48,8 @@ def _source(tensor: Tensor, index: Any) -> tuple[Tensor, Any]:
     node = tensor.node
     assert node.op.at is not None
     operand = Operand(node.inputs[0], lambda t, at: found.append((t, at)))
-    node.op.at(None, [operand], index, tensor.type, **node.attrs)
+    node.op.at(None, [operand], index, tensor.type, **node.attrs)  # see Fact.REINDEX
     return found[0]
-
-
-def _only_moves(tensor: Tensor) -> bool:
-    node = tensor.node
-    if node.op.name == "reshape":
-        return moves_unit_axes(node.inputs[0].shape, tensor.shape)
-    return Fact.REINDEX in node.op.facts
 
 
 def blas_view(tensor: Tensor, stored: Container[Node] = ()) -> tuple[View, bool, Size] | None:
@@ -81,7 +73,9 @@ def blas_view(tensor: Tensor, stored: Container[Node] = ()) -> tuple[View, bool,
 def permuted_strides(body: Graph) -> tuple[Size, ...] | None:
     """The strides that the axes of a region's operand have in its result, where the region does
     nothing but put the elements of that one operand in another order; else None."""
-    if len(body.inputs) != 1 or len(body.outputs) != 1 or any(map(_works, body.nodes)):
+    if len(body.inputs) != 1 or len(body.outputs) != 1:
+        return None
+    if not all(n.op.kind is Kind.LEAF or n.op.only_moves for n in body.nodes):
         return None
     (operand,), (result,) = body.inputs, body.outputs
     while result.node.op.kind is Kind.VIEW:
@@ -98,7 +92,3 @@ def permuted_strides(body: Graph) -> tuple[Size, ...] | None:
             return None
         found.append(place)
     return tuple(found)
-
-
-def _works(node: Node) -> bool:
-    return node.op.kind not in (Kind.LEAF, Kind.VIEW) and Fact.REINDEX not in node.op.facts

@@ -9,7 +9,7 @@ from graphc.errors import GraphcError, GraphError
 from graphc.ir.dim import Dim, names
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
-from graphc.ir.op import registry
+from graphc.ir.op import Fact, registry
 from graphc.ir.text import format_node, is_inline, value_labels
 
 _CONTEXT = 3  # lines of text shown before and after the culprit
@@ -35,14 +35,14 @@ def check_graph(graph: Graph) -> None:
 def _check(graph: Graph, dims: set[str]) -> None:
     inputs = [t.node for t in graph.inputs]
     for tensor in graph.inputs:
-        if tensor.node.op.name != "placeholder":
+        if Fact.INPUT not in tensor.node.op.facts:
             _fail(graph, tensor.node, "an input is not a placeholder", given=repr(tensor))
     if len({t.name for t in graph.inputs}) != len(inputs):
         given = ", ".join(repr(t.name) for t in graph.inputs)
         _fail(graph, None, "two inputs have one name", "distinct names", given)
     known = set(inputs)
     for node in graph.nodes:
-        if node.op.name == "placeholder" and node not in known:
+        if Fact.INPUT in node.op.facts and node not in known:
             names_ = ", ".join(repr(t.name) for t in graph.inputs)
             _fail(graph, node, "a placeholder is not an input", names_, repr(node.attrs["name"]))
         _check_node(graph, node, dims)
@@ -70,7 +70,7 @@ def _check_node(graph: Graph, node: Node, dims: set[str]) -> None:
         expected, given = (", ".join(map(str, ts)) for ts in (types, node.types))
         _fail(graph, node, "the types are not those of the type rule", expected, given)
     unbound = set(_names([t.shape for t in node.types], list(node.attrs.values()))) - dims
-    if unbound and node.op.name != "placeholder":
+    if unbound and Fact.INPUT not in node.op.facts:
         expected = "dims of the inputs: " + ", ".join(sorted(dims))
         _fail(graph, node, "a dim has no value", expected, ", ".join(sorted(unbound)))
     for body in _graphs(list(node.attrs.values())):
@@ -85,7 +85,7 @@ def _check_results(graph: Graph) -> None:
         _check_exists(graph, tensor.node, tensor)
     updated: set[Node] = set()
     for variable, value in graph.updates:
-        if not isinstance(variable, Variable) or variable.node.op.name != "variable":
+        if not isinstance(variable, Variable) or Fact.STATE not in variable.node.op.facts:
             _fail(graph, value.node, "an update is not of a variable", given=repr(variable))
         if variable.node in updated:
             _fail(graph, value.node, "a variable is updated twice", given=repr(variable.name))

@@ -23,6 +23,7 @@ from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.equations import Equation
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
+from graphc.ir.op import Fact
 from graphc.ir.shape import show
 
 Array = np.ndarray[Any, Any]
@@ -162,9 +163,9 @@ def evaluate_graph(
     outputs_of = _computing.get() or compute
     last_use = _last_uses(graph)
     for position, node in enumerate(graph.nodes):
-        if node.op.name == "variable":
+        if Fact.STATE in node.op.facts:
             values[node.output()] = _variable_value(node, variables)
-        elif node.op.name != "placeholder":
+        elif Fact.INPUT not in node.op.facts:
             results = outputs_of(node, [values[t] for t in node.inputs], sizes)
             values.update(zip(node.outputs, results, strict=True))
         for tensor in last_use.get(position, ()):

@@ -17,7 +17,7 @@ from graphc.ir.collector import paused_collector
 from graphc.ir.dim import Dim, named, names
 from graphc.ir.equations import NOTHING, Equation, Pair, Solution, solve
 from graphc.ir.node import Node, Tensor, Variable, apply
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.ir.operators import functions
 
 
@@ -78,7 +78,7 @@ class Graph:
         found = {
             node.output(): None
             for node in (*self.nodes, *(v.node for v, _ in self.updates))
-            if node.op.name == "variable"
+            if Fact.STATE in node.op.facts
         }
         return tuple(v for v in found if isinstance(v, Variable))
 
@@ -117,7 +117,7 @@ _lock = threading.RLock()
 def _check_closed(graph: Graph) -> None:
     inputs = {t.node for t in graph.inputs}
     for tensor in graph.inputs:
-        if tensor.node.op.name != "placeholder":
+        if Fact.INPUT not in tensor.node.op.facts:
             raise GraphError(
                 "an input must be a placeholder", op=graph.name, given=repr(tensor)
             )
@@ -127,7 +127,7 @@ def _check_closed(graph: Graph) -> None:
             raise GraphError("two inputs have one name", op=graph.name, given=repr(tensor.name))
         seen.add(tensor.name)
     for node in graph.nodes:
-        if node.op.name == "placeholder" and node not in inputs:
+        if Fact.INPUT in node.op.facts and node not in inputs:
             raise GraphError(
                 "an output depends on a placeholder that is not an input",
                 op=graph.name,

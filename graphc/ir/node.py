@@ -20,7 +20,7 @@ from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, Sy
 from graphc.ir import equations, origin
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
-from graphc.ir.op import Attrs, Kind, Op
+from graphc.ir.op import Attrs, Fact, Op
 from graphc.ir.operators import Operators, functions, numpy_function
 from graphc.ir.shape import Shape, TensorType, show
 
@@ -372,4 +372,4 @@ class Variable(Tensor):
 
 
 def _tensor_class(op: Op) -> type[Tensor]:
-    return Variable if op.kind is Kind.LEAF and op.name == "variable" else Tensor
+    return Variable if Fact.STATE in op.facts else Tensor

@@ -8,7 +8,7 @@ file holds the record only, so that the IR depends on no particular op.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -31,6 +31,34 @@ class Kind(Enum):
     HOST = "host"  # calls back into Python
 
 
+class Fact(Enum):
+    """What passes, rules and checks ask of an op, in place of its name."""
+
+    # Algebra.
+    COMMUTATIVE = "commutative"
+    IDEMPOTENT = "idempotent"  # f(f(x)) is f(x); for two operands, f(x, x) is x
+    ELEMENTWISE = "elementwise"  # one scalar function, with broadcasting
+    ADDS = "adds"  # the sum of its operands
+    CONVERTS = "converts"  # the same number in another dtype
+
+    # Ops that move elements.
+    #
+    # REINDEX: the element at an index is the first operand's element at an affine function of that
+    # index, whatever the sizes and the data are. So `at` reads its operand once and makes no
+    # statement; it is asked without a builder where only the function is wanted.
+    REINDEX = "reindex"
+    KEEPS_ALL = "keeps all"  # every element of the operand is somewhere in the result
+
+    # Leaves, and what holds graphs.
+    INPUT = "input"  # given by each call
+    STATE = "state"  # kept between calls
+    CONSTANT = "constant"  # known before the program runs
+    LOOP = "loop"  # runs its body for each step (the other CONTROL op runs one of its bodies)
+
+    # Members are single objects, and facts are asked for at every node of a graph.
+    __hash__ = object.__hash__
+
+
 @dataclass(frozen=True, eq=False)
 class Op:
     """One operation. Two ops are equal only if they are the same object.
@@ -41,7 +69,9 @@ class Op:
                                                    `out` are tuples if the op has several outputs
     at(kernel, operands, index, out, **attrs)      MAP: the element at `index` as a kernel value
     reducer                                        REDUCE: a `Reducer`, see `ops/reduce.py`
-    expand(*inputs, **attrs) -> tensors            COMPOSITE: the definition in other ops
+    expand(*inputs, **attrs) -> tensor or tuple    COMPOSITE: the definition in other ops; for
+                                                   others smaller ones of its kind, or None
+    stacked(x, **attrs) -> tensor                  the same of each element of x along a new axis 0
     """
 
     name: str
@@ -52,8 +82,9 @@ class Op:
     at: Callable[..., Any] | None = None
     reducer: Any = None
     expand: Callable[..., Any] | None = None
+    stacked: Callable[..., Any] | None = None
     formula: Callable[..., Any] | None = None  # (sympy, *symbols, **attrs), scalar ops only
-    facts: frozenset[Any] = field(default_factory=frozenset)
+    facts: frozenset[Fact] = frozenset()
     cost: float = 1.0  # kernel operations for one element
     may_fail: bool = False
     differentiable: bool = True  # False: the derivative is zero everywhere it exists
@@ -67,16 +98,11 @@ class Op:
         """Free to be duplicated, folded and moved across branches."""
         return not self.may_fail and self.kind is not Kind.HOST
 
-
-class Fact(Enum):
-    """Algebraic facts about scalar ops that generic rules read."""
-
-    COMMUTATIVE = "commutative"
-    ASSOCIATIVE = "associative"
-    IDEMPOTENT = "idempotent"
-    INVOLUTION = "involution"
-    ELEMENTWISE = "elementwise"  # one scalar function, with broadcasting
-    REINDEX = "reindex"  # the element at an index is an operand's element at another index
+    @property
+    def only_moves(self) -> bool:
+        """Whether the elements of the result are elements of the first operand, and nothing is
+        computed: they may be in another shape or order, some not there, some there twice."""
+        return self.kind is Kind.VIEW or Fact.REINDEX in self.facts
 
 
 _registry: dict[str, Op] = {}

@@ -36,7 +36,7 @@ from graphc.errors import GraphcError, GraphError
 from graphc.ir import literal
 from graphc.ir.graph import Graph
 from graphc.ir.node import Cell, Node, Tensor, Variable, apply
-from graphc.ir.op import registry
+from graphc.ir.op import Fact, registry
 from graphc.ir.operators import publish
 from graphc.ir.shape import TensorType
 
@@ -155,7 +155,7 @@ class _Printer:
         if label is not None:
             return label
         node = tensor.node
-        if node.op.name == "constant" and not node.types[0].shape:
+        if Fact.CONSTANT in node.op.facts and not node.types[0].shape:
             label = literal.write_scalar(node.attrs["value"].array[()])
         elif isinstance(tensor, Variable):
             label = f"@{literal.write_name(self._variable(tensor))}"

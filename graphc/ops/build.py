@@ -15,7 +15,7 @@ from graphc.ir.dim import Dim, Size
 from graphc.ir.dtype import DType, bool_, float32, float64, promote, weak_type
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import ArrayValue, Tensor, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.operators import function
 from graphc.ir.shape import TensorType
 
@@ -26,7 +26,13 @@ def _infer_constant(*, value: ArrayValue) -> tuple[TensorType, ...]:
 
 
 CONSTANT = register(
-    Op("constant", Kind.LEAF, _infer_constant, numpy=lambda *, value: value.array)
+    Op(
+        "constant",
+        Kind.LEAF,
+        _infer_constant,
+        numpy=lambda *, value: value.array,
+        facts=frozenset({Fact.CONSTANT}),
+    )
 )
 
 

@@ -17,7 +17,7 @@ from graphc.ir.graph import transform
 from graphc.ir.node import Tensor, apply, current_serial
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import TensorType
-from graphc.ops.closure import captured, fresh, is_literal, only_moves, tensors, unflatten
+from graphc.ops.closure import captured, fresh, is_literal, shows_all, tensors, unflatten
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -53,7 +53,7 @@ def _tokens(gs: Sequence[Tensor | None], ys: Sequence[Tensor]) -> list[Tensor]:
     anyhow; where the cotangents are constants, the results."""
     found: dict[Tensor, None] = {}
     for g in gs:
-        while g is not None and only_moves(g.node):
+        while g is not None and shows_all(g.node):
             g = g.node.inputs[0]
         if g is not None and not is_literal(g.node):
             found[g] = None

@@ -16,11 +16,10 @@ from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.graph import Graph, map_graph, rebuild
 from graphc.ir.node import Node, Tensor, apply
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import TensorType
 from graphc.ops.build import tensor
-from graphc.ops.leaf import PLACEHOLDER, VARIABLE
-from graphc.ops.shape import BROADCAST, FLIP, PERMUTE, RESHAPE
+from graphc.ops.leaf import PLACEHOLDER
 
 Structure: TypeAlias = "str | tuple[Any, ...] | None"
 LEAF = "*"
@@ -120,7 +119,7 @@ def _placeholder(name: str, t: TensorType) -> Tensor:
 # -- closures --------------------------------------------------------------------------------------
 def is_source(node: Node) -> bool:
     """Whether the node's value is given from outside any graph that is made of it."""
-    return node.op is PLACEHOLDER or node.op is VARIABLE
+    return node.op.kind is Kind.LEAF and Fact.CONSTANT not in node.op.facts
 
 
 def is_literal(node: Node) -> bool:
@@ -128,12 +127,10 @@ def is_literal(node: Node) -> bool:
     return not node.inputs and not is_source(node)
 
 
-def only_moves(node: Node) -> bool:
-    """Whether the node shows all of its operand's elements elsewhere: free inside a kernel."""
-    return node.op in _MOVES
-
-
-_MOVES = frozenset({RESHAPE, PERMUTE, BROADCAST, FLIP})
+def shows_all(node: Node) -> bool:
+    """Whether the node shows all of its operand's elements elsewhere: free inside a kernel, and no
+    smaller than the operand."""
+    return Fact.KEEPS_ALL in node.op.facts
 
 
 def is_pure(node: Node) -> bool:
@@ -187,7 +184,7 @@ def captured(
         stays = {node for node in made if not is_source(node)} | {p.node for p in parameters}
 
     def inside(t: Tensor) -> bool:
-        return t.node in stays or is_literal(t.node) or only_moves(t.node)
+        return t.node in stays or is_literal(t.node) or shows_all(t.node)
 
     return frontier(outputs, inside)
 

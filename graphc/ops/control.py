@@ -32,8 +32,8 @@ from graphc.ops.closure import (
     is_literal,
     is_pure,
     numbered,
-    only_moves,
     same_structure,
+    shows_all,
     tensors,
     unflatten,
 )
@@ -207,7 +207,7 @@ def _forward_values(
     def inside(t: Tensor) -> bool:
         if t.node in backward or is_literal(t.node):
             return True
-        return t not in ys and (only_moves(t.node) or (t.node in varying and _is_cheap(t.node)))
+        return t not in ys and (shows_all(t.node) or (t.node in varying and _is_cheap(t.node)))
 
     position = {t: i for i, t in enumerate(body.inputs)}
     values: dict[Tensor, tuple[Tensor, bool]] = {}
@@ -245,6 +245,7 @@ SCAN = register(
         _infer_scan,
         numpy=_numpy_scan,
         vjp=_scan_vjp,
+        facts=frozenset({Fact.LOOP}),
         may_fail=True,  # its body may
         doc="A loop: inputs are carries, stacked xs, operands; outputs are carries, stacked ys.",
     )

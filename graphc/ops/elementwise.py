@@ -47,7 +47,7 @@ from graphc.ops.scalar import (
 # -- arithmetic ------------------------------------------------------------------------------------
 add = binary_function(
     "add", np.add, lambda s, x, y: x + y, "x + y, elementwise; `or` of bools.",
-    kinds="iuf", for_bool="logical_or", facts=COMMUTES,
+    kinds="iuf", for_bool="logical_or", facts=COMMUTES | {Fact.ADDS},
 )  # fmt: skip
 subtract = binary_function(
     "subtract", np.subtract, lambda s, x, y: x - y, "x - y, elementwise.", kinds="iuf"
@@ -489,7 +489,7 @@ ASTYPE = register(
         vjp=_astype_vjp,
         at=at(lambda k, x, *, dtype: k.cast(x, dtype)),
         formula=_astype_formula,
-        facts=frozenset({Fact.ELEMENTWISE}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.CONVERTS}),
         doc="x converted to a dtype, as NumPy's astype.",
     )
 )

@@ -12,7 +12,7 @@ from graphc.ir import origin
 from graphc.ir.dtype import DType
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Cell, Tensor, Variable, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, shape_of
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -22,14 +22,16 @@ def _infer_placeholder(*, name: str, dtype: DType, shape: Shape) -> tuple[Tensor
     return (TensorType(dtype, shape),)
 
 
-PLACEHOLDER = register(Op("placeholder", Kind.LEAF, _infer_placeholder))
+PLACEHOLDER = register(
+    Op("placeholder", Kind.LEAF, _infer_placeholder, facts=frozenset({Fact.INPUT}))
+)
 
 
 def _infer_variable(*, cell: Cell) -> tuple[TensorType, ...]:
     return (TensorType(to_dtype(cell.array.dtype), cell.array.shape),)
 
 
-VARIABLE = register(Op("variable", Kind.LEAF, _infer_variable))
+VARIABLE = register(Op("variable", Kind.LEAF, _infer_variable, facts=frozenset({Fact.STATE})))
 
 
 def placeholder(name: str, shape: Any = (), dtype: Any = "float32") -> Tensor:

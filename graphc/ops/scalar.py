@@ -24,7 +24,7 @@ from graphc.symbolic import partials as partials_table
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 NUMPY: dict[str, Callable[..., Any] | None] = {}  # by the names of ufuncs
 DERIVED: list[str] = []  # the ops whose partials SymPy derives: those that state none themselves
-COMMUTES = frozenset({Fact.COMMUTATIVE, Fact.ASSOCIATIVE})
+COMMUTES = frozenset({Fact.COMMUTATIVE})
 
 
 def _infer(
@@ -148,7 +148,7 @@ def stretch(x: Tensor, shape: Any) -> Tensor:
 def _is_zero(t: Tensor) -> bool:
     if t.node.op.name == "broadcast_to":
         t = t.node.inputs[0]
-    if t.node.op.name != "constant":
+    if Fact.CONSTANT not in t.node.op.facts:
         return False
     array = t.node.attrs["value"].array
     return bool(np.all(array == 0))

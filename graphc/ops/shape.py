@@ -36,6 +36,7 @@ from graphc.ops.scalar import project, sum_to
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 REINDEX = frozenset({Fact.REINDEX})
+KEEPS_ALL = frozenset({Fact.KEEPS_ALL})
 
 
 # -- reshape ---------------------------------------------------------------------------------------
@@ -60,6 +61,8 @@ RESHAPE = register(
         at=lambda k, values, index, out, *, shape: values[0](
             reshaped_index(k, index, out.shape, values[0].type.shape)
         ),
+        facts=KEEPS_ALL,
+        stacked=lambda x, *, shape: reshape(x, (x.shape[0], *shape)),
         doc="The same elements in row-major order under another shape.",
     )
 )
@@ -171,7 +174,8 @@ PERMUTE = register(
         at=lambda k, values, index, out, *, axes: values[0](
             tuple(index[i] for i in _inverse(axes))
         ),
-        facts=REINDEX,
+        facts=REINDEX | KEEPS_ALL,
+        stacked=lambda x, *, axes: permute_dims(x, (0, *(1 + axis for axis in axes))),
         doc="The axes in another order.",
     )
 )
@@ -217,7 +221,7 @@ BROADCAST = register(
         vjp=lambda context, g, out, x, *, shape: [sum_to(g, x.shape)],
         at=lambda k, values, index, out, *, shape: values[0](project(index, values[0].type, out)),
         formula=lambda s, x, *, shape: x,
-        facts=REINDEX,
+        facts=REINDEX | KEEPS_ALL,
         doc="Stretched along new axes and axes of size 1.",
     )
 )
@@ -245,7 +249,7 @@ FLIP = register(
                 -i + (out.shape[a] - 1) if a in axes else i for a, i in enumerate(index)
             )
         ),
-        facts=REINDEX,
+        facts=REINDEX | KEEPS_ALL,
         doc="Reversed along axes.",
     )
 )
@@ -309,6 +313,17 @@ def _concat_vjp(context: Any, g: Tensor, out: Tensor, *parts: Tensor, axis: int)
 
 JOINED = 16  # parts of a concat at the most in a kernel, which chooses among them at each element
 
+
+def _joined(*parts: Tensor, axis: int) -> Tensor | None:
+    """A concat as a tree: the statements of a kernel grow with the parts that it chooses from."""
+    if len(parts) <= JOINED:
+        return None
+    joined = list(parts)
+    while len(joined) > JOINED:
+        joined = [concat(joined[i : i + JOINED], axis) for i in range(0, len(joined), JOINED)]
+    return concat(joined, axis)
+
+
 CONCAT = register(
     Op(
         "concat",
@@ -317,6 +332,7 @@ CONCAT = register(
         numpy=lambda *parts, axis: np.concatenate(parts, axis),
         vjp=_concat_vjp,
         at=_concat_at,
+        expand=_joined,
         cost=6,
         doc="Parts one after another along an axis.",
     )

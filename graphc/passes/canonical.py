@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 
 from graphc.fusion.views import strided_view
@@ -12,7 +11,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
 from graphc.ops.closure import in_bodies
 from graphc.ops.contract import as_multiply_and_sum, matmul
-from graphc.ops.shape import JOINED, concat, reshape
+from graphc.ops.shape import reshape
 
 # The BLAS is called for each matrix of a batch; a loop is not, and fuses with its neighbours.
 # Microseconds as calls of the BLAS : as a loop, float32 (float64), one thread, a busy machine:
@@ -27,24 +26,13 @@ def expand_composites(graph: Graph) -> Graph:
     """Composite ops -> their definitions, until none is left; wide concats -> trees of them."""
 
     def expand(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if node.op.name == "concat" and len(inputs) > JOINED:
-            return (_joined(inputs, node.attrs["axis"]),)
-        if node.op.expand is None:
-            return None
-        expanded: Tensor | tuple[Tensor, ...] = node.op.expand(*inputs, **node.attrs)
-        return expanded if isinstance(expanded, tuple) else (expanded,)
+        expanded = None if node.op.expand is None else node.op.expand(*inputs, **node.attrs)
+        return (expanded,) if isinstance(expanded, Tensor) else expanded
 
     graph = map_graph(graph, expand)
     while any(n.op.kind is Kind.COMPOSITE for n in graph.nodes):
         graph = map_graph(graph, expand)
     return in_bodies(graph, expand_composites)
-
-
-def _joined(parts: Sequence[Tensor], axis: int) -> Tensor:
-    """A concat as a tree: the statements of a kernel grow with the parts that it chooses from."""
-    while len(parts) > JOINED:
-        parts = [concat(parts[i : i + JOINED], axis) for i in range(0, len(parts), JOINED)]
-    return concat(parts, axis)
 
 
 def lower_contractions(graph: Graph) -> Graph:

@@ -20,12 +20,11 @@ from graphc.ir.dim import product as size_product
 from graphc.ir.dim import size_hint
 from graphc.ir.graph import Graph, map_graph, transform
 from graphc.ir.node import Node, Tensor, apply
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.ops.closure import above, close, frontier, in_bodies, is_pure
 from graphc.ops.contract import Labelled, contract, matmul
 from graphc.ops.control import SCAN
 from graphc.ops.elementwise import add
-from graphc.ops.shape import PERMUTE, RESHAPE, permute_dims, reshape
 from graphc.planning.work import bytes_of
 
 SPREAD = 4
@@ -40,11 +39,11 @@ ROWS = 64
 
 def distribute_products(graph: Graph) -> Graph:
     """Products in the bodies of loops -> products over all steps, before or after the loop."""
-    if not any(node.op is SCAN for node in graph.nodes):
+    if not any(Fact.LOOP in node.op.facts for node in graph.nodes):
         return in_bodies(graph, distribute_products)
 
     def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-        return _Loop(node, inputs).distributed() if node.op is SCAN else None
+        return _Loop(node, inputs).distributed() if Fact.LOOP in node.op.facts else None
 
     return map_graph(in_bodies(graph, distribute_products), rewrite)
 
@@ -153,7 +152,7 @@ class _Loop:
         while pending:
             t = pending.pop()
             whole = all(x.shape == total.shape for x in t.node.inputs)
-            if t.node.op.name == "add" and t.dtype.is_float and self.readers[t] == 1 and whole:
+            if Fact.ADDS in t.node.op.facts and t.dtype.is_float and self.readers[t] == 1 and whole:
                 pending.extend(reversed(t.node.inputs))
             else:
                 found.append(t)
@@ -198,16 +197,14 @@ class _Loop:
             t = t.node.inputs[0]
         found = self.stacked[t]
         for t in reversed(moves):
-            if t.node.op is RESHAPE:
-                found = reshape(found, (self.attrs["length"], *t.shape))
-            else:
-                found = permute_dims(found, (0, *(1 + axis for axis in t.node.attrs["axes"])))
+            assert t.node.op.stacked is not None
+            found = t.node.op.stacked(found, **t.node.attrs)
         return found
 
 
 def _base(t: Tensor) -> Tensor:
     """The tensor that t shows in another shape or order."""
-    while t.node.op is RESHAPE or t.node.op is PERMUTE:
+    while t.node.op.only_moves and t.node.op.stacked is not None:
         t = t.node.inputs[0]
     return t
 

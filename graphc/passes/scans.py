@@ -12,6 +12,7 @@ from typing import Any
 from graphc.ir import origin
 from graphc.ir.graph import Graph, map_graph, walk
 from graphc.ir.node import Node, Tensor, apply
+from graphc.ir.op import Fact
 from graphc.ops.closure import close, in_bodies
 from graphc.ops.control import SCAN
 
@@ -24,7 +25,7 @@ def merge_scans(graph: Graph) -> Graph:
     while True:
         groups: dict[Any, list[Node]] = {}
         for node in graph.nodes:
-            if node.op is SCAN:
+            if Fact.LOOP in node.op.facts:
                 groups.setdefault(_loop(node), []).append(node)
         merged = {n: _united(group) for group in groups.values() if len(group) > 1 for n in group}
         if not merged:
@@ -66,13 +67,13 @@ def _as_part(node: Node, inputs: Sequence[Tensor], united: Graph) -> list[Tensor
 def drop_unused_outputs(graph: Graph) -> Graph:
     """Scans without the ys that nothing reads, the carries that nothing read depends on, and the
     inputs that are then not needed."""
-    if not any(node.op is SCAN for node in graph.nodes):
+    if not any(Fact.LOOP in node.op.facts for node in graph.nodes):
         return in_bodies(graph, drop_unused_outputs)
     needed = set(graph.results)
     kept: dict[Node, tuple[list[int], list[int]]] = {}
     for node in reversed(graph.nodes):
         used = [i for i, t in enumerate(node.outputs) if t in needed]
-        if node.op is not SCAN:
+        if Fact.LOOP not in node.op.facts:
             needed.update(node.inputs if used else ())
             continue
         kept[node] = _live(node, used)

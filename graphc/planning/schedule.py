@@ -16,9 +16,10 @@ from graphc.ir.dim import Size, minimum, named, substitute
 from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import strides
 from graphc.loops.grammar import For, Kernel, Stmt, is_splittable, parallel_loop
+from graphc.ops.closure import is_source
 from graphc.planning.alias import alias_in_place
 from graphc.planning.order import order_for_memory
 from graphc.planning.program import (
@@ -120,7 +121,7 @@ class _Scheduler:
             else:
                 copies.append((tensor, place))
         scope.moved = _moved_products(graph, waits)
-        early = [c for c in copies if base_of(c[0]).node.op.name in ("variable", "placeholder")]
+        early = [c for c in copies if is_source(base_of(c[0]).node)]
         saved = self._save_old_values(scope, early, [place for _, place, _ in wanted])
         for node in order_for_memory(waits.nodes(first), waits.uses(scope.targets)):
             self._step(scope, node)
@@ -147,7 +148,7 @@ class _Scheduler:
         base = base_of(tensor)
         if base not in scope.refs:
             node = base.node
-            if node.op.name != "constant":
+            if Fact.CONSTANT not in node.op.facts:
                 raise AssertionError(f"{node} is used before it is computed")
             if base not in self.constants:
                 index = len(self.constants)
@@ -176,10 +177,9 @@ class _Scheduler:
             operands = tuple(self._ref(scope, t) for t in node.inputs)
             results = tuple(self._place(scope, t) for t in node.outputs)
             scope.steps.append(Host(self._site("", node), operands, results, node))
-        elif node.op.name == "scan":
-            self._loop(scope, node)
-        elif node.op.name == "cond":
-            self._branch(scope, node)
+        elif kind is Kind.CONTROL:
+            lower = self._loop if Fact.LOOP in node.op.facts else self._branch
+            lower(scope, node)
 
     # -- kernels -----------------------------------------------------------------------------------
     def _built(self, node: Node) -> BuiltKernel:

@@ -140,7 +140,7 @@ def _from_examples(examples: Iterable[Example], dtypes: str) -> Iterator[Graph]:
     for example, dtype in itertools.product(examples, DTYPES):
         if dtype.short in (dtypes.split() or ("f32", "f64")):
             result = example(dtype)
-            inputs = [n.output() for n in walk([result]) if n.op.name == "placeholder"]
+            inputs = [n.output() for n in walk([result]) if Fact.INPUT in n.op.facts]
             yield Graph(inputs, [result], name="example")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Tensor
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.ops.leaf import placeholder
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.rules.algebra import algebra, fold_maximum_with_zero
@@ -40,7 +40,7 @@ def stable_forms(
         if t.node.op.kind is not Kind.LEAF
     }
     cut = transform(outputs, replace=stands) if stands else list(outputs)
-    inputs = [n.output() for n in walk(cut) if n.op.name == "placeholder"]
+    inputs = [n.output() for n in walk(cut) if Fact.INPUT in n.op.facts]
     report = RewriteReport()
     made = apply_rules(Graph(inputs, cut), RULES, report=report).outputs
     if not any(name.startswith(f"{stable.name}.") for name in report.hits):

@@ -74,7 +74,7 @@ def extended_values(graph: Graph, arrays: Sequence[Array], digits: int = DIGITS)
             t: _numbers(a) for t, a in zip(expanded.inputs, arrays, strict=True)
         }
         for node in expanded.nodes:
-            if node.op.name != "placeholder":
+            if Fact.INPUT not in node.op.facts:
                 values[node.output()] = _compute(node, [values[t] for t in node.inputs], sizes)
         return [values[t] for t in expanded.results]
 
@@ -97,10 +97,10 @@ def _numbers(array: Array) -> Array:
 def _compute(node: Node, arrays: list[Array], sizes: Mapping[str, int]) -> Array:
     attrs = {name: bound(value, sizes) for name, value in node.attrs.items()}
     op = node.op
-    if op.name in ("constant", "size"):
+    if not node.inputs:  # constants, sizes, positions
         assert op.numpy is not None
         return _numbers(np.asarray(op.numpy(**attrs)))
-    if op.name == "astype":
+    if Fact.CONVERTS in op.facts:
         return _numbers(arrays[0].astype(int)) if arrays[0].dtype == bool else arrays[0]
     if op.name in ("max", "min"):
         least = mpmath.mpf("-inf" if op.name == "max" else "inf")

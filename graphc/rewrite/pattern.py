@@ -167,7 +167,7 @@ def scalar_value(tensor: Tensor) -> Number | None:
     """The one value of a constant of one element, stretched or not; None for other tensors."""
     while tensor.node.op.name in _STRETCHES:
         tensor = tensor.node.inputs[0]
-    if tensor.node.op.name != "constant":
+    if Fact.CONSTANT not in tensor.node.op.facts:
         return None
     array = tensor.node.attrs["value"].array
     return array.item() if array.size == 1 else None

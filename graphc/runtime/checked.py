@@ -20,6 +20,7 @@ import numpy as np
 from graphc.errors import ArgumentError, CheckError, NonFiniteError, RuntimeFailure
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Variable
+from graphc.ir.op import Kind
 from graphc.pipeline.options import DEFAULTS, Options
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import hold
@@ -220,7 +221,7 @@ def _line_of_result(graph: Graph, place: int | None) -> str:
 def _names(region: Node) -> str:
     """The ops in a region, for people."""
     body: Graph = region.attrs["body"]
-    names = [n.op.name for n in body.nodes if n.op.name not in ("placeholder", "constant")]
+    names = [n.op.name for n in body.nodes if n.op.kind is not Kind.LEAF]
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 

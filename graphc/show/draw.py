@@ -10,7 +10,7 @@ from typing import Any
 from graphc.errors import ArgumentError, GraphcError
 from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Tensor
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.show.dot import to_dot
 from graphc.show.render import render, save
 from graphc.show.repeat import repeat_leaves
@@ -92,7 +92,7 @@ def _graph_of(what: Any, view: str) -> Graph:
     if isinstance(what, Tensor):
         what = [what]
     if isinstance(what, Sequence) and what and all(isinstance(t, Tensor) for t in what):
-        inputs = [n.output() for n in walk(what) if n.op.name == "placeholder"]
+        inputs = [n.output() for n in walk(what) if Fact.INPUT in n.op.facts]
         what = Graph(inputs, what)
     if isinstance(what, Graph):
         if view == "kernels" and not any(n.op.kind is Kind.REGION for n in what.nodes):

@@ -15,7 +15,7 @@ import numpy as np
 from graphc.ir import literal
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Fact, Kind
+from graphc.ir.op import Fact
 from graphc.ir.shape import Shape, TensorType
 
 LIMIT = 32  # characters of one line of a label
@@ -63,7 +63,7 @@ def one_line(name: str, limit: int = LIMIT) -> str:
 
 def is_inline(tensor: Tensor) -> bool:
     """Whether the tensor is written inside its users: a scalar constant."""
-    return tensor.node.op.name == "constant" and not tensor.shape
+    return Fact.CONSTANT in tensor.node.op.facts and not tensor.shape
 
 
 def scalar(tensor: Tensor) -> str:
@@ -164,8 +164,3 @@ def constant(array: np.ndarray[Any, Any]) -> str:
     flat = [np.format_float_positional(v, 4, trim="-") if v.dtype.kind == "f" else str(v)
             for v in array.reshape(-1)[:4]]  # fmt: skip
     return shorten(f"[{', '.join(flat)}{', …' if array.size > len(flat) else ''}]")
-
-
-def is_move(node: Node) -> bool:
-    """Whether the node only moves or views elements."""
-    return Fact.REINDEX in node.op.facts or node.op.kind is Kind.VIEW

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
-from graphc.ir.op import Fact, Kind
 
 DEPTH = 6  # nested clusters at the most; what lies deeper is named in the last one
 
@@ -118,4 +117,4 @@ def _visits(nodes: Sequence[Node], members: set[Node]) -> dict[Node, int]:
 
 
 def _only_reads(node: Node) -> bool:
-    return not node.inputs or Fact.REINDEX in node.op.facts or node.op.kind is Kind.VIEW
+    return not node.inputs or node.op.only_moves

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from graphc.ir.graph import Graph, users
 from graphc.ir.node import Node, Tensor, Variable
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import TensorType
 from graphc.ir.text import format_node, value_labels
 from graphc.show import labels
@@ -104,7 +104,7 @@ class _Sketch:
             tensor = node.output()
             if tensor in places:
                 continue
-            if node.op.name == "constant":
+            if Fact.CONSTANT in node.op.facts:
                 look, name = Look.CONSTANT, labels.constant(node.attrs["value"].array)
             elif isinstance(tensor, Variable):
                 look, name = Look.VARIABLE, tensor.name or "variable"
@@ -244,7 +244,7 @@ class _Sketch:
 
 
 def _look(node: Node) -> Look:
-    if labels.is_move(node):
+    if node.op.only_moves:
         return Look.MOVE
     found = {Kind.REDUCE: Look.REDUCE, Kind.CONTRACT: Look.CONTRACT, Kind.HOST: Look.HOST}
     return found.get(node.op.kind, Look.OP)

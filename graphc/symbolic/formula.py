@@ -15,6 +15,7 @@ import sympy as sp
 from graphc.errors import ArgumentError
 from graphc.ir.graph import walk
 from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Fact
 from graphc.symbolic.dims import to_sympy
 
 _LARGEST_DENOMINATOR = 1024  # floats are binary fractions: those that look like one are kept so
@@ -86,7 +87,7 @@ def literal(node: Node) -> Any:
     """The number that every element of a constant or size is, or None."""
     if node.op.name == "size":
         return to_sympy(node.attrs["size"])
-    if node.op.name != "constant":
+    if Fact.CONSTANT not in node.op.facts:
         return None
     array = node.attrs["value"].array
     if array.size == 0 or not np.all(array == array.flat[0]):
