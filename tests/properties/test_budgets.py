@@ -20,13 +20,6 @@ def test_programs_under_a_budget_equal_the_interpreter(chunk: int) -> None:
     assert sum(again) > 0  # else this chunk tests nothing
 
 
-@pytest.mark.parametrize("seed", [461, 590, 1079])
-def test_programs_that_were_wrong_once(seed: int) -> None:
-    """A value that had loops no turn of which ran; a base held for a step that had run; a value
-    dropped in a step that it was held for, with what it is made from kept for that step only."""
-    check_budget(seed)
-
-
 @pytest.mark.sweep
 @pytest.mark.parametrize("chunk", range(CHUNKS, 40))
 def test_many_programs_under_a_budget_equal_the_interpreter(chunk: int) -> None:

@@ -1,0 +1,188 @@
+"""Passes ask an op for facts, never for its name; and the facts that ops state are true."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.fusion.region import LOOPS, Operand
+from graphc.ir.dim import evaluate
+from graphc.ir.evaluate import bound
+from graphc.ir.graph import walk
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Fact, Kind, Op, registry
+from graphc.loops.grammar import Affine, of
+
+from .op_samples import SAMPLES
+from .sampling import special
+from .test_layers import MODULES, room
+
+ROOMS = ("rewrite", "autodiff", "fusion", "planning", "passes", "pipeline", "lower", "runtime")
+# Patterns and rules are written in names of ops; what `where` hides is told by `where`.
+MAY_NAME = ("graphc.rewrite.pattern", "graphc.rewrite.ruleset", "graphc.rewrite.rules.",
+            "graphc.autodiff.hidden", "graphc.rewrite.extended", "graphc.rewrite.derivative")  # fmt: skip
+
+
+# -- passes do not know names ----------------------------------------------------------------------
+def named_ops(source: str) -> Iterator[int]:
+    """The lines that compare an op, or its name, with a certain one."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            names = any(_ends_in(side, "op", "name") for side in sides)
+            one = any(isinstance(side, ast.Name) and side.id.isupper() for side in sides)
+            if names or (one and any(_ends_in(side, "op") for side in sides)):
+                yield node.lineno
+        elif isinstance(node, ast.Match):
+            if any(_ends_in(part, "op", "name") for part in ast.walk(node.subject)):
+                yield node.lineno
+        elif isinstance(node, ast.Call) and _ends_in(node.func, "op", "name", "startswith"):
+            yield node.lineno
+
+
+def _ends_in(node: ast.AST, *path: str) -> bool:
+    for name in reversed(path[1:]):
+        if not isinstance(node, ast.Attribute) or node.attr != name:
+            return False
+        node = node.value
+    first = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", None)
+    return first == path[0]
+
+
+@pytest.mark.parametrize(
+    "name", [m for m in MODULES if room(m) in ROOMS and not m.startswith(MAY_NAME)]
+)
+def test_passes_ask_for_facts(name: str) -> None:
+    lines = list(named_ops(MODULES[name].read_text(encoding="utf-8")))
+    assert not lines, f"{name} compares names of ops in lines {lines}; see Fact in graphc/ir/op.py"
+
+
+def test_a_comparison_with_a_name_is_seen() -> None:
+    seen = [
+        'node.op.name == "add"', 'op.name in ("a", "b")', "t.node.op is ADD", "x.op.name in NAMES",
+        'op.name.startswith("max")', 'match node.op.name:\n    case "add": pass',
+    ]  # fmt: skip
+    assert all(list(named_ops(text)) for text in seen)
+    assert not list(named_ops("node.op.kind is Kind.MAP and node.op is other.op and name == 'n'"))
+
+
+# -- what moves elements ---------------------------------------------------------------------------
+def moving(fact: Fact) -> list[str]:
+    return [name for name, op in registry().items() if fact in op.facts]
+
+
+def nodes_of(op: Op) -> Iterator[Node]:
+    """The nodes of an op in its samples, on one dtype."""
+    for case in SAMPLES[op.name].cases:
+        made = case.call(*case.placeholders("float32"))
+        yield from (n for n in walk(made if isinstance(made, tuple) else [made]) if n.op is op)
+
+
+def read_by(node: Node) -> tuple[Tensor, tuple[Affine, ...]]:
+    """What the node reads for the element at the loops' variables, asked without a builder."""
+    reads: list[tuple[Tensor, Any]] = []
+    operands = [Operand(t, lambda t, at: reads.append((t, at))) for t in node.inputs]
+    index = tuple(of(loop) for loop in LOOPS[: len(node.types[0].shape)])
+    assert node.op.at is not None
+    node.op.at(None, operands, index, node.types[0], **node.attrs)
+    ((tensor, found),) = reads
+    return tensor, found
+
+
+def values_of(node: Node, n: int) -> tuple[Any, Any]:
+    """An array for the operand, each element another number, and the node's value."""
+    dims = {"n": n}
+    shape = tuple(evaluate(s, dims) for s in node.inputs[0].shape)
+    array = np.arange(np.prod(shape, dtype=int), dtype="float32").reshape(shape)
+    attrs = {k: bound(v, dims) for k, v in node.attrs.items()}
+    assert node.op.numpy is not None
+    return array, node.op.numpy(array, **attrs)
+
+
+@pytest.mark.parametrize("name", moving(Fact.REINDEX))
+def test_a_reindexing_op_reads_one_element_at_an_affine_index(name: str) -> None:
+    seen = 0
+    for node in nodes_of(registry()[name]):
+        tensor, index = read_by(node)
+        assert tensor is node.inputs[0]
+        assert all(isinstance(i, Affine) and {v for v, _ in i.terms} <= {*LOOPS} for i in index)
+        for n in (0, 1, 3):
+            array, expected = values_of(node, n)
+            for place in itertools.product(*map(range, expected.shape)):
+                at = dict(zip(LOOPS, place, strict=False))
+                source = tuple(
+                    sum(at[v] * evaluate(s, {"n": n}) for v, s in i.terms)
+                    + evaluate(i.const, {"n": n})
+                    for i in index
+                )
+                assert all(0 <= p < size for p, size in zip(source, array.shape, strict=True))
+                assert array[source] == expected[place]
+                seen += 1
+    assert seen
+
+
+@pytest.mark.parametrize("name", moving(Fact.KEEPS_ALL))
+def test_what_keeps_all_elements(name: str) -> None:
+    for node in nodes_of(registry()[name]):
+        for n in (1, 3):
+            array, found = values_of(node, n)
+            assert found.size == 0 or set(found.ravel()) == set(array.ravel())
+    assert registry()[name].only_moves
+
+
+@pytest.mark.parametrize("name", [n for n, op in registry().items() if op.stacked is not None])
+def test_what_is_stacked_is_the_same_for_each(name: str) -> None:
+    for node in nodes_of(registry()[name]):
+        (x,) = node.inputs
+        if not isinstance(x.size, int) or x.size == 0:
+            continue
+        rows = gc.placeholder("rows", (3, *x.shape), x.dtype)
+        array = np.arange(3 * int(x.size), dtype="float32").reshape(rows.shape)
+        op = node.op
+        assert op.stacked is not None
+        assert op.numpy is not None
+        found = gc.evaluate(op.stacked(rows, **node.attrs), {rows: array})
+        np.testing.assert_array_equal(found, [op.numpy(a, **node.attrs) for a in array])
+
+
+# -- algebra ---------------------------------------------------------------------------------------
+def operands_of(op: Op) -> Iterator[list[np.ndarray[Any, Any]]]:
+    """Operands with special values, of each dtype that the op takes."""
+    rng = np.random.default_rng(0)
+    arity = len(SAMPLES[op.name].cases[0].shapes)
+    for dtype in SAMPLES[op.name].takes:
+        if op.kind is Kind.MAP:
+            yield [special(rng, (200,), np.dtype(dtype)) for _ in range(arity)]
+
+
+def value(op: Op, *arrays: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    assert op.numpy is not None
+    with np.errstate(all="ignore"):
+        return np.asarray(op.numpy(*arrays))
+
+
+def same_bits(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    nan = (a != a) & (b != b)  # whose bits are nobody's promise
+    return bool(np.array_equal(np.where(nan, 0, a), np.where(nan, 0, b)))
+
+
+@pytest.mark.parametrize("name", moving(Fact.COMMUTATIVE))
+def test_operands_may_be_swapped(name: str) -> None:
+    op = registry()[name]
+    for arrays in operands_of(op):
+        assert same_bits(value(op, *arrays), value(op, *arrays[::-1]))
+
+
+@pytest.mark.parametrize("name", moving(Fact.IDEMPOTENT))
+def test_again_changes_nothing(name: str) -> None:
+    op = registry()[name]
+    for x, *rest in operands_of(op):
+        once = value(op, x, *(x for _ in rest))
+        again = x if rest else value(op, once)
+        assert same_bits(again, once)
