@@ -5,10 +5,8 @@ from __future__ import annotations
 import gc as collector
 import subprocess
 import sys
-import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from graphc.errors import GraphError
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, inline, map_graph, transform, users, walk
 from graphc.ir.text import parse_graph, print_graph
+from tests.counting import calls_of
 
 x = gc.placeholder("x", ("n", 4))
 y = gc.placeholder("y", (4,))
@@ -112,14 +111,6 @@ def test_rewriting_one_of_several_outputs() -> None:
 
 
 # -- size ------------------------------------------------------------------------------------------
-@contextmanager
-def within(seconds: float, what: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    taken = time.perf_counter() - start
-    assert taken < seconds, f"{what} took {taken:.1f} s"
-
-
 @pytest.fixture
 def default_recursion_limit() -> Iterator[None]:
     before = sys.getrecursionlimit()
@@ -132,29 +123,21 @@ def default_recursion_limit() -> Iterator[None]:
 def test_a_chain_of_100_000_nodes() -> None:
     steps = 100_000
     start = gc.placeholder("start", ())
-    with within(10, "building"):
-        end = start
-        for _ in range(steps):
-            end = -end
+    end = start
+    for _ in range(steps):
+        end = -end
     graph = Graph([start], [end], name="chain")
     assert len(graph.nodes) == steps + 1
     assert isinstance(hash(graph) ^ hash(end), int)
-    with within(2, "printing"):
-        text = print_graph(graph)
-    with within(10, "parsing"):
-        assert parse_graph(text) is graph
-    with within(10, "the gradient"):
-        gradient = gc.grad(end, start)
-    with within(10, "evaluating"):
-        (found,) = evaluate_graph(graph, [np.float32(3)])
+    text = print_graph(graph)
+    assert parse_graph(text) is graph
+    gradient = gc.grad(end, start)
+    (found,) = evaluate_graph(graph, [np.float32(3)])
     assert found == 3
-    with within(10, "evaluating the gradient"):
-        slope = gc.evaluate(gradient, {start: 1})
-    assert slope == 1
+    assert gc.evaluate(gradient, {start: 1}) == 1
     alive = weakref.ref(end.node.inputs[0].node.inputs[0].node)
-    with within(2, "freeing"):
-        del end, graph, gradient
-        collector.collect()
+    del end, graph, gradient
+    collector.collect()
     assert alive() is None
 
 
@@ -174,10 +157,13 @@ def test_wide_and_shared() -> None:
 @pytest.mark.usefixtures("default_recursion_limit")
 def test_deep_branches_do_not_pile_up() -> None:
     h, w = x, gc.placeholder("w", ("n", 4))
-    for _ in range(1500):
-        h = gc.relu(h * w)
-    with within(5, "the gradient of a deep chain of branches"):
-        gradient = gc.grad(gc.sum(h), x)
+    calls = []
+    for _ in range(2):
+        for _ in range(750):
+            h = gc.relu(h * w)
+        gradient, count = calls_of(lambda h=h: gc.grad(gc.sum(h), x))
+        calls.append(count)
+    assert calls[1] <= 2.2 * calls[0]
     assert len(walk([gradient])) < 10 * 1500
     for _ in range(1500):
         h = gc.flip(gc.reshape(h, ("n", 4, 1) if h.ndim == 2 else ("n", 4)), 0)

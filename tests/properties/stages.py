@@ -1,18 +1,18 @@
 """Families of graphs that grow, and every stage of the compiler as a function to be measured.
 
 A family makes a program of about `n` nodes: its inputs, its outputs, what gradients are asked for,
-and its updates. `measure` takes it through every stage, from building to the memory plan, and gives
-the seconds of the processor that each took. `draw` is the DOT text alone, without a layout.
+and its updates. `measure` takes it through every stage, from building to the memory plan, and has a
+meter measure each: calls of functions, unless another is given. `draw` is the DOT text alone,
+without a layout.
 """
 
 from __future__ import annotations
 
 import gc as collector
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from graphc.planning.program import Program
 from graphc.planning.schedule import schedule
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules import DEFAULT, LOWERED
+from tests.counting import calls_of
 
 T = TypeVar("T")
 
@@ -179,16 +180,20 @@ FAMILIES: dict[str, Callable[[int], Built]] = {
 }  # fmt: skip
 
 
-@dataclass
-class Clock:
-    """Seconds of the processor, stage by stage."""
+class Meter(Protocol):
+    """Runs a stage, and remembers by its name what it measured."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
+    def __call__(self, name: str, stage: Callable[[], T]) -> T: ...
+
+
+@dataclass
+class Calls:
+    """The calls of functions that each stage takes."""
+
+    counts: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, name: str, stage: Callable[[], T]) -> T:
-        start = time.process_time()
-        result = stage()
-        self.seconds[name] = time.process_time() - start
+        result, self.counts[name] = calls_of(stage)
         return result
 
 
@@ -203,29 +208,28 @@ def no_collector() -> Iterator[None]:
         collector.enable()
 
 
-def measure(made: Callable[[int], Built], n: int, lower: bool = True) -> tuple[int, Clock]:
-    """The number of nodes before optimisation, and the time of each stage; `lower`: also those
-    that make a program of it."""
-    clock = Clock()
+def measure(made: Callable[[int], Built], n: int, meter: Meter, lower: bool = True) -> int:
+    """Takes a family through its stages, measured by a meter: the number of nodes before
+    optimisation. `lower`: also the stages that make a program of it."""
     with no_collector():
-        built = clock("build", lambda: made(n))
+        built = meter("build", lambda: made(n))
         results = list(built.outputs)
         if built.wrt:
             y = results if len(results) > 1 else results[0]
-            results += clock("grad", lambda: gc.vjp(y, built.wrt))
-        graph = clock("graph", lambda: Graph(built.inputs, results, built.updates))
-        text = clock("print", lambda: print_graph(graph))
-        clock("parse", lambda: parse_graph(text))
-        clock("key", lambda: key_text(graph))
-        clock("check", lambda: check_graph(graph))
+            results += meter("grad", lambda: gc.vjp(y, built.wrt))
+        graph = meter("graph", lambda: Graph(built.inputs, results, built.updates))
+        text = meter("print", lambda: print_graph(graph))
+        meter("parse", lambda: parse_graph(text))
+        meter("key", lambda: key_text(graph))
+        meter("check", lambda: check_graph(graph))
         arrays = [np.ones([int(s) for s in t.shape], "float32") for t in graph.inputs]
-        clock("evaluate", lambda: evaluate_graph(graph, arrays))
-        clock("draw", lambda: gc.draw(graph, limit=1 << 40))
-        unified = clock("unify", lambda: unify(graph))
-        optimised = clock("simplify", lambda: apply_rules(unified, *DEFAULT))
+        meter("evaluate", lambda: evaluate_graph(graph, arrays))
+        meter("draw", lambda: gc.draw(graph, limit=1 << 40))
+        unified = meter("unify", lambda: unify(graph))
+        optimised = meter("simplify", lambda: apply_rules(unified, *DEFAULT))
         if lower:
-            _lower(optimised, clock)
-    return count(graph), clock
+            _lower(optimised, meter)
+    return count(graph)
 
 
 def count(graph: Graph) -> int:
@@ -238,14 +242,14 @@ def count(graph: Graph) -> int:
     return nodes
 
 
-def _lower(graph: Graph, clock: Clock) -> Program:
-    graph = clock("merge_scans", lambda: merge_scans(graph))
-    graph = clock("drop_unused_outputs", lambda: drop_unused_outputs(graph))
-    graph = clock("distribute_products", lambda: distribute_products(graph))
-    graph = clock("expand", lambda: expand_composites(graph))
-    graph = clock("reorder_products", lambda: reorder_products(graph))
-    graph = clock("lower_contractions", lambda: lower_contractions(graph))
-    graph = clock("clean", lambda: apply_rules(graph, *LOWERED))
-    graph = clock("fuse", lambda: fuse_all(graph))
-    program = clock("schedule", lambda: schedule(graph))
-    return clock("plan_memory", lambda: plan_memory(program))
+def _lower(graph: Graph, meter: Meter) -> Program:
+    graph = meter("merge_scans", lambda: merge_scans(graph))
+    graph = meter("drop_unused_outputs", lambda: drop_unused_outputs(graph))
+    graph = meter("distribute_products", lambda: distribute_products(graph))
+    graph = meter("expand", lambda: expand_composites(graph))
+    graph = meter("reorder_products", lambda: reorder_products(graph))
+    graph = meter("lower_contractions", lambda: lower_contractions(graph))
+    graph = meter("clean", lambda: apply_rules(graph, *LOWERED))
+    graph = meter("fuse", lambda: fuse_all(graph))
+    program = meter("schedule", lambda: schedule(graph))
+    return meter("plan_memory", lambda: plan_memory(program))

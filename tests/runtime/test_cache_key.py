@@ -10,8 +10,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from graphc.runtime import cache
 from graphc.runtime.cache import environment_parts, make_key
+from tests.counting import calls_of
+
+PACKAGE = Path(cache.__file__).parents[1]
+CALLS_A_FILE = 90  # 55 now
 
 
 def test_each_part_alone_changes_the_key() -> None:
@@ -96,8 +102,18 @@ def test_environment_parts_see_every_change_of_the_sources(tmp_path: Path) -> No
     assert cache._digest_of_sources(tmp_path) == seen[-1]
 
 
+def test_environment_parts_take_few_calls() -> None:
+    """One look at each folder and file of the package, and at each package that it uses."""
+    environment_parts()
+    cache._environment.cache_clear()
+    cache._names_in.cache_clear()
+    assert calls_of(environment_parts)[1] <= CALLS_A_FILE * len(list(PACKAGE.rglob("*.py")))
+    assert calls_of(environment_parts)[1] < 20, "and once only"
+
+
+@pytest.mark.timed
 def test_environment_parts_are_quick() -> None:
-    """3 ms of a warm start's 300; the least of several, on a machine that others use."""
+    """3 ms of a warm start's 300."""
     times = []
     for _ in range(7):
         cache._environment.cache_clear()

@@ -12,9 +12,11 @@ import pytest
 import graphc as gc
 from graphc.runtime.compile import compile_statistics
 from tests.compiling import agree
+from tests.counting import calls_of
 
 rng = np.random.default_rng(0)
 D = "float64"
+CALLS = 40  # 33 now
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
@@ -37,6 +39,15 @@ def mlp(*widths: int, dtype: str = "float32") -> Any:
 
 
 # -- speed and sizes -------------------------------------------------------------------------------
+def test_a_call_calls_little() -> None:
+    """Beside native code: a context, addresses, an array for the result."""
+    x = gc.placeholder("x", ("n",))
+    function, a = gc.compile([x], x + 1), np.ones(4, "f4")
+    function(a)
+    assert calls_of(lambda: function(a))[1] <= CALLS
+
+
+@pytest.mark.timed
 def test_a_call_takes_microseconds() -> None:
     x = gc.placeholder("x", ("n",))
     function, a = gc.compile([x], x + 1), np.ones(4, "f4")

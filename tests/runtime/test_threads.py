@@ -271,11 +271,35 @@ def test_helpers_sleep_and_wake(native: Native) -> None:
         for _ in range(20):
             native.affine(1000, 8, threads=4, times=3)
             time.sleep(pause)
-    before = time.process_time()
-    time.sleep(0.2)
-    assert time.process_time() - before < 0.1, "helpers that have no work use no processor"
 
 
+def test_helpers_without_work_sleep() -> None:
+    """They fall asleep some time after a loop, and nothing wakes them: none is scheduled again."""
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("needs /proc")
+    script = f"""
+import os, runpy, time
+import llvmlite.binding, numpy
+from graphc.runtime.threads import num_threads
+native = runpy.run_path({__file__!r})["Native"]()
+before = set(os.listdir("/proc/self/task"))
+num_threads()
+helpers = set(os.listdir("/proc/self/task")) - before
+native.affine(1000, 8, threads=3, times=10)
+def status():
+    lines = [open(f"/proc/self/task/{{t}}/status").read() for t in sorted(helpers)]
+    return [[l for l in s.splitlines() if l.startswith(("State", "vol", "nonvol"))] for s in lines]
+while not all("S (sleeping)" in state for (state, *_) in status()):
+    time.sleep(0.01)
+asleep = status()
+time.sleep(0.2)
+assert status() == asleep, (asleep, status())
+print(len(helpers))
+"""
+    assert run_script(script) == "2"
+
+
+@pytest.mark.timed
 def test_fork_and_join_are_quick(native: Native) -> None:
     """Some microseconds on a free machine; a hundred times that is a sign of a lost wake-up."""
     times = []

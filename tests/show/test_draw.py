@@ -23,6 +23,7 @@ from graphc.fusion.fuse import fuse
 from graphc.ir import origin
 from graphc.passes.canonical import expand_composites
 from graphc.show import render
+from tests.counting import calls_of
 
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "dot": b"// "}
 
@@ -341,7 +342,8 @@ def test_large_graphs_are_drawn_simply(tmp_path: Path) -> None:
     assert 'label=" f32[4] "' in gc.draw(chain(500)).source
 
 
-def test_a_deep_network_is_drawn_in_time() -> None:
+def deep_network() -> gc.Graph:
+    """546 nodes in 90 frames."""
     ws = [gc.variable(np.zeros((4, 4), "float32"), name=f"w{i}") for i in range(30)]
     h = x = gc.placeholder("x", ("n", 4))
     for w in ws:
@@ -351,7 +353,25 @@ def test_a_deep_network_is_drawn_in_time() -> None:
     gradients = gc.grad(loss, ws)
     with at("sgd"):
         updates = [(w, w - 0.1 * g) for w, g in zip(ws, gradients, strict=True)]
-    source = gc.draw(gc.Graph([x], [loss], updates)).source  # 546 nodes, 90 frames
+    return gc.Graph([x], [loss], updates)
+
+
+def test_a_deep_network_gives_the_layout_little_to_do() -> None:
+    """What Graphviz takes grows with marks, arrows and frames; each node has a few."""
+    graph = deep_network()
+    drawn, calls = calls_of(lambda: gc.draw(graph))
+    arrows, frames = drawn.source.count(" -> "), drawn.source.count("subgraph")
+    marks = len(re.findall(r"^\t+\w+ \[label=", drawn.source, re.MULTILINE))
+    assert len(graph.nodes) == 546
+    assert 80 <= frames <= 100
+    assert marks <= 1.2 * 546
+    assert arrows <= 2 * 546
+    assert calls <= 1_000 * 546  # 600 for each now
+
+
+@pytest.mark.timed
+def test_a_deep_network_is_drawn_in_time() -> None:
+    source = gc.draw(deep_network()).source
     start = time.perf_counter()
     render.render(source, "svg")
     assert time.perf_counter() - start < 20
