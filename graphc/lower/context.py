@@ -1,14 +1,16 @@
 """The context: the array of 64-bit words through which native code gets all that it works on.
 
-    head (`Head`) | named dims | pointers of inputs | of outputs | of variables | of constants
+    head (`Head`) | named dims | pointers of inputs, outputs, variables, constants | table
 
-It is filled by `runtime/caller.py` and read by the functions that `driver.py` prints.
+It is filled by `runtime/caller.py` and read by the functions that `driver.py` prints. The table is
+their own: sizes that are computed from the dims, and places in the arena, once for all of them.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
+from graphc.ir.dim import Size
 from graphc.planning.program import Program, Storage
 
 
@@ -26,7 +28,8 @@ class Head(IntEnum):
     DPRODUCT = 8
     STRANSPOSE = 9  # how they get a right operand that is stored transposed
     DTRANSPOSE = 10
-    COUNT = 11
+    CHANGED = 11  # not 0: the dims or the arena are others than when the table was filled
+    COUNT = 12
 
 
 class Layout:
@@ -40,3 +43,9 @@ class Layout:
         self.pointers: dict[Storage, int] = {
             storage: first + i for i, storage in enumerate(s for group in storages for s in group)
         }
+        self.table: dict[Size | Storage, int] = {}
+
+    def entry(self, what: Size | Storage) -> int:
+        """The word of the table for a size over the dims, or for the address of a temporary."""
+        first = Head.COUNT + len(self.dims) + len(self.pointers)
+        return self.table.setdefault(what, first + len(self.table))

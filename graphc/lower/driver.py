@@ -2,7 +2,8 @@
 
     i32 entry(ptr context)     0, or the number of the site that failed
 
-Sizes and offsets are computed natively from the dims in the context, so one entry serves all sizes.
+Sizes and offsets are computed natively from the dims in the context, so one entry serves all sizes:
+by a function of its own, into the context's table, when the dims are others than in the last call.
 Kernels and the BLAS are called in order; failures return at once.
 
 Two kinds of work are ranges that threads may share: the turns of a kernel's parallel loop, and the
@@ -14,6 +15,7 @@ run it on each block of rows right behind the product, while the block is in cac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from graphc.ir.dim import Size, floordiv, maximum, product
 from graphc.loops.grammar import may_fail, parallel_loop
@@ -55,10 +57,19 @@ declare i64 @llvm.smin.i64(i64, i64)
 declare i64 @llvm.cttz.i64(i64, i1)"""
 
 
-def print_driver(program: Program, blas_bits: int, flush: bool = False) -> str:
+class PrintedDriver(NamedTuple):
+    """A driver as LLVM IR, and how many words its table has."""
+
+    text: str
+    table: int
+
+
+def print_driver(program: Program, blas_bits: int, flush: bool = False) -> PrintedDriver:
     """The LLVM IR text of `entry`; kernels are declared, to be linked. `flush`: subnormal numbers
     are taken as zero while it runs."""
-    return _Driver(program, f"i{blas_bits}", flush).print()
+    driver = _Driver(program, f"i{blas_bits}", flush)
+    text = driver.print()
+    return PrintedDriver(text, len(driver.layout.table))
 
 
 def host_sizes(step: Host) -> list[Size]:
@@ -86,10 +97,14 @@ class _Driver:
             lines.append(f"@chunk.numbers = internal constant [{MOST_CHUNKS} x i64] [{numbers}]")
         for function in self.functions.values():
             lines += function
+        first = ""
+        if self.layout.table:
+            lines += self._fill_table()
+            first = "call i32 @sizes(ptr %context)"
         if self.flush:
-            lines += [subnormals.DEFINITIONS, *self.text.lines("run", "internal ")]
+            lines += [subnormals.DEFINITIONS, *self.text.lines("run", "internal ", first)]
         else:
-            lines += self.text.lines("entry")
+            lines += self.text.lines("entry", first=first)
         return "\n".join([*lines, _attributes(program, len(lines))]) + "\n"
 
     def _steps(self, steps: Sequence[Step]) -> None:
@@ -112,6 +127,15 @@ class _Driver:
                         del self.text.counters[step.counter]
                 case Branch():
                     self._branch(step)
+
+    def _fill_table(self) -> list[str]:
+        """The function that computes the table, where what it depends on has changed."""
+        text = FunctionText(self.layout, fills=True)
+        unchanged = text.emit(f"icmp eq i64 {text.word('i64', Head.CHANGED)}, 0")
+        text.return_if(unchanged, "0")
+        text.fill_table()
+        text.store("i64", "0", "%context", Head.CHANGED)
+        return text.lines("sizes", "internal ")
 
     # -- kernels -----------------------------------------------------------------------------------
     def _call(self, step: Call) -> None:

@@ -1,7 +1,7 @@
 """The text of one LLVM function over a context: values, sizes, addresses, blocks and loops.
 
-What depends on the context alone (dims, sizes over them, addresses) goes into the prologue, once,
-when it is first asked for; everything else where it is asked for.
+What depends on the context alone (its words, those of its table) is loaded in the prologue, once,
+when it is first asked for; everything else is computed where it is asked for.
 """
 
 from __future__ import annotations
@@ -21,14 +21,20 @@ Word: TypeAlias = tuple[str, str]  # a type of LLVM IR, and a value of it
 
 class FunctionText:
     """A function that is being written. Its parameters are `%context`, the counters of the loops
-    around it (`counters`: their values by name), and `parameters`, written as in LLVM IR."""
+    around it (`counters`: their values by name), and `parameters`, written as in LLVM IR.
+    `fills`: it is the function that computes the table, so that it reads none of it."""
 
     def __init__(
-        self, layout: Layout, counters: Mapping[str, str] | None = None, parameters: str = ""
+        self,
+        layout: Layout,
+        counters: Mapping[str, str] | None = None,
+        parameters: str = "",
+        fills: bool = False,
     ) -> None:
         self.layout = layout
         self.counters = dict(counters or {})
         self.parameters = parameters
+        self.fills = fills
         self._prologue: list[str] = []
         self._body: list[str] = []
         self._count = 0
@@ -38,14 +44,16 @@ class FunctionText:
         self._stack: dict[str, tuple[str, int]] = {}
         self._block = "body"
 
-    def lines(self, name: str, linkage: str = "") -> list[str]:
-        """The whole function, which returns 0 where nothing in it returned before."""
+    def lines(self, name: str, linkage: str = "", first: str = "") -> list[str]:
+        """The whole function, which returns 0 where nothing in it returned before; `first` is
+        what it does before all else."""
         counters = "".join(f", i64 {value}" for value in self.counters.values())
         head = f"ptr noalias %context{counters}{self.parameters}"
         return [
             f"define {linkage}i32 @{name}({head}) #0 {{",
             "prologue:",
             *(f"  %{slot} = alloca {kind}, i64 {n}" for slot, (kind, n) in self._stack.items()),
+            *([f"  {first}"] if first else []),
             *self._prologue,
             "  br label %body",
             "body:",
@@ -92,49 +100,63 @@ class FunctionText:
 
     # -- sizes -------------------------------------------------------------------------------------
     def size(self, size: Size) -> str:
-        """A size as an i64 value; those without loop counters are computed once, at the start."""
+        """A size as an i64 value; those without loop counters are in the table."""
         if isinstance(size, int):
             return str(size)
         if size in self._sizes:
             return self._sizes[size]
-        early = not (names(size) & self.counters.keys())
-        value = self._polynomial(size, early)
-        if early:
-            self._sizes[size] = value
+        if names(size) & self.counters.keys():
+            return self._polynomial(size)
+        is_computed = str(size) not in self.layout.dims and not self.fills
+        self._sizes[size] = value = (
+            self.word("i64", self.layout.entry(size)) if is_computed else self._polynomial(size)
+        )
         return value
 
-    def _polynomial(self, size: Dim, early: bool) -> str:
+    def fill_table(self) -> None:
+        """Compute all words of the table."""
+        for what, word in list(self.layout.table.items()):
+            place = self.emit(f"getelementptr i64, ptr %context, i64 {word}")
+            if isinstance(what, Storage):
+                self.store("ptr", self._base(what), place)
+            else:
+                self.store("i64", self.size(what), place)
+
+    def _polynomial(self, size: Dim) -> str:
         total = "0"
         for monomial, coefficient in size.terms:
             term = str(coefficient)
             for atom, power in monomial:
-                value = self._atom(atom, early)
+                value = self._atom(atom)
                 for _ in range(power):
-                    term = value if term == "1" else self.emit(f"mul i64 {term}, {value}", early)
-            total = term if total == "0" else self.emit(f"add i64 {total}, {term}", early)
+                    term = value if term == "1" else self.emit(f"mul i64 {term}, {value}")
+            total = term if total == "0" else self.emit(f"add i64 {total}, {term}")
         return total
 
-    def _atom(self, atom: str | DimCall, early: bool) -> str:
+    def _atom(self, atom: str | DimCall) -> str:
         if isinstance(atom, str):
             counter = self.counters.get(atom)
             return counter if counter is not None else self.word("i64", self.layout.dims[atom])
         left, right = self.size(atom.left), self.size(atom.right)
         if atom.function in ("max", "min"):
-            return self.emit(f"call i64 @llvm.s{atom.function}.i64(i64 {left}, i64 {right})", early)
-        quotient = self._floor_divide(left, right, early)
+            return self.emit(f"call i64 @llvm.s{atom.function}.i64(i64 {left}, i64 {right})")
+        quotient = self._floor_divide(left, right)
         if atom.function == "//":
             return quotient
-        product = self.emit(f"mul i64 {quotient}, {right}", early)
-        return self.emit(f"sub i64 {left}, {product}", early)
+        product = self.emit(f"mul i64 {quotient}, {right}")
+        return self.emit(f"sub i64 {left}, {product}")
 
-    def _floor_divide(self, left: str, right: str, early: bool) -> str:
+    def _floor_divide(self, left: str, right: str) -> str:
         """Rounds down; sizes divide by sizes > 0 (by 0 is taken as by 1, of an empty tensor)."""
-        safe = self.emit(f"call i64 @llvm.smax.i64(i64 {right}, i64 1)", early)
-        quotient = self.emit(f"sdiv i64 {left}, {safe}", early)
-        rest = self.emit(f"srem i64 {left}, {safe}", early)
-        negative = self.emit(f"icmp slt i64 {rest}, 0", early)
-        correction = self.emit(f"sext i1 {negative} to i64", early)
-        return self.emit(f"add i64 {quotient}, {correction}", early)
+        divisor = int(right) if right.isdecimal() else 0
+        if divisor and divisor & (divisor - 1) == 0:
+            return self.emit(f"ashr i64 {left}, {divisor.bit_length() - 1}")
+        safe = self.emit(f"call i64 @llvm.smax.i64(i64 {right}, i64 1)")
+        quotient = self.emit(f"sdiv i64 {left}, {safe}")
+        rest = self.emit(f"srem i64 {left}, {safe}")
+        negative = self.emit(f"icmp slt i64 {rest}, 0")
+        correction = self.emit(f"sext i1 {negative} to i64")
+        return self.emit(f"add i64 {quotient}, {correction}")
 
     # -- addresses ---------------------------------------------------------------------------------
     def pointer(self, ref: Ref) -> str:
@@ -149,11 +171,13 @@ class FunctionText:
 
     def _base(self, storage: Storage) -> str:
         if storage not in self._bases:
-            if storage.kind == "temp":
-                arena, offset = self.word("ptr", Head.ARENA), self.size(storage.offset)
-                place = self.emit(f"getelementptr i8, ptr {arena}, i64 {offset}", early=True)
-            else:
+            if storage.kind != "temp":
                 place = self.word("ptr", self.layout.pointers[storage])
+            elif self.fills:
+                arena, offset = self.word("ptr", Head.ARENA), self.size(storage.offset)
+                place = self.emit(f"getelementptr i8, ptr {arena}, i64 {offset}")
+            else:
+                place = self.word("ptr", self.layout.entry(storage))
             self._bases[storage] = place
         return self._bases[storage]
 

@@ -57,12 +57,14 @@ def build(graph: Graph, options: Options) -> Compilation:
     )
     flush = options.flush_subnormals and subnormals.is_supported()
     driver = stages.run(
-        "driver", lambda: print_driver(program, find_blas().integer_bits, flush), lambda text: text
+        "driver",
+        lambda: print_driver(program, find_blas().integer_bits, flush),
+        lambda driver: driver.text,
     )
-    linked = stages.run("link", lambda: link(driver, texts))
+    linked = stages.run("link", lambda: link(driver.text, texts))
     stages.finish()
     blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())
-    manifest = make_manifest(graph, program, len(linked.data))
+    manifest = make_manifest(graph, program, driver.table, len(linked.data))
     return Compilation(compiled, kernels, linked, manifest, blob, stages.seconds)
 
 

@@ -35,7 +35,7 @@ ARENAS = 1000  # arena sizes remembered, by the dims
 class Context:
     """The words that one call hands to native code, and the arena that they point to."""
 
-    __slots__ = ("address", "arena", "bytes", "call", "words")
+    __slots__ = ("address", "arena", "bytes", "call", "sizes", "words")
 
     def __init__(self, caller: Caller) -> None:
         self.words = (ctypes.c_int64 * caller.word_count)()
@@ -50,9 +50,12 @@ class Context:
             self.words[word] = pointer
         self.arena: Any = None
         self.bytes = -1
+        self.sizes: tuple[int, ...] | None = None  # the dims of the last call
 
-    def reserve(self, size: int) -> None:
-        """Make the arena at least `size` bytes, on a cache line."""
+    def resize(self, sizes: tuple[int, ...], size: int) -> None:
+        """Make the arena for other dims: at least `size` bytes, on a cache line."""
+        self.sizes = sizes
+        self.words[Head.CHANGED] = 1
         if size > self.bytes:
             self.arena = np.empty(size + ALIGN, np.uint8)
             start = self.arena.ctypes.data
@@ -75,7 +78,7 @@ class Caller:
         self.output_words = first + len(graph.inputs)
         variable_words = self.output_words + len(graph.outputs)
         constant_words = variable_words + len(variables)
-        self.word_count = constant_words + len(constants)
+        self.word_count = constant_words + len(constants) + manifest["table"]
         self.constants = constants
         pointers = [v.cell.array.ctypes.data for v in variables]
         pointers += [c.ctypes.data for c in constants]
@@ -106,14 +109,14 @@ class Caller:
         )
 
     def reserve(self, context: Context, sizes: tuple[int, ...]) -> None:
-        """The arena for these dims, computed once for each."""
+        """The arena for these dims, whose size is computed once for each."""
         needed = self.arenas.get(sizes)
         if needed is None:
             if len(self.arenas) >= ARENAS:
                 self.arenas.clear()
             dims = dict(zip(self.manifest["dims"], sizes, strict=True))
             needed = self.arenas[sizes] = self._arena_bytes(dims)
-        context.reserve(needed)
+        context.resize(sizes, needed)
 
     def _arena_bytes(self, dims: dict[str, int]) -> int:
         size = self.executable.arena_bytes(dims)
@@ -194,11 +197,8 @@ class Caller:
             pointer = f"address_of(bytes_of(r{i}))"  # much faster than r.ctypes.data
             guarded = pointer if self._never_empty(tensor) else f"{pointer} if r{i}.size else 0"
             add(f"words[{self.output_words + i}] = {guarded}")
-        sizes = "".join(f"{name}, " for name in own)
-        if dims:
-            add(f"caller.reserve(context, ({sizes}))")
-        else:
-            add("if context.bytes < 0: caller.reserve(context, ())")
+        add(f"sizes = ({''.join(f'{name}, ' for name in own)})")
+        add("if context.sizes != sizes: caller.reserve(context, sizes)")
         guard = {0: "", 1: "with lock: "}.get(len(self.written), "with caller.locks(): ")
         add(f"{guard}code = entry(context.address)")
         add("if code:")

@@ -20,11 +20,11 @@ from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_ste
 from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]
-ABI = 2  # of the entry and its context
+ABI = 3  # of the entry and its context
 
 
-def make_manifest(graph: Graph, program: Program, code_bytes: int) -> Manifest:
-    """The manifest of `program`, which computes `graph`."""
+def make_manifest(graph: Graph, program: Program, table: int, code_bytes: int) -> Manifest:
+    """The manifest of `program`, which computes `graph`; `table`: the words of the table."""
     steps = list(walk_steps(program.steps))
     hosts = [s for s in steps if isinstance(s, Host)]
     place = {v: i for i, v in enumerate(graph.variables)}
@@ -39,6 +39,7 @@ def make_manifest(graph: Graph, program: Program, code_bytes: int) -> Manifest:
         "arena": str(program.arena),
         # The program's order of variables may differ from the graph's, and it may need fewer.
         "variables": [place[v] for v in program.graph.variables],
+        "table": table,
         "constants": [_constant_bytes(s) for s in program.constants],
         "sites": [
             {

@@ -241,7 +241,7 @@ for build in programs.ALL:
             step.name = "kernel"
             print(print_kernel(step.kernel))
     print(key_text(graph), print_graph(made.optimized), print_program(made.program))
-    print(print_driver(made.program, 64))
+    print(print_driver(made.program, 64).text)
 """
 
 
