@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, SymbolicValueError
-from graphc.ir import equations, origin
+from graphc.errors import DTypeError, GraphcError, ShapeError, SymbolicValueError
+from graphc.ir import equations, origin, protocols
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.op import Attrs, Fact, Op
-from graphc.ir.operators import Operators, functions, numpy_function
+from graphc.ir.operators import Operators, functions
 from graphc.ir.shape import Shape, TensorType, show
 
 
@@ -265,32 +265,10 @@ class Tensor(Operators):
 
     # -- NumPy's protocols: np.tanh(t), ndarray @ t build nodes ------------------------------------
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        found = numpy_function(ufunc.__name__)
-        if method != "__call__" or kwargs or found is None:
-            raise ArgumentError(
-                "this NumPy function has no meaning for symbolic tensors",
-                op=f"numpy.{ufunc.__name__}",
-                expected="a plain call of a function that graphc has too, without out= or where=",
-                given=f"{ufunc.__name__}{'' if method == '__call__' else f'.{method}'}"
-                + f"({', '.join(['...', *(f'{name}=' for name in kwargs)])})",
-                where=origin.where(),
-            )
-        return found(*inputs)
+        return protocols.call_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        name = f"{func.__module__}.{func.__name__}"
-        found = numpy_function(name.removeprefix("numpy."))
-        if found is None:
-            raise ArgumentError(
-                "graphc has no function of this name",
-                op=name,
-                where=origin.where(),
-                hint="see the list of functions in the reference, and gc.linalg",
-            )
-        try:
-            return found(*args, **kwargs)
-        except TypeError as error:
-            raise ArgumentError(str(error), op=name, where=origin.where()) from None
+        return protocols.call_function(func, args, kwargs)
 
 
 class Cell:

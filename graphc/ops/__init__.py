@@ -2,6 +2,7 @@
 
 from graphc.ir.operators import publish
 from graphc.ops import (
+    as_numpy,
     checkpoint,
     contract,
     control,
@@ -25,3 +26,4 @@ FAMILIES = (
 
 for _family in FAMILIES:
     publish(_family.FUNCTIONS, getattr(_family, "NUMPY", {}))
+publish({}, as_numpy.NUMPY)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -266,15 +266,21 @@ SLOGDET = _host(
 )  # fmt: skip
 
 
-def slogdet(a: Any) -> tuple[Tensor, Tensor]:
+class SlogdetResult(NamedTuple):
+    """What `slogdet` gives, by NumPy's names."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+def slogdet(a: Any) -> SlogdetResult:
     """The sign of the determinant and the logarithm of its absolute value, without overflow.
 
     Shapes: [..., n, n] -> two of [...]. Dtypes: float. A singular matrix gives 0 and -inf.
     Errors: `ShapeError`, `DTypeError`. There is no derivative at a singular matrix: it is a
     `LinAlgError` at the call.
     """
-    node = apply(SLOGDET, (tensor(a, "slogdet"),))
-    return node.output(0), node.output(1)
+    return SlogdetResult(*apply(SLOGDET, (tensor(a, "slogdet"),)).outputs)
 
 
 # -- cholesky --------------------------------------------------------------------------------------

@@ -371,8 +371,4 @@ FUNCTIONS |= {
         concat, stack,
     )
 }  # fmt: skip
-NUMPY = {
-    "transpose": permute_dims,
-    "concatenate": concat,
-    "linalg.matrix_transpose": matrix_transpose,
-}
+NUMPY = {"transpose": permute_dims, "linalg.matrix_transpose": matrix_transpose}

@@ -1,0 +1,138 @@
+"""What NumPy's functions are for tensors where graphc's of the same name mean something else.
+
+`gc.take(x, i)` takes along the first axis, as the array API's functions do; `np.take(x, i)` takes
+from all elements, whatever x is. Each function here is NumPy's, with its names and defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError
+from graphc.ir import origin
+from graphc.ir.dtype import DType, bool_, float64, int8
+from graphc.ir.node import Tensor
+from graphc.ops.build import cast, float_type, scalar_like, tensor
+from graphc.ops.build import operands as to_operands
+from graphc.ops.contract import dot
+from graphc.ops.einsum import tensordot
+from graphc.ops.elementwise import abs, clip, equal, erf, expm1, log1p, round, sigmoid, where
+from graphc.ops.elementwise import reciprocal as quotient
+from graphc.ops.index import pad, take
+from graphc.ops.shape import concat, reshape
+
+
+# -- elementwise -----------------------------------------------------------------------------------
+def _of_float(
+    function: Callable[..., Tensor], dtype: Callable[[DType], DType] = float_type
+) -> Callable[..., Tensor]:
+    """`function` of x as a float, as of a ufunc that has no loop for ints."""
+
+    def of_float(x: Any) -> Tensor:
+        t = tensor(x, function.__name__)
+        return function(t if t.dtype.is_float else cast(t, dtype(t.dtype)))
+
+    return of_float
+
+
+def _double(dtype: DType) -> DType:
+    """The dtype to which most of SciPy's ufuncs convert ints."""
+    return float64
+
+
+def _reciprocal(x: Any) -> Tensor:
+    """1 / x without its fraction, for ints: x itself if that is 1 or -1, else 0, also where x is 0
+    (for which NumPy's result depends on the processor)."""
+    t = tensor(x, "numpy.reciprocal")
+    if t.dtype.is_float:
+        return quotient(t)
+    t = cast(t, int8) if t.dtype is bool_ else t
+    is_unit = equal(abs(t) if t.dtype.kind == "i" else t, scalar_like(1, t))
+    return where(is_unit, t, scalar_like(0, t))
+
+
+def _clip(
+    a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None
+) -> Tensor:
+    return clip(a, min if a_min is None else a_min, max if a_max is None else a_max)
+
+
+def _where(condition: Any, x: Any = None, y: Any = None) -> Tensor:
+    if x is None or y is None:
+        raise ArgumentError(
+            "how many elements a condition holds for is not known yet",
+            op="numpy.where",
+            expected="where(condition, x, y)",
+            given="a condition alone",
+            where=origin.where(),
+            hint="gc.where(condition, x, 0) keeps the shape",
+        )
+    return where(condition, x, y)
+
+
+# -- what moves elements ---------------------------------------------------------------------------
+def _flat(t: Tensor) -> Tensor:
+    return reshape(t, (t.size,))
+
+
+def _take(a: Any, indices: Any, axis: int | None = None) -> Tensor:
+    """From all elements in row-major order, where no axis is given."""
+    t = tensor(a, "numpy.take")
+    return take(_flat(t), indices) if axis is None else take(t, indices, axis)
+
+
+def _concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
+    """Of all elements in row-major order, where the axis is None."""
+    if axis is not None:
+        return concat(arrays, axis)
+    return concat([_flat(tensor(a, "numpy.concatenate")) for a in arrays])
+
+
+def _pad(array: Any, pad_width: Any, *, constant_values: float = 0) -> Tensor:
+    """Widths are a number, one pair for all axes, or pairs."""
+    t = tensor(array, "numpy.pad")
+    if not (isinstance(constant_values, (int, float)) and constant_values == 0):
+        raise ArgumentError(
+            "graphc pads with zeros only",
+            op="numpy.pad",
+            expected="constant_values=0",
+            given=f"constant_values={constant_values!r}"[:80],
+            where=origin.where(),
+        )
+    try:
+        widths = np.broadcast_to(np.asarray(pad_width), (t.ndim, 2)).tolist()
+    except ValueError:
+        raise ArgumentError(
+            "not widths of padding",
+            op="numpy.pad",
+            expected=f"a number, a pair, or {t.ndim} pairs",
+            given=repr(pad_width)[:80],
+            where=origin.where(),
+        ) from None
+    return pad(t, widths)
+
+
+# -- products --------------------------------------------------------------------------------------
+def _dot(a: Any, b: Any) -> Tensor:
+    """Over the last axis of a and the last but one of b, none of whose axes is a batch."""
+    x, y = to_operands("numpy.dot", a, b)
+    return dot(x, y) if y.ndim <= 2 else tensordot(x, y, ([-1], [-2]))
+
+
+NUMPY: dict[str, Callable[..., Any] | None] = {
+    "clip": _clip,
+    "concatenate": _concatenate,
+    "dot": _dot,
+    "fabs": _of_float(abs),
+    "pad": _pad,
+    "reciprocal": _reciprocal,
+    "rint": _of_float(round),
+    "take": _take,
+    "where": _where,
+    "scipy.special.expit": _of_float(sigmoid, _double),
+    "scipy.special.round": _of_float(round),
+    **{f"scipy.special.{f.__name__}": _of_float(f, _double) for f in (erf, expm1, log1p)},
+}

@@ -1,0 +1,258 @@
+"""Calls of each of NumPy's functions that graphc answers, for NumPy's arrays and for tensors.
+
+`SAMPLES` has an entry for every such function (`test_every_function_has_samples` holds it to that):
+calls that have every argument that graphc takes, and its default, on arguments of several ranks and
+dtypes. `np.f(x)` is the same expression for an array, where it is the truth, and for a tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphc.ir.dtype import DTYPES
+from graphc.ir.operators import numpy_function
+
+Array = np.ndarray[Any, Any]
+MODULES = (np, np.linalg, np.fft, np.char, np.strings, np.lib.scimath, np.lib.stride_tricks)
+ALL = tuple(d.name for d in DTYPES)
+NUMBERS = tuple(name for name in ALL if name != "bool")
+FLOATS = ("float32", "float64")
+
+
+class Sample(NamedTuple):
+    """A call, and the shapes of its arguments; `dtypes`: of all of them, one after another."""
+
+    call: Callable[..., Any]
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...] = ALL
+
+
+def of(*calls: Callable[..., Any], shapes: Any = ((2, 3),), dtypes: Any = ALL) -> list[Sample]:
+    return [Sample(call, tuple(shapes), tuple(dtypes)) for call in calls]
+
+
+def answered() -> dict[str, Any]:
+    """NumPy's functions by their full names, but for ufuncs of elements, that graphc answers."""
+    found = {}
+    for module in MODULES:
+        for attribute in dir(module):
+            function = getattr(module, attribute)
+            if hasattr(function, "_implementation"):  # of those that look for the protocol
+                name = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
+                if numpy_function(name) is not None:
+                    found[name] = function
+    return found
+
+
+def answered_ufuncs() -> Iterator[np.ufunc]:
+    names = {f.__name__ for f in vars(np).values() if isinstance(f, np.ufunc)}
+    return (getattr(np, name) for name in sorted(names) if numpy_function(name) is not None)
+
+
+def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        return rng.normal(size=shape).astype(dtype)
+    return rng.integers(0 if kind in "bu" else -5, 2 if kind == "b" else 6, shape).astype(dtype)
+
+
+def _reduction(f: Callable[..., Any]) -> list[Sample]:
+    return of(
+        lambda x: f(x), lambda x: f(x, 1), lambda x: f(x, axis=-2), lambda x: f(x, axis=(0, 2)),
+        lambda x: f(x, axis=None, out=None), lambda x: f(x, axis=1, keepdims=True),
+        lambda x: f(x, keepdims=True), lambda x: f(x, axis=()),
+        shapes=((2, 3, 4),),
+    ) + of(lambda x: f(x), shapes=((),))  # fmt: skip
+
+
+def _position(f: Callable[..., Any]) -> list[Sample]:
+    return of(
+        lambda x: f(x), lambda x: f(x, 1), lambda x: f(x, axis=-1), lambda x: f(x, keepdims=True),
+        lambda x: f(x, axis=0, keepdims=True),
+        shapes=((2, 3, 4),),
+    ) + of(lambda x: f(x), shapes=((),))  # fmt: skip
+
+
+def _diagonals(f: Callable[..., Any]) -> list[Sample]:
+    return of(
+        lambda x: f(x), lambda x: f(x, offset=1), lambda x: f(x, -1), lambda x: f(x, 0, 2, 1),
+        lambda x: f(x, axis1=-1, axis2=0),
+        shapes=((2, 3, 4),),
+    ) + of(lambda x: f(x), shapes=((3, 3),))  # fmt: skip
+
+
+def _pairs(f: Callable[..., Any], *shapes: Any, dtypes: Any = ALL) -> list[Sample]:
+    return [s for pair in shapes for s in of(lambda x, y: f(x, y), shapes=pair, dtypes=dtypes)]
+
+
+def _matrices(f: Callable[..., Any]) -> list[Sample]:
+    return [
+        sample
+        for shape in ((3, 3), (2, 3, 3))
+        for sample in of(f, shapes=(shape,), dtypes=FLOATS)
+    ]
+
+
+def _regular(x: Any) -> Any:
+    """A positive definite matrix made of x."""
+    return x @ np.matrix_transpose(x) + 3 * np.eye(3, dtype=getattr(x.dtype, "name", x.dtype))
+
+
+_TENSORDOT = (
+    (lambda f: (lambda x, y: f(x, y)), ((2, 3, 4), (3, 4, 2))),
+    (lambda f: (lambda x, y: f(x, y, axes=1)), ((2, 3), (3, 4))),
+    (lambda f: (lambda x, y: f(x, y, axes=0)), ((2,), (3, 4))),
+    (lambda f: (lambda x, y: f(x, y, axes=([1, 0], [0, 1]))), ((2, 3, 4), (3, 2, 5))),
+)
+
+SAMPLES: dict[str, list[Sample]] = {
+    # -- reductions
+    **{f.__name__: _reduction(f) for f in (np.sum, np.prod, np.mean, np.var, np.all, np.any)},
+    **{f.__name__: _reduction(f) for f in (np.max, np.min, np.amax, np.amin)},
+    **{f.__name__: _position(f) for f in (np.argmax, np.argmin)},
+    # -- what moves elements
+    "reshape": of(
+        lambda x: np.reshape(x, (3, 4)), lambda x: np.reshape(x, -1), lambda x: np.reshape(x, 12),
+        lambda x: np.reshape(x, (2, -1), order="C"), lambda x: np.reshape(x, [1, 12], "C"),
+        shapes=((2, 6),),
+    ),
+    "transpose": of(
+        lambda x: np.transpose(x), lambda x: np.transpose(x, (2, 0, 1)),
+        lambda x: np.transpose(x, axes=[0, -1, 1]), lambda x: np.transpose(x, None),
+        shapes=((2, 3, 4),),
+    ),
+    "matrix_transpose": of(lambda x: np.matrix_transpose(x), shapes=((2, 3, 4),)),
+    "expand_dims": of(
+        lambda x: np.expand_dims(x, 1), lambda x: np.expand_dims(x, axis=(0, -1)),
+    ),
+    "squeeze": of(
+        lambda x: np.squeeze(x), lambda x: np.squeeze(x, 0), lambda x: np.squeeze(x, axis=(0, 2)),
+        shapes=((1, 3, 1),),
+    ),
+    "flip": of(
+        lambda x: np.flip(x), lambda x: np.flip(x, 1), lambda x: np.flip(x, axis=(0, -1)),
+        shapes=((2, 3, 4),),
+    ),
+    "broadcast_to": of(
+        lambda x: np.broadcast_to(x, (2, 2, 3)), lambda x: np.broadcast_to(x, (2, 3), subok=False)
+    ) + of(lambda x: np.broadcast_to(x, 4), shapes=((),)),
+    "concatenate": of(
+        lambda x, y: np.concatenate([x, y]), lambda x, y: np.concatenate((x, y), -2),
+        lambda x, y: np.concatenate([x, y, x], axis=0, casting="same_kind"),
+        lambda x, y: np.concatenate([x, y], axis=None),
+        shapes=((2, 3), (4, 3)),
+    ) + of(lambda x, y: np.concatenate([x, y], None), shapes=((2, 3), (4,)))
+    + of(lambda x: np.concatenate([x, np.ones((1, 3), "float32")])),
+    "stack": of(
+        lambda x, y: np.stack([x, y]), lambda x, y: np.stack((x, y), 1),
+        lambda x, y: np.stack([y, x], axis=-1),
+        shapes=((2, 3), (2, 3)),
+    ),
+    "split": of(
+        lambda x: np.split(x, 2), lambda x: np.split(x, [1, 3]), lambda x: np.split(x, 3, 1),
+        lambda x: np.split(x, (1,), axis=-1), lambda x: np.split(x, [2, 2, 9]),
+        lambda x: np.split(x, [-1]),
+        shapes=((4, 3),),
+    ),
+    "take": of(
+        lambda x: np.take(x, [1]), lambda x: np.take(x, [[0, 5], [-1, -6]]),
+        lambda x: np.take(x, [1, 0], 0), lambda x: np.take(x, [2, -3], axis=-1),
+        lambda x: np.take(x, 1), lambda x: np.take(x, 1, axis=1), lambda x: np.take(x, [0], None),
+        lambda x: np.take(x, np.array([[1, 0]]), 0, mode="raise"),
+    ),
+    "pad": of(
+        lambda x: np.pad(x, 1), lambda x: np.pad(x, (1, 2)), lambda x: np.pad(x, ((1, 2), (0, 3))),
+        lambda x: np.pad(x, [(2, 1)]), lambda x: np.pad(x, 1, "constant"),
+        lambda x: np.pad(x, 1, mode="constant", constant_values=0), lambda x: np.pad(x, [2]),
+    ),
+    "diagonal": _diagonals(np.diagonal),
+    "trace": _diagonals(np.trace),
+    # -- elementwise
+    "clip": of(
+        lambda x: np.clip(x, 1, 3), lambda x: np.clip(x, None, 3), lambda x: np.clip(x, 1, None),
+        lambda x: np.clip(x, min=1), lambda x: np.clip(x, max=3), lambda x: np.clip(x, 3, 1),
+        lambda x: np.clip(x, a_min=1, a_max=3), lambda x: np.clip(x, max=3, min=1),
+        dtypes=NUMBERS,
+    ) + of(lambda x: np.clip(x, 0.5, 1.5), dtypes=NUMBERS)
+    + of(lambda x, y: np.clip(x, y, y + 1), shapes=((2, 3), (3,)), dtypes=NUMBERS),
+    "where": of(
+        lambda x, y: np.where(x > y, x, y), lambda x, y: np.where(x, y, 1),
+        lambda x, y: np.where(y > 0, 0.5, x), lambda x, y: np.where(x > 0, 1, 2),
+        shapes=((2, 3), (3,)),
+    ),
+    "around": of(lambda x: np.around(x), lambda x: np.around(x, 0), dtypes=NUMBERS),
+    "round": of(lambda x: np.round(x), lambda x: np.round(x, decimals=0), dtypes=NUMBERS),
+    "astype": of(
+        lambda x: np.astype(x, np.float32), lambda x: np.astype(x, "int8"),
+        lambda x: np.astype(x, bool, copy=True),
+    ),
+    "zeros_like": of(lambda x: np.zeros_like(x), lambda x: np.zeros_like(x, None, "K")),
+    "ones_like": of(lambda x: np.ones_like(x), lambda x: np.ones_like(x, order="K")),
+    "size": of(lambda x: np.size(x), lambda x: np.size(x, 1), lambda x: np.size(x, axis=-2)),
+    # -- products
+    "dot": _pairs(
+        np.dot, ((3,), (3,)), ((2, 3), (3,)), ((2, 3), (3, 4)), ((3,), (3, 4)), ((4, 2, 3), (3,)),
+        ((2, 3), (2, 3, 2)), ((4, 2, 3), (5, 3, 2)), ((2, 3, 3), (2, 3, 3)), ((), (2, 3)),
+        ((2, 3), ()), ((3,), (2, 3, 4)), dtypes=NUMBERS,
+    ),
+    "inner": _pairs(
+        np.inner, ((3,), (3,)), ((2, 3), (4, 3)), ((2, 5, 3), (4, 3)), ((), (2, 3)), ((3,), (2, 3))
+    ),
+    "outer": _pairs(np.outer, ((3,), (4,)), ((2, 3), (4,)), ((), (2,))),
+    "vdot": _pairs(np.vdot, ((3,), (3,)), ((2, 3), (2, 3)), ((2, 3), (6,))),
+    "tensordot": [
+        sample for make, shapes in _TENSORDOT for sample in of(make(np.tensordot), shapes=shapes)
+    ],
+    "einsum": of(
+        lambda x, y: np.einsum("ij,jk->ik", x, y), lambda x, y: np.einsum("ij,jk", x, y),
+        lambda x, y: np.einsum("ij,jk->", x, y, optimize=True),
+        lambda x, y: np.einsum(x, [0, 1], y, [1, 2], [2, 0]),
+        lambda x, y: np.einsum("i...->...i", x),
+        shapes=((2, 3), (3, 4)),
+    ) + of(lambda x: np.einsum("ii", x), lambda x: np.einsum("ii->i", x), shapes=((3, 3),)),
+    # -- linear algebra
+    "linalg.matmul": _pairs(
+        np.linalg.matmul, ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), dtypes=NUMBERS
+    ),
+    "linalg.outer": _pairs(np.linalg.outer, ((3,), (4,))),
+    "linalg.tensordot": [
+        sample
+        for make, shapes in _TENSORDOT
+        for sample in of(make(np.linalg.tensordot), shapes=shapes)
+    ],
+    "linalg.vecdot": of(
+        lambda x, y: np.linalg.vecdot(x, y), lambda x, y: np.linalg.vecdot(x, y, axis=-1),
+        shapes=((2, 3), (3,)),
+    ) + of(lambda x, y: np.linalg.vecdot(x, y, axis=0), shapes=((2, 3), (2, 3))),
+    "linalg.matrix_transpose": of(lambda x: np.linalg.matrix_transpose(x), shapes=((2, 3, 4),)),
+    "linalg.diagonal": of(
+        lambda x: np.linalg.diagonal(x), lambda x: np.linalg.diagonal(x, offset=1),
+        shapes=((2, 3, 4),),
+    ),
+    "linalg.trace": of(
+        lambda x: np.linalg.trace(x), lambda x: np.linalg.trace(x, offset=-1), shapes=((2, 3, 4),)
+    ),
+    "linalg.det": _matrices(lambda x: np.linalg.det(x)),
+    "linalg.inv": _matrices(lambda x: np.linalg.inv(_regular(x))),
+    "linalg.cholesky": _matrices(lambda x: np.linalg.cholesky(_regular(x)))
+    + _matrices(lambda x: np.linalg.cholesky(_regular(x), upper=False)),
+    "linalg.slogdet": _matrices(lambda x: np.linalg.slogdet(x))
+    + _matrices(lambda x: np.linalg.slogdet(x).logabsdet),
+    "linalg.solve": [
+        sample
+        for shapes in (((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 3, 3), (2, 3, 1)))
+        for sample in of(
+            lambda x, y: np.linalg.solve(_regular(x), y), shapes=shapes, dtypes=FLOATS
+        )
+    ],
+}  # fmt: skip
+
+# Ufuncs that work on whole axes; those of elements are called with all dtypes.
+GUFUNCS: dict[str, list[Sample]] = {
+    "matmul": _pairs(np.matmul, ((2, 3), (3, 4)), ((3,), (3, 4)), ((5, 2, 3), (3,)),
+                     ((5, 1, 2, 3), (4, 3, 2)), dtypes=NUMBERS),
+    "vecdot": _pairs(np.vecdot, ((2, 3), (3,)), ((4, 1, 3), (2, 3)), ((3,), (3,))),
+}  # fmt: skip
