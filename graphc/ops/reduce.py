@@ -8,7 +8,6 @@ in registers (the reduced loops are inner ones) or in memory (they are outer one
 from __future__ import annotations
 
 import builtins
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -138,14 +137,13 @@ def _infer_others(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, 
 
 
 def _numpy_others(x: Any, *, axes: tuple[int, ...]) -> Any:
-    """What is before each element times what is behind it."""
-    lead = tuple(range(len(axes)))
-    moved = np.moveaxis(x, axes, lead)
-    flat = moved.reshape(math.prod(moved.shape[: len(axes)]), *moved.shape[len(axes) :])
-    before, behind = np.ones_like(flat), np.ones_like(flat)
-    np.cumprod(flat[:-1], axis=0, out=before[1:])
-    np.cumprod(flat[:0:-1], axis=0, out=behind[-2::-1])
-    return np.moveaxis((before * behind).reshape(moved.shape), lead, axes)
+    """As `_expand_others` has it, so that overflows and infinities are the same ones."""
+    is_zero = x == 0
+    factors = np.where(is_zero, x.dtype.type(1), x)
+    rest = np.prod(factors, axis=axes, keepdims=True, dtype=x.dtype)
+    zeros = np.sum(is_zero, axis=axes, keepdims=True)
+    of_zero = np.where(is_zero & (zeros == 1), rest, x.dtype.type(0))
+    return np.where(zeros == 0, rest / factors, of_zero)
 
 
 def _expand_others(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
