@@ -83,7 +83,14 @@ float_unary("log", np.log, domain=(0.2, 3.0))
 float_unary("log1p", np.log1p, domain=(-0.5, 3.0))
 for _name in ("exp", "expm1", "sin", "cos", "tanh"):
     float_unary(_name, getattr(np, _name))
-float_unary("erf", scipy.special.erf)
+for _name in ("erf", "erfc", "erfcx", "log_ndtr"):
+    float_unary(_name, getattr(scipy.special, _name))
+float_unary(
+    "log1mexp",
+    long_double(lambda x: np.where(x < 1, np.log(-np.expm1(-x)), np.log1p(-np.exp(-x)))),
+    domain=(0.1, 3.0),
+    ulp=4,
+)
 float_unary("sigmoid", long_double(lambda x: 1 / (1 + np.exp(-x))), ulp=4)
 float_unary("softplus", long_double(lambda x: np.logaddexp(x, 0)), ulp=4)
 unary("relu", lambda x: np.maximum(x, x.dtype.type(0)), domain=(0.2, 2.0), smooth=False)

@@ -65,7 +65,7 @@ ROUNDED_ONCE = frozenset(
     )
 )  # no rule rounds these otherwise; x / y may become x * (1 / y) or come from it
 COMPARISONS = frozenset(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"))
-POLES = frozenset(("divide", "reciprocal", "log", "log1p", "power", "constant"))
+POLES = frozenset(("divide", "reciprocal", "log", "log1p", "log1mexp", "power", "constant"))
 POSITIVE = frozenset(("exp", "sigmoid", "softmax", "softplus"))  # never 0, but by underflow
 JUMPS = frozenset(
     (
@@ -375,7 +375,7 @@ def _snap(node: Node, values: Sequence[Array], spread: Sequence[Array] | None) -
 
 
 def extended(graph: Graph, arrays: Sequence[Array], dims: Dims | None = None) -> list[Array]:
-    """The meaning of a graph with floats in 80 bits (linear algebra, extrema, erf: their own)."""
+    """The meaning of a graph with floats in 80 bits (linear algebra, extrema: their own)."""
     return _Extended().results(graph, arrays, dims)
 
 
@@ -404,7 +404,7 @@ def _widen(a: Array) -> Array:
 
 @np.errstate(all="ignore")
 def _compute_extended(node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
-    narrows = node.op.kind in (Kind.HOST, Kind.LEAF) or node.op.name == "erf"
+    narrows = node.op.kind in (Kind.HOST, Kind.LEAF)
     if narrows or node.op.name.startswith(("max", "min")):
         narrow = [v.astype(t.dtype.numpy) for v, t in zip(values, node.inputs, strict=True)]
         return [_widen(a) for a in evaluation.compute(node, narrow, sizes)]

@@ -43,6 +43,8 @@ ALLOWED = frozenset(
         "tanhf",
         "erf",
         "erff",
+        "erfc",
+        "erfcf",
         "ldexp",
         "ldexpf",
         "roundeven",

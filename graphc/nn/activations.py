@@ -15,7 +15,7 @@ from graphc.ops.build import tensor
 from graphc.ops.elementwise import (
     abs,
     clip,
-    erf,
+    erfc,
     expm1,
     leaky_relu,
     relu,
@@ -54,12 +54,13 @@ def selu(x: Any) -> Tensor:
 
 
 def gelu(x: Any) -> Tensor:
-    """x * P(Z <= x) = x * (1 + erf(x / sqrt 2)) / 2 for a standard normal Z.
+    """x * P(Z <= x) = x * erfc(-x / sqrt 2) / 2 for a standard normal Z: 1 + erf has no digits left
+    at -5.
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016); the exact form.
     """
     t = tensor(x, "gelu")
-    return 0.5 * t * (1 + erf(t * math.sqrt(0.5)))
+    return 0.5 * t * erfc(t * -math.sqrt(0.5))
 
 
 def silu(x: Any) -> Tensor:

@@ -8,6 +8,7 @@ not what is wanted (kinks, ties).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import TensorType
 from graphc.loops.primitives import PRIMITIVES
+from graphc.loops.primitives import log1mexp as numpy_log1mexp
 from graphc.loops.primitives import sigmoid as numpy_sigmoid
 from graphc.loops.primitives import softplus as numpy_softplus
 from graphc.ops.build import (
@@ -363,6 +365,25 @@ sin = float_function("sin", lambda s, x: s.sin(x), "The sine of x in radians.", 
 cos = float_function("cos", lambda s, x: s.cos(x), "The cosine of x in radians.", cost=20)
 tanh = float_function("tanh", lambda s, x: s.tanh(x), "The hyperbolic tangent.", cost=16)
 erf = float_function("erf", lambda s, x: s.erf(x), "The error function.", cost=24)
+erfc = float_function(
+    "erfc", lambda s, x: s.erfc(x), "1 - erf(x), which has digits where erf(x) is 1.", cost=50
+)
+erfcx = float_function(
+    "erfcx", lambda s, x: s.exp(x**2) * s.erfc(x), "exp(x^2) * erfc(x), which does not underflow.",
+    cost=50, partials=lambda f, out, x: (lambda: 2 * x * out - 2 / math.sqrt(math.pi),),
+)  # fmt: skip
+log_ndtr = float_function(
+    "log_ndtr", lambda s, x: s.log(s.erfc(-x / s.sqrt(2)) / 2),
+    "The logarithm of P(Z <= x) for a standard normal Z.", cost=80,
+    # the density over the distribution, without an exponential: finite where both are 0
+    partials=lambda f, out, x: (
+        lambda: math.sqrt(2 / math.pi) / f("erfcx")(-math.sqrt(0.5) * x),
+    ),
+)  # fmt: skip
+log1mexp = float_function(
+    "log1mexp", lambda s, x: s.log(1 - s.exp(-x)), "log(1 - exp(-x)), for x > 0.", cost=40,
+    numpy=numpy_log1mexp, partials=lambda f, out, x: (lambda: -f("exp")(-x) / f("expm1")(-x),),
+)  # fmt: skip
 sigmoid = float_function(
     "sigmoid", lambda s, x: 1 / (1 + s.exp(-x)), "1 / (1 + exp(-x)), stable.", cost=16,
     numpy=numpy_sigmoid,

@@ -33,6 +33,13 @@ class _Formulas:
     Max, Min, Abs = staticmethod(max), staticmethod(min), staticmethod(abs)
 
     @staticmethod
+    def erfc(x: Any) -> Any:
+        """By its leading term where mpmath's own overflows."""
+        if x < _LARGE or not mpmath.isfinite(x):
+            return mpmath.erfc(x)
+        return mpmath.exp(-x * x) / (x * mpmath.sqrt(mpmath.pi))
+
+    @staticmethod
     def Rational(p: int, q: int) -> Any:  # noqa: N802  (SymPy's name)
         return mpmath.mpf(p) / q
 
@@ -61,6 +68,7 @@ class _Formulas:
         return bool(x != y)
 
 
+_LARGE = mpmath.mpf(10) ** 150
 _NAMES = {"ceiling": "ceil", "Mod": "fmod"}
 _formulas = _Formulas()
 

@@ -64,6 +64,10 @@ def erf(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
     return (lambda: 1.1283791670955126 * f("exp")(-(x * x)),)
 
 
+def erfc(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
+    return (lambda: -1.1283791670955126 * f("exp")(-(x * x)),)
+
+
 def sigmoid(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
     return (lambda: out * (1 - out),)
 

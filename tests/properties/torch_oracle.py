@@ -167,6 +167,8 @@ OPS: dict[str, Callable[..., Any]] = {
     "abs": torch.abs, "sign": _sign, "square": torch.square, "sqrt": torch.sqrt,
     "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p,
     "sin": torch.sin, "cos": torch.cos, "tanh": torch.tanh, "erf": torch.erf,
+    "erfc": torch.erfc, "erfcx": torch.special.erfcx, "log_ndtr": torch.special.log_ndtr,
+    "log1mexp": lambda x: torch.log(-torch.expm1(-x)),
     "sigmoid": torch.sigmoid, "relu": torch.relu, "floor": torch.floor, "ceil": torch.ceil,
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)), "round": torch.round,
     "where": lambda c, x, y: torch.where(torch.from_numpy(np.array(c)), x, y),

@@ -2,8 +2,9 @@
 
 A `Value` is an SSA name with its type; an operator on it appends one instruction to its `Code`.
 `a * b + c` is a multiplication and an addition, each rounded: nothing is contracted, no instruction
-carries a fast-math flag. Only `Code.fma` rounds once. There are no branches: a formula computes
-all its pieces and selects, which is what lets a loop around it be vectorised.
+carries a fast-math flag. Only `Code.fma` rounds once, where the processor can. There are no
+branches: a formula computes all its pieces and selects, which is what lets a loop around it be
+vectorised.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ class Code:
     """The body of one function over one `Format`, while it is being written."""
 
     format: Format
+    fused: bool = True  # whether there is an instruction for `fma`
     lines: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
 
@@ -167,7 +169,9 @@ class Code:
         return self._call(name + ("f" if x.type == "float" else ""), x)
 
     def fma(self, x: Value, y: Operand, z: Operand) -> Value:
-        """x * y + z, rounded once."""
+        """x * y + z, rounded once; twice if not `fused`."""
+        if not self.fused:
+            return x * y + z
         return self.intrinsic("fma", x, self.constant(x.type, y), self.constant(x.type, z))
 
     def abs(self, x: Value) -> Value:

@@ -1,15 +1,26 @@
-"""erf: a polynomial near 0, and elsewhere one minus e to the power of a polynomial.
+"""erf, erfc, erfcx and log_ndtr.
 
-log(1 - erf x) is so smooth that one polynomial holds it up to where erf rounds to 1; and since
-1 - erf x falls, from 0.23 where it takes over, its own error counts less and less. (That form:
-N. Juffa's `erff`.) The coefficients are minimax fits (Remez exchange at 60 digits, then rounded one
-by one, the rest fitted again).
+erf is a polynomial near 0, and elsewhere one minus e to the power of a polynomial: log(1 - erf x)
+is so smooth that one polynomial holds it up to where erf rounds to 1; and since 1 - erf x falls,
+from 0.23 where it takes over, its own error counts less and less. (That form: N. Juffa's `erff`.)
+
+The others have tails that erf does not know. All come from the scaled complement
+
+    e**(a**2) erfc a = (1 + P(q)) / (1 + 2 a),   q = (a - c) / (a + c),   a >= 0
+
+in which one polynomial serves the whole half line, as q goes from -1 to 1 (M. Shepherd and
+J. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf", 1981). The
+square in the exponent is carried with its rounding error, which the tail would multiply by a**2.
+The coefficients are minimax fits, rounded one by one, the rest fitted again.
 """
 
 from __future__ import annotations
 
+import math
+
 from graphc.lower.vector_math.emit import Code, Value
-from graphc.lower.vector_math.exponential import expm1_reduced
+from graphc.lower.vector_math.exponential import RANGE, expm1_reduced
+from graphc.lower.vector_math.logarithm import log_of_parts, parts, parts_of_complement
 
 SMALL = 0.85  # below, the polynomial in x
 ONE = {32: 4.0, 64: 6.0}  # erf x rounds to 1 above
@@ -86,3 +97,117 @@ def erf(code: Code, x: Value) -> Value:
     scale, p = expm1_reduced(code, power, low=error)
     far = code.fma(p, -scale, 1.0 - scale)
     return code.copysign(code.select(size < SMALL, near, far), x)
+
+
+# P of e**(a**2) erfc a, and its c; error over the result 2**-27.2, 2**-55.7
+CENTRE = {32: 2.0, 64: 4.0}
+SCALED = {
+    32: (
+        0.27697837352752686,
+        -0.09276382625102997,
+        -0.16603010892868042,
+        0.16405057907104492,
+        -0.054222334176301956,
+        -0.008024671114981174,
+        0.008730991743505001,
+        0.001229508314281702,
+        -0.0014735638396814466,
+        -0.00036932676448486745,
+        0.00022834223636891693,
+        6.732694600941613e-05,
+        -2.2116608306532726e-05,
+    ),
+    64: (
+        0.2329951186255525,
+        -0.1396211168405623,
+        0.015379652102619299,
+        0.0680970542546701,
+        -0.10103906603628587,
+        0.09373283499906823,
+        -0.0663303658124633,
+        0.037167515526870476,
+        -0.016197734057115304,
+        0.005031970065555017,
+        -0.0007577732767377218,
+        -0.00019925713803465412,
+        0.0001506215457218228,
+        -2.439776888384494e-05,
+        -1.1221419884967078e-05,
+        5.706642967681815e-06,
+        2.9218462402608354e-07,
+        -8.211370399740234e-07,
+        7.724812352653658e-08,
+        1.063688565332174e-07,
+        -2.0413048064215584e-08,
+        -1.23589968242483e-08,
+        3.113182456674079e-09,
+        9.332858645879365e-10,
+        -2.5653212348050204e-10,
+    ),
+}
+GROWN = {32: 9.39, 64: 26.635}  # 2 e**(a**2) is inf there
+FAR_AWAY = 2.0**60  # 1 + 2 a is 2 a long before
+
+
+def scaled_complement(code: Code, a: Value) -> tuple[Value, Value]:
+    """e**(a**2) erfc a for a >= 0, and what was rounded off."""
+    bits = code.format.bits
+    near = code.at_most(a, FAR_AWAY)
+    inverse = 1.0 / (near + CENTRE[bits])
+    q = (near - CENTRE[bits]) * inverse
+    missing = code.fma(q, -near, code.fma(q + 1.0, -CENTRE[bits], near))  # what q (a + c) lacks
+    p = code.polynomial(code.fma(inverse, missing, q), SCALED)
+    inverse = 0.5 / (a + 0.5)  # 1 + 2 a may pass the largest float
+    result = code.fma(p, inverse, inverse)
+    residual = code.fma(result + result, -near, 1.0) + (p - result)
+    return result, code.select(a < FAR_AWAY, residual * inverse, 0.0)
+
+
+def _with_decay(code: Code, r: Value, low: Value, square: Value, rest: Value) -> Value:
+    """(r + low) e**-(square + rest), where that is rounded once, also to a subnormal number."""
+    spare = code.format.fraction + 10
+    scale, p = expm1_reduced(code, -square, spare, low=-rest)
+    return (code.fma(r, p, low) + r) * scale * 2.0**-spare
+
+
+def erfc(code: Code, x: Value) -> Value:
+    """1 - erf x, which is not 0 before it underflows."""
+    a = code.at_most(code.abs(x), math.sqrt(-RANGE[code.format.bits].underflow) * 0.9999)
+    square = a * a
+    tail = _with_decay(code, *scaled_complement(code, a), square, code.fma(a, a, -square))
+    return code.select(x < 0.0, 2.0 - tail, tail)
+
+
+def erfcx(code: Code, x: Value) -> Value:
+    """e**(x**2) erfc x; below 0 it is 2 e**(x**2) less that of -x."""
+    size = code.abs(x)
+    r, low = scaled_complement(code, size)
+    a = code.at_most(size, GROWN[code.format.bits])
+    square = a * a
+    scale, p = expm1_reduced(code, square, low=code.fma(a, a, -square))
+    half = code.fma(p, scale, code.fma(r, -0.5, scale))
+    return code.select(x < 0.0, half + half, r + low)
+
+
+def log_ndtr(code: Code, x: Value) -> Value:
+    """log((1 + erf(x / sqrt 2)) / 2), of one logarithm.
+
+    Below 0 that of half the scaled complement, less x**2 / 2; above, that of one minus the tail.
+    """
+    size = code.abs(x)
+    r, low = scaled_complement(code, size * math.sqrt(0.5))
+    small = -2.0 * RANGE[code.format.bits].underflow
+    a = code.at_most(size, math.sqrt(small) * 0.9999)
+    square = a * a
+    tail = _with_decay(code, r, low, square * 0.5, code.fma(a, a, -square) * 0.5) * 0.5
+    e, f = parts_of_complement(code, tail)
+
+    floor = 2.0 ** (2 - code.format.bias)
+    far_e, far_f = parts(code, code.at_least((r + low) * 0.5, floor))
+    below = x < 0.0
+    result = log_of_parts(code, code.select(below, far_e, e), code.select(below, far_f, f))
+    half = size * 0.5  # a square may overflow where half of it does not
+    square = half * size
+    rest = code.select(square < math.inf, code.fma(half, size, -square), 0.0)
+    result = code.select(below, (result - rest) - square, result)
+    return -code.abs(result)  # also where it rounds to zero

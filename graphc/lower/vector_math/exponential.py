@@ -1,4 +1,4 @@
-"""exp, expm1, tanh, sigmoid and softplus: all from e**r on a short interval around 0.
+"""exp, expm1, tanh, sigmoid, softplus and log1mexp: all from e**r on a short interval around 0.
 
     x = k ln 2 + r,   |r| <= ln 2 / 2,   e**x = 2**k (1 + r + r**2 Q(r))
 
@@ -11,10 +11,17 @@ exchange at 60 digits, then rounded one by one, the rest fitted again).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from graphc.lower.vector_math.emit import Code, Operand, Value
-from graphc.lower.vector_math.logarithm import LN2, log1p_of_unit
+from graphc.lower.vector_math.logarithm import (
+    LN2,
+    log1p_of_unit,
+    log_of_parts,
+    parts,
+    parts_of_complement,
+)
 
 LOG2_E = 1.4426950408889634
 # Q of e**r = 1 + r + r**2 Q(r), |r| <= 0.3467; error relative to e**r: 2**-28.2, 2**-57.9
@@ -212,3 +219,18 @@ def softplus(code: Code, x: Value) -> Value:
     """log(1 + e**x) = max(x, 0) + log1p(e**-|x|)."""
     e = exp_of_negative(code, -code.abs(x))
     return code.select(x > 0.0, x, 0.0) + log1p_of_unit(code, e)
+
+
+def log1mexp(code: Code, x: Value) -> Value:
+    """log(1 - e**-x), of one logarithm: below log 2 that of 1 - e**-x, formed without a loss of
+    digits; above, that of one minus a small number."""
+    format, limits = code.format, RANGE[code.format.bits]
+    spare = format.fraction + 2
+    scale, p = expm1_reduced(code, -code.at_most(x, -limits.underflow), spare)
+    power = scale * 2.0**-spare  # 1 or 1/2 where it counts
+    near_e, near_f = parts(code, code.fma(p, -power, 1.0 - power))
+    e, f = parts_of_complement(code, (p + 1.0) * scale * 2.0**-spare)
+    near = x < math.log(2)
+    result = log_of_parts(code, code.select(near, near_e, e), code.select(near, near_f, f))
+    result = code.select(x.equals(0.0), -math.inf, -code.abs(result))
+    return code.select(x < 0.0, math.nan, result)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 
 from graphc.errors import ArgumentError
 from graphc.lower.vector_math.emit import FORMATS, Code, Value
-from graphc.lower.vector_math.error_function import erf
-from graphc.lower.vector_math.exponential import exp, expm1, sigmoid, softplus, tanh
+from graphc.lower.vector_math.error_function import erf, erfc, erfcx, log_ndtr
+from graphc.lower.vector_math.exponential import exp, expm1, log1mexp, sigmoid, softplus, tanh
 from graphc.lower.vector_math.logarithm import log, log1p
+from graphc.lower.vector_math.over_libm import OVER_LIBM
 from graphc.lower.vector_math.trigonometric import cos, sin
 
 _FORMULAS: dict[str, Callable[[Code, Value], Value]] = {
@@ -19,7 +20,11 @@ _FORMULAS: dict[str, Callable[[Code, Value], Value]] = {
     "tanh": tanh,
     "sigmoid": sigmoid,
     "softplus": softplus,
+    "log1mexp": log1mexp,
     "erf": erf,
+    "erfc": erfc,
+    "erfcx": erfcx,
+    "log_ndtr": log_ndtr,
     "sin": sin,
     "cos": cos,
 }
@@ -84,15 +89,8 @@ def _inline_definition(name: str, bits: int) -> tuple[str, set[str]]:
 
 
 def _libm_definition(name: str, bits: int) -> tuple[str, set[str]]:
-    """sigmoid and softplus in the forms of `exponential`, which neither overflow nor cancel."""
-    code = Code(FORMATS[bits])
+    code = Code(FORMATS[bits], fused=False)
     x = Value(code, code.format.llvm, "%x")
-    if name == "sigmoid":
-        e = code.libm("exp", -code.abs(x))
-        result = code.select(x < 0.0, e, 1.0) / (e + 1.0)
-    elif name == "softplus":
-        e = code.libm("exp", -code.abs(x))
-        result = code.select(x > 0.0, x, 0.0) + code.libm("log1p", e)
-    else:
-        result = code.libm(name, x)
+    made = OVER_LIBM.get(name)
+    result = code.libm(name, x) if made is None else made(code, x)
     return code.function(symbol(name, bits), result), code.declarations

@@ -56,7 +56,7 @@ LOG = {
 }
 
 
-def _log_of_parts(code: Code, e: Value, f: Value) -> Value:
+def log_of_parts(code: Code, e: Value, f: Value) -> Value:
     """e ln 2 + log(1 + f). The sum of the two large terms is carried with its rounding error."""
     high, low = LN2[code.format.bits]
     large = e * high
@@ -91,16 +91,20 @@ def _at_the_edges(code: Code, x: Value, result: Value) -> Value:
     return code.select(x.equals(0.0), -math.inf, result)
 
 
-def log(code: Code, x: Value) -> Value:
-    """The natural logarithm. Subnormal x are scaled to normal first."""
+def parts(code: Code, x: Value) -> tuple[Value, Value]:
+    """(e, f) with x = 2**e (1 + f), for x > 0. Subnormal x are scaled to normal first."""
     format = code.format
     subnormal = x < 2.0 ** (1 - format.bias)
     normal = code.select(subnormal, x * 2.0 ** (format.fraction + 1), x)
     field = _exponent_field(code, normal)
     f = code.number(code.word(normal) - field) - 1.0
     e = _exponent(code, field)
-    e = code.select(subnormal, e - float(format.fraction + 1), e)
-    return _at_the_edges(code, x, _log_of_parts(code, e, f))
+    return code.select(subnormal, e - float(format.fraction + 1), e), f
+
+
+def log(code: Code, x: Value) -> Value:
+    """The natural logarithm."""
+    return _at_the_edges(code, x, log_of_parts(code, *parts(code, x)))
 
 
 def log1p(code: Code, x: Value) -> Value:
@@ -110,7 +114,7 @@ def log1p(code: Code, x: Value) -> Value:
     # x 2**-e by its exponent field: the factor 2**-e itself would be subnormal at the top
     four = code.number(code.format.pattern(4.0) - field)
     f = code.number(code.word(x) - field) + code.fma(four, 0.25, -1.0)
-    result = _log_of_parts(code, _exponent(code, field), f)
+    result = log_of_parts(code, _exponent(code, field), f)
     return code.copysign(_at_the_edges(code, u, result), x)
 
 
@@ -119,4 +123,12 @@ def log1p_of_unit(code: Code, x: Value) -> Value:
     upper = x > 0.5
     f = code.select(upper, code.fma(x, 0.5, -0.5), x)
     e = code.select(upper, code.constant(x.type, 1.0), code.constant(x.type, 0.0))
-    return _log_of_parts(code, e, f)
+    return log_of_parts(code, e, f)
+
+
+def parts_of_complement(code: Code, x: Value) -> tuple[Value, Value]:
+    """(e, f) with 1 - x = 2**e (1 + f), for 0 <= x <= 1/2; f is exact."""
+    upper = x > 0.25
+    f = code.select(upper, code.fma(x, -2.0, 1.0), -x)
+    e = code.select(upper, code.constant(x.type, -1.0), code.constant(x.type, 0.0))
+    return e, f
