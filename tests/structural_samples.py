@@ -12,6 +12,7 @@ import graphc as gc
 from graphc.ir.node import apply
 from graphc.ir.op import registry
 from graphc.ops.checkpoint import AFTER
+from graphc.ops.random import CHECK_PROBABILITY
 
 from .elementwise_samples import UNARY_SHAPES
 from .sampling import (
@@ -164,6 +165,20 @@ SAMPLES["check_labels"] = Samples(
         for s in ((5,), ("n", 2), (0,))
     ),
     takes=of_kinds("iu"),
+    domain=None,
+)
+
+SAMPLES["check_probability"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x: apply(CHECK_PROBABILITY, (x,)).output(),
+            numpy=lambda x: x,
+            shapes=(s,),
+            draws=(lambda rng, shape: rng.choice([0.0, 1.0, *rng.random(5)], shape),),
+        )
+        for s in ((5,), ("n", 2), (0,))
+    ),
+    takes=FLOATS,
     domain=None,
 )
 

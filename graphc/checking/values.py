@@ -62,6 +62,7 @@ ROUNDED_ONCE = frozenset(
         "stop_gradient",
         "astype",
         "check_labels",
+        "check_probability",
     )
 )  # no rule rounds these otherwise; x / y may become x * (1 / y) or come from it
 COMPARISONS = frozenset(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"))

@@ -81,12 +81,30 @@ def constant(value: Any) -> Initializer:
 
 
 def normal(stddev: float = 0.05, mean: float = 0.0) -> Initializer:
-    """Independent draws from the normal distribution."""
+    """Independent draws from the normal distribution. Errors: `ArgumentError` for a `stddev` that
+    is negative or not finite."""
+    if not (0 <= stddev < math.inf and math.isfinite(mean)):
+        raise ArgumentError(
+            "not a normal distribution",
+            op="normal",
+            expected="a finite stddev >= 0 and a finite mean",
+            given=f"stddev={stddev!r}, mean={mean!r}",
+            where=origin.where(),
+        )
     return lambda shape, rng, dtype: rng.normal(mean, stddev, shape).astype(dtype)
 
 
 def uniform(low: float = -0.05, high: float = 0.05) -> Initializer:
-    """Independent draws from the uniform distribution on [low, high)."""
+    """Independent draws from the uniform distribution on [low, high). Errors: `ArgumentError` for
+    an interval that is empty or not finite."""
+    if not (low <= high and math.isfinite(high - low)):
+        raise ArgumentError(
+            "not an interval",
+            op="uniform",
+            expected="finite low <= high",
+            given=f"low={low!r}, high={high!r}",
+            where=origin.where(),
+        )
     return lambda shape, rng, dtype: rng.uniform(low, high, shape).astype(dtype)
 
 

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir import origin
 from graphc.ir.dtype import DType, float32, int64, uint32
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, Variable, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, shape_of, strides
 from graphc.loops.grammar import Affine
 from graphc.loops.primitives import rotate_left
@@ -179,15 +180,18 @@ def uniform(
 ) -> Tensor:
     """Numbers uniform in [low, high): `low + u * (high - low)`, never rounded up to `high`.
 
-    u is a multiple of 2^-24 (float32) or 2^-53 (float64), each equally likely.
-    Errors: `DTypeError` for no float; `ArgumentError` for an empty interval.
+    u is a multiple of 2^-24 (float32) or 2^-53 (float64), each equally likely. The bounds are
+    numbers; any finite ones will do, however far apart.
+    Errors: `DTypeError` for no float; `ArgumentError` for an empty interval, and for bounds that
+    are tensors or not finite in the dtype.
     """
     to = _float("random.uniform", dtype)
-    first, last = (to.numpy.type(v) for v in (low, high))
+    first, last = (_bound(name, v, to) for name, v in (("low", low), ("high", high)))
     if not first < last:
         raise ArgumentError(
             "an empty interval",
             op="random.uniform", expected="low < high", given=f"[{low}, {high})",
+            where=origin.where(),
         )  # fmt: skip
     if to is float32:
         u = _fraction(_bits(key, shape))
@@ -197,8 +201,37 @@ def uniform(
         u = _scaled(u, -53)
     if (first, last) == (0, 1):
         return u
-    scaled = u * constant(last - first) + constant(first)
+    with np.errstate(over="ignore"):
+        width = last - first
+    if np.isfinite(width):
+        scaled = u * constant(width) + constant(first)
+    else:  # the width overflows, its half does not
+        half = u * constant(last / 2 - first / 2) + constant(first / 2)
+        scaled = half * constant(2.0, to)
     return minimum(scaled, constant(np.nextafter(last, first)))
+
+
+def _bound(name: str, value: Any, to: DType) -> Any:
+    """A bound as a number of the dtype. Errors: `ArgumentError` for none, and if not finite."""
+    if not isinstance(value, (int, float, np.integer, np.floating)):
+        raise ArgumentError(
+            "a bound is a number",
+            op="random.uniform", expected=f"{name}: a number", given=repr(value)[:80],
+            where=origin.where(),
+            hint="low + u * (high - low), with u = gc.random.uniform(key, shape), takes tensors",
+        )  # fmt: skip
+    try:
+        with np.errstate(over="ignore"):
+            bound = to.numpy.type(value)
+    except OverflowError:  # a Python int beyond all floats
+        bound = to.numpy.type(np.inf)
+    if not np.isfinite(bound):
+        raise ArgumentError(
+            "a bound is not finite",
+            op="random.uniform", expected=f"{name}: a finite {to.name}", given=repr(value)[:80],
+            where=origin.where(),
+        )  # fmt: skip
+    return bound
 
 
 def _float(op: str, dtype: Any) -> DType:
@@ -219,14 +252,71 @@ def _scaled(x: Tensor, power: int) -> Tensor:
     return x * constant(2.0**power, x.dtype)
 
 
+def _infer_probability(p: TensorType) -> tuple[TensorType, ...]:
+    if not p.dtype.is_float:
+        raise DTypeError("probabilities are floats", expected="a float", given=p.dtype.name)
+    return (p,)
+
+
+_NO_PROBABILITY = "a probability is outside [0, 1]"
+
+
+def _numpy_probability(p: Any) -> Any:
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(_NO_PROBABILITY)
+    return p
+
+
+def _probability_at(k: Any, values: Any, index: Any, out: TensorType) -> Any:
+    p = values[0](index)
+    inside = k.bitwise_and(  # not so for NaN
+        k.greater_equal(p, k.const(0, out.dtype)), k.less_equal(p, k.const(1, out.dtype))
+    )
+    k.fail_if(k.bitwise_invert(inside), _NO_PROBABILITY)
+    return p
+
+
+CHECK_PROBABILITY = register(
+    Op(
+        "check_probability",
+        Kind.MAP,
+        _infer_probability,
+        numpy=_numpy_probability,
+        at=_probability_at,
+        facts=frozenset({Fact.ELEMENTWISE}),
+        may_fail=True,
+        differentiable=False,
+        doc="The probabilities, after checking that each is in [0, 1].",
+    )
+)
+
+
+def _checked(p: Tensor) -> Tensor:
+    """p, checked to be a probability: now, where it is known, else at the call."""
+    if Fact.CONSTANT not in p.node.op.facts:
+        return apply(CHECK_PROBABILITY, (p,)).output()
+    values = p.node.attrs["value"].array
+    bad = values[~((values >= 0) & (values <= 1))]
+    if bad.size:
+        raise ArgumentError(
+            "not a probability",
+            op="random.bernoulli", expected="p in [0, 1]", given=str(bad.flat[0]),
+            where=origin.where(),
+        )  # fmt: skip
+    return p
+
+
 def bernoulli(key: Any, p: Any = 0.5, shape: Any = None) -> Tensor:
     """True with probability p, which is a number or a tensor that broadcasts to `shape`.
 
-    Shapes: `shape`, or that of p. Dtypes: bool. p <= 0 gives False always, p >= 1 True.
+    Shapes: `shape`, or that of p. Dtypes: bool.
+    Errors: for a p outside [0, 1] or NaN, `ArgumentError` where it is a number or an array, and a
+    `RuntimeFailure` at the call where it is computed.
     """
     probability = tensor(p, "random.bernoulli")
     if not probability.dtype.is_float:
         probability = cast(probability, float32)
+    probability = _checked(probability)
     target = probability.shape if shape is None else shape
     return less(uniform(key, target, probability.dtype), probability)
 

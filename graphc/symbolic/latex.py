@@ -286,6 +286,7 @@ _STRUCTURAL: dict[str, Callable[[_Writer, Node, Tensor], Any]] = {
     "permute_dims": _permute,
     "reshape": _reshape,
     "check_labels": _same,
+    "check_probability": _same,
     "sum": _reduction(r"\sum", bounds=True),
     "prod": _reduction(r"\prod", bounds=True),
     "max": _reduction(r"\max", bounds=False),

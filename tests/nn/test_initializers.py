@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.errors import ArgumentError
 from graphc.nn import initializers
 
 FAN_IN, FAN_OUT = 300, 500
@@ -111,3 +112,19 @@ def test_bad_seeds(bad: Any) -> None:
 def test_unknown_name() -> None:
     with pytest.raises(gc.errors.ArgumentError, match="glorot_normal, glorot_uniform"):
         gc.nn.Dense(3, kernel_initializer="glorot")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: initializers.normal(-1.0),
+        lambda: initializers.normal(np.nan),
+        lambda: initializers.normal(1.0, np.inf),
+        lambda: initializers.uniform(1.0, -1.0),
+        lambda: initializers.uniform(0.0, np.inf),
+        lambda: initializers.uniform(-1e308, 1e308),
+    ],
+)
+def test_parameters_of_no_distribution(make: Any) -> None:
+    with pytest.raises(ArgumentError, match="not a"):
+        make()

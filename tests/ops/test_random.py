@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 import graphc as gc
-from graphc.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, GradientError, RuntimeFailure, ShapeError
 from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.node import apply
 from graphc.loops.builder import Builder, cast_target
@@ -134,6 +134,38 @@ def test_uniform_stays_below_high(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("share", [(-1, 1), (-1, 0.5), (-0.3, 0.9), (0, 1), (-1, -0.5)])
+def test_uniform_between_bounds_of_any_size(dtype: str, share: tuple[float, float]) -> None:
+    """Also where high - low is no number of the dtype."""
+    largest = float(np.finfo(dtype).max)
+    low, high = (largest * s for s in share)
+    u = sample(gc.random.uniform(gc.random.key(3), (N,), dtype, low=low, high=high))
+    assert np.isfinite(u).all()
+    assert low <= u.min()
+    assert u.max() < high
+    position = u / largest  # in long steps, and in float64 exact enough
+    assert stats.kstest(position, "uniform", (share[0], share[1] - share[0])).pvalue > 1e-3
+    assert len(np.unique(u)) > 0.99 * N
+
+
+def test_uniform_between_large_bounds_compiled() -> None:
+    t = gc.random.uniform(gc.random.key(1), (1000,), "float32", -3e38, 3e38)
+    np.testing.assert_array_equal(gc.compile([], t)(), sample(t))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "given"),
+    [(-np.inf, 1, "-inf"), (0, np.inf, "inf"), (np.nan, 1, "nan"), (0, np.nan, "nan"),
+     (0, 1e39, "1e\\+39"), (-(10**400), 0, "-1000"), (2, 1, r"\[2, 1\)"), (0, 1e-46, "1e-46"),
+     (np.zeros(2), 1, "array"), (0, gc.placeholder("high"), "high"), ("0", 1, "'0'")],
+)  # fmt: skip
+def test_bounds_that_are_none(low: Any, high: Any, given: str) -> None:
+    with pytest.raises(ArgumentError, match=given) as caught:
+        gc.random.uniform(gc.random.key(0), (3,), "float32", low, high)
+    assert __file__ in caught.value.where
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_normal(dtype: str) -> None:
     z = sample(gc.random.normal(gc.random.key(4), (N,), dtype))
     assert z.dtype == dtype
@@ -155,6 +187,29 @@ def test_bernoulli() -> None:
     assert abs(found[:, 1].mean() - 0.25) < 5 * math.sqrt(0.25 * 0.75 / N)
     assert sample(gc.random.bernoulli(key)).shape == ()
     assert sample(gc.random.bernoulli(key, p)).shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "p", [1.5, -0.1, np.nan, np.inf, 2, np.array([0.5, np.nan]), np.nextafter(np.float32(1), 2)]
+)
+def test_a_number_that_is_no_probability(p: Any) -> None:
+    for given in (p, gc.constant(p)):
+        with pytest.raises(ArgumentError, match="not a probability") as caught:
+            gc.random.bernoulli(gc.random.key(0), given, (2,))
+        assert __file__ in caught.value.where
+
+
+def test_a_computed_probability_is_checked_at_the_call() -> None:
+    p = gc.placeholder("p", ("n",))
+    drawn = gc.random.bernoulli(gc.random.key(6), p * 2)
+    functions = [gc.compile([p], drawn), gc.compile([p], drawn, target="reference")]
+    for f in functions:
+        np.testing.assert_array_equal(f([0, 0.5]), [False, True])
+        assert f(np.zeros(0)).shape == (0,)
+        for bad in ([0.1, 0.6], [np.nan, 0], [-0.1, 0], [np.inf, 0]):
+            with pytest.raises(RuntimeFailure, match=r"outside \[0, 1\]") as caught:
+                f(bad)
+            assert __file__ in caught.value.where
 
 
 def test_bits_are_balanced() -> None:
