@@ -21,6 +21,7 @@ from graphc.ir import origin
 from graphc.ir.dim import Dim, bind, named, names
 from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.equations import Equation
+from graphc.ir.given import given_array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Fact
@@ -270,7 +271,7 @@ def _fed(tensor: Tensor, value: Any) -> Array:
     """`value` in the dtype of a placeholder. Errors: `DTypeError` if a fraction would be cut,
     `ArgumentError` if it is no array."""
     try:
-        array = np.asarray(value)
+        array = given_array("evaluate", value)
     except ValueError as error:
         raise _no_argument(f"not an array: {error}", f"values of {tensor.name!r}", value) from None
     cut = array.size and array.dtype.kind == "f" and not tensor.dtype.is_float

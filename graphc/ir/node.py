@@ -20,6 +20,7 @@ from graphc.errors import DTypeError, GraphcError, ShapeError, SymbolicValueErro
 from graphc.ir import equations, origin, protocols
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
+from graphc.ir.given import given_array
 from graphc.ir.op import Attrs, Fact, Op
 from graphc.ir.operators import Operators, functions
 from graphc.ir.shape import Shape, TensorType, show
@@ -328,7 +329,7 @@ class Variable(Tensor):
 
     @value.setter
     def value(self, new: Any) -> None:
-        array = np.asarray(new)
+        array = given_array(f"variable {self.name!r}", new)
         if array.shape != self.shape:
             raise ShapeError(
                 "the value has another shape than the variable",

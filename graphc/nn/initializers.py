@@ -16,6 +16,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
+from graphc.ir.given import given_array
 from graphc.ir.shape import show
 from graphc.nn.named import find
 
@@ -63,7 +64,7 @@ def constant(value: Any) -> Initializer:
 
     Errors: `ShapeError` at use for an array that does not broadcast to the shape.
     """
-    array = np.asarray(value)
+    array = given_array("constant", value)
 
     def initializer(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
         try:

@@ -14,6 +14,7 @@ from graphc.ir import origin
 from graphc.ir.dim import Dim, Size
 from graphc.ir.dtype import DType, bool_, float32, float64, promote, weak_type
 from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.given import given_array
 from graphc.ir.node import ArrayValue, Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.operators import function
@@ -67,7 +68,7 @@ def constant(value: Any, dtype: Any = None) -> Tensor:
 
 def _array(value: Any, wanted: Any) -> np.ndarray[Any, Any]:
     try:
-        array = np.asarray(value)
+        array = given_array("constant", value)
     except ValueError as error:
         raise ArgumentError(str(error), op="constant", given=type(value).__name__) from None
     if array.dtype.kind not in "biuf":

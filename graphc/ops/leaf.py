@@ -11,6 +11,7 @@ from graphc.errors import ArgumentError, DTypeError
 from graphc.ir import origin
 from graphc.ir.dtype import DType
 from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.given import given_array
 from graphc.ir.node import Cell, Tensor, Variable, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, shape_of
@@ -66,7 +67,7 @@ def variable(value: Any, name: str = "", trainable: bool = True, dtype: Any = No
     if not isinstance(name, str):
         raise ArgumentError("a name is a string", op="variable", given=repr(name)[:80])
     try:
-        array = np.asarray(value)
+        array = given_array("variable", value)
     except ValueError as error:
         raise ArgumentError(str(error), op="variable", given=type(value).__name__) from None
     if array.dtype.kind not in "biuf":

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError
 from graphc.ir import origin
+from graphc.ir.given import given_array
 from graphc.ir.node import Tensor
 
 
@@ -29,7 +30,7 @@ def as_input(value: Any, tensor: Tensor, function: str) -> np.ndarray[Any, Any]:
             where=origin.where(),
         )
     try:
-        array = np.asarray(value)
+        array = given_array(label, value)
     except (ValueError, TypeError) as error:
         raise ArgumentError(
             f"not an array: {error}",

@@ -150,6 +150,7 @@ class Caller:
             "Context": Context,
             "entry": self.executable.entry,
             "empty": np.empty,
+            "ndarray": np.ndarray,
             "num_threads": threads.num_threads,
         }
         for i, t in enumerate(self.graph.inputs):
@@ -174,7 +175,8 @@ class Caller:
 
         for i, tensor in enumerate(inputs):
             add("try:")
-            add(f"if a{i}.dtype is not d{i}: raise TypeError", 2)
+            plain = f"a{i}.__class__ is ndarray"  # not masked, say
+            add(f"if not ({plain} and a{i}.dtype is d{i}): raise TypeError", 2)
             add(f"p{i} = address_of(bytes_of(a{i}))", 2)
             if tensor.dtype.itemsize > 1:
                 add(f"if p{i} % {tensor.dtype.itemsize}: raise TypeError", 2)

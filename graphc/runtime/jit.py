@@ -19,6 +19,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, GraphcError
 from graphc.ir.evaluate import bind_dims
+from graphc.ir.given import given_array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 from graphc.ops.closure import Structure, flatten, tensors, unflatten
@@ -156,7 +157,7 @@ class Jitted:
         return unflatten(program.structure, program.function(*arrays))
 
     def _array(self, value: Any) -> Array:
-        array = np.asarray(value) if hasattr(value, "__array__") else None
+        array = given_array(self._name, value) if hasattr(value, "__array__") else None
         if array is None or array.dtype.kind not in "biuf":
             raise ArgumentError(
                 "an argument is neither an array of numbers nor static",

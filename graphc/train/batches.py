@@ -10,6 +10,7 @@ import numpy as np
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, int64
+from graphc.ir.given import given_array
 from graphc.ir.shape import show
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -21,7 +22,7 @@ def examples(op: str, name: str, value: Any, floats: DType) -> Array:
     Dtypes: floats become `floats`, ints int64, bools stay.
     Errors: `DTypeError` for what is not numbers; `ShapeError` for a scalar or no examples.
     """
-    array = np.asarray(value)
+    array = given_array(op, value)
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             f"{name} is not numbers", op=op, given=f"dtype {array.dtype}", where=origin.where()
