@@ -1,39 +1,51 @@
 r"""Readable LaTeX of any tensor: `latex(grad(loss, w))`.
 
-Elementwise parts are printed by SymPy from the ops' formulas; sums, matrix products and the like
-become atoms inside them. A node that is used twice, or that would make a formula too long, gets a
-name of its own; the result is then an `aligned` block, one line a name, the tensor last.
+Each operation reads as `notation.py` says. A tensor that is used twice, or that would make a
+formula too long, gets a name of its own; the result is then an `aligned` block, one line a name,
+the tensor last. Different computations read differently; what reads the same is listed here.
 
-    matmul        x w                      juxtaposed; elementwise products have a dot
-    sum, max      \sum_{i=1}^{n} x_{i,:}   over the indices of the reduced axes
-    transpose     x^{\top}
-    where         cases
-    views         nothing: an axis of size 1 more or less, or stretched, is not shown
+    matmul         x w                      juxtaposed
+    multiply       x \odot w, 2 \cdot x     of elements; \cdot where one side is a scalar
+    outer          u \otimes v
+    power          x^{\circ 2}              of elements; x^{2} of a scalar
+    sum, max       \sum_{i=1}^{n} x_{i,:}   over the indices of the reduced axes, from 1
+    x[0, 1:3]      x_{[0, 1:3]}             positions from 0, and `new` for an axis of size 1
+    transpose      x^{\top}                 of the last two axes
+    where, cond    cases                    with `for` and `otherwise`, or with `if` and `else`
+    scan           scan                     its length, its step, its carries; its xs; its operands
+    zeros, full    0_{3 \times 4}           a number everywhere in a shape
+
+A leaf is its name, and a number has its digits, without shape or dtype; of two leaves with one name
+the second is marked. `square(x)` is a power, `1 * x` is x, `x[0]` is `take(x, 0)`; what is
+stretched to the shape of the operand beside it is not marked, and checks of operands are not shown.
+An op without a notation that has a formula is written as that.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
-import sympy as sp
-from sympy.printing.latex import LatexPrinter
-
-from graphc.ir.dim import Size
-from graphc.ir.graph import walk
+from graphc.ir.dim import Dim, names
+from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Node, Tensor
-from graphc.symbolic.dims import to_sympy
-from graphc.symbolic.formula import literal, symbol
+from graphc.symbolic.notation import (
+    ATOM,
+    NOTATIONS,
+    POSITIONS,
+    POWER,
+    Text,
+    attribute,
+    by_formula,
+    by_name,
+    called,
+    cases,
+    escape,
+)
 
 _LONGEST = 40  # operations in one formula
-_INDICES = "ijklpqrstuv"
-_LETTERS = re.compile(r"([A-Za-z])_?(\d*)\Z")
-_LONGEST_NAME = 40
-_ESCAPES = {
-    "\\": r"\backslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
-    "%": r"\%", "^": r"\^{}", "~": r"\~{}",
-}  # fmt: skip
+_SHORT = 12  # characters of what is written again rather than named
+_RESERVED = {rf"\mathrm{{{word}}}" for word in ("true", "false", "NaN", "none")}
 
 
 def latex(tensor: Tensor) -> str:
@@ -42,116 +54,81 @@ def latex(tensor: Tensor) -> str:
     >>> import graphc as gc
     >>> x, w = gc.placeholder("x", ("n", 3)), gc.placeholder("w", (3,))
     >>> latex(gc.sum(gc.tanh(x @ w)))
-    '\\sum_{i=1}^{n} \\left(\\tanh{\\left(x w \\right)}\\right)_{i}'
+    '\\sum_{i=1}^{n} \\left(\\tanh\\left(x w\\right)\\right)_{i}'
     """
-    return _Writer(tensor).text()
-
-
-def escape(name: str) -> str:
-    r"""A user's name as LaTeX: `w1` is `w_{1}`, other names are upright text, all else escaped.
-
-    >>> escape("w1"), escape("hidden_bias")
-    ('w_{1}', '\\mathrm{hidden\\_bias}')
-    """
-    match = _LETTERS.match(name)
-    if match:
-        letter, digits = match.groups()
-        return f"{letter}_{{{digits}}}" if digits else letter
-    shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
-    plain = "".join(c if c.isprintable() else " " for c in shown)
-    return rf"\mathrm{{{''.join(_ESCAPES.get(c, c) for c in plain)}}}"
-
-
-class _Printer(LatexPrinter):  # type: ignore[misc]
-    """SymPy's printer, with brackets around atoms that are products or sums inside."""
-
-    def __init__(self, atoms: dict[sp.Symbol, str], loose: set[sp.Symbol]) -> None:
-        super().__init__({"mul_symbol": "dot", "symbol_names": atoms})
-        self._loose = loose
-
-    def parenthesize(self, item: Any, level: Any, *args: Any, **options: Any) -> str:
-        if item in self._loose:
-            return rf"\left({self._print(item)}\right)"
-        return str(super().parenthesize(item, level, *args, **options))
-
-    def _needs_mul_brackets(self, expr: Any, first: bool = False, last: bool = False) -> bool:
-        return expr in self._loose or super()._needs_mul_brackets(expr, first=first, last=last)
+    writer = _Writer([tensor], {}, set())
+    return writer.block(writer.results()[0].text)
 
 
 class _Writer:
-    """The lines of one tensor, from its nodes in order."""
+    """The lines of some tensors, from their nodes in order.
 
-    def __init__(self, root: Tensor) -> None:
-        self._root = root
-        self._order = walk([root])
-        self._atoms: dict[sp.Symbol, str] = {}  # how each symbol is printed
-        self._loose: set[sp.Symbol] = set()  # those that need brackets in a product,
-        self._products: set[sp.Symbol] = set()  # and those of them that are matrix products
+    `given`: the texts of tensors at which to stop. `labels`: names that are taken.
+    """
+
+    def __init__(
+        self, roots: Sequence[Tensor], given: Mapping[Tensor, Text], labels: set[str]
+    ) -> None:
+        self._roots, self._labels = roots, labels
         self._lines: list[str] = []
-        self._labels: set[str] = set()
-        self._values: dict[Tensor, Any] = {}
+        self._texts: dict[Tensor, Text] = dict(given)
+        self._nodes = [n for n in walk(roots) if not all(t in given for t in n.outputs)]
+        self._labels |= _RESERVED
+        for node in self._nodes:  # a dim keeps its name, and a tensor of that name is marked
+            sizes = [*(type.shape for type in node.types), *node.attrs.values()]
+            self._labels |= {escape(name) for name in _dims(sizes)}
 
-    def text(self) -> str:
-        uses: dict[Tensor, int] = {}
-        for node in self._order:
-            for t in node.inputs:
-                uses[t] = uses.get(t, 0) + 1
-        for node in self._order:
-            for t in node.outputs:
-                value = self._value(node, t)
-                shared = uses.get(t, 0) > 1 and not self._is_short(value)
-                if t is not self._root and (shared or sp.count_ops(value) > _LONGEST):
-                    value = self._named(t, value)
-                self._values[t] = value
-        result = self._print(self._values[self._root])
+    def block(self, result: str) -> str:
+        """The result below the lines of what has a name."""
         if not self._lines:
             return result
         body = " \\\\\n".join([*self._lines, f"& {result}"])
         return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
-    def _is_short(self, value: Any) -> bool:
-        """A number, a name, or an atom that is no longer than one."""
-        if value.is_Symbol:
-            return len(self._atoms[value]) <= 12
-        return bool(value.is_number or value.is_Atom)
+    def results(self) -> list[Text]:
+        roots = set(self._roots)
+        uses = dict.fromkeys(roots, 0)
+        for node in self._nodes:
+            for t in node.inputs:
+                uses[t] = uses.get(t, 0) + 1
+        for node in self._nodes:
+            for t in (t for t in node.outputs if t in uses):
+                text = self._write(node, t)
+                shared = uses.get(t, 0) > 1 and not _is_short(text)
+                if t not in roots and (shared or text.size > _LONGEST):
+                    text = self._named(text)
+                self._texts[t] = text
+        return [self._texts[t] for t in self._roots]
 
-    # -- values ------------------------------------------------------------------------------------
-    def _value(self, node: Node, t: Tensor) -> Any:
-        operands = [self._values[x] for x in node.inputs]
-        if node.op.name in _FUNCTIONS:
-            return sp.Function(_FUNCTIONS[node.op.name])(*operands)
+    def _write(self, node: Node, t: Tensor) -> Text:
+        of, name = self._texts.__getitem__, node.op.name
+        if name in POSITIONS:
+            return POSITIONS[name][t.index](of, node)
+        if name in NOTATIONS:
+            return NOTATIONS[name](of, node)
+        if name == "cond":
+            return self._cond(node, t)
+        if name == "scan":
+            return self._scan(node, t)
+        if not node.inputs and t.name:
+            return self._leaf(t)
         if node.op.formula is not None:
-            return node.op.formula(sp, *operands, **node.attrs)
-        number = literal(node)
-        if number is not None:
-            return number
-        write = _STRUCTURAL.get(node.op.name)
-        if write is None:
-            return self._leaf(node, t) if not node.inputs else self._call(node, t)
-        return write(self, node, t)
+            return by_formula(of, node)
+        attributes = [f"{escape(k)} = {self._attribute(v)}" for k, v in node.attrs.items()]
+        return by_name(node, [of(x) for x in node.inputs], attributes, t.index)
 
-    def atom(self, t: Tensor, text: str, loose: bool = False) -> sp.Symbol:
-        """A symbol printed as `text`; `loose` if it needs brackets in a product."""
-        made = symbol(t, f"v{len(self._atoms)}")
-        self._atoms[made] = text
-        if loose:
-            self._loose.add(made)
-        return made
+    def _attribute(self, value: object) -> str:
+        return self._body(value) if isinstance(value, Graph) else attribute(value)
 
-    def product(self, t: Tensor, text: str) -> sp.Symbol:
-        """A matrix product: it needs no brackets inside another."""
-        made = self.atom(t, text, loose=True)
-        self._products.add(made)
-        return made
-
-    def _named(self, t: Tensor, value: Any) -> sp.Symbol:
+    # -- names -------------------------------------------------------------------------------------
+    def _named(self, text: Text) -> Text:
         label = self._unused(f"t_{{{len(self._lines) + 1}}}")
-        self._lines.append(f"{label} &= {self._print(value)}")
-        return self.atom(t, label)
+        self._lines.append(f"{label} &= {text.text}")
+        return Text(label)
 
-    def _leaf(self, node: Node, t: Tensor) -> sp.Symbol:
-        label = escape(t.name) if t.name else rf"\mathrm{{{escape_op(node.op.name)}}}"
-        return self.atom(t, self._unused(label))
+    def _leaf(self, t: Tensor) -> Text:
+        label = self._unused(escape(t.name))
+        return Text(label, POWER if label.endswith(")}") else ATOM)
 
     def _unused(self, label: str) -> str:
         """`label`, marked if another tensor has it."""
@@ -161,139 +138,46 @@ class _Writer:
         self._labels.add(unique)
         return unique
 
-    def _call(self, node: Node, t: Tensor) -> sp.Symbol:
-        arguments = ", ".join(self.operand(x) for x in node.inputs)
-        part = f"_{{{t.index + 1}}}" if len(node.types) > 1 else ""
-        name = escape_op(node.op.name)
-        return self.atom(t, rf"\operatorname{{{name}}}{part}\left({arguments}\right)")
+    # -- graphs inside -----------------------------------------------------------------------------
+    def _cond(self, node: Node, t: Tensor) -> Text:
+        """Both branches, over the operands."""
+        p, *operands = (self._texts[x] for x in node.inputs)
+        sides = []
+        for key in ("then", "otherwise"):
+            branch = node.attrs[key]
+            given = dict(zip(branch.inputs, operands, strict=True))
+            writer = _Writer([branch.outputs[t.index]], given, self._labels)
+            (result,) = writer.results()
+            sides.append(result._replace(text=writer.block(result.text)))
+        return cases([p, *sides], r"\text{if}\:", r"\text{else}")
 
-    # -- text --------------------------------------------------------------------------------------
-    def _print(self, value: Any) -> str:
-        return str(_Printer(self._atoms, self._loose).doprint(value))
+    def _scan(self, node: Node, t: Tensor) -> Text:
+        """The step as a function; the first carries, the xs and the operands, in three groups."""
+        attrs = node.attrs
+        xs = [self._texts[x] for x in node.inputs]
+        ends = (0, attrs["carries"], attrs["carries"] + attrs["xs"], len(xs))
+        groups = [", ".join(x.text for x in xs[a:b]) for a, b in pairwise(ends)]
+        mark = f"{t.index + 1}" + r",\, \mathrm{reverse}" * attrs["reverse"]
+        name = rf"\operatorname{{scan}}_{{{mark}}}^{{{attribute(attrs['length'])}}}"
+        text = called(name, [Text(";\\, ".join([self._body(attrs["body"]), *groups]))])
+        return text._replace(size=1 + sum(x.size for x in xs) + len(attrs["body"].nodes))
 
-    def operand(self, t: Tensor) -> str:
-        """An operand's text, free of brackets."""
-        return self._print(self._values[t])
-
-    def bracketed(self, t: Tensor, *, in_product: bool = False) -> str:
-        """An operand's text in brackets unless it is an atom, or stands well in a product."""
-        value, text = self._values[t], self.operand(t)
-        if value.is_Symbol:
-            tight = value not in self._loose or (in_product and value in self._products)
-        elif value.is_Function:
-            tight = in_product and not isinstance(value, sp.Piecewise)
-        else:
-            tight = bool(value.is_number and value.is_nonnegative)
-        return text if tight else rf"\left({text}\right)"
-
-    def indexed(self, t: Tensor, index: str) -> str:
-        """An operand's text with a subscript."""
-        text = self.bracketed(t)
-        return rf"{{{text}}}_{{{index}}}" if text.endswith("}") else rf"{text}_{{{index}}}"
-
-
-def escape_op(name: str) -> str:
-    """An op's name in upright text."""
-    return name.replace("_", r"\_")
+    def _body(self, graph: Graph) -> str:
+        """A graph as a function of its inputs."""
+        inputs = {x: self._leaf(x) for x in graph.inputs}
+        writer = _Writer(graph.outputs, inputs, self._labels)
+        results = ", ".join(x.text for x in writer.results())
+        parameters = ", ".join(x.text for x in inputs.values())
+        return rf"\left({parameters}\right) \mapsto " + writer.block(rf"\left({results}\right)")
 
 
-_FUNCTIONS = {"sigmoid": "sigma", "softplus": "softplus", "relu": "relu"}
+def _dims(value: object) -> set[str]:
+    """The names of dims in a static value."""
+    if isinstance(value, (tuple, list)):
+        return set().union(*map(_dims, value))
+    return set(names(value)) if isinstance(value, Dim) else set()
 
 
-# -- structural ops --------------------------------------------------------------------------------
-def _same(writer: _Writer, node: Node, t: Tensor) -> Any:
-    return writer._values[node.inputs[0]]
-
-
-def _matmul(writer: _Writer, node: Node, t: Tensor) -> sp.Symbol:
-    left, right = (writer.bracketed(x, in_product=True) for x in node.inputs)
-    return writer.product(t, f"{left} {right}")
-
-
-def _permute(writer: _Writer, node: Node, t: Tensor) -> sp.Symbol:
-    axes = node.attrs["axes"]
-    rank = len(axes)
-    if axes == (*range(rank - 2), rank - 1, rank - 2):
-        return writer.atom(t, rf"{writer.bracketed(node.inputs[0])}^{{\top}}", loose=False)
-    order = ", ".join(map(str, axes))
-    inside = writer.operand(node.inputs[0])
-    return writer.atom(t, rf"\operatorname{{permute}}_{{{order}}}\left({inside}\right)")
-
-
-def _reshape(writer: _Writer, node: Node, t: Tensor) -> Any:
-    (x,) = node.inputs
-    if [s for s in x.shape if s != 1] == [s for s in t.shape if s != 1]:
-        return writer._values[x]
-    shape = r" \times ".join(_size(s) for s in t.shape) or "1"
-    inside = writer.operand(x)
-    return writer.atom(t, rf"\operatorname{{reshape}}_{{{shape}}}\left({inside}\right)")
-
-
-def _size(size: Size) -> str:
-    return str(sp.latex(to_sympy(size)))
-
-
-def _reduction(sign: str, *, bounds: bool) -> Callable[[_Writer, Node, Tensor], sp.Symbol]:
-    def write(writer: _Writer, node: Node, t: Tensor) -> sp.Symbol:
-        (x,) = node.inputs
-        axes: Sequence[int] = node.attrs["axes"] if "axes" in node.attrs else [node.attrs["axis"]]
-        letters = dict(zip(axes, _INDICES, strict=False))
-        over = "".join(
-            rf"{sign}_{{{i}=1}}^{{{_size(x.shape[a])}}} " for a, i in letters.items()
-        ) if bounds else rf"{sign}_{{{', '.join(letters.values())}}} "  # fmt: skip
-        subscript = ",".join(letters.get(a, ":") for a in range(x.ndim))
-        return writer.atom(t, over + writer.indexed(x, subscript), loose=True)
-
-    return write
-
-
-def _positions(sign: str) -> Callable[[_Writer, Node, Tensor], sp.Symbol]:
-    """The two outputs of max_and_argmax: the extremum, then where it is."""
-    value, position = (
-        _reduction(rf"\{name}", bounds=False) for name in (sign, f"operatorname{{arg{sign}}}")
-    )
-    return lambda writer, node, t: (position if t.index else value)(writer, node, t)
-
-
-def _slice(writer: _Writer, node: Node, t: Tensor) -> sp.Symbol:
-    (x,) = node.inputs
-    parts = []
-    for axis, (start, size, step) in enumerate(
-        zip(node.attrs["starts"], node.attrs["sizes"], node.attrs["steps"], strict=True)
-    ):
-        if start == 0 and size == x.shape[axis]:
-            parts.append(":")
-        elif size == 1:
-            parts.append(_size(start))
-        else:
-            stop = start + (size - 1) * step + 1
-            parts.append(f"{_size(start)}:{_size(stop)}" + (f":{step}" if step != 1 else ""))
-    return writer.atom(t, writer.indexed(x, f"[{', '.join(parts)}]"))
-
-
-def _take(writer: _Writer, node: Node, t: Tensor) -> sp.Symbol:
-    x, indices = node.inputs
-    before = ":, " * node.attrs["axis"]
-    return writer.atom(t, writer.indexed(x, f"[{before}{writer.operand(indices)}]"))
-
-
-def _iota(writer: _Writer, node: Node, t: Tensor) -> sp.Symbol:
-    return writer.atom(t, rf"\mathrm{{index}}_{{{node.attrs['axis'] + 1}}}")
-
-
-_STRUCTURAL: dict[str, Callable[[_Writer, Node, Tensor], Any]] = {
-    "matmul": _matmul,
-    "permute_dims": _permute,
-    "reshape": _reshape,
-    "check_labels": _same,
-    "check_probability": _same,
-    "sum": _reduction(r"\sum", bounds=True),
-    "prod": _reduction(r"\prod", bounds=True),
-    "max": _reduction(r"\max", bounds=False),
-    "min": _reduction(r"\min", bounds=False),
-    "max_and_argmax": _positions("max"),
-    "min_and_argmin": _positions("min"),
-    "slice": _slice,
-    "take": _take,
-    "iota": _iota,
-}
+def _is_short(text: Text) -> bool:
+    """A number, a name, or what is no longer than one."""
+    return text.level >= POWER and len(text.text) <= _SHORT

@@ -4,63 +4,111 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import GradientError
+from graphc.errors import GradientError, GraphError
 from graphc.ir.op import registry
 from graphc.symbolic.latex import escape, latex
 from tests.op_samples import SAMPLES
+from tests.properties.generator import random_graph
 
 x = gc.placeholder("x", ("n", 4))
 w = gc.placeholder("w", (4, 4))
 w1 = gc.placeholder("w1", (4,))
 i = gc.placeholder("i", (3,), "int64")
 
+u, v = gc.placeholder("u", (3,)), gc.placeholder("v", (4,))
+a, c, m2 = gc.placeholder("a"), gc.placeholder("c"), gc.placeholder("m2_", (3, 4))
+
 TEXTS = (
     (x + 1, r"x + 1"),
+    (1 + x, r"1 + x"),
+    (x + (x + a), r"x + \left(x + a\right)"),
+    (x + -1, r"x + \left(-1\right)"),
     (2 * x, r"2 \cdot x"),
+    (a * c, r"a \cdot c"),
+    (x * v, r"x \odot v"),
+    (a * x * x, r"a \cdot x \odot x"),
+    (a * (x * x), r"a \cdot \left(x \odot x\right)"),
+    (gc.outer(u, v), r"u \otimes v"),
+    (gc.outer(v, u), r"v \otimes u"),
+    (u[:, None] * v[None], r"u \otimes v"),
+    (v[None] * u[:, None], r"v_{[\mathrm{new}, :]} \odot u_{[:, \mathrm{new}]}"),
+    (w * w, r"w \odot w"),
+    (w @ w, r"w w"),
     (x @ w, r"x w"),
     (x @ w @ w, r"x w w"),
+    (x @ (w @ w), r"x \left(w w\right)"),
     ((x + 1) @ w, r"\left(x + 1\right) w"),
-    ((x @ w) * x, r"x \cdot \left(x w\right)"),
-    ((x @ w) ** 2, r"\left(x w\right)^{2}"),
+    ((x @ w) * x, r"\left(x w\right) \odot x"),
+    ((x @ w) ** 2, r"\left(x w\right)^{\circ 2}"),
+    (a**2, r"a^{2}"),
+    (x**a, r"x^{\circ a}"),
+    ((-a) ** c, r"\left(- a\right)^{c}"),
     (x @ w + w1, r"x w + w_{1}"),
     (x @ w.T, r"x w^{\top}"),
-    (gc.tanh(x @ w) @ w, r"\tanh{\left(x w \right)} w"),
+    (w.T * 2 @ w, r"\left(w^{\top} \cdot 2\right) w"),
+    (gc.tanh(x @ w) @ w, r"\tanh\left(x w\right) w"),
     (1 / x, r"\frac{1}{x}"),
-    (gc.exp(-x), r"e^{- x}"),
+    (gc.exp(-x), r"\exp\left(- x\right)"),
     (gc.sqrt(x), r"\sqrt{x}"),
-    (gc.sigmoid(x), r"\sigma{\left(x \right)}"),
-    (gc.relu(x), r"\operatorname{relu}{\left(x \right)}"),
-    (abs(x), r"\left|{x}\right|"),
+    (gc.sigmoid(x), r"\sigma\left(x\right)"),
+    (gc.relu(x), r"\operatorname{relu}\left(x\right)"),
+    (abs(x), r"\left|x\right|"),
+    (x.astype("float64"), r"\operatorname{float64}\left(x\right)"),
+    ((x > 0) & (x < a), r"\left(x > 0\right) \wedge \left(x < a\right)"),
     (
         gc.where(x > 0, x, 0),
-        r"\begin{cases} x & \text{for}\: x > 0 \\0 & \text{otherwise} \end{cases}",
+        r"\begin{cases} x & \text{for}\: x > 0 \\ 0 & \text{otherwise} \end{cases}",
+    ),
+    (
+        gc.cond(a > 0, gc.log, lambda t: t * 2, a),
+        r"\begin{cases} \log\left(a\right) & \text{if}\: a > 0 \\ a \cdot 2 & \text{else} "
+        r"\end{cases}",
     ),
     (gc.sum(x), r"\sum_{i=1}^{n} \sum_{j=1}^{4} x_{i,j}"),
     (gc.sum(x, 1), r"\sum_{i=1}^{4} x_{:,i}"),
+    (
+        gc.sum(x, 1, keepdims=True),
+        r"\left(\sum_{i=1}^{4} x_{:,i}\right)_{[:, \mathrm{new}]}",
+    ),
     (gc.sum(w1), r"\sum_{i=1}^{4} {w_{1}}_{i}"),
+    (gc.sum(w1) + a, r"\left(\sum_{i=1}^{4} {w_{1}}_{i}\right) + a"),
     (gc.sum(x + 1, 0), r"\sum_{i=1}^{n} \left(x + 1\right)_{i,:}"),
     (gc.mean(x, 0), r"\frac{\sum_{i=1}^{n} x_{i,:}}{n}"),
     (gc.prod(w1), r"\prod_{i=1}^{4} {w_{1}}_{i}"),
     (gc.max(x, 1), r"\max_{i} x_{:,i}"),
+    (gc.maximum(x, v), r"\max\left(x, v\right)"),
     (gc.argmin(x, 1), r"\operatorname{argmin}_{i} x_{:,i}"),
-    (gc.softmax(x), r"\operatorname{softmax}\left(x\right)"),
-    (gc.logsumexp(x, 1), r"\operatorname{logsumexp}\left(x\right)"),
+    (gc.softmax(x), r"\operatorname{softmax}_{\mathrm{axes} = \left(1\right)}\left(x\right)"),
     (w[1], r"w_{[1, :]}"),
+    (w[1:2], r"w_{[1:2, :]}"),
     (w[:, 1:3], r"w_{[:, 1:3]}"),
+    (w[1, ::2], r"w_{[1, 0:3:2]}"),
     (gc.take(w, i), r"w_{[i]}"),
     (gc.take(w, i, axis=1), r"w_{[:, i]}"),
     (gc.reshape(w, (16,)), r"\operatorname{reshape}_{16}\left(w\right)"),
-    (gc.expand_dims(w1, 0), r"w_{1}"),
-    (gc.zeros((3, 4)), r"0"),
+    (gc.expand_dims(w1, 0), r"{w_{1}}_{[\mathrm{new}, :]}"),
+    (gc.zeros((3, 4)), r"0_{3 \times 4}"),
+    (gc.broadcast_to(v, (3, 4)), r"\operatorname{broadcast}_{3 \times 4}\left(v\right)"),
+    (gc.broadcast_to(v, (3, 4)) * m2, r"v \odot \mathrm{m2\_}"),
+    (gc.zeros((3, 4)) + gc.ones((3, 4)), r"0 + 1_{3 \times 4}"),
     (gc.size(x), r"4 \cdot n"),
-    (gc.flip(w1), r"\operatorname{flip}\left(w_{1}\right)"),
+    (gc.flip(w1), r"\operatorname{flip}_{\mathrm{axes} = \left(0\right)}\left(w_{1}\right)"),
+    (gc.concat([u, v]), r"\operatorname{concat}_{\mathrm{axis} = 0}\left(u, v\right)"),
+    (gc.stack([v, w1], 1), r"\operatorname{stack}_{\mathrm{axis} = 1}\left(v, w_{1}\right)"),
     (gc.permute_dims(gc.placeholder("t", (1, 2, 3)), (2, 0, 1)),
      r"\operatorname{permute}_{2, 0, 1}\left(t\right)"),
+    (
+        gc.scan(lambda s, r: (s + r, s), a, v)[0],
+        r"\operatorname{scan}_{1}^{4}\left(\left(p_{0}, p_{1}\right) \mapsto "
+        r"\left(p_{0} + p_{1}, p_{0}\right);\, a;\, v;\, \right)",
+    ),
 )  # fmt: skip
 
 
@@ -77,8 +125,8 @@ def test_a_shared_node_gets_a_name() -> None:
     h = gc.tanh(x @ w)
     assert latex(gc.sum(h * h)).splitlines() == [
         r"\begin{aligned}",
-        r"t_{1} &= \tanh{\left(x w \right)} \\",
-        r"& \sum_{i=1}^{n} \sum_{j=1}^{4} \left(t_{1}^{2}\right)_{i,j}",
+        r"t_{1} &= \tanh\left(x w\right) \\",
+        r"& \sum_{i=1}^{n} \sum_{j=1}^{4} \left(t_{1} \odot t_{1}\right)_{i,j}",
         r"\end{aligned}",
     ]
 
@@ -87,18 +135,29 @@ def test_gradient_of_a_dense_layer() -> None:
     b = gc.placeholder("b", (4,))
     found = latex(gc.grad(gc.sum(gc.tanh(x @ w + b)), w))
     assert found.splitlines()[1:-1] == [
-        r"t_{1} &= \tanh{\left(x w + b \right)} \\",
-        r"& x^{\top} \left(1 - t_{1}^{2}\right)",
+        r"t_{1} &= \tanh\left(x w + b\right) \\",
+        r"& x^{\top} \left(1 - t_{1} \odot t_{1}\right)",
     ]
 
 
 def test_gradient_of_cross_entropy_is_the_textbooks() -> None:
     z, y = gc.placeholder("z", ("n", 3)), gc.placeholder("y", ("n",), "int64")
-    found = latex(gc.grad(gc.mean(gc.softmax_cross_entropy(z, y)), z))
+    found = latex(gc.grad(gc.sum(gc.softmax_cross_entropy(z, y)), z))
     assert found == (
-        r"\frac{\operatorname{softmax}\left(z\right) - \begin{cases} 1 & \text{for}\: y = "
-        r"\mathrm{index}_{1} \\0 & \text{otherwise} \end{cases}}{n}"
+        r"\operatorname{softmax}_{\mathrm{axes} = \left(1\right)}\left(z\right) - "
+        r"\operatorname{float32}\left(y_{[:, \mathrm{new}]} = \mathrm{index}_{0}^{3}\right)"
     )
+
+
+def test_a_size_that_occurs_twice() -> None:
+    t = gc.placeholder("t", ("n",))
+    assert latex(gc.var(t)).splitlines()[1:-1] == [
+        r"t_{1} &= t - \frac{\left(\sum_{i=1}^{n} t_{i}\right)_{[\mathrm{new}]}}{n} \\",
+        r"& \frac{\sum_{i=1}^{n} \left(t_{1} \odot t_{1}\right)_{i}}{n}",
+    ]
+    assert well_formed(latex(gc.grad(gc.var(t), t)))
+    normal = (t - gc.mean(t)) / gc.sqrt(gc.var(t) + 1e-5)
+    assert well_formed(latex(gc.grad(gc.sum(normal * normal * normal), t)))
 
 
 def test_a_long_formula_is_cut_into_lines() -> None:
@@ -128,6 +187,95 @@ def test_names_are_escaped(name: str, expected: str) -> None:
 def test_distinct_tensors_of_one_label_stay_distinct() -> None:
     assert latex(gc.variable(1.0, name="w") + gc.variable(2.0, name="w")) == "w + w^{(2)}"
     assert latex(gc.placeholder("w1") * gc.placeholder("w_1")) == r"w_{1} \cdot w_{1}^{(2)}"
+    n = gc.placeholder("n")
+    assert latex(gc.sum(x) * n).endswith(r"\right) \cdot n^{(2)}")  # beside the dim n
+    assert latex(gc.size(x, 0).astype("float32") / n) == (
+        r"\frac{\operatorname{float32}\left(n\right)}{n^{(2)}}"
+    )
+    assert latex(gc.placeholder("NaN")) == r"\mathrm{NaN}^{(2)}"
+
+
+# Each line: computations that differ, over the same leaves.
+b1, b2 = gc.placeholder("b1", (), "bool"), gc.placeholder("b2", (), "bool")
+m3 = gc.placeholder("m3", (2, 3, 4))
+APART: tuple[tuple[gc.Tensor, ...], ...] = (
+    (gc.outer(v, w1), gc.outer(w1, v), v * w1, v @ w1, v[None] @ w1[:, None], gc.stack([v, w1])),
+    (w * w, w @ w, w**2, w @ w.T, w.T @ w, w * w.T, gc.sum(w * w), gc.exp(w), abs(w)),
+    (a * x, x * v, x @ v, a * x * x, a * (x * x), (a + c) * x, a + c * x),
+    (a - (c - a), a - c - a, -(a - c), -a - c, a / (c / a), a / c / a, a - -c, a + c),
+    (gc.stack([v, w1]), gc.stack([v, w1], 1), gc.concat([v, w1]), gc.concat([w1, v]),
+     gc.concat([w, w], 0), gc.concat([w, w], 1)),
+    (gc.cond(a > 0, gc.sin, gc.cos, a), gc.cond(a > 0, gc.cos, gc.sin, a),
+     gc.cond(a > c, gc.sin, gc.cos, a), gc.where(a > 0, gc.sin(a), gc.cos(a))),
+    tuple(gc.constant(k) for k in (0.0, -0.0, 1.0, -1.0, np.nan, np.inf, -np.inf, 1e-9, 1e9)),
+    tuple(gc.constant(k) for k in (np.zeros(3), np.ones(3), np.zeros((3, 1)), np.zeros((1, 3)),
+                                   np.arange(3.0), np.arange(3.0)[None], np.arange(3.0)[:, None],
+                                   np.arange(40.0), np.arange(40.0).reshape(4, 10),
+                                   np.arange(1.0, 41.0), np.zeros((0, 2)), np.zeros((2, 0)))),
+    tuple(gc.sum(m3, axes, keepdims) for axes in (0, 1, 2, (0, 1), (0, 2), None)
+          for keepdims in (False, True)),
+    tuple(f(m3, 1) for f in (gc.sum, gc.prod, gc.max, gc.min, gc.argmax, gc.argmin, gc.mean,
+                             gc.softmax, gc.log_softmax, gc.logsumexp, gc.var, gc.all, gc.any)),
+    (m3[0], m3[:1], m3[:, 0], m3[:, :1], m3[..., 0], m3[1], m3[0, 1], m3[:, ::2], m3[:, ::-1],
+     m3[:, 1:], m3[:, :-1], gc.take(m3, [0]), gc.take(m3, [0], axis=1), m3[None], m3[:, None],
+     gc.flip(m3), gc.flip(m3, 0)),
+    (m3.reshape(6, 4), m3.reshape(4, 6), m3.reshape(24), m3.T, gc.matrix_transpose(m3),
+     gc.permute_dims(m3, (1, 0, 2)), gc.pad(m3, [(0, 1)] * 3), gc.pad(m3, [(1, 0)] * 3)),
+    (x.astype("float64"), x, x.astype("int32"), gc.floor(x), gc.ceil(x), gc.round(x), gc.sign(x)),
+    (b1 & b2, b1 | b2, b1 ^ b2, ~b1, b1 == b2, (b1 & b2) | b1, b1 & (b2 | b1)),
+    (a // c, a % c, gc.floor(a / c), a / c, a**c, c**a, gc.sqrt(a), a**0.5 + 0, a > c, a >= c),
+    (gc.log(1 + a), gc.log1p(a), gc.exp(a) - 1, gc.expm1(a), gc.softplus(a), gc.relu(a),
+     gc.maximum(a, 0), gc.sigmoid(a), 1 / (1 + gc.exp(-a)), gc.stop_gradient(a), gc.erf(a)),
+    (gc.scan(lambda s, r: (s + r, s), a, v)[0], gc.scan(lambda s, r: (s * r, s), a, v)[0],
+     gc.scan(lambda s, r: (s + r, s), a, v, reverse=True)[0],
+     gc.scan(lambda s, r: (s + r, s), c, v)[0], gc.scan(lambda s, r: (s + r, r), a, v)[0]),
+    (gc.scan(lambda s, r: (s + r, s), a, v)[1], gc.scan(lambda s, r: (s + r, s * r), a, v)[1]),
+    (gc.one_hot(i, 3), gc.one_hot(i, 4), gc.one_hot(i, 3, "int64")),
+    (gc.iota((3, 4)), gc.iota((3, 4), 1), gc.iota((4, 3)), gc.iota((3, 4), 0, "int32")),
+    (gc.einsum("ij,jk->ik", w, w), gc.einsum("ij,kj->ik", w, w), gc.einsum("ij,ij->ij", w, w)),
+    (gc.linalg.inv(w), gc.linalg.det(w), *gc.linalg.slogdet(w), gc.linalg.solve(w, w),
+     gc.linalg.solve(w, w.T), gc.diagonal(w), gc.trace(w), gc.diagonal(w, 1)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("tensors", APART)
+def test_different_computations_read_differently(tensors: tuple[gc.Tensor, ...]) -> None:
+    texts = [latex(t) for t in tensors]
+    assert len(set(tensors)) == len(tensors)
+    twice = [t for t, count in Counter(texts).items() if count > 1]
+    assert not twice, twice
+
+
+def test_all_that_is_written_here_reads_differently() -> None:
+    """The computations of all lines, but for those of leaves of one name and another shape."""
+    tensors = {t for line in APART for t in line if t.node.inputs}
+    by_text: dict[str, list[gc.Tensor]] = {}
+    for t in tensors:
+        by_text.setdefault(latex(t), []).append(t)
+    assert not [text for text, found in by_text.items() if len(found) > 1]
+
+
+def test_random_tensors_that_read_the_same_are_equal() -> None:
+    """Whatever two tensors of a graph have one text, their values are the same."""
+    compared = 0
+    for seed in range(40):
+        made = random_graph(seed)
+        graph = made.graph
+        inside = [t for node in graph.nodes for t in node.outputs if node.inputs]
+        feeds = dict(zip(graph.inputs, made.arrays(0), strict=True))
+        by_text: dict[str, list[gc.Tensor]] = {}
+        for t in inside:
+            text = latex(t)
+            assert well_formed(text), text
+            by_text.setdefault(text, []).append(t)
+        alike = [pair for found in by_text.values() for pair in pairwise(found)]
+        compared += len(inside)
+        for first, second in alike:
+            with contextlib.suppress(GraphError):  # sizes that only other inputs determine
+                one, other = gc.evaluate([first, second], feeds)
+                np.testing.assert_array_equal(one, other)
+        assert len(alike) <= 0.1 * len(inside), [t.node for pair in alike for t in pair]
+    assert compared > 1000
 
 
 def well_formed(text: str) -> bool:
@@ -138,7 +286,9 @@ def well_formed(text: str) -> bool:
         if depth < 0:
             return False
     lefts, rights = (len(re.findall(rf"\\{side}\b", text)) for side in ("left", "right"))
-    return depth == 0 and lefts == rights and not re.search(r"_\{[^{}]*\}_", text)
+    begins, ends = (re.findall(rf"\\{side}{{(\w+)}}", text) for side in ("begin", "end"))
+    twice = re.search(r"[_^]\{[^{}]*\}[_^]\{[^{}]*\}[_^]", text)
+    return depth == 0 and lefts == rights and sorted(begins) == sorted(ends) and not twice
 
 
 @pytest.mark.parametrize("name", [n for n in SAMPLES if n in registry()])
@@ -155,5 +305,21 @@ def test_every_op_and_its_gradient_print(name: str) -> None:
                     assert well_formed(latex(gc.vjp(t, floats[0])))
 
 
-def test_a_constant_array_is_a_symbol() -> None:
-    assert latex(w1 * np.arange(4, dtype="float32")) == r"w_{1} \cdot \mathrm{constant}"
+def test_a_constant_array_is_its_numbers_or_a_hash() -> None:
+    assert latex(w1 * np.arange(4, dtype="float32")) == r"w_{1} \odot \left(0, 1, 2, 3\right)"
+    assert latex(gc.constant([[1, 2.5], [3, 4]])) == (
+        r"\begin{pmatrix} 1 & 2.5 \\ 3 & 4 \end{pmatrix}"
+    )
+    found = latex(gc.constant(np.arange(40.0)))
+    assert re.fullmatch(r"\\mathrm\{constant\}_\{40\}\^\{\\mathrm\{[0-9a-f]{8}\}\}", found)
+
+
+@pytest.mark.parametrize("text", [t for t, _ in TEXTS], ids=[e for _, e in TEXTS])
+def test_a_parser_of_formulas_takes_it(text: gc.Tensor) -> None:
+    """Matplotlib's, which knows no environments, and lines neither."""
+    mathtext = pytest.importorskip("matplotlib.mathtext")
+    shown = latex(text)
+    if r"\begin" in shown:
+        assert well_formed(shown)
+    else:
+        mathtext.MathTextParser("path").parse(f"${shown}$")

@@ -1,0 +1,517 @@
+r"""How operations read in LaTeX: each op's text, from those of its operands.
+
+A text has a level, which says where it needs brackets, so that what is read is what is computed.
+Distinct operations have distinct texts: `\cdot` has a scalar on one side, `\odot` multiplies
+elements, `\otimes` is the outer product, matrix products are juxtaposed. An op without a notation
+here is written as its formula, if it has one, else by its name with all of its attributes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import sympy as sp
+from sympy.printing.latex import LatexPrinter
+
+from graphc.ir.dim import Dim, Size
+from graphc.ir.dtype import DType
+from graphc.ir.node import ArrayValue, Node, Tensor
+from graphc.ir.op import Fact
+from graphc.symbolic.dims import to_sympy
+from graphc.symbolic.formula import symbol
+
+_LETTERS = re.compile(r"([A-Za-z])_?(\d*)\Z")
+_LONGEST_NAME = 40
+_INDICES = "ijklpqrstuv"
+_SHORT_ARRAY = 16  # elements; of a longer one the text has the shape and a hash
+_ESCAPES = {
+    "\\": r"\backslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
+    "%": r"\%", "^": r"\^{}", "~": r"\~{}",
+}  # fmt: skip
+
+# Levels, from what needs brackets nearly everywhere to what needs them nowhere.
+CASES, RELATION, BIG, SUM, PRODUCT, MATMUL, POWER, ATOM = range(8)
+
+
+class Text(NamedTuple):
+    """A text, how tightly it holds together, and how many operations are in it."""
+
+    text: str
+    level: int = ATOM
+    size: int = 1
+
+    def above(self, level: int) -> str:
+        """The text, in brackets unless its level is higher."""
+        return self.text if self.level > level else rf"\left({self.text}\right)"
+
+
+Of: TypeAlias = Callable[[Tensor], Text]  # the text of a tensor that a node is made of
+Notation: TypeAlias = Callable[[Of, Node], Text]
+
+
+def made(text: str, level: int, operands: Sequence[Text]) -> Text:
+    return Text(text, level, 1 + sum(x.size for x in operands))
+
+
+def operands(of: Of, node: Node) -> list[Text]:
+    return [of(t) for t in node.inputs]
+
+
+# -- names, numbers, sizes -------------------------------------------------------------------------
+def escape(name: str) -> str:
+    r"""A user's name as LaTeX: `w1` is `w_{1}`, other names are upright text, all else escaped.
+
+    >>> escape("w1"), escape("hidden_bias")
+    ('w_{1}', '\\mathrm{hidden\\_bias}')
+    """
+    match = _LETTERS.match(name)
+    if match:
+        letter, digits = match.groups()
+        return f"{letter}_{{{digits}}}" if digits else letter
+    shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
+    return rf"\mathrm{{{_escaped(''.join(c if c.isprintable() else ' ' for c in shown))}}}"
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(c, c) for c in text)
+
+
+def number(value: Any) -> Text:
+    r"""A NumPy scalar: the shortest digits that are this number in its dtype.
+
+    >>> number(np.float32(0.1)).text, number(np.float64("nan")).text, number(np.float64(1e-9)).text
+    ('0.1', '\\mathrm{NaN}', '1 \\cdot 10^{-9}')
+    """
+    if value.dtype.kind == "b":
+        return Text(r"\mathrm{true}" if value else r"\mathrm{false}")
+    if value.dtype.kind != "f":
+        return Text(str(int(value)), SUM if value < 0 else ATOM)
+    if np.isnan(value):
+        return Text(r"\mathrm{NaN}")
+    if np.isinf(value):
+        return Text(r"-\infty", SUM) if value < 0 else Text(r"\infty")
+    level = SUM if np.signbit(value) else ATOM
+    if value == 0 or 1e-4 <= abs(value) < 1e16:
+        return Text(np.format_float_positional(value, unique=True, trim="-"), level)
+    digits, exponent = np.format_float_scientific(value, unique=True, trim="-").split("e")
+    return Text(rf"{digits} \cdot 10^{{{int(exponent)}}}", min(level, PRODUCT))
+
+
+def size(value: Size) -> Text:
+    """A size. Dims are escaped as other names are."""
+    expression = to_sympy(value)
+    names = {s: escape(s.name) for s in expression.free_symbols}
+    simple = expression.is_Symbol or (expression.is_Integer and value >= 0)
+    text = str(sp.latex(expression, symbol_names=names, mul_symbol="dot"))
+    return Text(text, ATOM if simple else SUM)
+
+
+def shape(sizes: Sequence[Size]) -> str:
+    r"""`3 \times n`; of a scalar, empty brackets."""
+    return r" \times ".join(size(s).above(SUM) for s in sizes) or r"\left(\right)"
+
+
+def constant(array: np.ndarray[Any, Any]) -> Text:
+    """A constant: a number, a number that all elements are, all numbers, or a shape and a hash."""
+    if not array.shape:
+        return number(array[()])
+    first = array.flat[0] if array.size else None
+    if first is not None and array.tobytes() == first.tobytes() * array.size:
+        return filled(number(first), array.shape)
+    if array.size <= _SHORT_ARRAY and array.ndim == 1:
+        return Text(rf"\left({', '.join(number(v).text for v in array)}\right)", POWER)
+    if 0 < array.size <= _SHORT_ARRAY and array.ndim == 2:
+        rows = r" \\ ".join(" & ".join(number(v).text for v in row) for row in array)
+        return Text(rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}", POWER)
+    digest = hashlib.sha256(array.tobytes()).hexdigest()[:8]
+    return Text(rf"\mathrm{{constant}}_{{{shape(array.shape)}}}^{{\mathrm{{{digest}}}}}", POWER)
+
+
+def filled(value: Text, sizes: Sequence[Size]) -> Text:
+    """One number everywhere in a shape."""
+    return Text(rf"{value.above(POWER)}_{{{shape(sizes)}}}", POWER)
+
+
+# -- elementwise -----------------------------------------------------------------------------------
+def _unstretched(node: Node) -> list[Tensor]:
+    """The operands of a broadcasting op; instead of one that is stretched, what is stretched, if
+    another has the shape of the result anyway."""
+    whole = node.output().shape
+    result = list(node.inputs)
+    for i, t in enumerate(node.inputs):
+        if any(other.shape == whole for other in node.inputs[:i] + node.inputs[i + 1 :]):
+            scalar = _everywhere(t)
+            result[i] = _stretched(t) if scalar is None else scalar
+            if result[i] is not t:
+                break  # the others now tell the shape
+    return result
+
+
+def _everywhere(t: Tensor) -> Tensor | None:
+    """The number that every element of `t` is, if it was made as one."""
+    while t.ndim and t.node.op.name in ("reshape", "broadcast_to"):
+        t = t.node.inputs[0]
+    return t if t.ndim == 0 and Fact.CONSTANT in t.node.op.facts else None
+
+
+def _stretched(t: Tensor) -> Tensor:
+    """What is stretched to be `t`: without axes of size 1 in front, which it does not need."""
+    if t.node.op.name != "broadcast_to":
+        return t
+    x = t.node.inputs[0]
+    if x.node.op.name == "reshape":
+        source = x.node.inputs[0]
+        if x.shape == (*(1,) * (x.ndim - source.ndim), *source.shape):
+            return source
+    return x
+
+
+def _operator(sign: str, level: int) -> Notation:
+    """`x sign y`, of which only the left operand may be of the same level."""
+
+    def write(of: Of, node: Node) -> Text:
+        x, y = (of(t) for t in _unstretched(node))
+        return made(f"{x.above(level - 1)} {sign} {y.above(level)}", level, (x, y))
+
+    return write
+
+
+def _relation(sign: str) -> Notation:
+    def write(of: Of, node: Node) -> Text:
+        x, y = (of(t) for t in _unstretched(node))
+        return made(f"{x.above(BIG)} {sign} {y.above(BIG)}", RELATION, (x, y))
+
+    return write
+
+
+def _multiply(of: Of, node: Node) -> Text:
+    """Of elements, of a scalar, or of the elements of two vectors; a factor 1 is not shown."""
+    factors: Sequence[Tensor] | None = _outer_factors(node)
+    sign = r"\otimes"
+    if factors is None:
+        factors = _unstretched(node)
+        sign = r"\odot" if all(t.ndim for t in factors) else r"\cdot"
+        for one, other in (factors, factors[::-1]):
+            if _is_one(one) and other.shape == node.output().shape:
+                return of(other)
+    x, y = (of(t) for t in factors)
+    left = x.text if x.level == PRODUCT else x.above(MATMUL)
+    return made(f"{left} {sign} {y.above(MATMUL)}", PRODUCT, (x, y))
+
+
+def _is_one(t: Tensor) -> bool:
+    return Fact.CONSTANT in t.node.op.facts and not t.ndim and t.node.attrs["value"].array == 1
+
+
+def _outer_factors(node: Node) -> tuple[Tensor, ...] | None:
+    """The vectors of which the first is a column and the second a row, in this order."""
+    column, row = (t.node for t in node.inputs)
+    if column.op.name != "reshape" or row.op.name != "reshape":
+        return None
+    (u,), (v,) = column.inputs, row.inputs
+    vectors = u.ndim == v.ndim == 1
+    shapes = (column.attrs["shape"], row.attrs["shape"])
+    return (u, v) if vectors and shapes == ((*u.shape, 1), (1, *v.shape)) else None
+
+
+def _power(of: Of, node: Node) -> Text:
+    x, y = operands(of, node)
+    return _raised(node, x, y.text, (x, y))
+
+
+def _square(of: Of, node: Node) -> Text:
+    x = of(node.inputs[0])
+    return _raised(node, x, "2", (x,))
+
+
+def _raised(node: Node, base: Text, exponent: str, xs: Sequence[Text]) -> Text:
+    """A power: of elements, marked by a circle, unless of scalars."""
+    circle = r"\circ " if any(t.ndim for t in node.inputs) else ""
+    return made(rf"{base.above(POWER)}^{{{circle}{exponent}}}", POWER, xs)
+
+
+def _divide(of: Of, node: Node) -> Text:
+    x, y = (of(t) for t in _unstretched(node))
+    return made(rf"\frac{{{x.text}}}{{{y.text}}}", POWER, (x, y))
+
+
+def _negative(of: Of, node: Node) -> Text:
+    x = of(node.inputs[0])
+    return made(f"- {x.above(SUM)}", SUM, (x,))
+
+
+def _around(*parts: str) -> Notation:
+    """The operands between parts that set them apart."""
+
+    def write(of: Of, node: Node) -> Text:
+        xs = operands(of, node)
+        middle = "".join(x.text + part for x, part in zip(xs, parts[1:], strict=True))
+        return made(parts[0] + middle, POWER, xs)
+
+    return write
+
+
+def _function(name: str) -> Notation:
+    return lambda of, node: called(name, operands(of, node))
+
+
+def called(name: str, xs: Sequence[Text]) -> Text:
+    """A function of operands."""
+    return made(rf"{name}\left({', '.join(x.text for x in xs)}\right)", POWER, xs)
+
+
+def _astype(of: Of, node: Node) -> Text:
+    return called(rf"\operatorname{{{node.attrs['dtype'].name}}}", operands(of, node))
+
+
+def _where(of: Of, node: Node) -> Text:
+    return cases(operands(of, node), r"\text{for}\:", r"\text{otherwise}")
+
+
+def cases(xs: Sequence[Text], on: str, off: str) -> Text:
+    """A condition, what is given where it holds, and what else: `where`, or `cond` in its words."""
+    p, yes, no = (x.text for x in xs)
+    rows = rf"{yes} & {on} {p} \\ {no} & {off}"
+    return made(rf"\begin{{cases}} {rows} \end{{cases}}", CASES, xs)
+
+
+def by_formula(of: Of, node: Node) -> Text:
+    """The op's formula over its operands, which SymPy brings into its own order."""
+    xs = operands(of, node)
+    symbols = [symbol(t, f"v{i}") for i, t in enumerate(node.inputs)]
+    loose = {s for s, x in zip(symbols, xs, strict=True) if x.level < POWER}
+    texts = {s: x.text for s, x in zip(symbols, xs, strict=True)}
+    formula: Any = node.op.formula
+    text = str(_Printer(texts, loose).doprint(formula(sp, *symbols, **node.attrs)))
+    return made(text, CASES, xs)
+
+
+class _Printer(LatexPrinter):  # type: ignore[misc]
+    """SymPy's printer, with brackets around operands that are products or sums."""
+
+    def __init__(self, texts: dict[sp.Symbol, str], loose: set[sp.Symbol]) -> None:
+        super().__init__({"mul_symbol": "dot", "symbol_names": texts})
+        self._loose = loose
+
+    def parenthesize(self, item: Any, level: Any, *args: Any, **options: Any) -> str:
+        if item in self._loose:
+            return rf"\left({self._print(item)}\right)"
+        return str(super().parenthesize(item, level, *args, **options))
+
+    def _needs_mul_brackets(self, expr: Any, first: bool = False, last: bool = False) -> bool:
+        return expr in self._loose or super()._needs_mul_brackets(expr, first=first, last=last)
+
+
+# -- what moves elements ---------------------------------------------------------------------------
+def indexed(x: Text, index: str) -> Text:
+    """A text with a subscript; one that ends in a brace is put into braces first."""
+    text = x.above(POWER)
+    base = rf"{{{text}}}" if text.endswith("}") else text
+    return made(rf"{base}_{{{index}}}", ATOM, (x,))
+
+
+def _matmul(of: Of, node: Node) -> Text:
+    x, y = operands(of, node)
+    left = x.text if x.level == MATMUL else x.above(MATMUL)
+    return made(f"{left} {y.above(MATMUL)}", MATMUL, (x, y))
+
+
+def _permute(of: Of, node: Node) -> Text:
+    x, axes = of(node.inputs[0]), node.attrs["axes"]
+    rank = len(axes)
+    if axes == (*range(rank - 2), rank - 1, rank - 2):
+        return made(rf"{x.above(POWER)}^{{\top}}", POWER, (x,))
+    return called(rf"\operatorname{{permute}}_{{{', '.join(map(str, axes))}}}", (x,))
+
+
+def _reshape(of: Of, node: Node) -> Text:
+    (x,), target = node.inputs, node.attrs["shape"]
+    scalar = _everywhere(x)
+    if scalar is not None:
+        return filled(of(scalar), target)
+    if x.node.op.name == "slice":  # of one element along some axes, which go
+        one = [n == 1 and n != whole for n, whole in zip(x.shape, _whole(x), strict=True)]
+        if target == tuple(n for n, is_one in zip(x.shape, one, strict=True) if not is_one):
+            return indexed(of(x.node.inputs[0]), _bounds(x.node, one))
+    index = _new_axes(x.shape, target)
+    if index is not None:
+        return indexed(of(x), f"[{index}]")
+    return called(rf"\operatorname{{reshape}}_{{{shape(target)}}}", (of(x),))
+
+
+def _new_axes(source: Sequence[Size], target: Sequence[Size]) -> str | None:
+    """The index that adds axes of size 1, or None where the shape changes otherwise."""
+    parts, rest = [], list(source)
+    for wanted in target:
+        if rest and rest[0] == wanted:
+            parts.append(":")
+            rest.pop(0)
+        elif wanted == 1:
+            parts.append(r"\mathrm{new}")
+        else:
+            return None
+    return None if rest or len(target) == len(source) else ", ".join(parts)
+
+
+def _whole(sliced: Tensor) -> Sequence[Size]:
+    return sliced.node.inputs[0].shape
+
+
+def _slice(of: Of, node: Node) -> Text:
+    return indexed(of(node.inputs[0]), _bounds(node, [False] * node.inputs[0].ndim))
+
+
+def _bounds(node: Node, one: Sequence[bool]) -> str:
+    """Positions from 0, as Python's; along some axes a single one, without which the axis goes."""
+    (x,) = node.inputs
+    starts, sizes, steps = (node.attrs[k] for k in ("starts", "sizes", "steps"))
+    parts = []
+    for axis, (start, count, step) in enumerate(zip(starts, sizes, steps, strict=True)):
+        if start == 0 and count == x.shape[axis] and step == 1:
+            parts.append(":")
+        elif one[axis]:
+            parts.append(size(start).text)
+        else:
+            stop = start + (count - 1) * step + (1 if step > 0 else -1)
+            parts.append(f"{size(start).text}:{size(stop).text}" + f":{step}" * (step != 1))
+    return f"[{', '.join(parts)}]"
+
+
+def _take(of: Of, node: Node) -> Text:
+    x, indices = operands(of, node)
+    return indexed(x, f"[{':, ' * node.attrs['axis']}{indices.text}]")
+
+
+def _broadcast(of: Of, node: Node) -> Text:
+    (x,), target = node.inputs, node.attrs["shape"]
+    scalar = _everywhere(x)
+    if scalar is not None:
+        return filled(of(scalar), target)
+    return called(rf"\operatorname{{broadcast}}_{{{shape(target)}}}", (of(x),))
+
+
+def _concat(of: Of, node: Node) -> Text:
+    """A stack, where each part has got the axis along which they follow each other."""
+    axis = node.attrs["axis"]
+    parts = [t.node.inputs[0] for t in node.inputs if t.node.op.name == "reshape"]
+    stacked = len(parts) == len(node.inputs) and all(
+        t.shape == (*part.shape[:axis], 1, *part.shape[axis:])
+        for t, part in zip(node.inputs, parts, strict=True)
+    )
+    xs = [of(t) for t in (parts if stacked else node.inputs)]
+    name = "stack" if stacked else "concat"
+    return called(rf"\operatorname{{{name}}}_{{\mathrm{{axis}} = {axis}}}", xs)
+
+
+def _iota(of: Of, node: Node) -> Text:
+    axis, sizes, dtype = (node.attrs[k] for k in ("axis", "shape", "dtype"))
+    over = shape(sizes) + ("" if dtype.name == "int64" else rf",\, \mathrm{{{dtype.name}}}")
+    return Text(rf"\mathrm{{index}}_{{{axis}}}^{{{over}}}", POWER)
+
+
+# -- reductions ------------------------------------------------------------------------------------
+def _reduction(sign: str, *, bounds: bool) -> Notation:
+    def write(of: Of, node: Node) -> Text:
+        (x,) = node.inputs
+        axes: Sequence[int] = node.attrs["axes"] if "axes" in node.attrs else [node.attrs["axis"]]
+        letters = dict(zip(axes, _INDICES, strict=False))
+        if bounds:
+            over = [rf"{sign}_{{{i}=1}}^{{{size(x.shape[a]).text}}}" for a, i in letters.items()]
+        else:
+            over = [rf"{sign}_{{{', '.join(letters.values())}}}"]
+        subscript = ",".join(letters.get(a, ":") for a in range(x.ndim))
+        body = indexed(of(x), subscript)
+        return made(" ".join([*over, body.text]), BIG, (of(x),))
+
+    return write
+
+
+# -- any op ----------------------------------------------------------------------------------------
+def by_name(node: Node, xs: Sequence[Text], attributes: Sequence[str], output: int = 0) -> Text:
+    """The op's name, which output it is if there are several, and its attributes."""
+    marks = [str(output + 1)] if len(node.types) > 1 else []
+    subscript = r",\, ".join([*marks, *attributes])
+    name = rf"\operatorname{{{_escaped(node.op.name)}}}"
+    return called(f"{name}_{{{subscript}}}" if subscript else name, xs)
+
+
+def attribute(value: Any) -> str:
+    """A static value."""
+    if isinstance(value, (bool, type(None))):
+        return rf"\mathrm{{{str(value).lower()}}}"
+    if isinstance(value, (int, Dim)):
+        return size(value).text
+    if isinstance(value, float):
+        return number(np.float64(value)).text
+    if isinstance(value, tuple):
+        return rf"\left({', '.join(map(attribute, value))}\right)"
+    if isinstance(value, ArrayValue):
+        return constant(value.array).text
+    return escape(value.name if isinstance(value, DType) else str(value))
+
+
+NOTATIONS: dict[str, Notation] = {
+    "add": _operator("+", SUM),
+    "subtract": _operator("-", SUM),
+    "multiply": _multiply,
+    "divide": _divide,
+    "negative": _negative,
+    "floor_divide": _function(r"\operatorname{floor\_divide}"),
+    "remainder": _function(r"\operatorname{remainder}"),
+    "power": _power,
+    "square": _square,
+    "sqrt": _around(r"\sqrt{", "}"),
+    "abs": _around(r"\left|", r"\right|"),
+    "floor": _around(r"\left\lfloor ", r" \right\rfloor"),
+    "ceil": _around(r"\left\lceil ", r" \right\rceil"),
+    "sigmoid": _function(r"\sigma"),
+    **{name: _function(rf"\{name}") for name in ("exp", "log", "sin", "cos", "tanh")},
+    **{
+        name: _function(rf"\operatorname{{{_escaped(name)}}}")
+        for name in (
+            "expm1", "log1p", "erf", "erfc", "softplus", "relu", "sign", "round", "stop_gradient"
+        )
+    },
+    "maximum": _function(r"\max"),
+    "minimum": _function(r"\min"),
+    "equal": _relation("="),
+    "not_equal": _relation(r"\neq"),
+    "less": _relation("<"),
+    "less_equal": _relation(r"\leq"),
+    "greater": _relation(">"),
+    "greater_equal": _relation(r"\geq"),
+    "logical_and": _relation(r"\wedge"),
+    "logical_or": _relation(r"\vee"),
+    "logical_xor": _relation(r"\oplus"),
+    "logical_not": _function(r"\neg"),
+    "where": _where,
+    "astype": _astype,
+    "matmul": _matmul,
+    "permute_dims": _permute,
+    "reshape": _reshape,
+    "broadcast_to": _broadcast,
+    "slice": _slice,
+    "take": _take,
+    "concat": _concat,
+    "iota": _iota,
+    "constant": lambda of, node: constant(node.attrs["value"].array),
+    "size": lambda of, node: size(node.attrs["size"]),
+    "check_labels": lambda of, node: of(node.inputs[0]),
+    "check_probability": lambda of, node: of(node.inputs[0]),
+    "sum": _reduction(r"\sum", bounds=True),
+    "prod": _reduction(r"\prod", bounds=True),
+    "max": _reduction(r"\max", bounds=False),
+    "min": _reduction(r"\min", bounds=False),
+}  # fmt: skip
+
+POSITIONS: dict[str, tuple[Notation, Notation]] = {  # the extremum, then where it is
+    f"{name}_and_arg{name}": (
+        _reduction(rf"\{name}", bounds=False),
+        _reduction(rf"\operatorname{{arg{name}}}", bounds=False),
+    )
+    for name in ("max", "min")
+}
