@@ -25,8 +25,10 @@ from .test_layers import MODULES, room
 
 ROOMS = ("rewrite", "autodiff", "fusion", "planning", "passes", "pipeline", "lower", "runtime")
 # Patterns and rules are written in names of ops; what `where` hides is told by `where`.
-MAY_NAME = ("graphc.rewrite.pattern", "graphc.rewrite.ruleset", "graphc.rewrite.rules.",
-            "graphc.autodiff.hidden", "graphc.rewrite.extended", "graphc.rewrite.derivative")  # fmt: skip
+MAY_NAME = (
+    "graphc.rewrite.pattern", "graphc.rewrite.ruleset", "graphc.rewrite.rules.",
+    "graphc.autodiff.hidden", "graphc.rewrite.extended", "graphc.rewrite.derivative",
+)  # fmt: skip
 
 
 # -- passes do not know names ----------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
+from pathlib import Path
 
 import pytest
 
 from . import scoreboard
 from .planted import FAULTS
-from .rows import Budget, Result, Row, Tally, chunks, determinism, folding
+from .rows import Budget, Result, Row, Tally, chunks, determinism, folding, soak
 from .rows import compiled as compiled_row
 from .rows import planted as planted_row
 from .rows import rewrites as rewrites_row
@@ -39,6 +41,22 @@ def test_the_rows_are_those_of_the_list() -> None:
     assert set(names) >= {"R1", "R2", "R3", "R4", "R25", "R26"}
     assert len(names) == len(set(names))
     assert len(FAULTS) >= planted_row.FIGURE
+
+
+def test_the_page_says_what_is_run_of_each_figure() -> None:
+    page = (Path(__file__).parents[2] / "docs/reliability.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"^\| (R\d+) \|.* (\d+) % \|$", page, re.MULTILINE))
+    given = {row.name: str(round(100 * scoreboard.share_of(row.name))) for row in scoreboard.rows()}
+    assert said == given
+
+
+def test_what_a_process_holds_is_flat_or_seen() -> None:
+    before = {"memory": 100 << 20, "files": 9, "threads": 4, "store": 0}
+    limit = soak.KEPT["programs"] * 1_000 + soak.NOISE
+    flat = {**before, "memory": before["memory"] + limit, "store": soak.STORE}
+    assert not soak.judged("programs", 1_000, before, flat).failures
+    for name in before:
+        assert soak.judged("programs", 1_000, before, {**flat, name: flat[name] + 1}).failures
 
 
 def test_twins_are_of_every_kind_and_mean_the_same() -> None:

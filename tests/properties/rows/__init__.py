@@ -10,7 +10,7 @@ A row is a module with one object of the protocol `Row`, listed in `tests/proper
 
 Work that is split in parts goes through `budget.map(function, items)`, which runs them in the
 processes of the scoreboard (`function` is then one of a module, its arguments and its result can be
-pickled); what cannot be split, or measures time, just runs. A row counts in a `Tally`: what was
+pickled); what cannot be split just runs. A row counts in a `Tally`: what was
 checked, what was skipped and why, what differed but is explained, and the reports of failures.
 """
 

@@ -53,9 +53,10 @@ def _chain(x: Tensor, length: int) -> Tensor:
     return x
 
 
-def fold(form: str, size: int) -> Tally:
+def fold(task: tuple[str, int]) -> Tally:
     """One constant expression, folded: the memory and work of each fold, and the value."""
     tally = Tally()
+    form, size = task
     given = gc.Graph([], [FORMS[form](size)], name="constant")
     what = f"{form}, n = {size}"
 
@@ -97,7 +98,7 @@ class Folding:
 
     def run(self, budget: Budget) -> Result:
         sizes = SIZES if budget.share >= 0.05 else SIZES[:3]
-        tally = Tally.sum(fold(form, size) for form in FORMS for size in sizes)
+        tally = Tally.sum(budget.map(fold, [(form, size) for form in FORMS for size in sizes]))
         folds = tally.counts["folds"]
         reached = f"{folds} folds in {tally.counts['expressions']}, {len(tally.failures)} over"
         wanted = "<= 1 MiB more, 4 M elements, 300 calls, same values"
@@ -106,7 +107,7 @@ class Folding:
     def control(self) -> Result:
         """A budget without a limit."""
         with mock.patch.multiple(rules, GROWTH=1 << 40, WORK=1 << 40):
-            tally = fold("outer product", 1_000)
+            tally = fold(("outer product", 1_000))
         return Result(not tally.failures, "; ".join(tally.failures) or "not seen", "0 over", tally)
 
 
