@@ -21,6 +21,7 @@ from graphc.ir.dim import Dim, Size
 from graphc.ir.dtype import DType
 from graphc.ir.node import ArrayValue, Node, Tensor
 from graphc.ir.op import Fact
+from graphc.ir.shape import Shape
 from graphc.symbolic.dims import to_sympy
 from graphc.symbolic.formula import symbol
 
@@ -315,7 +316,10 @@ def indexed(x: Text, index: str) -> Text:
 
 
 def _matmul(of: Of, node: Node) -> Text:
-    x, y = operands(of, node)
+    return _product(*operands(of, node))
+
+
+def _product(x: Text, y: Text) -> Text:
     left = x.text if x.level == MATMUL else x.above(MATMUL)
     return made(f"{left} {y.above(MATMUL)}", MATMUL, (x, y))
 
@@ -337,10 +341,36 @@ def _reshape(of: Of, node: Node) -> Text:
         one = [n == 1 and n != whole for n, whole in zip(x.shape, _whole(x), strict=True)]
         if target == tuple(n for n, is_one in zip(x.shape, one, strict=True) if not is_one):
             return indexed(of(x.node.inputs[0]), _bounds(x.node, one))
+    factors = _with_vectors(x, target)
+    if factors is not None:
+        return _product(*(of(t) for t in factors))
     index = _new_axes(x.shape, target)
     if index is not None:
         return indexed(of(x), f"[{index}]")
     return called(rf"\operatorname{{reshape}}_{{{shape(target)}}}", (of(x),))
+
+
+def _with_vectors(x: Tensor, target: Sequence[Size]) -> tuple[Tensor, Tensor] | None:
+    """The factors of a product with vectors, which were made matrices, and lose that axis again."""
+    while x.node.op.name == "reshape":
+        x = x.node.inputs[0]
+    if x.node.op.name != "matmul":
+        return None
+    left, right = x.node.inputs
+    row = _vector(left, lambda u: (1, *u.shape))
+    column = _vector(right, lambda u: (*u.shape, 1))
+    kept = [*x.shape[:-2], *x.shape[-2:-1] * (row is None), *x.shape[-1:] * (column is None)]
+    if len(kept) == x.ndim or tuple(kept) != target:
+        return None
+    return left if row is None else row, right if column is None else column
+
+
+def _vector(t: Tensor, as_matrix: Callable[[Tensor], Shape]) -> Tensor | None:
+    """The vector that was made this row or column."""
+    if t.node.op.name != "reshape":
+        return None
+    (source,) = t.node.inputs
+    return source if source.ndim == 1 and t.shape == as_matrix(source) else None
 
 
 def _new_axes(source: Sequence[Size], target: Sequence[Size]) -> str | None:

@@ -44,6 +44,10 @@ TEXTS = (
     (x @ w, r"x w"),
     (x @ w @ w, r"x w w"),
     (x @ (w @ w), r"x \left(w w\right)"),
+    (x @ v, r"x v"),
+    (v @ w @ w1, r"v w w_{1}"),
+    (v @ w1, r"v w_{1}"),
+    (v[None] @ w, r"v_{[\mathrm{new}, :]} w"),
     ((x + 1) @ w, r"\left(x + 1\right) w"),
     ((x @ w) * x, r"\left(x w\right) \odot x"),
     ((x @ w) ** 2, r"\left(x w\right)^{\circ 2}"),
@@ -201,6 +205,7 @@ m3 = gc.placeholder("m3", (2, 3, 4))
 APART: tuple[tuple[gc.Tensor, ...], ...] = (
     (gc.outer(v, w1), gc.outer(w1, v), v * w1, v @ w1, v[None] @ w1[:, None], gc.stack([v, w1])),
     (w * w, w @ w, w**2, w @ w.T, w.T @ w, w * w.T, gc.sum(w * w), gc.exp(w), abs(w)),
+    (x @ v, x @ v[:, None], v @ x.T, v[None] @ x.T, v @ w, v[None] @ w, w @ v, w @ v[:, None]),
     (a * x, x * v, x @ v, a * x * x, a * (x * x), (a + c) * x, a + c * x),
     (a - (c - a), a - c - a, -(a - c), -a - c, a / (c / a), a / c / a, a - -c, a + c),
     (gc.stack([v, w1]), gc.stack([v, w1], 1), gc.concat([v, w1]), gc.concat([w1, v]),
