@@ -63,6 +63,8 @@ def page() -> str:
           for name in ("Tensor", "Variable", "Graph", "Dim", "DType")),
         _line("gc.dim", gc.dim),
         _line("gc.scope", gc.scope),
+        _line("gc.default_dtype", gc.default_dtype),
+        _line("gc.set_default_dtype", gc.set_default_dtype),
         "- " + ", ".join(f"`gc.{n}`" for n, d in vars(gc).items() if isinstance(d, gc.DType))
         + ": the dtypes.",
     ]))  # fmt: skip

@@ -581,7 +581,18 @@ def _leaf(make: Callable[[str], Any], numpy: Callable[[str], Array]) -> Samples:
     )
 
 
-SAMPLES["constant"] = _leaf(lambda d: gc.constant(_VALUE, d), _VALUE.astype)
+SAMPLES["constant"] = _leaf(
+    lambda d: gc.constant(np.abs(_VALUE) if d[0] == "u" else _VALUE, d),
+    lambda d: (np.abs(_VALUE) if d[0] == "u" else _VALUE).astype(d),
+)
+SAMPLES["weak"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x: apply(registry()["weak"], (x,)).output(), numpy=lambda x: x, shapes=(s,)
+        )
+        for s in UNARY_SHAPES
+    )
+)
 SAMPLES["variable"] = _leaf(lambda d: gc.variable(_VALUE.astype(d)), _VALUE.astype)
 SAMPLES["iota"] = _leaf(
     lambda d: gc.iota((2, 3), 1, d), lambda d: np.tile(np.arange(3), (2, 1)).astype(d)

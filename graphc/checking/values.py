@@ -60,6 +60,7 @@ ROUNDED_ONCE = frozenset(
         "square",
         "relu",
         "stop_gradient",
+        "weak",
         "astype",
         "check_labels",
         "check_probability",

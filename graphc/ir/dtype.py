@@ -1,10 +1,11 @@
-"""Element types: what a tensor is made of, and how two of them promote.
+"""Element types: what a tensor is made of, how two of them promote, and which is the default.
 
 A `DType` is one of eleven interned values; graphc promotes exactly as NumPy 2 does.
 """
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -83,6 +84,67 @@ def dtype(spec: Any) -> DType:
     return found
 
 
+# -- the default -----------------------------------------------------------------------------------
+_default: ContextVar[DType] = ContextVar("default_dtype", default=float32)
+
+
+def default_dtype() -> DType:
+    """The float dtype that is taken where none is given.
+
+    >>> default_dtype()
+    f32
+    """
+    return _default.get()
+
+
+def dtype_or_default(spec: Any) -> DType:
+    """The dtype for `spec`, the default one for None. Errors: as `dtype`."""
+    return default_dtype() if spec is None else dtype(spec)
+
+
+class Former:
+    """What `set_default_dtype` gives: as a context manager it brings the former default back."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, former: DType) -> None:
+        self.dtype = former
+
+    def __enter__(self) -> DType:
+        return default_dtype()
+
+    def __exit__(self, *raised: object) -> None:
+        _default.set(self.dtype)
+
+
+def set_default_dtype(spec: Any) -> Former:
+    """Take the dtype `spec` where none is given, from now on, or inside of `with`.
+
+    It is the dtype of placeholders, of variables, constants and lists of Python floats, of zeros,
+    ones and one-hots, of random numbers and of a `Trainer`'s data. Each thread, and each task of
+    `asyncio`, has a default of its own: a new thread starts with float32, a task with its maker's.
+    Dtypes: float32 or float64. Errors: `DTypeError` for another.
+
+    >>> with set_default_dtype("float64"):
+    ...     default_dtype()
+    f64
+    >>> default_dtype()
+    f32
+    """
+    wanted = dtype(spec)
+    if not wanted.is_float:
+        raise DTypeError(
+            "the default dtype is a float",
+            op="set_default_dtype",
+            expected="float32 or float64",
+            given=wanted.name,
+        )
+    former = Former(default_dtype())
+    _default.set(wanted)
+    return former
+
+
+# -- promotion -------------------------------------------------------------------------------------
 @cache
 def promote(*types: DType) -> DType:
     """The smallest type that holds all, by NumPy 2's rules.

@@ -59,7 +59,8 @@ class Node:
     """One operation applied to tensors. Made by `apply` only; never changed after."""
 
     __slots__ = (
-        "__weakref__", "_outputs", "assumes", "attrs", "inputs", "op", "origins", "serial", "types"
+        "__weakref__", "_outputs", "assumes", "attrs", "inputs", "op", "origins", "serial", "types",
+        "weak",
     )  # fmt: skip
 
     op: Op
@@ -69,6 +70,7 @@ class Node:
     assumes: tuple[equations.Pair, ...]  # sizes that the type rule took to be equal
     serial: int  # grows with creation: an input's is smaller than its user's
     origins: tuple[origin.Origin, ...]
+    weak: bool  # made of Python numbers alone: see `Tensor.weak`
     _outputs: list[Callable[[], Tensor | None]]
 
     def output(self, index: int = 0) -> Tensor:
@@ -133,11 +135,22 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
         node.types = _shared(types, operands)
         node._outputs = [_dead] * len(types)
         node.assumes = equations.noted()
+        node.weak = _is_weak(op, operands, types)
         node.origins = origin.here()
         _serial += 1
         node.serial = _serial
         _table[key] = node
         return node
+
+
+def _is_weak(op: Op, operands: tuple[Tensor, ...], types: tuple[TensorType, ...]) -> bool:
+    """Whether all operands are weak that have the result's dtype (a condition has not, nor have the
+    indices of a `take`); all of them, if none has."""
+    marks = [t.node.weak for t in operands]
+    if op.weak is not None or True not in marks:
+        return bool(op.weak)
+    deciding = [m for m, t in zip(marks, operands, strict=True) if t.dtype is types[0].dtype]
+    return False not in (deciding or marks)
 
 
 def located(error: GraphcError, op: str) -> GraphcError:
@@ -191,6 +204,12 @@ class Tensor(Operators):
         return self.type.shape
 
     @property
+    def weak(self) -> bool:
+        """Whether it is made of Python numbers alone: computed in float64 or int64, and converted
+        to the dtype of what it meets."""
+        return self.node.weak
+
+    @property
     def ndim(self) -> int:
         return len(self.type.shape)
 
@@ -205,7 +224,8 @@ class Tensor(Operators):
 
     def __repr__(self) -> str:
         label = f" {self.name!r}" if self.name else ""
-        return f"<{type(self).__name__}{label} {self.type} = {self.node.op.name}>"
+        weak = ", weak" if self.weak else ""
+        return f"<{type(self).__name__}{label} {self.type} = {self.node.op.name}{weak}>"
 
     def _repr_svg_(self) -> str:
         return str(functions()["_repr_svg_"](self))

@@ -88,6 +88,7 @@ class Op:
     cost: float = 1.0  # kernel operations for one element
     may_fail: bool = False
     differentiable: bool = True  # False: the derivative is zero everywhere it exists
+    weak: bool | None = None  # whether results are weak (`Tensor.weak`); None: as the operands are
     doc: str = ""
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, GraphcError, ShapeError
 from graphc.ir import origin
-from graphc.ir.dtype import DType
+from graphc.ir.dtype import DType, dtype_or_default
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType, show
 from graphc.nn import initializers
@@ -79,15 +79,16 @@ class Layer:
         initializer: Any = "zeros",
         *,
         rng: np.random.Generator | None = None,
-        dtype: DType | str = "float32",
+        dtype: DType | str | None = None,
         trainable: bool = True,
     ) -> Variable:
         """A new variable called `<scopes>/<layer>/<name>`; for use in `build`.
 
-        `rng` is the layer's own generator, by default the one that `gc.nn.seed` sets.
+        `rng` is the layer's own generator, by default the one that `gc.nn.seed` sets; of the
+        default dtype where none is given.
         Errors: `ArgumentError` for an unknown initialiser; `ShapeError` if its array does not fit.
         """
-        kind = dtype.numpy if isinstance(dtype, DType) else np.dtype(dtype)
+        kind = dtype_or_default(dtype).numpy
         source = initializers.generator() if rng is None else rng
         first = initializers.get(initializer)(shape, source, kind)
         if np.shape(first) != shape:

@@ -5,6 +5,7 @@ Also the type rules that families share.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,15 @@ import numpy as np
 from graphc.errors import ArgumentError, DTypeError
 from graphc.ir import origin
 from graphc.ir.dim import Dim, Size
-from graphc.ir.dtype import DType, bool_, float32, float64, promote, weak_type
+from graphc.ir.dtype import (
+    DType,
+    bool_,
+    default_dtype,
+    float32,
+    float64,
+    promote,
+    weak_type,
+)
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.given import given_array
 from graphc.ir.node import ArrayValue, Tensor, apply
@@ -53,37 +62,109 @@ SIZE = register(
 )
 
 
+WEAK = register(
+    Op(
+        "weak",
+        Kind.MAP,
+        lambda x: (x,),
+        numpy=lambda x: x,
+        vjp=lambda context, g, out, x: [g],
+        at=lambda k, values, index, out: values[0](index),
+        formula=lambda s, x: x,
+        facts=frozenset({Fact.ELEMENTWISE}),
+        cost=0,
+        weak=True,
+        doc="x itself, which takes the dtype of what it meets (`Tensor.weak`).",
+    )
+)
+
+
 def constant(value: Any, dtype: Any = None) -> Tensor:
     """A tensor with a fixed value; the value is copied.
 
     Shapes: those of the value. Dtypes: the value's, unless `dtype` is given; Python floats give
-    float32 (graphc's default), ints int64, bools bool.
-    Errors: `DTypeError` for objects, strings and complex numbers.
+    the default dtype (`gc.set_default_dtype`), ints int64 (uint64 from 2^63 on), bools bool.
+    Errors: `DTypeError` for objects, strings and complex numbers, and for a value that `dtype`
+    cannot hold: floats are rounded, never wrapped.
 
     >>> constant([1.0, 2.0]).type
     TensorType(dtype=f32, shape=(2,))
     """
-    return apply(CONSTANT, value=ArrayValue(_array(value, dtype))).output()
+    return apply(CONSTANT, value=ArrayValue(as_array("constant", value, dtype))).output()
 
 
-def _array(value: Any, wanted: Any) -> np.ndarray[Any, Any]:
+def as_array(op: str, value: Any, wanted: Any) -> np.ndarray[Any, Any]:
+    """The numbers of `value` in the dtype `wanted`; for None in their own, and Python floats in the
+    default one. Errors: as `constant`."""
     try:
-        array = given_array("constant", value)
+        array = given_array(op, value)
     except ValueError as error:
-        raise ArgumentError(str(error), op="constant", given=type(value).__name__) from None
+        raise ArgumentError(str(error), op=op, given=type(value).__name__) from None
+    python = not isinstance(value, (np.ndarray, np.generic))
+    if python and (array.dtype == object or (array.dtype == np.float64 and _is_huge(array))):
+        array = _integers(op, value, array, wanted)
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             "not numbers",
-            op="constant",
+            op=op,
             expected="an array or nested list of numbers",
             given=f"{type(value).__name__} of dtype {array.dtype}",
             where=origin.where(),
         )
     if wanted is not None:
-        return array.astype(to_dtype(wanted).numpy, copy=False)
-    if not isinstance(value, (np.ndarray, np.generic)) and array.dtype == np.float64:
-        return array.astype(np.float32)
-    return array.astype(to_dtype(array.dtype).numpy, copy=False)
+        kind = to_dtype(wanted)
+        _check_fits(op, array, kind)
+    elif python and array.dtype == np.float64:
+        kind = default_dtype()
+    else:
+        kind = to_dtype(array.dtype)
+    return array.astype(kind.numpy, copy=False)
+
+
+def _is_huge(array: np.ndarray[Any, Any]) -> bool:
+    """Whether floats may have been ints that neither int64 nor uint64 holds beside the others."""
+    return bool((np.abs(array) >= 2.0**63).any())
+
+
+def _integers(
+    op: str, value: Any, read: np.ndarray[Any, Any], wanted: Any
+) -> np.ndarray[Any, Any]:
+    """Python ints that NumPy reads as floats or objects: exactly where int64 or uint64 holds them
+    all, else as float64 where a float is wanted. What are no ints stay as they were read.
+    Errors: `DTypeError` where no dtype holds them."""
+    found = np.asarray(value, object)
+    if found.size == 0 or not all(isinstance(v, int) for v in found.flat):
+        return read
+    low, high = min(found.flat), max(found.flat)
+    kind = np.dtype(np.int64 if low < 0 else np.uint64)
+    if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+        return found.astype(kind)
+    if wanted is None or not to_dtype(wanted).is_float:
+        raise _does_not_fit(op, "no integer dtype holds these", "int64 or uint64", low, high)
+    try:
+        return found.astype(np.float64)
+    except OverflowError:
+        raise _does_not_fit(op, "no float holds these integers", "float64", low, high) from None
+
+
+def _check_fits(op: str, array: np.ndarray[Any, Any], kind: DType) -> None:
+    """Errors: `DTypeError` for numbers outside of the range of an integer dtype."""
+    if not kind.is_integer or np.can_cast(array.dtype, kind.numpy) or not array.size:
+        return
+    info, low, high = np.iinfo(kind.numpy), array.min().item(), array.max().item()
+    if not (info.min <= low and high <= info.max):  # neither holds of a NaN
+        raise _does_not_fit(op, "a value does not fit", kind.name, low, high)
+
+
+def _does_not_fit(op: str, message: str, kind: str, low: Any, high: Any) -> DTypeError:
+    given = [text if len(text) < 40 else f"{text[:36]}..." for text in map(str, (low, high))]
+    return DTypeError(
+        message,
+        op=op,
+        expected=f"values of {kind}",
+        given=" to ".join(dict.fromkeys(given)),
+        where=origin.where(),
+    )
 
 
 def size_as_tensor(size: Size, dtype: DType) -> Tensor:
@@ -98,9 +179,14 @@ def is_python_scalar(value: Any) -> bool:
 
 
 def tensor(value: Any, op: str) -> Tensor:
-    """`value` as a tensor: itself, or a constant. Errors: `ArgumentError` for what is neither."""
+    """`value` as a tensor: itself, a weak one of a Python number, or a constant.
+
+    Errors: `ArgumentError` for what is none of these.
+    """
     if isinstance(value, Tensor):
         return value
+    if is_python_scalar(value):
+        return as_weak(constant(value, float64 if isinstance(value, float) else None))
     if isinstance(value, Dim):
         raise ArgumentError(
             "a symbolic size is not a tensor",
@@ -120,24 +206,63 @@ def tensor(value: Any, op: str) -> Tensor:
     return constant(value)
 
 
+# -- weak tensors ----------------------------------------------------------------------------------
+# What is made of Python numbers alone is computed in float64 (ints in int64) and converted when it
+# meets something else. `apply` finds which tensors are: those whose operands are, and these.
+def as_weak(x: Tensor) -> Tensor:
+    """`x`, marked as made of Python numbers."""
+    return x if x.weak else apply(WEAK, (x,)).output()
+
+
+def weak_like(x: Tensor, *sources: Tensor) -> Tensor:
+    """`x`, marked as weak if all sources are."""
+    return as_weak(x) if all(t.weak for t in sources) else x
+
+
 def operands(op: str, *values: Any) -> list[Tensor]:
-    """The operands of an elementwise op as tensors of one dtype (NumPy 2 promotion, weak scalars).
+    """What an op takes as tensors of one dtype: NumPy 2's promotion, where Python numbers and weak
+    tensors adapt to the others.
 
     Errors: `ArgumentError`, `DTypeError` as `tensor` and `weak_type`.
     """
-    strong = [tensor(v, op) for v in values if not is_python_scalar(v)]
-    if strong:
-        common = promote(*(t.dtype for t in strong))
-        for value in values:
-            if is_python_scalar(value):
-                common = promote(common, weak_type(value, common))
-        _warn_if_widened(op, strong, common)
+    given = [v if is_python_scalar(v) else tensor(v, op) for v in values]
+    strong = [v for v in given if isinstance(v, Tensor) and not v.weak]
+    if not strong:
+        given = [tensor(v, op) for v in given]
+        common = promote(*(t.dtype for t in given))
     else:
-        common = promote(*(tensor(v, op).dtype for v in values))
-    return [
-        constant(v, common) if is_python_scalar(v) else cast(tensor(v, op), common)
-        for v in values
-    ]
+        common = promote(*(t.dtype for t in strong))
+        for value in given:
+            if not isinstance(value, Tensor) or value.weak:
+                common = promote(common, beside(value, common))
+        _warn_if_widened(op, strong, common)
+    return [cast(v, common) if isinstance(v, Tensor) else constant(v, common) for v in given]
+
+
+def beside(value: Any, other: DType) -> DType:
+    """The dtype that a Python number or a weak tensor takes beside `other`.
+
+    Errors: `DTypeError` where an integer that it is made of does not fit.
+    """
+    if not isinstance(value, Tensor):
+        return weak_type(value, other)
+    if value.dtype.is_integer and other.is_integer:
+        for number in _numbers(value):
+            weak_type(number, other)
+    return weak_type(value.dtype.numpy.type(0).item(), other)
+
+
+def _numbers(x: Tensor) -> Iterator[int]:
+    """The Python ints that a weak tensor is made of."""
+    seen, stack = {x}, [x]
+    while stack:
+        node = stack.pop().node
+        for t in node.inputs:
+            if node.op is WEAK and t.node.op is CONSTANT and t.dtype.is_integer:
+                yield int(t.node.attrs["value"].array)
+            elif t.weak and t not in seen:
+                seen.add(t)
+                stack.append(t)
 
 
 def _warn_if_widened(op: str, strong: list[Tensor], common: DType) -> None:
@@ -150,14 +275,26 @@ def _warn_if_widened(op: str, strong: list[Tensor], common: DType) -> None:
 
 
 def cast(x: Tensor, to: DType) -> Tensor:
-    """`x` as dtype `to`; no node where it is that already, a new constant for a constant."""
+    """`x` as dtype `to`; no node where it is that already, a new constant for a number. A weak one
+    stays weak in a dtype of 64 bits, where it lost nothing."""
     if x.dtype is to:
         return x
-    if x.node.op is CONSTANT and not x.shape:
+    source = x.node.inputs[0].node if x.node.op is WEAK else x.node
+    made: Tensor
+    if source.op is CONSTANT and not x.shape:
         with np.errstate(all="ignore"):
-            return constant(x.node.attrs["value"].array.astype(to.numpy))
-    result: Tensor = function("astype")(x, to)
-    return result
+            made = constant(source.attrs["value"].array.astype(to.numpy))
+    else:
+        made = function("astype")(x, to)
+    return weak_like(made, x) if to.bits == 64 else made
+
+
+def settle(x: Tensor, to: DType) -> Tensor:
+    """`x` as dtype `to`, and no longer weak."""
+    made = cast(x, to)
+    if made.node.op is WEAK:
+        return made.node.inputs[0]
+    return function("astype")(made, to) if made.weak else made
 
 
 def float_type(dtype: DType) -> DType:
@@ -168,5 +305,5 @@ def float_type(dtype: DType) -> DType:
 
 
 def scalar_like(value: float, x: Tensor) -> Tensor:
-    """A scalar constant of x's dtype."""
-    return constant(value, x.dtype)
+    """A scalar constant of x's dtype, weak if x is."""
+    return weak_like(constant(value, x.dtype), x)

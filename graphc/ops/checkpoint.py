@@ -17,7 +17,8 @@ from graphc.ir.graph import transform
 from graphc.ir.node import Tensor, apply, current_serial
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import TensorType
-from graphc.ops.closure import captured, fresh, is_literal, shows_all, tensors, unflatten
+from graphc.ops.build import weak_like
+from graphc.ops.closure import captured, is_literal, parameters, shows_all, tensors, unflatten
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -68,6 +69,7 @@ CHECKPOINT = register(
         numpy=lambda *arrays, results: arrays[0] if results == 1 else arrays[:results],
         vjp=_vjp,
         expand=lambda *inputs, results: inputs[:results],
+        weak=False,  # each result for itself
         doc="Its first operands; derivatives compute them again from the others.",
     )
 )
@@ -95,15 +97,15 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     def checkpointed(*arguments: Any) -> Any:
         given, structure = tensors("checkpoint", arguments)
         start = current_serial()
-        parameters = fresh("checkpoint", (t.type for t in given))
-        traced, shape = tensors("checkpoint", function(*unflatten(structure, parameters)))
-        used = captured(traced, parameters, start, hoist=False)
-        results = transform(traced, replace=dict(zip(parameters, given, strict=True)))
+        placeholders, inner = parameters("checkpoint", (t.type for t in given), given)
+        traced, shape = tensors("checkpoint", function(*unflatten(structure, inner)))
+        used = captured(traced, placeholders, start, hoist=False)
+        results = transform(traced, replace=dict(zip(placeholders, given, strict=True)))
         if not results:
             return unflatten(shape, ())
         sources = dict.fromkeys((*given, *used))
         node = apply(CHECKPOINT, [*results, *sources], results=len(results))
-        return unflatten(shape, node.outputs)
+        return unflatten(shape, map(weak_like, node.outputs, traced))
 
     return checkpointed
 

@@ -18,7 +18,7 @@ from graphc.ir.graph import Graph, map_graph, rebuild
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import TensorType
-from graphc.ops.build import tensor
+from graphc.ops.build import tensor, weak_like
 from graphc.ops.leaf import PLACEHOLDER
 
 Structure: TypeAlias = "str | tuple[Any, ...] | None"
@@ -105,6 +105,15 @@ def fresh(what: str, types: Iterable[TensorType]) -> list[Tensor]:
     """Placeholders that nothing else uses."""
     prefix = f"{what}#{next(_traces)}."
     return [_placeholder(f"{prefix}{i}", t) for i, t in enumerate(types)]
+
+
+def parameters(
+    what: str, types: Iterable[TensorType], sources: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Placeholders that nothing else uses, and what a function is traced with: the same, each weak
+    where the tensor is that it stands for."""
+    made = fresh(what, types)
+    return made, [weak_like(p, t) for p, t in zip(made, sources, strict=True)]
 
 
 def numbered(letter: str, types: Iterable[TensorType]) -> list[Tensor]:

@@ -10,12 +10,12 @@ import numpy as np
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir.dim import product as size_product
 from graphc.ir.dim import size_hint
-from graphc.ir.dtype import bool_, promote
+from graphc.ir.dtype import bool_
 from graphc.ir.equations import agree, never_equal
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, broadcast, show
-from graphc.ops.build import cast, tensor
+from graphc.ops.build import cast, operands, tensor
 from graphc.ops.elementwise import multiply
 from graphc.ops.reduce import MAX, SUM, sum
 from graphc.ops.scalar import sum_to
@@ -73,7 +73,7 @@ def matmul(x: Any, y: Any) -> Tensor:
     column on the right, and its axis is dropped from the result.
     Errors: `ShapeError` for scalars and for inner sizes that differ; `DTypeError` for bools.
     """
-    a, b = tensor(x, "matmul"), tensor(y, "matmul")
+    a, b = operands("matmul", x, y)
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(
             "a scalar has no matrix product",
@@ -84,8 +84,6 @@ def matmul(x: Any, y: Any) -> Tensor:
         )
     if never_equal(a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]):
         raise _inner_sizes_differ(a.shape, b.shape)
-    common = promote(a.dtype, b.dtype)
-    a, b = cast(a, common), cast(b, common)
     left = expand_dims(a, 0) if a.ndim == 1 else a
     right = expand_dims(b, 1) if b.ndim == 1 else b
     result = apply(MATMUL, (left, right)).output()

@@ -7,6 +7,7 @@ that the backward step needs as further ys. The derivative of a `cond` is a `con
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,16 +23,17 @@ from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Node, Tensor, apply, current_serial
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, common, show
-from graphc.ops.build import scalar_like, tensor
+from graphc.ops.build import as_weak, beside, cast, scalar_like, settle, tensor, weak_like
+from graphc.ops.build import operands as operands_of
 from graphc.ops.closure import (
     above,
     captured,
     close,
-    fresh,
     frontier,
     is_literal,
     is_pure,
     numbered,
+    parameters,
     same_structure,
     shows_all,
     tensors,
@@ -247,6 +249,7 @@ SCAN = register(
         vjp=_scan_vjp,
         facts=frozenset({Fact.LOOP}),
         may_fail=True,  # its body may
+        weak=False,  # each result for itself
         doc="A loop: inputs are carries, stacked xs, operands; outputs are carries, stacked ys.",
     )
 )
@@ -279,7 +282,8 @@ def scan(
     from outside; what in it depends on neither carry nor x is computed once, before the loop.
 
     Shapes: xs [length, *x], ys [length, *y]; a carry keeps its shape. Any length, 0 and symbolic
-    ones included. Dtypes: any; a carry keeps its dtype.
+    ones included. Dtypes: any; a carry keeps its dtype. One that starts as a Python number takes
+    that of the step's result; the step then runs once more, with the carry in this dtype.
     Errors: `ArgumentError` where the step does not return a pair or changes the carry's structure;
     `ShapeError`, `DTypeError` where it changes a carry's type, or lengths differ.
 
@@ -293,40 +297,64 @@ def scan(
     first, carry_structure = tensors("scan", carry)
     stacked, xs_structure = tensors("scan", xs)
     size = _length(stacked, length)
-    start = current_serial()
-    slices = (TensorType(t.dtype, t.shape[1:]) for t in stacked)
-    parameters = fresh("scan", [*(t.type for t in first), *slices])
-    returned = step_fn(
-        unflatten(carry_structure, parameters[: len(first)]),
-        unflatten(xs_structure, parameters[len(first) :]),
-    )
-    if not isinstance(returned, tuple) or len(returned) != 2:
-        raise ArgumentError(
-            "the step function returns a pair",
-            op="scan",
-            expected="(carry, y); y may be None",
-            given=repr(returned)[:80],
+    slices = [TensorType(t.dtype, t.shape[1:]) for t in stacked]
+    while True:  # again where a carry was a Python number and has a dtype now
+        start = current_serial()
+        types = [*(t.type for t in first), *slices]
+        placeholders, given = parameters("scan", types, [*first, *stacked])
+        returned = step_fn(
+            unflatten(carry_structure, given[: len(first)]),
+            unflatten(xs_structure, given[len(first) :]),
         )
-    after, after_structure = tensors("scan", returned[0])
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise ArgumentError(
+                "the step function returns a pair",
+                op="scan",
+                expected="(carry, y); y may be None",
+                given=repr(returned)[:80],
+            )
+        after, after_structure = tensors("scan", returned[0])
+        same_structure("scan", "the carry that the step returns", carry_structure, after_structure)
+        before, after = _carried(first, after)
+        if all(map(operator.is_, before, first)):
+            break
+        first = before
     ys, ys_structure = tensors("scan", returned[1])
-    same_structure("scan", "the carry that the step returns", carry_structure, after_structure)
     for i, (old, new) in enumerate(zip(first, after, strict=True)):
         _same_type("scan", f"the step changes the type of carry {i}", old.type, new.type)
     outputs = [*after, *ys]
     if not outputs:
         return carry, returned[1]
-    operands = captured(outputs, parameters, start, hoist=True)
+    used = captured(outputs, placeholders, start, hoist=True)
     node = apply(
         SCAN,
-        [*first, *stacked, *operands],
-        body=close(outputs, [*parameters, *operands]),
+        [*first, *stacked, *used],
+        body=close(outputs, [*placeholders, *used]),
         length=size,
         carries=len(first),
         xs=len(stacked),
         reverse=bool(reverse),
     )
-    last = unflatten(carry_structure, node.outputs[: len(first)])
-    return last, unflatten(ys_structure, node.outputs[len(first) :])
+    last = [weak_like(t, *pair) for t, *pair in zip(node.outputs, first, after, strict=False)]
+    stacked_ys = map(weak_like, node.outputs[len(first) :], ys)
+    return unflatten(carry_structure, last), unflatten(ys_structure, stacked_ys)
+
+
+def _carried(
+    before: Sequence[Tensor], after: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The carries before and after a step: weak ones adapt to those that are not."""
+    first: list[Tensor] = []
+    then: list[Tensor] = []
+    for old, new in zip(before, after, strict=True):
+        if old.weak:
+            adapted, new = operands_of("scan", old, new)
+            old = adapted if new.weak else settle(old, adapted.dtype)
+        elif new.weak and beside(new, old.dtype) is old.dtype:
+            new = cast(new, old.dtype)
+        first.append(old)
+        then.append(new)
+    return first, then
 
 
 def _length(stacked: Sequence[Tensor], length: Any) -> Size:
@@ -420,6 +448,7 @@ COND = register(
         numpy=_numpy_cond,
         vjp=_cond_vjp,
         may_fail=True,  # its branches may
+        weak=False,  # each result for itself
         doc="One of two graphs over the same operands, chosen by a scalar truth value.",
     )
 )
@@ -432,7 +461,8 @@ def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *oper
     branches may also use any tensor from outside, which is then computed before the choice. A
     computation that may fail belongs inside its branch, over operands.
 
-    Shapes: p []; both branches give the same. Dtypes: both give the same; p is a truth value.
+    Shapes: p []; both branches give the same. Dtypes: both give the same, but a Python number (or
+    what is made of them alone) takes the other's; p is a truth value.
     Errors: `ShapeError`, `DTypeError`, `ArgumentError` where the branches differ.
 
     >>> import graphc as gc
@@ -453,21 +483,26 @@ def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *oper
     _callable("cond", "a branch", else_fn)
     arguments, structure = tensors("cond", operands)
     start = current_serial()
-    parameters = fresh("cond", (t.type for t in arguments))
-    given = unflatten(structure, parameters)
+    placeholders, inner = parameters("cond", (t.type for t in arguments), arguments)
+    given = unflatten(structure, inner)
     yes, yes_structure = tensors("cond", then_fn(*given))
     no, no_structure = tensors("cond", else_fn(*given))
     same_structure("cond", "the result of the else branch", yes_structure, no_structure)
+    weak = [a.weak and b.weak for a, b in zip(yes, no, strict=True)]
+    for i, (a, b) in enumerate(zip(yes, no, strict=True)):
+        if a.weak or b.weak:
+            yes[i], no[i] = operands_of("cond", a, b)
     for i, (a, b) in enumerate(zip(yes, no, strict=True)):
         _same_type("cond", f"the branches give different types for result {i}", a.type, b.type)
     if not yes:
         return unflatten(yes_structure, [])
-    outer = captured([*yes, *no], parameters, start, hoist=False)
-    inputs = [*parameters, *outer]
+    outer = captured([*yes, *no], placeholders, start, hoist=False)
+    inputs = [*placeholders, *outer]
     node = apply(
         COND, [choice, *arguments, *outer], then=close(yes, inputs), otherwise=close(no, inputs)
     )
-    return unflatten(yes_structure, node.outputs)
+    results = [as_weak(t) if w else t for t, w in zip(node.outputs, weak, strict=True)]
+    return unflatten(yes_structure, results)
 
 
 FUNCTIONS |= {f.__name__: f for f in (scan, cond)}

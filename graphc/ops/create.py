@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError
-from graphc.ir.dtype import DType
+from graphc.ir.dtype import DType, dtype_or_default
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axis, shape_of
-from graphc.ops.build import constant, tensor
+from graphc.ops.build import constant, scalar_like, tensor
 from graphc.ops.shape import broadcast_to
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -56,38 +56,38 @@ def arange(stop: Any, dtype: Any = "int64") -> Tensor:
     return iota((stop,), 0, dtype)
 
 
-def _full(op: str, shape: Any, value: float, dtype: Any) -> Tensor:
-    scalar = constant(value, dtype)
-    if scalar.ndim:
-        raise DTypeError("the fill value is a number", op=op, given=repr(value))
-    return broadcast_to(scalar, shape)
+def zeros(shape: Any, dtype: Any = None) -> Tensor:
+    """Zeros of a shape, of the default dtype where none is given."""
+    return broadcast_to(constant(0, dtype_or_default(dtype)), shape)
 
 
-def zeros(shape: Any, dtype: Any = "float32") -> Tensor:
-    """Zeros of a shape."""
-    return _full("zeros", shape, 0, dtype)
-
-
-def ones(shape: Any, dtype: Any = "float32") -> Tensor:
-    """Ones of a shape."""
-    return _full("ones", shape, 1, dtype)
+def ones(shape: Any, dtype: Any = None) -> Tensor:
+    """Ones of a shape, of the default dtype where none is given."""
+    return broadcast_to(constant(1, dtype_or_default(dtype)), shape)
 
 
 def full(shape: Any, value: float, dtype: Any = None) -> Tensor:
-    """One value everywhere."""
-    return _full("full", shape, value, dtype)
+    """One value everywhere.
+
+    Dtypes: where none is given, an array's own; of a Python number the result is weak, as the
+    number is: it takes the dtype of what it meets. Errors: `DTypeError` for no number.
+    """
+    scalar = tensor(value, "full") if dtype is None else constant(value, dtype)
+    if scalar.ndim:
+        raise DTypeError("the fill value is a number", op="full", given=repr(value))
+    return broadcast_to(scalar, shape)
 
 
 def zeros_like(x: Any) -> Tensor:
     """Zeros of x's shape and dtype."""
     t = tensor(x, "zeros_like")
-    return _full("zeros_like", t.shape, 0, t.dtype)
+    return broadcast_to(scalar_like(0, t), t.shape)
 
 
 def ones_like(x: Any) -> Tensor:
     """Ones of x's shape and dtype."""
     t = tensor(x, "ones_like")
-    return _full("ones_like", t.shape, 1, t.dtype)
+    return broadcast_to(scalar_like(1, t), t.shape)
 
 
 FUNCTIONS |= {

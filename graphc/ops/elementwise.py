@@ -25,6 +25,7 @@ from graphc.loops.primitives import log1mexp as numpy_log1mexp
 from graphc.loops.primitives import sigmoid as numpy_sigmoid
 from graphc.loops.primitives import softplus as numpy_softplus
 from graphc.ops.build import (
+    WEAK,
     cast,
     float_type,
     is_python_scalar,
@@ -511,15 +512,20 @@ ASTYPE = register(
         at=at(lambda k, x, *, dtype: k.cast(x, dtype)),
         formula=_astype_formula,
         facts=frozenset({Fact.ELEMENTWISE, Fact.CONVERTS}),
+        weak=False,
         doc="x converted to a dtype, as NumPy's astype.",
     )
 )
 
 
 def astype(x: Any, dtype: Any) -> Tensor:
-    """x converted to `dtype`, as NumPy's astype (out-of-range floats to ints saturate)."""
+    """x converted to `dtype`, as NumPy's astype (out-of-range floats to ints saturate).
+
+    The result is of that dtype for good, even if x is weak (made of Python numbers alone).
+    """
     t, to = tensor(x, "astype"), to_dtype(dtype)
-    return t if t.dtype is to else apply(ASTYPE, (t,), dtype=to).output()
+    t = t.node.inputs[0] if t.node.op is WEAK else t
+    return t if t.dtype is to and not t.weak else apply(ASTYPE, (t,), dtype=to).output()
 
 
 FUNCTIONS |= {

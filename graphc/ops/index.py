@@ -10,7 +10,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.dim import Dim, Size, dim, floordiv, is_nonnegative, maximum, minimum, mod
-from graphc.ir.dtype import bool_, int64
+from graphc.ir.dtype import bool_, dtype_or_default, int64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
@@ -450,15 +450,16 @@ def check_labels(labels: Any, size: Size) -> Tensor:
     return apply(CHECK_LABELS, (tensor(labels, "check_labels"),), size=size).output()
 
 
-def one_hot(indices: Any, size: Any, dtype: Any = "float32") -> Tensor:
+def one_hot(indices: Any, size: Any, dtype: Any = None) -> Tensor:
     """1 at each index and 0 elsewhere, along a new last axis; out-of-range indices give zeros.
 
-    Shapes: [*i] -> [*i, size].
+    Shapes: [*i] -> [*i, size]. Dtypes: the default dtype where none is given.
     """
     t = tensor(indices, "one_hot")
     if not t.dtype.is_integer:
         raise DTypeError("indices are integers", op="one_hot", given=t.dtype.name)
-    return astype(equal(expand_dims(t, -1), iota((dim(size),), 0, t.dtype)), dtype)
+    here = equal(expand_dims(t, -1), iota((dim(size),), 0, t.dtype))
+    return astype(here, dtype_or_default(dtype))
 
 
 def size(x: Any, axis: int | None = None, dtype: Any = "int64") -> Tensor:

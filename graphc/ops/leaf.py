@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from graphc.errors import ArgumentError, DTypeError
+from graphc.errors import ArgumentError
 from graphc.ir import origin
-from graphc.ir.dtype import DType
+from graphc.ir.dtype import DType, dtype_or_default
 from graphc.ir.dtype import dtype as to_dtype
-from graphc.ir.given import given_array
 from graphc.ir.node import Cell, Tensor, Variable, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, shape_of
+from graphc.ops.build import as_array
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -35,11 +33,12 @@ def _infer_variable(*, cell: Cell) -> tuple[TensorType, ...]:
 VARIABLE = register(Op("variable", Kind.LEAF, _infer_variable, facts=frozenset({Fact.STATE})))
 
 
-def placeholder(name: str, shape: Any = (), dtype: Any = "float32") -> Tensor:
+def placeholder(name: str, shape: Any = (), dtype: Any = None) -> Tensor:
     """An input of the graph.
 
     Shapes: ints, and names of symbolic dims (`"n"`) or expressions over them (`"2*n + 1"`).
     Two placeholders with the same name, shape and dtype are the same tensor.
+    Dtypes: any; the default dtype where none is given.
     Errors: `ArgumentError` for a name that is not a string or a shape that is none;
     `DTypeError` for a dtype that graphc does not have.
 
@@ -51,14 +50,16 @@ def placeholder(name: str, shape: Any = (), dtype: Any = "float32") -> Tensor:
         raise ArgumentError(
             "a placeholder needs a name", op="placeholder", given=repr(name), where=origin.where()
         )
-    return apply(PLACEHOLDER, name=name, dtype=to_dtype(dtype), shape=shape_of(shape)).output()
+    kind = dtype_or_default(dtype)
+    return apply(PLACEHOLDER, name=name, dtype=kind, shape=shape_of(shape)).output()
 
 
 def variable(value: Any, name: str = "", trainable: bool = True, dtype: Any = None) -> Variable:
     """A tensor whose value lives between calls and changes by updates only.
 
-    `value` is copied. Python floats give float32. Each call makes a new variable.
-    Errors: `DTypeError` for a value that is not numbers.
+    `value` is copied. Each call makes a new variable.
+    Dtypes: as of `constant`: Python floats give the default dtype.
+    Errors: `DTypeError` for a value that is not numbers, or that `dtype` cannot hold.
 
     >>> import graphc as gc
     >>> gc.variable([1.0, 2.0], name="w").value
@@ -66,22 +67,8 @@ def variable(value: Any, name: str = "", trainable: bool = True, dtype: Any = No
     """
     if not isinstance(name, str):
         raise ArgumentError("a name is a string", op="variable", given=repr(name)[:80])
-    try:
-        array = given_array("variable", value)
-    except ValueError as error:
-        raise ArgumentError(str(error), op="variable", given=type(value).__name__) from None
-    if array.dtype.kind not in "biuf":
-        raise DTypeError(
-            "not numbers", op="variable", given=f"dtype {array.dtype}", where=origin.where()
-        )
-    if dtype is not None:
-        kind = to_dtype(dtype)
-    elif array.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic)):
-        kind = to_dtype("float32")
-    else:
-        kind = to_dtype(array.dtype)
-    stored = np.array(array, dtype=kind.numpy, order="C", copy=True)
-    result = apply(VARIABLE, cell=Cell(stored, name, trainable)).output()
+    array = as_array("variable", value, dtype)
+    result = apply(VARIABLE, cell=Cell(array, name, trainable)).output()
     assert isinstance(result, Variable)
     return result
 

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import DTypeError, LinAlgError, ShapeError
-from graphc.ir.dtype import promote
 from graphc.ir.equations import agree
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, agree_on_shape, broadcast, show
-from graphc.ops.build import cast, scalar_like, tensor
+from graphc.ops.build import operands, scalar_like, tensor
 from graphc.ops.contract import matmul
 from graphc.ops.create import iota
 from graphc.ops.elementwise import greater, multiply, where
@@ -91,9 +90,7 @@ def solve(a: Any, b: Any) -> Tensor:
     >>> gc.evaluate(gc.linalg.solve([[2.0, 0.0], [0.0, 4.0]], [1.0, 1.0]))
     array([0.5 , 0.25], dtype=float32)
     """
-    left, right = tensor(a, "solve"), tensor(b, "solve")
-    common = promote(left.dtype, right.dtype)
-    left, right = cast(left, common), cast(right, common)
+    left, right = operands("solve", a, b)
     if right.ndim != 1:
         return apply(SOLVE, (left, right)).output()
     x = apply(SOLVE, (left, expand_dims(right, 1))).output()

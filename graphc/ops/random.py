@@ -20,14 +20,13 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
-from graphc.ir.dtype import DType, float32, int64, uint32
-from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.dtype import DType, default_dtype, dtype_or_default, float32, int64, uint32
 from graphc.ir.node import Tensor, Variable, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, shape_of, strides
 from graphc.loops.grammar import Affine
 from graphc.loops.primitives import rotate_left
-from graphc.ops.build import cast, constant, tensor
+from graphc.ops.build import cast, constant, settle, tensor
 from graphc.ops.elementwise import cos, less, log, minimum, shift_right, sqrt
 from graphc.ops.leaf import variable
 from graphc.ops.shape import stack
@@ -176,12 +175,13 @@ def random_bits(key: Any, shape: Any = ()) -> Tensor:
 
 
 def uniform(
-    key: Any, shape: Any = (), dtype: Any = "float32", low: float = 0.0, high: float = 1.0
+    key: Any, shape: Any = (), dtype: Any = None, low: float = 0.0, high: float = 1.0
 ) -> Tensor:
     """Numbers uniform in [low, high): `low + u * (high - low)`, never rounded up to `high`.
 
     u is a multiple of 2^-24 (float32) or 2^-53 (float64), each equally likely. The bounds are
     numbers; any finite ones will do, however far apart.
+    Dtypes: the default dtype where none is given.
     Errors: `DTypeError` for no float; `ArgumentError` for an empty interval, and for bounds that
     are tensors or not finite in the dtype.
     """
@@ -235,7 +235,7 @@ def _bound(name: str, value: Any, to: DType) -> Any:
 
 
 def _float(op: str, dtype: Any) -> DType:
-    to = to_dtype(dtype)
+    to = dtype_or_default(dtype)
     if not to.is_float:
         raise DTypeError(
             "only floats", op=op, expected="a float dtype", given=to.name
@@ -309,21 +309,23 @@ def _checked(p: Tensor) -> Tensor:
 def bernoulli(key: Any, p: Any = 0.5, shape: Any = None) -> Tensor:
     """True with probability p, which is a number or a tensor that broadcasts to `shape`.
 
-    Shapes: `shape`, or that of p. Dtypes: bool.
+    Shapes: `shape`, or that of p. Dtypes: bool; numbers of p's dtype are drawn, of the default one
+    where p is a Python number.
     Errors: for a p outside [0, 1] or NaN, `ArgumentError` where it is a number or an array, and a
     `RuntimeFailure` at the call where it is computed.
     """
     probability = tensor(p, "random.bernoulli")
-    if not probability.dtype.is_float:
-        probability = cast(probability, float32)
+    if probability.weak or not probability.dtype.is_float:
+        probability = settle(probability, default_dtype())
     probability = _checked(probability)
     target = probability.shape if shape is None else shape
     return less(uniform(key, target, probability.dtype), probability)
 
 
-def normal(key: Any, shape: Any = (), dtype: Any = "float32") -> Tensor:
+def normal(key: Any, shape: Any = (), dtype: Any = None) -> Tensor:
     """Numbers of the standard normal distribution.
 
+    Dtypes: the default dtype where none is given.
     Source: Box and Muller, A note on the generation of random normal deviates, 1958. The radius is
     that of a number in [2^-32, 1] (float32: at most 6.7) or [2^-53, 1] (float64: at most 8.6).
     """

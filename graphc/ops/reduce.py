@@ -19,7 +19,7 @@ from graphc.ir.dtype import DType, bool_, dtype, int64, uint64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
-from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor
+from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor, weak_like
 from graphc.ops.control import scan
 from graphc.ops.create import iota
 from graphc.ops.elementwise import equal, logical_not, where
@@ -334,7 +334,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     if not t.dtype.is_float:
         t = cast(t, float_type(int64))
     axes = normalize_axes("mean", axis, t.ndim)
-    count = size_as_tensor(size_product(t.shape[a] for a in axes), t.dtype)
+    count = weak_like(size_as_tensor(size_product(t.shape[a] for a in axes), t.dtype), t)
     return _reduce(SUM, t, axis, keepdims) / count
 
 

@@ -15,7 +15,6 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.dim import Dim, Size, dim, floordiv
 from graphc.ir.dim import product as size_product
 from graphc.ir.dim import total as size_total
-from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.equations import agree, never_equal
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
@@ -31,7 +30,7 @@ from graphc.ir.shape import (
     strides,
 )
 from graphc.loops.grammar import Affine
-from graphc.ops.build import tensor
+from graphc.ops.build import operands, tensor
 from graphc.ops.scalar import project, sum_to
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -359,9 +358,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
 def _same_dtype(op: str, arrays: Any) -> list[Tensor]:
     if isinstance(arrays, (Tensor, str)) or not isinstance(arrays, Sequence) or not arrays:
         raise ArgumentError("needs a non-empty sequence of tensors", op=op, given=repr(arrays)[:80])
-    parts: list[Tensor] = [tensor(a, op) for a in arrays]
-    common = to_dtype(np.result_type(*(p.dtype.numpy for p in parts)))
-    return [function("astype")(p, common) for p in parts]
+    return operands(op, *arrays)
 
 
 FUNCTIONS |= {

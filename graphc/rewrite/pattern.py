@@ -111,6 +111,7 @@ logical_not, bitwise_invert = _Function("logical_not"), _Function("bitwise_inver
 sum, max, reshape = _Function("sum"), _Function("max"), _Function("reshape")
 softmax, log_softmax = _Function("softmax"), _Function("log_softmax")
 logsumexp, stop_gradient = _Function("logsumexp"), _Function("stop_gradient")
+weak = _Function("weak")
 
 
 def reshaped(operand: Pattern, shape: Pattern) -> Pattern:

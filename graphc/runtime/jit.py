@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack, overload
 import numpy as np
 
 from graphc.errors import ArgumentError, GraphcError
+from graphc.ir.dtype import default_dtype
 from graphc.ir.evaluate import bind_dims
 from graphc.ir.given import given_array
 from graphc.ir.graph import Graph
@@ -148,7 +149,7 @@ class Jitted:
         if any(isinstance(leaf, Tensor) for leaf in leaves):
             return self._function(*args, **kwargs)
         arrays = [self._array(leaf) for leaf in leaves if not _is_static(leaf)]
-        key = (structure, *map(_kind, leaves))
+        key = (structure, default_dtype(), *map(_kind, leaves))
         sizes = [size for array in arrays for size in array.shape if size != 1]
         program = self._find(key, sizes)
         if program is None:

@@ -62,13 +62,19 @@ def one_line(name: str, limit: int = LIMIT) -> str:
 
 
 def is_inline(tensor: Tensor) -> bool:
-    """Whether the tensor is written inside its users: a scalar constant."""
-    return Fact.CONSTANT in tensor.node.op.facts and not tensor.shape
+    """Whether the tensor is written inside its users: a scalar constant, or a Python number."""
+    return Fact.CONSTANT in _unmarked(tensor).op.facts and not tensor.shape
+
+
+def _unmarked(tensor: Tensor) -> Node:
+    """What makes the tensor: of what is marked as weak, the operand."""
+    node = tensor.node
+    return node.inputs[0].node if node.op.weak else node
 
 
 def scalar(tensor: Tensor) -> str:
     """A scalar constant: `2.0`."""
-    value = tensor.node.attrs["value"].array[()]
+    value = _unmarked(tensor).attrs["value"].array[()]
     return literal.write_scalar(value).partition("(")[2][:-1]
 
 

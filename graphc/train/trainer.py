@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError
 from graphc.ir import origin
-from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.dtype import dtype_or_default
 from graphc.ir.node import Tensor
 from graphc.nn import losses
 from graphc.nn.module import Layer
@@ -32,8 +32,9 @@ class Trainer:
     """Fits a model by mini-batches.
 
     `loss` and each of `metrics` is a name or a function (predictions, targets) -> tensor, which is
-    averaged over the examples. Float data is converted to `dtype`. The first axis of data is a
-    named dim, so one compiled step runs every batch, the last and smaller one too.
+    averaged over the examples. Float data is converted to `dtype`, or else to the default one. The
+    first axis of data is a named dim, so one compiled step runs every batch, the last and smaller
+    one too.
     Errors: `ArgumentError` for what is no layer or optimiser, and unknown names.
     """
 
@@ -44,7 +45,7 @@ class Trainer:
         loss: Any,
         optimizer: Optimizer,
         metrics: Sequence[Any] = (),
-        dtype: Any = "float32",
+        dtype: Any = None,
         target: str = "cpu",
     ) -> None:
         for name, value, kind in (("model", model, Layer), ("optimizer", optimizer, Optimizer)):
@@ -59,7 +60,7 @@ class Trainer:
         self.model, self.optimizer = model, optimizer
         self.loss = losses.get(loss)
         self.metrics = _by_name([metric_functions.get(m) for m in _listed(metrics)])
-        self.dtype, self.target = to_dtype(dtype), target
+        self.dtype, self.target = dtype_or_default(dtype), target
         self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     # -- the three entry points --------------------------------------------------------------------

@@ -33,6 +33,7 @@ def forged(op: Op, *inputs: Any, types: Any = None, serial: int = 0, **attrs: An
     node.types = types or (inputs[0].type,)
     node._outputs = [lambda: None] * len(node.types)
     node.origins, node.serial = x.node.origins, serial or current_serial() + 1
+    node.weak = False
     return node
 
 

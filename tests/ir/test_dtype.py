@@ -1,15 +1,19 @@
-"""Element types: every promotion against NumPy's own."""
+"""Element types: every promotion against NumPy's own; the default dtype."""
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import itertools
+import threading
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import DTypeError
+from graphc.errors import DTypeError, DTypeWarning
 from graphc.ir.dtype import DTYPES, DType, dtype, promote, weak_type
 
 SCALARS = (True, False, 0, 3, -1, 127, 128, 255, 300, -129, 2**31, 2**40, 2**63, 0.5, float("inf"))
@@ -55,8 +59,109 @@ def test_python_types() -> None:
     assert (dtype(bool), dtype(int), dtype(float)) == (gc.bool_, gc.int64, gc.float64)
 
 
-@pytest.mark.parametrize("spec", ["complex64", object, "U3", None, "f16", np.float16, 3, "", [1]])
+@pytest.mark.parametrize("spec", ["complex64", object, "U3", "f16", np.float16, 3, "", [1]])
 def test_others_are_refused(spec: Any) -> None:
     with pytest.raises(DTypeError, match="one of bool, int8") as caught:
         gc.placeholder("x", (2,), spec)
     assert __file__ in str(caught.value)
+
+
+def test_none_is_no_dtype_where_there_is_no_default() -> None:
+    with pytest.raises(DTypeError, match="one of bool, int8"):
+        gc.placeholder("x", (2,)).astype(None)
+
+
+# -- the default -----------------------------------------------------------------------------------
+def _made() -> dict[str, Any]:
+    """What takes the default dtype, by how it is made."""
+    key = gc.random.key(1)
+    layer = gc.nn.Dense(2)
+    layer(gc.placeholder("d", ("n", 3)))
+    own = gc.nn.Activation("relu")
+    return {
+        "placeholder": gc.placeholder("x", (2,)), "constant": gc.constant(0.1),
+        "list": gc.constant([0.1, 2]), "variable": gc.variable([0.1]),
+        "operand": gc.exp([0.1, 0.2]), "zeros": gc.zeros((2,)), "ones": gc.ones(()),
+        "one_hot": gc.one_hot([0, 2], 3), "uniform": gc.random.uniform(key, (3,)),
+        "normal": gc.random.normal(key, (3,)), "kernel": layer.kernel, "bias": layer.bias,
+        "own": own.add_variable("scale", (2,), "ones"), "met": gc.ones((2,)) * gc.sqrt(2.0),
+    }  # fmt: skip
+
+
+def test_the_default_is_taken_where_none_is_given() -> None:
+    assert {name: t.dtype for name, t in _made().items()} == dict.fromkeys(_made(), gc.float32)
+    with gc.set_default_dtype("float64"):
+        assert {name: t.dtype for name, t in _made().items()} == dict.fromkeys(_made(), gc.float64)
+        assert gc.arange(3).dtype is gc.constant([1, 2]).dtype is gc.int64
+        assert gc.constant(np.float32(0.1)).dtype is gc.placeholder("y", (), "f32").dtype
+        y = gc.placeholder("y", ())
+        assert gc.evaluate(gc.constant(0.1) * y, {y: 1.0}) == 0.1
+
+
+def test_the_former_default_comes_back() -> None:
+    with gc.set_default_dtype("float64") as chosen:
+        assert chosen is gc.default_dtype() is gc.float64
+        with gc.set_default_dtype(gc.float32):
+            assert gc.default_dtype() is gc.float32
+        assert gc.default_dtype() is gc.float64
+        with pytest.raises(ZeroDivisionError), gc.set_default_dtype("float32"):
+            raise ZeroDivisionError
+        assert gc.default_dtype() is gc.float64
+    assert gc.default_dtype() is gc.float32
+
+
+def test_a_plain_call_holds_in_its_thread_and_in_tasks_of_it() -> None:
+    found: dict[str, DType] = {}
+
+    async def child() -> None:
+        found["task"] = gc.default_dtype()
+        gc.set_default_dtype("float32")
+
+    async def parent() -> None:
+        await asyncio.gather(child())
+
+    def inside() -> None:
+        gc.set_default_dtype("float64")
+        found["here"] = gc.default_dtype()
+        thread = threading.Thread(target=lambda: found.update(thread=gc.default_dtype()))
+        thread.start()
+        thread.join()
+        asyncio.run(parent())
+        found["after"] = gc.default_dtype()
+
+    contextvars.copy_context().run(inside)
+    double, single = gc.float64, gc.float32
+    assert found == {"here": double, "thread": single, "task": double, "after": double}
+    assert gc.default_dtype() is gc.float32
+
+
+@pytest.mark.parametrize("spec", ["int32", bool, "float16", None, "complex64"])
+def test_other_defaults_are_refused(spec: Any) -> None:
+    with pytest.raises(DTypeError):
+        gc.set_default_dtype(spec)
+    assert gc.default_dtype() is gc.float32
+
+
+def test_a_jitted_function_is_traced_anew_under_another_default() -> None:
+    f = gc.jit(lambda a: a + gc.zeros((2,)) + [0.1, 0.2], target="reference")
+    x = np.zeros(2, "float32")
+    for name in ("float32", "float64", "float32"):
+        with gc.set_default_dtype(name), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DTypeWarning)
+            result = f(x)
+        assert result.dtype == name
+        assert result.tolist() == np.array([0.1, 0.2], name).tolist()
+    assert f.programs == 2
+
+
+def test_a_trainer_converts_data_to_the_default() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 1))
+    for name in ("float64", "float32"):
+        with gc.set_default_dtype(name):
+            model = gc.nn.Sequential([gc.nn.Dense(1, seed=0)])
+            trainer = gc.train.Trainer(
+                model, loss="mean_squared_error", optimizer=gc.optim.SGD(0.1), target="reference"
+            )
+        trainer.fit(x, y, verbose=False, seed=0)
+        assert trainer.predict(x).dtype == model.variables()[0].value.dtype == name

@@ -118,6 +118,33 @@ def limits(b: Growth) -> Tensor:
     return gc.clip(t, 0 if b.chance(0.7) else None, 1 if b.chance(0.7) else None)
 
 
+@family(2)
+def python_numbers(b: Growth) -> Tensor:
+    """A tensor beside what is made of Python numbers alone."""
+    t, made = b.pick("iuf"), python_number(b)
+    if made.shape not in ((), t.shape) and t.ndim > 0:
+        raise UnsuitedError
+    if t.ndim == 0 and made.ndim == 0 and b.chance(0.4):
+        return gc.stack([t, made])
+    pair = [t, made] if b.chance(0.5) else [made, t]
+    return getattr(gc, b.choose(("add", "subtract", "multiply", "minimum", "maximum")))(*pair)
+
+
+def python_number(b: Growth) -> Tensor:
+    first, second = (b.choose((1 / 3, 0.1, 0.75, 2.0, 3, 7)) for _ in range(2))
+    kind = b.integer(0, 4)
+    if kind == 0:
+        return getattr(gc, b.choose(FLOAT_UNARY))(first)
+    if kind == 1:
+        return getattr(gc, b.choose(("add", "multiply", "maximum", "divide")))(first, second)
+    if kind == 2:
+        return gc.full(b.shape(), first)
+    p = b.pick("b", lambda p: kind == 3 or p.ndim == 0)
+    if kind == 3:
+        return gc.where(p, first, second)
+    return gc.cond(p, lambda: first, lambda: gc.sqrt(second))
+
+
 @family(4)
 def conversion(b: Growth) -> Tensor:
     return b.pick().astype(b.dtype("biuf") if b.chance(0.7) else b.choose(DTYPES))

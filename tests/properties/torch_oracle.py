@@ -185,7 +185,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "softmax": _softmax, "log_softmax": _log_softmax,
     "logsumexp": _over_axes(_logsumexp),
     "softmax_cross_entropy": _cross_entropy,
-    "stop_gradient": lambda x: x.detach(),
+    "stop_gradient": lambda x: x.detach(), "weak": lambda x: x,
     "checkpoint": lambda *xs, results: list(xs[:results]),
     "scan": _scan, "cond": _cond,
     "solve": torch.linalg.solve, "inv": torch.linalg.inv, "det": torch.linalg.det,

@@ -62,6 +62,13 @@ IDENTITIES: dict[str, tuple[Form, Form]] = {
     ),
     "expm1, log1p": (lambda x, y: gc.expm1(gc.log1p(x * x)), lambda x, y: x * x),
     "norm": (lambda x, y: gc.sqrt(1 + x * x), lambda x, y: gc.exp(gc.log(1 + x * x) / 2)),
+    "numbers": (
+        lambda x, y: x * gc.sqrt(2.0) + gc.where(y > 0, 1 / 3, 0.1) * y,
+        lambda x, y: (
+            x * np.sqrt(np.array(2.0)).astype(x.dtype.name)
+            + gc.where(y > 0, *np.array([1 / 3, 0.1], x.dtype.name)) * y
+        ),
+    ),
     "relu": (lambda x, y: gc.relu(x - y), lambda x, y: gc.where(x > y, x - y, 0.0)),
     "abs": (lambda x, y: gc.abs(x * y), lambda x, y: gc.where(x * y < 0, -x * y, x * y)),
     "maximum": (lambda x, y: gc.maximum(x, y), lambda x, y: -gc.minimum(-x, -y)),

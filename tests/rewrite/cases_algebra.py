@@ -55,6 +55,12 @@ FOLD = (
         lambda d: a(d) + gc.size(a(d), dtype=d),
     ),
     Case(
+        fold.drop_weak,
+        lambda d: raw("weak", a(d)) + b(d),
+        lambda d: a(d) + b(d),
+        lambda d: gc.stop_gradient(a(d)) + b(d),
+    ),
+    Case(
         fold.drop_stop_gradient,
         lambda d: gc.stop_gradient(a(d)) + b(d),
         lambda d: a(d) + b(d),
@@ -248,6 +254,18 @@ ALGEBRA = (
         lambda d: gc.floor(gc.floor(a(d))) + gc.relu(gc.relu(b(d))),
         lambda d: gc.floor(a(d)) + gc.relu(b(d)),
         lambda d: gc.floor(gc.ceil(a(d))),
+    ),
+    Case(
+        algebra.drop_same_conversion,
+        lambda d: raw("astype", a(d), dtype=d),
+        a,
+        lambda d: a("int16").astype(d),
+    ),
+    Case(
+        algebra.convert_chosen_number,
+        lambda d: gc.where(c(d), gc.full((), 1 / 3, "float64"), b("float64")).astype("float32"),
+        lambda d: gc.where(c(d), gc.full((), 1 / 3, "float32"), b("float64").astype("float32")),
+        lambda d: gc.where(c(d), a("float64"), b("float64")).astype("float32"),
     ),
     Case(
         algebra.merge_conversions,

@@ -22,7 +22,7 @@ STATED = [
     name
     for name, op in registry().items()
     if op.formula is not None and op.vjp is not None and name not in DERIVED
-    and name not in ("where", "astype", "broadcast_to")
+    and name not in ("where", "astype", "broadcast_to", "weak")
 ]  # fmt: skip
 KNOWN = {
     "exp": lambda s, x: s.exp(x),

@@ -16,8 +16,9 @@ from graphc.ir.dtype import DType, bool_
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import broadcast
-from graphc.ops.build import constant
+from graphc.ops.build import cast, constant
 from graphc.ops.elementwise import astype, multiply
+from graphc.ops.elementwise import where as choose
 from graphc.ops.scalar import stretch
 from graphc.rewrite.pattern import (
     Pattern,
@@ -353,6 +354,27 @@ def drop_repeated_idempotent(node: Node) -> Result:
 
 
 # -- conversion ------------------------------------------------------------------------------------
+@algebra.rewrite(EXACT, "astype")
+def drop_same_conversion(node: Node) -> Result:
+    """astype(x, its own dtype) -> x"""
+    return node.inputs[0] if node.inputs[0].type == node.types[0] else None
+
+
+@algebra.rewrite(EXACT, "astype", over=["where"])
+def convert_chosen_number(node: Node) -> Result:
+    """astype(where(c, x, 2), dtype) -> where(c, astype(x, dtype), 2): what is chosen is converted
+
+    Where it costs no conversion: one of the two is a number.
+    """
+    inner = node.inputs[0].node
+    if inner.op.name != "where":
+        return None
+    c, *chosen = inner.inputs
+    if all(scalar_value(x) is None for x in chosen):
+        return "neither is a number"
+    return choose(c, *(cast(x, node.types[0].dtype) for x in chosen))
+
+
 @algebra.rewrite(EXACT, "astype")
 def merge_conversions(node: Node) -> Result:
     """astype(astype(x, wide), dtype) -> astype(x, dtype), where `wide` holds every x"""

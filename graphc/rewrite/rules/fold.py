@@ -11,7 +11,7 @@ from graphc.ir.evaluate import compute
 from graphc.ir.node import Node
 from graphc.ir.op import Kind
 from graphc.ops.build import constant, size_as_tensor
-from graphc.rewrite.pattern import Pattern, stop_gradient
+from graphc.rewrite.pattern import Pattern, stop_gradient, weak
 from graphc.rewrite.ruleset import EXACT, Formulas, Result, Ruleset
 
 fold = Ruleset("fold")
@@ -50,6 +50,15 @@ def fold_size(node: Node) -> Result:
     """size(known) -> constant"""
     size = node.attrs["size"]
     return size_as_tensor(size, node.attrs["dtype"]) if isinstance(size, int) else None
+
+
+@fold.rule(EXACT, kinds="biuf")
+def drop_weak(x: Pattern) -> Formulas:
+    """weak(x) -> x
+
+    What else the user's program meets is decided: every dtype is fixed.
+    """
+    return weak(x), x
 
 
 @fold.rule(EXACT, kinds="biuf")
