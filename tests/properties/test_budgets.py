@@ -6,7 +6,7 @@ import pytest
 
 from .budgets import check_budget
 
-CHUNKS, IN_A_CHUNK = 6, 12
+CHUNKS, IN_A_CHUNK = 3, 12
 
 
 @pytest.fixture(autouse=True)

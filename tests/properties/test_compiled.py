@@ -13,7 +13,7 @@ from graphc.ir.op import Kind, registry
 from .checking import check_compiled
 from .generator import RandomGraph, histogram, random_graph
 
-CHUNKS, IN_A_CHUNK = 30, 10
+CHUNKS, MORE, IN_A_CHUNK = 12, 30, 10  # of the default run, with the sweep, graphs
 LEAST = 3  # graphs that use each op and each dtype
 
 
@@ -28,10 +28,17 @@ def test_compiled_equals_interpreter(chunk: int) -> None:
         check_compiled(seed)
 
 
-# -- what the default run covers -------------------------------------------------------------------
+@pytest.mark.sweep
+@pytest.mark.parametrize("chunk", range(CHUNKS, MORE))
+def test_more_compiled_equals_interpreter(chunk: int) -> None:
+    for seed in range(chunk * IN_A_CHUNK, (chunk + 1) * IN_A_CHUNK):
+        check_compiled(seed)
+
+
+# -- what is drawn ---------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def graphs() -> list[RandomGraph]:
-    return [random_graph(seed) for seed in range(CHUNKS * IN_A_CHUNK)]
+    return [random_graph(seed) for seed in range(MORE * IN_A_CHUNK)]
 
 
 def test_every_op_and_dtype_is_drawn(
