@@ -17,7 +17,7 @@ from graphc.ir.graph import walk
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import may_be_equal
-from graphc.ops.build import constant, scalar_like
+from graphc.ops.build import constant, scalar_like, settle
 from graphc.ops.create import zeros_like
 from graphc.ops.elementwise import where
 from graphc.ops.scalar import branch_of, stretch
@@ -163,6 +163,7 @@ def _cotangent(y: Tensor, g: Any, op: str) -> Tensor:
         one = constant(1, y.dtype)
         return one if y.shape == () else zeros_like(y) + one
     result = g if isinstance(g, Tensor) else constant(g, y.dtype)
+    result = settle(result, y.dtype) if result.weak else result
     if result.dtype is not y.dtype or not may_be_equal(result.shape, y.shape):
         raise ArgumentError(
             "the cotangent does not fit the output",

@@ -16,11 +16,11 @@ import numpy as np
 
 from graphc.errors import ArgumentError, GraphcError, ShapeError
 from graphc.ir import origin
-from graphc.ir.dtype import DType, dtype_or_default
+from graphc.ir.dtype import DType, default_dtype, dtype_or_default
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType, show
 from graphc.nn import initializers
-from graphc.ops.build import tensor
+from graphc.ops.build import settle, tensor
 from graphc.ops.leaf import variable
 
 
@@ -65,6 +65,8 @@ class Layer:
     def __call__(self, x: Any, training: bool = False) -> Tensor:
         with origin.scope(self.name):
             value = tensor(x, self.name)
+            if value.weak and value.dtype.is_float:
+                value = settle(value, default_dtype())
             if not self._record.built:
                 self.build(value.type)
                 self._record.built = True

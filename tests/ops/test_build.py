@@ -277,6 +277,17 @@ def test_positions_and_conditions_do_not_decide() -> None:
     assert drawn is gc.random.bernoulli(key, gc.constant(0.5), (3,))  # of the default dtype
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_cotangents_and_inputs_of_layers_adapt_too(dtype: str) -> None:
+    x = gc.placeholder("x", (3,), dtype)
+    pulled, array = gc.vjp(gc.sin(x), x, gc.full((3,), 1 / 3)), X.astype(dtype)
+    wanted = np.cos(array) * array.dtype.type(1 / 3)
+    assert_equal(["vjp"], [gc.evaluate(pulled, {x: array})], [wanted])
+    with gc.set_default_dtype(dtype):
+        layer = gc.nn.Dense(2)
+        assert layer(gc.full((4, 3), 0.1)).dtype is layer.kernel.dtype is gc.default_dtype()
+
+
 # -- exactly what is given -------------------------------------------------------------------------
 BIG = 2**63 + 1
 
