@@ -23,11 +23,14 @@ from .op_samples import SAMPLES
 from .sampling import special
 from .test_layers import MODULES, room
 
-ROOMS = ("rewrite", "autodiff", "fusion", "planning", "passes", "pipeline", "lower", "runtime")
+ROOMS = (
+    "rewrite", "autodiff", "fusion", "planning", "passes", "pipeline", "lower", "checking",
+    "runtime",
+)  # fmt: skip
 # Patterns and rules are written in names of ops; what `where` hides is told by `where`.
 MAY_NAME = (
     "graphc.rewrite.pattern", "graphc.rewrite.ruleset", "graphc.rewrite.rules.",
-    "graphc.autodiff.hidden", "graphc.rewrite.extended", "graphc.rewrite.derivative",
+    "graphc.rewrite.derivative", "graphc.autodiff.hidden",
 )  # fmt: skip
 
 
@@ -188,3 +191,31 @@ def test_again_changes_nothing(name: str) -> None:
         once = value(op, x, *(x for _ in rest))
         again = x if rest else value(op, once)
         assert same_bits(again, once)
+
+
+# -- rounding --------------------------------------------------------------------------------------
+def floats_of(op: Op) -> Iterator[list[np.ndarray[Any, Any]]]:
+    return (arrays for arrays in operands_of(op) if arrays[-1].dtype.kind == "f")
+
+
+@pytest.mark.parametrize("name", moving(Fact.WHOLE))
+def test_what_rounds_gives_whole_numbers(name: str) -> None:
+    for arrays in floats_of(registry()[name]):
+        found = value(registry()[name], *arrays)
+        finite = found[np.isfinite(found)]
+        np.testing.assert_array_equal(finite, np.rint(finite))
+
+
+def test_what_makes_infinities_of_finite_numbers_says_so() -> None:
+    """By a pole: not by an overflow, so at numbers that are neither large nor small."""
+    rng = np.random.default_rng(0)
+    told = {name for name in moving(Fact.POLE) if registry()[name].kind is Kind.MAP}
+    found = set()
+    for name, op in registry().items():
+        samples = SAMPLES.get(name)
+        if samples and Fact.ELEMENTWISE in op.facts and "float64" in samples.takes:
+            arity = len(samples.cases[0].shapes)
+            at = [rng.choice([-1.0, 0.0, 0.5, 1.0, 2.0], 200) for _ in range(arity)]
+            if Fact.CONVERTS not in op.facts and not op.may_fail and np.isinf(value(op, *at).astype(float)).any():
+                found.add(name)
+    assert found == told

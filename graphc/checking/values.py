@@ -40,50 +40,6 @@ Dims = Mapping[str, int]
 SHAKES = 12  # evaluations with other roundings
 AMPLITUDE = 8.0  # units in the last place by which they differ, at most
 MARGIN = 4.0  # times the spread that these evaluations show
-ROUNDED_ONCE = frozenset(
-    (
-        "add",
-        "subtract",
-        "multiply",
-        "negative",
-        "floor_divide",
-        "remainder",
-        "where",
-        "minimum",
-        "maximum",
-        "abs",
-        "sign",
-        "floor",
-        "ceil",
-        "round",
-        "sqrt",
-        "square",
-        "relu",
-        "stop_gradient",
-        "weak",
-        "astype",
-        "check_labels",
-        "check_probability",
-    )
-)  # no rule rounds these otherwise; x / y may become x * (1 / y) or come from it
-COMPARISONS = frozenset(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"))
-POLES = frozenset(("divide", "reciprocal", "log", "log1p", "log1mexp", "power", "constant"))
-POSITIVE = frozenset(("exp", "sigmoid", "softmax", "softplus"))  # never 0, but by underflow
-JUMPS = frozenset(
-    (
-        "sign",
-        "floor",
-        "ceil",
-        "round",
-        "astype",
-        "floor_divide",
-        "remainder",
-        "divide",
-        "reciprocal",
-        "log",
-        "power",
-    )
-)  # at an integer, most often at zero
 
 
 def differences(
@@ -262,12 +218,12 @@ class _Shaking:
     def compute(self, node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
         exact = evaluation.compute
         if node.op.kind in (Kind.REDUCE, Kind.CONTRACT, Kind.COMPOSITE, Kind.HOST):
-            if node.op.name.startswith(("max", "min")):
+            if Fact.EXACT in node.op.facts:
                 return exact(node, values, sizes)
             return [self.shake(a) for a in exact(node, [self.shake(v) for v in values], sizes)]
         found = exact(node, values, sizes)
-        moves = Fact.ELEMENTWISE not in node.op.facts or node.op.name in ROUNDED_ONCE
-        return found if moves else [self.shake(a) for a in found]
+        rounds = Fact.ELEMENTWISE in node.op.facts and Fact.EXACT not in node.op.facts
+        return [self.shake(a) for a in found] if rounds else found
 
     def shake(self, a: Array) -> Array:
         if a.dtype.kind != "f":
@@ -347,13 +303,13 @@ def snapped(graph: Graph, arrays: Sequence[Array], dims: Dims | None = None) -> 
 
 def _may_jump(node: Node) -> bool:
     """Whether a scalar function of floats jumps, or has no finite value, at a single point."""
-    return node.op.name in COMPARISONS | JUMPS and any(t.dtype.is_float for t in node.inputs)
+    jumps = Fact.JUMPS in node.op.facts or Fact.COMPARES in node.op.facts
+    return jumps and any(t.dtype.is_float for t in node.inputs)
 
 
 def _is_step(node: Node) -> bool:
     """Whether the results jump: integers and bools, and floats that are whole numbers."""
-    whole = node.op.name in ("sign", "floor", "ceil", "round")
-    return whole or not any(t.dtype.is_float for t in node.types)
+    return Fact.WHOLE in node.op.facts or not any(t.dtype.is_float for t in node.types)
 
 
 def _snap(node: Node, values: Sequence[Array], spread: Sequence[Array] | None) -> list[Array]:
@@ -361,7 +317,7 @@ def _snap(node: Node, values: Sequence[Array], spread: Sequence[Array] | None) -
     if spread is None or any(v.shape != s.shape for v, s in zip(given, spread, strict=True)):
         return given
     with np.errstate(all="ignore"):
-        if node.op.name in COMPARISONS:
+        if Fact.COMPARES in node.op.facts:
             x, y = given
             near = np.abs(x - y) <= MARGIN * (spread[0] + spread[1])
             return [
@@ -393,10 +349,11 @@ class _Extended:
 
     def compute(self, node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
         found = _compute_extended(node, values, sizes)
-        if node.op.name not in POLES and all(np.all(np.isfinite(v)) for v in values):
+        may_be = node.op.kind is Kind.LEAF or Fact.POLE in node.op.facts
+        if not may_be and all(np.all(np.isfinite(v)) for v in values):
             floats = [a for a in found if a.dtype.kind == "f"]
             self.overflows |= any(np.any(np.isinf(a)) for a in floats)
-            self.overflows |= node.op.name in POSITIVE and any(np.any(a == 0) for a in floats)
+            self.overflows |= Fact.POSITIVE in node.op.facts and any(np.any(a == 0) for a in floats)
         return found
 
 
@@ -406,14 +363,14 @@ def _widen(a: Array) -> Array:
 
 @np.errstate(all="ignore")
 def _compute_extended(node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
-    narrows = node.op.kind in (Kind.HOST, Kind.LEAF)
-    if narrows or node.op.name.startswith(("max", "min")):
+    facts = node.op.facts
+    if node.op.kind in (Kind.HOST, Kind.LEAF) or Fact.CHOOSES in facts:
         narrow = [v.astype(t.dtype.numpy) for v, t in zip(values, node.inputs, strict=True)]
         return [_widen(a) for a in evaluation.compute(node, narrow, sizes)]
     attrs = {k: evaluation.bound(v, sizes) for k, v in node.attrs.items()}
     if node.op.kind in (Kind.CONTROL, Kind.REGION):
         attrs["sizes"] = sizes
-    if node.op.name == "astype" and node.types[0].dtype.is_float:
+    if Fact.CONVERTS in facts and node.types[0].dtype.is_float:
         return [values[0].astype(np.longdouble)]
     if node.op.numpy is None:
         return evaluation.compute(node, values, sizes)

@@ -49,6 +49,15 @@ class Fact(Enum):
     REINDEX = "reindex"
     KEEPS_ALL = "keeps all"  # every element of the operand is somewhere in the result
 
+    # What rounding and extended precision do to it, for comparing two evaluations.
+    EXACT = "exact"  # no target and no rule of the default pipeline rounds it otherwise
+    COMPARES = "compares"  # jumps where its two operands are equal
+    JUMPS = "jumps"  # jumps, or has no finite value, at an integer; most often at zero
+    WHOLE = "whole"  # rounds to whole numbers
+    POLE = "pole"  # may be infinite where its operands are finite
+    POSITIVE = "positive"  # never 0, but by underflow
+    CHOOSES = "chooses"  # a reduction that gives one of the elements; of none, the worst there is
+
     # Leaves, and what holds graphs.
     INPUT = "input"  # given by each call
     STATE = "state"  # kept between calls

@@ -50,19 +50,23 @@ from graphc.ops.scalar import (
 # -- arithmetic ------------------------------------------------------------------------------------
 add = binary_function(
     "add", np.add, lambda s, x, y: x + y, "x + y, elementwise; `or` of bools.",
-    kinds="iuf", for_bool="logical_or", facts=COMMUTES | {Fact.ADDS},
+    kinds="iuf", for_bool="logical_or", facts=COMMUTES | {Fact.ADDS, Fact.EXACT},
 )  # fmt: skip
 subtract = binary_function(
-    "subtract", np.subtract, lambda s, x, y: x - y, "x - y, elementwise.", kinds="iuf"
-)
+    "subtract", np.subtract, lambda s, x, y: x - y, "x - y, elementwise.", kinds="iuf",
+    facts={Fact.EXACT},
+)  # fmt: skip
 multiply = binary_function(
     "multiply", np.multiply, lambda s, x, y: x * y, "x * y, elementwise; `and` of bools.",
-    kinds="iuf", for_bool="logical_and", facts=COMMUTES,
+    kinds="iuf", for_bool="logical_and", facts=COMMUTES | {Fact.EXACT},
 )  # fmt: skip
 _DIVIDE = define(
-    "divide", np.divide, lambda s, x, y: x / y, cost=4, doc="x / y, elementwise; ints give floats."
+    "divide", np.divide, lambda s, x, y: x / y, cost=4, doc="x / y, elementwise; ints give floats.",
+    facts={Fact.JUMPS, Fact.POLE},  # not exact: it may become x * (1 / y), or come from it
+)  # fmt: skip
+negative = numeric_function(
+    "negative", lambda s, x: -x, "-x, elementwise.", facts={Fact.EXACT}
 )
-negative = numeric_function("negative", lambda s, x: -x, "-x, elementwise.")
 
 
 @named(_DIVIDE)
@@ -109,12 +113,13 @@ def _remainder_kernel(k: Any, x: Any, y: Any) -> Any:
 floor_divide = binary_function(
     "floor_divide", np.floor_divide, lambda s, x, y: s.floor(x / y),
     "The largest integer not above x / y.", kinds="iuf", kernel=_floor_divide_kernel, cost=12,
-    partials=lambda f, out, x, y: (None, None),
+    partials=lambda f, out, x, y: (None, None), facts={Fact.EXACT, Fact.JUMPS, Fact.POLE},
 )  # fmt: skip
 remainder = binary_function(
     "remainder", np.remainder, lambda s, x, y: s.Mod(x, y),
     "x - y * floor(x / y), with the sign of y.", kinds="iuf", kernel=_remainder_kernel, cost=12,
     partials=lambda f, out, x, y: (1, lambda: -f("floor_divide")(x, y)),
+    facts={Fact.EXACT, Fact.JUMPS},
 )  # fmt: skip
 
 
@@ -132,6 +137,7 @@ def _power_partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, Any
 
 _POWER = define(
     "power", np.power, lambda s, x, y: x**y, partials=_power_partials, cost=40,
+    facts={Fact.JUMPS, Fact.POLE},
     doc="x ** y, elementwise. Ints take a static exponent >= 0.",
 )  # fmt: skip
 
@@ -175,7 +181,7 @@ def _integer_power(base: Tensor, exponent: int) -> Tensor:
 
 # -- comparison, logic, choice ---------------------------------------------------------------------
 def _comparison(name: str, numpy: Any, relation: Any, doc: str) -> Callable[..., Tensor]:
-    op = define(name, numpy, relation, kinds="biuf", result=bool_, doc=doc)
+    op = define(name, numpy, relation, kinds="biuf", result=bool_, doc=doc, facts={Fact.COMPARES})
 
     def frontend(x: Any, y: Any) -> Tensor:
         a, b = (v if is_python_scalar(v) else tensor(v, name) for v in (x, y))
@@ -275,7 +281,7 @@ def _where_vjp(context: Any, g: Tensor, out: Tensor, c: Tensor, x: Tensor, y: Te
 WHERE = define(
     "where", np.where, lambda s, c, x, y: s.Piecewise((x, c), (y, True)), kinds="biuf",
     kernel=lambda k, c, x, y: k.where(c, x, y), doc="x where condition holds, else y.",
-    vjp=_where_vjp,
+    vjp=_where_vjp, facts={Fact.EXACT},
 )  # fmt: skip
 
 
@@ -302,18 +308,20 @@ def _extremum_vjp(wins: str) -> Callable[..., list[Any]]:
 
 minimum = binary_function(
     "minimum", np.minimum, lambda s, x, y: s.Min(x, y), "The smaller; NaN if one is NaN.",
-    kinds="biuf", vjp=_extremum_vjp("less_equal"), facts=COMMUTES | {Fact.IDEMPOTENT},
+    kinds="biuf", vjp=_extremum_vjp("less_equal"),
+    facts=COMMUTES | {Fact.IDEMPOTENT, Fact.EXACT},
 )  # fmt: skip
 maximum = binary_function(
     "maximum", np.maximum, lambda s, x, y: s.Max(x, y), "The larger; NaN if one is NaN.",
-    kinds="biuf", vjp=_extremum_vjp("greater_equal"), facts=COMMUTES | {Fact.IDEMPOTENT},
+    kinds="biuf", vjp=_extremum_vjp("greater_equal"),
+    facts=COMMUTES | {Fact.IDEMPOTENT, Fact.EXACT},
 )  # fmt: skip
 
 
 # -- unary -----------------------------------------------------------------------------------------
 abs = numeric_function(
     "abs", lambda s, x: s.Abs(x), "|x|, elementwise; the derivative at 0 is 0.",
-    partials=lambda f, out, x: (lambda: f("sign")(x),), facts=frozenset({Fact.IDEMPOTENT}),
+    partials=lambda f, out, x: (lambda: f("sign")(x),), facts={Fact.IDEMPOTENT, Fact.EXACT},
 )  # fmt: skip
 
 
@@ -329,14 +337,14 @@ def _sign(k: Any, x: Any) -> Any:
 
 sign = numeric_function(
     "sign", lambda s, x: s.sign(x), "-1, 0 or 1 by the sign of x.", numpy=np.sign, kernel=_sign,
-    partials=lambda f, out, x: (None,),
+    partials=lambda f, out, x: (None,), facts={Fact.EXACT, Fact.JUMPS, Fact.WHOLE},
 )  # fmt: skip
 
 
 def _rounding(name: str, formula: Any, doc: str) -> Callable[..., Tensor]:
     op = define(
         name, PRIMITIVES[name].numpy, formula, doc=doc, partials=lambda f, out, x: (None,),
-        facts=frozenset({Fact.IDEMPOTENT}),
+        facts={Fact.IDEMPOTENT, Fact.EXACT, Fact.JUMPS, Fact.WHOLE},
     )  # fmt: skip
 
     def frontend(x: Any) -> Tensor:
@@ -350,18 +358,26 @@ floor = _rounding("floor", lambda s, x: s.floor(x), "The largest integer not abo
 ceil = _rounding("ceil", lambda s, x: s.ceiling(x), "The smallest integer not below x.")
 round = _rounding("round", lambda s, x: s.floor(x + s.Rational(1, 2)), "Nearest; ties to even.")
 
-sqrt = float_function("sqrt", lambda s, x: s.sqrt(x), "The square root; NaN below 0.", cost=4)
+sqrt = float_function(
+    "sqrt", lambda s, x: s.sqrt(x), "The square root; NaN below 0.", cost=4, facts={Fact.EXACT}
+)
 square = numeric_function(
     "square", lambda s, x: x**2, "x * x, elementwise.", numpy=np.square,
-    kernel=lambda k, x: k.multiply(x, x),
+    kernel=lambda k, x: k.multiply(x, x), facts={Fact.EXACT},
 )  # fmt: skip
-exp = float_function("exp", lambda s, x: s.exp(x), "e ** x.", cost=12)
+exp = float_function(
+    "exp", lambda s, x: s.exp(x), "e ** x.", cost=12, facts={Fact.POSITIVE}
+)
 expm1 = float_function(
     "expm1", lambda s, x: s.exp(x) - 1, "e ** x - 1, exact near 0.", cost=16,
     partials=lambda f, out, x: (lambda: f("exp")(x),),  # out + 1 has no digits left at -20
 )  # fmt: skip
-log = float_function("log", lambda s, x: s.log(x), "The natural logarithm.", cost=14)
-log1p = float_function("log1p", lambda s, x: s.log(1 + x), "log(1 + x), exact near 0.", cost=18)
+log = float_function(
+    "log", lambda s, x: s.log(x), "The natural logarithm.", cost=14, facts={Fact.JUMPS, Fact.POLE}
+)
+log1p = float_function(
+    "log1p", lambda s, x: s.log(1 + x), "log(1 + x), exact near 0.", cost=18, facts={Fact.POLE}
+)
 sin = float_function("sin", lambda s, x: s.sin(x), "The sine of x in radians.", cost=20)
 cos = float_function("cos", lambda s, x: s.cos(x), "The cosine of x in radians.", cost=20)
 tanh = float_function("tanh", lambda s, x: s.tanh(x), "The hyperbolic tangent.", cost=16)
@@ -383,22 +399,23 @@ log_ndtr = float_function(
 )  # fmt: skip
 log1mexp = float_function(
     "log1mexp", lambda s, x: s.log(1 - s.exp(-x)), "log(1 - exp(-x)), for x > 0.", cost=40,
-    numpy=numpy_log1mexp, partials=lambda f, out, x: (lambda: -f("exp")(-x) / f("expm1")(-x),),
+    numpy=numpy_log1mexp, facts={Fact.POLE},
+    partials=lambda f, out, x: (lambda: -f("exp")(-x) / f("expm1")(-x),),
 )  # fmt: skip
 sigmoid = float_function(
     "sigmoid", lambda s, x: 1 / (1 + s.exp(-x)), "1 / (1 + exp(-x)), stable.", cost=16,
-    numpy=numpy_sigmoid,
+    numpy=numpy_sigmoid, facts={Fact.POSITIVE},
 )  # fmt: skip
 softplus = float_function(
     "softplus", lambda s, x: s.log(1 + s.exp(x)), "log(1 + exp(x)), stable.", cost=28,
-    numpy=numpy_softplus,
+    numpy=numpy_softplus, facts={Fact.POSITIVE},
 )  # fmt: skip
 relu = numeric_function(
     "relu", lambda s, x: s.Max(x, 0), "max(x, 0); the derivative at 0 is 0.",
     numpy=lambda x: np.maximum(x, x.dtype.type(0)),
     kernel=lambda k, x: k.maximum(x, k.const(0, x.dtype)),
     vjp=lambda context, g, out, x: [where(greater(out, scalar_like(0, out)), g, scalar_like(0, g))],
-    facts=frozenset({Fact.IDEMPOTENT}),
+    facts={Fact.IDEMPOTENT, Fact.EXACT},
 )  # fmt: skip
 
 
@@ -410,7 +427,7 @@ STOP_GRADIENT = register(
         numpy=lambda x: x,
         at=at(lambda k, x: x),
         formula=lambda s, x: x,
-        facts=frozenset({Fact.ELEMENTWISE}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
         cost=0,
         differentiable=False,
         doc="x itself, constant to derivatives.",
@@ -511,7 +528,7 @@ ASTYPE = register(
         vjp=_astype_vjp,
         at=at(lambda k, x, *, dtype: k.cast(x, dtype)),
         formula=_astype_formula,
-        facts=frozenset({Fact.ELEMENTWISE, Fact.CONVERTS}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.CONVERTS, Fact.EXACT, Fact.JUMPS}),
         weak=False,
         doc="x converted to a dtype, as NumPy's astype.",
     )

@@ -437,7 +437,7 @@ CHECK_LABELS = register(
         _infer_check,
         numpy=_numpy_check,
         at=_check_at,
-        facts=frozenset({Fact.ELEMENTWISE}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
         may_fail=True,
         differentiable=False,
         doc="The labels, after checking that each is in [0, size).",

@@ -283,7 +283,7 @@ CHECK_PROBABILITY = register(
         _infer_probability,
         numpy=_numpy_probability,
         at=_probability_at,
-        facts=frozenset({Fact.ELEMENTWISE}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
         may_fail=True,
         differentiable=False,
         doc="The probabilities, after checking that each is in [0, 1].",

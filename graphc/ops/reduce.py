@@ -17,7 +17,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir.dim import product as size_product
 from graphc.ir.dtype import DType, bool_, dtype, int64, uint64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
 from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor, weak_like
 from graphc.ops.control import scan
@@ -36,7 +36,7 @@ class Reducer:
     ordered = False  # whether elements must be seen in order, by `step`
 
     def __init__(self, primitive: str, identity: Callable[[DType], Any]) -> None:
-        self.primitive, self._identity = primitive, identity
+        self.primitive, self.identity = primitive, identity
 
     def space(self, types: Any, **attrs: Any) -> Shape:
         """The shape whose elements are visited."""
@@ -53,7 +53,7 @@ class Reducer:
 
     def initial(self, k: Any, dtype: DType) -> list[Any]:
         """The accumulators' first values, one for each output."""
-        return [k.const(self._identity(dtype), dtype)]
+        return [k.const(self.identity(dtype), dtype)]
 
     def step(self, k: Any, best: list[Any], element: Any, index: Any, **attrs: Any) -> list[Any]:
         """The accumulators after seeing `element`, given their values before."""
@@ -214,6 +214,7 @@ def _extremum(name: str, numpy: Any, primitive: str, identity: Any, doc: str) ->
             numpy=lambda x, *, axes: numpy(x, axis=axes, initial=identity(dtype(x.dtype))),
             vjp=_extremum_vjp,
             reducer=Reducer(primitive, identity),
+            facts=frozenset({Fact.EXACT, Fact.CHOOSES}),
             doc=doc,
         )
     )
@@ -237,7 +238,7 @@ class _ArgReducer(Reducer):
         return (*index[:axis], *index[axis + 1 :])
 
     def initial(self, k: Any, dtype: DType) -> list[Any]:
-        return [k.const(self._identity(dtype), dtype), k.const(-1, int64)]
+        return [k.const(self.identity(dtype), dtype), k.const(-1, int64)]
 
     def step(self, k: Any, best: list[Any], element: Any, index: Any, **attrs: Any) -> list[Any]:
         value, position = best
@@ -290,6 +291,7 @@ def _arg_extremum(name: str, choose: Any, position: Any, primitive: str, identit
             numpy=_numpy_arg(choose, position, identity),
             vjp=_arg_vjp,
             reducer=_ArgReducer(primitive, identity, wins),
+            facts=frozenset({Fact.EXACT, Fact.CHOOSES}),
             cost=4,
             doc="The extremum along an axis and its first position: two outputs.",
         )

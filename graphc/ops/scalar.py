@@ -6,7 +6,7 @@ public function that converts operands as NumPy does and applies it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
@@ -177,7 +177,7 @@ def define(
     result: DType | None = None,
     partials: Callable[..., tuple[Any, ...]] | None = None,
     vjp: Callable[..., Any] | None = None,
-    facts: frozenset[Fact] = frozenset(),
+    facts: Set[Fact] = frozenset(),
     cost: float = 1.0,
     doc: str = "",
 ) -> Op:
@@ -199,7 +199,7 @@ def define(
             vjp=vjp or (_vjp(table) if table else None),
             at=at(kernel or (lambda k, *values: k.prim(name, *values))),
             formula=formula,
-            facts=facts | {Fact.ELEMENTWISE},
+            facts=frozenset({*facts, Fact.ELEMENTWISE}),
             cost=cost,
             differentiable=vjp is not None or table is not None,
             doc=doc,

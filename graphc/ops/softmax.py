@@ -14,7 +14,7 @@ import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, normalize_axes, show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.create import full, iota
@@ -70,6 +70,7 @@ SOFTMAX = register(
         numpy=_numpy_softmax,
         vjp=_softmax_vjp,
         expand=_expand_softmax,
+        facts=frozenset({Fact.POSITIVE}),
         doc="exp(x) / sum(exp(x)) over axes.",
     )
 )

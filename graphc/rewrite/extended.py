@@ -13,10 +13,12 @@ from typing import Any, TypeAlias
 import mpmath
 import numpy as np
 
+from graphc.ir.dtype import float64
 from graphc.ir.evaluate import bind_dims, bound
 from graphc.ir.graph import Graph, map_graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
+from graphc.loops.primitives import PRIMITIVES
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -110,9 +112,10 @@ def _compute(node: Node, arrays: list[Array], sizes: Mapping[str, int]) -> Array
         return _numbers(np.asarray(op.numpy(**attrs)))
     if Fact.CONVERTS in op.facts:
         return _numbers(arrays[0].astype(int)) if arrays[0].dtype == bool else arrays[0]
-    if op.name in ("max", "min"):
-        least = mpmath.mpf("-inf" if op.name == "max" else "inf")
-        return np.asarray(getattr(np, op.name)(arrays[0], axis=attrs["axes"], initial=least))
+    if Fact.CHOOSES in op.facts and len(node.types) == 1:
+        choose: Any = PRIMITIVES[op.reducer.primitive].numpy
+        worst = mpmath.mpf(op.reducer.identity(float64))
+        return np.asarray(choose.reduce(arrays[0], axis=attrs["axes"], initial=worst))
     if Fact.ELEMENTWISE in op.facts and op.formula is not None:
         scalar = np.frompyfunc(_ieee(op.formula), len(arrays), 1)
         result = np.asarray(scalar(*arrays), dtype=object)
