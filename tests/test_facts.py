@@ -216,6 +216,7 @@ def test_what_makes_infinities_of_finite_numbers_says_so() -> None:
         if samples and Fact.ELEMENTWISE in op.facts and "float64" in samples.takes:
             arity = len(samples.cases[0].shapes)
             at = [rng.choice([-1.0, 0.0, 0.5, 1.0, 2.0], 200) for _ in range(arity)]
-            if Fact.CONVERTS not in op.facts and not op.may_fail and np.isinf(value(op, *at).astype(float)).any():
+            skipped = Fact.CONVERTS in op.facts or op.may_fail
+            if not skipped and np.isinf(value(op, *at).astype(float)).any():
                 found.add(name)
     assert found == told
