@@ -12,6 +12,7 @@ from graphc.checking.values import differences
 from graphc.errors import RuntimeFailure
 from graphc.ir import evaluate as evaluation
 from graphc.ir.graph import Graph
+from graphc.machine import CPU, Machine
 from graphc.pipeline.options import DEFAULTS, Options
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
@@ -41,10 +42,12 @@ class Recording(Stages):
         return result
 
 
-def stages_of(graph: Graph, options: Options = DEFAULTS) -> list[tuple[str, Graph]]:
+def stages_of(
+    graph: Graph, options: Options = DEFAULTS, machine: Machine = CPU
+) -> list[tuple[str, Graph]]:
     """The graph after each stage of the pipeline that works on graphs, with the stage's name."""
     recording = Recording()
-    run_pipeline(graph, recording, options=options)
+    run_pipeline(graph, recording, options=options, machine=machine)
     return recording.graphs
 
 

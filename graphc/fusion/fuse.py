@@ -33,6 +33,7 @@ from graphc.ir.graph import Graph, transform, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind
 from graphc.ir.shape import show
+from graphc.machine import CPU, Machine
 from graphc.ops.leaf import placeholder
 
 
@@ -50,13 +51,13 @@ class Border:
         return Border(producer, consumer, self.reason)
 
 
-def fuse(graph: Graph, borders: list[Border] | None = None) -> Graph:
+def fuse(graph: Graph, borders: list[Border] | None = None, machine: Machine = CPU) -> Graph:
     """Every node that does scalar work in a region; what only moves elements inside them.
     `borders` is filled with why neighbouring regions were not merged."""
     groups = Groups(graph)
     _merge_along_edges(groups)
     _merge_siblings(groups)
-    inline_cheap(groups)
+    inline_cheap(groups, machine)
     return _Regions(groups, borders).build()
 
 

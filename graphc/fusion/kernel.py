@@ -24,6 +24,7 @@ from graphc.ir.shape import Shape, strides
 from graphc.loops.builder import Builder
 from graphc.loops.grammar import Affine, Buffer, Kernel, Value, Var, of
 from graphc.loops.simplify import finish
+from graphc.machine import CPU, Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,14 @@ class BuiltKernel:
     sites: tuple[tuple[str, Node], ...]
 
 
-def build_kernel(body: Graph, space: Shape, outer: int) -> BuiltKernel:
+def build_kernel(body: Graph, space: Shape, outer: int, *, machine: Machine = CPU) -> BuiltKernel:
     """The kernel of a fused region."""
     plan = plan_kernel(body, space, outer)
     k = _Writer(plan).write()
     inputs = tuple(plan.inputs.values())
     outputs = tuple(plan.outputs[t] for t in body.outputs)
-    kernel = finish(Kernel("kernel", (*inputs, *outputs, *plan.scratch), k.scopes[0].body))
+    kernel = Kernel("kernel", (*inputs, *outputs, *plan.scratch), k.scopes[0].body)
+    kernel = finish(kernel, machine.unrolled)
     return BuiltKernel(kernel, inputs, outputs, plan.scratch, tuple(k.sites))
 
 

@@ -20,18 +20,16 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine
+from graphc.machine import Machine
 
-LOAD = 4.0  # a load of 64 bytes that are one after another, from the second-level cache
-STORE = 6.0  # a store there, with the reading of the line that it writes to
-STRIDED = 16.0  # loads of elements that are apart, for as many elements
 CHAIN = 8  # ops that one value is computed from, at the most
 ROUNDS = 4
 
 
-def inline_cheap(groups: Groups) -> None:
+def inline_cheap(groups: Groups, machine: Machine) -> None:
     """Let readers compute what is cheaper to compute than to store. What is around that is judged
     again, a few times."""
-    search = _Search(groups)
+    search = _Search(groups, machine)
     tensors = list(groups.reads.readers)
     for _ in range(ROUNDS):
         found = search.run(tensors)
@@ -55,8 +53,8 @@ class _Chain:
 class _Search:
     """Looks for values to inline, all judged as things are when it starts."""
 
-    def __init__(self, groups: Groups) -> None:
-        self.groups = groups
+    def __init__(self, groups: Groups, machine: Machine) -> None:
+        self.groups, self.machine = groups, machine
         self.results = set(groups.graph.results)
 
     def run(self, tensors: Iterable[Tensor]) -> dict[Node, None]:
@@ -119,9 +117,10 @@ class _Search:
 
     def _saves(self, tensor: Tensor, chain: _Chain) -> bool:
         """Whether computing the value in its readers costs less than storing it."""
-        group = self.groups.of[tensor.node]
+        group, machine = self.groups.of[tensor.node], self.machine
         inside = len(chain.nodes) == len(group.members)
-        stored = STORE + (chain.cost + LOAD * len(chain.sources) if inside else 0.0)
+        again = chain.cost + machine.load * len(chain.sources)
+        stored = machine.store + (again if inside else 0.0)
         inlined = 0.0
         elements = max(size_hint(tensor.size), 1)
         computed = sum(self.groups.reads.statements[n] for n in chain.nodes)
@@ -137,7 +136,7 @@ class _Search:
                 return False
             for node, index in {at: (n, at) for n, at in places}.values():
                 turns = _turns(node, index) / elements
-                load = _load(node, tensor, index)
+                load = _load(node, tensor, index, machine)
                 sweeps = 2 if reader.outer not in (None, len(reader.space)) else 1
                 stored += turns * load
                 inlined += turns * sweeps * (chain.cost + load * len(missing))
@@ -158,12 +157,12 @@ def _turns(node: Node, index: Index) -> int:
     return turns
 
 
-def _load(node: Node, tensor: Tensor, index: Index) -> float:
+def _load(node: Node, tensor: Tensor, index: Index, machine: Machine) -> float:
     """The cost of a load at the index: elements one after another, or apart."""
     space = space_of(node)
     flat: Affine = flat_index(index, strides(tensor.shape))
     step = flat.coefficient(LOOPS[len(space) - 1]) if space else 0
-    return LOAD if step in (0, 1, -1) else STRIDED
+    return machine.load if step in (0, 1, -1) else machine.strided
 
 
 def _inline(groups: Groups, nodes: Iterable[Node]) -> list[Group]:

@@ -24,6 +24,7 @@ from graphc.ir.given import given_array
 from graphc.ir.op import Attrs, Fact, Op
 from graphc.ir.operators import Operators, functions
 from graphc.ir.shape import Shape, TensorType, show
+from graphc.machine import LINE
 
 
 class ArrayValue:
@@ -306,8 +307,8 @@ class Cell:
 def _on_cache_line(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """A copy in C order whose first element starts a cache line: a vector load that crosses two
     lines costs two, and a matrix product does little else than load."""
-    memory = np.empty(array.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
+    memory = np.empty(array.nbytes + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
     used = memory[start : start + array.nbytes]
     copy: np.ndarray[Any, Any] = used.view(array.dtype).reshape(array.shape)
     copy[...] = array

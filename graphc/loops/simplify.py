@@ -30,12 +30,11 @@ from graphc.loops.grammar import (
 )
 from graphc.loops.parallel import shared
 
-SMALL = 16  # static sizes up to this stay in the code, so that short loops unroll
 
-
-def finish(kernel: Kernel) -> Kernel:
-    """`kernel` with loops collapsed, parallel where that is shown, and sizes as parameters."""
-    return parametrize(mark_parallel(collapse(kernel)))
+def finish(kernel: Kernel, unrolled: int) -> Kernel:
+    """`kernel` with loops collapsed, parallel where that is shown, and sizes as parameters: all but
+    static ones up to `unrolled`."""
+    return parametrize(mark_parallel(collapse(kernel)), unrolled)
 
 
 # -- collapsing ------------------------------------------------------------------------------------
@@ -90,8 +89,8 @@ def mark_parallel(kernel: Kernel) -> Kernel:
 
 
 # -- sizes as parameters ---------------------------------------------------------------------------
-def parametrize(kernel: Kernel) -> Kernel:
-    """Sizes that are symbolic or not small become `s0, s1, ...`, in order of appearance.
+def parametrize(kernel: Kernel, unrolled: int) -> Kernel:
+    """Sizes that are symbolic, or larger than `unrolled`, become `s0, s1, ...`, as they appear.
 
     The extent of the parallel loop stays as it is: the caller gives that loop's range.
     """
@@ -99,7 +98,7 @@ def parametrize(kernel: Kernel) -> Kernel:
     shared = parallel_loop(kernel)
 
     def parameter(size: Size) -> Size:
-        if isinstance(size, int) and -SMALL <= size <= SMALL:
+        if isinstance(size, int) and -unrolled <= size <= unrolled:
             return size
         if size not in names:
             negated = -size

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from graphc.ir.dim import Size, floordiv, maximum
 from graphc.lower.context import Head
 from graphc.lower.function_text import FunctionText
-from graphc.planning.program import CACHED_BYTES, COLUMNS_BY_ROWS, Gemm, Matrix
+from graphc.machine import CPU
+from graphc.planning.program import Gemm, Matrix
 
-COLUMNS = 8, COLUMNS_BY_ROWS  # of b: with fewer most of a vector would be wasted
+COLUMNS = 8, CPU.product_columns  # of b: with fewer most of a vector would be wasted
+CACHED_BYTES = CPU.cached_bytes
 ROWS = 8  # of a, where b has to be brought into order first
 DEPTH = 16  # rows of b that are taken at once, at least
 STACK_BYTES = 1 << 17  # for one b of a batch in order

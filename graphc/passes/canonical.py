@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 from graphc.fusion.views import strided_view
@@ -9,17 +10,10 @@ from graphc.ir.dim import product as size_product
 from graphc.ir.graph import Graph, map_graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
+from graphc.machine import CPU, Machine
 from graphc.ops.closure import in_bodies
 from graphc.ops.contract import as_multiply_and_sum, matmul
 from graphc.ops.shape import reshape
-
-# The BLAS is called for each matrix of a batch; a loop is not, and fuses with its neighbours.
-# Microseconds as calls of the BLAS : as a loop, float32 (float64), one thread, a busy machine:
-#
-#     20,000 of 2 x 2    286 : 7 (295 : 12)        2,000 of 8 x 8      56 : 24 (59 : 77)
-#     20,000 of 3 x 3    343 : 71 (362 : 77)         500 of 16 x 16    27 : 15 (41 : 38)
-#     10,000 of 4 x 4    176 : 81 (180 : 90)      20,000 of 3 x 3 by a vector    338 : 24 (348 : 31)
-TINY = 128  # multiply-adds of one matrix of a batch, up to which it is a loop
 
 
 def expand_composites(graph: Graph) -> Graph:
@@ -35,15 +29,17 @@ def expand_composites(graph: Graph) -> Graph:
     return in_bodies(graph, expand_composites)
 
 
-def lower_contractions(graph: Graph) -> Graph:
+def lower_contractions(graph: Graph, machine: Machine = CPU) -> Graph:
     """Matrix products that no BLAS takes, or that loops do faster -> elementwise products and a
     sum."""
+
+    tiny = partial(_is_tiny, most=machine.tiny_product)
 
     def lower(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         if node.op.kind is not Kind.CONTRACT:
             return None
         x, y = inputs
-        if not x.dtype.is_float or _is_outer(x) or _is_tiny(x, y) or _are_rows(x, y):
+        if not x.dtype.is_float or _is_outer(x) or tiny(x, y) or _are_rows(x, y):
             return (as_multiply_and_sum(x, y),)
         if _is_one_matrix(x, y):
             rows = reshape(x, (size_product(x.shape[:-1]), x.shape[-1]))
@@ -51,7 +47,7 @@ def lower_contractions(graph: Graph) -> Graph:
             return (reshape(flat, (*x.shape[:-1], y.shape[-1])),)
         return None
 
-    return in_bodies(map_graph(graph, lower), lower_contractions)
+    return in_bodies(map_graph(graph, lower), partial(lower_contractions, machine=machine))
 
 
 def _is_outer(x: Tensor) -> bool:
@@ -59,11 +55,11 @@ def _is_outer(x: Tensor) -> bool:
     return x.shape[-1] == 1
 
 
-def _is_tiny(x: Tensor, y: Tensor) -> bool:
+def _is_tiny(x: Tensor, y: Tensor, most: int) -> bool:
     """Small matrices of known sizes in a batch: the loops over them have constant bounds."""
     sizes = [s for s in (*x.shape[-2:], y.shape[-1]) if isinstance(s, int)]
     batched = any(s != 1 for t in (x, y) for s in t.shape[:-2])
-    return batched and len(sizes) == 3 and prod(sizes) <= TINY
+    return batched and len(sizes) == 3 and prod(sizes) <= most
 
 
 def _are_rows(x: Tensor, y: Tensor) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import chain
 
 from graphc.ir import origin
@@ -21,6 +22,7 @@ from graphc.ir.dim import size_hint
 from graphc.ir.graph import Graph, map_graph, transform
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind
+from graphc.machine import CPU, Machine
 from graphc.ops.closure import above, close, frontier, in_bodies, is_pure
 from graphc.ops.contract import Labelled, contract, matmul
 from graphc.ops.control import SCAN
@@ -28,31 +30,28 @@ from graphc.ops.elementwise import add
 from graphc.planning.work import bytes_of
 
 SPREAD = 4
-# Rows of a step, up to which its products leave. Milliseconds in the loops : outside, for the
-# gradient of an LSTM of 128, one thread (two threads), some thousand rows in all:
-#
-#       1 row    13.4 : 5.6 (13.5 : 5.5)      128 rows    18.7 : 19.9 (10.6 : 10.9)
-#       8 rows    3.5 : 2.4 (3.5 : 1.9)       512 rows    35.4 : 39.4 (20.6 : 22.6)
-#      32 rows   10.7 : 10.0 (10.1 : 7.1)
-ROWS = 64
 
 
-def distribute_products(graph: Graph) -> Graph:
+def distribute_products(graph: Graph, machine: Machine = CPU) -> Graph:
     """Products in the bodies of loops -> products over all steps, before or after the loop."""
+    graph = in_bodies(graph, partial(distribute_products, machine=machine))
     if not any(Fact.LOOP in node.op.facts for node in graph.nodes):
-        return in_bodies(graph, distribute_products)
+        return graph
 
     def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
-        return _Loop(node, inputs).distributed() if Fact.LOOP in node.op.facts else None
+        if Fact.LOOP not in node.op.facts:
+            return None
+        return _Loop(node, inputs, machine.step_rows).distributed()
 
-    return map_graph(in_bodies(graph, distribute_products), rewrite)
+    return map_graph(graph, rewrite)
 
 
 class _Loop:
     """A scan that is taken apart: tensors of its body, and what holds their values outside."""
 
-    def __init__(self, node: Node, inputs: Sequence[Tensor]) -> None:
-        self.attrs = node.attrs
+    def __init__(self, node: Node, inputs: Sequence[Tensor], rows: int) -> None:
+        """Products of a step of at most `rows` rows may leave."""
+        self.attrs, self.rows = node.attrs, rows
         self.body: Graph = node.attrs["body"]
         order, parameters = self.body.nodes, self.body.inputs
         first, last = node.attrs["carries"], node.attrs["carries"] + node.attrs["xs"]
@@ -126,7 +125,7 @@ class _Loop:
         if t.node.op.kind is not Kind.CONTRACT or not t.dtype.is_float:
             return False
         x, w = t.node.inputs
-        few = size_hint(size_product(x.shape[:-1])) <= ROWS
+        few = size_hint(size_product(x.shape[:-1])) <= self.rows
         return few and w.ndim == 2 and w.node not in self.varying
 
     def _summed(self, carry: Tensor, after: Tensor) -> list[Tensor]:
@@ -144,7 +143,7 @@ class _Loop:
         """Whether t is a product of matrices, summed over few rows, that has one reader."""
         if t.node.op.kind is not Kind.CONTRACT or t.ndim != 2 or self.readers[t] > 1:
             return False
-        return size_hint(t.node.inputs[0].shape[-1]) <= ROWS
+        return size_hint(t.node.inputs[0].shape[-1]) <= self.rows
 
     def _terms(self, total: Tensor) -> list[Tensor]:
         """What `total` adds up, of its shape, where nothing else reads the sums."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from graphc.fusion.fuse import Border, fuse
 from graphc.ir.dim import typical_sizes
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
+from graphc.machine import CPU, Machine
 from graphc.ops.closure import in_bodies
 from graphc.passes.canonical import expand_composites, lower_contractions
 from graphc.passes.chains import reorder_products
@@ -46,14 +48,21 @@ def run_pipeline(
     stages: Stages,
     borders: list[Border] | None = None,
     options: Options = DEFAULTS,
+    machine: Machine = CPU,
 ) -> Compiled:
-    """Every stage in order; each is a function from valid to valid. `borders` is filled with why
-    neighbouring regions are two."""
+    """Every stage in order, for a target's machine; each is a function from valid to valid.
+    `borders` is filled with why neighbouring regions are two."""
     with typical_sizes(options.sizes):
-        return _run(graph, stages, borders, options)
+        return _run(graph, stages, borders, options, machine)
 
 
-def _run(graph: Graph, stages: Stages, borders: list[Border] | None, options: Options) -> Compiled:
+def _run(
+    graph: Graph,
+    stages: Stages,
+    borders: list[Border] | None,
+    options: Options,
+    machine: Machine,
+) -> Compiled:
     report = RewriteReport()
     rules = (*DEFAULT, unsafe_rules) if options.fastmath else DEFAULT
     stages.start(graph)
@@ -62,36 +71,39 @@ def _run(graph: Graph, stages: Stages, borders: list[Border] | None, options: Op
     graph = stages.graph("merge_scans", merge_scans, graph)
     graph = stages.graph("drop_unused_outputs", drop_unused_outputs, graph)
     if options.memory_budget is None:  # values of all steps at once take memory
-        graph = stages.graph("distribute_products", distribute_products, graph)
+        graph = stages.graph(
+            "distribute_products", lambda g: distribute_products(g, machine), graph
+        )
     graph = stages.graph("expand", expand_composites, graph)
     graph = stages.graph("reorder_products", reorder_products, graph)
-    graph = stages.graph("lower_contractions", lower_contractions, graph)
+    graph = stages.graph("lower_contractions", lambda g: lower_contractions(g, machine), graph)
     graph = stages.graph("clean", lambda g: apply_rules(g, *LOWERED, report=report), graph)
-    graph = stages.graph("fuse", lambda g: fuse_all(g, borders), graph)
+    graph = stages.graph("fuse", lambda g: fuse_all(g, borders, machine), graph)
     fitted = Rerun(graph)
     if (budget := options.memory_budget) is not None:
 
         def fit(graph: Graph) -> Graph:
             nonlocal fitted
-            fitted = fit_budget(graph, budget, _program)
+            fitted = fit_budget(graph, budget, partial(_program, machine=machine))
             return fitted.graph
 
         graph = stages.graph("fit_budget", fit, graph)
         if borders is not None:
             borders[:] = [border.moved(fitted.became) for border in borders]
-    program = stages.run("schedule", lambda: schedule(graph, fitted.steps))
-    program = stages.run("join_blocks", lambda: join_blocks(program))
+    program = stages.run("schedule", lambda: schedule(graph, fitted.steps, machine))
+    program = stages.run("join_blocks", lambda: join_blocks(program, machine))
     program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
     if stages.check:
         stages.run("plan_memory (check)", lambda: check_memory(program))
     return Compiled(graph, program, report, fitted.again)
 
 
-def _program(graph: Graph, first: Sequence[Node] = ()) -> Program:
+def _program(graph: Graph, first: Sequence[Node] = (), *, machine: Machine) -> Program:
     """The program that the stages after `fit_budget` make."""
-    return plan_memory(join_blocks(schedule(graph, first)))
+    return plan_memory(join_blocks(schedule(graph, first, machine), machine))
 
 
-def fuse_all(graph: Graph, borders: list[Border] | None = None) -> Graph:
+def fuse_all(graph: Graph, borders: list[Border] | None = None, machine: Machine = CPU) -> Graph:
     """`fuse` on the graph and on the bodies of its loops and branches."""
-    return fuse(in_bodies(graph, lambda body: fuse_all(body, borders)), borders)
+    inner = in_bodies(graph, lambda body: fuse_all(body, borders, machine))
+    return fuse(inner, borders, machine)

@@ -15,9 +15,9 @@ from dataclasses import replace
 from graphc.ir.dim import Size, divide, is_nonnegative, product, substitute
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine, For, Kernel, Load, Store, Var, parallel_loop, statements
+from graphc.machine import CPU, Machine
 from graphc.planning.alias import alias_in_place
 from graphc.planning.program import (
-    COLUMNS_BY_ROWS,
     Blocks,
     Branch,
     Call,
@@ -32,24 +32,28 @@ from graphc.planning.program import (
 )
 
 
-def join_blocks(program: Program) -> Program:
+def join_blocks(program: Program, machine: Machine = CPU) -> Program:
     """`program` with each product and the kernel that takes it up as one step."""
+    columns = machine.product_columns
+    if columns == 0:
+        return program
     refs = (ref for step in walk_steps(program.steps) for part in touched(step) for ref in part)
-    return replace(program, steps=_joined(program.steps, Counter(ref.storage for ref in refs)))
+    uses = Counter(ref.storage for ref in refs)
+    return replace(program, steps=_joined(program.steps, uses, columns))
 
 
-def _joined(steps: Sequence[Step], uses: Mapping[Storage, int]) -> list[Step]:
+def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], columns: int) -> list[Step]:
     found: list[Step] = []
     for step in steps:
         if isinstance(step, Loop):
-            found.append(replace(step, body=_joined(step.body, uses)))
+            found.append(replace(step, body=_joined(step.body, uses, columns)))
         elif isinstance(step, Branch):
-            then, otherwise = _joined(step.then, uses), _joined(step.otherwise, uses)
+            then, otherwise = (_joined(s, uses, columns) for s in (step.then, step.otherwise))
             found.append(replace(step, then=then, otherwise=otherwise))
         else:
             before = found[-1] if found else None
             if isinstance(step, Call) and isinstance(before, Gemm):
-                turns = turns_per_part(before, step)
+                turns = turns_per_part(before, step, columns)
                 if turns is not None:
                     found.pop()
                     step = _in_place(Blocks(before, step, turns), uses)
@@ -81,12 +85,12 @@ def _in_place(step: Blocks, uses: Mapping[Storage, int]) -> Blocks:
     return step
 
 
-def turns_per_part(step: Gemm, call: Call) -> Size | None:
+def turns_per_part(step: Gemm, call: Call, columns: int) -> Size | None:
     """How many turns of the kernel's loop take up one row of a product (of a batch of products: one
     matrix), or None where the kernel must wait for all of it."""
     if call.work is None or call.extent is None or not _is_contiguous(step):
         return None
-    if not step.batch and isinstance(step.n, int) and step.n > COLUMNS_BY_ROWS:
+    if not step.batch and isinstance(step.n, int) and step.n > columns:
         return None
     width = _elements_per_turn(call, step.c.ref)
     part = step.m * step.n if step.batch else step.n

@@ -78,12 +78,6 @@ class Matrix:
         return Matrix(self.ref, self.leading, not self.transposed, self.batch)
 
 
-# A target may compute products of at most so many columns some rows at a time: so much of the right
-# operand, if not all of its rows, stays in the second-level cache in between.
-COLUMNS_BY_ROWS = 512
-CACHED_BYTES = 7 << 17
-
-
 @dataclass(slots=True)
 class Gemm:
     """c[m, n] = a[m, k] b[k, n], for each index over `batch`. `packed` is memory for what is

@@ -19,12 +19,11 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import strides
 from graphc.loops.grammar import For, Kernel, Stmt, is_splittable, parallel_loop
+from graphc.machine import CPU, Machine
 from graphc.ops.closure import is_source
 from graphc.planning.alias import alias_in_place
 from graphc.planning.order import order_for_memory
 from graphc.planning.program import (
-    CACHED_BYTES,
-    COLUMNS_BY_ROWS,
     Branch,
     Call,
     Copy,
@@ -41,10 +40,10 @@ from graphc.planning.program import (
 from graphc.planning.waits import Waits, base_of
 
 
-def schedule(graph: Graph, first: Sequence[Node] = ()) -> Program:
+def schedule(graph: Graph, first: Sequence[Node] = (), machine: Machine = CPU) -> Program:
     """The program of a fused graph, without a memory plan. The nodes of `first` run in that order
     if none that is found needs less memory."""
-    return _Scheduler(graph).run(first)
+    return _Scheduler(graph, machine).run(first)
 
 
 @dataclass
@@ -61,8 +60,8 @@ class _Scope:
 
 
 class _Scheduler:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, machine: Machine) -> None:
+        self.graph, self.machine = graph, machine
         self.sites: list[Site] = []
         self.temps = 0
         self.counters = 0
@@ -184,7 +183,7 @@ class _Scheduler:
     # -- kernels -----------------------------------------------------------------------------------
     def _built(self, node: Node) -> BuiltKernel:
         if node not in self.kernels:
-            self.kernels[node] = build_kernel(**node.attrs)
+            self.kernels[node] = build_kernel(**node.attrs, machine=self.machine)
         return self.kernels[node]
 
     def _call(self, scope: _Scope, node: Node) -> None:
@@ -245,10 +244,11 @@ class _Scheduler:
 
     def _packed(self, k: Size, n: Size, dtype: DType) -> Ref | None:
         """Memory for as much of a right operand as a product by rows needs in order."""
-        if isinstance(n, int) and n > COLUMNS_BY_ROWS:
+        machine = self.machine
+        if machine.product_columns == 0 or (isinstance(n, int) and n > machine.product_columns):
             return None
         self.temps += 1
-        size = minimum(k * n, CACHED_BYTES // dtype.itemsize)
+        size = minimum(k * n, machine.cached_bytes // dtype.itemsize)
         return Ref(Storage("temp", self.temps, dtype, size))
 
     def _matrix(self, scope: _Scope, tensor: Tensor, batch: tuple[Size, ...]) -> Matrix:

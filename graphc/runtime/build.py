@@ -6,17 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.ir.graph import Graph
-from graphc.lower import subnormals
-from graphc.lower.driver import print_driver
-from graphc.lower.link import LinkedObject, link
-from graphc.lower.numba_cpu import compile_kernel
 from graphc.lower.numba_source import print_kernel
 from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, walk_steps
-from graphc.runtime.blas import find_blas
 from graphc.runtime.manifest import make_manifest
+from graphc.runtime.target import Target
 
 
 @dataclass
@@ -34,7 +30,7 @@ class Compilation:
 
     compiled: Compiled
     kernels: list[KernelInfo]
-    object: LinkedObject
+    object: Any  # what the target links
     manifest: dict[str, Any]
     constants: bytes
     seconds: dict[str, float]
@@ -44,24 +40,23 @@ class Compilation:
         return self.compiled.optimized
 
 
-def build(graph: Graph, options: Options) -> Compilation:
-    """Compile a graph to a native object."""
+def build(graph: Graph, options: Options, target: Target) -> Compilation:
+    """Compile a graph to an object of the target's."""
     stages = Stages(options.check)
-    compiled = run_pipeline(graph, stages, options=options)
+    compiled = run_pipeline(graph, stages, options=options, machine=target.machine)
     program = compiled.program
     kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled))
     texts = stages.run(
         "numba",
-        lambda: [compile_kernel(k.calls[0].kernel, k.name) for k in kernels],
+        lambda: [target.compile_kernel(k.calls[0].kernel, k.name) for k in kernels],
         lambda _: "\n".join(f"# {k.name}\n{k.source}" for k in kernels),
     )
-    flush = options.flush_subnormals and subnormals.is_supported()
     driver = stages.run(
         "driver",
-        lambda: print_driver(program, find_blas().integer_bits, flush),
+        lambda: target.print_driver(program, options.flush_subnormals),
         lambda driver: driver.text,
     )
-    linked = stages.run("link", lambda: link(driver.text, texts))
+    linked = stages.run("link", lambda: target.link(driver.text, texts))
     stages.finish()
     blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())
     manifest = make_manifest(graph, program, driver.table, len(linked.data))

@@ -21,6 +21,7 @@ from graphc.errors import ArgumentError, CheckError, NonFiniteError, RuntimeFail
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Variable
 from graphc.ir.op import Kind
+from graphc.machine import CPU, Machine
 from graphc.pipeline.options import DEFAULTS, Options
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import hold
@@ -54,12 +55,18 @@ class Checked:
     """
 
     def __init__(
-        self, graph: Graph, call: Call, mode: str, compile: Call, options: Options = DEFAULTS
+        self,
+        graph: Graph,
+        call: Call,
+        mode: str,
+        compile: Call,
+        options: Options = DEFAULTS,
+        machine: Machine = CPU,
     ) -> None:
-        """`call` is the function's own, made with `options`; `compile` makes one of a graph, for
-        parts of it."""
+        """`call` is the function's own, made with `options` for `machine`; `compile` makes one of a
+        graph, for parts of it."""
         self.graph, self.inner, self.compile = graph, call, compile
-        self.options = options
+        self.options, self.machine = options, machine
         self.explained: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.call = self._all if mode == "all" else self._nan
@@ -111,7 +118,7 @@ class Checked:
         from graphc.checking.stages import first_guilty_stage, stages_of
 
         if self._stages is None:
-            self._stages = stages_of(self.graph, self.options)
+            self._stages = stages_of(self.graph, self.options, self.machine)
         guilt = first_guilty_stage(self.graph, arrays, self._stages, self.explained)
         if guilt.stage:
             raise CheckError(

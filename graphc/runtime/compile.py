@@ -8,7 +8,7 @@ is then made again from the graph, when asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, hold
 from graphc.runtime.checked import Checked, check_mode
+from graphc.runtime.target import TARGETS, Target
 
-TARGETS = ("cpu", "reference")
+REFERENCE = "reference"  # no target: the interpreter
 _statistics = {"compilations": 0, "cache_hits": 0}
 
 
@@ -71,9 +72,12 @@ def compile(
     >>> f(np.zeros(3, "float32"))
     array([0., 0., 0.], dtype=float32)
     """
-    if target not in TARGETS:
+    if target not in (*TARGETS, REFERENCE):
         raise ArgumentError(
-            "unknown target", op="compile", expected=" or ".join(TARGETS), given=repr(target)
+            "unknown target",
+            op="compile",
+            expected=" or ".join((*TARGETS, REFERENCE)),
+            given=repr(target),
         )
     if not isinstance(name, str):
         raise ArgumentError("a name is a string", op="compile", given=repr(name)[:80])
@@ -95,8 +99,9 @@ def compile(
         _budget(memory_budget),
         _sizes(sizes, graph),
     )
-    caller = None if target == "reference" else _program(graph, options)
-    function = Function(graph, structure, caller, options)
+    made_for = TARGETS.get(target)
+    caller = None if made_for is None else _program(graph, options, made_for)
+    function = Function(graph, structure, caller, options, made_for or TARGETS["cpu"])
     if isinstance(mode, str):
         function.checked(mode)
     return function
@@ -221,16 +226,23 @@ class Function:
     """What `gc.compile` gives. Call it with arrays, in the order of the inputs or by name."""
 
     def __init__(
-        self, graph: Graph, structure: Any, caller: Caller | None, options: Options
+        self,
+        graph: Graph,
+        structure: Any,
+        caller: Caller | None,
+        options: Options,
+        target: Target,
     ) -> None:
-        self.graph = graph
+        """`target`: what `caller` runs on; without one, what the compiler would make it for."""
+        self.graph, self._target = graph, target
         self._structure, self._caller, self._options = structure, caller, options
         self._call = caller.call if caller is not None else self._interpret
         self._names = [t.name for t in graph.inputs]
 
     def checked(self, mode: str) -> None:
         """Have every call checked from now on (`compile(..., check=mode)`)."""
-        self._call = Checked(self.graph, self._call, mode, compile, self._options).call
+        part, machine = partial(compile, target=self._target.name), self._target.machine
+        self._call = Checked(self.graph, self._call, mode, part, self._options, machine).call
 
     def __call__(self, /, *arrays: Any, **named: Any) -> Any:
         """Run. Errors: those of the inputs (`ArgumentError`, `DTypeError`, `ShapeError`), and
@@ -283,7 +295,7 @@ class Function:
         """Everything the compiler made, built again from the graph if it came from the cache."""
         from graphc.runtime.build import build
 
-        return build(self.graph, self._options)
+        return build(self.graph, self._options, self._target)
 
     @property
     def optimized(self) -> Graph:
@@ -324,7 +336,7 @@ class Function:
         neighbouring kernels are two, and which rules fired where."""
         from graphc.runtime.explain import explain
 
-        return explain(self.graph, self._options)
+        return explain(self.graph, self._options, self._target.machine)
 
     def _repr_svg_(self) -> str:
         from graphc.ir.operators import function
@@ -337,27 +349,26 @@ class Function:
         return f"<graphc function {self.graph.name}({inputs}) -> {outputs}>"
 
 
-def _program(graph: Graph, options: Options) -> Caller:
+def _program(graph: Graph, options: Options, target: Target) -> Caller:
     """The program of a graph, from the cache or compiled: compiled if somebody looks at the
     stages, which a program from the cache does not pass through."""
-    from graphc.runtime.executable import Executable
     from graphc.runtime.manifest import host_calls
 
-    key = _key(graph, options)
+    key = _key(graph, options, target)
     watched = config.print_stages() or config.dump_directory() or config.trace_topics()
     found = None if options.check or watched else cache.load(key)
     if found is None:
         from graphc.runtime.build import build
 
         _statistics["compilations"] += 1
-        made = build(graph, options)
+        made = build(graph, options, target)
         manifest, data = made.manifest, made.object.data + made.constants
         cache.store(key, manifest, data)
     else:
         _statistics["cache_hits"] += 1
         manifest, data = found
     code, blob = data[: manifest["code_bytes"]], data[manifest["code_bytes"] :]
-    executable = Executable(manifest, code, host_calls(graph, manifest))
+    executable = target.load(manifest, code, host_calls(graph, manifest))
     return Caller(graph, graph.name, manifest, executable, _constants(manifest, blob))
 
 
@@ -374,11 +385,7 @@ def _constants(manifest: Any, blob: bytes) -> list[np.ndarray[Any, Any]]:
     return arrays
 
 
-def _key(graph: Graph, options: Options) -> str:
-    from graphc.lower.link import cpu
-    from graphc.runtime.blas import find_blas
-
-    name, features = cpu()
+def _key(graph: Graph, options: Options, target: Target) -> str:
     parts = {
         **cache.environment_parts(),
         "graph": key_text(graph),
@@ -386,8 +393,7 @@ def _key(graph: Graph, options: Options) -> str:
         "fastmath": str(options.fastmath),
         "memory_budget": str(options.memory_budget),
         "sizes": str(options.sizes),
-        "cpu": name,
-        "features": features,
-        "blas": str(find_blas().integer_bits),
+        "target": target.name,
+        **target.identity(),
     }
     return cache.make_key(parts)

@@ -12,6 +12,7 @@ from graphc.ir import origin
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.shape import show
+from graphc.machine import Machine
 from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
 from graphc.pipeline.stages import Stages
@@ -21,10 +22,10 @@ from graphc.runtime.build import distinct_kernels
 INDENT = "  "
 
 
-def explain(graph: Graph, options: Options) -> str:
+def explain(graph: Graph, options: Options, machine: Machine) -> str:
     """The explanation of a graph's program, as text."""
     borders: list[Border] = []
-    compiled = run_pipeline(graph, Stages(), borders, options)
+    compiled = run_pipeline(graph, Stages(), borders, options, machine)
     kernels = distinct_kernels(compiled)
     numbers: dict[Node, int] = {}
     steps = list(_steps(compiled.program.steps, numbers, INDENT))

@@ -1,0 +1,60 @@
+"""What was measured on a processor, and decides what is compiled for it.
+
+A target hands its `Machine` down through the pipeline; passes, fusion and planning take these
+numbers from there and know no processor themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LINE = 64  # bytes of a line of the host's cache, on which arrays in its memory start
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The numbers of one kind of processor.
+
+    tiny_product: multiply-adds of one matrix of a batch, up to which it is a loop.
+    step_rows: rows of a loop's step, up to which its products leave the loop.
+    load, store, strided: the cost of 16 floats (one after another; written; apart), where an
+        addition of them is 1 (`Op.cost`).
+    unrolled: static sizes up to this stay in a kernel's code, so that short loops unroll.
+    product_columns: products of at most so many columns are computed some rows at a time, with the
+        kernel that takes them up; 0 where none is.
+    cached_bytes: so much of a right operand, if not all of its rows, stays in cache meanwhile.
+    """
+
+    tiny_product: int
+    step_rows: int
+    load: float
+    store: float
+    strided: float
+    unrolled: int
+    product_columns: int
+    cached_bytes: int
+
+
+CPU = Machine(
+    # The BLAS is called for each matrix of a batch; a loop is not, and fuses with its neighbours.
+    # Microseconds as calls of the BLAS : as a loop, float32 (float64), one thread, a busy machine:
+    #
+    #     20,000 of 2 x 2    286 : 7 (295 : 12)        2,000 of 8 x 8      56 : 24 (59 : 77)
+    #     20,000 of 3 x 3    343 : 71 (362 : 77)         500 of 16 x 16    27 : 15 (41 : 38)
+    #     10,000 of 4 x 4    176 : 81 (180 : 90)
+    #     20,000 of 3 x 3 by a vector    338 : 24 (348 : 31)
+    tiny_product=128,
+    # Milliseconds in the loops : outside, for the gradient of an LSTM of 128, one thread (two
+    # threads), some thousand rows in all:
+    #
+    #       1 row    13.4 : 5.6 (13.5 : 5.5)      128 rows    18.7 : 19.9 (10.6 : 10.9)
+    #       8 rows    3.5 : 2.4 (3.5 : 1.9)       512 rows    35.4 : 39.4 (20.6 : 22.6)
+    #      32 rows   10.7 : 10.0 (10.1 : 7.1)
+    step_rows=64,
+    load=4.0,  # of 64 bytes that are one after another, from the second-level cache
+    store=6.0,  # there, with the reading of the line that it writes to
+    strided=16.0,  # of elements that are apart, for as many elements
+    unrolled=16,
+    product_columns=512,
+    cached_bytes=7 << 17,  # of a second-level cache
+)

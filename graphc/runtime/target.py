@@ -1,0 +1,80 @@
+"""What a program is compiled for: a name, a machine's numbers, and the functions that make code.
+
+`compile` finds a target by name and hands it down; nothing asks which one it is. Another target is
+another `Target`, with files of its own in `graphc/lower/`. What a function needs is loaded when it
+is called, so that a program from the cache loads no compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.loops.grammar import Kernel
+from graphc.machine import CPU, Machine
+from graphc.planning.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target.
+
+    identity() -> parts                  what of this computer the code depends on, for the cache's
+                                         key, which has the target's name besides
+    compile_kernel(kernel, name) -> text one kernel
+    print_driver(program, flush)         what runs the steps, as `.text`, with the `.table` that its
+                                         manifest needs; `flush`: numbers below the normal range are
+                                         zero
+    link(driver, kernels) -> object      with `.data`, the bytes to load and to keep; `.llvm_ir`
+                                         and `.asm` for people
+    load(manifest, data, hosts) -> executable
+    """
+
+    name: str
+    machine: Machine
+    identity: Callable[[], Mapping[str, str]]
+    compile_kernel: Callable[[Kernel, str], str]
+    print_driver: Callable[[Program, bool], Any]
+    link: Callable[[str, Sequence[str]], Any]
+    load: Callable[[Any, bytes, Sequence[Any]], Any]
+
+
+# -- the processor that this runs on ---------------------------------------------------------------
+def _identity() -> dict[str, str]:
+    from graphc.lower.link import cpu
+    from graphc.runtime.blas import find_blas
+
+    name, features = cpu()
+    return {"cpu": name, "features": features, "blas": str(find_blas().integer_bits)}
+
+
+def _compile_kernel(kernel: Kernel, name: str) -> str:
+    from graphc.lower.numba_cpu import compile_kernel
+
+    return compile_kernel(kernel, name)
+
+
+def _print_driver(program: Program, flush: bool) -> Any:
+    from graphc.lower import subnormals
+    from graphc.lower.driver import print_driver
+    from graphc.runtime.blas import find_blas
+
+    return print_driver(program, find_blas().integer_bits, flush and subnormals.is_supported())
+
+
+def _link(driver: str, kernels: Sequence[str]) -> Any:
+    from graphc.lower.link import link
+
+    return link(driver, kernels)
+
+
+def _load(manifest: Any, data: bytes, hosts: Sequence[Any]) -> Any:
+    from graphc.runtime.executable import Executable
+
+    return Executable(manifest, data, hosts)
+
+
+TARGETS = {
+    "cpu": Target("cpu", CPU, _identity, _compile_kernel, _print_driver, _link, _load),
+}

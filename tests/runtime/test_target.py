@@ -1,0 +1,159 @@
+"""Targets: another machine's numbers give another program, another target another cache entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import ArgumentError
+from graphc.ir.graph import Graph
+from graphc.machine import CPU, Machine
+from graphc.pipeline.options import DEFAULTS
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Blocks, Call, walk_steps
+from graphc.planning.show import print_program
+from graphc.runtime import compile as compiling
+from graphc.runtime.target import TARGETS, Target
+
+
+# -- the numbers of a machine ----------------------------------------------------------------------
+def tiny_products() -> Graph:
+    a, b = gc.placeholder("a", ("n", 3, 3)), gc.placeholder("b", ("n", 3, 3))
+    return Graph([a, b], [a @ b])
+
+
+def recurrence() -> Graph:
+    x, w = gc.placeholder("x", (20, 4, 8)), gc.placeholder("w", (8, 8))
+    _, ys = gc.scan(lambda h, v: (gc.tanh(h + v @ w), h), gc.zeros((4, 8)), x)
+    return Graph([x, w], [ys])
+
+
+def layer() -> Graph:
+    x, w = gc.placeholder("x", ("n", 64)), gc.placeholder("w", (64, 32))
+    b = gc.placeholder("b", (32,))
+    return Graph([x, w, b], [gc.tanh(x @ w + b)])
+
+
+def transposed() -> Graph:
+    x, w = gc.placeholder("x", ("n", 64)), gc.placeholder("w", (32, 64))
+    return Graph([x, w], [x @ w.T])
+
+
+def short_loops() -> Graph:
+    x = gc.placeholder("x", ("n", 4))
+    return Graph([x], [gc.sum(x * x, axis=1)])
+
+
+def read_twice() -> Graph:
+    """A value that costs 8, read by two kernels: less than a store and a load, which are 10."""
+    x = gc.placeholder("x", ("n", 64))
+    y = gc.sqrt(gc.sqrt(x))
+    return Graph([x], [gc.flip(y, 0) * 2.0, gc.flip(y, 1) * 3.0])
+
+
+def read_apart() -> Graph:
+    """A value that costs 16, read down the columns by one that reads there anyhow what it is of."""
+    x = gc.placeholder("x", ("n", 64))
+    y = gc.sqrt(gc.sqrt(gc.sqrt(gc.sqrt(x))))
+    return Graph([x], [gc.flip(y, 0) * 2.0, y.T + x.T])
+
+
+CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
+    "tiny_product": (tiny_products, 0),
+    "step_rows": (recurrence, 0),
+    "load": (read_twice, 0.0),
+    "store": (read_twice, 0.0),
+    "strided": (read_apart, 0.0),
+    "unrolled": (short_loops, 0),
+    "product_columns": (layer, 0),
+    "cached_bytes": (transposed, 64),
+}
+
+
+def shown(graph: Graph, machine: Machine) -> str:
+    program = run_pipeline(graph, Stages(check=True), machine=machine).program
+    kernels = [str(s.kernel) for s in walk_steps(program.steps) if isinstance(s, Call)]
+    return "\n".join([print_program(program), *kernels])
+
+
+@pytest.mark.parametrize("number", [field.name for field in fields(Machine)])
+def test_every_number_of_a_machine_decides_something(number: str) -> None:
+    build, value = CHANGES[number]
+    graph = build()
+    other = replace(CPU, **{number: value})
+    assert shown(graph, CPU) == shown(graph, CPU)
+    assert shown(graph, other) != shown(graph, CPU)
+
+
+def test_without_tiny_products_no_product_becomes_a_loop() -> None:
+    for most, products in ((CPU.tiny_product, 0), (0, 1)):
+        text = shown(tiny_products(), replace(CPU, tiny_product=most))
+        assert text.count("input0 @ input1") == products
+
+
+def test_without_columns_no_kernel_takes_up_a_product() -> None:
+    for columns, blocks in ((CPU.product_columns, 1), (0, 0)):
+        machine = replace(CPU, product_columns=columns)
+        steps = walk_steps(run_pipeline(layer(), Stages(), machine=machine).program.steps)
+        assert sum(isinstance(step, Blocks) for step in steps) == blocks
+
+
+# -- a target of its own ---------------------------------------------------------------------------
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> tuple[Target, list[str]]:
+    """The CPU under another name, with other numbers, that notes what it is asked for."""
+    used: list[str] = []
+    cpu = TARGETS["cpu"]
+
+    def noted(name: str) -> Callable[..., Any]:
+        def function(*args: Any) -> Any:
+            used.append(name)
+            return getattr(cpu, name)(*args)
+
+        return function
+
+    made = {name: noted(name) for name in ("compile_kernel", "print_driver", "link", "load")}
+    machine = replace(CPU, tiny_product=0)
+    target = replace(cpu, name="fake", machine=machine, **made)
+    monkeypatch.setitem(TARGETS, "fake", target)
+    return target, used
+
+
+def test_a_target_is_handed_down(
+    fake: tuple[Target, list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
+    _, used = fake
+    graph = tiny_products()
+    arrays = [np.random.default_rng(i).random((5, 3, 3)).astype("float32") for i in (0, 1)]
+    ours = gc.compile(list(graph.inputs), list(graph.outputs), target="fake")
+    np.testing.assert_allclose(ours(*arrays)[0], arrays[0] @ arrays[1], rtol=1e-6)
+    assert used == ["print_driver", "link", "load"]  # there is no kernel: the product is none
+    assert "matrix products: 1" in ours.explain()
+    assert not ours.kernels
+    used.clear()
+    again = gc.compile(list(graph.inputs), list(graph.outputs), target="fake")
+    assert used == ["load"]  # from the cache, by its own entry
+    assert not again.kernels
+    assert gc.compile(list(graph.inputs), list(graph.outputs)).kernels
+
+
+def test_the_key_of_the_cache_has_the_name(fake: tuple[Target, list[str]]) -> None:
+    graph, cpu = tiny_products(), TARGETS["cpu"]
+    key = compiling._key(graph, DEFAULTS, cpu)
+    assert key == compiling._key(graph, DEFAULTS, replace(cpu))
+    assert key != compiling._key(graph, DEFAULTS, replace(cpu, name="other"))
+    assert key != compiling._key(graph, DEFAULTS, fake[0])
+
+
+def test_an_unknown_target_is_an_error_that_lists_them() -> None:
+    x = gc.placeholder("x", (3,))
+    with pytest.raises(ArgumentError, match="unknown target") as error:
+        gc.compile([x], x, target="abacus")
+    assert error.value.expected == "cpu or reference"
