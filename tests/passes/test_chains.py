@@ -14,7 +14,8 @@ from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 from graphc.ir.text import print_graph
-from graphc.passes.canonical import TINY, lower_contractions
+from graphc.machine import CPU
+from graphc.passes.canonical import lower_contractions
 from graphc.passes.chains import LONGEST, cheapest_order, reorder_products
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
@@ -202,7 +203,7 @@ def test_small_products_of_a_batch_fuse_with_their_neighbours() -> None:
     ],
 )
 def test_which_products_become_loops(left: Any, right: Any, kind: type) -> None:
-    assert TINY == 4 * 4 * 8
+    assert CPU.tiny_product == 4 * 4 * 8
     x, y = gc.placeholder("x", left), gc.placeholder("y", right)
     assert kinds([x, y], x @ y) == [kind]
     rng = np.random.default_rng(0)
