@@ -325,13 +325,13 @@ def _() -> Iterator[Any]:
 
 @fault("ops", "a maximum that starts at zero", check_kernels)
 def _() -> Iterator[Any]:
-    with mock.patch.object(registry()["max"].reducer, "_identity", return_value=0):
+    with mock.patch.object(registry()["max"].reducer, "identity", return_value=0):
         yield
 
 
 @fault("ops", "a sum that starts at one", check_kernels)
 def _() -> Iterator[Any]:
-    with mock.patch.object(registry()["sum"].reducer, "_identity", return_value=1):
+    with mock.patch.object(registry()["sum"].reducer, "identity", return_value=1):
         yield
 
 
