@@ -35,7 +35,7 @@ def printed_on_threads(program: str, folder: Path, counts: Sequence[int]) -> set
             env={**os.environ, **settings},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, done.stderr

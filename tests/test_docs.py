@@ -43,7 +43,7 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-6000:]
@@ -183,7 +183,7 @@ gc.tahn(x)
          "--config-file", str(ROOT / "pyproject.toml"),
          "--cache-dir", str(ROOT / ".mypy_cache")],
         cwd=tmp_path, env={**os.environ, "MYPYPATH": str(ROOT)},
-        capture_output=True, text=True, timeout=240, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     errors = done.stdout.splitlines()
     assert len(errors) == 1, done.stdout + done.stderr

@@ -90,7 +90,7 @@ def test_no_import_cycle() -> None:
 
 def run_python(program: str) -> str:
     command = [sys.executable, "-c", program]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 

@@ -1,7 +1,7 @@
 """No test that is run by default reads a clock: what a busy machine can fail shows nothing.
 
 What a clock alone can show carries the marker `timed` and is run by hand. A timeout that only a
-hang meets is no clock, nor is a pause.
+hang meets, of ten minutes, is no clock, nor is a pause.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ CLOCKS = {
     *("clock_gettime", "clock_gettime_ns", "timeit", "ru_utime", "ru_stime", "utcnow"),
 }
 IN_TEXT = re.compile(rf"\b(?:{'|'.join(sorted(CLOCKS))})\b|\btime\.time\b")  # programs in strings
+PATIENCE = 600  # seconds that a timeout is at least: a hang takes longer, and nothing else
 SHOWN = {"properties/scoreboard.py": {"measure"}}  # prints how long a row took, and judges nothing
 FILES = [
     path
@@ -46,10 +47,25 @@ def clocks(source: str) -> Iterator[tuple[str, int]]:
                 yield getattr(top, "name", ""), node.lineno
 
 
+def hasty(source: str) -> Iterator[int]:
+    """The lines of calls that wait for less than what only a hang takes."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            given = [k.value for k in node.keywords if k.arg == "timeout"]
+            if isinstance(node.func, ast.Attribute) and node.func.attr in ("join", "wait"):
+                given += node.args
+            for value in given:
+                constant = value.value if isinstance(value, ast.Constant) else None
+                if isinstance(constant, (int, float)) and constant < PATIENCE:
+                    yield node.lineno
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(TESTS)))
 def test_clocks_are_read_only_by_what_is_timed(path: Path) -> None:
     shown = SHOWN.get(str(path.relative_to(TESTS)), set())
-    found = [c for c in clocks(path.read_text(encoding="utf-8")) if c[0] not in shown]
+    source = path.read_text(encoding="utf-8")
+    assert not list(hasty(source)), f"wait {PATIENCE} s, which only a hang takes"
+    found = [c for c in clocks(source) if c[0] not in shown]
     assert not found, "count calls or bytes instead, or mark what reads the clock as `timed`"
 
 
@@ -61,8 +77,13 @@ def test_clocks_are_read_only_by_what_is_timed(path: Path) -> None:
         ("def test():\n    run('import time; print(time.process_time())')\n", True),
         ("import timeit\ndef test():\n    assert timeit.timeit(f) < 1\n", True),
         ("@pytest.mark.timed\ndef test():\n    assert time.perf_counter() < 1\n", False),
-        ("def test():\n    time.sleep(0.1)\n    run(timeout=60)\n    x.time\n", False),
+        ("def test():\n    time.sleep(0.1)\n    run(timeout=600)\n    x.time\n", False),
     ],
 )
 def test_a_clock_is_seen(source: str, seen: bool) -> None:
     assert bool(list(clocks(source))) == seen
+
+
+def test_haste_is_seen() -> None:
+    assert list(hasty("run(f, timeout=60)\nthread.join(2.5)\n")) == [1, 2]
+    assert not list(hasty("run(f, timeout=600)\nthread.join()\n', '.join(x)\nrun(g, timeout=t)\n"))

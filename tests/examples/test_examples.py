@@ -20,7 +20,7 @@ def _run(name: str, directory: Path, *arguments: str) -> subprocess.CompletedPro
         env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

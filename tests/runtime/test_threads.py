@@ -247,7 +247,7 @@ def test_python_threads_at_once(native: Native) -> None:
     for caller in callers:
         caller.start()
     for caller in callers:
-        caller.join(60)
+        caller.join(600)
     assert not any(caller.is_alive() for caller in callers)
     assert failures == []
 
@@ -365,7 +365,7 @@ def run_script(script: str) -> str:
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         env={**os.environ, "GRAPHC_NUM_THREADS": "3"},
     )
     assert done.returncode == 0, done.stderr

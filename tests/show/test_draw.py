@@ -208,7 +208,7 @@ def run_python(program: str, seed: str = "random") -> str:
     command = [sys.executable, "-c", PROGRAM + program]
     environment = {"PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8", "PATH": ""}
     done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=120, check=False,
+        command, capture_output=True, text=True, env=environment, timeout=600, check=False,
         encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
