@@ -30,7 +30,7 @@ ROOMS = (
 # Patterns and rules are written in names of ops; what `where` hides is told by `where`.
 MAY_NAME = (
     "graphc.rewrite.pattern", "graphc.rewrite.ruleset", "graphc.rewrite.rules.",
-    "graphc.rewrite.derivative", "graphc.autodiff.hidden",
+    "graphc.autodiff.hidden",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Integer and bool targets are converted to the dtype of the predictions, which is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,17 @@ from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, show
 from graphc.nn.named import find
 from graphc.ops.build import cast, tensor
-from graphc.ops.elementwise import abs, equal, log, log1p, softplus, square, where
+from graphc.ops.elementwise import (
+    abs,
+    equal,
+    less,
+    log,
+    log1p,
+    logical_and,
+    softplus,
+    square,
+    where,
+)
 from graphc.ops.reduce import mean, sum
 from graphc.ops.softmax import log_softmax
 from graphc.ops.softmax import softmax_cross_entropy as label_cross_entropy
@@ -25,6 +36,7 @@ from graphc.ops.softmax import softmax_cross_entropy as label_cross_entropy
 def softmax_cross_entropy(predictions: Any, targets: Any) -> Tensor:
     """-sum(t * log(softmax(z))) over the last axis, for logits z and targets t.
 
+    A target of 0 at a logit of -inf, a class that is ruled out, adds 0.
     Shapes: z [..., classes]; t [...] integer labels, or [..., classes] probabilities -> [...].
     Errors: `ShapeError`, `DTypeError`; at the call a `RuntimeFailure` for a label that is no class.
     Source: Goodfellow et al., "Deep Learning" (2016), section 6.2.2.3.
@@ -32,7 +44,7 @@ def softmax_cross_entropy(predictions: Any, targets: Any) -> Tensor:
     z = _floats(tensor(predictions, "softmax_cross_entropy"), "softmax_cross_entropy")
     t = tensor(targets, "softmax_cross_entropy")
     if z.ndim and may_be_equal(t.shape, z.shape):
-        return -sum(cast(t, z.dtype) * log_softmax(z, axis=-1), axis=-1)
+        return -sum(_weighted(cast(t, z.dtype), log_softmax(z, axis=-1)), axis=-1)
     if t.ndim != z.ndim - 1 or not t.dtype.is_integer:
         raise ShapeError(
             "the targets do not fit the predictions",
@@ -51,17 +63,19 @@ def binary_cross_entropy(predictions: Any, targets: Any, from_logits: bool = Tru
 
     From logits z it is t * softplus(-z) + (1 - t) * softplus(z): the same value, finite for every
     finite z, with a derivative that is exact where p is near 0 or 1. From probabilities, log(0)
-    counts as the logarithm of the smallest positive number of the dtype.
+    counts as the logarithm of the smallest positive number of the dtype; probabilities that are
+    sigmoid(z) in the program are compiled to the form for logits.
     Shapes: predictions and targets [n, ...] -> [n], the mean over all axes but the first.
     Errors: `ShapeError` where the two shapes differ; `DTypeError` for integer predictions.
     Source: Goodfellow et al., "Deep Learning" (2016), section 6.2.2.2.
     """
     z, t = _pair("binary_cross_entropy", predictions, targets)
     if from_logits:
-        return _per_example(t * softplus(-z) + (1 - t) * softplus(z))
+        return _per_example(_weighted(t, softplus(-z)) + _weighted(1 - t, softplus(z)))
     floor = float(np.log(np.finfo(z.dtype.numpy).smallest_subnormal))
-    log_p = where(equal(z, 0), floor, log(z))
-    log_q = where(equal(z, 1), floor, log1p(-z))
+    # Where z >= 1/2, 1 - z is exact; and of a sigmoid it is another one, which has digits left.
+    logs = log(z), where(less(z, 0.5), log1p(-z), log(1 - z))
+    log_p, log_q = (where(equal(x, -math.inf), floor, x) for x in logs)
     return _per_example(-(t * log_p + (1 - t) * log_q))
 
 
@@ -109,6 +123,12 @@ def _pair(op: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
             hint="targets[:, None] adds an axis of size 1" if p.ndim == t.ndim + 1 else "",
         )
     return p, cast(t, p.dtype)
+
+
+def _weighted(weight: Tensor, value: Tensor) -> Tensor:
+    """weight * value, where a weight of 0 takes nothing of an infinite value."""
+    nothing = logical_and(equal(weight, 0), equal(abs(value), math.inf))
+    return weight * where(nothing, 0, value)
 
 
 def _per_example(values: Tensor) -> Tensor:

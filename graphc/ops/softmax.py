@@ -6,7 +6,6 @@ to the compiler: `expand` replaces it before kernels are made.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, normalize_axes, show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.create import full, iota
-from graphc.ops.elementwise import divide, equal, exp, isfinite, log, multiply, subtract, where
+from graphc.ops.elementwise import clip, divide, equal, exp, log, multiply, subtract, where
 from graphc.ops.index import check_labels
 from graphc.ops.reduce import max, restore_axes, sum
 from graphc.ops.scalar import masked_multiply, stretch
@@ -35,17 +34,26 @@ def _reduced(x: TensorType, *, axes: Any) -> tuple[TensorType, ...]:
     return (TensorType(x.dtype, tuple(s for i, s in enumerate(x.shape) if i not in axes)),)
 
 
-def _peak(x: Tensor, axes: Any) -> Tensor:
-    """The largest element over axes, -inf of none: the shift that keeps exp finite."""
+def _shift(x: Tensor, axes: Any) -> Tensor:
+    """What keeps exp finite: the largest element over axes, or the largest float where that is
+    infinite. An infinity less that stays one and meets the others as in the formula, and whatever
+    is finite is nothing beside it."""
     if 0 in (x.shape[a] for a in axes):
-        return full(_reduced(x.type, axes=axes)[0].shape, -math.inf, x.dtype)
-    return max(x, axis=axes)
+        return full(_reduced(x.type, axes=axes)[0].shape, 0.0, x.dtype)
+    limit = float(np.finfo(x.dtype.numpy).max)
+    return clip(max(x, axis=axes), -limit, limit)
+
+
+def _numpy_shift(x: Any, axes: Any) -> Any:
+    peak = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
+    limit = np.finfo(x.dtype).max
+    return np.clip(peak, -limit, limit)
 
 
 # -- softmax ---------------------------------------------------------------------------------------
 def _numpy_softmax(x: Any, *, axes: Any) -> Any:
     with np.errstate(all="ignore"):
-        e = np.exp(x - np.max(x, axis=axes, keepdims=True, initial=-np.inf))
+        e = np.exp(x - _numpy_shift(x, axes))
         return e / np.sum(e, axis=axes, keepdims=True, dtype=x.dtype)
 
 
@@ -57,8 +65,9 @@ def _softmax_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) 
 
 
 def _expand_softmax(x: Tensor, *, axes: Any) -> Tensor:
-    e = exp(subtract(x, restore_axes(_peak(x, axes), axes, x.shape)))
-    total = sum(e, axis=axes, keepdims=True)  # at least 1: its reciprocal loses no range
+    e = exp(subtract(x, restore_axes(_shift(x, axes), axes, x.shape)))
+    # The total is at least 1 where the peak is finite: its reciprocal loses no range.
+    total = sum(e, axis=axes, keepdims=True)
     return multiply(e, divide(scalar_like(1, x), total))
 
 
@@ -79,7 +88,7 @@ SOFTMAX = register(
 # -- log_softmax -----------------------------------------------------------------------------------
 def _numpy_log_softmax(x: Any, *, axes: Any) -> Any:
     with np.errstate(all="ignore"):
-        shifted = x - np.max(x, axis=axes, keepdims=True, initial=-np.inf)
+        shifted = x - _numpy_shift(x, axes)
         total = np.sum(np.exp(shifted), axis=axes, keepdims=True, dtype=x.dtype)
         return shifted - np.log(total)
 
@@ -91,7 +100,7 @@ def _log_softmax_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: A
 
 
 def _expand_log_softmax(x: Tensor, *, axes: Any) -> Tensor:
-    shifted = subtract(x, restore_axes(_peak(x, axes), axes, x.shape))
+    shifted = subtract(x, restore_axes(_shift(x, axes), axes, x.shape))
     return shifted - log(sum(exp(shifted), axis=axes, keepdims=True))
 
 
@@ -111,10 +120,9 @@ LOG_SOFTMAX = register(
 # -- logsumexp -------------------------------------------------------------------------------------
 def _numpy_logsumexp(x: Any, *, axes: Any) -> Any:
     with np.errstate(all="ignore"):
-        peak = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
-        peak = np.where(np.isfinite(peak), peak, x.dtype.type(0))
-        total = np.sum(np.exp(x - peak), axis=axes, dtype=x.dtype)
-        return np.log(total) + np.squeeze(peak, axes)
+        shift = _numpy_shift(x, axes)
+        total = np.sum(np.exp(x - shift), axis=axes, dtype=x.dtype)
+        return np.log(total) + np.squeeze(shift, axes)
 
 
 def _logsumexp_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> list[Any]:
@@ -124,11 +132,10 @@ def _logsumexp_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any
 
 
 def _expand_logsumexp(x: Tensor, *, axes: Any) -> Tensor:
-    """Shifted by the peak as softmax is, so that the two share the exponentials; where the peak is
-    not finite it is the answer (inf - inf would be NaN)."""
-    peak = _peak(x, axes)
-    total = sum(exp(subtract(x, restore_axes(peak, axes, x.shape))), axis=axes)
-    return where(isfinite(peak), log(total) + peak, peak)
+    """Shifted as softmax is, so that the two share the exponentials."""
+    shift = _shift(x, axes)
+    total = sum(exp(subtract(x, restore_axes(shift, axes, x.shape))), axis=axes)
+    return log(total) + shift
 
 
 LOGSUMEXP = register(
@@ -166,7 +173,7 @@ def _numpy_cross_entropy(z: Any, labels: Any) -> Any:
     if labels.size and (labels.min() < 0 or labels.max() >= z.shape[-1]):
         raise IndexError(f"a label is out of range for {z.shape[-1]} classes")
     with np.errstate(all="ignore"):
-        shifted = z - np.max(z, axis=-1, keepdims=True, initial=-np.inf)
+        shifted = z - _numpy_shift(z, (-1,))
         total = np.sum(np.exp(shifted), axis=-1, dtype=z.dtype)
         picked = np.take_along_axis(shifted, labels.astype(np.int64)[..., None], -1)[..., 0]
         return np.log(total) - picked
@@ -180,7 +187,7 @@ def _is_label(z: Tensor, labels: Tensor) -> Tensor:
 def _expand_cross_entropy(z: Tensor, labels: Tensor) -> Tensor:
     """log(sum(exp(s))) - s[label] for s = z - max(z): exact where large logits nearly cancel."""
     axes = (z.ndim - 1,)
-    shifted = subtract(z, restore_axes(_peak(z, axes), axes, z.shape))
+    shifted = subtract(z, restore_axes(_shift(z, axes), axes, z.shape))
     chosen = sum(where(_is_label(z, labels), shifted, scalar_like(0, z)), axis=-1)
     return log(sum(exp(shifted), axis=-1)) - chosen
 

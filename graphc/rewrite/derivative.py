@@ -7,6 +7,7 @@ again. So the stable rules run before differentiation, and the derivative is tha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 from graphc.ir.graph import Graph, transform, walk
@@ -22,8 +23,17 @@ from graphc.rewrite.ruleset import Ruleset
 # at 0 is another than that of relu (docs/kinks.md).
 RULES = Ruleset("derivative", [r for r in (*algebra, *stable) if r is not fold_maximum_with_zero])
 
-# Every formula that a stable rule rewrites has one of these in it.
-_TELLTALES = {"exp", "log", "log1p", "sqrt", "square", "power", "sigmoid", "softmax", "cos"}
+
+@functools.cache
+def may_be_unstable(ops: frozenset[str]) -> bool:
+    """Whether a stable rule may apply to a graph of `ops`, as it is or as formulas rewrite it."""
+    known, before = set(ops), -1
+    while before != len(known):
+        if any(rule.may_apply(known) for rule in stable):
+            return True
+        before = len(known)
+        known.update(op for rule in algebra if rule.may_apply(known) for op in rule.makes)
+    return False
 
 
 def stable_forms(
@@ -32,7 +42,8 @@ def stable_forms(
     """`outputs` by stable rules, themselves where none applies; and what stands for tensors of
     `wrt` in them. A rule never looks through a tensor of `wrt`, which stays part of the formula."""
     nodes = walk(outputs)
-    if not any(n.op.name in _TELLTALES or n.op.kind is Kind.CONTROL for n in nodes):
+    controlled = any(n.op.kind is Kind.CONTROL for n in nodes)
+    if not controlled and not may_be_unstable(frozenset(n.op.name for n in nodes)):
         return list(outputs), {}
     stands: dict[Tensor, Tensor] = {
         t: placeholder(f"_wrt{i}", t.shape, t.dtype)

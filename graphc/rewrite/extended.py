@@ -7,6 +7,7 @@ evaluated by their SymPy formula, with mpmath standing in for SymPy.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -127,6 +128,7 @@ def _compute(node: Node, arrays: list[Array], sizes: Mapping[str, int]) -> Array
 def _ieee(formula: Callable[..., Any]) -> Callable[..., Any]:
     """`formula` of numbers, complex answers being NaN and divisions by zero infinite."""
 
+    @functools.cache  # special values come again and again, and the large ones take their time
     def scalar(*operands: Any) -> Any:
         try:
             value = formula(_formulas, *operands)

@@ -102,6 +102,8 @@ class _Function:
 
 abs, sqrt, square = _Function("abs"), _Function("sqrt"), _Function("square")
 exp, expm1, log, log1p = (_Function(name) for name in ("exp", "expm1", "log", "log1p"))
+erf, erfc, erfcx = _Function("erf"), _Function("erfc"), _Function("erfcx")
+log1mexp = _Function("log1mexp")
 sin, cos, tanh = _Function("sin"), _Function("cos"), _Function("tanh")
 sigmoid, softplus, relu = _Function("sigmoid"), _Function("softplus"), _Function("relu")
 equal, less, greater_equal = _Function("equal"), _Function("less"), _Function("greater_equal")
@@ -261,6 +263,14 @@ def variables(root: Pattern) -> tuple[set[str], set[str]]:
             stack.extend(part.operands)
             attributes |= {v.name for v in part.attrs.values() if isinstance(v, Variable)}
     return tensors, attributes
+
+
+def operations(root: Pattern) -> frozenset[str]:
+    """The names of the ops of a pattern, less those that may be absent."""
+    if not isinstance(root, Operation):
+        return frozenset()
+    here = frozenset() if root.optional else frozenset([root.op])
+    return here.union(*map(operations, root.operands))
 
 
 # -- building --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ rule applies stays in normal form whatever is built on top of it (see `driver.py
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -34,6 +34,7 @@ from graphc.rewrite.pattern import (
     Pattern,
     Variable,
     build,
+    operations,
     pattern,
     variables,
 )
@@ -71,13 +72,25 @@ class Rule:
     formulas: tuple[Operation, Pattern] | None = None  # None for a rewrite by a function
     forms: Forms | None = None  # of the first formula
     over: tuple[str, ...] = ()  # names of ops one of which computes an operand (empty: any may)
+    needs: frozenset[str] = frozenset()  # names of ops that are all in what it rewrites
     kinds: Mapping[str, str] = field(default_factory=dict)  # pattern variable -> dtype kinds
     guarded: bool = False  # `where` may decline what the formulas match
-    finite: bool = False  # the promise is for operands without infinities
     absolute: bool = False  # errors of results below 1 count in units of 1
 
     def __str__(self) -> str:
         return f"{self.ruleset}.{self.name}"
+
+    def may_apply(self, ops: Collection[str]) -> bool:
+        """Whether it may apply to a node of a graph that has nodes of `ops` only."""
+        if not self.needs.issubset(ops):
+            return False
+        rooted = any(r in ops or not isinstance(r, str) for r in self.roots)
+        return rooted and (not self.over or any(name in ops for name in self.over))
+
+    @property
+    def makes(self) -> frozenset[str]:
+        """The ops of its second formula; what a rewrite by a function makes is not known."""
+        return frozenset() if self.formulas is None else operations(self.formulas[1])
 
     def applies_to(self, op: Op, operands: Sequence[Op] | None = None) -> bool:
         """Whether nodes of `op`, with operands that are nodes of `operands`, are worth trying."""
@@ -110,14 +123,13 @@ class Ruleset:
         kinds: str = "f",
         masks: str = "",
         where: Guard | None = None,
-        finite: bool = False,
         absolute: bool = False,
     ) -> Callable[[Callable[..., Formulas]], Rule]:
         """Define a rule by its two formulas.
 
         `kinds`: the dtype kinds (of `biuf`) that its tensors may have; `masks`: the names of its
-        variables that are bools. `where` may decline a match by giving a reason. `finite`,
-        `absolute`: see `Rule`.
+        variables that are bools. `where` may decline a match by giving a reason. `absolute`: see
+        `Rule`.
         """
 
         def define(function: Callable[..., Formulas]) -> Rule:
@@ -138,9 +150,9 @@ class Ruleset:
                 _by_formulas(forms, after, of, where),
                 formulas=(before, after),
                 forms=forms,
+                needs=operations(before),
                 kinds=of,
                 guarded=where is not None,
-                finite=finite,
                 absolute=absolute,
             )
 
@@ -151,17 +163,24 @@ class Ruleset:
         promise: Promise,
         *roots: str | Fact | Kind,
         over: Sequence[str] = (),
-        finite: bool = False,
+        needs: Sequence[str] = (),
+        absolute: bool = False,
     ) -> Callable[[Callable[[Node], Result]], Rule]:
         """Define a rule by a function from a node of one of `roots` to its replacement.
 
         `over`: names of ops one of which computes an operand wherever the rule applies; other nodes
-        are then not tried.
+        are then not tried. `needs`: names of ops that are all in what it rewrites.
         """
 
         def define(function: Callable[[Node], Result]) -> Rule:
             return self._add(
-                function, promise, roots, _by_function(function), over=tuple(over), finite=finite
+                function,
+                promise,
+                roots,
+                _by_function(function),
+                over=tuple(over),
+                needs=frozenset(needs),
+                absolute=absolute,
             )
 
         return define
@@ -175,15 +194,15 @@ class Ruleset:
         formulas: tuple[Operation, Pattern] | None = None,
         forms: Forms | None = None,
         over: tuple[str, ...] = (),
+        needs: frozenset[str] = frozenset(),
         kinds: Mapping[str, str] | None = None,
         guarded: bool = False,
-        finite: bool = False,
         absolute: bool = False,
     ) -> Rule:
         doc = inspect.getdoc(function) or ""
         if " -> " not in doc.split("\n", 1)[0]:
             raise _bad(function, "a docstring whose first line is `before -> after`")
-        unknown = [r for r in (*roots, *over) if isinstance(r, str) and r not in registry()]
+        unknown = [r for r in (*roots, *over, *needs) if isinstance(r, str) and r not in registry()]
         if unknown:
             raise _bad(function, f"names of ops, not {', '.join(unknown)}")
         if not isinstance(promise, Promise):
@@ -202,9 +221,9 @@ class Ruleset:
             formulas,
             forms,
             over,
+            needs,
             kinds or {},
             guarded,
-            finite,
             absolute,
         )
         self.rules.append(rule)

@@ -8,6 +8,7 @@ extended precision.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -145,6 +146,41 @@ def difference_of_roots(x: Tensor) -> Tensor:
 @formula(x=ANGLE)
 def one_minus_cosine(x: Tensor) -> Tensor:
     return 1 - gc.cos(x)
+
+
+@formula(x=[1e-8, 1e-3, 0.3, 0.7, 1.0, 3.0, 20.0, 100.0])
+def log_of_one_minus_exp(x: Tensor) -> Tensor:
+    return gc.log(1 - gc.exp(-x))
+
+
+@formula(x=[1e-8, 1e-3, 0.3, 0.7, 1.0, 3.0, 20.0, 100.0])
+def log_of_one_minus_exp_by_log1p(x: Tensor) -> Tensor:
+    return gc.log1p(-gc.exp(-x))
+
+
+# -- tails of the normal distribution --------------------------------------------------------------
+TAILS = [-30.0, -6.0, -3.0, -1.0, -0.3, -1e-4, 1e-4, 0.3, 0.9, 1.0, 3.0, 6.0, 30.0]
+SQUARES = (1000, 1000)  # exponents -x * x, and x / sqrt(2), are rounded: a unit for each of x * x
+
+
+@formula(ulps=SQUARES, absolute="d", x=TAILS)
+def complement_of_erf(x: Tensor) -> Tensor:
+    return 1 - gc.erf(x)
+
+
+@formula(ulps=SQUARES, absolute="d", x=TAILS)
+def log_of_complement_of_erf(x: Tensor) -> Tensor:
+    return gc.log(1 - gc.erf(x))
+
+
+@formula(ulps=SQUARES, absolute="d", x=TAILS[:-1])
+def log_of_normal_distribution(x: Tensor) -> Tensor:
+    return gc.log(0.5 * (1 + gc.erf(x / math.sqrt(2))))
+
+
+@formula(ulps=SQUARES, absolute="d", x=TAILS)
+def gelu_by_erf(x: Tensor) -> Tensor:
+    return 0.5 * x * (1 + gc.erf(x / math.sqrt(2)))
 
 
 # -- hyperbolic functions by exponentials ----------------------------------------------------------

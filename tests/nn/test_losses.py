@@ -156,3 +156,17 @@ def test_a_label_out_of_range_fails_at_the_call() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(gc.errors.ArgumentError, match="binary_cross_entropy, mean_absolute"):
         losses.get("hinge")
+
+
+def test_probabilities_that_are_a_sigmoid_are_as_good_as_logits() -> None:
+    z, t = gc.placeholder("z", ("n", 1)), gc.placeholder("t", ("n", 1))
+    loss = losses.binary_cross_entropy(gc.sigmoid(z), t, from_logits=False)
+    f = gc.compile([z, t], [loss, gc.grad(gc.sum(loss), z)])
+    for sign, target in ((1, 0.0), (-1, 1.0)):
+        at = sign * np.array([[-200], [-20], [-1], [0], [20], [100], [200]], np.float32)
+        value, slope = f(at, np.full_like(at, target))
+        long = sign * at.astype(np.longdouble)[:, 0]
+        exact = np.log1p(np.exp(long)).astype(float)
+        np.testing.assert_allclose(value, exact, rtol=1e-6, atol=1e-44)
+        exact = sign * (1 / (1 + np.exp(-long))).astype(float)
+        np.testing.assert_allclose(slope[:, 0], exact, rtol=1e-6, atol=1e-44)

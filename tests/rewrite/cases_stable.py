@@ -21,6 +21,10 @@ def rows(d: Any) -> Tensor:
     return gc.sum(gc.exp(z(d)), axis=1)
 
 
+def _apart(x: Tensor, y: Tensor) -> Tensor:
+    return gc.where(gc.equal(x, y), 0, x - y)
+
+
 def _log_cosh(x: Tensor) -> Tensor:
     size, near = gc.abs(x), gc.abs(x) < 1
     t = gc.expm1(gc.where(near, size, -2 * size))
@@ -218,9 +222,49 @@ STABLE = (
         "f32",
     ),
     Case(
+        stable.fold_erfc,
+        lambda d: 1 - gc.erf(a(d)),
+        lambda d: gc.erfc(a(d)),
+        lambda d: gc.erf(a(d)) - 1,
+    ),
+    Case(
+        stable.fold_erfc_of_sum,
+        lambda d: gc.erf(a(d)) + 1,
+        lambda d: gc.erfc(-a(d)),
+        lambda d: gc.erf(a(d)) + 2,
+    ),
+    Case(
+        stable.fold_log_ndtr,
+        lambda d: gc.log(0.5 * gc.erfc(-(a(d) * 0.7071067811865476))),
+        lambda d: gc.log_ndtr(a(d)),
+        lambda d: gc.log(0.25 * gc.erfc(a(d))),
+    ),
+    Case(
+        stable.fold_log_erfc,
+        lambda d: gc.log(gc.erfc(a(d))),
+        lambda d: gc.where(
+            a(d) < 1,
+            gc.log1p(-gc.erf(a(d))),
+            gc.log(gc.erfcx(a(d))) - gc.square(a(d)),
+        ),
+        lambda d: gc.log(gc.erfc(a(d)) + 1),
+    ),
+    Case(
+        stable.fold_log1mexp,
+        lambda d: gc.log(-gc.expm1(a(d))),
+        lambda d: gc.log1mexp(-a(d)),
+        lambda d: gc.log(gc.expm1(a(d))),
+    ),
+    Case(
+        stable.fold_log1mexp_of_log1p,
+        lambda d: gc.log1p(-gc.exp(a(d))),
+        lambda d: gc.log1mexp(-a(d)),
+        lambda d: gc.log1p(gc.expm1(a(d))),
+    ),
+    Case(
         stable.fold_logaddexp,
         lambda d: gc.log(gc.exp(a(d)) + gc.exp(b(d))),
-        lambda d: gc.maximum(a(d), b(d)) + gc.softplus(-gc.abs(a(d) - b(d))),
+        lambda d: gc.maximum(a(d), b(d)) + gc.softplus(-gc.abs(_apart(a(d), b(d)))),
         lambda d: gc.log(gc.exp(a(d)) - gc.exp(b(d))),
     ),
     Case(

@@ -1,7 +1,9 @@
 """Formulas as they stand in textbooks, replaced by ones that do not overflow or cancel.
 
 Where the formula in extended precision is finite, so is the replacement, and it is no further from
-it; where the formula is NaN (`exp(log(x))` for x < 0), so is the replacement. At zero the sign may
+it; where the formula is infinite, it is the same infinity; where the formula is NaN (`exp(log(x))`
+for x < 0), so is the replacement, but for a NaN that infinite operands make:
+`exp(x) / (1 + exp(x))` is inf / inf at inf, and sigmoid(x) is its limit. At zero the sign may
 differ (`log(1 + -0.0)` is 0.0, `log1p(-0.0)` is -0.0). Derivatives are taken of the replacement
 (`rewrite/derivative.py`), so that there is no rule here for what autodiff makes of a naive formula.
 
@@ -16,12 +18,14 @@ import functools
 import math
 import operator
 
+import numpy as np
+
 from graphc.ir.dim import product
 from graphc.ir.dtype import float32, float64
 from graphc.ir.node import Node, Tensor
 from graphc.ir.shape import Shape
 from graphc.ops import elementwise, reduce
-from graphc.ops.build import size_as_tensor
+from graphc.ops.build import scalar_like, size_as_tensor
 from graphc.ops.reduce import variance
 from graphc.ops.shape import reshape
 from graphc.rewrite.pattern import (
@@ -29,11 +33,15 @@ from graphc.rewrite.pattern import (
     abs,
     cos,
     equal,
+    erf,
+    erfc,
+    erfcx,
     exp,
     expm1,
     greater_equal,
     less,
     log,
+    log1mexp,
     log1p,
     log_softmax,
     logsumexp,
@@ -77,13 +85,13 @@ def fold_sinh(x: Pattern, y: Pattern) -> Formulas:
     return exp(x) - exp(y), expm1(x) - expm1(y)
 
 
-@stable.rule(STABLE, where=_are_opposite, finite=True)
+@stable.rule(STABLE, where=_are_opposite)
 def fold_tanh_quotient(x: Pattern, y: Pattern) -> Formulas:
     """(exp(x) - exp(y)) / (exp(x) + exp(y)) -> tanh(x), for y = -x, after the rule above"""
     return (expm1(x) - expm1(y)) / (exp(x) + exp(y)), tanh(x)
 
 
-@stable.rule(STABLE, finite=True)
+@stable.rule(STABLE)
 def fold_tanh_of_double(x: Pattern) -> Formulas:
     """(exp(x) - 1) / (exp(x) + 1) -> tanh(x / 2), after exp(x) - 1 -> expm1(x)"""
     return expm1(x) / (exp(x) + 1), tanh(x * 0.5)
@@ -127,13 +135,13 @@ def fold_sigmoid(x: Pattern) -> Formulas:
     return 1 / (1 + exp(x)), sigmoid(-x)
 
 
-@stable.rule(STABLE, finite=True)
+@stable.rule(STABLE)
 def fold_sigmoid_quotient(x: Pattern) -> Formulas:
     """exp(x) / (1 + exp(x)) -> sigmoid(x)"""
     return exp(x) / (1 + exp(x)), sigmoid(x)
 
 
-@stable.rule(STABLE, finite=True)
+@stable.rule(STABLE)
 def fold_sigmoid_denominator(x: Pattern, y: Pattern) -> Formulas:
     """y / (1 + exp(x)) -> y * sigmoid(-x)"""
     return y / (1 + exp(x)), y * sigmoid(-x)
@@ -183,6 +191,18 @@ def fold_expm1_of_difference(x: Pattern) -> Formulas:
 
 
 @stable.rule(STABLE)
+def fold_log1mexp(x: Pattern) -> Formulas:
+    """log(-expm1(x)) -> log1mexp(-x), which is log(1 - exp(x))"""
+    return log(-expm1(x)), log1mexp(-x)
+
+
+@stable.rule(STABLE)
+def fold_log1mexp_of_log1p(x: Pattern) -> Formulas:
+    """log1p(-exp(x)) -> log1mexp(-x)"""
+    return log1p(-exp(x)), log1mexp(-x)
+
+
+@stable.rule(STABLE)
 def drop_log_of_exp(x: Pattern) -> Formulas:
     """log(exp(x)) -> x"""
     return log(exp(x)), x
@@ -200,6 +220,58 @@ def fold_one_minus_cosine(x: Pattern) -> Formulas:
     return 1 - cos(x), 2 * square(sin(x * 0.5))
 
 
+# -- tails of the normal distribution --------------------------------------------------------------
+@stable.rule(STABLE)
+def fold_erfc(x: Pattern) -> Formulas:
+    """1 - erf(x) -> erfc(x)"""
+    return 1 - erf(x), erfc(x)
+
+
+@stable.rule(STABLE)
+def fold_erfc_of_sum(x: Pattern) -> Formulas:
+    """1 + erf(x) -> erfc(-x)"""
+    return 1 + erf(x), erfc(-x)
+
+
+@stable.rewrite(STABLE, "log", over=("multiply",), needs=("erfc",), absolute=True)
+def fold_log_ndtr(node: Node) -> Result:
+    """log(erfc(x) / 2) -> log_ndtr(x * -sqrt(2)), that factor merged into one of x
+
+    So log((1 + erf(z / sqrt(2))) / 2) is log_ndtr(z).
+    """
+    halved = node.inputs[0].node
+    for tail, half in (halved.inputs, halved.inputs[::-1]):
+        if tail.node.op.name != "erfc" or scalar_value(half) != 0.5 or tail.type != node.types[0]:
+            continue
+        x, factor = tail.node.inputs[0], -math.sqrt(2)
+        while (found := _factor_of(x)) is not None:
+            x, factor = found[0], factor * found[1]
+        if math.fabs(math.fabs(factor) - 1) <= 4 * float(np.finfo(x.dtype.numpy).eps):
+            return elementwise.log_ndtr(x if factor > 0 else -x)
+        return elementwise.log_ndtr(elementwise.multiply(x, scalar_like(factor, x)))
+    return None
+
+
+def _factor_of(x: Tensor) -> tuple[Tensor, float] | None:
+    """(y, c) if x is y * c, y / (1 / c) or, for c = -1, -y, for a number c of ordinary size."""
+    name, inputs = x.node.op.name, x.node.inputs
+    if name == "negative":
+        return inputs[0], -1.0
+    if name not in ("multiply", "divide"):
+        return None
+    for y, number in (inputs, inputs[::-1])[: 2 if name == "multiply" else 1]:
+        value = scalar_value(number)
+        if value is not None and y.type == x.type and 1e-3 < math.fabs(value) < 1e3:
+            return y, value if name == "multiply" else 1 / value
+    return None
+
+
+@stable.rule(STABLE)
+def fold_log_erfc(x: Pattern) -> Formulas:
+    """log(erfc(x)) -> where(x < 1, log1p(-erf(x)), log(erfcx(x)) - square(x))"""
+    return log(erfc(x)), where(less(x, 1), log1p(-erf(x)), log(erfcx(x)) - square(x))
+
+
 # -- roots -----------------------------------------------------------------------------------------
 @stable.rule(STABLE)
 def fold_sqrt_of_square(x: Pattern) -> Formulas:
@@ -213,7 +285,7 @@ def fold_square_of_sqrt(x: Pattern) -> Formulas:
     return square(sqrt(x)), where(greater_equal(x, 0), x, math.nan)
 
 
-@stable.rule(STABLE, finite=True)
+@stable.rule(STABLE)
 def fold_divide_by_sqrt(x: Pattern) -> Formulas:
     """x / sqrt(x) -> where(x == 0, nan, sqrt(x))"""
     return x / sqrt(x), where(equal(x, 0), math.nan, sqrt(x))
@@ -221,17 +293,18 @@ def fold_divide_by_sqrt(x: Pattern) -> Formulas:
 
 def _is_positive(y: Tensor) -> str:
     value = scalar_value(y)
-    return "" if value is not None and value > 0 else "the difference is no positive number"
+    positive = value is not None and 0 < value < math.inf
+    return "" if positive else "the difference is no positive number"
 
 
-@stable.rule(STABLE, where=_is_positive, finite=True)
+@stable.rule(STABLE, where=_is_positive)
 def fold_difference_of_roots(x: Pattern, y: Pattern) -> Formulas:
     """sqrt(x + y) - sqrt(x) -> y / (sqrt(x + y) + sqrt(x)), for a number y > 0"""
     return sqrt(x + y) - sqrt(x), y / (sqrt(x + y) + sqrt(x))
 
 
 # -- moments ---------------------------------------------------------------------------------------
-@stable.rewrite(STABLE, "subtract", finite=True)
+@stable.rewrite(STABLE, "subtract", over=("square",), needs=("sum",))
 def fold_variance(node: Node) -> Result:
     """mean(square(x)) - square(mean(x)) -> mean(square(x - mean(x)))"""
     of_squares, square_of = node.inputs
@@ -248,7 +321,7 @@ def fold_variance(node: Node) -> Result:
     return reshape(variance(x, axis=first[1]), node.types[0].shape)
 
 
-@stable.rewrite(STABLE, "sqrt")
+@stable.rewrite(STABLE, "sqrt", needs=("sum", "square"))
 def norm_in_double(node: Node) -> Result:
     """sqrt(sum(square(x))) of float32 -> the same in float64, where no square of a float32
     overflows or vanishes; so too of several tensors, sqrt(sum(square(x)) + sum(square(y)))"""
@@ -291,13 +364,14 @@ def _as_mean(t: Tensor) -> tuple[Tensor, tuple[int, ...]] | None:
 
 
 # -- two exponentials ------------------------------------------------------------------------------
-@stable.rule(STABLE, finite=True, absolute=True)
+@stable.rule(STABLE, absolute=True)
 def fold_logaddexp(x: Pattern, y: Pattern) -> Formulas:
-    """log(exp(x) + exp(y)) -> maximum(x, y) + softplus(-|x - y|)"""
-    return log(exp(x) + exp(y)), maximum(x, y) + softplus(-abs(x - y))
+    """log(exp(x) + exp(y)) -> maximum(x, y) + softplus(-|x - y|), x - y being 0 where x == y"""
+    apart = where(equal(x, y), 0, x - y)  # inf - inf would be NaN
+    return log(exp(x) + exp(y)), maximum(x, y) + softplus(-abs(apart))
 
 
-@stable.rule(STABLE, finite=True, absolute=True)
+@stable.rule(STABLE, absolute=True)
 def fold_softmax_of_two(x: Pattern, y: Pattern) -> Formulas:
     """exp(x) / (exp(x) + exp(y)) -> sigmoid(x - y)"""
     return exp(x) / (exp(x) + exp(y)), sigmoid(x - y)
@@ -331,7 +405,7 @@ def fold_log_of_weighted_sum(x: Pattern, y: Pattern, axes: Pattern, shape: Patte
     return log(total * y), reshaped(logsumexp(x, axes=axes), shape) + log(y)
 
 
-@stable.rule(STABLE, where=_is_aligned, finite=True)
+@stable.rule(STABLE, where=_is_aligned)
 def fold_softmax(x: Pattern, axes: Pattern, shape: Pattern) -> Formulas:
     """exp(x) / sum(exp(x)) -> softmax(x)"""
     return exp(x) / reshaped(sum(exp(x), axes=axes), shape), softmax(x, axes=axes)
@@ -357,14 +431,14 @@ def fold_log_softmax(x: Pattern, axes: Pattern) -> Formulas:
     return log(softmax(x, axes=axes)), log_softmax(x, axes=axes)
 
 
-@stable.rule(STABLE, finite=True)
+@stable.rule(STABLE)
 def fold_log_of_softmax_quotient(x: Pattern, y: Pattern, i: Pattern, j: Pattern) -> Formulas:
     """log(softmax(x) / softmax(y)) -> log_softmax(x) - log_softmax(y)"""
     quotient = softmax(x, axes=i) / softmax(y, axes=j)
     return log(quotient), log_softmax(x, axes=i) - log_softmax(y, axes=j)
 
 
-@stable.rule(STABLE, where=_is_aligned, finite=True)
+@stable.rule(STABLE, where=_is_aligned)
 def fold_log_softmax_difference(x: Pattern, axes: Pattern, shape: Pattern) -> Formulas:
     """x - logsumexp(x) -> log_softmax(x)"""
     return x - reshaped(logsumexp(x, axes=axes), shape), log_softmax(x, axes=axes)
