@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, float64, int8
 from graphc.ir.node import Tensor
+from graphc.ir.shape import show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.build import operands as to_operands
 from graphc.ops.contract import dot
-from graphc.ops.einsum import tensordot
+from graphc.ops.einsum import outer, tensordot
 from graphc.ops.elementwise import abs, clip, equal, erf, expm1, log1p, round, sigmoid, where
 from graphc.ops.elementwise import reciprocal as quotient
 from graphc.ops.index import pad, take
@@ -122,11 +123,27 @@ def _dot(a: Any, b: Any) -> Tensor:
     return dot(x, y) if y.ndim <= 2 else tensordot(x, y, ([-1], [-2]))
 
 
+def _outer_of_vectors(x1: Any, x2: Any) -> Tensor:
+    """That of `np.linalg`, which takes vectors only."""
+    x, y = to_operands("numpy.linalg.outer", x1, x2)
+    if x.ndim != 1 or y.ndim != 1:
+        raise ShapeError(
+            "not vectors",
+            op="numpy.linalg.outer",
+            expected="two of rank 1",
+            given=f"{show(x.shape)} and {show(y.shape)}",
+            where=origin.where(),
+            hint="np.outer and gc.outer take the elements of any tensor",
+        )
+    return outer(x, y)
+
+
 NUMPY: dict[str, Callable[..., Any] | None] = {
     "clip": _clip,
     "concatenate": _concatenate,
     "dot": _dot,
     "fabs": _of_float(abs),
+    "linalg.outer": _outer_of_vectors,
     "pad": _pad,
     "reciprocal": _reciprocal,
     "rint": _of_float(round),

@@ -173,7 +173,7 @@ def test_what_is_refused_is_named(call: Callable[..., Any], message: str) -> Non
 
 @pytest.mark.parametrize(
     "call", [lambda x: np.take(x, [0], axis=2), lambda x: np.concatenate([x, x], axis=3),
-             lambda x: np.dot(x, np.zeros((2, 2, 2)))]
+             lambda x: np.dot(x, np.zeros((2, 2, 2))), lambda x: np.linalg.outer(x, x)]
 )  # fmt: skip
 def test_errors_of_sizes_and_axes(call: Callable[..., Any]) -> None:
     with pytest.raises(ShapeError):
