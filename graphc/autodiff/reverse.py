@@ -15,6 +15,7 @@ from graphc.ir import origin
 from graphc.ir.collector import paused_collector
 from graphc.ir.graph import walk
 from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Context as Asked
 from graphc.ir.op import Fact
 from graphc.ir.shape import may_be_equal
 from graphc.ops.build import constant, scalar_like, settle
@@ -229,16 +230,17 @@ def _apply_vjp(
             op=op.name,
             where=str(node.origins[0]) if node.origins else "",
         )
-    context = Context([t.node in on_path and t.dtype.is_float for t in node.inputs], hidden)
+    wanted = [t.node in on_path and t.dtype.is_float for t in node.inputs]
+    context: Asked = Context(wanted, hidden)
     several = len(node.types) > 1
-    result: list[Tensor | None] = op.vjp(
+    result = op.vjp(
         context,
         gs if several else gs[0],
         node.outputs if several else node.output(),
         *node.inputs,
         **node.attrs,
     )
-    return result
+    return list(result)
 
 
 def _accumulate(found: dict[Tensor, Tensor], x: Tensor, g: Tensor) -> None:

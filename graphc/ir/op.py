@@ -7,14 +7,18 @@ file holds the record only, so that the IR depends on no particular op.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from graphc.ir.shape import TensorType
+from graphc.ir.dim import Size
+from graphc.ir.dtype import DType
+from graphc.ir.shape import Shape, TensorType
 
 Attrs: TypeAlias = Mapping[str, Any]
+Index: TypeAlias = tuple[Any, ...]  # of `Affine`s of `loops/grammar.py`, one for each axis
 
 
 class Kind(Enum):
@@ -68,6 +72,77 @@ class Fact(Enum):
     __hash__ = object.__hash__
 
 
+# -- what the functions of an op are given ---------------------------------------------------------
+class Operand(Protocol):
+    """An input in a kernel: its element at an index is a value of the kernel."""
+
+    @property
+    def type(self) -> TensorType: ...
+
+    def __call__(self, index: Index, /) -> Any: ...
+
+
+class Builder(Protocol):
+    """What `at` and reducers compute with; `k.exp(v)` applies the primitive `exp`."""
+
+    def const(self, value: Any, dtype: DType, /) -> Any: ...
+    def prim(self, name: str, /, *args: Any) -> Any: ...
+    def cast(self, x: Any, dtype: DType, /) -> Any: ...
+    def where(self, condition: Any, x: Any, y: Any, /) -> Any: ...
+    def is_nan(self, x: Any, /) -> Any: ...
+    def number(self, index: Any, /) -> Any: ...
+    def size(self, size: Size, /) -> Any: ...
+    def index(self, value: Any, /) -> Any: ...
+    def guarded(self, condition: Any, /) -> AbstractContextManager[None]: ...
+    def fail_if(self, condition: Any, message: str, /) -> None: ...
+    def __getattr__(self, name: str, /) -> Any: ...
+
+
+class Context(Protocol):
+    """What a `vjp` may ask: which inputs need a cotangent, and the vjp of a sub-graph."""
+
+    def needs(self, position: int, /) -> bool: ...
+    def guarded(self, g: Any, /) -> Any: ...
+    def pull_back(self, outputs: Any, cotangents: Any, wrt: Any, /) -> list[Any]: ...
+
+
+class Reducer(Protocol):
+    """How elements are accumulated; `ops/reduce.py` has those that there are."""
+
+    @property
+    def scatters(self) -> bool: ...
+    @property
+    def ordered(self) -> bool: ...
+    @property
+    def primitive(self) -> str: ...
+    @property
+    def identity(self) -> Callable[[DType], Any]: ...
+
+    def space(self, types: Sequence[TensorType], **attrs: Any) -> Shape: ...
+    def target(
+        self, k: Builder, values: Sequence[Operand], index: Index, **attrs: Any
+    ) -> Index: ...
+    def element(
+        self, k: Builder, values: Sequence[Operand], index: Index, **attrs: Any
+    ) -> Any: ...
+    def initial(self, k: Builder, dtype: DType) -> list[Any]: ...
+    def step(
+        self, k: Builder, best: list[Any], element: Any, index: Index, **attrs: Any
+    ) -> list[Any]: ...
+
+
+# Parameters as `Op` says; each op's own attributes, by name, are in no common type. Tensors are
+# `Any`: they are made of ops.
+Infer: TypeAlias = Callable[..., tuple[TensorType, ...]]
+Numpy: TypeAlias = Callable[..., Any]  # one array, or a tuple of them
+Vjp: TypeAlias = Callable[..., Sequence[Any]]  # given a `Context` first
+At: TypeAlias = Callable[..., Any]  # given a `Builder`, and `Operand`s
+Expand: TypeAlias = Callable[..., Any]  # one tensor, a tuple of them, or None
+Formula: TypeAlias = Callable[..., Any]  # an expression of SymPy, or of what stands for it
+
+_NO_REDUCER: Any = None  # of an op that is no REDUCE, and whose reducer nobody asks for
+
+
 @dataclass(frozen=True, eq=False)
 class Op:
     """One operation. Two ops are equal only if they are the same object.
@@ -77,7 +152,7 @@ class Op:
     vjp(context, g, out, *inputs, **attrs)         one cotangent (or None) for each input; `g` and
                                                    `out` are tuples if the op has several outputs
     at(kernel, operands, index, out, **attrs)      MAP: the element at `index` as a kernel value
-    reducer                                        REDUCE: a `Reducer`, see `ops/reduce.py`
+    reducer                                        REDUCE: how elements are accumulated
     expand(*inputs, **attrs) -> tensor or tuple    COMPOSITE: the definition in other ops; for
                                                    others smaller ones of its kind, or None
     stacked(x, **attrs) -> tensor                  the same of each element of x along a new axis 0
@@ -85,14 +160,14 @@ class Op:
 
     name: str
     kind: Kind
-    infer: Callable[..., tuple[TensorType, ...]]
-    numpy: Callable[..., Any] | None = None
-    vjp: Callable[..., Any] | None = None
-    at: Callable[..., Any] | None = None
-    reducer: Any = None
-    expand: Callable[..., Any] | None = None
+    infer: Infer
+    numpy: Numpy | None = None
+    vjp: Vjp | None = None
+    at: At | None = None
+    reducer: Reducer = _NO_REDUCER
+    expand: Expand | None = None
     stacked: Callable[..., Any] | None = None
-    formula: Callable[..., Any] | None = None  # (sympy, *symbols, **attrs), scalar ops only
+    formula: Formula | None = None  # (sympy, *symbols, **attrs), scalar ops only
     facts: frozenset[Fact] = frozenset()
     cost: float = 1.0  # kernel operations for one element
     may_fail: bool = False

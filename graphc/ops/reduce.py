@@ -8,7 +8,7 @@ in registers (the reduced loops are inner ones) or in memory (they are outer one
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir.dim import product as size_product
 from graphc.ir.dtype import DType, bool_, dtype, int64, uint64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.op import Builder, Fact, Index, Kind, Op, Operand, register
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
 from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor, weak_like
 from graphc.ops.control import scan
@@ -43,15 +43,15 @@ class Reducer:
         shape: Shape = types[0].shape
         return shape
 
-    def target(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
+    def target(self, k: Builder, values: Sequence[Operand], index: Index, **attrs: Any) -> Any:
         """Where the element at `index` is accumulated."""
         return tuple(i for a, i in enumerate(index) if a not in attrs["axes"])
 
-    def element(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
+    def element(self, k: Builder, values: Sequence[Operand], index: Index, **attrs: Any) -> Any:
         """The value to accumulate."""
         return values[0](index)
 
-    def initial(self, k: Any, dtype: DType) -> list[Any]:
+    def initial(self, k: Builder, dtype: DType) -> list[Any]:
         """The accumulators' first values, one for each output."""
         return [k.const(self.identity(dtype), dtype)]
 
@@ -233,11 +233,11 @@ class _ArgReducer(Reducer):
         super().__init__(primitive, identity)
         self._wins = wins
 
-    def target(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
+    def target(self, k: Builder, values: Sequence[Operand], index: Index, **attrs: Any) -> Any:
         axis = attrs["axis"]
         return (*index[:axis], *index[axis + 1 :])
 
-    def initial(self, k: Any, dtype: DType) -> list[Any]:
+    def initial(self, k: Builder, dtype: DType) -> list[Any]:
         return [k.const(self.identity(dtype), dtype), k.const(-1, int64)]
 
     def step(self, k: Any, best: list[Any], element: Any, index: Any, **attrs: Any) -> list[Any]:

@@ -6,7 +6,7 @@ public function that converts operands as NumPy does and applies it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from graphc.errors import ArgumentError, DTypeError
 from graphc.ir.dtype import DType, bool_
 from graphc.ir.node import Node, Tensor, apply
-from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.op import At, Builder, Context, Fact, Index, Kind, Op, Operand, Vjp, register
 from graphc.ir.operators import function
 from graphc.ir.shape import TensorType, broadcast
 from graphc.loops.primitives import PRIMITIVES
@@ -60,8 +60,10 @@ def _arity(numpy: Callable[..., Any]) -> int | None:
     return arity
 
 
-def at(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    def at(k: Any, values: Any, index: Any, out: TensorType, **attrs: Any) -> Any:
+def at(kernel: Callable[..., Any]) -> At:
+    def at(
+        k: Builder, values: Sequence[Operand], index: Index, out: TensorType, **attrs: Any
+    ) -> Any:
         return kernel(k, *(value(project(index, value.type, out)) for value in values), **attrs)
 
     return at
@@ -154,8 +156,8 @@ def _is_zero(t: Tensor) -> bool:
     return bool(np.all(array == 0))
 
 
-def _vjp(partials: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
-    def vjp(context: Any, g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> list[Any]:
+def _vjp(partials: Callable[..., tuple[Any, ...]]) -> Vjp:
+    def vjp(context: Context, g: Tensor, out: Tensor, *inputs: Tensor, **attrs: Any) -> list[Any]:
         factors = partials(function, out, *inputs, **attrs)
         result: list[Any] = []
         for position, (factor, x) in enumerate(zip(factors, inputs, strict=True)):
@@ -176,7 +178,7 @@ def define(
     kernel: Callable[..., Any] | None = None,
     result: DType | None = None,
     partials: Callable[..., tuple[Any, ...]] | None = None,
-    vjp: Callable[..., Any] | None = None,
+    vjp: Vjp | None = None,
     facts: Set[Fact] = frozenset(),
     cost: float = 1.0,
     doc: str = "",
