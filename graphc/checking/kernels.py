@@ -127,6 +127,8 @@ def statement_count(kernel: Kernel, dims: Dims) -> int:
         for stmt in body:
             yield 1
             if isinstance(stmt, For):
-                yield size_value(stmt.extent, sizes) * sum(count(stmt.body))
+                turns = size_value(stmt.extent, sizes)
+                turns = turns if stmt.run is None else min(turns, stmt.run.length)
+                yield turns * sum(count(stmt.body))
 
     return sum(count(kernel.body))

@@ -46,7 +46,8 @@ def build_kernel(body: Graph, space: Shape, outer: int, *, machine: Machine = CP
     outputs = tuple(plan.outputs[t] for t in body.outputs)
     kernel = Kernel("kernel", (*inputs, *outputs, *plan.scratch), k.scopes[0].body)
     kernel = finish(kernel, machine.unrolled)
-    return BuiltKernel(kernel, inputs, outputs, plan.scratch, tuple(k.sites))
+    scratch = kernel.buffers[len(inputs) + len(outputs) :]
+    return BuiltKernel(kernel, inputs, outputs, scratch, tuple(k.sites))
 
 
 class _Writer:

@@ -120,6 +120,10 @@ class _Checker:
             case For(var, extent, _, _):
                 if stmt is not self.shared:
                     self.size(extent)
+                if stmt.run is not None:
+                    self.same(self.value(stmt.run.number, scope), int64)
+                    if stmt.run.length < 1:
+                        self.fail("a run of no turns")
                 self.same(var.dtype, int64)
                 self.define(var, {})
             case Fail(condition, site):

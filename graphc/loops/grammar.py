@@ -9,9 +9,10 @@
                | Declare(var, Value)                      a mutable scalar, with its first value
                | Assign(var, Value)                       var <- value
                | Accumulate(var, primitive, Value)        var <- primitive(var, value), in any order
-               | For(var, Size, parallel, Stmt*)          for 0 <= var < size: turns
-                                                          may run at once, if parallel
+               | For(var, Size, parallel, run, Stmt*)     for 0 <= var < size: turns may run at
+                                                          once, if parallel; of a run, only its own
                | Fail(Value, site)                        if value: the kernel reports `site`
+    Run       := run(Var, length)                          length * var <= turn < length * (var + 1)
     Value     := Var(name, dtype) | Const(value, dtype)
     Affine    := Size*Var + ... + Size                    an i64; all that may index a buffer
 
@@ -158,12 +159,22 @@ class Accumulate:
     value: Value
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Run:
+    """Of the turns of a loop those from `length * number` on, `length` of them or as many as there
+    are. `number` is the variable of a loop around it."""
+
+    number: Var
+    length: int
+
+
 @dataclass(slots=True)
 class For:
     var: Var
     extent: Size
     body: list[Stmt] = field(default_factory=list)
     parallel: bool = False
+    run: Run | None = None
 
 
 @dataclass(slots=True)

@@ -85,12 +85,19 @@ class _Run:
                 self.values[var] = self.value(value)
             case Accumulate(var, primitive, value):
                 self.values[var] = apply(primitive, var.dtype, self.values[var], self.value(value))
-            case For(var, extent, body, _):
-                for i in range(evaluate(extent, self.dims if stmt is self.shared else self.sizes)):
+            case For(var, _, body):
+                for i in self.turns(stmt):
                     self.values[var] = np.int64(i)
                     self.block(body)
             case Fail(condition, site):
                 self.failed |= int(bool(self.value(condition))) << site
+
+    def turns(self, loop: For) -> range:
+        turns = range(evaluate(loop.extent, self.dims if loop is self.shared else self.sizes))
+        if loop.run is None:
+            return turns
+        start = int(self.values[loop.run.number]) * loop.run.length
+        return turns[start : start + loop.run.length]
 
     def value(self, value: Value) -> Any:
         return value.value if isinstance(value, Const) else self.values[value]

@@ -29,12 +29,13 @@ from graphc.loops.grammar import (
     statements,
 )
 from graphc.loops.parallel import shared
+from graphc.loops.sums import cut_long_sums
 
 
 def finish(kernel: Kernel, unrolled: int) -> Kernel:
-    """`kernel` with loops collapsed, parallel where that is shown, and sizes as parameters: all but
-    static ones up to `unrolled`."""
-    return parametrize(mark_parallel(collapse(kernel)), unrolled)
+    """`kernel` with loops collapsed, long sums in runs, loops parallel where that is shown, and
+    sizes as parameters: all but static ones up to `unrolled`."""
+    return parametrize(mark_parallel(cut_long_sums(collapse(kernel))), unrolled)
 
 
 # -- collapsing ------------------------------------------------------------------------------------

@@ -109,8 +109,12 @@ class _Printer:
                 return f"{name(var)} = {self._value(value)}"
             case Accumulate(var, primitive, value):
                 return f"{name(var)} = {self._accumulated(var, primitive, value)}"
-            case For(var, extent, _, parallel):
+            case For(var, extent, _, parallel, run):
                 bounds = "start, stop" if parallel and self.parallel else _size(extent)
+                if run is not None:
+                    start = f"{name(run.number)} * {run.length}"
+                    bounds = f"i64({bounds})" if isinstance(extent, int) else bounds
+                    bounds = f"{start}, minimum({start} + {run.length}, {bounds})"
                 return f"for {name(var)} in range({bounds}):"
             case Fail(condition, site):
                 bit = f"select({self._value(condition)}, i64({1 << site}), i64(0))"

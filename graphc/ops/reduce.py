@@ -8,6 +8,7 @@ in registers (the reduced loops are inner ones) or in memory (they are outer one
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -96,13 +97,26 @@ def _spread(reduced: Tensor, axes: tuple[int, ...], shape: Shape) -> Tensor:
     return broadcast_to(restore_axes(reduced, axes, shape), shape)
 
 
+def numpy_sum(x: Any, axes: tuple[int, ...], keepdims: bool = False) -> Any:
+    """`np.sum`, pairwise over every axis: by itself it is that along contiguous memory only, and
+    adds rows one by one (20,000,001 rows of ones are 16,777,216 in float32)."""
+    if x.dtype.kind == "f":
+        kept = [a for a in range(x.ndim) if a not in axes]
+        count = math.prod(x.shape[a] for a in axes)
+        rows = x.transpose(*kept, *axes).reshape(*(x.shape[a] for a in kept), count)
+        total = np.sum(np.ascontiguousarray(rows), axis=-1, dtype=x.dtype)
+    else:
+        total = np.sum(x, axis=axes, dtype=x.dtype)
+    return np.expand_dims(total, axes) if keepdims else total
+
+
 # -- sum and product -------------------------------------------------------------------------------
 SUM = register(
     Op(
         "sum",
         Kind.REDUCE,
         _infer,
-        numpy=lambda x, *, axes: np.sum(x, axis=axes, dtype=x.dtype),
+        numpy=lambda x, *, axes: numpy_sum(x, axes),
         vjp=lambda context, g, out, x, *, axes: [_spread(g, axes, x.shape)],
         reducer=Reducer("add", lambda dtype: 0),
         doc="The sum over axes.",
@@ -319,8 +333,9 @@ def _widened(x: Tensor) -> Tensor:
 def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The sum over `axis` (an int, several, or None for all).
 
-    Dtypes: ints and bools give 64-bit ints. The order of float additions is free; the error is
-    within 8 sqrt(n) eps times the sum of absolute values.
+    Dtypes: ints and bools give 64-bit ints. The order of float additions is free. Long sums are
+    added in runs whose sums lose nothing, so the error does not grow with their length: it stays
+    within some 8 eps times the sum of absolute values, for any number of elements.
     """
     return _reduce(SUM, _widened(tensor(x, "sum")), axis, keepdims)
 

@@ -19,7 +19,7 @@ from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.create import full, iota
 from graphc.ops.elementwise import clip, divide, equal, exp, log, multiply, subtract, where
 from graphc.ops.index import check_labels
-from graphc.ops.reduce import max, restore_axes, sum
+from graphc.ops.reduce import max, numpy_sum, restore_axes, sum
 from graphc.ops.scalar import masked_multiply, stretch
 from graphc.ops.shape import expand_dims
 
@@ -54,7 +54,7 @@ def _numpy_shift(x: Any, axes: Any) -> Any:
 def _numpy_softmax(x: Any, *, axes: Any) -> Any:
     with np.errstate(all="ignore"):
         e = np.exp(x - _numpy_shift(x, axes))
-        return e / np.sum(e, axis=axes, keepdims=True, dtype=x.dtype)
+        return e / numpy_sum(e, axes, keepdims=True)
 
 
 def _softmax_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -> list[Any]:
@@ -89,7 +89,7 @@ SOFTMAX = register(
 def _numpy_log_softmax(x: Any, *, axes: Any) -> Any:
     with np.errstate(all="ignore"):
         shifted = x - _numpy_shift(x, axes)
-        total = np.sum(np.exp(shifted), axis=axes, keepdims=True, dtype=x.dtype)
+        total = numpy_sum(np.exp(shifted), axes, keepdims=True)
         return shifted - np.log(total)
 
 
@@ -121,7 +121,7 @@ LOG_SOFTMAX = register(
 def _numpy_logsumexp(x: Any, *, axes: Any) -> Any:
     with np.errstate(all="ignore"):
         shift = _numpy_shift(x, axes)
-        total = np.sum(np.exp(x - shift), axis=axes, dtype=x.dtype)
+        total = numpy_sum(np.exp(x - shift), axes)
         return np.log(total) + np.squeeze(shift, axes)
 
 
@@ -174,7 +174,7 @@ def _numpy_cross_entropy(z: Any, labels: Any) -> Any:
         raise IndexError(f"a label is out of range for {z.shape[-1]} classes")
     with np.errstate(all="ignore"):
         shifted = z - _numpy_shift(z, (-1,))
-        total = np.sum(np.exp(shifted), axis=-1, dtype=z.dtype)
+        total = numpy_sum(np.exp(shifted), (z.ndim - 1,))
         picked = np.take_along_axis(shifted, labels.astype(np.int64)[..., None], -1)[..., 0]
         return np.log(total) - picked
 

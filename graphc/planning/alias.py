@@ -6,6 +6,8 @@ written: all accesses are in one loop body, at one index, the loads above the st
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphc.loops.grammar import Buffer, For, Kernel, Load, Stmt, Store, statements
 
 
@@ -44,6 +46,6 @@ def _renamed(stmt: Stmt, old: Buffer, new: Buffer) -> Stmt:
     match stmt:
         case Store(buffer, index, value) if buffer is old:
             return Store(new, index, value)
-        case For(var, extent, body, parallel):
-            return For(var, extent, [_renamed(s, old, new) for s in body], parallel)
+        case For(_, _, body):
+            return replace(stmt, body=[_renamed(s, old, new) for s in body])
     return stmt

@@ -27,9 +27,9 @@ from graphc.ir.graph import map_graph
 from graphc.ir.node import apply
 from graphc.ir.op import registry
 from graphc.ir.shape import strides
-from graphc.loops import simplify
+from graphc.loops import simplify, sums
 from graphc.loops.builder import Builder
-from graphc.loops.grammar import of
+from graphc.loops.grammar import Var, of
 from graphc.lower import numba_source, products
 from graphc.ops import scalar
 from graphc.passes import distribute
@@ -354,6 +354,19 @@ def _without_offset(k: Builder, index: Any) -> Any:
     return _number(k, of(index.terms[0][0]) if index.terms else index)
 
 
+_zeros = sums._Cutter._zeros
+
+
+def check_short_runs(seed: int) -> None:
+    """Sums in runs of so few turns that small sizes have several."""
+    with mock.patch.multiple(sums, RUN=3, ROWS=2, SHORT=1):
+        check_kernels(seed)
+
+
+def _declared_only(cutter: Any, place: Any, kept: Any) -> list[Any]:
+    return _zeros(cutter, place, kept) if isinstance(place, Var) else []
+
+
 def _one_turn_less(k: Builder, extent: Any, parallel: bool = False) -> Any:
     short = extent - 1 if isinstance(extent, int) and extent > 1 else extent
     return _loop(k, short, parallel)
@@ -381,6 +394,12 @@ patched("loops", "an index that forgets its offset", check_kernels, Builder, "nu
 patched("loops", "a loop one turn too short", check_kernels, Builder, "loop", _one_turn_less)
 patched("loops", "a running sum over a loop that threads share", check_kernels, simplify, "shared",
         lambda loop, sizes: "")  # fmt: skip
+@fault("loops", "a partial sum that starts from the one before", check_short_runs)
+def _() -> Iterator[Any]:
+    with mock.patch.object(sums._Cutter, "_zeros", _declared_only):
+        yield
+
+
 patched("loops", "an element read without its guard", check_kernels, Builder, "guarded", _unguarded)
 patched("loops", "a failure that nobody reports", check_failures, Builder, "fail_if",
         lambda k, condition, message: None, 3)  # fmt: skip
