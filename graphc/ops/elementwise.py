@@ -383,11 +383,13 @@ cos = float_function("cos", lambda s, x: s.cos(x), "The cosine of x in radians."
 tanh = float_function("tanh", lambda s, x: s.tanh(x), "The hyperbolic tangent.", cost=16)
 erf = float_function("erf", lambda s, x: s.erf(x), "The error function.", cost=24)
 erfc = float_function(
-    "erfc", lambda s, x: s.erfc(x), "1 - erf(x), which has digits where erf(x) is 1.", cost=50
-)
+    "erfc", lambda s, x: s.erfc(x), "1 - erf(x), which has digits where erf(x) is 1.", cost=50,
+    facts={Fact.POSITIVE},
+)  # fmt: skip
 erfcx = float_function(
     "erfcx", lambda s, x: s.exp(x**2) * s.erfc(x), "exp(x^2) * erfc(x), which does not underflow.",
-    cost=50, partials=lambda f, out, x: (lambda: 2 * x * out - 2 / math.sqrt(math.pi),),
+    cost=50, facts={Fact.POSITIVE},
+    partials=lambda f, out, x: (lambda: 2 * x * out - 2 / math.sqrt(math.pi),),
 )  # fmt: skip
 log_ndtr = float_function(
     "log_ndtr", lambda s, x: s.log(s.erfc(-x / s.sqrt(2)) / 2),
