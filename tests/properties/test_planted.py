@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .planted import FAULTS, Fault, caught_by, check_cache, check_failures
+from .planted import FAULTS, Fault, caught_by, check_cache, check_failures, check_kept
 
 ROOMS = {"rewrite", "autodiff", "ops", "passes", "loops", "lower", "runtime"}
 
@@ -30,3 +30,4 @@ def test_the_checks_that_are_only_used_here_pass_without_a_fault() -> None:
     for seed in range(3):
         check_failures(seed)
         check_cache(seed)
+        check_kept(seed)
