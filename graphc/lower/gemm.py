@@ -7,18 +7,21 @@
 
 Strides are in elements; the columns of b and c are contiguous, a may be stored either way (a
 transposed b is brought into order first, y without gaps). The BLAS
-copies both operands into packed panels first, which pays for large matrices only. Here blocks of
-8 rows by 2 vectors of c stay in registers while one runs down k: two loads of b and eight
-broadcasts of a for sixteen multiply-adds. Rows are the outer loop, so b is read again for every
-eight rows of a: it should fit in the second-level cache. The last rows and columns have smaller
-blocks and masks.
+copies both operands into packed panels first, which pays for large matrices only. Here blocks of 8
+rows by 2 vectors of c stay in registers while one runs down k: two loads of b and eight broadcasts
+of a for sixteen multiply-adds. Every 128 steps what they gave is added to what those before gave,
+and every 4096 that to c, so that rounding errors grow with k by little. Rows are the outer loop, so
+b is read again for every eight rows of a: it should fit in the second-level cache. The last rows
+and columns have smaller blocks and masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 ROWS = (8, 4, 2, 1)  # heights of blocks, largest first
+CHUNK = 128  # steps of k that are added up one by one
+SPAN = 4096  # steps whose chunks are
 
 
 def lanes(features: str, bits: int) -> int:
@@ -55,6 +58,7 @@ class _Product:
 
     def text(self) -> Iterator[str]:
         v, m = self.vector, self.mask
+        yield "declare i64 @llvm.smin.i64(i64, i64)"
         yield f"declare {v} @llvm.fma.{self.suffix}({v}, {v}, {v})"
         yield f"declare {v} @llvm.masked.load.{self.suffix}.p0(ptr, i32, {m}, {v})"
         yield f"declare void @llvm.masked.store.{self.suffix}.p0({v}, ptr, i32, {m})"
@@ -68,7 +72,8 @@ class _Product:
         return f"@gc.block.f{self.bits}.{rows}x{vectors}{'.masked' if masked else ''}"
 
     def _block(self, rows: int, vectors: int, masked: bool) -> Iterator[str]:
-        """c[rows, vectors * width] in registers, over all of k."""
+        """c[rows, vectors * width], over all of k: `CHUNK` steps add up in registers, from zero,
+        and `SPAN` steps in memory of the block before they are added to c."""
         v, s = self.vector, self.scalar
         masks = "".join(f", {self.mask} %mask{j}" for j in range(vectors)) if masked else ""
         yield (
@@ -86,22 +91,24 @@ class _Product:
                 yield f"  %rc{i} = mul i64 %c_row, {i}"
                 yield f"  %c{i} = getelementptr {s}, ptr %c, i64 %rc{i}"
             yield f"  %pc{i}.{j} = getelementptr {s}, ptr %c{i}, i64 {j * self.width}"
-        yield "  br i1 %add, label %there, label %start"
-        yield "there:"
-        for i, j in cells:
-            yield f"  %o{i}.{j} = {self._load(f'%pc{i}.{j}', j, masked)}"
-        yield "  br label %start"
-        yield "start:"
-        for i, j in cells:
-            yield f"  %z{i}.{j} = phi {v} [ zeroinitializer, %entry ], [ %o{i}.{j}, %there ]"
+        yield f"  %mid = alloca [{len(cells)} x {v}], align {self.width * self.bits // 8}"
+        for n, (i, j) in enumerate(cells):
+            yield f"  %pm{i}.{j} = getelementptr {v}, ptr %mid, i64 {n}"
+        yield "  br label %chunk"
+        yield "chunk:"
+        yield "  %q = phi i64 [ 0, %entry ], [ %stop, %next ]"
+        yield "  %at.q = phi i64 [ 0, %entry ], [ %at, %next ]"
+        yield "  %bp.q = phi ptr [ %b, %entry ], [ %bp, %next ]"
+        yield f"  %full = add i64 %q, {CHUNK}"
+        yield "  %stop = call i64 @llvm.smin.i64(i64 %full, i64 %k)"
         yield "  br label %head"
         yield "head:"
-        yield "  %p = phi i64 [ 0, %start ], [ %p.next, %body ]"
-        yield "  %at = phi i64 [ 0, %start ], [ %at.next, %body ]"
-        yield "  %bp = phi ptr [ %b, %start ], [ %bp.next, %body ]"
+        yield "  %p = phi i64 [ %q, %chunk ], [ %p.next, %body ]"
+        yield "  %at = phi i64 [ %at.q, %chunk ], [ %at.next, %body ]"
+        yield "  %bp = phi ptr [ %bp.q, %chunk ], [ %bp.next, %body ]"
         for i, j in cells:
-            yield f"  %s{i}.{j} = phi {v} [ %z{i}.{j}, %start ], [ %t{i}.{j}, %body ]"
-        yield "  %more = icmp slt i64 %p, %k"
+            yield f"  %s{i}.{j} = phi {v} [ zeroinitializer, %chunk ], [ %t{i}.{j}, %body ]"
+        yield "  %more = icmp slt i64 %p, %stop"
         yield "  br i1 %more, label %body, label %done"
         yield "body:"
         for j in range(vectors):
@@ -123,10 +130,58 @@ class _Product:
         yield f"  %bp.next = getelementptr {s}, ptr %bp, i64 %b_row"
         yield "  br label %head"
         yield "done:"
+        yield f"  %place = and i64 %q, {SPAN - 1}"
+        yield "  %first = icmp eq i64 %place, 0"
+        yield from self._sum("span", "%first", cells, "s", lambda i, j: f"load {v}, ptr %pm{i}.{j}")
+        yield f"  %rest = and i64 %stop, {SPAN - 1}"
+        yield "  %spanned = icmp eq i64 %rest, 0"
+        yield "  %last = icmp sge i64 %stop, %k"
+        yield "  %out = or i1 %spanned, %last"
+        yield "  br i1 %out, label %store, label %keep"
+        yield "keep:"
         for i, j in cells:
-            yield self._store(f"%s{i}.{j}", f"%pc{i}.{j}", j, masked)
+            yield f"  store {v} %span{i}.{j}, ptr %pm{i}.{j}"
+        yield "  br label %next"
+        yield "store:"
+        yield f"  %begun = icmp sge i64 %q, {SPAN}"
+        yield "  %there = or i1 %add, %begun"
+        yield "  %new = xor i1 %there, true"
+        load = lambda i, j: self._load(f"%pc{i}.{j}", j, masked)  # noqa: E731
+        yield from self._sum("c", "%new", cells, "span", load)
+        for i, j in cells:
+            yield self._store(f"%c{i}.{j}", f"%pc{i}.{j}", j, masked)
+        yield "  br label %next"
+        yield "next:"
+        yield "  br i1 %last, label %end, label %chunk"
+        yield "end:"
         yield "  ret void"
         yield "}"
+
+    def _sum(
+        self,
+        name: str,
+        first: str,
+        cells: list[tuple[int, int]],
+        part: str,
+        load: Callable[[int, int], str],
+    ) -> Iterator[str]:
+        """The cells called `name` are those called `part`, or unless `first` what is loaded plus
+        them."""
+        v = self.vector
+        yield f"  br i1 {first}, label %{name}.alone, label %{name}.more"
+        yield f"{name}.more:"
+        for i, j in cells:
+            yield f"  %{name}.old{i}.{j} = {load(i, j)}"
+            yield f"  %{name}.sum{i}.{j} = fadd {v} %{name}.old{i}.{j}, %{part}{i}.{j}"
+        yield f"  br label %{name}.both"
+        yield f"{name}.alone:"
+        yield f"  br label %{name}.both"
+        yield f"{name}.both:"
+        for i, j in cells:
+            yield (
+                f"  %{name}{i}.{j} = phi {v} [ %{name}.sum{i}.{j}, %{name}.more ], "
+                f"[ %{part}{i}.{j}, %{name}.alone ]"
+            )
 
     def _load(self, pointer: str, j: int, masked: bool) -> str:
         v, align = self.vector, self.bits // 8

@@ -65,10 +65,30 @@ def test_equal_to_numpy_at_real_sizes(bits: int) -> None:
         check(product, BITS[bits], m, n, k, transposed)
 
 
+@pytest.mark.parametrize("columns", [9, 40])
+def test_rounding_errors_hardly_grow_with_k(columns: int) -> None:
+    """2^18 numbers one by one are off by thousands of units, of equal numbers."""
+    product, k = native(32), 1 << 18
+    random = np.random.default_rng(0)
+    for draw in (
+        lambda shape: np.full(shape, 0.1, "float32"),
+        lambda shape: random.random(shape, dtype="float32"),
+        lambda shape: random.standard_normal(shape, dtype="float32"),
+        lambda shape: np.exp(4 * random.standard_normal(shape, dtype="float32")),
+    ):
+        a, b, c = draw((2, k)), draw((k, columns)), np.empty((2, columns), "float32")
+        at, bt, ct = (x.ctypes.data for x in (a, b, c))
+        product(at, k, 1, bt, columns, ct, columns, 2, columns, k, False)
+        left, right = a.astype("float64"), b.astype("float64")
+        scale = np.abs(left) @ np.abs(right) * np.finfo("float32").eps
+        assert np.max(np.abs(c - left @ right) / scale) < 8
+
+
 @pytest.mark.parametrize("bits", BITS)
 def test_it_adds_to_what_is_there(bits: int) -> None:
     product, dtype = native(bits), BITS[bits]
-    for m, n, k in ((9, 33, 5), (1, 1, 1), (8, 16, 0), (17, 50, 3)):
+    around = [(3, 18, k + d) for k in (gemm.CHUNK, gemm.SPAN, 2 * gemm.SPAN) for d in (-1, 0, 1)]
+    for m, n, k in ((9, 33, 5), (1, 1, 1), (8, 16, 0), (17, 50, 3), *around):
         random = np.random.default_rng(m)
         a = random.integers(-9, 9, (m, k)).astype(dtype)
         b = random.integers(-9, 9, (k, n)).astype(dtype)
