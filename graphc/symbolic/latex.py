@@ -24,7 +24,7 @@ An op without a notation that has a formula is written as that.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 
 from graphc.ir.dim import Dim, names
 from graphc.ir.graph import Graph, walk
@@ -122,7 +122,9 @@ class _Writer:
 
     # -- names -------------------------------------------------------------------------------------
     def _named(self, text: Text) -> Text:
-        label = self._unused(f"t_{{{len(self._lines) + 1}}}")
+        free = (f"t_{{{number}}}" for number in count(len(self._lines) + 1))
+        label = next(label for label in free if label not in self._labels)
+        self._labels.add(label)
         self._lines.append(f"{label} &= {text.text}")
         return Text(label)
 
