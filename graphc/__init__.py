@@ -18,6 +18,7 @@ from graphc import errors
 from graphc import ops as _ops
 from graphc.autodiff.reverse import grad, vjp
 from graphc.errors import GraphcError
+from graphc.ir import copying as _copying
 from graphc.ir.dim import Dim, dim
 from graphc.ir.dtype import (
     DType,

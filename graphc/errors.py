@@ -7,6 +7,7 @@ op it is about, what was expected, what was given, and the line of the user's co
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 _locate: Callable[[], str] = str  # the user's `file:line`; no place until `locate_with`
 
@@ -49,6 +50,16 @@ class GraphcError(Exception):
         if hint:
             parts.append(f"  hint:     {hint}")
         super().__init__("\n".join(part for part in parts if part))
+
+    def __reduce__(self) -> Any:
+        """Pickled and copied as it is: making it anew would add the place of that."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[GraphcError], args: tuple[Any, ...], state: dict[str, Any]) -> GraphcError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ShapeError(GraphcError):

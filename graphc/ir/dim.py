@@ -47,6 +47,9 @@ class Call:
             and self.right == other.right
         )
 
+    def __reduce__(self) -> Any:
+        return Call, (self.function, self.left, self.right)  # strings hash anew in each process
+
     def __str__(self) -> str:
         if self.function in ("max", "min"):
             return f"{self.function}({self.left}, {self.right})"
@@ -89,6 +92,9 @@ class Dim:
         return self._text
 
     __repr__ = __str__
+
+    def __reduce__(self) -> Any:
+        return Dim, (self.terms,)  # strings hash anew in each process
 
     # -- arithmetic: of sizes only, so that `n * tensor` and `[0] * n` are the other's to refuse ---
     def __add__(self, other: Size) -> Size:

@@ -41,6 +41,9 @@ class DType:
     def __repr__(self) -> str:
         return self.short
 
+    def __reduce__(self) -> Any:
+        return dtype, (self.name,)  # a copy is the same object: dtypes are compared by identity
+
 
 def _dtype(name: str, short: str, kind: str, bits: int) -> DType:
     return DType(name, short, kind, bits, np.dtype(name))

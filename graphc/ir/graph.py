@@ -75,12 +75,7 @@ class Graph:
     @property
     def variables(self) -> tuple[Variable, ...]:
         """Every variable read or updated, in order of first use."""
-        found = {
-            node.output(): None
-            for node in (*self.nodes, *(v.node for v, _ in self.updates))
-            if Fact.STATE in node.op.facts
-        }
-        return tuple(v for v in found if isinstance(v, Variable))
+        return variables_of((*self.nodes, *(v.node for v, _ in self.updates)))
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -105,6 +100,16 @@ class Graph:
 
     def _repr_svg_(self) -> str:
         return str(functions()["_repr_svg_"](self))
+
+    def __copy__(self) -> Graph:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Graph:
+        copy: Graph = functions()["_deepcopy_graph_"](self, memo)  # in copying.py
+        return copy
+
+    def __reduce__(self) -> Any:
+        return functions()["_reduce_graph_"](self)  # as text
 
     _order: tuple[Node, ...] | None
     _sizes: Solution | None
@@ -196,6 +201,12 @@ def walk(roots: Iterable[Tensor], stop: Collection[Tensor] = ()) -> list[Node]:
             stack.append((node, next_input + 1))
             stack.append((child, 0))
     return order
+
+
+def variables_of(nodes: Iterable[Node]) -> tuple[Variable, ...]:
+    """The variables among `nodes`, each once, in order."""
+    found = {node.output(): None for node in nodes if Fact.STATE in node.op.facts}
+    return tuple(v for v in found if isinstance(v, Variable))
 
 
 def users(nodes: Sequence[Node]) -> dict[Node, list[Node]]:

@@ -7,6 +7,7 @@ A `Variable` is a tensor with a state cell beside it; state changes by updates o
 
 from __future__ import annotations
 
+import operator
 import struct
 import threading
 import weakref
@@ -21,7 +22,7 @@ from graphc.ir import equations, origin, protocols
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.given import given_array
-from graphc.ir.op import Attrs, Fact, Op
+from graphc.ir.op import Attrs, Fact, Op, registry
 from graphc.ir.operators import Operators, functions
 from graphc.ir.shape import Shape, TensorType, show
 from graphc.machine import LINE
@@ -45,6 +46,9 @@ class ArrayValue:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __reduce__(self) -> Any:
+        return ArrayValue, (self.array,)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -90,6 +94,12 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<node {self.op.name} {', '.join(map(str, self.types))}>"
+
+    def __copy__(self) -> Node:
+        return self
+
+    def __reduce__(self) -> Any:
+        return operator.attrgetter("node"), (self.output(),)
 
 
 _table: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
@@ -235,7 +245,12 @@ class Tensor(Operators):
         return self
 
     def __deepcopy__(self, memo: Any) -> Tensor:
-        return self  # a value: a copy of its node would not be the interned one
+        """Itself, for it is a value; over copies of its variables, if it has any."""
+        copy: Tensor = functions()["_deepcopy_tensors_"]([self], memo)[0]
+        return copy
+
+    def __reduce__(self) -> Any:
+        return functions()["_reduce_tensor_"](self)  # as text, in copying.py
 
     # -- what a symbolic tensor cannot do, with the way out ----------------------------------------
     def _no_value(self, wanted: str, hint: str) -> NoReturn:
@@ -339,8 +354,13 @@ class Variable(Tensor):
 
     def __deepcopy__(self, memo: Any) -> Tensor:
         """A new variable with this one's value, so that a copy of a model trains on its own."""
-        cell = Cell(self.value, self.cell.name, self.cell.trainable)
-        return apply(self.node.op, cell=cell).output()
+        return _variable(*self._state())
+
+    def __reduce__(self) -> Any:
+        return _variable, self._state()
+
+    def _state(self) -> tuple[np.ndarray[Any, Any], str, bool]:
+        return self.value, self.cell.name, self.cell.trainable
 
     @property
     def value(self) -> np.ndarray[Any, Any]:
@@ -369,6 +389,11 @@ class Variable(Tensor):
             )
         with self.cell.lock:
             np.copyto(self.cell.array, array, casting="same_kind")
+
+
+def _variable(value: np.ndarray[Any, Any], name: str, trainable: bool) -> Tensor:
+    """A new variable; its value keeps its dtype."""
+    return apply(registry()["variable"], cell=Cell(value, name, trainable)).output()
 
 
 def _tensor_class(op: Op) -> type[Tensor]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
+from graphc.errors import GraphError
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.shape import Shape, TensorType
@@ -178,6 +179,9 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    def __reduce__(self) -> Any:
+        return _known, (self.name,)  # a copy is the same object, by which ops are compared
+
     @property
     def is_pure(self) -> bool:
         """Free to be duplicated, folded and moved across branches."""
@@ -199,6 +203,12 @@ def register(op: Op) -> Op:
         raise ValueError(f"op {op.name!r} is defined twice")
     _registry[op.name] = op
     return op
+
+
+def _known(name: str) -> Op:
+    if name not in _registry:
+        raise GraphError("no operation has this name", op="unpickle", given=repr(name)[:80])
+    return _registry[name]
 
 
 def registry() -> Mapping[str, Op]:

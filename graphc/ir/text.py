@@ -82,9 +82,14 @@ def value_labels(graph: Graph) -> dict[Tensor, str]:
 
 def variable_labels(graph: Graph) -> dict[str, Variable]:
     """The variables by the names that the text gives them: what `parse_graph` takes."""
+    return text_and_variables(graph)[1]
+
+
+def text_and_variables(graph: Graph) -> tuple[str, dict[str, Variable]]:
+    """The arguments that make `parse_graph` give `graph` again."""
     printer = _Printer()
-    printer.whole(graph)
-    return {name: variable for variable, name in printer.variables.items()}
+    text = printer.whole(graph)
+    return text, {name: variable for variable, name in printer.variables.items()}
 
 
 def is_inline(node: Node) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, GraphcError, ShapeError
 from graphc.ir import origin
+from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType, default_dtype, dtype_or_default
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType, show
@@ -34,11 +35,13 @@ class _Record:
     collected: bool = False  # whether `updates()` has handed out what is pending
 
 
-class Layer:
+class Layer(Unsaved):
     """Base of layers and models. Call it: `layer(x, training=False)`.
 
     Nodes that it makes belong to the scope `name`, by which drawings group them.
     """
+
+    _instead = "[v.value for v in model.variables()]"
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not name):

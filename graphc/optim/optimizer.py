@@ -16,6 +16,7 @@ import numpy as np
 from graphc.autodiff.reverse import grad
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
+from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType
 from graphc.ir.node import Tensor, Variable
 from graphc.ops.build import cast, constant, is_python_scalar
@@ -24,12 +25,14 @@ from graphc.ops.leaf import variable
 Updates = dict[Variable, Tensor]
 
 
-class Optimizer:
+class Optimizer(Unsaved):
     """Base of the optimisers. `learning_rate` is a number, or a scalar float tensor or variable.
 
     One optimiser keeps one state (moments, step count) for each parameter, whatever the number of
     functions it is compiled into.
     """
+
+    _instead = "[v.value for v in optimizer.state]"
 
     def __init__(self, learning_rate: Any) -> None:
         self.learning_rate = self._rate(learning_rate)

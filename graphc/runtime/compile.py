@@ -99,12 +99,7 @@ def compile(
         _budget(memory_budget),
         _sizes(sizes, graph),
     )
-    made_for = TARGETS.get(target)
-    caller = None if made_for is None else _program(graph, options, made_for)
-    function = Function(graph, structure, caller, options, made_for or TARGETS["cpu"])
-    if isinstance(mode, str):
-        function.checked(mode)
-    return function
+    return Function(graph, structure, target, mode, options)
 
 
 def compile_statistics() -> dict[str, int]:
@@ -226,23 +221,28 @@ class Function:
     """What `gc.compile` gives. Call it with arrays, in the order of the inputs or by name."""
 
     def __init__(
-        self,
-        graph: Graph,
-        structure: Any,
-        caller: Caller | None,
-        options: Options,
-        target: Target,
+        self, graph: Graph, structure: Any, target: str, check: bool | str, options: Options
     ) -> None:
-        """`target`: what `caller` runs on; without one, what the compiler would make it for."""
-        self.graph, self._target = graph, target
-        self._structure, self._caller, self._options = structure, caller, options
-        self._call = caller.call if caller is not None else self._interpret
+        self.graph = graph
+        self._structure, self._options = structure, options
+        self._target_name, self._check = target, check
+        made_for = TARGETS.get(target)
+        self._target = made_for or TARGETS["cpu"]  # what the compiler would make it for
+        self._caller = None if made_for is None else _program(graph, options, made_for)
+        self._call = self._interpret if self._caller is None else self._caller.call
         self._names = [t.name for t in graph.inputs]
+        if isinstance(check, str):
+            part, machine = partial(compile, target=self._target.name), self._target.machine
+            self._call = Checked(graph, self._call, check, part, options, machine).call
 
-    def checked(self, mode: str) -> None:
-        """Have every call checked from now on (`compile(..., check=mode)`)."""
-        part, machine = partial(compile, target=self._target.name), self._target.machine
-        self._call = Checked(self.graph, self._call, mode, part, self._options, machine).call
+    def __copy__(self) -> Function:
+        return self  # it never changes; its variables are shared
+
+    def __reduce__(self) -> Any:
+        """Pickled as its graph's text, variables and options: reading it compiles, or finds the
+        program in the cache. A deep copy has copies of the variables."""
+        parts = (self.graph, self._structure, self._target_name, self._check, self._options)
+        return Function, parts
 
     def __call__(self, /, *arrays: Any, **named: Any) -> Any:
         """Run. Errors: those of the inputs (`ArgumentError`, `DTypeError`, `ShapeError`), and

@@ -11,7 +11,11 @@ needs to know (it loops over the axis, or meets a variable of fixed shape) stays
 from __future__ import annotations
 
 import functools
+import operator
+import sys
 import threading
+import types
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
@@ -71,6 +75,14 @@ class _Program(NamedTuple):
         return all(equation.holds(dims) for equation in needed)
 
 
+class _Method(NamedTuple):
+    """The programs of a jitted method for one object."""
+
+    alive: weakref.ref[Any]
+    programs: dict[Any, list[_Program]]
+    lock: threading.RLock
+
+
 @overload
 def jit(function: Callable[..., Any], **options: Unpack[JitOptions]) -> Jitted: ...
 @overload
@@ -93,6 +105,8 @@ def jit(
 
     The function runs only when it is traced: what it reads besides its arguments is then fixed,
     except variables, whose values are read at each call. It cannot update them: `gc.compile` can.
+    As a decorator of methods it gives each object programs of its own, with what it reads of `self`
+    fixed alike. A jitted function at the top of a module can be pickled, by its name.
     Where Python code in it compares sizes, symbolic dims are equal only if they are always equal.
     `.programs` counts the programs, `.functions` gives them. The options are as for `gc.compile`;
     a budget is judged for the sizes of the call that is traced.
@@ -133,6 +147,67 @@ class Jitted:
         self._name = str(getattr(function, "__name__", "function"))
         self._programs: dict[Any, list[_Program]] = {}
         self._lock = threading.RLock()
+        self._methods: dict[int, _Method] = {}  # by the identity of their objects
+
+    # -- what Python does with functions -----------------------------------------------------------
+    def __get__(self, instance: Any, owner: type | None = None) -> Jitted:
+        """As a method: the function with `instance` as its first argument. Each object has programs
+        of its own, which go when it goes, for a trace fixes what it reads of the object.
+
+        Errors: `ArgumentError` for an object that cannot be referred to weakly.
+        """
+        if instance is None:
+            return self
+        found = self._methods.get(id(instance))
+        if found is None:
+            with self._lock:
+                found = self._methods.get(id(instance)) or self._add_method(instance)
+        bound = Jitted(types.MethodType(self._function, instance), self._options)
+        bound._programs, bound._lock = found.programs, found.lock
+        return bound
+
+    def _add_method(self, instance: Any) -> _Method:
+        key, methods = id(instance), self._methods
+        try:
+            alive = weakref.ref(instance, lambda _: methods.pop(key, None))
+        except TypeError:
+            raise ArgumentError(
+                "a jitted method needs objects that can be referred to weakly",
+                op=self._name,
+                given=f"an object of {type(instance).__name__}",
+                hint='add "__weakref__" to the __slots__ of the class',
+            ) from None
+        methods[key] = _Method(alive, {}, threading.RLock())
+        return methods[key]
+
+    def __copy__(self) -> Jitted:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Jitted:
+        return self  # as Python's functions
+
+    def __reduce__(self) -> Any:
+        """Pickled by its qualified name, as Python's functions are; a bound method by its object.
+
+        Errors: `ArgumentError` for a function that is not found by its name.
+        """
+        function = self._function
+        if isinstance(function, types.MethodType):
+            return getattr, (function.__self__, function.__name__)
+        module, name = getattr(self, "__module__", ""), getattr(self, "__qualname__", self._name)
+        try:
+            found = operator.attrgetter(name)(sys.modules.get(module))
+        except AttributeError:
+            found = None
+        if found is not self:
+            raise ArgumentError(
+                "a jitted function is pickled by its name, and this one is not found by it",
+                op="pickle",
+                expected=f"the jitted function as {module}.{name}",
+                given="nothing of that name" if found is None else repr(found)[:80],
+                hint="define it at the top of a module with @gc.jit, or pickle gc.compile's result",
+            )
+        return name
 
     @property
     def programs(self) -> int:
