@@ -99,6 +99,10 @@ SAMPLES["pad"] = Samples(
         same(lambda m, x: m.pad(x, ((0, 1), (2, 0))), (2, 3)),
         same(lambda m, x: m.pad(x, ((2, 2), (0, 0))), ("n", 2)),
         same(lambda m, x: m.pad(x, ((1, 0),)), (0,)),
+        same(lambda m, x: m.pad(x, 2), (2, 0, 1)),
+        same(lambda m, x: m.pad(x, (1, 0), constant_values=3), (2, 3)),
+        same(lambda m, x: m.pad(x, [[1, 2]], constant_values=1), ("n", 2)),
+        same(lambda m, x: m.pad(x, np.array([[0, 1], [1, 0]]), "constant"), (2, 2)),
     )
 )
 

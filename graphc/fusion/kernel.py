@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from graphc.fusion.kernel_plan import AFTER, BEFORE, KernelPlan, Stage, plan_kernel
+from graphc.fusion.reads import element, naming
 from graphc.fusion.region import (
     Operand,
     canonical_index,
@@ -157,6 +158,10 @@ class _Writer:
         self.accumulators[node] = [self.k.declare(v) for v in first]
 
     def _accumulate(self, node: Node) -> None:
+        with naming(node):
+            self._accumulate_element(node)
+
+    def _accumulate_element(self, node: Node) -> None:
         k, reducer = self.k, node.op.reducer
         operands = [Operand(t, self.read) for t in node.inputs]
         index = canonical_index(full_space(node), tuple(self.loops))
@@ -233,8 +238,7 @@ class _Writer:
         if self._is_reloaded(tensor, index):
             kept = self.plan.kept[tensor]
             return k.reload(kept, self._kept_index(kept))
-        operands = [Operand(t, self.read) for t in node.inputs]
         owner, k.owner = k.owner, node
-        value: Value = node.op.at(k, operands, index, tensor.type, **node.attrs)  # type: ignore[misc]
+        value: Value = element(node, k, self.read, index)
         k.owner = owner
         return value

@@ -6,9 +6,13 @@ nodes that do work, each with the index, in terms of the reader's loops, of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from graphc.errors import CompileError, GraphcError
 from graphc.fusion.region import (
     LOOPS,
     Operand,
@@ -24,10 +28,18 @@ from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph, users
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
+from graphc.loops import primitives
 from graphc.loops.builder import Builder
 from graphc.loops.grammar import Affine
+from graphc.ops import scalar
 from graphc.ops.scalar import project
 
+# Where no op's own kernel function is: errors name the line in that.
+_MACHINERY = (
+    os.path.dirname(os.path.abspath(__file__)),
+    os.path.dirname(os.path.abspath(primitives.__file__)),
+    os.path.abspath(scalar.__file__),
+)
 STAGE = 8  # statements of a reduction: its loop, its accumulator, what its loop computes again
 
 Index = tuple[Affine, ...]
@@ -105,7 +117,7 @@ class Reads:
             if is_scalar_constant(source):
                 return builder.const(0, tensor.dtype)
             if source in self.inlined or self.is_read_through(source):
-                return _element(source, builder, read, at)
+                return element(source, builder, read, at)
             found.append((tensor, at))
             return builder.declare(builder.const(0, tensor.dtype))
 
@@ -128,7 +140,7 @@ class Reads:
             def read(tensor: Tensor, at: Index) -> Any:
                 return builder.declare(builder.const(0, tensor.dtype))
 
-            _element(node, builder, read, canonical_index(full_space(node), LOOPS))
+            element(node, builder, read, canonical_index(full_space(node), LOOPS))
             self._printed[key] = len(builder.scopes[0].body) - len(node.inputs)
         return visited + self._printed[key]
 
@@ -159,15 +171,44 @@ def _visit(node: Node, builder: Builder, read: Any, index: Index) -> None:
     """Run the node's kernel meaning for the element at `index`."""
     if node.op.kind is Kind.REDUCE:
         operands = [Operand(t, read) for t in node.inputs]
-        node.op.reducer.target(builder, operands, index, **node.attrs)
-        node.op.reducer.element(builder, operands, index, **node.attrs)
+        with naming(node):
+            node.op.reducer.target(builder, operands, index, **node.attrs)
+            node.op.reducer.element(builder, operands, index, **node.attrs)
     elif Fact.ELEMENTWISE in node.op.facts:
         for tensor in node.inputs:
             read(tensor, project(index, tensor.type, node.types[0]))
     elif not is_scalar_constant(node):
-        _element(node, builder, read, index)
+        element(node, builder, read, index)
 
 
-def _element(node: Node, builder: Builder, read: Any, index: Index) -> Any:
+def element(node: Node, builder: Builder, read: Any, index: Index) -> Any:
+    """The value of a node's first output at `index`, by the op's own kernel function.
+
+    Errors: `CompileError` naming the op and the line of the function, should that fail.
+    """
     operands: Sequence[Operand] = [Operand(t, read) for t in node.inputs]
-    return node.op.at(builder, operands, index, node.types[0], **node.attrs)  # type: ignore[misc]
+    with naming(node):
+        value = node.op.at(builder, operands, index, node.types[0], **node.attrs)  # type: ignore[misc]
+        if value is None:
+            raise TypeError("it gives None, and not a value of the kernel")
+        return value
+
+
+@contextmanager
+def naming(node: Node) -> Iterator[None]:
+    """Errors inside are the op's: they name it and the line in the definition of its kernel."""
+    try:
+        yield
+    except GraphcError:
+        raise
+    except Exception as error:
+        frames = [f for f, _ in traceback.walk_tb(error.__traceback__)]
+        own = [f for f in frames if not f.f_code.co_filename.startswith(_MACHINERY)]
+        place = f"{own[-1].f_code.co_filename}:{own[-1].f_lineno}" if own else ""
+        raise CompileError(
+            f"the op's kernel function fails: {error}",
+            op=node.op.name,
+            given=", ".join(str(t.type) for t in node.inputs),
+            where=place,
+            hint="the primitives are the rows of graphc/loops/primitives.py",
+        ) from error

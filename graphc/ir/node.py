@@ -263,7 +263,10 @@ class Tensor(Operators):
         )
 
     def __bool__(self) -> bool:
-        self._no_value("truth value", "use gc.where or gc.cond to choose by value")
+        hint = "use gc.where or gc.cond to choose by value"
+        if self.node.op.name == "equal":
+            hint += "; `v in tensors` compares values: use any(v is t for t in tensors)"
+        self._no_value("truth value", hint)
 
     def __int__(self) -> int:
         self._no_value("int value", "use .astype('int64'), or compile and call the function")
@@ -272,10 +275,17 @@ class Tensor(Operators):
         self._no_value("int value", "use gc.take to index by a tensor")
 
     def __float__(self) -> float:
-        self._no_value("float value", "compile and call the function to get a number")
+        self._no_value(
+            "float value",
+            "use gc.sin for math.sin, and so on, and gc.stack for a list of tensors; compile and "
+            "call the function to get a number",
+        )
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self._no_value("array", "compile and call the function, or use gc.evaluate")
+        self._no_value(
+            "array",
+            "compile and call the function, or use gc.evaluate; gc.stack makes one of a list",
+        )
 
     def __len__(self) -> int:
         if not self.shape:

@@ -40,6 +40,16 @@ def numpy_function(name: str) -> Callable[..., Any] | None:
     return _numpy[name] if name in _numpy else _functions.get(name)
 
 
+def nearest(name: str) -> str:
+    """The public functions whose names are nearest to `name`, as a hint."""
+    from difflib import get_close_matches  # only where somebody erred
+
+    public = [known for known in _functions if not known.startswith("_")]
+    found = get_close_matches(name.rpartition(".")[2], public)
+    near = f"near it: {', '.join(f'gc.{known}' for known in found)}; " if found else ""
+    return f"{near}the reference lists all functions"
+
+
 class Operators:
     """NumPy's operators and methods; a subclass says what applying a function means."""
 
@@ -129,6 +139,18 @@ class Operators:
 
     def __invert__(self) -> Self:
         return self._apply("bitwise_invert", self)
+
+    def __lshift__(self, other: Any) -> Self:
+        return self._apply("shift_left", self, other)
+
+    def __rlshift__(self, other: Any) -> Self:
+        return self._apply("shift_left", other, self)
+
+    def __rshift__(self, other: Any) -> Self:
+        return self._apply("shift_right", self, other)
+
+    def __rrshift__(self, other: Any) -> Self:
+        return self._apply("shift_right", other, self)
 
     # -- comparison --------------------------------------------------------------------------------
     def __eq__(self, other: Any) -> Any:

@@ -18,17 +18,19 @@ import numpy as np
 
 from graphc.errors import ArgumentError
 from graphc.ir import origin
-from graphc.ir.operators import numpy_function
+from graphc.ir.operators import nearest, numpy_function
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """`ufunc(*inputs)`. Errors: `ArgumentError` for other methods, keywords and functions."""
     found = numpy_function(_name(ufunc))
-    if method != "__call__" or kwargs or found is None:
+    if found is None:
+        raise _unknown(f"numpy.{ufunc.__name__}")
+    if method != "__call__" or kwargs:
         raise ArgumentError(
-            "this NumPy function has no meaning for symbolic tensors",
+            "this form of a NumPy function has no meaning for symbolic tensors",
             op=f"numpy.{ufunc.__name__}",
-            expected="a plain call of a function that graphc has too, without out= or where=",
+            expected="a plain call, without out= or where=",
             given=f"{ufunc.__name__}{'' if method == '__call__' else f'.{method}'}"
             + f"({', '.join(['...', *(f'{name}=' for name in kwargs)])})",
             where=origin.where(),
@@ -54,12 +56,7 @@ def call_function(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     name = f"{func.__module__}.{func.__name__}"
     found = numpy_function(name.removeprefix("numpy."))
     if found is None:
-        raise ArgumentError(
-            "graphc has no function of this name",
-            op=name,
-            where=origin.where(),
-            hint="see the list of functions in the reference, and gc.linalg",
-        )
+        raise _unknown(name)
     signature = _signature(func)
     if signature is not None:
         args, kwargs = _translated(name, signature, found, args, kwargs)
@@ -67,6 +64,12 @@ def call_function(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         return found(*args, **kwargs)
     except TypeError as error:
         raise ArgumentError(str(error), op=name, where=origin.where()) from None
+
+
+def _unknown(name: str) -> ArgumentError:
+    return ArgumentError(
+        "graphc has no function of this name", op=name, where=origin.where(), hint=nearest(name)
+    )
 
 
 @cache

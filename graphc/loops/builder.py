@@ -65,6 +65,12 @@ class Builder:
 
     def prim(self, name: str, *args: Value) -> Value:
         """The value of a primitive; the statement is shared with an equal one in scope."""
+        for value in args:
+            if not isinstance(value, (Var, Const)):
+                raise TypeError(
+                    f"the primitive {name} takes values of the kernel, not {value!r}; k.const(2, "
+                    "x.dtype) makes one of a number"
+                )
         dtype = result_type(name, *(a.dtype for a in args))
         return self._let(name, args, dtype)
 

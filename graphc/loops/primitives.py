@@ -118,8 +118,11 @@ CAST = "cast_"  # `cast_f32` and so on: conversion as NumPy's astype
 
 
 def result_type(name: str, *args: DType) -> DType:
-    """The dtype of `name(args)`. Errors: `TypeError` for an operand that it does not take."""
-    primitive = PRIMITIVES[name]
+    """The dtype of `name(args)`. Errors: `TypeError` for a name that no primitive has, and for
+    operands that it does not take."""
+    primitive = PRIMITIVES.get(name)
+    if primitive is None:
+        raise TypeError(f"no primitive is called {name!r}; there are {', '.join(PRIMITIVES)}")
     operands = args[1:] if name == "select" else args
     if (
         len(args) != primitive.arity
@@ -127,5 +130,9 @@ def result_type(name: str, *args: DType) -> DType:
         or operands[0].kind not in primitive.kinds
         or (name == "select" and args[0] is not bool_)
     ):
-        raise TypeError(f"{name} does not take ({', '.join(map(str, args))})")
+        raise TypeError(
+            f"the primitive {name} does not take ({', '.join(map(str, args))}), but "
+            f"{primitive.arity} values{' behind a bool' * (name == 'select')} of one dtype, "
+            f"of the kinds {primitive.kinds!r}"
+        )
     return bool_ if primitive.to_bool else operands[0]

@@ -203,7 +203,23 @@ def tensor(value: Any, op: str) -> Tensor:
             given=repr(value)[:80],
             where=origin.where(),
         )
+    if _begins_with_tensor(value):
+        raise ArgumentError(
+            "a list of tensors is not a tensor",
+            op=op,
+            expected="a tensor, an array or a number",
+            given=repr(value)[:80],
+            where=origin.where(),
+            hint="gc.stack([x, y]) makes one tensor of them, gc.concat joins them",
+        )
     return constant(value)
+
+
+def _begins_with_tensor(value: Any) -> bool:
+    """Whether the first element of nested lists is a tensor: long lists of numbers have none."""
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return isinstance(value, Tensor)
 
 
 # -- weak tensors ----------------------------------------------------------------------------------

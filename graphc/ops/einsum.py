@@ -50,6 +50,8 @@ def einsum(subscripts: Any, *operands: Any, optimize: Any = True) -> Tensor:
         subscripts, operands = _from_lists((subscripts, *operands))
     tensors = to_operands("einsum", *operands) if operands else []
     terms, output = _parse(subscripts, tensors)
+    for number, (t, labels) in enumerate(terms):
+        _check_repeated(number, t, labels)
     return _evaluate(_unstretched([_diagonals(t, labels) for t, labels in terms]), output)
 
 
@@ -137,19 +139,25 @@ def _expanded(part: str, rank: int) -> Labels:
 
 
 # -- operands in normal form -----------------------------------------------------------------------
+def _check_repeated(number: int, t: Tensor, labels: Labels) -> None:
+    """Axes of one operand under one letter are of one size."""
+    for second, label in enumerate(labels):
+        first = labels.index(label)
+        if never_equal(t.shape[first], t.shape[second]):
+            raise ShapeError(
+                f"the letter {label!r} stands for two sizes",
+                op="einsum",
+                expected="equal sizes for a diagonal",
+                given=f"axes {first} and {second} of operand {number}, {show(t.shape)}",
+            )
+
+
 def _diagonals(t: Tensor, labels: Labels) -> Labelled:
     """The diagonals over labels that occur twice."""
     while len(set(labels)) < len(labels):
         label = next(a for a in labels if labels.count(a) > 1)
         first = labels.index(label)
         second = labels.index(label, first + 1)
-        if never_equal(t.shape[first], t.shape[second]):
-            raise ShapeError(
-                f"the letter {label!r} stands for two sizes",
-                op="einsum",
-                expected="equal sizes for a diagonal",
-                given=f"axes {first} and {second} of {show(t.shape)}",
-            )
         t = main_diagonal(t, (first, second))
         labels = (*(a for i, a in enumerate(labels) if i not in (first, second)), label)
     return Labelled(t, labels)

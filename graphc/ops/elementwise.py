@@ -187,9 +187,26 @@ def _comparison(name: str, numpy: Any, relation: Any, doc: str) -> Callable[...,
         a, b = (v if is_python_scalar(v) else tensor(v, name) for v in (x, y))
         if isinstance(a, Tensor) and isinstance(b, Tensor) and _needs_sign(a.dtype, b.dtype):
             return _compare_across_signs(frontend, numpy, a, b)
+        for value, other, sides in ((a, b, (1, 0)), (b, a, (0, 1))):
+            if isinstance(other, Tensor) and (sign := _outside(value, other.dtype)):
+                return _always(other, bool(numpy(*(side * sign for side in sides))))
         return apply(op, operands(name, a, b)).output()
 
     return publish(op, frontend)
+
+
+def _outside(value: Any, dtype: DType) -> int:
+    """1 for a Python int above all that integers or bools beside it can be, -1 for one below."""
+    if isinstance(value, Tensor) or not isinstance(value, int) or dtype.is_float:
+        return 0
+    info = np.iinfo(dtype.numpy if dtype.is_integer else np.int64)
+    return int(value > info.max) - int(value < info.min)
+
+
+def _always(x: Tensor, answer: bool) -> Tensor:
+    """`answer` for each element of the integers or bools x."""
+    smallest = 0 if x.dtype is bool_ else int(np.iinfo(x.dtype.numpy).min)
+    return greater_equal(x, smallest) if answer else less(x, smallest)
 
 
 def _needs_sign(a: DType, b: DType) -> bool:

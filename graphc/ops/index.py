@@ -15,9 +15,9 @@ from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axis, show
-from graphc.ops.build import size_as_tensor, tensor
-from graphc.ops.create import iota
-from graphc.ops.elementwise import astype, equal
+from graphc.ops.build import cast, is_python_scalar, size_as_tensor, tensor
+from graphc.ops.create import iota, ones
+from graphc.ops.elementwise import astype, equal, where
 from graphc.ops.reduce import Reducer
 from graphc.ops.shape import REINDEX, expand_dims, flip, reshape
 
@@ -130,14 +130,58 @@ def _pad(x: Tensor, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> Tens
     return apply(PAD, (x,), starts=starts, sizes=sizes, steps=steps).output()
 
 
-def pad(x: Any, widths: Sequence[tuple[int, int]]) -> Tensor:
-    """`x` with zeros around it: `widths` gives (before, after) for each axis."""
+def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
+    """`x` with elements of one value around it, as `numpy.pad`.
+
+    `pad_width` is a size for both sides of every axis, a pair (before, after) for every axis, or a
+    list of such a pair for each axis.
+    Errors: `ArgumentError` for another mode or another value for each side; `ShapeError` for
+    another number of pairs than there are axes.
+
+    >>> import graphc as gc
+    >>> gc.pad(gc.placeholder("x", ("n", 3)), [(0, 1), (2, 2)]).shape
+    (n + 1, 7)
+    """
     t = tensor(x, "pad")
-    if len(widths) != t.ndim:
-        raise ShapeError("one pair for each axis", op="pad", given=str(widths))
-    pairs = [(dim(a), dim(b)) for a, b in widths]
+    if mode != "constant" or isinstance(constant_values, (list, tuple, dict)):
+        raise ArgumentError(
+            "only one value around the tensor",
+            op="pad",
+            expected="mode 'constant' and one number",
+            given=f"mode {mode!r}, constant_values={constant_values!r}",
+            hint="gc.concat joins parts of any values",
+        )
+    pairs = _pad_pairs(pad_width, t)
+    starts, steps = tuple(a for a, _ in pairs), (1,) * t.ndim
     sizes = tuple(a + s + b for (a, b), s in zip(pairs, t.shape, strict=True))
-    return _pad(t, tuple(a for a, _ in pairs), sizes, (1,) * t.ndim)
+    padded = _pad(t, starts, sizes, steps)
+    if is_python_scalar(constant_values) and constant_values == 0:
+        return padded
+    inside = _pad(ones(t.shape, bool_), starts, sizes, steps)
+    return where(inside, padded, cast(tensor(constant_values, "pad"), t.dtype))
+
+
+def _pad_pairs(pad_width: Any, t: Tensor) -> list[tuple[Size, Size]]:
+    """The sizes before and after each axis."""
+
+    def is_size(value: Any) -> bool:
+        return isinstance(value, (int, str, np.integer, Dim))
+
+    if is_size(pad_width):
+        pad_width = (pad_width, pad_width)
+    parts = pad_width.tolist() if isinstance(pad_width, np.ndarray) else list(pad_width)
+    if len(parts) == 2 and all(map(is_size, parts)):
+        parts = [parts] * t.ndim
+    elif len(parts) == 1:
+        parts = ([parts * 2] if is_size(parts[0]) else parts) * t.ndim
+    if len(parts) != t.ndim or any(is_size(p) or len(p) != 2 for p in parts):
+        raise ShapeError(
+            "one pair for each axis",
+            op="pad",
+            expected=f"a size, a pair of sizes, or {t.ndim} pairs",
+            given=str(pad_width),
+        )
+    return [(dim(before), dim(after)) for before, after in parts]
 
 
 # -- indexing --------------------------------------------------------------------------------------

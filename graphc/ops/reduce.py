@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import DTypeError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir import origin
 from graphc.ir.dim import product as size_product
 from graphc.ir.dtype import DType, bool_, dtype, int64, uint64
 from graphc.ir.node import Tensor, apply
@@ -317,7 +318,27 @@ MIN_AND_ARGMIN = _arg_extremum("min_and_argmin", np.min, np.argmin, "minimum", _
 
 
 # -- public functions ------------------------------------------------------------------------------
+_OF_TWO = {
+    "sum": "x + y", "prod": "x * y", "max": "gc.maximum(x, y)", "min": "gc.minimum(x, y)",
+    "any": "gc.logical_or(x, y)", "all": "gc.logical_and(x, y)", "mean": "(x + y) / 2",
+}  # fmt: skip
+
+
+def _no_tensor(op: str, axis: Any) -> None:
+    """Refuse a tensor in the place of the axis: the user means the elements of two tensors."""
+    if isinstance(axis, Tensor):
+        raise ArgumentError(
+            "the axis is a tensor",
+            op=op,
+            expected="an int, several, or None for all",
+            given=repr(axis),
+            where=origin.where(),
+            hint=f"{_OF_TWO[op]} is that of two tensors, element by element" * (op in _OF_TWO),
+        )
+
+
 def _reduce(op: Op, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
+    _no_tensor(op.name, axis)
     axes = normalize_axes(op.name, axis, x.ndim)
     result = apply(op, (x,), axes=axes).output() if axes else x
     return restore_axes(result, axes, x.shape) if keepdims else result
@@ -350,6 +371,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     t = tensor(x, "mean")
     if not t.dtype.is_float:
         t = cast(t, float_type(int64))
+    _no_tensor("mean", axis)
     axes = normalize_axes("mean", axis, t.ndim)
     count = weak_like(size_as_tensor(size_product(t.shape[a] for a in axes), t.dtype), t)
     return _reduce(SUM, t, axis, keepdims) / count

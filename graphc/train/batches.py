@@ -55,6 +55,22 @@ def pair(op: str, x: Any, y: Any, floats: DType) -> tuple[Array, Array]:
     return inputs, targets
 
 
+def fault(**data: Array) -> str:
+    """The first element of the data that is not finite, in words; "" if all are.
+
+    >>> fault(x=np.ones(3), y=np.array([[0.0], [np.nan]]))
+    'y is nan in example 1'
+    """
+    for name, array in data.items():
+        if array.dtype.kind == "f":
+            flat = array.reshape(len(array), -1)
+            bad = np.flatnonzero(~np.isfinite(flat).all(axis=1))
+            if bad.size:
+                row = flat[bad[0]]
+                return f"{name} is {row[~np.isfinite(row)][0]} in example {bad[0]}"
+    return ""
+
+
 def positive(op: str, name: str, value: Any) -> int:
     """`value` as an int. Errors: `ArgumentError` for what is no int >= 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

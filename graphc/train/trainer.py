@@ -20,7 +20,7 @@ from graphc.ops.reduce import mean
 from graphc.optim.optimizer import Optimizer
 from graphc.runtime.compile import compile as compile_function
 from graphc.train import metrics as metric_functions
-from graphc.train.batches import Array, batches, examples, pair, positive
+from graphc.train.batches import Array, batches, examples, fault, pair, positive
 from graphc.train.callbacks import Callback
 from graphc.train.history import History
 from graphc.train.progress import Silent, progress
@@ -81,7 +81,8 @@ class Trainer:
 
         Losses and metrics of the training data are those of the steps, from before each update.
         `seed` fixes the order of the examples; `gc.nn.seed` fixes the model's first values.
-        A loss that is not finite stops the training with a `RuntimeWarning`.
+        A loss that is not finite stops the training with a `RuntimeWarning`, which names the first
+        NaN or infinity of the data, if there is one.
         Errors: `ShapeError` for no examples or different numbers of `x` and `y`;
         `ArgumentError` for epochs or a batch size that is no int >= 1.
         """
@@ -100,7 +101,9 @@ class Trainer:
                 logs, failed = self._epoch(inputs, targets, batch_size, chosen, bar)
                 if failed:
                     place = f"epoch {epoch + 1}, step {failed}"
+                    culprit = fault(x=inputs, y=targets)
                     history.stopped = f"the loss is {logs['loss']} in {place}"
+                    history.stopped += f", and {culprit}" * bool(culprit)
                 if held_out is not None:
                     validated = self.evaluate(*held_out)
                     logs |= {f"val_{name}": value for name, value in validated.items()}
@@ -113,8 +116,9 @@ class Trainer:
                     history.stopped = f"a callback stopped it after epoch {epoch + 1}"
                     break
         if failed:
+            advice = "mend the data" if culprit else "try a smaller learning rate"
             warnings.warn(
-                f"training stopped: {history.stopped}; try a smaller learning rate",
+                f"training stopped: {history.stopped}; {advice}",
                 RuntimeWarning,
                 stacklevel=2,
             )

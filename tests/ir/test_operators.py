@@ -35,7 +35,9 @@ def agree(build: Callable[..., Any], *arrays: np.ndarray[Any, Any], named: bool 
 FLOAT_OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv,
                    operator.mod, operator.pow, operator.eq, operator.ne, operator.lt, operator.le,
                    operator.gt, operator.ge]  # fmt: skip
-INT_OPERATORS = [*FLOAT_OPERATORS, operator.and_, operator.or_, operator.xor]
+COMPARISONS = FLOAT_OPERATORS[7:]
+INT_OPERATORS = [*FLOAT_OPERATORS, operator.and_, operator.or_, operator.xor, operator.lshift,
+                 operator.rshift]  # fmt: skip
 
 
 @pytest.mark.parametrize("apply", FLOAT_OPERATORS)
@@ -53,6 +55,22 @@ def test_binary_operators_of_ints(apply: Callable[..., Any]) -> None:
     if apply is not operator.pow:  # NumPy's result would depend on the values
         agree(apply, INTS, INTS[::-1].copy())
         agree(lambda x: apply(2, x), INTS)
+
+
+@pytest.mark.parametrize("compare", COMPARISONS)
+@pytest.mark.parametrize("kind", ["bool", "int8", "uint8", "int64", "uint64"])
+def test_comparisons_with_ints_that_the_dtype_does_not_hold(
+    compare: Callable[..., Any], kind: str
+) -> None:
+    top = 1 if kind == "bool" else np.iinfo(kind).max
+    array = np.array([0, 1, top], kind)
+    for value in (300, -1, 127, 2**63, 2**64, -(2**70)):
+        x = gc.placeholder("x", array.shape, kind)
+        for found, expected in (
+            (compare(x, value), [compare(v, value) for v in array.tolist()]),
+            (compare(value, x), [compare(value, v) for v in array.tolist()]),
+        ):
+            assert gc.evaluate(found, {x: array}).tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -338,6 +338,11 @@ BAD: list[tuple[tuple[Any, ...], type[GraphcError], str]] = [
     (("i,i", V, gc.placeholder("m", ("n + 1",))), ShapeError, r"n and n \+ 1"),
     (("...,...", X, Y), ShapeError, r"an axis of `\.\.\.` stands for two sizes"),
     (("ii", X), ShapeError, "the letter 'i' stands for two sizes"),
+    (
+        ("i,aabcb", gc.ones((3,)), gc.ones((3, 3, 4, 5, 6))),
+        ShapeError,
+        r"letter 'b' (.|\n)*axes 2 and 4 of operand 1, \(3, 3, 4, 5, 6\)",
+    ),
     ((X, "ij"), ArgumentError, "neither a string nor lists"),
     ((X, [0, 52]), ArgumentError, "neither a string nor lists"),
 ]

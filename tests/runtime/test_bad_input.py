@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -210,6 +211,44 @@ def test_numpys_functions_are_named_as_they_were_called() -> None:
         np.add.reduce(v)
     with pytest.raises(ArgumentError, match=r"^numpy\.linalg\.svd: graphc has no function"):
         np.linalg.svd(m)
+
+
+def test_a_function_that_graphc_lacks_names_the_nearest() -> None:
+    for call, near in (
+        (lambda: np.linalg.svd(m), ""),
+        (lambda: np.exp2(v), "gc.exp"),
+        (lambda: np.sinh(v), "gc.sin"),
+        (lambda: np.cumsum(v), "gc.sum"),
+    ):
+        with pytest.raises(ArgumentError, match="graphc has no function of this name") as caught:
+            call()
+        assert near in caught.value.hint
+        assert "reference" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("call", "way_out"),
+    [
+        (lambda: gc.max(v, v), "gc.maximum(x, y)"),
+        (lambda: v.min(v), "gc.minimum(x, y)"),
+        (lambda: np.sum(v, v), "x + y"),
+        (lambda: gc.argmax(v, v), ""),
+        (lambda: gc.sum([v, v]), "gc.stack([x, y])"),
+        (lambda: [v, v] + v, "gc.stack([x, y])"),  # noqa: RUF005  (what is tried)
+        (lambda: v * (v, 1.0), "gc.stack([x, y])"),
+        (lambda: gc.tanh([[v], [v]]), "gc.stack([x, y])"),
+        (lambda: gc.maximum([1.0, v[0]], v[:2]), "gc.stack"),
+        (lambda: np.array([v, v]), "gc.stack"),
+        (lambda: math.sin(v[0]), "gc.sin for math.sin"),
+        (lambda: v in [-v, v + 1], "any(v is t for t in tensors)"),
+        (lambda: np.pad(v, 1, "edge"), "gc.concat"),
+        (lambda: np.pad(v, [(1, 2), (3, 4)]), ""),
+    ],
+)
+def test_what_is_meant_is_named(call: Any, way_out: str) -> None:
+    with pytest.raises(gc.GraphcError) as caught:
+        call()
+    assert way_out in caught.value.hint
 
 
 @pytest.mark.parametrize(

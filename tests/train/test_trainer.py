@@ -181,11 +181,11 @@ def test_early_stopping() -> None:
 def test_a_loss_that_is_not_finite_stops() -> None:
     x = POINTS.copy()
     x[40] = np.nan
-    with pytest.warns(RuntimeWarning, match="the loss is nan in epoch 1, step 3"):
+    with pytest.warns(RuntimeWarning, match="x is nan in example 40; mend the data"):
         history = _trainer().fit(x, LABELS, epochs=4, batch_size=16, shuffle=False, verbose=False)
     assert history.epochs == 1
     assert np.isnan(history["loss"][0])
-    assert history.stopped == "the loss is nan in epoch 1, step 3"
+    assert history.stopped == "the loss is nan in epoch 1, step 3, and x is nan in example 40"
 
 
 # -- the progress bar ------------------------------------------------------------------------------
