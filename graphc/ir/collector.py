@@ -7,29 +7,45 @@ them again and again while they grow; that doubles the time of a derivative of 1
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
-_pauses = 0
+_pausing: list[int] = []  # the threads inside
 
 
 @contextmanager
 def paused_collector() -> Iterator[None]:
     """No cyclic collection inside. Afterwards the collector is as the user had it, also when
     several threads are inside at once."""
-    global _pauses
+    thread = threading.get_ident()
     with _lock:
-        mine = gc.isenabled() or _pauses > 0
+        mine = gc.isenabled() or bool(_pausing)
         if mine:
-            _pauses += 1
+            _pausing.append(thread)
             gc.disable()
     try:
         yield
     finally:
         if mine:
             with _lock:
-                _pauses -= 1
-                if _pauses == 0:
+                _pausing.remove(thread)
+                if not _pausing:
                     gc.enable()
+
+
+def _after_fork() -> None:
+    """In a child only the thread that forked goes on."""
+    global _lock
+    _lock = threading.Lock()
+    others = [thread for thread in _pausing if thread != threading.get_ident()]
+    for thread in others:
+        _pausing.remove(thread)
+    if others and not _pausing:
+        gc.enable()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -6,7 +6,6 @@ Every walk is iterative, so depth is bounded by memory and not by Python's recur
 from __future__ import annotations
 
 import operator
-import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from graphc.ir import origin
 from graphc.ir.collector import paused_collector
 from graphc.ir.dim import Dim, named, names
 from graphc.ir.equations import NOTHING, Equation, Pair, Solution, solve
-from graphc.ir.node import Node, Tensor, Variable, apply
+from graphc.ir.node import Node, Tensor, Variable, apply, graph_lock
 from graphc.ir.op import Fact, Kind
 from graphc.ir.operators import functions
 
@@ -50,7 +49,7 @@ class Graph:
             tuple((id(v.node), id(t.node), t.index) for v, t in parts[2]),
             name,
         )
-        with _lock:
+        with graph_lock:
             found = _table.get(key)
             if found is None:
                 found = super().__new__(cls)
@@ -116,7 +115,6 @@ class Graph:
 
 
 _table: weakref.WeakValueDictionary[Any, Graph] = weakref.WeakValueDictionary()
-_lock = threading.RLock()
 
 
 def _check_closed(graph: Graph) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 import struct
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
@@ -17,6 +16,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from graphc import locks
 from graphc.errors import DTypeError, GraphcError, ShapeError, SymbolicValueError
 from graphc.ir import equations, origin, protocols
 from graphc.ir.dim import Size
@@ -80,7 +80,7 @@ class Node:
 
     def output(self, index: int = 0) -> Tensor:
         """The tensor that is output `index` of this node."""
-        with _lock:
+        with graph_lock:
             alive = self._outputs[index]()
             if alive is not None:
                 return alive
@@ -103,7 +103,7 @@ class Node:
 
 
 _table: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
-_lock = threading.RLock()
+graph_lock = locks.kept("graph")  # of the tables of nodes and graphs
 _serial = 0
 
 
@@ -131,7 +131,7 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
     operands = tuple(inputs)
     # A tensor lives as long as a node that uses it, and is one object as long as it lives.
     key = (op, *map(id, operands), *[(k, _frozen(v)) for k, v in attrs.items()])
-    with _lock:
+    with graph_lock:
         node = _table.get(key)
         if node is not None:
             node.origins = origin.merge(node.origins, origin.here())
@@ -325,7 +325,7 @@ class Cell:
 
     def __init__(self, array: np.ndarray[Any, Any], name: str, trainable: bool) -> None:
         self.array, self.name, self.trainable = _on_cache_line(array), name, trainable
-        self.lock = threading.RLock()
+        self.lock = locks.private()
         self.serial = next(_cell_serials)
 
 

@@ -8,7 +8,6 @@ is optimised or loaded by Numba: the program is optimised once, as a whole, when
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 from typing import Any
 
@@ -22,13 +21,14 @@ from numba.cpython import builtins as _builtins  # noqa: F401  (registers implem
 from numba.cpython import numbers as _numbers  # noqa: F401
 from numba.cpython import rangeobj as _rangeobj  # noqa: F401
 
+from graphc import locks
 from graphc.errors import CompileError
 from graphc.ir.dtype import DTYPES, DType, bool_
 from graphc.loops.grammar import Kernel, may_fail, parallel_loop
 from graphc.lower import numba_functions
 from graphc.lower.numba_source import print_kernel
 
-_lock = threading.RLock()
+_lock = locks.kept("numba")
 NUMBA_TYPES: dict[DType, Any] = {
     d: types.boolean if d is bool_ else getattr(types, d.name) for d in DTYPES
 }

@@ -8,13 +8,13 @@ the compiler is needed to run a program.
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
 
+from graphc import locks
 from graphc.ir.dim import Size, dim, evaluate
 from graphc.lower.context import Head
 from graphc.lower.link import target_machine
@@ -30,7 +30,7 @@ _HOST = ctypes.CFUNCTYPE(
     ctypes.POINTER(ctypes.c_void_p),
     ctypes.POINTER(ctypes.c_int64),
 )
-_ENGINES = threading.Lock()
+_ENGINES = locks.private()
 
 
 class Executable:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import operator
 import sys
-import threading
 import types
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple, TypedDict, Unpack, overload
 
 import numpy as np
 
+from graphc import locks
 from graphc.errors import ArgumentError, GraphcError
 from graphc.ir.dtype import default_dtype
 from graphc.ir.evaluate import bind_dims
@@ -80,7 +80,7 @@ class _Method(NamedTuple):
 
     alive: weakref.ref[Any]
     programs: dict[Any, list[_Program]]
-    lock: threading.RLock
+    lock: Any
 
 
 @overload
@@ -146,7 +146,7 @@ class Jitted:
         self._function, self._options = function, options
         self._name = str(getattr(function, "__name__", "function"))
         self._programs: dict[Any, list[_Program]] = {}
-        self._lock = threading.RLock()
+        self._lock = locks.private()
         self._methods: dict[int, _Method] = {}  # by the identity of their objects
 
     # -- what Python does with functions -----------------------------------------------------------
@@ -177,7 +177,7 @@ class Jitted:
                 given=f"an object of {type(instance).__name__}",
                 hint='add "__weakref__" to the __slots__ of the class',
             ) from None
-        methods[key] = _Method(alive, {}, threading.RLock())
+        methods[key] = _Method(alive, {}, locks.private())
         return methods[key]
 
     def __copy__(self) -> Jitted:

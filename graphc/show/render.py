@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-import threading
 from pathlib import Path
 
 import graphviz
 
+from graphc import locks
 from graphc.errors import ArgumentError, GraphcError
 
 FORMATS = ("svg", "png", "pdf", "dot")
@@ -22,7 +22,7 @@ _FAILURES = (
     graphviz.CalledProcessError,
     graphviz.ExecutableNotFound,
 )
-_lock = threading.Lock()  # Graphviz is a C library with state of its own
+_lock = locks.private()  # Graphviz is a C library with state of its own
 
 
 def render(dot: str, form: str) -> bytes:
