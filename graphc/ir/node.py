@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from graphc import locks
-from graphc.errors import DTypeError, GraphcError, ShapeError, SymbolicValueError
+from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, SymbolicValueError
 from graphc.ir import equations, origin, protocols
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
@@ -360,7 +360,13 @@ class Variable(Tensor):
 
     @property
     def trainable(self) -> bool:
+        """Whether it is one of the `parameters()` of the layer that it belongs to. Can be set; a
+        function that is compiled already goes on as it is."""
         return self.cell.trainable
+
+    @trainable.setter
+    def trainable(self, new: bool) -> None:
+        self.cell.trainable = as_flag(new, f"variable {self.name!r}")
 
     def __deepcopy__(self, memo: Any) -> Tensor:
         """A new variable with this one's value, so that a copy of a model trains on its own."""
@@ -374,9 +380,12 @@ class Variable(Tensor):
 
     @property
     def value(self) -> np.ndarray[Any, Any]:
-        """A copy of the current value."""
+        """The current value, as an array that stays as it is: `np.array(v.value)` can be written.
+        The value changes by updates, and by assignment: `v.value = v.value + 1`."""
         with self.cell.lock:
-            return self.cell.array.copy()
+            copy = self.cell.array.copy()
+        copy.setflags(write=False)
+        return copy
 
     @value.setter
     def value(self, new: Any) -> None:
@@ -404,6 +413,15 @@ class Variable(Tensor):
 def _variable(value: np.ndarray[Any, Any], name: str, trainable: bool) -> Tensor:
     """A new variable; its value keeps its dtype."""
     return apply(registry()["variable"], cell=Cell(value, name, trainable)).output()
+
+
+def as_flag(value: Any, op: str) -> bool:
+    """`value` of an attribute `trainable`. Errors: `ArgumentError` for what is neither."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(
+            "trainable is True or False", op=op, given=repr(value)[:80], where=origin.where()
+        )
+    return bool(value)
 
 
 def _tensor_class(op: Op) -> type[Tensor]:

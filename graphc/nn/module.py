@@ -8,7 +8,7 @@ the call notes the new value, and `updates()` hands it to `compile`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from graphc.errors import ArgumentError, GraphcError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType, default_dtype, dtype_or_default
-from graphc.ir.node import Tensor, Variable
+from graphc.ir.node import Tensor, Variable, as_flag
 from graphc.ir.shape import TensorType, show
 from graphc.nn import initializers
 from graphc.ops.build import settle, tensor
@@ -32,6 +32,7 @@ class _Record:
     built: bool = False
     output: TensorType | None = None
     pending: dict[Variable, Tensor] = field(default_factory=dict)
+    trainable: bool = True
     collected: bool = False  # whether `updates()` has handed out what is pending
 
 
@@ -141,8 +142,24 @@ class Layer(Unsaved):
         return [m for m in _members(vars(self)) if isinstance(m, Variable)]
 
     def parameters(self) -> list[Variable]:
-        """The trainable variables, in order of their layers. Errors: as `variables`."""
-        return [v for v in self.variables() if v.trainable]
+        """The trainable variables of trainable layers, in order. Errors: as `variables`."""
+        self.variables()  # all there are
+        trainable = [layer._own_parameters() for layer in self.layers() if layer.trainable]
+        return list(dict.fromkeys(v for own in trainable for v in own))
+
+    def _own_parameters(self) -> list[Variable]:
+        return [v for v in self._own_variables() if v.trainable]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether `parameters()` has this layer's. Setting it sets it for all layers inside too,
+        and not for the variables themselves; a step that is compiled goes on as it is."""
+        return self._record.trainable
+
+    @trainable.setter
+    def trainable(self, new: bool) -> None:
+        for layer in self.layers():
+            layer._record.trainable = as_flag(new, self.name)
 
     # -- state that a training call changes --------------------------------------------------------
     def current(self, state: Variable) -> Tensor:
@@ -173,27 +190,30 @@ class Layer(Unsaved):
 
         Errors: as `variables`.
         """
-        total = ("total", "", f"{_count(self.parameters()):,}")
+        owned = {layer: layer._own_parameters() for layer in self.layers()}
+        every = {v for own in owned.values() for v in own}
+        totals = [("total", "", f"{_count(every):,}")]
+        if frozen := every - set(self.parameters()):
+            totals.append(("frozen", "", f"{_count(frozen):,}"))
         rows = [("layer", "output shape", "parameters")]
-        for layer in self.layers():
-            own = [v for v in layer._own_variables() if v.trainable]
+        for layer, own in owned.items():
             if own or len(layer.layers()) == 1:  # a container of layers has no row of its own
                 output = layer._record.output
                 shape = "not called" if output is None else show(output.shape)
                 kind = f"{layer.name} ({type(layer).__name__})"
                 rows.append((kind, shape, f"{_count(own):,}"))
-        widths = [max(len(row[i]) for row in (*rows, total)) for i in range(3)]
+        widths = [max(len(row[i]) for row in (*rows, *totals)) for i in range(3)]
         lines = [
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in (*rows, total)
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in (*rows, *totals)
         ]
-        rule = "-" * len(lines[0])
-        return "\n".join([self.name, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        rule, body = "-" * len(lines[0]), lines[1 : len(rows)]
+        return "\n".join([self.name, rule, lines[0], rule, *body, rule, *lines[len(rows) :]])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
-def _count(variables: list[Variable]) -> int:
+def _count(variables: Iterable[Variable]) -> int:
     return sum(v.value.size for v in variables)
 
 

@@ -51,8 +51,9 @@ class Optimizer(Unsaved):
     def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> Updates:
         """Updates for given gradients, one for each variable: {variable: new value}.
 
-        Errors: `ArgumentError` for no variables, what is no float variable, one given twice, and
-        another number of gradients; `ShapeError` for a gradient of another shape.
+        Errors: `ArgumentError` for no variables, what is no float variable, one that is not
+        trainable or given twice, and another number of gradients; `ShapeError` for a gradient of
+        another shape.
         """
         targets, gradients = self._checked(variables), list(grads)
         if len(gradients) != len(targets):
@@ -123,6 +124,12 @@ class Optimizer(Unsaved):
             if not isinstance(v, Variable) or not v.dtype.is_float:
                 raise self._error(
                     "not a float variable", expected="gc.variable(...)", given=repr(v)[:80]
+                )
+            if not v.trainable:
+                raise self._error(
+                    "a variable that is not trainable",
+                    given=repr(v),
+                    hint="leave it out, or set v.trainable = True",
                 )
             if v in found:
                 raise self._error("a variable is given twice", given=repr(v))

@@ -62,6 +62,7 @@ class Trainer:
         self.metrics = _by_name([metric_functions.get(m) for m in _listed(metrics)])
         self.dtype, self.target = dtype_or_default(dtype), target
         self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self._trained: list[int] = []  # the parameters of the compiled steps
 
     # -- the three entry points --------------------------------------------------------------------
     def fit(
@@ -160,6 +161,8 @@ class Trainer:
     # -- compiled functions ------------------------------------------------------------------------
     def _function(self, purpose: str, *data: Array) -> Callable[..., Any]:
         key = (purpose, *((a.shape[1:], a.dtype.str) for a in data))
+        if key in self._compiled and purpose == "fit" and self._trained != self._parameters():
+            self._compiled = {k: f for k, f in self._compiled.items() if k[0] != "fit"}
         if key not in self._compiled:
             inputs = [
                 placeholder(name, ("n", *a.shape[1:]), a.dtype)
@@ -171,6 +174,7 @@ class Trainer:
             if purpose == "fit":
                 updates = self.optimizer.minimize(outputs["loss"], self.model.parameters())
                 updates |= self.model.updates()
+                self._trained = self._parameters()
             self._compiled[key] = compile_function(
                 inputs,
                 outputs,
@@ -180,6 +184,10 @@ class Trainer:
                 flush_subnormals=True,
             )
         return self._compiled[key]
+
+    def _parameters(self) -> list[int]:
+        """What a step trains, by identity."""
+        return [id(v) for v in self.model.parameters()]
 
     def _scores(self, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
         scores = {}

@@ -275,6 +275,29 @@ def test_summary() -> None:
     assert len({len(line) for line in lines[1:]}) == 1
 
 
+def test_a_frozen_layer_has_no_parameters() -> None:
+    inner = gc.nn.Sequential([gc.nn.Dense(3), gc.nn.Dropout(0.5)], name="inner")
+    model = gc.nn.Sequential([inner, gc.nn.Dense(1, name="last")], name="outer")
+    inner.trainable = False  # before there are variables
+    model(gc.placeholder("x", ("n", 2)))
+    last = model.stack[1]
+    assert model.parameters() == last.parameters() == [last.kernel, last.bias]
+    assert (inner.parameters(), inner.stack[0].trainable, model.trainable) == ([], False, True)
+    counts = [line.split() for line in model.summary().splitlines()[-2:]]
+    assert counts == [["total", "13"], ["frozen", "9"]]
+    last.bias.trainable = False
+    assert model.parameters() == [last.kernel]
+    model.trainable = False
+    assert model.parameters() == []
+    model.trainable = True  # of layers; variables keep their own
+    assert [v.name.rpartition("/")[2] for v in model.parameters()] == ["kernel", "bias", "kernel"]
+    for wrong in (1, None, "yes"):
+        with pytest.raises(ArgumentError, match="trainable is True or False"):
+            last.trainable = wrong
+        with pytest.raises(ArgumentError, match="trainable is True or False"):
+            last.bias.trainable = wrong
+
+
 def test_an_empty_name_is_refused() -> None:
     with pytest.raises(ArgumentError, match="a string that is not empty"):
         gc.nn.Dense(3, name="")

@@ -228,6 +228,11 @@ def test_bad_variables() -> None:
         optimizer.minimize(loss, [])
     with pytest.raises(ArgumentError, match="given twice"):
         optimizer.minimize(loss, [w, w])
+    other.trainable = False
+    with pytest.raises(ArgumentError, match="not trainable") as caught:
+        optimizer.minimize(loss, [w, other])
+    assert "v.trainable = True" in caught.value.hint
+    other.trainable = True
     for bad in (w * 2, gc.variable(1, "i"), 3.0):
         with pytest.raises(ArgumentError, match="not a float variable"):
             optimizer.minimize(loss, [bad])

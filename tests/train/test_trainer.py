@@ -178,6 +178,29 @@ def test_early_stopping() -> None:
     assert history.epochs == 3
 
 
+def test_a_trainer_sees_what_is_frozen_between_two_fits() -> None:
+    trainer = _trainer(target="reference")
+    assert isinstance(trainer.model, gc.nn.Sequential)
+    first, _, last = trainer.model.stack
+    options: dict[str, Any] = {"epochs": 1, "batch_size": 50, "verbose": False}
+    trainer.evaluate(POINTS, LABELS)  # the layers make their variables
+
+    def changes() -> list[bool]:
+        before = [layer.kernel.value for layer in (first, last)]
+        trainer.fit(POINTS, LABELS, **options)
+        after = [layer.kernel.value for layer in (first, last)]
+        return [bool((a != b).any()) for a, b in zip(after, before, strict=True)]
+
+    assert changes() == [True, True]
+    step = trainer.step(POINTS, LABELS)
+    assert changes() == [True, True]
+    assert trainer.step(POINTS, LABELS) is step  # nothing is compiled again
+    first.trainable = False
+    assert changes() == [False, True]
+    first.trainable, last.kernel.trainable = True, False
+    assert changes() == [True, False]
+
+
 def test_a_loss_that_is_not_finite_stops() -> None:
     x = POINTS.copy()
     x[40] = np.nan
