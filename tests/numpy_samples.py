@@ -166,6 +166,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "pad": of(
         lambda x: np.pad(x, 1), lambda x: np.pad(x, (1, 2)), lambda x: np.pad(x, ((1, 2), (0, 3))),
         lambda x: np.pad(x, [(2, 1)]), lambda x: np.pad(x, 1, "constant"),
+        lambda x: np.pad(x, (0, 2), constant_values=3), lambda x: np.pad(x, np.array(1)),
         lambda x: np.pad(x, 1, mode="constant", constant_values=0), lambda x: np.pad(x, [2]),
     ),
     "diagonal": _diagonals(np.diagonal),

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, float64, int8
@@ -22,7 +20,7 @@ from graphc.ops.contract import dot
 from graphc.ops.einsum import outer, tensordot
 from graphc.ops.elementwise import abs, clip, equal, erf, expm1, log1p, round, sigmoid, where
 from graphc.ops.elementwise import reciprocal as quotient
-from graphc.ops.index import pad, take
+from graphc.ops.index import take
 from graphc.ops.shape import concat, reshape
 
 
@@ -92,30 +90,6 @@ def _concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
     return concat([_flat(tensor(a, "numpy.concatenate")) for a in arrays])
 
 
-def _pad(array: Any, pad_width: Any, *, constant_values: float = 0) -> Tensor:
-    """Widths are a number, one pair for all axes, or pairs."""
-    t = tensor(array, "numpy.pad")
-    if not (isinstance(constant_values, (int, float)) and constant_values == 0):
-        raise ArgumentError(
-            "graphc pads with zeros only",
-            op="numpy.pad",
-            expected="constant_values=0",
-            given=f"constant_values={constant_values!r}"[:80],
-            where=origin.where(),
-        )
-    try:
-        widths = np.broadcast_to(np.asarray(pad_width), (t.ndim, 2)).tolist()
-    except ValueError:
-        raise ArgumentError(
-            "not widths of padding",
-            op="numpy.pad",
-            expected=f"a number, a pair, or {t.ndim} pairs",
-            given=repr(pad_width)[:80],
-            where=origin.where(),
-        ) from None
-    return pad(t, widths)
-
-
 # -- products --------------------------------------------------------------------------------------
 def _dot(a: Any, b: Any) -> Tensor:
     """Over the last axis of a and the last but one of b, none of whose axes is a batch."""
@@ -144,7 +118,6 @@ NUMPY: dict[str, Callable[..., Any] | None] = {
     "dot": _dot,
     "fabs": _of_float(abs),
     "linalg.outer": _outer_of_vectors,
-    "pad": _pad,
     "reciprocal": _reciprocal,
     "rint": _of_float(round),
     "take": _take,

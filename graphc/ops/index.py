@@ -167,9 +167,8 @@ def _pad_pairs(pad_width: Any, t: Tensor) -> list[tuple[Size, Size]]:
     def is_size(value: Any) -> bool:
         return isinstance(value, (int, str, np.integer, Dim))
 
-    if is_size(pad_width):
-        pad_width = (pad_width, pad_width)
-    parts = pad_width.tolist() if isinstance(pad_width, np.ndarray) else list(pad_width)
+    given = pad_width.tolist() if isinstance(pad_width, np.ndarray) else pad_width
+    parts = [given, given] if is_size(given) else list(given)
     if len(parts) == 2 and all(map(is_size, parts)):
         parts = [parts] * t.ndim
     elif len(parts) == 1:
