@@ -110,8 +110,7 @@ def test_import_loads_little() -> None:
     others = [m for m in loaded if m.split(".")[0] != "graphc"]
     assert {room(m) for m in own} == {
         "__init__", "errors", "config", "locks", "machine", "ir", "loops", "ops", "autodiff",
-        "rewrite",
-        "symbolic",
+        "rewrite", "symbolic",
     }  # fmt: skip
     assert len(own) <= OWN_MODULES
     assert len(others) <= OTHER_MODULES, others

@@ -29,7 +29,9 @@ class Head(IntEnum):
     STRANSPOSE = 9  # how they get a right operand that is stored transposed
     DTRANSPOSE = 10
     CHANGED = 11  # not 0: the dims or the arena are others than when the table was filled
-    COUNT = 12
+    SIGNALS = 12  # the address of the functions by which `interrupt.py` looks for signals
+    RAISED = 13  # three words: what a signal's handler raised
+    COUNT = 16
 
 
 class Layout:

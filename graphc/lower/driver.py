@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from graphc.ir.dim import Size, floordiv, maximum, product
+from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, product
 from graphc.loops.grammar import may_fail, parallel_loop
-from graphc.lower import products, subnormals
+from graphc.lower import interrupt, products, subnormals
 from graphc.lower.context import Head, Layout
 from graphc.lower.function_text import FunctionText, Word
 from graphc.planning.program import (
@@ -85,10 +85,18 @@ class _Driver:
         self.layout = Layout(program)
         self.text = FunctionText(self.layout)  # of the entry
         self.functions: dict[str, list[str]] = {}  # those of ranges
+        self.may_stop = True  # no variable is written yet
+        self.looks = False  # whether there is a place that looks for signals
 
     def print(self) -> str:
         program = self.program
-        self._steps(program.steps)
+        places = interrupt.places(program.steps)
+        for i, step in enumerate(program.steps):
+            if i in places and self.may_stop:
+                due = self.text.emit(f"icmp sgt i64 {self.text.size(places[i])}, 0")
+                self.text.choose(due, self._look, lambda: None)
+            self.may_stop = self.may_stop and not interrupt.writes_variable(step)
+            self._steps([step])
         calls = {s.name: s for s in walk_steps(program.steps) if isinstance(s, Call)}
         lines = [_declaration(calls[name]) for name in sorted(calls)]
         lines.append(_DECLARATIONS)
@@ -97,6 +105,8 @@ class _Driver:
             lines.append(f"@chunk.numbers = internal constant [{MOST_CHUNKS} x i64] [{numbers}]")
         for function in self.functions.values():
             lines += function
+        if self.looks:
+            lines.append(interrupt.DEFINITIONS)
         first = ""
         if self.layout.table:
             lines += self._fill_table()
@@ -121,12 +131,39 @@ class _Driver:
                 case Host():
                     self._host(step)
                 case Loop():
-                    with self.text.loop(self.text.size(step.extent)) as counter:
-                        self.text.counters[step.counter] = counter
-                        self._steps(step.body)
-                        del self.text.counters[step.counter]
+                    self._loop(step)
                 case Branch():
                     self._branch(step)
+
+    def _loop(self, step: Loop) -> None:
+        """A loop: in parts of so many turns that a look for signals is due between two of them."""
+        text = self.text
+        turns = interrupt.turns(step)
+        if not self.may_stop or is_nonnegative(turns - step.extent):
+            self._turns(step, text.size(step.extent))
+            return
+        extent, count = text.size(step.extent), text.size(turns)
+        with text.loop(extent, step=count) as start:
+            later = text.emit(f"icmp sgt i64 {start}, 0")
+            text.choose(later, self._look, lambda: None)
+            last = text.emit(f"add i64 {start}, {count}")
+            stop = text.emit(f"call i64 @llvm.smin.i64(i64 {last}, i64 {extent})")
+            self._turns(step, stop, start)
+
+    def _turns(self, step: Loop, stop: str, start: str = "0") -> None:
+        with self.text.loop(stop, start) as counter:
+            self.text.counters[step.counter] = counter
+            self._steps(step.body)
+            del self.text.counters[step.counter]
+
+    def _look(self) -> None:
+        """Look for signals, and end the call if a handler raised."""
+        text, self.looks = self.text, True
+        mode = text.emit(subnormals.LEAVE) if self.flush else ""
+        raised = text.emit("call i32 @gc.look(ptr %context)")
+        if mode:
+            text.emit(subnormals.restore(mode))
+        text.return_if(text.emit(f"icmp ne i32 {raised}, 0"), str(interrupt.INTERRUPTED))
 
     def _fill_table(self) -> list[str]:
         """The function that computes the table, where what it depends on has changed."""
@@ -307,6 +344,8 @@ class _Driver:
 
     def _host(self, step: Host) -> None:
         text = self.text
+        if self.may_stop:  # a signal that is handled inside of the call could not end it
+            self._look()
         refs = (*step.operands, *step.results)
         sizes = host_sizes(step)
         pointers = text.stack("host.pointers", "ptr", len(refs))

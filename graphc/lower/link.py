@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding.newpassmanagers import NewPassManager
 
 from graphc.errors import CompileError
 from graphc.lower import vector_math
@@ -118,17 +119,16 @@ def link(driver: str, kernels: Sequence[str]) -> LinkedObject:
     would load, and then crash).
     """
     machine = target_machine()
-    module = llvm.parse_assembly(driver)
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
+    context = llvm.create_context()  # what a context has seen stays as long as it does
+    module = _parsed(driver, machine, context)
     wanted: set[tuple[str, int]] = set()
     for text in kernels:
         wanted |= {(name, int(bits)) for name, bits in _DECLARED.findall(text)}
-        module.link_in(_parsed(text, machine))
+        module.link_in(_parsed(text, machine, context))
     if wanted:
         inline = vector_math.available(cpu()[1])
         define = vector_math.definitions if inline else vector_math.libm_definitions
-        module.link_in(_parsed(define(sorted(wanted)), machine))
+        module.link_in(_parsed(define(sorted(wanted)), machine, context))
     for value in (*module.functions, *module.global_variables):
         if value.name != "entry" and not value.is_declaration:
             value.linkage = "internal"
@@ -138,8 +138,8 @@ def link(driver: str, kernels: Sequence[str]) -> LinkedObject:
     return LinkedObject(machine.emit_object(module), module)
 
 
-def _parsed(text: str, machine: Any) -> Any:
-    module = llvm.parse_assembly(text)
+def _parsed(text: str, machine: Any, context: Any) -> Any:
+    module = llvm.parse_assembly(text, context)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     return module
@@ -151,8 +151,16 @@ def _optimize(module: Any, machine: Any) -> None:
     builder = llvm.create_pass_builder(machine, options)
     before = llvm.create_new_module_pass_manager()
     before.add_global_dead_code_eliminate_pass()
-    before.run(module, builder)
-    builder.getModulePassManager().run(module, builder)
+    for passes in (before, builder.getModulePassManager()):
+        passes.run(module, builder)
+        _dispose(passes)
+
+
+def _dispose(passes: Any) -> None:
+    """Free a pass manager, with some 100 KB that its passes remember of a module: llvmlite 0.50
+    does not, because its class finds the `_dispose` of `ObjectRef` first, which does nothing."""
+    if type(passes)._dispose is llvm.ffi.ObjectRef._dispose:
+        NewPassManager._dispose(passes)
 
 
 def _check_symbols(module: Any) -> None:

@@ -22,10 +22,12 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import show
 from graphc.lower.context import Head
+from graphc.lower.interrupt import INTERRUPTED
 from graphc.runtime import threads
 from graphc.runtime.arguments import as_input
 from graphc.runtime.executable import Executable
 from graphc.runtime.manifest import Manifest, where
+from graphc.runtime.signals import raise_pending
 
 _calls = itertools.count(1)
 ALIGN = 64
@@ -127,7 +129,9 @@ class Caller:
         return size
 
     def fail(self, context: Context, code: int) -> None:
-        """Raise the error of the site that failed."""
+        """Raise the error of the site that failed, or of a signal's handler."""
+        if code == INTERRUPTED:
+            raise_pending(context.words)
         pending = self.executable.take_error(context.call)
         if pending is not None:
             raise pending

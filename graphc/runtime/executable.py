@@ -20,6 +20,7 @@ from graphc.lower.context import Head
 from graphc.lower.link import target_machine
 from graphc.runtime.blas import find_blas
 from graphc.runtime.product import product_addresses
+from graphc.runtime.signals import table_address
 
 Manifest = dict[str, Any]
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
@@ -48,6 +49,7 @@ class Executable:
         blas = find_blas()
         self._blas = blas
         head = [0] * Head.COUNT
+        head[Head.SIGNALS] = table_address()
         if manifest["sites"]:
             head[Head.HOST] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         for word, name in ((Head.SGEMM, "sgemm"), (Head.DGEMM, "dgemm")):

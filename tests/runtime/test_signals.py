@@ -1,0 +1,126 @@
+"""Ctrl-C during a native call: it ends, with KeyboardInterrupt, and no variable is another one.
+
+Each program runs in a process of its own, where a thread sends the signal while the call runs. The
+calls would take very long: one that does not end is ended by the time that the process may take.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.lower.driver import print_driver
+from graphc.lower.interrupt import places, writes_variable
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+
+HEAD = """
+import os, signal, threading, time
+import numpy as np
+import graphc as gc
+
+w = gc.variable(np.float64(1.0), "w")
+
+def interrupted(call):
+    def press():
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=press).start()
+    try:
+        call()
+        print("it came to its end")
+    except KeyboardInterrupt:
+        print("interrupted,", w.value)
+"""
+
+PROGRAMS = {
+    "a loop": """
+y = gc.scan(lambda c, _: (gc.sin(c) + 1, None), w, length=2**42)[0]
+interrupted(gc.compile([], y, {w: y}, flush_subnormals=True))
+print(np.float32(1e-40) * np.float32(1) > 0)  # the mode is put back
+""",
+    "a loop in a loop": """
+n = gc.placeholder("n", ("n",), "int8")
+def outer(c, _):
+    return gc.scan(lambda c, _: (gc.sin(c) + 1, None), c, n)[0], None
+y = gc.scan(outer, w, length=2**42)[0]
+f = gc.compile([n], y, {w: y})
+interrupted(lambda: f(np.zeros(1000, "int8")))
+""",
+    "a loop that calls back": """
+a = gc.variable(np.eye(2) * 2)
+y = gc.scan(lambda c, _: (gc.linalg.inv(c), None), a, length=2**42)[0]
+interrupted(gc.compile([], y, {w: y[0, 0]}))
+""",
+    "steps": """
+a = gc.placeholder("a", ("n", "n"))
+y = a
+for _ in range(64):
+    y = gc.tanh(y @ a)
+f = gc.compile([a], y, {w: gc.sum(y).astype("float64")})
+interrupted(lambda: f(np.ones((3000, 3000), "float32")))
+""",
+    "a handler that raises nothing": """
+seen = []
+signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
+y = gc.scan(lambda c, _: (c * 0.5 + 1, None), w, length=2**29)[0]
+interrupted(gc.compile([], y, {w: y}))
+time.sleep(0.5)
+print(len(seen), w.value)
+""",
+}
+SHOWN = {
+    "a loop": "interrupted, 1.0\nTrue\n",
+    "a handler that raises nothing": "it came to its end\n1 2.0\n",
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_ctrl_c_ends(program: str) -> None:
+    command = [sys.executable, "-c", HEAD + PROGRAMS[program]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert (done.stdout, done.stderr) == (SHOWN.get(program, "interrupted, 1.0\n"), "")
+
+
+def looks(inputs: list[gc.Tensor], outputs: list[gc.Tensor], updates: Any = ()) -> int:
+    """At how many places a program looks for signals."""
+    graph = gc.Graph(inputs, outputs, updates)
+    program = run_pipeline(graph, Stages()).program
+    return print_driver(program, 32).text.count("call i32 @gc.look")
+
+
+def test_only_what_may_take_long_looks_and_only_before_variables_are_written() -> None:
+    x = gc.placeholder("x", ("n", "n"))
+    small = gc.placeholder("small", (8, 8))
+
+    def loop(length: Any, *, of: gc.Tensor) -> gc.Tensor:
+        return gc.scan(lambda c, _: (gc.sin(c @ c), None), of, length=length)[0]
+
+    assert looks([x], [x + 1]) == 0
+    assert looks([small], [gc.tanh(gc.tanh(small @ small) @ small)]) == 0
+    assert looks([small], [loop(100, of=small)]) == 0
+    assert looks([small], [loop(2**40, of=small)]) == 1
+    assert looks([x], [loop(100, of=x)]) == 2  # the carry is copied before
+    assert looks([x], [gc.tanh(gc.tanh(x @ x) @ x)]) >= 1
+    chain = x
+    for _ in range(300):
+        chain = gc.sin(chain @ x)
+    assert 32 <= looks([x], [chain]) <= 64
+    v = gc.variable(np.zeros((4096, 4096), "float32"))
+    chain = new = gc.sin(v)
+    for _ in range(30):
+        chain = gc.sin(chain @ new)
+    first = gc.Graph([], [chain], [(v, new)])
+    program = run_pipeline(first, Stages()).program
+    written = [i for i, step in enumerate(program.steps) if writes_variable(step)]
+    text = print_driver(program, 32).text
+    before = [i for i in places(program.steps) if i <= written[0]]
+    assert text.count("call i32 @gc.look") == len(before)
+    assert (written[0], len(places(program.steps)) > 20) == (0, True)
