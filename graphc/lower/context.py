@@ -18,7 +18,7 @@ class Head(IntEnum):
     """The words at the start of a context."""
 
     ARENA = 0
-    HOST = 1  # i32 host(i64 call, i64 site, ptr operands, ptr sizes)
+    HOST = 1  # i64 host(i64 call, i64 site, ptr operands, ptr sizes, i64 ticket)
     CALL = 2  # passed through to `host`
     SGEMM = 3
     DGEMM = 4
@@ -31,7 +31,8 @@ class Head(IntEnum):
     CHANGED = 11  # not 0: the dims or the arena are others than when the table was filled
     SIGNALS = 12  # the address of the functions by which `interrupt.py` looks for signals
     RAISED = 13  # three words: what a signal's handler raised
-    COUNT = 16
+    TICKET = 16  # the number of the last call back into Python: `host` returns it if all went well
+    COUNT = 17
 
 
 class Layout:

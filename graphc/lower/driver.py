@@ -356,12 +356,18 @@ class _Driver:
             text.store("i64", text.size(size), numbers, i)
         function, call = text.word("ptr", Head.HOST), text.word("i64", Head.CALL)
         mode = text.emit(subnormals.LEAVE) if self.flush else ""
+        # Where Python raises before `host` has begun, ctypes gives what it gave the last time.
+        place = text.emit(f"getelementptr i64, ptr %context, i64 {int(Head.TICKET)}")
+        last = text.emit(f"load i64, ptr {place}")
+        ticket = text.emit(f"add i64 {last}, 1")
+        text.store("i64", ticket, place)
         code = text.emit(
-            f"call i32 {function}(i64 {call}, i64 {step.site}, ptr {pointers}, ptr {numbers})"
+            f"call i64 {function}(i64 {call}, i64 {step.site}, ptr {pointers}, ptr {numbers}, "
+            f"i64 {ticket})"
         )
         if mode:
             text.emit(subnormals.restore(mode))
-        text.return_if(text.emit(f"icmp ne i32 {code}, 0"), str(step.site))
+        text.return_if(text.emit(f"icmp ne i64 {code}, {ticket}"), str(step.site))
 
     def _branch(self, step: Branch) -> None:
         text = self.text

@@ -135,6 +135,8 @@ class Caller:
         pending = self.executable.take_error(context.call)
         if pending is not None:
             raise pending
+        if any(host["site"] == code for host in self.manifest["hosts"]):
+            raise KeyboardInterrupt  # it came before the host call could take it; Python showed it
         site = self.manifest["sites"][code - 1]
         raise RuntimeFailure(
             site["message"], op=site["op"], where=where(self.graph, self.manifest, code)

@@ -25,11 +25,12 @@ from graphc.runtime.signals import table_address
 Manifest = dict[str, Any]
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 _HOST = ctypes.CFUNCTYPE(
-    ctypes.c_int32,
+    ctypes.c_int64,
     ctypes.c_int64,
     ctypes.c_int64,
     ctypes.POINTER(ctypes.c_void_p),
     ctypes.POINTER(ctypes.c_int64),
+    ctypes.c_int64,
 )
 _ENGINES = locks.private()
 
@@ -68,14 +69,15 @@ class Executable:
         """The error that a host call of the given run raised, once."""
         return self._errors.pop(call, None)
 
-    def _host(self, call: int, site: int, pointers: Any, sizes: Any) -> int:
-        """Called from native code; nothing may be raised through it."""
+    def _host(self, call: int, site: int, pointers: Any, sizes: Any, ticket: int) -> int:
+        """Called from native code: `ticket` if all went well. Nothing may be raised through it; a
+        signal's handler can do so all the same, before the first line of this."""
         try:
             self._hosts[site](pointers, sizes)
         except BaseException as error:
             self._errors[call] = error
-            return 1
-        return 0
+            return 0
+        return ticket
 
 
 class HostCall:

@@ -20,7 +20,7 @@ from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_ste
 from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]
-ABI = 3  # of the entry and its context
+ABI = 4  # of the entry and its context
 
 
 def make_manifest(graph: Graph, program: Program, table: int, code_bytes: int) -> Manifest:

@@ -19,6 +19,7 @@ from graphc.lower.driver import print_driver
 from graphc.lower.interrupt import places, writes_variable
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
+from graphc.runtime.executable import Executable
 
 HEAD = """
 import os, signal, threading, time
@@ -26,6 +27,7 @@ import numpy as np
 import graphc as gc
 
 w = gc.variable(np.float64(1.0), "w")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 
 def interrupted(call):
     def press():
@@ -87,6 +89,31 @@ def test_ctrl_c_ends(program: str) -> None:
     command = [sys.executable, "-c", HEAD + PROGRAMS[program]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.stderr) == (SHOWN.get(program, "interrupted, 1.0\n"), "")
+
+
+def test_what_is_raised_before_a_call_back_has_begun_ends_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ctypes then gives native code what the call back gave the last time, which was success."""
+    x = gc.placeholder("x", (2, 2), "float64")
+    w = gc.variable(np.zeros((2, 2)))
+    host, calls = Executable._host, []
+
+    def raising(self: Executable, *arguments: Any) -> int:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return host(self, *arguments)
+
+    monkeypatch.setattr(Executable, "_host", raising)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    y = gc.linalg.inv(gc.linalg.inv(x))
+    f = gc.compile([x], y, {w: y})
+    f(np.eye(2))
+    with pytest.raises(KeyboardInterrupt):
+        f(np.eye(2) * 3)
+    np.testing.assert_array_equal(w.value, np.eye(2))
+    np.testing.assert_allclose(f(np.eye(2) * 3), np.eye(2) * 3, rtol=1e-12)
 
 
 def looks(inputs: list[gc.Tensor], outputs: list[gc.Tensor], updates: Any = ()) -> int:
