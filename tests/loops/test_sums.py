@@ -41,7 +41,8 @@ def truth(x: Array, axes: tuple[int, ...]) -> Array:
 
 def error(given: Array, x: Array, axes: tuple[int, ...]) -> float:
     """In units of eps times the sum of absolute values."""
-    scale = truth(np.abs(x), axes) * np.finfo(x.dtype).eps
+    scale = np.atleast_1d(truth(np.abs(x), axes) * np.finfo(x.dtype).eps)
+    scale[scale == 0] = np.finfo(x.dtype).tiny  # of zeros: there is no error
     return float(np.max(np.abs(given - truth(x, axes)) / scale))
 
 
