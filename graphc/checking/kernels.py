@@ -58,7 +58,7 @@ def regions_of(graph: Graph, arrays: Sequence[Array]) -> list[Region]:
         return evaluation.compute(node, values, sizes)
 
     with evaluation.computing(compute):
-        attempt(graph, arrays)
+        attempt(graph, arrays, evaluation.learn_dims(graph, arrays))
     return list(found.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,15 +63,16 @@ def first_guilty_stage(
     `stages` are the graphs to look at (`stages_of(graph)`); `explained` counts differences that
     are none, by the reason. A failure must stay a failure.
     """
-    expected, failure = attempt(graph, arrays)
+    dims = evaluation.bind_dims(graph, arrays)  # what stages make needs no more than the graph
+    expected, failure = attempt(graph, arrays, dims)
     seen = graph
     for name, after in stages_of(graph) if stages is None else stages:
         if after is not seen:
-            actual, error = attempt(after, arrays)
+            actual, error = attempt(after, arrays, dims)
             if (failure is None) != (error is None):
                 return Guilt(name, f"{error!r}, not {failure!r}")
             if failure is None:
-                found = differences(graph, arrays, expected, actual, explained=explained)
+                found = differences(graph, arrays, expected, actual, dims, explained)
                 if found and name == "reorder_products" and not _are_finite(expected):
                     # The order of products decides which results of what is not finite are not;
                     # from here on the meaning is that of the new order.
@@ -84,10 +85,12 @@ def first_guilty_stage(
     return Guilt()
 
 
-def attempt(graph: Graph, arrays: Sequence[Array]) -> tuple[list[Array], RuntimeFailure | None]:
+def attempt(
+    graph: Graph, arrays: Sequence[Array], dims: Mapping[str, int] | None = None
+) -> tuple[list[Array], RuntimeFailure | None]:
     """The results of a graph, or the failure of one of its ops."""
     try:
-        return evaluation.evaluate_graph(graph, arrays), None
+        return evaluation.evaluate_graph(graph, arrays, dims), None
     except RuntimeFailure as failure:
         return [], failure
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.fusion.region import Operand, flat_index, reindexes
-from graphc.ir.dim import Size, is_nonnegative
+from graphc.ir.dim import Size, divide, is_nonnegative
 from graphc.ir.dtype import int64
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
@@ -66,8 +66,16 @@ def blas_view(tensor: Tensor, stored: Container[Node] = ()) -> tuple[View, bool,
         leading, transposed = column_step, True
     else:
         return None
-    forward = leading != 0 and is_nonnegative(leading)
-    return (view, transposed, leading) if forward else None
+    return (view, transposed, leading) if _forward(leading, view.base) else None
+
+
+def _forward(step: Size, base: Tensor) -> bool:
+    """Whether a stride is positive: by its coefficients, or as a multiple of one of the base's (of
+    axes `n - 1`, say, which no tensor has with a negative size)."""
+    if step == 0 or is_nonnegative(step):
+        return step != 0
+    parts = (divide(step, own) for own in strides(base.shape) if own != 0)
+    return any(part is not None and is_nonnegative(part) for part in parts)
 
 
 def permuted_strides(body: Graph) -> tuple[Size, ...] | None:

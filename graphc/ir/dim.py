@@ -288,40 +288,62 @@ def mod(a: Size, b: Size) -> Size:
 
 
 def maximum(a: Size, b: Size) -> Size:
-    """The larger of two sizes; decided now where signs of the coefficients decide it."""
-    if isinstance(a, int) and isinstance(b, int):
-        return max(a, b)
-    if is_nonnegative(a - b):
-        return a
-    if is_nonnegative(b - a):
-        return b
-    known = _operands("max", a)
-    rest = [c for c in _operands("max", b) if c not in known]
-    for other in rest:
-        a = _atom(Call("max", a, other))
-    return a
+    """The larger of two sizes; decided now where signs of the coefficients decide it.
 
-
-def _operands(function: str, size: Size) -> list[Size]:
-    """The operands of nested calls of `function`, or the size itself."""
-    if isinstance(size, Dim) and len(size.terms) == 1:
-        ((monomial, coefficient),) = size.terms
-        if coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1:
-            atom = monomial[0][0]
-            if isinstance(atom, Call) and atom.function == function:
-                return _operands(function, atom.left) + _operands(function, atom.right)
-    return [size]
+    >>> n = dim("n")
+    >>> maximum(maximum(n - 1, 0) - 1, 0), maximum(n + 1, n)
+    (max(n - 2, 0), n + 1)
+    """
+    return _choice("max", a, b)
 
 
 def minimum(a: Size, b: Size) -> Size:
     """The smaller of two sizes; decided now where signs of the coefficients decide it."""
-    if isinstance(a, int) and isinstance(b, int):
-        return min(a, b)
-    if is_nonnegative(a - b):
-        return b
-    if is_nonnegative(b - a):
-        return a
-    return _atom(Call("min", a, b))
+    return _choice("min", a, b)
+
+
+def difference(a: Size, b: Size) -> Size:
+    """`a - b`, which for `b = max(c, d)` is `min(a - c, a - d)`.
+
+    >>> n = dim("n")
+    >>> difference(n, maximum(n - 3, 0))
+    min(3, n)
+    """
+    first, *rest = _operands("max", b)
+    found = a - first
+    for other in rest:
+        found = minimum(found, a - other)
+    return found
+
+
+def _choice(function: str, a: Size, b: Size) -> Size:
+    """`max` or `min` of all operands of the two, without those that another one makes idle."""
+    kept: list[Size] = []
+    for size in _operands(function, a) + _operands(function, b):
+        if not any(_chosen(function, k, size) for k in kept):
+            kept = [k for k in kept if not _chosen(function, size, k)] + [size]
+    chosen = kept[0]
+    for other in kept[1:]:
+        chosen = _atom(Call(function, chosen, other))
+    return chosen
+
+
+def _chosen(function: str, a: Size, b: Size) -> bool:
+    """Whether `a` is certainly the one of the two."""
+    return is_nonnegative(a - b if function == "max" else b - a)
+
+
+def _operands(function: str, size: Size) -> list[Size]:
+    """The operands of nested calls of `function`, each with what is added to the call; or the size
+    itself."""
+    for monomial, coefficient in size.terms if isinstance(size, Dim) else ():
+        if coefficient == 1 and len(monomial) == 1 and monomial[0][1] == 1:
+            atom = monomial[0][0]
+            if isinstance(atom, Call) and atom.function == function:
+                rest = size - Dim(((monomial, 1),))
+                sides = rest + atom.left, rest + atom.right
+                return [s for side in sides for s in _operands(function, side)]
+    return [size]
 
 
 def is_nonnegative(size: Size) -> bool:
@@ -409,37 +431,6 @@ def size_hint(size: Size) -> int:
         return max(evaluate(size, {n: typical.get(n, SIZE_HINT) for n in names(size)}), 0)
     except ZeroDivisionError:  # such as n // (n - 64): a hint says nothing of it
         return SIZE_HINT
-
-
-def as_python(size: Size, values: Mapping[Size, str]) -> str:
-    """`size` as Python source, with that of its names; "" where a name has none or where it divides
-    by another size, which might be 0.
-
-    >>> as_python(dim("2*n + m"), {dim("n"): "a", dim("m"): "b"})
-    '(b + 2 * a)'
-    """
-    if isinstance(size, int):
-        return str(size)
-    terms: list[str] = []
-    for monomial, coefficient in size.terms:
-        factors = [str(coefficient)] if coefficient != 1 or not monomial else []
-        for atom, power in monomial:
-            factors += [_atom_as_python(atom, values)] * power
-        if "" in factors:
-            return ""
-        terms.append(" * ".join(factors))
-    return terms[0] if len(terms) == 1 else f"({' + '.join(terms)})"
-
-
-def _atom_as_python(atom: Atom, values: Mapping[Size, str]) -> str:
-    if isinstance(atom, str):
-        return values.get(named(atom), "")
-    left, right = as_python(atom.left, values), as_python(atom.right, values)
-    if not left or not right:
-        return ""
-    if atom.function in ("max", "min"):
-        return f"{atom.function}({left}, {right})"
-    return f"(({left}) {atom.function} ({right}))" if isinstance(atom.right, int) else ""
 
 
 def _atom_value(atom: Atom, values: Mapping[str, int]) -> int:

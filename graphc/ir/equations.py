@@ -1,136 +1,18 @@
-"""Equations between sizes: what operations need of the named dims, and what follows from it.
+"""Systems of equations between sizes, and what follows from them.
 
-A type rule that compares two sizes asks `agree`. Sizes that can never be equal are its error; those
-that may be equal are taken to be, and the equation is kept with the node. `solve` finds what all
-equations of a graph say together: names that are expressions of others, or a contradiction.
-
-Names stand for integers >= 0. Two sizes that are equal only where they are 0 (`n` and `2*n`, `n`
-and 0) count as never equal: a program that takes empty arrays only is a mistake, not a wish.
+`solve` finds what all equations of a graph say together: names that are expressions of others, or a
+contradiction. What holds only where sizes are 0 counts as one (`conditions.py`).
 """
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from graphc.errors import ShapeError
-from graphc.ir.dim import Dim, Monomial, Size, evaluate, is_nonnegative, names, substitute
-
-Pair: TypeAlias = tuple[Size, Size]
-
-
-# -- what type rules ask ---------------------------------------------------------------------------
-class _Notes(threading.local):
-    pairs: tuple[Pair, ...] = ()
-
-
-_notes = _Notes()
-
-
-def agree(a: Size, b: Size) -> bool:
-    """Whether two sizes may be equal; where that is not certain, the node that is being made
-    keeps it as an equation."""
-    if a == b:
-        return True
-    if never_equal(a, b):
-        return False
-    if (a, b) not in _notes.pairs:
-        _notes.pairs += ((a, b),)
-    return True
-
-
-def forget() -> None:
-    """Start a type rule: what was noted before belongs to no node."""
-    _notes.pairs = ()
-
-
-def noted() -> tuple[Pair, ...]:
-    """The pairs that this thread's type rules took to be equal since `forget`."""
-    return _notes.pairs
-
-
-def never_equal(a: Size, b: Size) -> bool:
-    """Whether no sizes of the names make `a` and `b` equal, except 0.
-
-    >>> n, m = Dim(((((("n", 1),)), 1),)), Dim(((((("m", 1),)), 1),))
-    >>> never_equal(n, n + 1), never_equal(2 * n, 2 * m + 1), never_equal(n, 2 * n)
-    (True, True, True)
-    >>> never_equal(n, m), never_equal(n, 5)
-    (False, False)
-    """
-    return _never_zero(a - b)
-
-
-def _never_zero(difference: Size) -> bool:
-    if isinstance(difference, int):
-        return difference != 0
-    factor, constant = _content(difference)
-    if constant % factor or _is_negative(difference) or _is_negative(-difference):
-        return True
-    sign = 1 if difference.terms[0][1] > 0 else -1
-    rest = sign * (difference - constant)
-    if not is_nonnegative(rest) or sign * constant < 0:
-        return False  # terms of both signs
-    plain = all(isinstance(a, str) for m, _ in difference.terms for a, _ in m)
-    return constant != 0 or plain
-
-
-def _is_negative(size: Size) -> bool:
-    """Whether `size < 0` follows from what its terms are at the most: `min(n, 5)` is 5."""
-    if isinstance(size, int):
-        return size < 0
-    most = 0
-    for monomial, coefficient in size.terms:
-        limit = _limit(monomial, coefficient)
-        if limit is None:
-            return False
-        most += limit
-    return most < 0
-
-
-def _limit(monomial: Monomial, coefficient: int) -> int | None:
-    """What a term is at the most, None if that is not known."""
-    if not monomial:
-        return coefficient
-    if len(monomial) == 1 and monomial[0][1] == 1 and not isinstance(atom := monomial[0][0], str):
-        ends = [side for side in (atom.left, atom.right) if isinstance(side, int)]
-        if ends and atom.function == ("min" if coefficient > 0 else "max"):
-            return coefficient * ends[0]
-    return 0 if coefficient < 0 and is_nonnegative(Dim(((monomial, 1),))) else None
-
-
-def _content(size: Dim) -> tuple[int, int]:
-    """The greatest common divisor of the coefficients before a name, and the constant term."""
-    constant = next((c for m, c in size.terms if not m), 0)
-    return math.gcd(*(c for m, c in size.terms if m)), constant
-
-
-# -- systems of equations --------------------------------------------------------------------------
-class Equation(NamedTuple):
-    """`left` and `right` are equal: the operation `op` in the user's line `where` needs it."""
-
-    left: Size
-    right: Size
-    op: str = ""
-    where: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.left} = {self.right}"
-
-    @property
-    def reason(self) -> str:
-        """What needs it: `add at model.py:7`."""
-        return " at ".join(part for part in (self.op, self.where) if part)
-
-    def holds(self, values: Mapping[str, int]) -> bool:
-        """Whether it is true of these sizes; a division by zero makes it false."""
-        try:
-            return evaluate(self.left, values) == evaluate(self.right, values)
-        except ZeroDivisionError:
-            return False
+from graphc.ir.conditions import Condition, content, never_zero
+from graphc.ir.dim import Dim, Size, is_nonnegative, names, substitute
 
 
 @dataclass(frozen=True)
@@ -139,7 +21,7 @@ class Solution:
     do not follow from others, which the sizes of a call have to satisfy."""
 
     sizes: Mapping[str, Size] = field(default_factory=dict)
-    needed: tuple[Equation, ...] = ()
+    needed: tuple[Condition, ...] = ()
 
 
 NOTHING = Solution()
@@ -156,7 +38,7 @@ _Pick: TypeAlias = "Callable[[Dim], tuple[str, Size] | None]"
 
 
 def solve(
-    equations: Sequence[Equation],
+    equations: Sequence[Condition],
     order: Sequence[str] = (),
     kept: Collection[str] | None = None,
 ) -> Solution:
@@ -174,7 +56,7 @@ def solve(
 
     >>> from graphc.ir.dim import named
     >>> n, m, k = map(named, "nmk")
-    >>> solve([Equation(m, 2 * n), Equation(k, m + 1)], ["n", "m", "k"]).sizes
+    >>> solve([Condition(m, 2 * n), Condition(k, m + 1)], ["n", "m", "k"]).sizes
     {'k': 2*n + 1, 'm': 2*n}
     """
     if not equations:
@@ -192,7 +74,7 @@ def solve(
 class _System:
     """Rows being solved: `found` has the names expressed so far, each by names not found before."""
 
-    def __init__(self, equations: Sequence[Equation], rank: Mapping[str, int]) -> None:
+    def __init__(self, equations: Sequence[Condition], rank: Mapping[str, int]) -> None:
         self.equations, self.rank = equations, rank
         self.found: dict[str, _Row] = {}
         self.used: set[int] = set()  # the equations that did not follow from earlier ones
@@ -273,10 +155,10 @@ class _System:
 
     def _checked(self, difference: Size, sources: frozenset[int]) -> _Row:
         """The row, divided by what divides all of it. Errors: `ShapeError` if it cannot be 0."""
-        if _never_zero(difference):
+        if never_zero(difference):
             raise self._contradiction(sources, f"{difference} = 0")
         if isinstance(difference, Dim):
-            factor, _ = _content(difference)
+            factor, _ = content(difference)
             difference = Dim(tuple((m, c // factor) for m, c in difference.terms))
         return _Row(difference, sources)
 

@@ -18,9 +18,9 @@ from graphc.errors import (
     ShapeError,
 )
 from graphc.ir import origin
-from graphc.ir.dim import Dim, bind, named, names
+from graphc.ir.conditions import Condition
+from graphc.ir.dim import Dim, Size, bind, named, names
 from graphc.ir.dim import evaluate as evaluate_size
-from graphc.ir.equations import Equation
 from graphc.ir.given import given_array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
@@ -48,8 +48,18 @@ def computing(compute: Compute) -> Iterator[None]:
 def bind_dims(graph: Graph, arrays: Sequence[Array]) -> dict[str, int]:
     """The values of the named dims that make the arrays fit the inputs and the operations.
 
-    Errors: `ShapeError` naming the input, its shape and the array's; or the sizes that an operation
-    needs to be equal, and its line.
+    Errors: `ShapeError` naming the input, its shape and the array's; or what an operation needs of
+    the sizes, and its line.
+    """
+    values = learn_dims(graph, arrays)
+    check_sizes(graph, values)
+    return values
+
+
+def learn_dims(graph: Graph, arrays: Sequence[Array]) -> dict[str, int]:
+    """The values of the named dims that make the arrays fit the inputs.
+
+    Errors: `ShapeError` naming the input, its shape and the array's.
     """
     values: dict[str, int] = {}
     for _ in range(2):  # composite sizes are checked once their names are known
@@ -69,10 +79,24 @@ def bind_dims(graph: Graph, arrays: Sequence[Array]) -> dict[str, int]:
             op=graph.name,
             given=", ".join(sorted(missing)),
         )
-    for equation in graph.sizes.needed:
-        if not equation.holds(values):
-            raise _disagreement(graph, equation, values)
     return values
+
+
+def check_sizes(graph: Graph, values: Mapping[str, int]) -> None:
+    """Check what operations need of the named dims, given those of the inputs.
+
+    Errors: `ShapeError` with what does not hold, the operation and its line.
+    """
+    condition, known = unmet(graph, values)
+    if condition is not None:
+        raise _disagreement(graph, condition, known)
+
+
+def unmet(graph: Graph, values: Mapping[str, int]) -> tuple[Condition | None, Mapping[str, int]]:
+    """The first condition that these sizes do not satisfy, and all sizes that they determine."""
+    known = dict(values)
+    _add_determined(graph, known)
+    return next((c for c in graph.conditions if not c.holds(known)), None), known
 
 
 def _add_determined(graph: Graph, values: dict[str, int]) -> None:
@@ -85,15 +109,19 @@ def _add_determined(graph: Graph, values: dict[str, int]) -> None:
                 continue
 
 
-def _disagreement(graph: Graph, equation: Equation, values: Mapping[str, int]) -> ShapeError:
+def _disagreement(graph: Graph, condition: Condition, values: Mapping[str, int]) -> ShapeError:
     """The error of sizes that do not satisfy what an operation needs."""
-    used = sorted(names(equation.left) | names(equation.right))
+    used = sorted(names(condition.left) | names(condition.right))
+    holders = [t for t in graph.inputs if any(names(s) & set(used) for s in t.shape)]
+    lines = [f"{t.name!r} at {t.node.origins[0]}" for t in holders if t.node.origins]
+    equal = condition.relation == "="
     return ShapeError(
-        "the sizes of the inputs do not agree",
+        "the sizes of the inputs do not agree" if equal else "a size of an input is out of bounds",
         op=graph.name,
-        expected=f"{equation}, for {equation.reason}",
+        expected=f"{condition}, for {condition.reason}",
         given=", ".join(f"{n} = {values.get(n, '?')}{_holder(graph, n)}" for n in used),
-        where=equation.where,
+        where=condition.where,
+        hint=f"the sizes are those of {', '.join(lines)}" if lines else "",
     )
 
 
@@ -111,18 +139,25 @@ def check_dims(graph: Graph) -> None:
     call could; `ShapeError` for operations that no sizes satisfy."""
     known = set(graph.dims)
     known |= {name for name, size in graph.sizes.sizes.items() if names(size) <= known}
+
+    def check(op: str, sizes: Iterable[Size], what: object, where: str) -> None:
+        missing = set().union(*map(names, sizes)) - known
+        if missing:
+            raise GraphError(
+                "a named dim is not determined by the inputs",
+                op=op,
+                expected="dims of the inputs: " + (", ".join(sorted(known)) or "none"),
+                given=f"{', '.join(sorted(missing))} in {what}",
+                where=where,
+            )
+
     for node in graph.nodes:
         for type in node.types:
-            for size in type.shape:
-                missing = names(size) - known
-                if missing:
-                    raise GraphError(
-                        "a named dim is not determined by the inputs",
-                        op=node.op.name,
-                        expected="dims of the inputs: " + (", ".join(sorted(known)) or "none"),
-                        given=f"{', '.join(sorted(missing))} in {type}",
-                        where=str(node.origins[0]) if node.origins else "",
-                    )
+            if any(isinstance(size, Dim) for size in type.shape):
+                where = str(node.origins[0]) if node.origins else ""
+                check(node.op.name, type.shape, type, where)
+    for condition in graph.conditions:
+        check(condition.op, condition[:2], condition, condition.where)
 
 
 def _mismatch(

@@ -13,8 +13,9 @@ from typing import Any
 from graphc.errors import GraphError
 from graphc.ir import origin
 from graphc.ir.collector import paused_collector
+from graphc.ir.conditions import Condition, needed_bounds
 from graphc.ir.dim import Dim, named, names
-from graphc.ir.equations import NOTHING, Equation, Pair, Solution, solve
+from graphc.ir.equations import NOTHING, Solution, solve
 from graphc.ir.node import Node, Tensor, Variable, apply, graph_lock
 from graphc.ir.op import Fact, Kind
 from graphc.ir.operators import functions
@@ -29,7 +30,9 @@ class Graph:
     inputs of one name, or two updates of one variable.
     """
 
-    __slots__ = ("__weakref__", "_order", "_sizes", "inputs", "name", "outputs", "updates")
+    __slots__ = (
+        "__weakref__", "_conditions", "_order", "_sizes", "inputs", "name", "outputs", "updates"
+    )  # fmt: skip
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -54,7 +57,8 @@ class Graph:
             if found is None:
                 found = super().__new__(cls)
                 found.inputs, found.outputs, found.updates = parts
-                found.name, found._order, found._sizes = name, None, None
+                found.name, found._order = name, None
+                found._sizes, found._conditions = None, None
                 _check_closed(found)
                 _table[key] = found
             return found
@@ -83,13 +87,27 @@ class Graph:
 
     @property
     def sizes(self) -> Solution:
-        """What its operations, those of loops and branches too, need of the named dims.
+        """What the equations between named dims say that its operations, those of loops and
+        branches too, need.
 
         Errors: `ShapeError` for operations that no sizes satisfy, with their lines.
         """
         if self._sizes is None:
             self._sizes = _solve_sizes(self)
         return self._sizes
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the sizes of its inputs have to satisfy: equations, then bounds, those that follow
+        from others left out. Who runs a graph checks them before anything else.
+
+        Errors: `ShapeError` for operations that no sizes satisfy, with their lines.
+        """
+        if self._conditions is None:
+            given = [c for t in self.inputs for c in t.node.needs]
+            bounds = needed_bounds(_needs(self, ">="), given, self.sizes.sizes)
+            self._conditions = self.sizes.needed + bounds
+        return self._conditions
 
     def __repr__(self) -> str:
         return f"<Graph {self.name!r}: {len(self.inputs)} inputs, {len(self.nodes)} nodes>"
@@ -112,6 +130,7 @@ class Graph:
 
     _order: tuple[Node, ...] | None
     _sizes: Solution | None
+    _conditions: tuple[Condition, ...] | None
 
 
 _table: weakref.WeakValueDictionary[Any, Graph] = weakref.WeakValueDictionary()
@@ -153,23 +172,29 @@ def _check_closed(graph: Graph) -> None:
             )
 
 
-def _solve_sizes(graph: Graph) -> Solution:
-    """Names are expressed by those that are the size of an input's axis, the first ones first."""
-    found: dict[Pair, Equation] = {}
+def _needs(graph: Graph, relation: str) -> list[Condition]:
+    """What the nodes need, of bodies too, each with the operation and the line of the first."""
+    found: dict[Condition, Condition] = {}
     stack = [graph]
     while stack:
         for node in stack.pop().nodes:
-            for pair in node.assumes:
-                if pair not in found:
+            for need in node.needs:
+                if need.relation == relation and need not in found:
                     where = str(node.origins[0]) if node.origins else ""
-                    found[pair] = Equation(*pair, node.op.name, where)
+                    found[need] = need._replace(op=node.op.name, where=where)
             if node.op.kind in (Kind.CONTROL, Kind.REGION):
                 stack.extend(v for v in node.attrs.values() if isinstance(v, Graph))
-    if not found:
+    return list(found.values())
+
+
+def _solve_sizes(graph: Graph) -> Solution:
+    """Names are expressed by those that are the size of an input's axis, the first ones first."""
+    equations = _needs(graph, "=")
+    if not equations:
         return NOTHING
     sizes = [s for t in graph.inputs for s in t.shape if isinstance(s, Dim)]
     order = list(dict.fromkeys(name for s in sizes for name in sorted(names(s))))
-    return solve(list(found.values()), order, {n for n in order if named(n) in sizes})
+    return solve(equations, order, {n for n in order if named(n) in sizes})
 
 
 # -- walks -----------------------------------------------------------------------------------------

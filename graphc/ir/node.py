@@ -18,7 +18,7 @@ import numpy as np
 
 from graphc import locks
 from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, SymbolicValueError
-from graphc.ir import equations, origin, protocols
+from graphc.ir import conditions, origin, protocols
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.given import given_array
@@ -64,7 +64,7 @@ class Node:
     """One operation applied to tensors. Made by `apply` only; never changed after."""
 
     __slots__ = (
-        "__weakref__", "_outputs", "assumes", "attrs", "inputs", "op", "origins", "serial", "types",
+        "__weakref__", "_outputs", "attrs", "inputs", "needs", "op", "origins", "serial", "types",
         "weak",
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ class Node:
     inputs: tuple[Tensor, ...]
     attrs: Attrs
     types: tuple[TensorType, ...]
-    assumes: tuple[equations.Pair, ...]  # sizes that the type rule took to be equal
+    needs: tuple[conditions.Condition, ...]  # what has to hold of its sizes, and is not certain
     serial: int  # grows with creation: an input's is smaller than its user's
     origins: tuple[origin.Origin, ...]
     weak: bool  # made of Python numbers alone: see `Tensor.weak`
@@ -136,16 +136,19 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
         if node is not None:
             node.origins = origin.merge(node.origins, origin.here())
             return node
-        equations.forget()
+        conditions.forget()
         try:
-            types = op.infer(*(t.type for t in operands), **attrs)
+            made = op.infer(*(t.type for t in operands), **attrs)
+            types = _shared(made, operands)
+            for type in made if types is made else ():  # an operand's have been seen
+                conditions.require_shape(type.dtype.itemsize, type.shape)
         except GraphcError as error:
             raise located(error, op.name) from None
         node = Node()
         node.op, node.inputs, node.attrs = op, operands, attrs or _NO_ATTRS
-        node.types = _shared(types, operands)
+        node.types = types
         node._outputs = [_dead] * len(types)
-        node.assumes = equations.noted()
+        node.needs = conditions.noted()
         node.weak = _is_weak(op, operands, types)
         node.origins = origin.here()
         _serial += 1

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from graphc.errors import ArgumentError, ShapeError
+from graphc.ir.conditions import agree, never_equal
 from graphc.ir.dim import Dim, Size, dim, product
 from graphc.ir.dtype import DType
-from graphc.ir.equations import agree, never_equal
 
 Shape: TypeAlias = tuple[Size, ...]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError
 from graphc.ir import origin
+from graphc.ir.conditions import MOST, require
 from graphc.ir.dim import Dim, Size
 from graphc.ir.dtype import (
     DType,
@@ -47,6 +48,7 @@ CONSTANT = register(
 
 
 def _infer_size(*, size: Size, dtype: DType) -> tuple[TensorType, ...]:
+    require(MOST - size, f"the size {size} has more than 63 bits")
     return (TensorType(dtype, ()),)
 
 

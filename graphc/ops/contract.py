@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
+from graphc.ir.conditions import agree, never_equal
 from graphc.ir.dim import product as size_product
 from graphc.ir.dim import size_hint
 from graphc.ir.dtype import bool_
-from graphc.ir.equations import agree, never_equal
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, broadcast, show

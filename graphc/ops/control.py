@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir.conditions import never_equal
 from graphc.ir.dim import Size, dim
 from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.dtype import bool_
-from graphc.ir.equations import never_equal
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Node, Tensor, apply, current_serial

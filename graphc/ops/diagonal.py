@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ShapeError
+from graphc.ir.conditions import agree
 from graphc.ir.dim import maximum, minimum
-from graphc.ir.equations import agree
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import TensorType, normalize_axis, show

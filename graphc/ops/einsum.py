@@ -12,8 +12,8 @@ from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from graphc.errors import ArgumentError, ShapeError
+from graphc.ir.conditions import never_equal
 from graphc.ir.dim import Size, size_hint
-from graphc.ir.equations import never_equal
 from graphc.ir.node import Tensor
 from graphc.ir.shape import normalize_axis, show
 from graphc.ops.build import operands as to_operands

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
-from graphc.ir.dim import Dim, Size, dim, floordiv, is_nonnegative, maximum, minimum, mod
+from graphc.ir.bounds import never
+from graphc.ir.conditions import require
+from graphc.ir.dim import Dim, Size, difference, dim, floordiv, maximum, minimum, mod
 from graphc.ir.dtype import bool_, dtype_or_default, int64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
@@ -25,9 +27,18 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 
 # -- slices and padding ----------------------------------------------------------------------------
+def _require_inside(outer: Shape, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> None:
+    """`sizes` elements, every `steps`-th from `starts` on, are all within axes of sizes `outer`."""
+    for size, start, count, step in zip(outer, starts, sizes, steps, strict=True):
+        what = f"{count} elements from {start} on, {step} apart, are not on an axis of size {size}"
+        require(start, what)
+        require(size - 1 - (start + (count - 1) * step), what)
+
+
 def _infer_slice(
     x: TensorType, *, starts: Shape, sizes: Shape, steps: tuple[int, ...]
 ) -> tuple[TensorType, ...]:
+    _require_inside(x.shape, starts, sizes, steps)
     return (TensorType(x.dtype, sizes),)
 
 
@@ -68,6 +79,7 @@ def strided_slice(x: Tensor, starts: Shape, sizes: Shape, steps: tuple[int, ...]
 def _infer_pad(
     x: TensorType, *, starts: Shape, sizes: Shape, steps: tuple[int, ...]
 ) -> tuple[TensorType, ...]:
+    _require_inside(sizes, starts, x.shape, steps)
     return (TensorType(x.dtype, sizes),)
 
 
@@ -185,10 +197,12 @@ def _pad_pairs(pad_width: Any, t: Tensor) -> list[tuple[Size, Size]]:
 
 # -- indexing --------------------------------------------------------------------------------------
 def getitem(x: Any, key: Any) -> Tensor:
-    """`x[key]` for ints, slices, `None`, `...`, and one integer tensor or array (as `take`).
+    """`x[key]` for ints, sizes, slices, `None`, `...`, and one integer tensor or array (as `take`).
 
-    Errors: `ShapeError` for a static index out of range or too many indices; `ArgumentError` for
-    any other kind of index.
+    A negative int counts from the end, as in NumPy. A size (`n - 1` for `n = x.shape[0]`) is always
+    a position counted from the start: a bound of a slice beyond the end is the end, as in NumPy.
+    Errors: `ShapeError` for too many indices, an index out of range or a bound that is a negative
+    size (at the call where that depends on named dims); `ArgumentError` for another kind of index.
     """
     t = tensor(x, "getitem")
     items = list(key) if isinstance(key, tuple) else [key]
@@ -206,6 +220,7 @@ def getitem(x: Any, key: Any) -> Tensor:
 
 
 def _index_axes(t: Tensor, items: list[Any]) -> Tensor:
+    ends: list[Size] = []
     starts: list[Size] = []
     sizes: list[Size] = []
     steps: list[int] = []
@@ -217,15 +232,17 @@ def _index_axes(t: Tensor, items: list[Any]) -> Tensor:
             shape.append(1)
             continue
         axis = len(starts)
-        size = t.shape[axis]
+        end = size = t.shape[axis]
         start: Size
         count: Size
         if isinstance(item, slice):
-            start, count, step = _resolve_slice(item, size)
+            end, start, count, step = _resolve_slice(item, size)
             if step < 0:
                 flips.append(axis)
                 start, step = start + (count - 1) * step, -step
             shape.append(count)
+        elif isinstance(item, Dim):
+            start, count, step = _position(item, size), 1, 1
         elif hasattr(item, "__index__") and not isinstance(item, (bool, Tensor, np.ndarray)):
             start, count, step = _resolve_int(item, size, axis), 1, 1
         elif isinstance(item, (Tensor, np.ndarray, list)) and not takes:
@@ -239,10 +256,13 @@ def _index_axes(t: Tensor, items: list[Any]) -> Tensor:
                 expected="ints, slices, None, ... and at most one integer tensor",
                 given=repr(item)[:80],
             )
+        ends.append(end)
         starts.append(start)
         sizes.append(count)
         steps.append(step)
-    result = strided_slice(t, tuple(starts), tuple(sizes), tuple(steps))
+    # What is before the ends has sizes, which have to be >= 0: so the ends are stated, too.
+    ended = strided_slice(t, (0,) * t.ndim, tuple(ends), (1,) * t.ndim)
+    result = strided_slice(ended, tuple(starts), tuple(sizes), tuple(steps))
     result = reshape(flip(result, tuple(flips)) if flips else result, tuple(shape))
     for axis, indices in takes:
         result = take(result, indices, axis=axis)
@@ -261,8 +281,9 @@ def _resolve_int(item: Any, size: Size, axis: int) -> Size:
     return index if index >= 0 else size + index
 
 
-def _resolve_slice(item: slice, size: Size) -> tuple[Size, Size, int]:
-    """(start, count, step) as Python's slices give, with symbolic sizes."""
+def _resolve_slice(item: slice, size: Size) -> tuple[Size, Size, Size, int]:
+    """(end, start, count, step): of what is before `end`, the size of the axis unless the slice
+    ends at a symbolic size, every `step`-th element from `start` on, `count` of them."""
     step = 1 if item.step is None else item.step
     if not isinstance(step, int) or step == 0:
         raise ArgumentError("a slice step is an int other than 0", op="getitem", given=repr(step))
@@ -272,7 +293,7 @@ def _resolve_slice(item: slice, size: Size) -> tuple[Size, Size, int]:
             raise ArgumentError("a slice bound is an int or a size", op="getitem", given=repr(item))
     if isinstance(size, int) and not any(isinstance(b, Dim) for b in bounds):
         low, high, step = item.indices(size)
-        return low, len(range(low, high, step)), step
+        return size, low, len(range(low, high, step)), step
     if step < 0:
         if bounds != (None, None):
             raise ArgumentError(
@@ -280,23 +301,37 @@ def _resolve_slice(item: slice, size: Size) -> tuple[Size, Size, int]:
                 op="getitem",
                 given=f"{item} of an axis of size {size}",
             )
-        return size - 1, floordiv(size + (-step - 1), -step), step
-    first = _bound(0 if item.start is None else item.start)
-    start = _clamp(first, size)
-    stop = size if item.stop is None else _clamp(_bound(item.stop), size)
+        return size, size - 1, floordiv(size + (-step - 1), -step), step
+    first = 0 if item.start is None else _position(item.start, size)
+    stop = size if item.stop is None else _position(item.stop, size)
+    if not _from_end(item.stop):
+        stop = minimum(stop, size)
+    end = stop if isinstance(item.stop, Dim) else size
     # A start beyond the end leaves nothing, clamped or not: unclamped, x[1:] is as long as x[:-1].
-    length = maximum(stop - (first if is_nonnegative(first) else start), 0)
-    return start, floordiv(length + (step - 1), step), step
+    length = maximum(difference(stop, first), 0)
+    start = first if end is size and _from_end(item.start) else minimum(first, end)
+    return end, start, floordiv(length + (step - 1), step), step
 
 
-def _bound(bound: Any) -> Size:
-    return bound if isinstance(bound, Dim) else int(bound.__index__())
+def _from_end(bound: Any) -> bool:
+    """Whether a bound counts from the end: such a position is never beyond it."""
+    return bound is not None and not isinstance(bound, Dim) and bound.__index__() < 0
 
 
-def _clamp(bound: Size, size: Size) -> Size:
-    if not is_nonnegative(bound):
-        return maximum(size + bound, 0)
-    return minimum(bound, size)
+def _position(bound: Any, size: Size) -> Size:
+    """Where a bound of a slice is: a negative int counts from the end, a size never does."""
+    if _from_end(bound):
+        return maximum(size + int(bound.__index__()), 0)
+    if not isinstance(bound, Dim):
+        return int(bound.__index__())
+    if never(bound):
+        raise ShapeError(
+            "a symbolic bound is a position counted from the start, and this one is negative",
+            op="getitem",
+            given=str(bound),
+            hint="a literal such as -2 counts from the end, as n - 2 does for a size n",
+        )
+    return bound
 
 
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import DTypeError, LinAlgError, ShapeError
-from graphc.ir.equations import agree
+from graphc.ir.conditions import agree
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, agree_on_shape, broadcast, show

@@ -7,15 +7,15 @@ in registers (the reduced loops are inner ones) or in memory (they are outer one
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, DTypeError
 from graphc.ir import origin
+from graphc.ir.conditions import require
 from graphc.ir.dim import product as size_product
 from graphc.ir.dtype import DType, bool_, dtype, int64, uint64
 from graphc.ir.node import Tensor, apply
@@ -78,14 +78,11 @@ def _infer(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:
     return (TensorType(x.dtype, tuple(s for i, s in enumerate(x.shape) if i not in axes)),)
 
 
-def _infer_extremum(name: str) -> Callable[..., tuple[TensorType, ...]]:
-    def infer(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:
-        none = builtins.any(x.shape[a] == 0 for a in axes)
-        if none and x.dtype is not bool_:  # `any` of none is False, `all` of none is True
-            raise ShapeError("no elements to choose from", op=name, given=str(x))
-        return _infer(x, axes=axes)
-
-    return infer
+def _infer_extremum(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:
+    """Of no elements there is no extremum, but of bools, where `any` is False and `all` is True."""
+    for axis in axes if x.dtype is not bool_ else ():
+        require(x.shape[axis] - 1, f"no elements to choose from in {x}")
+    return _infer(x, axes=axes)
 
 
 def restore_axes(reduced: Tensor, axes: tuple[int, ...], shape: Shape) -> Tensor:
@@ -225,7 +222,7 @@ def _extremum(name: str, numpy: Any, primitive: str, identity: Any, doc: str) ->
         Op(
             name,
             Kind.REDUCE,
-            _infer_extremum(name),
+            _infer_extremum,
             numpy=lambda x, *, axes: numpy(x, axis=axes, initial=identity(dtype(x.dtype))),
             vjp=_extremum_vjp,
             reducer=Reducer(primitive, identity),
@@ -267,24 +264,10 @@ class _ArgReducer(Reducer):
         return [k.where(better, element, value), k.where(better, here, position)]
 
 
-def _infer_arg(name: str) -> Callable[..., tuple[TensorType, ...]]:
-    def infer(x: TensorType, *, axis: int) -> tuple[TensorType, ...]:
-        if x.shape[axis] == 0:
-            raise ShapeError("no elements to choose from", op=name, given=str(x))
-        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-        return TensorType(x.dtype, shape), TensorType(int64, shape)
-
-    return infer
-
-
-def _numpy_arg(choose: Any, position: Any, identity: Any) -> Callable[..., Any]:
-    def numpy(x: Any, *, axis: int) -> Any:
-        if x.shape[axis] == 0:
-            shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-            return np.full(shape, identity(dtype(x.dtype)), x.dtype), np.full(shape, -1, np.int64)
-        return choose(x, axis=axis), position(x, axis=axis).astype(np.int64)
-
-    return numpy
+def _infer_arg(x: TensorType, *, axis: int) -> tuple[TensorType, ...]:
+    require(x.shape[axis] - 1, f"no elements to choose from in {x}")
+    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+    return TensorType(x.dtype, shape), TensorType(int64, shape)
 
 
 def _arg_vjp(context: Any, g: Any, out: Any, x: Tensor, *, axis: int) -> list[Any]:
@@ -302,8 +285,8 @@ def _arg_extremum(name: str, choose: Any, position: Any, primitive: str, identit
         Op(
             name,
             Kind.REDUCE,
-            _infer_arg(name),
-            numpy=_numpy_arg(choose, position, identity),
+            _infer_arg,
+            numpy=lambda x, *, axis: (choose(x, axis=axis), position(x, axis=axis)),
             vjp=_arg_vjp,
             reducer=_ArgReducer(primitive, identity, wins),
             facts=frozenset({Fact.EXACT, Fact.CHOOSES}),
@@ -378,15 +361,16 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
 
 
 def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The largest element over `axis`; NaN if one is NaN; -inf (or the least int) of no elements.
+    """The largest element over `axis`; NaN if one is NaN.
 
     The derivative at a tie is shared equally.
+    Errors: `ShapeError` for an axis without elements, at the call where its size is named.
     """
     return _reduce(MAX, tensor(x, "max"), axis, keepdims)
 
 
 def min(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The smallest element over `axis`; NaN if one is NaN; inf (or the largest int) of none."""
+    """The smallest element over `axis`; NaN if one is NaN. An axis has elements, as for `max`."""
     return _reduce(MIN, tensor(x, "min"), axis, keepdims)
 
 

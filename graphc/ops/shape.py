@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, ShapeError
+from graphc.ir.conditions import agree, never_equal
 from graphc.ir.dim import Dim, Size, dim, floordiv
 from graphc.ir.dim import product as size_product
 from graphc.ir.dim import total as size_total
-from graphc.ir.equations import agree, never_equal
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.operators import function

@@ -15,7 +15,7 @@ import mpmath
 import numpy as np
 
 from graphc.ir.dtype import float64
-from graphc.ir.evaluate import bind_dims, bound
+from graphc.ir.evaluate import bound, learn_dims
 from graphc.ir.graph import Graph, map_graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
@@ -79,7 +79,7 @@ _formulas = _Formulas()
 def extended_values(graph: Graph, arrays: Sequence[Array], digits: int = DIGITS) -> list[Array]:
     """The results of `graph`, as object arrays of mpmath numbers (bools stay bools)."""
     expanded = map_graph(graph, _expand)
-    sizes = bind_dims(expanded, arrays)
+    sizes = learn_dims(expanded, arrays)
     with mpmath.workdps(digits):
         values: dict[Tensor, Array] = {
             t: _numbers(a) for t, a in zip(expanded.inputs, arrays, strict=True)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import RuntimeFailure, ShapeError
-from graphc.ir.dim import Size, as_python, evaluate, named, names, substitute
-from graphc.ir.evaluate import bind_dims
+from graphc.ir.dim import Size, evaluate, named, names, substitute
+from graphc.ir.evaluate import bind_dims, check_sizes, learn_dims
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import show
@@ -111,13 +111,16 @@ class Caller:
         )
 
     def reserve(self, context: Context, sizes: tuple[int, ...]) -> None:
-        """The arena for these dims, whose size is computed once for each."""
+        """The arena for these dims, which have what operations need: that is checked, and the
+        arena's size computed, once for each tuple of dims."""
         needed = self.arenas.get(sizes)
         if needed is None:
+            dims = dict(zip(self.dims, sizes, strict=True))
+            check_sizes(self.graph, dims)
+            needed = self._arena_bytes({name: dims[name] for name in self.manifest["dims"]})
             if len(self.arenas) >= ARENAS:
                 self.arenas.clear()
-            dims = dict(zip(self.manifest["dims"], sizes, strict=True))
-            needed = self.arenas[sizes] = self._arena_bytes(dims)
+            self.arenas[sizes] = needed
         context.resize(sizes, needed)
 
     def _arena_bytes(self, dims: dict[str, int]) -> int:
@@ -192,6 +195,8 @@ class Caller:
         self._add_sizes(add, given)
         add("try: context = pool.pop()")
         add("except IndexError: context = Context(caller)")
+        add(f"sizes = ({self._all_dims()})")
+        add("if context.sizes != sizes: caller.reserve(context, sizes)")
         add("words = context.words")
         own = [f"n{self.dims.index(d)}" for d in dims]
         for i, name in enumerate(own):
@@ -205,8 +210,6 @@ class Caller:
             pointer = f"address_of(bytes_of(r{i}))"  # much faster than r.ctypes.data
             guarded = pointer if self._never_empty(tensor) else f"{pointer} if r{i}.size else 0"
             add(f"words[{self.output_words + i}] = {guarded}")
-        add(f"sizes = ({''.join(f'{name}, ' for name in own)})")
-        add("if context.sizes != sizes: caller.reserve(context, sizes)")
         guard = {0: "", 1: "with lock: "}.get(len(self.written), "with caller.locks(): ")
         add(f"{guard}code = entry(context.address)")
         add("if code:")
@@ -221,7 +224,7 @@ class Caller:
         return all(isinstance(s, int) and s > 0 for s in tensor.shape)
 
     def _add_sizes(self, add: Callable[..., None], given: Sequence[str]) -> None:
-        """Learn the dims from the shapes, and check every size and what operations need."""
+        """Learn the dims from the shapes, and check every size."""
         known: dict[Size, str] = {}
         checks: list[str] = []
         arrays = f"({''.join(f'{a}, ' for a in given)})"
@@ -236,16 +239,9 @@ class Caller:
                     known[size] = f"s{i}[{axis}]"
                 elif size in known:
                     checks.append(f"s{i}[{axis}] != {known[size]}")
-        plain = all(named(d) in known for d in dims) and self._all_plain()
-        for equation in self.graph.sizes.needed if plain else ():
-            left, right = (as_python(side, known) for side in equation[:2])
-            if left and right:
-                checks.append(f"{left} != {right}")
-            else:
-                plain = False  # `solve` checks it
         if checks:
             add(f"if {' or '.join(checks)}: caller.refuse({arrays})")
-        if plain:
+        if all(named(d) in known for d in dims) and self._all_plain():
             for k, name in enumerate(dims):
                 add(f"n{k} = {known[named(name)]}")
         else:
@@ -260,7 +256,7 @@ class Caller:
 
     def solve(self, arrays: Sequence[Any]) -> tuple[int, ...]:
         """The dims from shapes with composite sizes."""
-        found = bind_dims(self.graph, arrays)
+        found = learn_dims(self.graph, arrays)
         return tuple(found[d] for d in self.dims)
 
     def _shape(self, tensor: Tensor) -> str:

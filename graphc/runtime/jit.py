@@ -4,7 +4,7 @@ At a call the function runs once with symbolic tensors in place of the arrays, a
 compiled. Sizes become dims, so one program serves all sizes: there is one for each rank, dtype and
 pattern of size-1 axes (only a static 1 broadcasts). Sizes that were equal at the trace are one dim;
 a call where they differ traces again, with fewer dims taken to be equal. So does a call whose sizes
-are not what the operations of the trace need (`Graph.sizes`). A size that the function
+are not what the operations of the trace need (`Graph.conditions`). A size that the function
 needs to know (it loops over the axis, or meets a variable of fixed shape) stays static.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 from graphc import locks
 from graphc.errors import ArgumentError, GraphcError
 from graphc.ir.dtype import default_dtype
-from graphc.ir.evaluate import bind_dims
+from graphc.ir.evaluate import bind_dims, unmet
 from graphc.ir.given import given_array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
@@ -32,6 +32,7 @@ from graphc.ops.leaf import placeholder
 from graphc.runtime.compile import Function, compile
 
 _STATIC = (bool, int, float, str)
+FITTING = 1000  # tuples of sizes remembered of a program
 
 Array = np.ndarray[Any, Any]
 
@@ -62,17 +63,22 @@ class _Program(NamedTuple):
     static: dict[int, int]
     function: Function
     structure: Structure
+    fitting: set[tuple[int, ...]]  # sizes that are known to fit
 
-    def fits(self, sizes: Sequence[int]) -> bool:
+    def fits(self, sizes: tuple[int, ...]) -> bool:
+        if sizes in self.fitting:
+            return True
         if any(size != sizes[i] for size, i in zip(sizes, self.equals, strict=True)):
             return False
         if any(sizes[k] != size for k, size in self.static.items()):
             return False
-        needed = self.function.graph.sizes.needed
-        if not needed:
-            return True
         dims = {f"d{i}": size for i, size in enumerate(sizes)}
-        return all(equation.holds(dims) for equation in needed)
+        if unmet(self.function.graph, dims)[0] is not None:
+            return False
+        if len(self.fitting) >= FITTING:
+            self.fitting.clear()
+        self.fitting.add(sizes)
+        return True
 
 
 class _Method(NamedTuple):
@@ -225,7 +231,7 @@ class Jitted:
             return self._function(*args, **kwargs)
         arrays = [self._array(leaf) for leaf in leaves if not _is_static(leaf)]
         key = (structure, default_dtype(), *map(_kind, leaves))
-        sizes = [size for array in arrays for size in array.shape if size != 1]
+        sizes = tuple([size for array in arrays for size in array.shape if size != 1])
         program = self._find(key, sizes)
         if program is None:
             with self._lock:  # another thread may have traced it by now
@@ -243,12 +249,12 @@ class Jitted:
             )
         return array
 
-    def _find(self, key: Any, sizes: Sequence[int]) -> _Program | None:
+    def _find(self, key: Any, sizes: tuple[int, ...]) -> _Program | None:
         return next((p for p in self._programs.get(key, ()) if p.fits(sizes)), None)
 
     # -- tracing ----------------------------------------------------------------------------------
     def _compile(
-        self, key: Any, structure: Structure, leaves: Sequence[Any], sizes: Sequence[int]
+        self, key: Any, structure: Structure, leaves: Sequence[Any], sizes: tuple[int, ...]
     ) -> _Program:
         """A program that takes those sizes to be equal that have been so at every trace."""
         known = self._programs.get(key, [])
@@ -261,7 +267,7 @@ class Jitted:
         function = compile(
             trace.inputs, trace.outputs, name=self._name, sizes=typical, **self._options
         )
-        program = _Program(equals, static, function, trace.structure)
+        program = _Program(equals, static, function, trace.structure, set())
         self._programs[key] = [*known, program]
         return program
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import graphc as gc
 from graphc.errors import ShapeError
+from graphc.ir.conditions import Condition, never_equal
 from graphc.ir.dim import Size, dim, divide, evaluate, names
-from graphc.ir.equations import NOTHING, Equation, never_equal, solve
+from graphc.ir.equations import NOTHING, solve
 from graphc.ir.graph import Graph
 
 NAMES = ("n", "m", "k")
@@ -30,16 +31,16 @@ curved = st.sampled_from(
     ["n*m", "n*n", "n//2", "2*(m//2)", "max(n - 1, 0)", "n % 2 + 1", "min(n, 2) + m", "2*max(k, 2)"]
 ).map(dim)
 sides = st.one_of(linear, linear, curved)
-systems = st.lists(st.builds(Equation, sides, sides), min_size=1, max_size=4)
+systems = st.lists(st.builds(lambda a, b: Condition(a, b), sides, sides), min_size=1, max_size=4)
 
 
-def satisfying(equations: list[Equation]) -> list[dict[str, int]]:
+def satisfying(equations: list[Condition]) -> list[dict[str, int]]:
     return [v for v in SMALL if all(e.holds(v) for e in equations)]
 
 
 @FEW
 @given(systems)
-def test_the_solution_is_that_of_all_small_sizes(equations: list[Equation]) -> None:
+def test_the_solution_is_that_of_all_small_sizes(equations: list[Condition]) -> None:
     expected = satisfying(equations)
     try:
         solution = solve(equations, NAMES)
@@ -58,7 +59,7 @@ def test_the_solution_is_that_of_all_small_sizes(equations: list[Equation]) -> N
 @FEW
 @given(st.lists(st.tuples(st.sampled_from("nmk"), st.sampled_from("nmk"), st.integers(0, 2))))
 def test_names_that_differ_by_constants_are_decided(parts: list[tuple[str, str, int]]) -> None:
-    equations = [Equation(dim(a), dim(b) + c) for a, b, c in parts]
+    equations = [Condition(dim(a), dim(b) + c) for a, b, c in parts]
     moved = [{n: v + 20 for n, v in s.items()} for s in SMALL]
     possible = any(all(e.holds(values) for e in equations) for values in moved)
     if possible:
@@ -89,14 +90,14 @@ def test_a_product_divides(a: Size, b: Size) -> None:
 
 
 def test_earlier_names_stay() -> None:
-    found = solve([Equation(dim("k"), dim("m")), Equation(dim("m"), dim("n"))], NAMES)
+    found = solve([Condition(dim("k"), dim("m")), Condition(dim("m"), dim("n"))], NAMES)
     assert found.sizes == {"k": dim("n"), "m": dim("n")}
     assert len(found.needed) == 2
 
 
 def test_what_follows_is_not_needed() -> None:
     n, m = dim("n"), dim("m")
-    first, twice = Equation(n, m), Equation(2 * n + 1, m + n + 1)
+    first, twice = Condition(n, m), Condition(2 * n + 1, m + n + 1)
     assert solve([first, twice], NAMES).needed == (first,)
     assert solve([], NAMES) is NOTHING
 
@@ -116,7 +117,7 @@ def test_what_follows_is_not_needed() -> None:
     ],
 )
 def test_one_equation(left: str, right: str, sizes: dict[str, str]) -> None:
-    found = solve([Equation(dim(left), dim(right))], NAMES)
+    found = solve([Condition(dim(left), dim(right))], NAMES)
     assert found.sizes == {name: dim(text) for name, text in sizes.items()}
     assert len(found.needed) == 1
 
@@ -139,7 +140,7 @@ def test_one_equation(left: str, right: str, sizes: dict[str, str]) -> None:
 def test_contradictions(texts: list[str]) -> None:
     pairs = [text.split(" = ") for text in texts]
     equations = [
-        Equation(dim(a), dim(b), "add", f"model.py:{i}") for i, (a, b) in enumerate(pairs)
+        Condition(dim(a), dim(b), "=", "add", f"model.py:{i}") for i, (a, b) in enumerate(pairs)
     ]
     with pytest.raises(ShapeError, match="no sizes > 0") as caught:
         solve(equations, NAMES)
@@ -152,8 +153,8 @@ def test_contradictions(texts: list[str]) -> None:
 def test_a_node_keeps_what_its_type_rule_assumed() -> None:
     n, m = dim("n"), dim("m")
     x, y = gc.placeholder("x", ("n",)), gc.placeholder("y", ("m",))
-    assert (x + x).node.assumes == ()
-    assert (x + y).node.assumes == ((n, m),)
+    assert (x + x).node.needs == ()
+    assert (x + y).node.needs == (Condition(n, m),)
     assert (x + y).shape == (n,)
     assert (x + gc.zeros((5,))).shape == (5,)
     graph = Graph([x, y], [x + y, (x + y) * 2])

@@ -12,7 +12,7 @@ import numpy as np
 
 import graphc as gc
 from graphc.checking.stages import first_guilty_stage, stages_of
-from graphc.errors import GraphcError, RuntimeFailure
+from graphc.errors import GraphcError, RuntimeFailure, ShapeError
 from graphc.lower import driver, products
 
 from .comparing import differences, evaluate
@@ -57,8 +57,7 @@ def compiled_mismatch(
         _restore(graph, before)
         if failure is not None or error is not None:
             kept = all(_identical(a, b) for a, b in zip(before, after, strict=True))
-            both = isinstance(failure, RuntimeFailure) and isinstance(error, RuntimeFailure)
-            return "" if both and kept else f"{error!r}, not {failure!r}"
+            return "" if kept and _same_error(error, failure) else f"{error!r}, not {failure!r}"
         found = differences(graph, arrays, expected, [*actual, *after], explained=explained)
         again = [np.asarray(a) for a in function(*arrays)]
         if not all(_identical(a, b) for a, b in zip(actual, again, strict=True)):
@@ -79,6 +78,13 @@ def _attempt(run: Any) -> tuple[list[Array], GraphcError | None]:
         return [], error
 
 
+def _same_error(error: GraphcError | None, failure: GraphcError | None) -> bool:
+    """Whether a program failed as its meaning does; of sizes, in the same words."""
+    if isinstance(failure, ShapeError) and isinstance(error, ShapeError):
+        return (error.message, error.expected) == (failure.message, failure.expected)
+    return isinstance(failure, RuntimeFailure) and isinstance(error, RuntimeFailure)
+
+
 def _restore(graph: gc.Graph, values: Sequence[Array]) -> None:
     for (variable, _), value in zip(graph.updates, values, strict=True):
         variable.value = value
@@ -89,15 +95,15 @@ def _identical(a: Array, b: Array) -> bool:
 
 
 def check_compiled(seed: int, explained: Counter[str] | None = None) -> RandomGraph:
-    """The random graph of a seed, after each of its calls compiled equals its meaning; that of an
-    odd seed is compiled with `tiny_blocks`.
+    """The random graph of a seed, after each of its calls compiled equals its meaning, and what
+    refuses sizes refuses them both ways; that of an odd seed is compiled with `tiny_blocks`.
 
     Errors: `AssertionError` with the seed, what differs, and a script of the shrunk graph.
     """
     made = random_graph(seed)
     with tiny_blocks() if seed % 2 else nullcontext():
         function = compiled(made.graph)
-    for call in range(len(made.sizes)):
+    for call in range(len(made.sizes) + len(made.refused)):
         arrays = made.arrays(call)
         found = compiled_mismatch(made.graph, arrays, function, explained)
         if found:

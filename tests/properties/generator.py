@@ -1,7 +1,8 @@
 """Random graphs, valid by construction: each step applies an op to tensors that it takes.
 
 Every tensor is drawn together with its value at one choice of sizes, so that 90% of the graphs stay
-finite and every index is in range. `random_graph(seed)` gives the same graph for the same seed.
+finite and every index is in range. `random_graph(seed)` gives the same graph for the same seed;
+those of the seeds from `SIZES_FROM` on are about sizes (`sizes.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,10 +24,12 @@ from graphc.ir.node import Node, Tensor, Variable
 
 from .families import FAMILIES
 from .growth import Growth
+from .sizes import SIZED, calls, has_arrays, holds, sized_axes
 from .values import LAYOUTS, Array, draw
 
 SIZES = (2, 3, 5, 7)
 SECOND = "n2"  # another name for the size `n`
+SIZES_FROM = 1_000_000  # the first seed of graphs about sizes
 
 
 @dataclass
@@ -38,12 +42,13 @@ class RandomGraph:
     wild: bool
     layouts: dict[str, str]
     sizes: list[dict[str, int]]  # of the named dims: one call for each
+    refused: list[dict[str, int]]  # sizes that the graph cannot be called with
     wrt: list[str]  # the leaves whose gradients are the last outputs
 
     def arrays(self, call: int) -> list[Array]:
-        """The inputs of one call, each in its layout."""
+        """The inputs of one call, each in its layout; after the calls, of those that fail."""
         rng = np.random.default_rng((self.seed, call))
-        dims = self.sizes[call]
+        dims = [*self.sizes, *self.refused][call]
         made = []
         for t in self.graph.inputs:
             shape = tuple(size_value(s, dims) for s in t.shape)
@@ -55,11 +60,9 @@ class RandomGraph:
 def random_graph(seed: int) -> RandomGraph:
     """The random graph of a seed."""
     rng = np.random.default_rng(seed)
-    sizes = [int(s) for s in rng.permutation(SIZES)[: rng.integers(2, 4)]]
-    if rng.random() < 0.03:
-        sizes[0] = 0
-    named = int(rng.random() < 0.3) + int(rng.random() < 0.08)
-    axes = [("nm"[i] if i < named else s, s) for i, s in enumerate(sizes)]
+    sized = seed >= SIZES_FROM
+    families = [*FAMILIES, *SIZED] if sized else FAMILIES
+    axes = sized_axes(rng) if sized else _axes(rng)
     names = [d.name for d in DTYPES]
     chosen = {str(name) for name in rng.choice(names, rng.integers(1, 4))}
     chosen.add("float32" if rng.random() < 0.6 else "float64")
@@ -70,17 +73,43 @@ def random_graph(seed: int) -> RandomGraph:
             growth.fresh((name,), growth.dtype("biuf"))
         for _ in range(int(rng.integers(1, 4))):
             growth.fresh(growth.shape(), growth.dtype("biuf"))
-        target, tries = int(rng.integers(3, 41)), 0
-        weights = np.array([weight for weight, _ in FAMILIES])
+        target, tries = int(rng.integers(3, 21 if sized else 41)), 0
+        weights = np.array([weight for weight, _ in families])
         while len(growth.pool) < target and tries < 3 * target:
             tries += 1
-            growth.step(FAMILIES[int(rng.choice(len(FAMILIES), p=weights / weights.sum()))][1])
+            growth.step(families[int(rng.choice(len(families), p=weights / weights.sum()))][1])
         graph, forward, wrt = _close(growth)
-    calls = _calls(rng, growth.dims)
-    if named and seed % 2:
+    wanted = _calls(rng, growth.dims, 12 if sized else 40)
+    if growth.dims and not sized and seed % 2:
         graph, forward = (_with_a_second_name(g) for g in (graph, forward))
-        calls = [{**sizes, SECOND: sizes["n"]} for sizes in calls]
-    return RandomGraph(seed, graph, forward, growth.wild, _layouts(rng, graph), calls, wrt)
+        wanted = [{**sizes, SECOND: sizes["n"]} for sizes in wanted]
+    sizes, refused = _admitted(graph, wanted, seed)
+    layouts = _layouts(rng, graph)
+    return RandomGraph(seed, graph, forward, growth.wild, layouts, sizes, refused, wrt)
+
+
+def _axes(rng: np.random.Generator) -> list[tuple[Any, int]]:
+    """Two or three sizes, the first ones sometimes named; seldom a 0."""
+    sizes = [int(s) for s in rng.permutation(SIZES)[: rng.integers(2, 4)]]
+    if rng.random() < 0.03:
+        sizes[0] = 0
+    named = int(rng.random() < 0.3) + int(rng.random() < 0.08)
+    return [("nm"[i] if i < named else s, s) for i, s in enumerate(sizes)]
+
+
+def _admitted(
+    graph: gc.Graph, wanted: list[dict[str, int]], seed: int
+) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
+    """As many calls as wanted, at sizes that have what the graph needs: the others, and one of
+    every graph about sizes, are where it just holds. And two where it just fails."""
+    kept = [dims for dims in wanted if has_arrays(graph, dims) and holds(graph, dims)]
+    if len(kept) == len(wanted) and not graph.conditions:
+        return wanted, []
+    just, failing = calls(graph, np.random.default_rng((seed, len(wanted))))
+    if seed >= SIZES_FROM and just:
+        kept = kept[:-1]
+    just = just[: len(wanted) - len(kept)]
+    return [*kept, *just], failing[:2]
 
 
 def _with_a_second_name(graph: gc.Graph) -> gc.Graph:
@@ -155,11 +184,12 @@ def _layouts(rng: np.random.Generator, graph: gc.Graph) -> dict[str, str]:
     }
 
 
-def _calls(rng: np.random.Generator, dims: dict[str, int]) -> list[dict[str, int]]:
-    """The sizes of each call: as grown, and for named dims 1, 0 and a size past a vector's."""
+def _calls(rng: np.random.Generator, dims: dict[str, int], most: int) -> list[dict[str, int]]:
+    """The sizes of each call: as grown, and for named dims 1, 0 and a size up to `most`, which is
+    past a vector's."""
     if not dims:
         return [{}] * 4
-    others = [dict.fromkeys(dims, 1), {d: int(rng.integers(17, 40)) for d in dims}]
+    others = [dict.fromkeys(dims, 1), {d: int(rng.integers(most // 2 - 3, most)) for d in dims}]
     others.append({d: 0 if d == "n" else n for d, n in dims.items()})
     return [dims, *others]
 

@@ -133,6 +133,8 @@ class Growth:
         return self.values[t]
 
     def accepts(self, t: Tensor) -> bool:
+        if not all(c.holds(self.dims) for n in walk([t]) for c in n.needs):
+            return False  # asked first: the interpreter of a node takes sizes for granted
         value = self.value(t)
         if math.prod(value.shape) > 4000 or t.ndim > 4:
             return False
@@ -140,13 +142,18 @@ class Growth:
             return True
         return bool(np.all(np.abs(value) < LIMIT))  # false for NaN
 
+    @staticmethod
+    def _assumes(made: Sequence[Tensor]) -> bool:
+        """Whether sizes have to be equal for it: they would not be so elsewhere."""
+        return any(need.relation == "=" for n in walk(made) for need in n.needs)
+
     def step(self, make: Callable[[Growth], Any]) -> bool:
         """Add what `make` gives to the pool, if it is suited; say whether it was."""
         try:
             made = make(self)
             made = [made] if isinstance(made, Tensor) else list(made)
-            if not all(self.accepts(t) for t in made) or any(n.assumes for n in walk(made)):
-                return False  # sizes that are equal only by an equation would not be so elsewhere
+            if not all(self.accepts(t) for t in made) or self._assumes(made):
+                return False
         except (UnsuitedError, GraphcError):
             return False
         known = set(self.pool)

@@ -32,8 +32,11 @@ from graphc.loops.grammar import (
     of,
 )
 from graphc.loops.interpret import interpret_kernel
+from tests.corpus import PROGRAMS
 
+from .generator import SIZES_FROM
 from .kernels import check_kernels
+from .rows.bounds import bounds_of_corpus, check_refused
 
 CHUNKS, IN_A_CHUNK = 10, 10
 
@@ -42,6 +45,19 @@ CHUNKS, IN_A_CHUNK = 10, 10
 def test_kernels_mean_what_their_regions_mean(chunk: int) -> None:
     seeds = range(chunk * IN_A_CHUNK, (chunk + 1) * IN_A_CHUNK)
     assert sum(map(check_kernels, seeds)) > 20
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_kernels_of_graphs_about_sizes_stay_inside(chunk: int) -> None:
+    seeds = range(SIZES_FROM + chunk * 8, SIZES_FROM + (chunk + 1) * 8)
+    assert sum(map(check_kernels, seeds)) > 20
+    assert sum(map(check_refused, seeds)) > 2
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_kernels_of_the_corpus_stay_inside(name: str) -> None:
+    found = bounds_of_corpus(name)
+    assert not found.failures, found.failures
 
 
 # -- the checker: each invariant, broken -----------------------------------------------------------
