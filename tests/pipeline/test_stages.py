@@ -27,6 +27,7 @@ def _forged_tanh() -> Node:
     """tanh of y with a type that its type rule would not give."""
     good = gc.tanh(y).node
     node = Node()
+    node.weak = False
     node.op, node.inputs, node.attrs = registry()["tanh"], (y,), {}
     node.types = (TensorType(gc.float32, (4,)),)
     node._outputs = [lambda: None]

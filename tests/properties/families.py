@@ -373,7 +373,10 @@ def numbers(b: Growth) -> Tensor:
     if kind == 0:
         return gc.random.random_bits(key, shape)
     if kind == 1:
-        return gc.random.bernoulli(key, 0.3, shape)
+        if b.chance(0.5):
+            return gc.random.bernoulli(key, 0.3, shape)
+        t = b.pick("iuf")  # a probability that is known at the call only, whatever t is
+        return gc.random.bernoulli(key, gc.where(t > 0, 0.3, 0.8), t.shape)
     make = gc.random.uniform if kind == 2 else gc.random.normal
     return make(key, shape, b.dtype("f"))
 
