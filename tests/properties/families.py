@@ -31,6 +31,7 @@ def family(weight: float) -> Callable[[Maker], Maker]:
 
 FLOAT_UNARY = [
     "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "softplus", "sqrt",
+    "erfc", "log_ndtr", "log1mexp",
 ]  # fmt: skip
 ROUNDING = ["floor", "ceil", "round", "isnan", "isfinite", "isinf", "reciprocal", "leaky_relu"]
 UNARY = ["negative", "abs", "sign", "square", "relu"]
@@ -436,4 +437,6 @@ def linear(b: Growth) -> Any:
         return gc.linalg.inv(a)
     if kind == 2:
         return gc.linalg.cholesky(a)
+    if kind == 3 and b.chance(0.5):  # the second derivative of the determinant
+        return gc.vjp(gc.vjp(gc.linalg.det(a), a), a, mixed)
     return gc.linalg.det(a) if kind == 3 else gc.linalg.slogdet(a)
