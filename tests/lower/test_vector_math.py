@@ -187,7 +187,7 @@ def naive(name: str, x: Array) -> Array:
         if name == "log1mexp":
             near, far = np.log(-np.expm1(-x)), np.log1p(-np.exp(-x))
             return np.asarray(np.where(x < math.log(2), near, far))
-        return np.asarray(getattr(special if hasattr(special, name) else np, name)(x))
+        return np.asarray(getattr(np if hasattr(np, name) else special, name)(x))
 
 
 def extended(name: str, x: Array) -> Array:
