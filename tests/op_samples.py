@@ -11,10 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import elementwise_samples, structural_samples
+from . import elementwise_samples, linalg_samples, structural_samples
 from .sampling import Array, Case, Samples
 
-SAMPLES: dict[str, Samples] = {**elementwise_samples.SAMPLES, **structural_samples.SAMPLES}
+SAMPLES: dict[str, Samples] = {
+    **elementwise_samples.SAMPLES, **structural_samples.SAMPLES, **linalg_samples.SAMPLES
+}  # fmt: skip
 
 
 def arrays_of(name: str, tested: str, case: Case, wild: bool = True) -> Iterator[list[Array]]:

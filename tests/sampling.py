@@ -106,6 +106,11 @@ def tame(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any])
     return rng.normal(size=shape).astype(dtype)
 
 
+def bounded(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Between -1 and 1."""
+    return rng.uniform(-1, 1, shape)
+
+
 def below(size: int, *, negative: bool = False) -> Draw:
     """Integers in [0, size), or in [-size, size)."""
     return lambda rng, shape: rng.integers(-size if negative else 0, size, shape)

@@ -1,4 +1,4 @@
-"""Samples of ops that move, combine or make elements, of linear algebra and of control flow."""
+"""Samples of ops that move, combine or make elements, and of control flow."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .sampling import (
     FLOATS,
     Array,
     Case,
-    Draw,
     Samples,
     Shape,
     below,
+    bounded,
     in_float,
     long_double,
     of_kinds,
@@ -389,112 +389,6 @@ SAMPLES["softmax_cross_entropy"] = Samples(
     wild=False,
 )
 
-# -- linear algebra: matrices far from singular ----------------------------------------------------
-def _regular(m: Any, x: Any) -> Any:
-    return x + 4 * np.eye(3, dtype=_dtype_name(x))
-
-
-def _positive(m: Any, x: Any) -> Any:
-    return m.matmul(x, m.matrix_transpose(x)) + 2 * np.eye(3, dtype=_dtype_name(x))
-
-
-def _dtype_name(x: Any) -> str:
-    return str(getattr(x.dtype, "name", x.dtype))
-
-
-_BOUNDED: Draw = lambda rng, shape: rng.uniform(-1, 1, shape)  # noqa: E731
-_SQUARE: tuple[Shape, ...] = ((3, 3), (2, 3, 3), ("n", 3, 3))
-
-
-def _linalg(name: str, make: Callable[[Any, Any], Any] = _regular) -> Samples:
-    return Samples(
-        cases=tuple(
-            same(
-                lambda m, x: tuple_or_array(getattr(m.linalg, name)(make(m, x))),
-                shape,
-                draws=(_BOUNDED,),
-            )
-            for shape in _SQUARE
-        ),
-        takes=FLOATS,
-    )
-
-
-def tuple_or_array(result: Any) -> Any:
-    return tuple(result) if isinstance(result, tuple) else result
-
-
-for _name in ("inv", "det", "slogdet"):
-    SAMPLES[_name] = _linalg(_name)
-SAMPLES["cholesky"] = _linalg("cholesky", _positive)
-
-
-def _determinants(x: Array) -> Array:
-    """det(x) of rows of matrices, by minors of the first row."""
-    if x.shape[-1] == 0:
-        return np.ones(x.shape[:-2], x.dtype)
-    minors = [np.delete(x[..., 1:, :], j, axis=-1) for j in range(x.shape[-1])]
-    return np.asarray(
-        sum((-1) ** j * x[..., 0, j] * _determinants(m) for j, m in enumerate(minors))
-    )
-
-
-def _cofactors(x: Array) -> Array:
-    """The cofactor of each element: the determinant without its row and column."""
-    result = np.empty_like(x)
-    for i, j in np.ndindex(x.shape[-2:]):
-        minor = np.delete(np.delete(x.astype(np.longdouble), i, axis=-2), j, axis=-1)
-        result[..., i, j] = (-1) ** (i + j) * _determinants(minor)
-    return result
-
-
-def _cofactor_change(x: Array, g: Array) -> Array:
-    """The cofactors are a polynomial of degree 2 (of 3 by 3 matrices): their difference quotient is
-    right."""
-    wide, along = x.astype(np.longdouble), g.astype(np.longdouble)
-    return np.asarray((_cofactors(wide + along) - _cofactors(wide - along)) / 2).astype(x.dtype)
-
-
-SAMPLES["cofactor"] = Samples(
-    cases=tuple(
-        Case(
-            call=lambda x: apply(registry()["cofactor"], (x,)).output(),
-            numpy=_cofactors,
-            shapes=(shape,),
-            draws=(_BOUNDED,),
-        )
-        for shape in _SQUARE
-    ),
-    takes=FLOATS,
-    wild=False,
-    ulp=200,
-    unit=1,
-)
-SAMPLES["cofactor_change"] = Samples(
-    cases=tuple(
-        Case(
-            call=lambda x, g: apply(registry()["cofactor_change"], (x, g)).output(),
-            numpy=_cofactor_change,
-            shapes=(shape, shape),
-            draws=(_BOUNDED, _BOUNDED),
-        )
-        for shape in _SQUARE
-    ),
-    takes=FLOATS,
-    wild=False,
-    ulp=200,
-    unit=1,
-)
-SAMPLES["solve"] = Samples(
-    cases=tuple(
-        same(lambda m, a, b: m.linalg.solve(_regular(m, a), b), a, b, draws=(_BOUNDED, None))
-        for a, b in (((3, 3), (3,)), ((3, 3), (3, 2)), (("n", 3, 3), ("n", 3, 1)))
-    ),
-    takes=FLOATS,
-    wild=False,
-)
-
-
 # -- control flow and random bits ------------------------------------------------------------------
 def _decay(m: Any, x: Any) -> Any:
     """carry = carry / 2 + x, all carries."""
@@ -517,7 +411,7 @@ def _each(m: Any, x: Any) -> Any:
 SAMPLES["scan"] = Samples(
     cases=(
         *(same(_decay, shape) for shape in ((4,), (3, 2), (1, "n"))),
-        *(same(_each, shape, draws=(_BOUNDED,)) for shape in ((4,), (3, "n"))),
+        *(same(_each, shape, draws=(bounded,)) for shape in ((4,), (3, "n"))),
     ),
     takes=FLOATS,
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .planted import FAULTS, Fault, caught_by, check_cache, check_failures, check_kept
+from .faults import Fault, caught_by, check_cache, check_failures, check_kept
+from .planted import FAULTS
 
 ROOMS = {"rewrite", "autodiff", "ops", "passes", "loops", "lower", "runtime"}
 

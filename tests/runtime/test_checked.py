@@ -13,7 +13,8 @@ import pytest
 import graphc as gc
 from graphc.checking.stages import first_guilty_stage
 from graphc.errors import ArgumentError, CheckError, NonFiniteError, RuntimeFailure
-from tests.properties.planted import FAULTS, Fault, planned
+from tests.properties.faults import Fault
+from tests.properties.planted import FAULTS, planned
 
 
 def here() -> int:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from unittest import mock
 
 from tests.properties import checking
-from tests.properties.planted import FAULTS, Fault, caught_by
+from tests.properties.faults import Fault, caught_by
+from tests.properties.planted import FAULTS
 
 from . import Budget, Result, Tally
 
