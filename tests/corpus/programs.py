@@ -288,6 +288,17 @@ def moments_by_powers() -> Any:
     return [x, s], [*powers, x / x + (s - s), x * 0 + s, (x + 0.0) * s / s]
 
 
+@_program
+def python_numbers() -> Any:
+    """Numbers that Python code computed: in formulas of float32, and where a loop begins."""
+    x, c = gc.placeholder("x", ("n",)), gc.placeholder("c", ("n",), "bool")
+    rate = gc.where(c, 1 / 3, 0.1)
+    first = gc.where(gc.all(c), 0.5, 0.25)
+    total, _ = gc.scan(lambda s, v: (s + v, s), first, x.astype("float64"))
+    doubled, _ = gc.scan(lambda s, _: (s * 2.0, s), gc.sqrt(2.0), length=3)
+    return [x, c], [gc.sqrt(2.0) * x, rate * x, total, doubled * x]
+
+
 # -- masks, sums, conversions ----------------------------------------------------------------------
 @_program
 def masks() -> Any:

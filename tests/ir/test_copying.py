@@ -57,7 +57,7 @@ assert graph.variables == (w,) and w.value.tolist() == [0, 1, 2] and w.value.dty
 print(graph)
 """
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.stderr) == (f"{graph}\n", "")
 
 

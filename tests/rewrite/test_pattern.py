@@ -88,7 +88,7 @@ def test_literals(value: float, wanted: float, same: bool) -> None:
 
 
 def test_a_stretched_number_is_a_number() -> None:
-    assert scalar_value(gc.full(("n", 3), 2.5)) == 2.5
+    assert scalar_value(gc.full(("n", 3), 2.5, "float32")) == 2.5
     assert scalar_value(gc.constant([1.0, 2.0])) is None
     assert scalar_value(a()) is None
 

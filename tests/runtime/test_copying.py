@@ -64,7 +64,7 @@ from graphc.runtime.compile import compile_statistics
 print(f(np.zeros(2))[0].tolist(), compile_statistics()["cache_hits"], "numba" in sys.modules)
 """
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.stderr) == ("[1.25, 1.25] 1 False\n", "")
 
 
