@@ -16,6 +16,7 @@ import pytest
 
 import graphc as gc
 from graphc.ir.operators import functions
+from graphc.lower.context import Head
 
 from . import exports, reference
 
@@ -96,6 +97,12 @@ def test_architecture_names_tests_that_exist() -> None:
     sources = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
     defined = set(re.findall(r"def (test_\w+)\(", sources))
     assert not set(re.findall(r"`(test_\w+)`", text)) - defined
+
+
+def test_architecture_names_the_words_of_the_context() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", text, re.MULTILINE)
+    assert re.findall(r"`([A-Z_]+)`", " ".join(rows)) == [w.name for w in Head if w.name != "COUNT"]
 
 
 @pytest.mark.parametrize("name", ["loops/grammar.py", "planning/program.py"])
