@@ -317,7 +317,7 @@ def _work(kernel: Kernel) -> Size:
         for stmt in body:
             if isinstance(stmt, For):
                 extent = stmt.extent if stmt.parallel else substitute(stmt.extent, kernel.sizes)
-                extent = extent if stmt.run is None else stmt.run.length
+                extent = extent if stmt.run is None else minimum(extent, stmt.run.length)
                 stack.append((stmt.body, turns * extent))
             else:
                 total = total + turns

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.ir.dim import Size, evaluate
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, walk_steps
@@ -40,7 +41,7 @@ print(hashlib.sha256(b"".join(first)).hexdigest())
 """
 
 
-def work_of(*outputs: gc.Tensor, inputs: list[gc.Tensor]) -> list[object]:
+def work_of(*outputs: gc.Tensor, inputs: list[gc.Tensor]) -> list[Size | None]:
     program = run_pipeline(gc.Graph(inputs, outputs), Stages()).program
     return [s.work for s in walk_steps(program.steps) if isinstance(s, Call)]
 
@@ -53,6 +54,17 @@ def test_only_loops_whose_turns_are_independent_are_shared() -> None:
     assert work_of(gc.sum(x, axis=0), inputs=[x]) == [None]
     assert work_of(gc.sum(x), inputs=[x]) == [None]
     assert work_of(gc.take(x, i), inputs=[x, i]) == [None]
+
+
+def test_short_rows_of_unknown_length_are_little_work() -> None:
+    """A loop in runs has no more turns than numbers."""
+    x, known = gc.placeholder("x", ("n", "m")), gc.placeholder("known", ("n", 10))
+    (work,) = work_of(gc.softmax(x), inputs=[x])
+    (expected,) = work_of(gc.softmax(known), inputs=[known])
+    assert work is not None
+    assert expected is not None
+    at = {"n": 1000, "m": 10}
+    assert evaluate(work, at) < 2 * evaluate(expected, at)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
