@@ -157,18 +157,19 @@ class Jitted:
 
     # -- what Python does with functions -----------------------------------------------------------
     def __get__(self, instance: Any, owner: type | None = None) -> Jitted:
-        """As a method: the function with `instance` as its first argument. Each object has programs
-        of its own, which go when it goes, for a trace fixes what it reads of the object.
+        """As a method, if what was jitted would be one, bound to `instance`. Each object has
+        programs of its own, which go when it goes, for a trace fixes what it reads of the object.
 
         Errors: `ArgumentError` for an object that cannot be referred to weakly.
         """
-        if instance is None:
+        method = _bound(self._function, instance, owner)
+        if method is self._function:
             return self
         found = self._methods.get(id(instance))
         if found is None:
             with self._lock:
                 found = self._methods.get(id(instance)) or self._add_method(instance)
-        bound = Jitted(types.MethodType(self._function, instance), self._options)
+        bound = Jitted(method, self._options)
         bound._programs, bound._lock = found.programs, found.lock
         return bound
 
@@ -319,6 +320,14 @@ class Jitted:
 
     def __repr__(self) -> str:
         return f"<gc.jit of {self._name}, {self.programs} programs>"
+
+
+def _bound(function: Callable[..., Any], instance: Any, owner: type | None) -> Callable[..., Any]:
+    """What `function` is as an attribute of a class: itself, if Python would not bind it."""
+    bind = getattr(type(function), "__get__", None)
+    if bind is None or isinstance(function, (staticmethod, types.MethodType)):
+        return function
+    return bind(function, instance, owner)  # type: ignore[no-any-return]
 
 
 def _is_static(leaf: Any) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc as collector
 import inspect
+import operator
 import pickle
 import subprocess
 import sys
@@ -114,6 +116,27 @@ def test_a_method_has_programs_for_each_object() -> None:
     assert list(inspect.signature(scaled).parameters) == ["self", "a", "plus"]
     assert list(inspect.signature(one.scaled).parameters) == ["a", "plus"]
     np.testing.assert_array_equal(gc.evaluate(one.scaled(x), {x: [1.0]}), [3])  # inside others
+
+
+def test_what_python_would_not_bind_is_no_method() -> None:
+    times = Model(3.0).scaled
+
+    class Holder:
+        @gc.jit(target="reference")
+        @staticmethod
+        def halved(a: Any) -> Any:
+            return a / 2
+
+        tripled = gc.jit(functools.partial(operator.mul, 3), target="reference")
+        bound = gc.jit(times, target="reference")
+        nested = gc.jit(gc.jit(lambda self, a: a + self.one), target="reference")
+        one = 1
+
+    a = np.arange(3.0)
+    np.testing.assert_array_equal(Holder().halved(a), a / 2)
+    np.testing.assert_array_equal(Holder().tripled(a), a * 3)
+    np.testing.assert_array_equal(Holder().bound(a), a * 3)
+    np.testing.assert_array_equal(Holder().nested(a), a + 1)
 
 
 def test_copies_of_an_object_trace_anew() -> None:
