@@ -11,7 +11,6 @@ import numpy as np
 
 from graphc.errors import (
     ArgumentError,
-    DTypeError,
     GraphcError,
     GraphError,
     RuntimeFailure,
@@ -21,7 +20,7 @@ from graphc.ir import origin
 from graphc.ir.conditions import Condition
 from graphc.ir.dim import Dim, Size, bind, named, names
 from graphc.ir.dim import evaluate as evaluate_size
-from graphc.ir.given import given_array
+from graphc.ir.given import fitting_array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Fact
@@ -276,6 +275,8 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, Any] | None = None) -> Any:
     """The value of one tensor, or a list of values, for arrays given for placeholders.
 
     Slow but always right: NumPy, op by op. `gc.compile` is the fast way.
+    Errors: `DTypeError` for numbers that a placeholder's dtype cannot hold, `ArgumentError` for
+    what is no array or tensor, and those of a call: of sizes, and `RuntimeFailure`.
 
     >>> import graphc as gc
     >>> x = gc.placeholder("x", (2,))
@@ -293,28 +294,10 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, Any] | None = None) -> Any:
             if not isinstance(target, Tensor):
                 raise _no_argument("not a tensor", what, target)
     graph = Graph(feeds, targets, name="evaluate")
-    arrays = [_fed(t, a) for t, a in feeds.items()]
-    values = evaluate_graph(graph, arrays)
+    arrays = [fitting_array(f"evaluate, input {t.name!r}", a, t.type) for t, a in feeds.items()]
+    values = evaluate_graph(graph, [array.copy() for array in arrays])  # results share with these
     return values[0] if isinstance(outputs, Tensor) else values
 
 
 def _no_argument(message: str, expected: str, given: object) -> ArgumentError:
     return ArgumentError(message, op="evaluate", expected=expected, given=repr(given)[:80])
-
-
-def _fed(tensor: Tensor, value: Any) -> Array:
-    """`value` in the dtype of a placeholder. Errors: `DTypeError` if a fraction would be cut,
-    `ArgumentError` if it is no array."""
-    try:
-        array = given_array("evaluate", value)
-    except ValueError as error:
-        raise _no_argument(f"not an array: {error}", f"values of {tensor.name!r}", value) from None
-    cut = array.size and array.dtype.kind == "f" and not tensor.dtype.is_float
-    if cut or array.dtype.kind not in "biuf":
-        raise DTypeError(
-            f"the values for {tensor.name!r} do not fit its dtype",
-            op="evaluate",
-            expected=tensor.dtype.name,
-            given=f"an array of {array.dtype}",
-        )
-    return array.astype(tensor.dtype.numpy)

@@ -1,4 +1,7 @@
-"""Arrays that users give: read as NumPy reads them, unless that would drop what they say."""
+"""Arrays that users give: read as NumPy reads them, unless that would drop what they say.
+
+The dtype of an input or a variable takes only what it can hold: `fitting_array`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, DTypeError
 from graphc.ir import origin
+from graphc.ir.shape import TensorType
 
 
 def given_array(op: str, value: Any) -> np.ndarray[Any, Any]:
@@ -37,6 +41,63 @@ def given_array(op: str, value: Any) -> np.ndarray[Any, Any]:
             hint="give np.asarray(matrix)",
         )
     return np.asarray(value)
+
+
+def fitting_array(op: str, value: Any, to: TensorType) -> np.ndarray[Any, Any]:
+    """`value` in the dtype of `to`, whose shape only errors name; copied only if it has another.
+
+    Conversion keeps values: floats may lose precision and ints may become floats, but no fraction
+    is cut, no integer wraps and no finite number becomes infinite.
+    Errors: `ArgumentError` for what is no array of numbers; `DTypeError` for numbers of a kind that
+    the dtype cannot hold.
+    """
+    try:
+        array = given_array(op, value)
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(
+            f"not an array: {error}",
+            op=op,
+            expected=str(to),
+            given=type(value).__name__,
+            where=origin.where(),
+        ) from None
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(
+            "not numbers",
+            op=op,
+            expected=str(to),
+            given=f"{type(value).__name__} of dtype {array.dtype}",
+            where=origin.where(),
+        )
+    if array.size == 0 and isinstance(value, (list, tuple)):  # no numbers, so of no dtype yet
+        array = array.astype(to.dtype.numpy)
+    with np.errstate(all="ignore"):
+        converted = array.astype(to.dtype.numpy, copy=False)
+    if not _keeps_values(array, to.dtype.numpy, converted):
+        raise DTypeError(
+            "the values do not fit the dtype",
+            op=op,
+            expected=to.dtype.name,
+            given=f"an array of {array.dtype}",
+            where=origin.where(),
+            hint=f"convert it yourself with .astype({to.dtype.name!r})",
+        )
+    return converted
+
+
+def _keeps_values(
+    array: np.ndarray[Any, Any], wanted: np.dtype[Any], converted: np.ndarray[Any, Any]
+) -> bool:
+    given = array.dtype.newbyteorder("=")
+    if given == wanted or np.can_cast(given, wanted, "safe"):
+        return True
+    if wanted.kind == "f":
+        finite = np.isfinite(converted)
+        return bool(finite.all()) or not np.isfinite(array[~finite]).any()
+    if wanted.kind in "iu" and given.kind in "iu":
+        info = np.iinfo(wanted)
+        return array.size == 0 or (array.min() >= info.min and array.max() <= info.max)
+    return False
 
 
 def _holds(value: Any, kind: type) -> bool:

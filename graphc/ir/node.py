@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from graphc import locks
-from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError, SymbolicValueError
+from graphc.errors import ArgumentError, GraphcError, ShapeError, SymbolicValueError
 from graphc.ir import conditions, origin, protocols
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
-from graphc.ir.given import given_array
+from graphc.ir.given import fitting_array
 from graphc.ir.op import Attrs, Fact, Op, registry
 from graphc.ir.operators import Operators, functions
 from graphc.ir.shape import Shape, TensorType, show
@@ -392,7 +392,7 @@ class Variable(Tensor):
 
     @value.setter
     def value(self, new: Any) -> None:
-        array = given_array(f"variable {self.name!r}", new)
+        array = fitting_array(f"variable {self.name!r}", new, self.type)
         if array.shape != self.shape:
             raise ShapeError(
                 "the value has another shape than the variable",
@@ -401,16 +401,8 @@ class Variable(Tensor):
                 given=show(array.shape),
                 where=origin.where(),
             )
-        if not np.can_cast(array.dtype, self.dtype.numpy, casting="same_kind"):
-            raise DTypeError(
-                "the value cannot be kept in the variable's dtype",
-                op=f"variable {self.name!r}",
-                expected=self.dtype.name,
-                given=str(array.dtype),
-                where=origin.where(),
-            )
         with self.cell.lock:
-            np.copyto(self.cell.array, array, casting="same_kind")
+            np.copyto(self.cell.array, array)
 
 
 def _variable(value: np.ndarray[Any, Any], name: str, trainable: bool) -> Tensor:

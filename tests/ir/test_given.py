@@ -1,4 +1,5 @@
-"""Arrays that say more than their numbers are refused wherever arrays come in."""
+"""Arrays that say more than their numbers, and numbers that a dtype cannot hold, are refused
+wherever arrays come in."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, DTypeError
 
 X = gc.placeholder("x", ("n",), "float64")
 M = gc.placeholder("m", (2, "n"), "float64")
@@ -69,6 +70,79 @@ def test_refused(door: str, make: Callable[[tuple[int, ...]], Any], what: str) -
         DOORS[door](make((2, 3)))
     assert __file__ in caught.value.where
     assert caught.value.hint
+
+
+def assign(value: Any, dtype: str) -> Any:
+    v = gc.variable(np.zeros(np.shape(value)), dtype=dtype)
+    v.value = value
+    return v.value
+
+
+def call(value: Any, dtype: str) -> Any:
+    x = gc.placeholder("x", np.shape(value), dtype)
+    return gc.compile([x], x, target="reference")(value)
+
+
+def evaluate(value: Any, dtype: str) -> Any:
+    x = gc.placeholder("x", np.shape(value), dtype)
+    return gc.evaluate(x, {x: value})
+
+
+READERS = [assign, call, evaluate]
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (300, "int8"),
+        ([0, -1], "uint8"),
+        (np.array([2**63], "uint64"), "int64"),
+        (1.5, "int32"),
+        (float("nan"), "int32"),
+        (1e300, "float32"),
+        (2, "bool"),
+    ],
+)
+def test_numbers_that_the_dtype_cannot_hold(
+    read: Callable[[Any, str], Any], value: Any, dtype: str
+) -> None:
+    with pytest.raises(DTypeError, match="do not fit the dtype") as caught:
+        read(value, dtype)
+    assert caught.value.expected == dtype
+    assert __file__ in caught.value.where
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        ([3, 255], "uint8"),
+        ([True, False], "int8"),
+        ([0.1, np.inf, np.nan], "float32"),
+        (2**40 + 1, "float32"),
+        ([], "int32"),
+        (np.arange(3.0).astype(">f8"), "float64"),
+    ],
+)
+def test_numbers_that_it_holds(read: Callable[[Any, str], Any], value: Any, dtype: str) -> None:
+    np.testing.assert_array_equal(read(value, dtype), np.array(value, dtype), strict=True)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_no_array_of_numbers(read: Callable[[Any, str], Any]) -> None:
+    for value in ("a", [None, 1], 2**70):
+        with pytest.raises(ArgumentError, match="not numbers"):
+            read(value, "float64")
+    ragged = gc.variable([1.0, 2.0])
+    with pytest.raises(ArgumentError, match="not an array"):
+        ragged.value = [[1.0], [2.0, 3.0]]
+
+
+def test_results_are_not_the_arrays_that_were_given() -> None:
+    a = np.ones((2, 3))
+    for result in gc.evaluate([M, M.T], {M: a}):
+        assert not np.shares_memory(a, result)
 
 
 def test_a_mask_that_is_filled_is_an_array() -> None:

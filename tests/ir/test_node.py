@@ -155,7 +155,7 @@ def test_a_value_that_does_not_fit_is_refused() -> None:
     w = gc.variable([1, 2], name="w")
     with pytest.raises(ShapeError, match=r"expected: \(2,\)\n  given:    \(3,\)"):
         w.value = [1, 2, 3]
-    with pytest.raises(DTypeError, match=r"expected: int64\n  given:    float64"):
+    with pytest.raises(DTypeError, match=r"expected: int64\n  given:    an array of float64"):
         w.value = [1.5, 2.5]
     np.testing.assert_array_equal(w.value, [1, 2])
 
