@@ -154,7 +154,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "split": of(
         lambda x: np.split(x, 2), lambda x: np.split(x, [1, 3]), lambda x: np.split(x, 3, 1),
         lambda x: np.split(x, (1,), axis=-1), lambda x: np.split(x, [2, 2, 9]),
-        lambda x: np.split(x, [-1]),
+        lambda x: np.split(x, [-1]), lambda x: np.split(x, np.int64(2)),
         shapes=((4, 3),),
     ),
     "take": of(

@@ -176,16 +176,16 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
 def _pad_pairs(pad_width: Any, t: Tensor) -> list[tuple[Size, Size]]:
     """The sizes before and after each axis."""
 
-    def is_size(value: Any) -> bool:
-        return isinstance(value, (int, str, np.integer, Dim))
+    def is_list(value: Any) -> bool:
+        return isinstance(value, (list, tuple, np.ndarray))
 
     given = pad_width.tolist() if isinstance(pad_width, np.ndarray) else pad_width
-    parts = [given, given] if is_size(given) else list(given)
-    if len(parts) == 2 and all(map(is_size, parts)):
+    parts = list(given) if is_list(given) else [given, given]
+    if len(parts) == 1:
+        parts = (parts if is_list(parts[0]) else [parts * 2]) * t.ndim
+    elif len(parts) == 2 and not any(map(is_list, parts)):
         parts = [parts] * t.ndim
-    elif len(parts) == 1:
-        parts = ([parts * 2] if is_size(parts[0]) else parts) * t.ndim
-    if len(parts) != t.ndim or any(is_size(p) or len(p) != 2 for p in parts):
+    if len(parts) != t.ndim or not all(is_list(p) and len(p) == 2 for p in parts):
         raise ShapeError(
             "one pair for each axis",
             op="pad",
@@ -337,12 +337,14 @@ def _position(bound: Any, size: Size) -> Size:
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """`x` cut along `axis` into `sections` equal parts, or at the given positions.
 
-    Errors: `ShapeError` where the size is not a multiple of `sections`.
+    Errors: `ShapeError` where the size is not a multiple of `sections`; `ArgumentError` for
+    `sections` of another kind, such as a symbolic number of parts.
     """
     t = tensor(x, "split")
     axis = normalize_axis("split", axis, t.ndim)
     size = t.shape[axis]
-    if isinstance(sections, int):
+    if isinstance(sections, (int, np.integer)):
+        sections = int(sections)
         if sections < 1 or mod(size, sections) != 0:
             raise ShapeError(
                 "cannot be cut into equal parts",
@@ -352,8 +354,15 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
             )
         part = floordiv(size, sections)
         cuts: list[Size] = [part * i for i in range(sections + 1)]
-    else:
+    elif isinstance(sections, (list, tuple, np.ndarray)):
         cuts = [0, *sections, size]
+    else:
+        raise ArgumentError(
+            "neither a number of parts nor where to cut",
+            op="split",
+            expected="an int, or a list of positions",
+            given=repr(sections)[:80],
+        )
     prefix = (slice(None),) * axis
     return [
         getitem(t, (*prefix, slice(low, high))) for low, high in pairwise(cuts)
