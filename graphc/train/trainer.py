@@ -15,6 +15,7 @@ from graphc.ir.dtype import dtype_or_default
 from graphc.ir.node import Tensor
 from graphc.nn import losses
 from graphc.nn.module import Layer
+from graphc.ops.build import tensor
 from graphc.ops.leaf import placeholder
 from graphc.ops.reduce import mean
 from graphc.optim.optimizer import Optimizer
@@ -193,7 +194,7 @@ class Trainer:
         scores = {}
         for name, function in {"loss": self.loss, **self.metrics}.items():
             with origin.scope(name):
-                values = function(predictions, targets)
+                values = tensor(function(predictions, targets), name)
                 scores[name] = mean(values) if values.ndim else values
         return scores
 

@@ -142,6 +142,17 @@ def test_functions_as_loss_and_metric() -> None:
     assert scores["loss"] == scores["squared"]
 
 
+def test_a_metric_may_be_a_number_and_is_no_none() -> None:
+    parts: dict[str, Any] = {"loss": "mean_squared_error", "optimizer": gc.optim.SGD()}
+    data = np.ones((3, 2)), np.ones((3, 1))
+    metrics: list[Any] = [lambda predictions, targets: 0.25]
+    trainer = gc.train.Trainer(gc.nn.Dense(1), metrics=metrics, target="reference", **parts)
+    assert trainer.evaluate(*data)["<lambda>"] == 0.25
+    trainer = gc.train.Trainer(gc.nn.Dense(1), metrics=[lambda predictions, targets: None], **parts)
+    with pytest.raises(ArgumentError, match="<lambda>: not a tensor"):
+        trainer.evaluate(*data)
+
+
 def test_a_binary_classifier() -> None:
     labels = (LABELS == 0)[:, None]
     trainer = gc.train.Trainer(
