@@ -3,7 +3,8 @@
 A type rule that compares two sizes asks `agree`; one that reads at a place asks `require`. What can
 never hold is its error. What is certain is not mentioned again; everything else is kept with the
 node, and whoever runs a graph checks it before anything runs (`Graph.conditions`). That no tensor
-has a negative size, or more bytes than 64 bits can count, every node needs.
+has a negative size, or more bytes than 64 bits can count, every node needs; and that no size is
+divided by 0.
 
 Names stand for integers >= 0. What holds only where a name is 0 (`n = 2*n`, `-n >= 0`) counts as
 what never holds: a program that takes empty arrays only is a mistake, not a wish.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -179,22 +180,35 @@ def content(size: Dim) -> tuple[int, int]:
 # -- bounds in one form ----------------------------------------------------------------------------
 @lru_cache(maxsize=1 << 12)
 def _bounds(margin: Size) -> tuple[Condition, ...] | None:
-    """The conditions that say `margin >= 0` together, none where it is certain; None where it never
-    holds."""
-    if certain(margin):
-        return ()
-    if never(margin):
-        return None
-    sides = _sides_of_min(margin)
-    if sides is None:
-        return (_bound(margin),)
+    """The conditions that say `margin >= 0` together, and that nothing in it is divided by less
+    than 1; none where that is certain; None where it never holds."""
+    wanted: list[Size] = [divisor - 1 for divisor in _divisors(margin)]
     found: tuple[Condition, ...] = ()
-    for side in sides:
-        bounds = _bounds(side)
+    if not certain(margin):
+        if never(margin):
+            return None
+        sides = _sides_of_min(margin)
+        if sides is None:
+            found = (_bound(margin),)
+        else:
+            wanted += sides
+    for part in wanted:
+        bounds = _bounds(part)
         if bounds is None:
             return None
         found += bounds
     return found
+
+
+def _divisors(size: Size) -> Iterator[Size]:
+    """What sizes in `size` are divided by."""
+    for monomial, _ in size.terms if isinstance(size, Dim) else ():
+        for atom, _ in monomial:
+            if isinstance(atom, Call):
+                if atom.function in ("//", "%"):
+                    yield atom.right
+                yield from _divisors(atom.left)
+                yield from _divisors(atom.right)
 
 
 def _sides_of_min(margin: Size) -> tuple[Size, Size] | None:

@@ -472,16 +472,23 @@ def bind(size: Size, value: int, values: dict[str, int]) -> None:
     """
     unknown = names(size) - values.keys()
     if not unknown:
-        if evaluate(size, values) != value:
-            known = f"the size {size} is {evaluate(size, values)} here"
-            raise ShapeError(f"{known if names(size) else f'the size is {size}'}, not {value}")
+        try:
+            known = evaluate(size, values)
+        except ZeroDivisionError:
+            raise ShapeError(f"the size {size} divides by 0 here") from None
+        if known != value:
+            what = f"the size {size} is {known} here" if names(size) else f"the size is {size}"
+            raise ShapeError(f"{what}, not {value}")
         return
     if len(unknown) > 1 or isinstance(size, int):
         return
     (name,) = unknown
-    at0, at1 = (evaluate(size, values | {name: k}) for k in (0, 1))
+    try:
+        at0, at1, at5 = (evaluate(size, values | {name: k}) for k in (0, 1, 5))
+    except ZeroDivisionError:  # it is divided by the name
+        return
     slope = at1 - at0
-    if slope == 0 or evaluate(size, values | {name: 5}) != at0 + 5 * slope:
+    if slope == 0 or at5 != at0 + 5 * slope:
         return
     solution, rest = divmod(value - at0, slope)
     if rest or solution < 0:

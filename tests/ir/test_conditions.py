@@ -97,7 +97,7 @@ def test_what_is_noted_holds_where_what_is_required_does(margin: Size) -> None:
     [
         ("n - 4", "n >= 4"), ("2*n - 5", "n >= 3"), ("1 - n", "1 >= n"),
         ("n - m - 2", "n >= m + 2"), ("min(m - 1, n)", "m >= 1"),
-        ("6*n - 4*m + 3", "3*n + 1 >= 2*m"),
+        ("6*n - 4*m + 3", "3*n + 1 >= 2*m"), ("n//m", "m >= 1"), ("n % (m - 3)", "m >= 4"),
     ],
 )  # fmt: skip
 def test_bounds_have_one_form(margin: str, text: str) -> None:

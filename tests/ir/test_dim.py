@@ -158,6 +158,14 @@ def test_bind_solves_for_the_unknown() -> None:
     assert several == {}
 
 
+def test_bind_where_a_size_is_divided_by_a_name() -> None:
+    quotient, values = dims.dim("n // m"), {"n": 6}
+    dims.bind(quotient, 3, values)
+    assert values == {"n": 6}  # m is left for a later call
+    with pytest.raises(ShapeError, match="divides by 0"):
+        dims.bind(quotient, 3, {"n": 6, "m": 0})
+
+
 @pytest.mark.parametrize(
     "spec",
     [-1, "-3", True, 1.5, None, "", "a b", "n.m", "n**2", "f32", "3//0", "n % 0", "max(n)", "True",

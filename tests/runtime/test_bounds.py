@@ -55,6 +55,9 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
     "of both": (lambda: X[M - 1 : N - 1 : 3], lambda x, y, a, n, m: cut(x, m - 1, n - 1, 3)),
     "from 1-n": (lambda: X[-N + 1 :], lambda x, y, a, n, m: cut(x, 1 - n, n)),
     "half": (lambda: X[N // 2 : N // 2 + 2], lambda x, y, a, n, m: cut(x, n // 2, n // 2 + 2)),
+    "a quotient": (lambda: X[: N // M], lambda x, y, a, n, m: cut(x, 0, n // m)),
+    "a sum of a quotient": (
+        lambda: X * gc.sum(X[: N // M]), lambda x, y, a, n, m: x * cut(x, 0, n // m).sum()),
     "from the end": (lambda: X[-3:], lambda x, y, a, n, m: x[-3:]),
     "both from the end": (lambda: X[-4:-1:2], lambda x, y, a, n, m: x[-4:-1:2]),
     "one from the end": (
@@ -104,7 +107,7 @@ def arrays(n: int, m: int) -> list[Array]:
 def expected(numpy: Callable[..., Any], given: list[Array], n: int, m: int) -> Any:
     try:
         return np.asarray(numpy(*given, n, m))
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, ZeroDivisionError):
         return None
 
 
