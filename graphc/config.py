@@ -10,6 +10,7 @@ that makes no sense raises `ArgumentError` naming the variable; an empty one cou
 | `GRAPHC_PRINT`       | stages to print, by name, comma between                 | none         |
 | `GRAPHC_DUMP`        | the directory into which every stage is written         | none         |
 | `GRAPHC_TRACE`       | what to log as it happens: `rules`                      | nothing      |
+| `GRAPHC_PROGRESS`    | 0: nothing is said of a long compilation on a terminal  | 1            |
 | `GRAPHC_NUM_THREADS` | threads of a compiled program, at least 1               | one per core |
 | `GRAPHC_BLAS`        | the BLAS to call: a path, or a name the loader knows    | NumPy's own  |
 """
@@ -36,20 +37,18 @@ class CacheSettings:
 
 def cache() -> CacheSettings:
     """The cache of compiled objects: `GRAPHC_CACHE` and `GRAPHC_CACHE_DIR`."""
-    switch = _read("GRAPHC_CACHE") or "1"
-    if switch not in ("0", "1"):
-        raise _bad("GRAPHC_CACHE", switch, "0 (off) or 1 (on)")
+    switch = _switch("GRAPHC_CACHE")
     named = _read("GRAPHC_CACHE_DIR")
     if named:
         directory = Path(os.path.abspath(os.path.expanduser(named)))
-    elif switch == "1":
+    elif switch:
         # Imported only when it is asked: it costs several ms of a warm start.
         import platformdirs
 
         directory = platformdirs.user_cache_path("graphc", appauthor=False)
     else:
         directory = Path()
-    return CacheSettings(switch == "1", directory)
+    return CacheSettings(switch, directory)
 
 
 def print_stages() -> tuple[str, ...]:
@@ -84,6 +83,11 @@ def trace_topics() -> tuple[str, ...]:
     return names
 
 
+def progress() -> bool:
+    """Whether a long compilation says on a terminal what it does: `GRAPHC_PROGRESS`."""
+    return _switch("GRAPHC_PROGRESS")
+
+
 def num_threads() -> int | None:
     """The number of threads the user asked for, `GRAPHC_NUM_THREADS`, or None."""
     value = _read("GRAPHC_NUM_THREADS")
@@ -99,6 +103,14 @@ def num_threads() -> int | None:
 def blas_library() -> str | None:
     """The BLAS library the user asked for by path or name, `GRAPHC_BLAS`, or None."""
     return _read("GRAPHC_BLAS") or None
+
+
+def _switch(variable: str) -> bool:
+    """A setting that is on unless it is 0."""
+    value = _read(variable) or "1"
+    if value not in ("0", "1"):
+        raise _bad(variable, value, "0 (off) or 1 (on)")
+    return value == "1"
 
 
 def _read(variable: str) -> str:

@@ -32,6 +32,7 @@ class Stages:
     seconds: dict[str, float] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)  # the stages that have something to show
+    say: Callable[[str], None] = lambda stage: None
 
     def start(self, graph: Graph) -> None:
         """The graph as it comes in, as stage `input`."""
@@ -50,6 +51,7 @@ class Stages:
 
     def run(self, name: str, stage: Callable[[], T], text: Callable[[T], str] | None = None) -> T:
         """Any stage. Errors: those of the stage, with its name; `CompileError` for a defect."""
+        self.say(name)
         start = time.perf_counter()
         try:
             result = stage()

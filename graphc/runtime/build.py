@@ -9,6 +9,7 @@ from graphc.ir.graph import Graph
 from graphc.lower.numba_source import print_kernel
 from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
+from graphc.pipeline.progress import progress
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, walk_steps
 from graphc.runtime.manifest import make_manifest
@@ -42,13 +43,17 @@ class Compilation:
 
 def build(graph: Graph, options: Options, target: Target) -> Compilation:
     """Compile a graph to an object of the target's."""
-    stages = Stages(options.check)
+    with progress(graph.name) as say:
+        return _build(graph, options, target, Stages(options.check, say=say))
+
+
+def _build(graph: Graph, options: Options, target: Target, stages: Stages) -> Compilation:
     compiled = run_pipeline(graph, stages, options=options, machine=target.machine)
     program = compiled.program
     kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled))
     texts = stages.run(
         "numba",
-        lambda: [target.compile_kernel(k.calls[0].kernel, k.name) for k in kernels],
+        lambda: [_compiled(k, len(kernels), target, stages) for k in kernels],
         lambda _: "\n".join(f"# {k.name}\n{k.source}" for k in kernels),
     )
     driver = stages.run(
@@ -61,6 +66,11 @@ def build(graph: Graph, options: Options, target: Target) -> Compilation:
     blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())
     manifest = make_manifest(graph, program, driver.table, len(linked.data))
     return Compilation(compiled, kernels, linked, manifest, blob, stages.seconds)
+
+
+def _compiled(kernel: KernelInfo, count: int, target: Target, stages: Stages) -> str:
+    stages.say(f"{kernel.name} of {count}")
+    return target.compile_kernel(kernel.calls[0].kernel, kernel.name)
 
 
 def distinct_kernels(compiled: Compiled) -> list[KernelInfo]:
