@@ -16,10 +16,13 @@ from contextvars import ContextVar, Token
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from graphc.errors import DTypeWarning, locate_with
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_NOT_THE_USERS = (_PACKAGE, contextlib.__file__)  # the latter runs what it decorates in here
+# contextlib runs what it decorates in here, and NumPy's functions in Python compute with tensors.
+_NOT_THE_USERS = (_PACKAGE, contextlib.__file__, os.path.dirname(np.__file__) + os.sep)
 CAP = 4  # origins kept for one node
 
 _inherited: ContextVar[tuple[Origin, ...] | None] = ContextVar("graphc_inherited", default=None)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import warnings
 
+import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import DTypeWarning
+from graphc.errors import DTypeWarning, SymbolicValueError
 from graphc.ir import origin
 from graphc.ir.graph import walk
 
@@ -39,6 +40,14 @@ def test_a_node_made_twice_has_both_lines_and_at_most_cap() -> None:
     assert origin.merge((), places) == places[: origin.CAP]
     assert origin.merge(places[:2], places[1:3]) == places[:3]
     assert origin.merge(places[:1], places[:1]) == places[:1]
+
+
+def test_functions_of_numpy_are_not_the_users() -> None:
+    x = gc.placeholder("origin_n", (3,))
+    here = line()
+    with pytest.raises(SymbolicValueError) as caught:
+        np.sum([x, x])
+    assert caught.value.where == f"{__file__}:{here + 2}"
 
 
 def test_origins_are_not_identity() -> None:
