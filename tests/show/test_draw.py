@@ -45,7 +45,7 @@ def at(scope: str) -> Any:
 
 def two_layers() -> gc.Graph:
     """A linear layer, its gradient and its update."""
-    x = gc.placeholder("x", ("n", 4))
+    x = gc.placeholder("pixels", ("n", 4))  # no other test's node, which has other lines
     with at("net/dense"):
         w = gc.variable(np.zeros((4, 3), "float32"), name="net/dense/w")
         b = gc.variable(np.zeros(3, "float32"), name="net/dense/b")
