@@ -187,8 +187,8 @@ def tensor(value: Any, op: str) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    if is_python_scalar(value):
-        return as_weak(constant(value, float64 if isinstance(value, float) else None))
+    if is_python_scalar(value) or _is_of_python_floats(value):
+        return as_weak(constant(value, float64 if not isinstance(value, int) else None))
     if isinstance(value, Dim):
         raise ArgumentError(
             "a symbolic size is not a tensor",
@@ -215,6 +215,17 @@ def tensor(value: Any, op: str) -> Tensor:
             hint="gc.stack([x, y]) makes one tensor of them, gc.concat joins them",
         )
     return constant(value)
+
+
+def _is_of_python_floats(value: Any) -> bool:
+    """Whether `value` is nested lists of Python numbers, a float among them."""
+    numbers = list(_flat(value)) if isinstance(value, (list, tuple)) else []
+    return all(map(is_python_scalar, numbers)) and any(isinstance(v, float) for v in numbers)
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    for v in value:
+        yield from _flat(v) if isinstance(v, (list, tuple)) else (v,)
 
 
 def _begins_with_tensor(value: Any) -> bool:

@@ -81,7 +81,7 @@ def _made() -> dict[str, Any]:
     return {
         "placeholder": gc.placeholder("x", (2,)), "constant": gc.constant(0.1),
         "list": gc.constant([0.1, 2]), "variable": gc.variable([0.1]),
-        "operand": gc.exp([0.1, 0.2]), "zeros": gc.zeros((2,)), "ones": gc.ones(()),
+        "zeros": gc.zeros((2,)), "ones": gc.ones(()),
         "one_hot": gc.one_hot([0, 2], 3), "uniform": gc.random.uniform(key, (3,)),
         "normal": gc.random.normal(key, (3,)), "kernel": layer.kernel, "bias": layer.bias,
         "own": own.add_variable("scale", (2,), "ones"), "met": gc.ones((2,)) * gc.sqrt(2.0),

@@ -32,6 +32,11 @@ NUMBERS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "full of a shape": (lambda c, i: gc.full((3,), 0.1), lambda c, i: np.full(3, 0.1)),
     "int": (lambda c, i: gc.full((3,), 7), lambda c, i: np.full(3, 7)),
     "where": (lambda c, i: gc.where(c, 1 / 3, 0.1), lambda c, i: np.where(c, 1 / 3, 0.1)),
+    "list": (lambda c, i: gc.sin([0.1, 2, 1 / 3]), lambda c, i: np.sin([0.1, 2, 1 / 3])),
+    "nested tuples": (
+        lambda c, i: gc.matmul(((0.1, 0.7, 1), (2, True, 1 / 3), (1 / 7, 3, 0)), (0.3, 2, 1 / 9)),
+        lambda c, i: np.array([(0.1, 0.7, 1), (2, 1, 1 / 3), (1 / 7, 3, 0)]) @ (0.3, 2, 1 / 9),
+    ),
     "where of where": (
         lambda c, i: gc.where(c, gc.where(i > 1, 1 / 3, 0.1), gc.sqrt(2.0)),
         lambda c, i: np.where(c, np.where(i > 1, 1 / 3, 0.1), np.sqrt(2.0)),
