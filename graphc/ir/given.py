@@ -62,8 +62,9 @@ def fitting_array(op: str, value: Any, to: TensorType) -> np.ndarray[Any, Any]:
             where=origin.where(),
         ) from None
     if array.dtype.kind not in "biuf":
-        raise ArgumentError(
-            "not numbers",
+        is_complex = array.dtype.kind == "c"
+        raise (DTypeError if is_complex else ArgumentError)(
+            "complex numbers: graphc has none" if is_complex else "not numbers",
             op=op,
             expected=str(to),
             given=f"{type(value).__name__} of dtype {array.dtype}",

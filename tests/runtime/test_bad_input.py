@@ -59,7 +59,7 @@ CALLS: dict[str, tuple[type[GraphcError], tuple[Any, ...], dict[str, Any]]] = {
     "bytes": (ArgumentError, (b"abc", GOOD_Y), {}),
     "an array of objects": (ArgumentError, (np.array([[None] * 3]), GOOD_Y), {}),
     "an array of strings": (ArgumentError, (np.array([["a"] * 3]), GOOD_Y), {}),
-    "complex numbers": (ArgumentError, (np.ones((2, 3), complex), GOOD_Y), {}),
+    "complex numbers": (DTypeError, (np.ones((2, 3), complex), GOOD_Y), {}),
     "dates": (ArgumentError, (np.zeros((2, 3), "M8[s]"), GOOD_Y), {}),
     "records": (ArgumentError, (np.zeros((2, 3), "f4,f4"), GOOD_Y), {}),
     "ragged lists": (ArgumentError, ([[1, 2, 3], [1]], GOOD_Y), {}),
