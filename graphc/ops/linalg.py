@@ -88,7 +88,7 @@ def solve(a: Any, b: Any) -> Tensor:
 
     >>> import graphc as gc
     >>> gc.evaluate(gc.linalg.solve([[2.0, 0.0], [0.0, 4.0]], [1.0, 1.0]))
-    array([0.5 , 0.25], dtype=float32)
+    array([0.5 , 0.25])
     """
     left, right = operands("solve", a, b)
     if right.ndim != 1:
