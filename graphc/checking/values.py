@@ -39,6 +39,7 @@ Dims = Mapping[str, int]
 
 SHAKES = 12  # evaluations with other roundings
 AMPLITUDE = 8.0  # units in the last place by which they differ, at most
+_HUGE = np.longdouble("1e1000") if np.finfo(np.longdouble).maxexp > 4096 else np.longdouble(1e300)
 MARGIN = 4.0  # times the spread that these evaluations show
 
 
@@ -91,6 +92,8 @@ def _explanations(roundings: _Roundings, i: int, e: Array, a: Array) -> Any:
     wide = roundings.extended[i]
     yield "it is the extended value", _is_meant(a, wide)
     if e.dtype.kind == "f":
+        if roundings.has_infinities and np.any(np.isnan(e)):
+            yield "it is the limit at an infinity", np.isnan(e) & _is_meant(a, roundings.limit[i])
         yield "it is nearer to the extended value", _is_better(a, e, wide)
         yield "an intermediate overflow depends on the order", _has_overflowed(a, e, wide)
         if roundings.extended_overflows:
@@ -196,6 +199,23 @@ class _Roundings:
         results = extended.results(self.graph, self.arrays, self.dims)
         self.extended_overflows = extended.overflows
         return results
+
+    @cached_property
+    def has_infinities(self) -> bool:
+        return any(
+            a.dtype.kind == "f" and np.any(np.isinf(a)) for a in map(np.asarray, self.arrays)
+        )
+
+    @cached_property
+    def limit(self) -> list[Array]:
+        """The extended values with numbers in place of infinities that are larger than what the
+        graph's dtypes hold: to what a NaN of infinite operands may become by a stable rule."""
+        finite = [_widen(np.asarray(a)) for a in self.arrays]
+        given = [
+            np.where(np.isinf(a), np.copysign(_HUGE, a), a) if a.dtype.kind == "f" else a
+            for a in finite
+        ]
+        return _Extended().results(self.graph, given, self.dims)
 
     def _shakes_of(self, graph: Graph) -> list[list[Array]]:
         return [shaken(graph, self.arrays, seed, self.dims) for seed in range(SHAKES)]

@@ -1,0 +1,29 @@
+"""When two evaluations agree: what may differ at infinities."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.checking.values import differences
+from graphc.ir.evaluate import evaluate_graph
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_nan_of_infinite_operands_may_become_the_limit(dtype: str) -> None:
+    """x / sqrt(x): inf / inf is NaN, and the formula goes to infinity there."""
+    x = gc.placeholder("x", (4,), dtype)
+    graph = gc.Graph([x], [x / gc.sqrt(x)])
+    arrays = [np.array([np.inf, 4, 0, np.nan], dtype)]
+    expected = evaluate_graph(graph, arrays)
+    limit = np.array([np.inf, 2, np.nan, np.nan], dtype)
+    explained: Counter[str] = Counter()
+    assert differences(graph, arrays, expected, [limit], explained=explained) == []
+    assert explained == {"it is the limit at an infinity": 1}
+    for wrong in (0.0, -np.inf, 1.0):
+        assert differences(graph, arrays, expected, [np.where(limit == np.inf, wrong, limit)])
+    (problem,) = differences(graph, arrays, expected, [np.nan_to_num(limit, nan=0, posinf=np.inf)])
+    assert "2 of 4 elements" in problem  # no operand is infinite there
