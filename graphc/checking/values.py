@@ -39,8 +39,9 @@ Dims = Mapping[str, int]
 
 SHAKES = 12  # evaluations with other roundings
 AMPLITUDE = 8.0  # units in the last place by which they differ, at most
-_HUGE = np.longdouble("1e1000") if np.finfo(np.longdouble).maxexp > 4096 else np.longdouble(1e300)
 MARGIN = 4.0  # times the spread that these evaluations show
+# In place of an infinity, where a limit is looked for: beyond float64 where there are 80 bits.
+HUGE = np.longdouble("1e1000") if np.finfo(np.longdouble).maxexp > 4096 else np.longdouble(1e300)
 
 
 def differences(
@@ -210,10 +211,10 @@ class _Roundings:
     def limit(self) -> list[Array]:
         """The extended values with numbers in place of infinities that are larger than what the
         graph's dtypes hold: to what a NaN of infinite operands may become by a stable rule."""
-        finite = [_widen(np.asarray(a)) for a in self.arrays]
+        wide = [_widen(np.asarray(a)) for a in self.arrays]
         given = [
-            np.where(np.isinf(a), np.copysign(_HUGE, a), a) if a.dtype.kind == "f" else a
-            for a in finite
+            np.where(np.isinf(a), np.copysign(HUGE, a), a) if a.dtype.kind == "f" else a
+            for a in wide
         ]
         return _Extended().results(self.graph, given, self.dims)
 
