@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
+from graphc.ir.bounds import never
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, normalize_axes, show
@@ -21,7 +22,7 @@ from graphc.ops.elementwise import clip, divide, equal, exp, log, multiply, subt
 from graphc.ops.index import check_labels
 from graphc.ops.reduce import max, numpy_sum, restore_axes, sum
 from graphc.ops.scalar import masked_multiply, stretch
-from graphc.ops.shape import expand_dims
+from graphc.ops.shape import concat, expand_dims
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -37,10 +38,12 @@ def _reduced(x: TensorType, *, axes: Any) -> tuple[TensorType, ...]:
 def _shift(x: Tensor, axes: Any) -> Tensor:
     """What keeps exp finite: the largest element over axes, or the largest float where that is
     infinite. An infinity less that stays one and meets the others as in the formula, and whatever
-    is finite is nothing beside it."""
-    if 0 in (x.shape[a] for a in axes):
-        return full(_reduced(x.type, axes=axes)[0].shape, 0.0, x.dtype)
+    is finite is nothing beside it. An axis that no sizes > 0 give an element is given one."""
     limit = float(np.finfo(x.dtype.numpy).max)
+    for axis in axes:
+        if never(x.shape[axis] - 1):
+            one = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+            x = concat([x, full(one, -limit, x.dtype)], axis)
     return clip(max(x, axis=axes), -limit, limit)
 
 

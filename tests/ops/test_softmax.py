@@ -104,3 +104,23 @@ def test_binary_cross_entropy_of_infinite_logits() -> None:
     value, slope = f(np.array([-INF, INF, -INF, INF]), np.array([0.0, 1, 1, 0]))
     np.testing.assert_array_equal(value, [0, 0, INF, INF])
     np.testing.assert_array_equal(slope, [0, 0, -1, 1])
+
+
+@pytest.mark.parametrize("m", [0, 1, 3])
+def test_an_axis_that_is_empty_at_all_sizes_above_0(m: int) -> None:
+    x = gc.placeholder("x", ("m", "max(1 - m, 0)"), "float64")
+    names = [gc.softmax, gc.log_softmax, gc.logsumexp]
+    f = gc.compile([x], [name(x + 0, axis=(0, 1)) for name in names] + [gc.softmax(x)])
+    given = np.full((m, max(1 - m, 0)), 1000.0)
+    for found, expected in zip(f(given), [given, given, -INF, given], strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_one_element_on_an_axis_that_is_empty_at_all_sizes_above_0() -> None:
+    n, m = gc.dim("n"), gc.dim("m")
+    x, y = gc.placeholder("x", (n, m), "float64"), gc.placeholder("y", (n,), "float64")
+    z = y[gc.dim("min(m, n)") : gc.dim("min(1, n)")]  # one element where m is 0
+    f = gc.compile([x, y], [gc.softmax(z), gc.log_softmax(z), gc.logsumexp(z)])
+    found = f(np.zeros((2, 0)), np.array([1000.0, 5]))
+    for value, expected in zip(found, [1, 0, 1000], strict=True):
+        np.testing.assert_array_equal(value, expected)
