@@ -95,10 +95,10 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # what is looked up at first use
     from graphc import nn, optim, train
     from graphc.ops import linalg, random
+    from graphc.ops.branch import cond
     from graphc.ops.build import constant
     from graphc.ops.checkpoint import checkpoint
     from graphc.ops.contract import dot, matmul
-    from graphc.ops.control import cond, scan
     from graphc.ops.create import arange, full, iota, ones, ones_like, zeros, zeros_like
     from graphc.ops.diagonal import diagonal, trace
     from graphc.ops.einsum import einsum, inner, outer, tensordot, vdot, vecdot
@@ -186,6 +186,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         variance,
     )
     from graphc.ops.reduce import variance as var
+    from graphc.ops.scan import scan
     from graphc.ops.shape import (
         broadcast_to,
         concat,

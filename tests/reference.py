@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
+from itertools import chain, groupby
 from typing import Any
 
 import graphc as gc
@@ -35,7 +36,8 @@ _TITLES = {
     "contract": "Matrix products",
     "einsum": "Sums of products",
     "softmax": "Softmax and its relatives",
-    "control": "Control flow",
+    "scan": "Control flow",
+    "branch": "Control flow",
     "checkpoint": "Memory",
     "linalg": "Linear algebra",
     "random": "Random numbers",
@@ -68,7 +70,8 @@ def page() -> str:
         "- " + ", ".join(f"`gc.{n}`" for n, d in vars(gc).items() if isinstance(d, gc.DType))
         + ": the dtypes.",
     ]))  # fmt: skip
-    parts += [_family(f) for f in FAMILIES]
+    sections = groupby(FAMILIES, lambda module: _TITLES[_family(module)])
+    parts += [_section(title, chain(*map(_functions, fs))) for title, fs in sections]
     parts.append(_NUMPY)
     parts.append(_section("`gc.nn`: layers", _members(gc.nn, "gc.nn")))
     for name in ("activations", "initializers", "losses"):
@@ -92,7 +95,11 @@ def _section(title: str, lines: Iterable[str]) -> str:
 
 
 def _family(module: Any) -> str:
-    family = module.__name__.rpartition(".")[2]
+    return str(module.__name__.rpartition(".")[2])
+
+
+def _functions(module: Any) -> list[str]:
+    family = _family(module)
     own = family in ("linalg", "random")
     prefix = f"gc.{family}" if own else "gc"
     found = {
@@ -100,8 +107,7 @@ def _family(module: Any) -> str:
         if own and inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"
     } or dict(module.FUNCTIONS)  # fmt: skip
     known = functions()
-    lines = [_line(f"{prefix}.{n}", known[n] if not own else f) for n, f in found.items()]
-    return _section(_TITLES[family], lines)
+    return [_line(f"{prefix}.{n}", known[n] if not own else f) for n, f in found.items()]
 
 
 def _members(module: Any, prefix: str) -> list[str]:

@@ -3,9 +3,9 @@
 from graphc.ir.operators import publish
 from graphc.ops import (
     as_numpy,
+    branch,
     checkpoint,
     contract,
-    control,
     create,
     diagonal,
     einsum,
@@ -15,13 +15,14 @@ from graphc.ops import (
     linalg,
     random,
     reduce,
+    scan,
     shape,
     softmax,
 )
 
 FAMILIES = (
-    leaf, create, elementwise, shape, index, reduce, diagonal, contract, einsum, softmax, control,
-    checkpoint, linalg, random,
+    leaf, create, elementwise, shape, index, reduce, diagonal, contract, einsum, softmax, scan,
+    branch, checkpoint, linalg, random,
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, repeat
 from typing import Any, TypeAlias
 
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
 from graphc.ir.graph import Graph, map_graph, rebuild
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind
-from graphc.ir.shape import TensorType
+from graphc.ir.shape import TensorType, agree_on_shape
 from graphc.ops.build import tensor, weak_like
 from graphc.ops.leaf import PLACEHOLDER
 
@@ -85,6 +85,29 @@ def same_structure(op: str, what: str, expected: Structure, given: Structure) ->
             op=op,
             expected=_show(expected),
             given=_show(given),
+        )
+
+
+def same_type(op: str, what: str, expected: TensorType, given: TensorType) -> None:
+    """Errors: `ShapeError`, `DTypeError` where a tensor has another type than is expected."""
+    if expected.dtype is given.dtype and agree_on_shape(expected.shape, given.shape):
+        return
+    error = DTypeError if expected.dtype is not given.dtype else ShapeError
+    raise error(
+        what, op=op, expected=str(expected), given=str(given),
+        hint="use .astype" if error is DTypeError else "",
+    )  # fmt: skip
+
+
+def check_callable(op: str, what: str, function: object) -> None:
+    """Errors: `ArgumentError` for what cannot be called."""
+    if not callable(function):
+        raise ArgumentError(
+            f"{what} is a function",
+            op=op,
+            expected="a callable",
+            given=repr(function)[:80],
+            hint="write lambda: ... around a value that is already there",
         )
 
 

@@ -22,10 +22,10 @@ from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Builder, Fact, Index, Kind, Op, Operand, register
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
 from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor, weak_like
-from graphc.ops.control import scan
 from graphc.ops.create import iota
 from graphc.ops.elementwise import equal, logical_not, where
 from graphc.ops.scalar import masked_multiply
+from graphc.ops.scan import scan
 from graphc.ops.shape import broadcast_to, expand_dims, permute_dims, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}

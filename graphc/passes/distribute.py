@@ -25,8 +25,8 @@ from graphc.ir.op import Fact, Kind
 from graphc.machine import CPU, Machine
 from graphc.ops.closure import above, close, frontier, in_bodies, is_pure
 from graphc.ops.contract import Labelled, contract, matmul
-from graphc.ops.control import SCAN
 from graphc.ops.elementwise import add
+from graphc.ops.scan import SCAN
 from graphc.planning.work import bytes_of
 
 SPREAD = 4

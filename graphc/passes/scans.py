@@ -14,7 +14,7 @@ from graphc.ir.graph import Graph, map_graph, walk
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact
 from graphc.ops.closure import close, in_bodies
-from graphc.ops.control import SCAN
+from graphc.ops.scan import SCAN
 
 
 def merge_scans(graph: Graph) -> Graph:

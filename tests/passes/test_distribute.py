@@ -12,7 +12,7 @@ from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.op import Kind
-from graphc.ops.control import SCAN
+from graphc.ops.scan import SCAN
 from graphc.passes.distribute import distribute_products
 from graphc.passes.scans import drop_unused_outputs, merge_scans
 from graphc.pipeline.options import Options

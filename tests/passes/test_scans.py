@@ -10,7 +10,7 @@ import graphc as gc
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
-from graphc.ops.control import SCAN
+from graphc.ops.scan import SCAN
 from graphc.passes.scans import drop_unused_outputs, merge_scans
 
 

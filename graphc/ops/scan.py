@@ -1,8 +1,8 @@
-"""Control flow: `scan`, a loop over the first axis, and `cond`, a branch.
+"""`scan`, a loop over the first axis.
 
-Each is one op whose bodies are closed graphs; what a body uses from outside is an operand. The
-derivative of a scan is a scan the other way round: the forward loop is made again with the values
-that the backward step needs as further ys. The derivative of a `cond` is a `cond`.
+One op whose body is a closed graph; what the body uses from outside is an operand. The derivative
+of a scan is a scan the other way round: the forward loop is made again with the values that the
+backward step needs as further ys.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.conditions import never_equal
 from graphc.ir.dim import Size, dim
 from graphc.ir.dim import evaluate as evaluate_size
-from graphc.ir.dtype import bool_
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Node, Tensor, apply, current_serial
 from graphc.ir.op import Fact, Kind, Op, register
-from graphc.ir.shape import TensorType, agree_on_shape, common, show
-from graphc.ops.build import as_weak, beside, cast, scalar_like, settle, tensor, weak_like
+from graphc.ir.shape import TensorType, agree_on_shape, show
+from graphc.ops.build import beside, cast, settle, weak_like
 from graphc.ops.build import operands as operands_of
 from graphc.ops.closure import (
     above,
     captured,
+    check_callable,
     close,
     frontier,
     is_literal,
@@ -35,18 +35,18 @@ from graphc.ops.closure import (
     numbered,
     parameters,
     same_structure,
+    same_type,
     shows_all,
     tensors,
     unflatten,
 )
 from graphc.ops.create import zeros_like
-from graphc.ops.elementwise import not_equal
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 _CHEAP = 4  # kernel operations up to which the backward step computes a value again
 
 
-# -- scan: type and meaning ------------------------------------------------------------------------
+# -- type and meaning ------------------------------------------------------------------------
 def _infer_scan(
     *types: TensorType, body: Graph, length: Size, carries: int, xs: int, reverse: bool
 ) -> tuple[TensorType, ...]:
@@ -59,19 +59,9 @@ def _infer_scan(
                 "an input does not fit the body", expected=str(expected), given=str(given)
             )
     for before, after in zip(body.inputs[:carries], body.outputs, strict=False):
-        _same_type("scan", "the step gives a carry of another type", before.type, after.type)
+        same_type("scan", "the step gives a carry of another type", before.type, after.type)
     stacked = (TensorType(y.dtype, (length, *y.shape)) for y in body.outputs[carries:])
     return (*(c.type for c in body.inputs[:carries]), *stacked)
-
-
-def _same_type(op: str, what: str, expected: TensorType, given: TensorType) -> None:
-    if expected.dtype is given.dtype and agree_on_shape(expected.shape, given.shape):
-        return
-    error = DTypeError if expected.dtype is not given.dtype else ShapeError
-    raise error(
-        what, op=op, expected=str(expected), given=str(given),
-        hint="use .astype" if error is DTypeError else "",
-    )  # fmt: skip
 
 
 def _numpy_scan(
@@ -92,7 +82,7 @@ def _numpy_scan(
     return (*state, *stacked)
 
 
-# -- scan: derivative ------------------------------------------------------------------------------
+# -- derivative ------------------------------------------------------------------------------------
 def _scan_vjp(
     context: Any,
     g: Any,
@@ -255,18 +245,7 @@ SCAN = register(
 )
 
 
-# -- scan: the function ----------------------------------------------------------------------------
-def _callable(op: str, what: str, function: object) -> None:
-    if not callable(function):
-        raise ArgumentError(
-            f"{what} is a function",
-            op=op,
-            expected="a callable",
-            given=repr(function)[:80],
-            hint="write lambda: ... around a value that is already there",
-        )
-
-
+# -- the function ----------------------------------------------------------------------------------
 def scan(
     step_fn: Callable[[Any, Any], tuple[Any, Any]],
     carry: Any,
@@ -293,7 +272,7 @@ def scan(
     >>> gc.evaluate(sums, {x: [1, 2, 3]})
     array([1., 3., 6.], dtype=float32)
     """
-    _callable("scan", "the step", step_fn)
+    check_callable("scan", "the step", step_fn)
     first, carry_structure = tensors("scan", carry)
     stacked, xs_structure = tensors("scan", xs)
     size = _length(stacked, length)
@@ -321,7 +300,7 @@ def scan(
         first = before
     ys, ys_structure = tensors("scan", returned[1])
     for i, (old, new) in enumerate(zip(first, after, strict=True)):
-        _same_type("scan", f"the step changes the type of carry {i}", old.type, new.type)
+        same_type("scan", f"the step changes the type of carry {i}", old.type, new.type)
     outputs = [*after, *ys]
     if not outputs:
         return carry, returned[1]
@@ -383,126 +362,4 @@ def _length(stacked: Sequence[Tensor], length: Any) -> Size:
     return next((size for size in sizes if isinstance(size, int)), sizes[0])
 
 
-# -- cond ------------------------------------------------------------------------------------------
-def _infer_cond(
-    p: TensorType, *types: TensorType, then: Graph, otherwise: Graph
-) -> tuple[TensorType, ...]:
-    if p != TensorType(bool_, ()):
-        raise ShapeError("the predicate is one truth value", expected="bool[]", given=str(p))
-    for branch in (then, otherwise):
-        for given, inner in zip(types, branch.inputs, strict=True):
-            _same_type("cond", "an operand does not fit the branch", inner.type, given)
-    for a, b in zip(then.outputs, otherwise.outputs, strict=True):
-        _same_type("cond", "the branches give different types", a.type, b.type)
-    return tuple(
-        TensorType(a.dtype, tuple(common(s, t) for s, t in zip(a.shape, b.shape, strict=True)))
-        for a, b in zip(then.outputs, otherwise.outputs, strict=True)
-    )
-
-
-def _numpy_cond(p: Any, *arrays: Any, then: Graph, otherwise: Graph, sizes: Any) -> tuple[Any, ...]:
-    return tuple(evaluate_graph(then if p else otherwise, arrays, sizes))
-
-
-def _cond_vjp(
-    context: Any, g: Any, out: Any, p: Tensor, *operands: Tensor, then: Graph, otherwise: Graph
-) -> list[Tensor | None]:
-    """A cond over the branches' derivatives; each computes again what it needs of its forward."""
-    gs = list(g) if isinstance(g, (list, tuple)) else [g]
-    cotangents = numbered("g", (t.type for t in then.outputs))
-    given = {i: cotangents[i] for i, t in enumerate(gs) if t is not None}
-    wanted = [i for i in range(len(operands)) if context.needs(i + 1)]
-    halves = [
-        context.pull_back(
-            [branch.outputs[i] for i in given],
-            list(given.values()),
-            [branch.inputs[i] for i in wanted],
-        )
-        for branch in (then, otherwise)
-    ]
-    found = {
-        i: [zeros_like(operands[i]) if t is None else t for t in pair]
-        for i, *pair in zip(wanted, *halves, strict=True)
-        if any(t is not None for t in pair)
-    }
-    if not found:
-        return [None] * (1 + len(operands))
-    used = set(walk(t for pair in found.values() for t in pair))
-    arguments = [*operands, *(gs[i] for i in given)]
-    parameters = [*then.inputs, *given.values()]
-    kept = [i for i, t in enumerate(parameters) if t.node in used]
-    bodies = [
-        close([pair[side] for pair in found.values()], [parameters[i] for i in kept])
-        for side in (0, 1)
-    ]
-    node = apply(COND, [p, *(arguments[i] for i in kept)], then=bodies[0], otherwise=bodies[1])
-    results = dict(zip(found, node.outputs, strict=True))
-    return [None, *(results.get(i) for i in range(len(operands)))]
-
-
-COND = register(
-    Op(
-        "cond",
-        Kind.CONTROL,
-        _infer_cond,
-        numpy=_numpy_cond,
-        vjp=_cond_vjp,
-        may_fail=True,  # its branches may
-        weak=False,  # each result for itself
-        doc="One of two graphs over the same operands, chosen by a scalar truth value.",
-    )
-)
-
-
-def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *operands: Any) -> Any:
-    """`then_fn(*operands)` where p holds, else `else_fn(*operands)`; the other does not run.
-
-    The operands and results are tensors, None, or nested tuples, lists and dicts of tensors; the
-    branches may also use any tensor from outside, which is then computed before the choice. A
-    computation that may fail belongs inside its branch, over operands.
-
-    Shapes: p []; both branches give the same. Dtypes: both give the same, but a Python number (or
-    what is made of them alone) takes the other's; p is a truth value.
-    Errors: `ShapeError`, `DTypeError`, `ArgumentError` where the branches differ.
-
-    >>> import graphc as gc
-    >>> x = gc.placeholder("x")
-    >>> y = gc.cond(x > 0, gc.log, lambda x: x * 2, x)
-    >>> float(gc.evaluate(y, {x: -3}))
-    -6.0
-    """
-    choice = tensor(p, "cond")
-    if choice.shape:
-        raise ShapeError(
-            "the predicate is one truth value",
-            op="cond", expected="a scalar", given=str(choice.type),
-            hint="gc.where chooses elementwise",
-        )  # fmt: skip
-    choice = choice if choice.dtype is bool_ else not_equal(choice, scalar_like(0, choice))
-    _callable("cond", "a branch", then_fn)
-    _callable("cond", "a branch", else_fn)
-    arguments, structure = tensors("cond", operands)
-    start = current_serial()
-    placeholders, inner = parameters("cond", (t.type for t in arguments), arguments)
-    given = unflatten(structure, inner)
-    yes, yes_structure = tensors("cond", then_fn(*given))
-    no, no_structure = tensors("cond", else_fn(*given))
-    same_structure("cond", "the result of the else branch", yes_structure, no_structure)
-    weak = [a.weak and b.weak for a, b in zip(yes, no, strict=True)]
-    for i, (a, b) in enumerate(zip(yes, no, strict=True)):
-        if a.weak or b.weak:
-            yes[i], no[i] = operands_of("cond", a, b)
-    for i, (a, b) in enumerate(zip(yes, no, strict=True)):
-        _same_type("cond", f"the branches give different types for result {i}", a.type, b.type)
-    if not yes:
-        return unflatten(yes_structure, [])
-    outer = captured([*yes, *no], placeholders, start, hoist=False)
-    inputs = [*placeholders, *outer]
-    node = apply(
-        COND, [choice, *arguments, *outer], then=close(yes, inputs), otherwise=close(no, inputs)
-    )
-    results = [as_weak(t) if w else t for t, w in zip(node.outputs, weak, strict=True)]
-    return unflatten(yes_structure, results)
-
-
-FUNCTIONS |= {f.__name__: f for f in (scan, cond)}
+FUNCTIONS |= {"scan": scan}

@@ -1,4 +1,4 @@
-"""scan and cond: NumPy loops and branches, closures, gradients by hand and by differences."""
+"""scan: NumPy loops, closures, gradients by hand and by differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import graphc as gc
 from graphc.errors import ArgumentError, DTypeError, LinAlgError, RuntimeFailure, ShapeError
 from graphc.ir.graph import Graph, walk
 from graphc.ops.closure import flatten, unflatten
-from graphc.ops.control import COND, SCAN
+from graphc.ops.scan import SCAN
+from tests.ops.gradients import assert_gradient
 
 Array = np.ndarray[Any, Any]
 
@@ -26,20 +27,6 @@ def f64(name: str, shape: Any = ()) -> gc.Tensor:
     return gc.placeholder(name, shape, "float64")
 
 
-def assert_gradient(y: gc.Tensor, feeds: dict[gc.Tensor, Any], tolerance: float = 1e-6) -> None:
-    """The gradient of y for every float feed equals central differences in a random direction."""
-    rng = np.random.default_rng(5)
-    feeds = {x: np.asarray(a, x.dtype.numpy) for x, a in feeds.items()}
-    wrt = [x for x in feeds if x.dtype.is_float]
-    for x, g in zip(wrt, gc.evaluate(gc.grad(y, wrt), feeds), strict=True):
-        direction = rng.normal(size=feeds[x].shape)
-        ends = [
-            gc.evaluate(y, feeds | {x: feeds[x] + step * direction}) for step in (1e-6, -1e-6)
-        ]
-        numeric = (ends[0] - ends[1]) / 2e-6
-        assert abs((g * direction).sum() - numeric) <= tolerance * max(1.0, abs(numeric)), x
-
-
 # -- structures ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "tree", [None, 1, (), [], (1, [2, None]), {"b": 1, "a": (2,)}, [{"x": []}, ((3,),)]]
@@ -50,7 +37,7 @@ def test_structures_round_trip(tree: Any) -> None:
     hash(structure)
 
 
-# -- scan: values ----------------------------------------------------------------------------------
+# -- values ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("n", [0, 1, 2, 7])
 def test_cumulative_sum_of_any_length(n: int) -> None:
     x = f64("x", ("n",))
@@ -117,7 +104,7 @@ def test_named_dims_inside_are_those_outside() -> None:
     np.testing.assert_allclose(gc.evaluate(ys, {x: values}), values.sum(1))
 
 
-# -- scan: closures --------------------------------------------------------------------------------
+# -- closures --------------------------------------------------------------------------------
 def test_what_the_step_uses_from_outside_is_an_operand() -> None:
     x, p = f64("x", ("t", 3)), f64("p", (3,))
     w = gc.variable(np.arange(3.0), name="w")
@@ -206,7 +193,7 @@ def test_nested_scans() -> None:
     assert_gradient(last + gc.sum(ys * ys), feeds)
 
 
-# -- scan: gradients -------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------
 def test_tanh_rnn_equals_backpropagation_by_hand() -> None:
     T, b, n, h = 50, 3, 4, 5
     rng = np.random.default_rng(0)
@@ -356,7 +343,7 @@ def test_an_inner_gradient_inside_the_step() -> None:
     np.testing.assert_allclose(gc.evaluate(gc.grad(last, start), feeds), 0.125)
 
 
-# -- scan: errors ----------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------
 X = gc.placeholder("X", ("t", 3))
 
 
@@ -378,7 +365,7 @@ def test_errors_name_both_sides(build: Callable[[], Any], error: Any, message: s
         build()
     assert caught.value.op == "scan"
     assert caught.value.expected
-    assert "test_control.py" in caught.value.where
+    assert "test_scan.py" in caught.value.where
 
 
 def test_a_failure_inside_names_the_line_of_the_step() -> None:
@@ -386,101 +373,7 @@ def test_a_failure_inside_names_the_line_of_the_step() -> None:
     _, ys = gc.scan(lambda c, m: (c, gc.linalg.inv(m)), None, a)
     with pytest.raises(LinAlgError, match="singular") as caught:
         gc.evaluate(ys, {a: np.zeros((1, 2, 2))})
-    assert "test_control.py" in caught.value.where
-
-
-# -- cond ------------------------------------------------------------------------------------------
-def test_cond_takes_one_branch() -> None:
-    x, y = f64("x", ("n",)), f64("y")
-    w = gc.variable(np.array(2.0), name="w")
-    found = gc.cond(
-        y > 0, lambda a: {"s": a * w + y, "t": (y,)}, lambda a: {"s": -a, "t": (w * 3,)}, x
-    )
-    values = np.array([1.0, 2.0])
-    for scalar, s, t in ((0.5, values * 2 + 0.5, 0.5), (-1.0, -values, 6.0)):
-        given = gc.evaluate([found["s"], found["t"][0]], {x: values, y: scalar})
-        np.testing.assert_array_equal(given[0], s)
-        assert given[1] == t
-    (node,) = nodes(COND, found["s"])
-    assert set(node.inputs[1:]) == {x, w, y}
-
-
-def test_cond_gradients_of_both_branches() -> None:
-    x, w, c = f64("x", (3,)), f64("w", (3,)), f64("c")
-    outer = gc.exp(w)
-    y = gc.cond(c > 0, lambda: gc.sum(gc.sin(x) * outer), lambda: gc.sum(x**3) * c)
-    values = {x: np.array([0.3, -0.2, 0.9]), w: np.array([0.1, 0.2, 0.3])}
-    for choice in (0.5, -0.5):
-        assert_gradient(y + c, values | {c: choice})
-        assert_gradient(gc.sum(gc.grad(y, x) ** 2) + gc.sum(w * c), values | {c: choice}, 1e-5)
-
-
-def test_the_branch_not_taken_does_not_poison() -> None:
-    x = f64("x")
-    y = gc.cond(x > 0, lambda a: gc.log(a) * gc.sqrt(a), lambda a: a * 0.0, x)
-    for value in (-1.0, 0.0):
-        found = gc.evaluate([y, gc.grad(y, x)], {x: value})
-        np.testing.assert_array_equal(found, [0.0, 0.0])
-
-
-def test_what_may_fail_runs_in_its_branch_only() -> None:
-    a = f64("a", (2, 2))
-    unsafe = gc.linalg.inv(a)  # alive, but not what the branch computes
-    y = gc.cond(
-        gc.linalg.det(a) != 0, lambda m: gc.sum(gc.linalg.inv(m)), lambda m: gc.sum(m), a
-    )
-    assert unsafe.node not in walk([y])
-    assert gc.evaluate(y, {a: np.ones((2, 2))}) == 4
-    np.testing.assert_allclose(gc.evaluate(y, {a: np.diag([2.0, 4.0])}), 0.75)
-    np.testing.assert_array_equal(
-        gc.evaluate(gc.grad(y, a), {a: np.ones((2, 2))}), np.ones((2, 2))
-    )
-
-
-def test_nothing_is_hoisted_out_of_a_branch() -> None:
-    x = f64("x", (3,))
-    y = gc.cond(gc.sum(x) > 0, lambda: gc.sum(gc.exp(x * 2)), lambda: gc.sum(x))
-    assert "exp" not in {node.op.name for node in walk([y])}
-    assert y is gc.cond(gc.sum(x) > 0, lambda: gc.sum(gc.exp(x * 2)), lambda: gc.sum(x))
-
-
-def test_cond_inside_scan_and_scan_inside_cond() -> None:
-    x, w, limit = f64("x", ("t",)), f64("w"), f64("limit")
-
-    def step(c: Any, v: Any) -> Any:
-        c = gc.cond(c > limit, lambda s: s * 0.5, lambda s: s + v * w, c)
-        return c, c
-
-    def loop() -> Any:
-        return gc.sum(gc.scan(step, w, x)[1])
-
-    y = gc.cond(gc.size(x) > 2, loop, lambda: gc.sum(x) * w)
-    for values in ([1.0, 2.0], [0.5, 2.0, 1.5, -1.0]):
-        c, total = 0.7, 0.0
-        for v in values:
-            c = c * 0.5 if c > 1 else c + v * 0.7
-            total += c
-        feeds = {x: values, w: 0.7, limit: 1.0}
-        expected = total if len(values) > 2 else sum(values) * 0.7
-        np.testing.assert_allclose(gc.evaluate(y, feeds), expected, rtol=1e-14)
-        assert_gradient(y + limit, feeds)
-
-
-@pytest.mark.parametrize(
-    ("build", "error", "message"),
-    [
-        (lambda: gc.cond(X, lambda: X, lambda: X), ShapeError, "one truth value"),
-        (lambda: gc.cond(True, lambda: X, lambda: X[0]), ShapeError, "result 0"),
-        (lambda: gc.cond(True, lambda: X, lambda: X.astype("int32")), DTypeError, "result 0"),
-        (lambda: gc.cond(True, lambda: X, lambda: (X,)), ArgumentError, "another structure"),
-    ],
-)
-def test_cond_errors_name_both_sides(build: Callable[[], Any], error: Any, message: str) -> None:
-    with pytest.raises(error, match=message) as caught:
-        build()
-    assert caught.value.op == "cond"
-    assert caught.value.expected
-    assert "test_control.py" in caught.value.where
+    assert "test_scan.py" in caught.value.where
 
 
 def test_a_body_is_a_closed_graph() -> None:
