@@ -25,6 +25,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Fact
 from graphc.ir.shape import show
+from graphc.ir.structure import at_leaf, flatten, unflatten
 
 Array = np.ndarray[Any, Any]
 Compute = Callable[[Node, Sequence[Array], Mapping[str, int]], list[Array]]
@@ -272,7 +273,8 @@ def bound(value: Any, sizes: Mapping[str, int]) -> Any:
 
 
 def evaluate(outputs: Any, feeds: Mapping[Tensor, Any] | None = None) -> Any:
-    """The value of one tensor, or a list of values, for arrays given for placeholders.
+    """The value of a tensor, or of tensors in lists, tuples, dicts and dataclasses, for arrays that
+    are given for placeholders.
 
     Slow but always right: NumPy, op by op. `gc.compile` is the fast way.
     Errors: `DTypeError` for numbers that a placeholder's dtype cannot hold, `ArgumentError` for
@@ -286,17 +288,20 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, Any] | None = None) -> Any:
     feeds = {} if feeds is None else feeds
     if not isinstance(feeds, Mapping):
         raise _no_argument("the arrays are given by their placeholders", "a dict", feeds)
-    if not isinstance(outputs, Iterable):
-        raise _no_argument("not a tensor", "a tensor or a list of tensors", outputs)
-    targets = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    for what, tensors in (("a tensor or a list of tensors", targets), ("placeholders", feeds)):
-        for target in tensors:
-            if not isinstance(target, Tensor):
-                raise _no_argument("not a tensor", what, target)
+    for t in feeds:
+        if not isinstance(t, Tensor):
+            raise _no_argument("not a tensor", "placeholders", t)
+    if isinstance(outputs, Iterator):
+        outputs = list(outputs)
+    targets, structure = flatten(outputs)
+    for i, t in enumerate(targets):
+        if not isinstance(t, Tensor):
+            error = _no_argument("not a tensor", "a tensor, or lists, dicts and so on of them", t)
+            raise at_leaf(error, structure, i, "outputs")
     graph = Graph(feeds, targets, name="evaluate")
     arrays = [fitting_array(f"evaluate, input {t.name!r}", a, t.type) for t, a in feeds.items()]
     values = evaluate_graph(graph, [array.copy() for array in arrays])  # results share with these
-    return values[0] if isinstance(outputs, Tensor) else values
+    return unflatten(structure, values)
 
 
 def _no_argument(message: str, expected: str, given: object) -> ArgumentError:

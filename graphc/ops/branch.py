@@ -16,6 +16,7 @@ from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Tensor, apply, current_serial
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import TensorType, common
+from graphc.ir.structure import same_structure, unflatten
 from graphc.ops.build import as_weak, scalar_like, tensor
 from graphc.ops.build import operands as operands_of
 from graphc.ops.closure import (
@@ -24,10 +25,8 @@ from graphc.ops.closure import (
     close,
     numbered,
     parameters,
-    same_structure,
     same_type,
     tensors,
-    unflatten,
 )
 from graphc.ops.create import zeros_like
 from graphc.ops.elementwise import not_equal
@@ -108,7 +107,7 @@ COND = register(
 def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *operands: Any) -> Any:
     """`then_fn(*operands)` where p holds, else `else_fn(*operands)`; the other does not run.
 
-    The operands and results are tensors, None, or nested tuples, lists and dicts of tensors; the
+    The operands and results are tensors, None, or nested tuples, lists, dicts and dataclasses; the
     branches may also use any tensor from outside, which is then computed before the choice. A
     computation that may fail belongs inside its branch, over operands.
 
@@ -132,13 +131,13 @@ def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *oper
     choice = choice if choice.dtype is bool_ else not_equal(choice, scalar_like(0, choice))
     check_callable("cond", "a branch", then_fn)
     check_callable("cond", "a branch", else_fn)
-    arguments, structure = tensors("cond", operands)
+    arguments, structure = tensors("cond", operands, "operands")
     start = current_serial()
     placeholders, inner = parameters("cond", (t.type for t in arguments), arguments)
     given = unflatten(structure, inner)
-    yes, yes_structure = tensors("cond", then_fn(*given))
-    no, no_structure = tensors("cond", else_fn(*given))
-    same_structure("cond", "the result of the else branch", yes_structure, no_structure)
+    yes, yes_structure = tensors("cond", then_fn(*given), "result")
+    no, no_structure = tensors("cond", else_fn(*given), "result")
+    same_structure("cond", "the result of the else branch", "result", yes_structure, no_structure)
     weak = [a.weak and b.weak for a, b in zip(yes, no, strict=True)]
     for i, (a, b) in enumerate(zip(yes, no, strict=True)):
         if a.weak or b.weak:

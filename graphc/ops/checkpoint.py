@@ -17,8 +17,9 @@ from graphc.ir.graph import transform
 from graphc.ir.node import Tensor, apply, current_serial
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import TensorType
+from graphc.ir.structure import unflatten
 from graphc.ops.build import weak_like
-from graphc.ops.closure import captured, is_literal, parameters, shows_all, tensors, unflatten
+from graphc.ops.closure import captured, is_literal, parameters, shows_all, tensors
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -80,7 +81,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 
     The forward pass then keeps only what the function is given and what it uses from outside
     (variables, say), not what lies between. Values and gradients are the same. The function takes
-    and gives tensors, also in tuples, lists and dicts; random numbers are the same the second time,
+    and gives tensors in any structure; random numbers are the same the second time,
     because they depend on their key only. Values from inside the function have no gradient of their
     own: ask for those of its arguments.
     Errors: `ArgumentError` where an argument or a result is no tensor.
@@ -95,10 +96,10 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def checkpointed(*arguments: Any) -> Any:
-        given, structure = tensors("checkpoint", arguments)
+        given, structure = tensors("checkpoint", arguments, "arguments")
         start = current_serial()
         placeholders, inner = parameters("checkpoint", (t.type for t in given), given)
-        traced, shape = tensors("checkpoint", function(*unflatten(structure, inner)))
+        traced, shape = tensors("checkpoint", function(*unflatten(structure, inner)), "result")
         used = captured(traced, placeholders, start, hoist=False)
         results = transform(traced, replace=dict(zip(placeholders, given, strict=True)))
         if not results:

@@ -2,15 +2,14 @@
 
 A function is traced with fresh placeholders; what it uses from outside becomes further inputs
 (its operands), and all inputs are renamed `p0`, `p1`, ... so that equal bodies are one graph.
-Structured arguments (tuples, lists and dicts of tensors, and None) are flattened on the way in and
-rebuilt on the way out.
+Structured arguments (`ir/structure.py`) are flattened on the way in and rebuilt on the way out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count, repeat
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+from typing import Any
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
@@ -18,74 +17,23 @@ from graphc.ir.graph import Graph, map_graph, rebuild
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import TensorType, agree_on_shape
+from graphc.ir.structure import Structure, at_leaf, flatten
 from graphc.ops.build import tensor, weak_like
 from graphc.ops.leaf import PLACEHOLDER
 
-Structure: TypeAlias = "str | tuple[Any, ...] | None"
-LEAF = "*"
 
-
-# -- structures ------------------------------------------------------------------------------------
-def flatten(tree: Any) -> tuple[list[Any], Structure]:
-    """The leaves of nested tuples, lists, dicts and None in order, and what unflattens them.
-
-    Dicts are ordered by key, so that two with the same keys have the same structure.
-
-    >>> flatten({"b": (1, None), "a": 2})
-    ([2, 1], ('dict', ('a', 'b'), ('*', ('tuple', ('*', None)))))
-    """
-    if tree is None:
-        return [], None
-    if isinstance(tree, dict):
-        keys = tuple(sorted(tree, key=repr))
-        leaves, parts = _flatten_all(tree[k] for k in keys)
-        return leaves, ("dict", keys, parts)
-    if isinstance(tree, (tuple, list)):
-        leaves, parts = _flatten_all(tree)
-        return leaves, ("tuple" if isinstance(tree, tuple) else "list", parts)
-    return [tree], LEAF
-
-
-def _flatten_all(trees: Iterable[Any]) -> tuple[list[Any], tuple[Structure, ...]]:
-    found = [flatten(tree) for tree in trees]
-    return [leaf for leaves, _ in found for leaf in leaves], tuple(s for _, s in found)
-
-
-def unflatten(structure: Structure, leaves: Iterable[Any]) -> Any:
-    """The tree of a structure with these leaves.
-
-    >>> unflatten(("tuple", ("*", ("list", ("*",)))), [1, 2])
-    (1, [2])
-    """
-    return _rebuilt(structure, iter(leaves))
-
-
-def _rebuilt(structure: Structure, leaves: Iterator[Any]) -> Any:
-    if structure is None:
-        return None
-    if structure == LEAF:
-        return next(leaves)
-    parts = [_rebuilt(part, leaves) for part in structure[-1]]
-    if structure[0] == "dict":
-        return dict(zip(structure[1], parts, strict=True))
-    return tuple(parts) if structure[0] == "tuple" else parts
-
-
-def tensors(op: str, tree: Any) -> tuple[list[Tensor], Structure]:
-    """The leaves of a tree as tensors. Errors: `ArgumentError` for a leaf that is no tensor."""
+# -- arguments and results -------------------------------------------------------------------------
+def tensors(op: str, tree: Any, root: str) -> tuple[list[Tensor], Structure]:
+    """The leaves of a tree as tensors. Errors: `ArgumentError` for a leaf that is none, named from
+    `root`, the name of the tree."""
     leaves, structure = flatten(tree)
-    return [tensor(leaf, op) for leaf in leaves], structure
-
-
-def same_structure(op: str, what: str, expected: Structure, given: Structure) -> None:
-    """Errors: `ArgumentError` where the structures differ."""
-    if expected != given:
-        raise ArgumentError(
-            f"{what} has another structure",
-            op=op,
-            expected=_show(expected),
-            given=_show(given),
-        )
+    found: list[Tensor] = []
+    for i, leaf in enumerate(leaves):
+        try:
+            found.append(tensor(leaf, op))
+        except ArgumentError as error:
+            raise at_leaf(error, structure, i, root) from None
+    return found, structure
 
 
 def same_type(op: str, what: str, expected: TensorType, given: TensorType) -> None:
@@ -109,15 +57,6 @@ def check_callable(op: str, what: str, function: object) -> None:
             given=repr(function)[:80],
             hint="write lambda: ... around a value that is already there",
         )
-
-
-def _show(structure: Structure) -> str:
-    return repr(unflatten(structure, repeat(_Leaf())))
-
-
-class _Leaf:
-    def __repr__(self) -> str:
-        return "tensor"
 
 
 # -- placeholders ----------------------------------------------------------------------------------

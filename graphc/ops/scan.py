@@ -22,6 +22,7 @@ from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Node, Tensor, apply, current_serial
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, show
+from graphc.ir.structure import same_structure, unflatten
 from graphc.ops.build import beside, cast, settle, weak_like
 from graphc.ops.build import operands as operands_of
 from graphc.ops.closure import (
@@ -34,11 +35,9 @@ from graphc.ops.closure import (
     is_pure,
     numbered,
     parameters,
-    same_structure,
     same_type,
     shows_all,
     tensors,
-    unflatten,
 )
 from graphc.ops.create import zeros_like
 
@@ -255,7 +254,7 @@ def scan(
 ) -> tuple[Any, Any]:
     """`carry, y = step_fn(carry, x)` for each x along the first axis of xs; the ys are stacked.
 
-    `carry`, `xs` and `y` are tensors, None, or nested tuples, lists and dicts of tensors; every
+    `carry`, `xs` and `y` are tensors, None, or nested tuples, lists, dicts and dataclasses; every
     tensor of xs has the first size `length`, which must be given where xs has none. `reverse` goes
     from the last x to the first, and each y keeps the place of its x. The step may use any tensor
     from outside; what in it depends on neither carry nor x is computed once, before the loop.
@@ -273,8 +272,8 @@ def scan(
     array([1., 3., 6.], dtype=float32)
     """
     check_callable("scan", "the step", step_fn)
-    first, carry_structure = tensors("scan", carry)
-    stacked, xs_structure = tensors("scan", xs)
+    first, carry_structure = tensors("scan", carry, "carry")
+    stacked, xs_structure = tensors("scan", xs, "xs")
     size = _length(stacked, length)
     slices = [TensorType(t.dtype, t.shape[1:]) for t in stacked]
     while True:  # again where a carry was a Python number and has a dtype now
@@ -292,13 +291,15 @@ def scan(
                 expected="(carry, y); y may be None",
                 given=repr(returned)[:80],
             )
-        after, after_structure = tensors("scan", returned[0])
-        same_structure("scan", "the carry that the step returns", carry_structure, after_structure)
+        after, after_structure = tensors("scan", returned[0], "carry")
+        same_structure(
+            "scan", "the carry that the step returns", "carry", carry_structure, after_structure
+        )
         before, after = _carried(first, after)
         if all(map(operator.is_, before, first)):
             break
         first = before
-    ys, ys_structure = tensors("scan", returned[1])
+    ys, ys_structure = tensors("scan", returned[1], "y")
     for i, (old, new) in enumerate(zip(first, after, strict=True)):
         same_type("scan", f"the step changes the type of carry {i}", old.type, new.type)
     outputs = [*after, *ys]

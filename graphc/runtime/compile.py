@@ -18,6 +18,7 @@ from graphc.errors import ArgumentError, GraphError
 from graphc.ir.evaluate import check_dims, evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
+from graphc.ir.structure import Structure, at_leaf, flatten, unflatten
 from graphc.ir.text import key_text
 from graphc.ops.build import cast
 from graphc.pipeline.options import Options
@@ -46,9 +47,10 @@ def compile(
 ) -> Function:
     """A function that computes `outputs` from arrays for `inputs` and then applies `updates`.
 
-    `outputs` is a tensor, or a list, tuple or dict of tensors; the function returns the same
-    structure of arrays. `updates` maps variables to their new values (or is a list of pairs); all
-    outputs and updates read the values from before the call, and a call that fails changes none.
+    `outputs` is a tensor, or tensors in lists, tuples, dicts and dataclasses, in any of each other;
+    the function returns the same structure of arrays. `updates` maps variables to their new values
+    (or is a list of pairs); all outputs and updates read the values from before the call, and a
+    call that fails changes none.
     `target` is "cpu", or "reference" for the NumPy interpreter. `check=True` verifies the graph
     after every stage; `check="all"` compares every stage, kernel and call with the interpreter,
     slowly, and raises `CheckError` naming the first that differs; `check="nan"` raises
@@ -81,7 +83,7 @@ def compile(
         )
     if not isinstance(name, str):
         raise ArgumentError("a name is a string", op="compile", given=repr(name)[:80])
-    structure, flat = _flatten(outputs)
+    flat, structure = _flatten(outputs)
     graph = Graph(_inputs(inputs), flat, _updates(updates), name)
     check_dims(graph)
     mode = check_mode(check)
@@ -156,21 +158,18 @@ def _updates(updates: Any) -> list[tuple[Variable, Tensor]]:
     return result
 
 
-def _flatten(outputs: Any) -> tuple[Any, list[Tensor]]:
-    if isinstance(outputs, Tensor):
-        return None, [outputs]
-    if isinstance(outputs, Mapping):
-        return list(outputs), [_tensor(t, f"output {k!r}") for k, t in outputs.items()]
-    if isinstance(outputs, Sequence) and not isinstance(outputs, str):
-        return type(outputs) if isinstance(outputs, tuple) else list, [
-            _tensor(t, "an output") for t in outputs
-        ]
-    raise ArgumentError(
-        "not outputs",
-        op="compile",
-        expected="a tensor, or a list, tuple or dict of tensors",
-        given=repr(outputs)[:80],
-    )
+def _flatten(outputs: Any) -> tuple[list[Tensor], Structure]:
+    leaves, structure = flatten(outputs, sort=False)
+    for i, leaf in enumerate(leaves):
+        if not isinstance(leaf, Tensor):
+            error = ArgumentError(
+                "not a tensor",
+                op="compile",
+                expected="a tensor, or tensors in lists, tuples, dicts and dataclasses",
+                given=repr(leaf)[:80],
+            )
+            raise at_leaf(error, structure, i, "outputs")
+    return leaves, structure
 
 
 def _is_int(given: Any) -> bool:
@@ -221,7 +220,7 @@ class Function:
     """What `gc.compile` gives. Call it with arrays, in the order of the inputs or by name."""
 
     def __init__(
-        self, graph: Graph, structure: Any, target: str, check: bool | str, options: Options
+        self, graph: Graph, structure: Structure, target: str, check: bool | str, options: Options
     ) -> None:
         self.graph = graph
         self._structure, self._options = structure, options
@@ -250,14 +249,7 @@ class Function:
         if named or len(arrays) != len(self._names):
             arrays = self._arguments(arrays, named)
         results = self._call(*arrays)
-        structure = self._structure
-        if structure is None:
-            result = results[0]
-            return result if result.ndim else result[()]
-        values = [r if r.ndim else r[()] for r in results]
-        if isinstance(structure, list):
-            return dict(zip(structure, values, strict=True))
-        return structure(values)
+        return unflatten(self._structure, [r if r.ndim else r[()] for r in results])
 
     def _arguments(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         placed, rest = self._names[: len(arrays)], self._names[len(arrays) :]

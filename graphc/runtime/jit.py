@@ -27,7 +27,8 @@ from graphc.ir.evaluate import bind_dims, unmet
 from graphc.ir.given import given_array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
-from graphc.ops.closure import Structure, flatten, tensors, unflatten
+from graphc.ir.structure import Structure, flatten, unflatten
+from graphc.ops.closure import tensors
 from graphc.ops.leaf import placeholder
 from graphc.runtime.compile import Function, compile
 
@@ -48,11 +49,10 @@ class JitOptions(TypedDict, total=False):
 
 
 class _Trace(NamedTuple):
-    """What the function built, and how its results are arranged."""
+    """What the function built: tensors, in the structure of its result."""
 
     inputs: list[Tensor]
-    outputs: list[Tensor]
-    structure: Structure
+    outputs: Any
 
 
 class _Program(NamedTuple):
@@ -62,7 +62,6 @@ class _Program(NamedTuple):
     equals: tuple[int, ...]
     static: dict[int, int]
     function: Function
-    structure: Structure
     fitting: set[tuple[int, ...]]  # sizes that are known to fit
 
     def fits(self, sizes: tuple[int, ...]) -> bool:
@@ -104,10 +103,10 @@ def jit(
 ) -> Any:
     """`function`, compiled for the arrays that it is called with; also a decorator.
 
-    Arguments and results are arrays in nested tuples, lists and dicts. Python numbers, strings,
-    truth values and None are static: the function sees their values, and each value has its own
-    program. (So a list of numbers is many static arguments: pass an array.) Called with symbolic
-    tensors, the function simply runs, so jitted functions can be used inside others.
+    Arguments and results are arrays in nested tuples, lists, dicts and dataclasses. Python numbers,
+    strings, truth values and None are static: the function sees their values, and each value has
+    its own program. (So a list of numbers is many static arguments: pass an array.) Called with
+    symbolic tensors, the function simply runs, so jitted functions can be used inside others.
 
     The function runs only when it is traced: what it reads besides its arguments is then fixed,
     except variables, whose values are read at each call. It cannot update them: `gc.compile` can.
@@ -237,7 +236,7 @@ class Jitted:
         if program is None:
             with self._lock:  # another thread may have traced it by now
                 program = self._find(key, sizes) or self._compile(key, structure, leaves, sizes)
-        return unflatten(program.structure, program.function(*arrays))
+        return program.function(*arrays)
 
     def _array(self, value: Any) -> Array:
         array = given_array(self._name, value) if hasattr(value, "__array__") else None
@@ -245,7 +244,7 @@ class Jitted:
             raise ArgumentError(
                 "an argument is neither an array of numbers nor static",
                 op=self._name,
-                expected="arrays, Python numbers, strings and None, in tuples, lists and dicts",
+                expected="arrays, Python numbers, strings, None, and tuples, lists, dicts of them",
                 given=type(value).__name__ + (f" of {array.dtype}" if array is not None else ""),
             )
         return array
@@ -268,7 +267,7 @@ class Jitted:
         function = compile(
             trace.inputs, trace.outputs, name=self._name, sizes=typical, **self._options
         )
-        program = _Program(equals, static, function, trace.structure, set())
+        program = _Program(equals, static, function, set())
         self._programs[key] = [*known, program]
         return program
 
@@ -313,10 +312,10 @@ class Jitted:
                 inputs.append(leaf)
             arguments.append(leaf)
         args, kwargs = unflatten(structure, arguments)
-        outputs, returned = tensors(self._name, self._function(*args, **kwargs))
+        outputs, returned = tensors(self._name, self._function(*args, **kwargs), "result")
         arrays = [np.asarray(leaf) for leaf in leaves if not _is_static(leaf)]
         bind_dims(Graph(inputs, outputs, name=self._name), arrays)  # what it needs holds for them
-        return _Trace(inputs, outputs, returned)
+        return _Trace(inputs, unflatten(returned, outputs))
 
     def __repr__(self) -> str:
         return f"<gc.jit of {self._name}, {self.programs} programs>"

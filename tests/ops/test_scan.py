@@ -12,7 +12,7 @@ import pytest
 import graphc as gc
 from graphc.errors import ArgumentError, DTypeError, LinAlgError, RuntimeFailure, ShapeError
 from graphc.ir.graph import Graph, walk
-from graphc.ops.closure import flatten, unflatten
+from graphc.ir.structure import flatten, unflatten
 from graphc.ops.scan import SCAN
 from tests.ops.gradients import assert_gradient
 

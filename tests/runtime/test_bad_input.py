@@ -274,7 +274,7 @@ def test_which_inputs_a_call_lacks(
 # -- compile ---------------------------------------------------------------------------------------
 COMPILES: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
     "an output that is no tensor": (ArgumentError, lambda: gc.compile([m], 3.0)),
-    "an output in a list that is none": (ArgumentError, lambda: gc.compile([m], [m, None])),
+    "an output in a list that is none": (ArgumentError, lambda: gc.compile([m], [m, 3.0])),
     "an output in a dict that is none": (ArgumentError, lambda: gc.compile([m], {"a": "b"})),
     "outputs of a string": (ArgumentError, lambda: gc.compile([m], "m")),
     "inputs of a string": (ArgumentError, lambda: gc.compile("m", m)),

@@ -12,8 +12,8 @@ import pytest
 import graphc as gc
 from graphc.errors import LinAlgError
 from graphc.ir.evaluate import evaluate_graph
+from graphc.ir.structure import flatten
 from graphc.ir.text import parse_graph, print_graph
-from graphc.ops.closure import flatten
 from tests.compiling import agree
 
 rng = np.random.default_rng(0)
