@@ -99,7 +99,24 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.build import constant
     from graphc.ops.checkpoint import checkpoint
     from graphc.ops.contract import dot, matmul
-    from graphc.ops.create import arange, full, iota, ones, ones_like, zeros, zeros_like
+    from graphc.ops.create import (
+        arange,
+        asarray,
+        copy,
+        empty,
+        empty_like,
+        eye,
+        full,
+        full_like,
+        identity,
+        iota,
+        linspace,
+        meshgrid,
+        ones,
+        ones_like,
+        zeros,
+        zeros_like,
+    )
     from graphc.ops.diagonal import diagonal, trace
     from graphc.ops.einsum import einsum, inner, outer, tensordot, vdot, vecdot
     from graphc.ops.elementwise import (
@@ -172,6 +189,35 @@ if TYPE_CHECKING:  # what is looked up at first use
         take,
     )
     from graphc.ops.leaf import placeholder, variable
+    from graphc.ops.manipulate import (
+        append,
+        array_split,
+        atleast_1d,
+        atleast_2d,
+        atleast_3d,
+        broadcast_arrays,
+        broadcast_shapes,
+        column_stack,
+        diff,
+        dstack,
+        fliplr,
+        flipud,
+        gradient,
+        hstack,
+        moveaxis,
+        ravel,
+        repeat,
+        roll,
+        rollaxis,
+        rot90,
+        swapaxes,
+        tile,
+        trapezoid,
+        tril,
+        triu,
+        unstack,
+        vstack,
+    )
     from graphc.ops.reduce import (
         all,
         any,
@@ -205,22 +251,27 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.symbolic.latex import latex
 
 __all__ = [
-    "abs", "add", "all", "any", "arange", "argmax", "argmin", "astype", "bitwise_and",
-    "bitwise_invert", "bitwise_or", "bitwise_xor", "bool_", "broadcast_to", "ceil", "check_labels",
-    "checkpoint", "clip", "compile", "concat", "cond", "constant", "cos", "default_dtype",
-    "diagonal", "Dim", "dim", "divide", "dot", "draw", "DType", "einsum", "equal", "erf", "erfc",
-    "erfcx", "errors", "evaluate", "exp", "expand_dims", "expm1", "flip", "float32", "float64",
-    "floor", "floor_divide", "full", "getitem", "grad", "Graph", "GraphcError", "greater",
-    "greater_equal", "inner", "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf",
-    "isnan", "jit", "latex", "leaky_relu", "less", "less_equal", "linalg", "log", "log1mexp",
-    "log1p", "log_ndtr", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "logsumexp", "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean", "min",
-    "minimum", "multiply", "negative", "nn", "not_equal", "one_hot", "ones", "ones_like", "optim",
-    "outer", "pad", "parse_graph", "permute_dims", "placeholder", "power", "print_graph", "prod",
-    "random", "reciprocal", "relu", "remainder", "reshape", "round", "scan", "scope",
-    "set_default_dtype", "shift_left", "shift_right", "sigmoid", "sign", "sin", "size", "softmax",
+    "abs", "add", "all", "any", "append", "arange", "argmax", "argmin", "array_split", "asarray",
+    "astype", "atleast_1d", "atleast_2d", "atleast_3d", "bitwise_and", "bitwise_invert",
+    "bitwise_or", "bitwise_xor", "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
+    "ceil", "check_labels", "checkpoint", "clip", "column_stack", "compile", "concat", "cond",
+    "constant", "copy", "cos", "default_dtype", "diagonal", "diff", "Dim", "dim", "divide", "dot",
+    "draw", "dstack", "DType", "einsum", "empty", "empty_like", "equal", "erf", "erfc", "erfcx",
+    "errors", "evaluate", "exp", "expand_dims", "expm1", "eye", "flip", "fliplr", "flipud",
+    "float32", "float64", "floor", "floor_divide", "full", "full_like", "getitem", "grad",
+    "gradient", "Graph", "GraphcError", "greater", "greater_equal", "hstack", "identity", "inner",
+    "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf", "isnan", "jit", "latex",
+    "leaky_relu", "less", "less_equal", "linalg", "linspace", "log", "log1mexp", "log1p",
+    "log_ndtr", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean",
+    "meshgrid", "min", "minimum", "moveaxis", "multiply", "negative", "nn", "not_equal", "one_hot",
+    "ones", "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder",
+    "power", "print_graph", "prod", "random", "ravel", "reciprocal", "relu", "remainder", "repeat",
+    "reshape", "roll", "rollaxis", "rot90", "round", "scan", "scope", "set_default_dtype",
+    "shift_left", "shift_right", "sigmoid", "sign", "sin", "size", "softmax",
     "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
-    "stop_gradient", "strided_slice", "subtract", "sum", "take", "tanh", "Tensor", "tensordot",
-    "trace", "train", "uint16", "uint32", "uint64", "uint8", "var", "Variable", "variable",
-    "variance", "vdot", "vecdot", "vjp", "where", "zeros", "zeros_like",
+    "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "take", "tanh", "Tensor",
+    "tensordot", "tile", "trace", "train", "trapezoid", "tril", "triu", "uint16", "uint32",
+    "uint64", "uint8", "unstack", "var", "Variable", "variable", "variance", "vdot", "vecdot",
+    "vjp", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

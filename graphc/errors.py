@@ -62,11 +62,15 @@ def _restored(kind: type[GraphcError], args: tuple[Any, ...], state: dict[str, A
     return error
 
 
-class ShapeError(GraphcError):
+class ShapeError(GraphcError, ValueError):
     """Shapes, ranks, axes or sizes that do not fit the operation."""
 
 
-class DTypeError(GraphcError):
+class OutOfRangeError(ShapeError, IndexError):
+    """An axis, or a place on an axis, that the tensor does not have."""
+
+
+class DTypeError(GraphcError, TypeError):
     """A dtype that the operation does not take, or that cannot be converted safely."""
 
 

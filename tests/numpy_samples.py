@@ -171,6 +171,84 @@ SAMPLES: dict[str, list[Sample]] = {
     ),
     "diagonal": _diagonals(np.diagonal),
     "trace": _diagonals(np.trace),
+    "ravel": of(lambda x: np.ravel(x), lambda x: np.ravel(x, "C")),
+    "moveaxis": of(
+        lambda x: np.moveaxis(x, 0, -1), lambda x: np.moveaxis(x, [0, 2], [1, 0]),
+        lambda x: np.moveaxis(x, (-1, 0), (0, -1)), shapes=((2, 3, 4),),
+    ),
+    "swapaxes": of(
+        lambda x: np.swapaxes(x, 0, 2), lambda x: np.swapaxes(x, axis1=-1, axis2=1),
+        shapes=((2, 3, 4),),
+    ),
+    "rollaxis": of(
+        lambda x: np.rollaxis(x, 2), lambda x: np.rollaxis(x, 0, 3), lambda x: np.rollaxis(x, 1, 1),
+        lambda x: np.rollaxis(x, -1, start=-2), shapes=((2, 3, 4),),
+    ),
+    "roll": of(
+        lambda x: np.roll(x, 2), lambda x: np.roll(x, -1, axis=1), lambda x: np.roll(x, 7, 0),
+        lambda x: np.roll(x, (1, -2), (0, 1)), lambda x: np.roll(x, 1, axis=(0, -1)),
+        lambda x: np.roll(x, (1, 1), axis=0), lambda x: np.roll(x, 0), lambda x: np.roll(x, 3, 1),
+    ),
+    "repeat": of(
+        lambda x: np.repeat(x, 3), lambda x: np.repeat(x, 2, axis=1), lambda x: np.repeat(x, 0, 0),
+        lambda x: np.repeat(x, [2, 0, 1], axis=-1), lambda x: np.repeat(x, [2], 0),
+    ),
+    "tile": of(
+        lambda x: np.tile(x, 2), lambda x: np.tile(x, (2, 1)), lambda x: np.tile(x, [2, 1, 3]),
+        lambda x: np.tile(x, (0, 1)), lambda x: np.tile(x, ()),
+    ),
+    **{
+        f.__name__: of(
+            lambda x, f=f: f(x), lambda x, f=f: f(x, 1), lambda x, f=f: f(x, k=-1),
+            lambda x, f=f: f(x, k=9), shapes=((2, 3, 4),),
+        ) for f in (np.tril, np.triu)
+    },
+    "broadcast_arrays": of(
+        lambda x, y: np.broadcast_arrays(x, y), lambda x, y: np.broadcast_arrays(y, x, y),
+        lambda x, y: np.broadcast_arrays(x, subok=False), shapes=((2, 1), (3,)),
+    ),
+    **{
+        f.__name__: of(lambda x, f=f: f(x), lambda x, f=f: f(x, x[0]))
+        + of(lambda x, f=f: f(x), shapes=((),)) + of(lambda x, f=f: f(x), shapes=((3,),))
+        for f in (np.atleast_1d, np.atleast_2d, np.atleast_3d)
+    },
+    "unstack": of(lambda x: np.unstack(x), lambda x: np.unstack(x, axis=-1)),
+    **{
+        f.__name__: of(lambda x, y, f=f: f([x, y]), shapes=((2, 3), (2, 3)))
+        + of(lambda x, y, f=f: f((x, y, x)), shapes=((3,), (3,)))
+        for f in (np.hstack, np.vstack, np.dstack, np.column_stack)
+    },
+    "append": of(
+        lambda x, y: np.append(x, y), lambda x, y: np.append(x, y, axis=0),
+        lambda x, y: np.append(x, values=y, axis=-2), shapes=((2, 3), (1, 3)),
+    ),
+    "array_split": of(
+        lambda x: np.array_split(x, 3), lambda x: np.array_split(x, [1, 3], axis=0),
+        lambda x: np.array_split(x, 2, 1), shapes=((5, 3),),
+    ),
+    "fliplr": of(lambda x: np.fliplr(x), shapes=((2, 3, 2),)),
+    "flipud": of(lambda x: np.flipud(x)),
+    "rot90": of(
+        *(lambda x, k=k: np.rot90(x, k) for k in range(-1, 5)), lambda x: np.rot90(x),
+        lambda x: np.rot90(x, axes=(1, 2)), lambda x: np.rot90(x, 3, (2, 0)), shapes=((2, 3, 4),),
+    ),
+    "diff": of(
+        lambda x: np.diff(x), lambda x: np.diff(x, 2), lambda x: np.diff(x, n=0),
+        lambda x: np.diff(x, axis=0), lambda x: np.diff(x, 1, -2, x[:1]),
+        lambda x: np.diff(x, prepend=x[:, 1:3], append=x), lambda x: np.diff(x, n=9),
+        shapes=((3, 4),),
+    ),
+    "trapezoid": of(
+        lambda x: np.trapezoid(x), lambda x: np.trapezoid(x, dx=0.5),
+        lambda x: np.trapezoid(x, axis=0), lambda x: np.trapezoid(x, np.array([1.0, 2.0, 4.0])),
+        lambda x: np.trapezoid(x, x=np.array([1.0, 3.0]), axis=-2), dtypes=FLOATS,
+    ) + of(lambda x: np.trapezoid(x, x * x), lambda x: np.trapezoid(x), dtypes=("int64", "int16")),
+    "gradient": of(
+        lambda x: np.gradient(x), lambda x: np.gradient(x, axis=1), lambda x: np.gradient(x, 2.0),
+        lambda x: np.gradient(x, 0.5, np.array([0.0, 1.0, 3.0, 4.0])),
+        lambda x: np.gradient(x, np.array([0.0, 1.0, 3.0]), axis=(0,)),
+        lambda x: np.gradient(x, 2, 3), shapes=((3, 4),), dtypes=("float32", "float64", "int64"),
+    ),
     # -- elementwise
     "clip": of(
         lambda x: np.clip(x, 1, 3), lambda x: np.clip(x, None, 3), lambda x: np.clip(x, 1, None),
@@ -190,8 +268,27 @@ SAMPLES: dict[str, list[Sample]] = {
         lambda x: np.astype(x, np.float32), lambda x: np.astype(x, "int8"),
         lambda x: np.astype(x, bool, copy=True),
     ),
-    "zeros_like": of(lambda x: np.zeros_like(x), lambda x: np.zeros_like(x, None, "K")),
-    "ones_like": of(lambda x: np.ones_like(x), lambda x: np.ones_like(x, order="K")),
+    **{
+        f.__name__: of(
+            lambda x, f=f: f(x), lambda x, f=f: f(x, None, "K"), lambda x, f=f: f(x, "float32"),
+            lambda x, f=f: f(x, dtype=np.int8, order="K"),
+        ) for f in (np.zeros_like, np.ones_like)
+    },
+    "empty_like": of(lambda x: 0 * np.empty_like(x), lambda x: 0 * np.empty_like(x, "int8")),
+    "full_like": of(
+        lambda x: np.full_like(x, 1), lambda x: np.full_like(x, 2.5, "float32"),
+        lambda x: np.full_like(x, fill_value=True, dtype="int16"),
+    ),
+    "copy": of(lambda x: np.copy(x), lambda x: np.copy(x, order="K")),
+    "linspace": of(
+        lambda x: np.linspace(x, 7, 5), lambda x: np.linspace(0, x, num=4, endpoint=False),
+        lambda x: np.linspace(x, x, 1), lambda x: np.linspace(x, 2, 3, dtype="float32"),
+        lambda x: np.linspace(0.5, x, 2), dtypes=NUMBERS,
+    ),
+    "meshgrid": of(
+        lambda x, y: np.meshgrid(x, y), lambda x, y: np.meshgrid(x, y, indexing="ij"),
+        lambda x, y: np.meshgrid(x, y, x), lambda x, y: np.meshgrid(y), shapes=((2,), (3,)),
+    ),
     "size": of(lambda x: np.size(x), lambda x: np.size(x, 1), lambda x: np.size(x, axis=-2)),
     # -- products
     "dot": _pairs(

@@ -32,6 +32,7 @@ _TITLES = {
     "shape": "Shape",
     "index": "Indexing",
     "reduce": "Reductions",
+    "manipulate": "Moving and cutting",
     "diagonal": "Diagonals",
     "contract": "Matrix products",
     "einsum": "Sums of products",

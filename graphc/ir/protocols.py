@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, GraphcError
 from graphc.ir import origin
 from graphc.ir.operators import nearest, numpy_function
 
@@ -62,6 +62,8 @@ def call_function(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
         args, kwargs = _translated(name, signature, found, args, kwargs)
     try:
         return found(*args, **kwargs)
+    except GraphcError:
+        raise
     except TypeError as error:
         raise ArgumentError(str(error), op=name, where=origin.where()) from None
 

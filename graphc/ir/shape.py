@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from graphc.errors import ArgumentError, ShapeError
+from graphc.errors import ArgumentError, OutOfRangeError, ShapeError
 from graphc.ir.conditions import agree, never_equal
 from graphc.ir.dim import Dim, Size, dim, product
 from graphc.ir.dtype import DType
@@ -112,12 +112,12 @@ def broadcasts_to(shape: Shape, target: Shape) -> bool:
 
 
 def normalize_axis(op: str, axis: Any, rank: int) -> int:
-    """`axis` counted from the front. Errors: `ShapeError` out of range, `ArgumentError` no int."""
+    """`axis` counted from the front. Errors: `OutOfRangeError`; `ArgumentError` for no int."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__") or isinstance(axis, Dim):
         raise ArgumentError("not an axis", op=op, expected="an int", given=repr(axis))
     index = axis.__index__()
     if not -rank <= index < rank:
-        raise ShapeError(
+        raise OutOfRangeError(
             "axis out of range", op=op, expected=f"-{rank} <= axis < {rank}", given=str(index)
         )
     return int(index % rank)

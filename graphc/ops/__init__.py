@@ -13,6 +13,7 @@ from graphc.ops import (
     index,
     leaf,
     linalg,
+    manipulate,
     random,
     reduce,
     scan,
@@ -21,8 +22,8 @@ from graphc.ops import (
 )
 
 FAMILIES = (
-    leaf, create, elementwise, shape, index, reduce, diagonal, contract, einsum, softmax, scan,
-    branch, checkpoint, linalg, random,
+    leaf, create, elementwise, shape, index, reduce, manipulate, diagonal, contract, einsum,
+    softmax, scan, branch, checkpoint, linalg, random,
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -6,7 +6,7 @@ from all elements, whatever x is. Each function here is NumPy's, with its names 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from graphc.errors import ArgumentError, ShapeError
@@ -83,13 +83,6 @@ def _take(a: Any, indices: Any, axis: int | None = None) -> Tensor:
     return take(_flat(t), indices) if axis is None else take(t, indices, axis)
 
 
-def _concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
-    """Of all elements in row-major order, where the axis is None."""
-    if axis is not None:
-        return concat(arrays, axis)
-    return concat([_flat(tensor(a, "numpy.concatenate")) for a in arrays])
-
-
 # -- products --------------------------------------------------------------------------------------
 def _dot(a: Any, b: Any) -> Tensor:
     """Over the last axis of a and the last but one of b, none of whose axes is a batch."""
@@ -114,7 +107,7 @@ def _outer_of_vectors(x1: Any, x2: Any) -> Tensor:
 
 NUMPY: dict[str, Callable[..., Any] | None] = {
     "clip": _clip,
-    "concatenate": _concatenate,
+    "concatenate": concat,
     "dot": _dot,
     "fabs": _of_float(abs),
     "linalg.outer": _outer_of_vectors,

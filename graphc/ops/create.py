@@ -1,20 +1,39 @@
-"""Tensors made from nothing: positions, and one value everywhere."""
+"""Tensors made from nothing: positions, progressions, grids, and one value everywhere."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import DTypeError
-from graphc.ir.dtype import DType, dtype_or_default
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir.dim import Dim, Size, difference, dim, floordiv, maximum
+from graphc.ir.dtype import DType, dtype_or_default, float64, int64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
-from graphc.ir.shape import Shape, TensorType, normalize_axis, shape_of
-from graphc.ops.build import constant, scalar_like, tensor
-from graphc.ops.shape import broadcast_to
+from graphc.ir.shape import Shape, TensorType, normalize_axis, shape_of, show
+from graphc.ops.build import (
+    cast,
+    constant,
+    operands,
+    scalar_like,
+    size_as_tensor,
+    tensor,
+)
+from graphc.ops.elementwise import (
+    add,
+    astype,
+    divide,
+    equal,
+    floor,
+    multiply,
+    subtract,
+    where,
+)
+from graphc.ops.shape import broadcast_to, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -51,9 +70,101 @@ def iota(shape: Any, axis: int = 0, dtype: Any = "int64") -> Tensor:
     return apply(IOTA, shape=target, axis=axis, dtype=to_dtype(dtype)).output()
 
 
-def arange(stop: Any, dtype: Any = "int64") -> Tensor:
-    """0, 1, ... stop - 1, for a size `stop`."""
-    return iota((stop,), 0, dtype)
+def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Tensor:
+    """The numbers from `start` on, `step` apart, before `stop`; `arange(stop)` starts at 0.
+
+    Of ints and sizes (`arange(n)` for `n = x.shape[0]`) they are int64, else of the default dtype.
+    Shapes: [ceil((stop - start) / step)], or [0] where that is negative.
+    Errors: `ArgumentError` for a step of 0, a tensor, and floats beside a size.
+
+    >>> import graphc as gc
+    >>> gc.evaluate(gc.arange(5, 0, -2))
+    array([5, 3, 1])
+    """
+    start, stop = (0, start) if stop is None else (start, stop)
+    first, last = (dim(v) if isinstance(v, str) else v for v in (start, stop))
+    if all(isinstance(v, (int, np.integer, Dim)) for v in (first, last, step)):
+        if isinstance(step, Dim) or step == 0:
+            raise _bad_range("a step that is an int other than 0", start, stop, step)
+        first, last = (v if isinstance(v, Dim) else int(v) for v in (first, last))
+        count = _count(first, last, int(step))
+        to = to_dtype("int64" if dtype is None else dtype)
+        return _progression(count, first, int(step), to)
+    if not all(isinstance(v, (int, float, np.number)) for v in (first, last, step)) or step == 0:
+        raise _bad_range("numbers, of which the step is not 0", start, stop, step)
+    first, last, step = float(first), float(last), float(step)
+    count = max(math.ceil((last - first) / step), 0)
+    apart = (first + step) - first  # as NumPy, which has the first two numbers
+    return cast(_progression(count, first, apart, float64), dtype_or_default(dtype))
+
+
+def _bad_range(expected: str, *given: Any) -> ArgumentError:
+    return ArgumentError(
+        "these make no range", op="arange", expected=expected, given=repr(given)[1:-1]
+    )
+
+
+def _count(first: Size, last: Size, step: int) -> Size:
+    if step < 0:
+        first, last, step = last, first, -step
+    return floordiv(maximum(difference(last, first), 0) + (step - 1), step)
+
+
+def _progression(count: Size, first: Any, apart: Any, dtype: DType) -> Tensor:
+    """`first + i * apart` for each i below `count`."""
+    positions = iota((count,), 0, dtype)
+    scaled = positions if apart == 1 else multiply(positions, constant(apart, dtype))
+    if isinstance(first, Dim):
+        return add(scaled, size_as_tensor(first, dtype))
+    return scaled if first == 0 else add(scaled, constant(first, dtype))
+
+
+def linspace(
+    start: Any, stop: Any, /, num: Any = 50, *, dtype: Any = None, endpoint: bool = True
+) -> Tensor:
+    """`num` numbers from `start` to `stop` at equal distances; without `endpoint`, before `stop`.
+
+    Shapes: [num, *s] for start and stop that broadcast to [*s]. Dtypes: where none is given, the
+    default one of numbers, else that of start and stop.
+    """
+    low, high = operands("linspace", start, stop)
+    numbers = low.weak and high.weak
+    inner = low.dtype if low.dtype.is_float and not numbers else float64
+    to = inner if dtype is None and not numbers else dtype_or_default(dtype)
+    low, high = (cast(t, inner) for t in (low, high))
+    count = shape_of(num)[0]
+    parts = count - 1 if endpoint else count
+    span = subtract(high, low)
+    column = (count, *(1 for _ in span.shape))
+    i = iota(column, 0, inner)
+    if parts == 0:  # one number, which is the first
+        return astype(add(multiply(i, span), low), to)
+    parts = maximum(parts, 1)  # of a named number of them, which may be 1
+    values = add(multiply(i, divide(span, size_as_tensor(parts, inner))), low)
+    if endpoint:
+        at_end = equal(iota(column, 0), size_as_tensor(parts, int64))
+        values = where(at_end, high, values)
+    return astype(floor(values) if to.is_integer else values, to)
+
+
+def eye(n_rows: Any, n_cols: Any = None, /, *, k: int = 0, dtype: Any = None) -> Tensor:
+    """Ones on diagonal `k` of a matrix (above the main one where k > 0), and zeros elsewhere.
+
+    Shapes: [n_rows, n_cols], by default square. Dtypes: the default one where none is given.
+
+    >>> import graphc as gc
+    >>> gc.evaluate(gc.eye(2, 3, k=1, dtype="int8"))
+    array([[0, 1, 0],
+           [0, 0, 1]], dtype=int8)
+    """
+    rows, columns = shape_of((n_rows, n_rows if n_cols is None else n_cols))
+    here = equal(add(iota((rows, 1), 0), k), iota((1, columns), 1))
+    return astype(here, dtype_or_default(dtype))
+
+
+def identity(n: Any, dtype: Any = None) -> Tensor:
+    """The square matrix with ones on its diagonal and zeros elsewhere. Shapes: [n, n]."""
+    return eye(n, dtype=dtype)
 
 
 def zeros(shape: Any, dtype: Any = None) -> Tensor:
@@ -66,31 +177,102 @@ def ones(shape: Any, dtype: Any = None) -> Tensor:
     return broadcast_to(constant(1, dtype_or_default(dtype)), shape)
 
 
-def full(shape: Any, value: float, dtype: Any = None) -> Tensor:
+def empty(shape: Any, dtype: Any = None) -> Tensor:
+    """`zeros`, as what an element is has to be known; of the default dtype where none is given."""
+    return zeros(shape, dtype)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
     """One value everywhere.
 
-    Dtypes: where none is given, an array's own; of a Python number the result is weak, as the
-    number is: it takes the dtype of what it meets. Errors: `DTypeError` for no number.
+    Dtypes: where none is given, a tensor's or an array's own; of a Python number the result is
+    weak, as the number is: it takes the dtype of what it meets. Errors: `DTypeError` for what is no
+    number.
     """
-    scalar = tensor(value, "full") if dtype is None else constant(value, dtype)
+    if dtype is None or isinstance(fill_value, Tensor):
+        scalar = tensor(fill_value, "full")
+        scalar = scalar if dtype is None else astype(scalar, dtype)
+    else:
+        scalar = constant(fill_value, dtype)
     if scalar.ndim:
-        raise DTypeError("the fill value is a number", op="full", given=repr(value))
+        raise DTypeError("the fill value is a number", op="full", given=repr(fill_value))
     return broadcast_to(scalar, shape)
 
 
-def zeros_like(x: Any) -> Tensor:
-    """Zeros of x's shape and dtype."""
-    t = tensor(x, "zeros_like")
-    return broadcast_to(scalar_like(0, t), t.shape)
+def _like(value: float, x: Any, dtype: Any, op: str) -> Tensor:
+    t = tensor(x, op)
+    return broadcast_to(scalar_like(value, t) if dtype is None else constant(value, dtype), t.shape)
 
 
-def ones_like(x: Any) -> Tensor:
-    """Ones of x's shape and dtype."""
-    t = tensor(x, "ones_like")
-    return broadcast_to(scalar_like(1, t), t.shape)
+def zeros_like(x: Any, /, dtype: Any = None) -> Tensor:
+    """Zeros of x's shape, and of its dtype where none is given."""
+    return _like(0, x, dtype, "zeros_like")
+
+
+def ones_like(x: Any, /, dtype: Any = None) -> Tensor:
+    """Ones of x's shape, and of its dtype where none is given."""
+    return _like(1, x, dtype, "ones_like")
+
+
+def empty_like(prototype: Any, /, dtype: Any = None) -> Tensor:
+    """`zeros_like`, as what an element is has to be known."""
+    return _like(0, prototype, dtype, "empty_like")
+
+
+def full_like(x: Any, /, fill_value: Any, dtype: Any = None) -> Tensor:
+    """One value everywhere, of x's shape, and of its dtype where none is given.
+
+    Errors: `DTypeError` for what is no number, or does not fit the dtype.
+    """
+    t = tensor(x, "full_like")
+    return full(t.shape, fill_value, t.dtype if dtype is None else dtype)
+
+
+def asarray(x: Any, dtype: Any = None) -> Tensor:
+    """`x` as a tensor: itself, converted where a dtype is given, or a constant of numbers.
+
+    Errors: as `constant`.
+    """
+    if not isinstance(x, Tensor):
+        return constant(x, dtype)
+    return x if dtype is None else astype(x, dtype)
+
+
+def copy(x: Any) -> Tensor:
+    """`x`: a tensor is a value, which nothing changes."""
+    return tensor(x, "copy")
+
+
+def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
+    """The coordinates of a grid: each vector, stretched over the axes of all of them.
+
+    Shapes: vectors [n], [m], ... -> each [n, m, ...] by `indexing="ij"`; by "xy" the first two axes
+    are swapped. Errors: `ShapeError` for what is no vector, `ArgumentError` for another indexing.
+    """
+    if indexing not in ("xy", "ij"):
+        raise ArgumentError(
+            "no such order of axes", op="meshgrid", expected="'xy' or 'ij'", given=repr(indexing)
+        )
+    tensors = [tensor(a, "meshgrid") for a in arrays]
+    for t in tensors:
+        if t.ndim > 1:
+            raise ShapeError("not a vector", op="meshgrid", expected="(n,)", given=show(t.shape))
+    axes = [*range(len(tensors))]
+    if indexing == "xy":
+        axes[:2] = axes[1::-1]
+    shape = [t.size for t in tensors]
+    shape = [shape[a] for a in axes]
+    rows = (
+        reshape(t, [t.size if a == place else 1 for a in range(len(axes))])
+        for t, place in zip(tensors, axes, strict=True)
+    )
+    return tuple(broadcast_to(row, shape) for row in rows)
 
 
 FUNCTIONS |= {
     f.__name__: f
-    for f in (constant, iota, arange, zeros, ones, full, zeros_like, ones_like)
-}
+    for f in (
+        constant, iota, arange, linspace, eye, identity, zeros, ones, empty, full, zeros_like,
+        ones_like, empty_like, full_like, asarray, copy, meshgrid,
+    )
+}  # fmt: skip

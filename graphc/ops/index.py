@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
 from graphc.ir.bounds import never
 from graphc.ir.conditions import require
 from graphc.ir.dim import Dim, Size, difference, dim, floordiv, maximum, minimum, mod
@@ -208,7 +208,7 @@ def getitem(x: Any, key: Any) -> Tensor:
     items = list(key) if isinstance(key, tuple) else [key]
     consumed = sum(1 for item in items if item is not None and item is not Ellipsis)
     if consumed > t.ndim:
-        raise ShapeError(
+        raise OutOfRangeError(
             "too many indices", op="getitem", expected=f"at most {t.ndim}", given=str(consumed)
         )
     dots = [i for i, item in enumerate(items) if item is Ellipsis]
@@ -272,7 +272,7 @@ def _index_axes(t: Tensor, items: list[Any]) -> Tensor:
 def _resolve_int(item: Any, size: Size, axis: int) -> Size:
     index = int(item.__index__())
     if isinstance(size, int) and not -size <= index < size:
-        raise ShapeError(
+        raise OutOfRangeError(
             "index out of range",
             op="getitem",
             expected=f"-{size} <= index < {size} on axis {axis}",

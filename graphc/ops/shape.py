@@ -338,12 +338,15 @@ CONCAT = register(
 )
 
 
-def concat(arrays: Sequence[Any], axis: int = 0) -> Tensor:
-    """The arrays one after another along `axis`; their other sizes are equal.
+def concat(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
+    """The arrays one after another along `axis`, whose other sizes are equal; for None, all their
+    elements in row-major order.
 
     Errors: `ShapeError` for parts that differ off the axis, `ArgumentError` for none at all.
     """
     parts = _same_dtype("concat", arrays)
+    if axis is None:
+        parts, axis = [reshape(p, (p.size,)) for p in parts], 0
     axis = normalize_axis("concat", axis, parts[0].ndim)
     return parts[0] if len(parts) == 1 else apply(CONCAT, parts, axis=axis).output()
 

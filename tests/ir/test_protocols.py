@@ -118,7 +118,8 @@ def test_an_argument_that_graphc_lacks_is_named(name: str, argument: str) -> Non
     required: dict[str, tuple[Any, ...]] = {
         "astype": (x, "float32"), "broadcast_to": (x, (3, 3)), "concatenate": ([x, x],),
         "dot": (x, x), "einsum": ("ij->ji", x), "outer": (x, x), "pad": (x, 1),
-        "reshape": (x, (9,)), "stack": ([x, x],), "take": (x, i),
+        "reshape": (x, (9,)), "stack": ([x, x],), "take": (x, i), "full_like": (x, 1),
+        "linspace": (x, 1), "hstack": ([x, x],), "vstack": ([x, x],),
     }  # fmt: skip
     arguments = required.get(name, (x,))
     given = {argument: OTHERS.get(argument, np.zeros(1))}

@@ -278,6 +278,13 @@ def flip(b: Growth) -> Tensor:
     return gc.flip(t, None if b.chance(0.3) else b.axis(t))
 
 
+@family(1)
+def roll(b: Growth) -> Tensor:
+    t = b.pick("biuf", lambda t: t.ndim > 0)
+    axes = [int(a) for a in b.rng.permutation(t.ndim)[: b.integer(1, 2)]]
+    return gc.roll(t, [b.integer(-4, 4) for _ in axes], axes)
+
+
 @family(5)
 def slices(b: Growth) -> Tensor:
     t = b.pick("biuf", lambda t: t.ndim > 0)
@@ -422,7 +429,7 @@ def checkpointed(b: Growth) -> Any:
     return list(gc.checkpoint(lambda x, y: (gc.tanh(gc.sin(x)), gc.sum(gc.tanh(y) * 2)))(t, other))
 
 
-@family(1.2)
+@family(1.6)
 def linear(b: Growth) -> Any:
     t = b.pick("f", lambda t: t.ndim >= 2)
     size = t.shape[-2]
