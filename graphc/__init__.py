@@ -56,6 +56,8 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "jit": ("graphc.runtime.jit", "jit"),
     "draw": ("graphc.show.draw", "draw"),
     "latex": ("graphc.symbolic.latex", "latex"),
+    "from_sympy": ("graphc.interchange.from_sympy", "from_sympy"),
+    "to_sympy": ("graphc.interchange.from_sympy", "to_sympy"),
 }
 
 
@@ -94,6 +96,7 @@ def __dir__() -> list[str]:
 # -- made by `python -m tests.exports` -------------------------------------------------------------
 if TYPE_CHECKING:  # what is looked up at first use
     from graphc import nn, optim, train
+    from graphc.interchange.from_sympy import from_sympy, to_sympy
     from graphc.ops import linalg, random
     from graphc.ops.branch import cond
     from graphc.ops.build import constant
@@ -258,10 +261,10 @@ __all__ = [
     "constant", "copy", "cos", "default_dtype", "diagonal", "diff", "Dim", "dim", "divide", "dot",
     "draw", "dstack", "DType", "einsum", "empty", "empty_like", "equal", "erf", "erfc", "erfcx",
     "errors", "evaluate", "exp", "expand_dims", "expm1", "eye", "flip", "fliplr", "flipud",
-    "float32", "float64", "floor", "floor_divide", "full", "full_like", "getitem", "grad",
-    "gradient", "Graph", "GraphcError", "greater", "greater_equal", "hstack", "identity", "inner",
-    "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf", "isnan", "jit", "latex",
-    "leaky_relu", "less", "less_equal", "linalg", "linspace", "log", "log1mexp", "log1p",
+    "float32", "float64", "floor", "floor_divide", "from_sympy", "full", "full_like", "getitem",
+    "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal", "hstack", "identity",
+    "inner", "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf", "isnan", "jit",
+    "latex", "leaky_relu", "less", "less_equal", "linalg", "linspace", "log", "log1mexp", "log1p",
     "log_ndtr", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
     "logsumexp", "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean",
     "meshgrid", "min", "minimum", "moveaxis", "multiply", "negative", "nn", "not_equal", "one_hot",
@@ -271,7 +274,7 @@ __all__ = [
     "shift_left", "shift_right", "sigmoid", "sign", "sin", "size", "softmax",
     "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
     "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "take", "tanh", "Tensor",
-    "tensordot", "tile", "trace", "train", "trapezoid", "tril", "triu", "uint16", "uint32",
-    "uint64", "uint8", "unstack", "var", "Variable", "variable", "variance", "vdot", "vecdot",
-    "vjp", "vstack", "where", "zeros", "zeros_like",
+    "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril", "triu", "uint16",
+    "uint32", "uint64", "uint8", "unstack", "var", "Variable", "variable", "variance", "vdot",
+    "vecdot", "vjp", "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip

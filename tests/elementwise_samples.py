@@ -9,6 +9,7 @@ import numpy as np
 import scipy.special
 
 import graphc as gc
+from graphc.ops.special import special
 
 from .sampling import ALL, Array, Case, Samples, Shape, in_float, long_double, of_kinds
 
@@ -149,3 +150,15 @@ SAMPLES["clip"] = Samples(
 )
 for _name in ("zeros_like", "ones_like"):
     unary(_name, getattr(np, _name), "biuf", domain=None)
+
+def _bessel(x: Array) -> Array:
+    floats = x if x.dtype.kind == "f" else x.astype(np.float64)  # as beside a Python float
+    return np.asarray(scipy.special.jv(floats.dtype.type(1), floats))
+
+
+SAMPLES["special"] = Samples(
+    cases=tuple(
+        Case(call=lambda x: special("besselj", 1.0, x), numpy=_bessel, shapes=(s,))
+        for s in UNARY_SHAPES
+    )
+)

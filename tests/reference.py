@@ -61,6 +61,9 @@ def page() -> str:
     parts.append(_section("Derivatives", [
         _line(f"gc.{name}", getattr(gc, name)) for name in ("grad", "vjp", "stop_gradient")
     ]))  # fmt: skip
+    parts.append(_section("SymPy", [
+        _line(f"gc.{name}", getattr(gc, name)) for name in ("from_sympy", "to_sympy")
+    ]))  # fmt: skip
     parts.append(_section("Types and names", [
         *(_line(f"gc.{name}", getattr(gc, name), False)
           for name in ("Tensor", "Variable", "Graph", "Dim", "DType")),

@@ -19,6 +19,7 @@ from graphc.ops import (
     scan,
     shape,
     softmax,
+    special,
 )
 
 FAMILIES = (
@@ -28,4 +29,4 @@ FAMILIES = (
 
 for _family in FAMILIES:
     publish(_family.FUNCTIONS, getattr(_family, "NUMPY", {}))
-publish({}, as_numpy.NUMPY)
+publish({"_special_": special.special}, as_numpy.NUMPY)

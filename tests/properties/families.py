@@ -14,6 +14,7 @@ import numpy as np
 import graphc as gc
 from graphc.ir.dtype import DTYPES
 from graphc.ir.node import Tensor
+from graphc.ops.special import special
 
 from .growth import Growth, UnsuitedError
 
@@ -48,6 +49,11 @@ REDUCTIONS = ["sum", "prod", "mean", "max", "min", "variance"]
 @family(6)
 def float_unary(b: Growth) -> Tensor:
     return getattr(gc, b.choose(FLOAT_UNARY))(b.pick("f" if b.chance(0.9) else "biu"))
+
+
+@family(0.5)
+def of_scipy(b: Growth) -> Tensor:
+    return special(b.choose(("Si", "fresnels", "airyai")), b.pick("f"))
 
 
 @family(2)

@@ -1,0 +1,165 @@
+"""SymPy's front door: an expression as a graph, and a graph as an expression.
+
+    from_sympy(sin(x)**2, {x: tensor})        the tensor
+    to_sympy(tensor)                          the expression
+
+What an expression is made of becomes ops (`ops/from_formula.py`); matrices become tensors with two
+more axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sympy as sp
+from sympy.tensor.array import NDimArray
+
+from graphc.errors import ArgumentError
+from graphc.ir import origin
+from graphc.ir.node import Tensor
+from graphc.ops.build import operands, tensor
+from graphc.ops.from_formula import tensors_of
+from graphc.ops.shape import broadcast_to, reshape, stack
+from graphc.symbolic.formula import formula
+
+
+def from_sympy(expression: Any, symbols: Mapping[Any, Any]) -> Any:
+    """The tensor of a SymPy expression, with tensors in place of its symbols.
+
+    `expression` may also be a matrix or an array, which gives one tensor with its axes behind those
+    of the elements, or a list, tuple or dict of expressions, which gives the same of tensors.
+    `symbols` maps symbols (or their names), functions such as `f(t)`, derivatives, and what has
+    elements (`MatrixSymbol`, `IndexedBase`) to tensors, arrays or numbers; elements are those of
+    the last axes. Numbers in the expression are rounded once, to the dtype of what they meet.
+    Errors: `ArgumentError` that lists every symbol without a tensor and all that is not supported.
+
+    >>> import graphc as gc
+    >>> x, y = sp.symbols("x y")
+    >>> t = gc.placeholder("t", ("n",), "float64")
+    >>> gc.evaluate(from_sympy(sp.sqrt(30) * x + y, {x: t, y: 1.0}), {t: [0.0, 1.0]})
+    array([1.        , 6.47722558])
+    """
+    if not isinstance(symbols, Mapping):
+        raise ArgumentError(
+            "not the tensors of symbols",
+            op="from_sympy",
+            expected="a dict of symbols and tensors",
+            given=repr(symbols)[:80],
+            where=origin.where(),
+        )
+    structure = sympified(expression, "from_sympy")
+    flat = list(leaves(structure))
+    given = tensors_by_symbol(symbols, flat)
+    made = iter(tensors_of([e for x in flat for e in elements(x)], given))
+    return rebuilt(structure, lambda x: _assembled(x, [next(made) for _ in elements(x)]))
+
+
+def to_sympy(x: Tensor, symbols: Mapping[Tensor, Any] | None = None) -> Any:
+    """The SymPy expression of an element of a tensor that is computed elementwise.
+
+    Placeholders and variables become symbols of their names (real, integer, or truth values by
+    dtype); `symbols` gives expressions for any tensors instead. Errors: `ArgumentError` naming the
+    operation for one that is not elementwise, such as a sum.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x")
+    >>> to_sympy(gc.grad(gc.tanh(x), x))
+    1 - tanh(x)**2
+    """
+    if not isinstance(x, Tensor):
+        raise ArgumentError("not a tensor", op="to_sympy", given=repr(x)[:80], where=origin.where())
+    return formula(x, symbols)
+
+
+# -- expressions in structures ---------------------------------------------------------------------
+def sympified(value: Any, op: str) -> Any:
+    """`value` as nested lists, tuples and dicts of SymPy's objects.
+
+    Errors: `ArgumentError` for what SymPy does not take.
+    """
+    if isinstance(value, dict):
+        return {k: sympified(v, op) for k, v in value.items()}
+    if isinstance(value, (list, tuple, sp.Tuple)):
+        kind = list if isinstance(value, list) else tuple
+        return kind(sympified(v, op) for v in value)
+    if isinstance(value, (sp.MatrixBase, NDimArray)):
+        return value.as_immutable()
+    try:
+        # Text is not taken, as SymPy would evaluate it; nor a tensor, which is none of its objects.
+        found = None if isinstance(value, Tensor) else sp.sympify(value, strict=True)
+    except (sp.SympifyError, TypeError, ValueError, AttributeError):
+        found = None
+    if found is None:
+        raise ArgumentError(
+            "not an expression of SymPy",
+            op=op,
+            expected="an expression, a matrix, or a list, tuple or dict of them",
+            given=repr(value)[:80],
+            where=origin.where(),
+        )
+    return explicit(found)
+
+
+def explicit(e: Any) -> Any:
+    """A matrix expression with all of its elements, where its sizes are numbers."""
+    if isinstance(e, sp.MatrixExpr) and not isinstance(e, sp.MatrixBase):
+        return e.as_explicit().as_immutable()
+    if hasattr(e, "as_explicit") and not isinstance(e, sp.MatrixBase):
+        return e.as_explicit()
+    return e
+
+
+def leaves(structure: Any) -> list[Any]:
+    """The expressions and matrices in nested lists, tuples and dicts, in order."""
+    if isinstance(structure, dict):
+        return [x for v in structure.values() for x in leaves(v)]
+    if isinstance(structure, (list, tuple)):
+        return [x for v in structure for x in leaves(v)]
+    return [structure]
+
+
+def rebuilt(structure: Any, make: Any) -> Any:
+    """`structure` with `make(leaf)` in place of each leaf, in order."""
+    if isinstance(structure, dict):
+        return {k: rebuilt(v, make) for k, v in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return type(structure)([rebuilt(v, make) for v in structure])
+    return make(structure)
+
+
+def elements(leaf: Any) -> list[Any]:
+    """The expressions of a matrix or array in row-major order; a single expression is one."""
+    if isinstance(leaf, sp.MatrixBase):
+        return list(leaf.flat())
+    return list(sp.flatten(leaf.tolist())) if isinstance(leaf, NDimArray) else [leaf]
+
+
+def shape_of(leaf: Any) -> tuple[int, ...]:
+    found = leaf.shape if isinstance(leaf, (sp.MatrixBase, NDimArray)) else ()
+    return tuple(int(n) for n in found)
+
+
+def _assembled(leaf: Any, made: Sequence[Tensor]) -> Tensor:
+    """The tensor of a leaf: of a matrix, its elements along new last axes."""
+    shape = shape_of(leaf)
+    if not isinstance(leaf, (sp.MatrixBase, NDimArray)):
+        return made[0]
+    if not made:
+        return tensor([], "from_sympy").reshape(shape)
+    same = operands("from_sympy", *made)
+    total = same[0]
+    for t in same[1:]:
+        total = total + t  # whose shape is that of all elements
+    stacked = stack([broadcast_to(t, total.shape) for t in same], axis=-1)
+    return reshape(stacked, (*total.shape, *shape))
+
+
+def tensors_by_symbol(symbols: Mapping[Any, Any], expressions: Sequence[Any]) -> dict[Any, Tensor]:
+    """The keys as they are in the expressions: a name stands for the symbols of that name."""
+    named: dict[str, Any] = {k: v for k, v in symbols.items() if isinstance(k, str)}
+    found = {k: tensor(v, "from_sympy") for k, v in symbols.items() if not isinstance(k, str)}
+    if named:
+        free = {s for x in expressions for s in x.free_symbols}
+        found |= {s: tensor(named[str(s)], "from_sympy") for s in free if str(s) in named}
+    return found

@@ -1,0 +1,168 @@
+"""What SymPy's functions are in ops: the table that `from_formula.py` reads.
+
+`BUILDERS[name]` makes the value from the values of the arguments, or None where there is no op for
+it; `REWRITES[name]` is another expression that means the same. A name is that of SymPy's class.
+Functions without an op of their own are computed by SciPy (`special.py`), one call for an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import sympy as sp
+from sympy.codegen.cfunctions import expm1, log1p
+
+from graphc.ir.operators import function, functions
+from graphc.ops.scipy_functions import SCIPY_FUNCTIONS
+
+
+def name_of(e: Any) -> str:
+    return str(e.func.__name__)
+
+
+# -- ops of one name -------------------------------------------------------------------------------
+# SymPy's name -> the public function; where that is not there, SciPy's (`special.py`).
+_NAMES = {
+    "Abs": "abs", "sign": "sign", "floor": "floor", "ceiling": "ceil", "Mod": "remainder",
+    "exp": "exp", "log": "log", "sin": "sin", "cos": "cos", "tan": "tan",
+    "asin": "asin", "acos": "acos", "atan": "atan", "atan2": "atan2",
+    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh",
+    "asinh": "asinh", "acosh": "acosh", "atanh": "atanh",
+    "erf": "erf", "erfc": "erfc", "gamma": "gamma", "loggamma": "lgamma", "digamma": "digamma",
+    "polygamma": "polygamma", "beta": "beta",
+    "expm1": "expm1", "log1p": "log1p", "log2": "log2", "log10": "log10", "exp2": "exp2",
+    "hypot": "hypot", "logaddexp": "logaddexp", "isnan": "isnan", "isinf": "isinf",
+    "Equality": "equal", "Unequality": "not_equal", "StrictLessThan": "less",
+    "LessThan": "less_equal", "StrictGreaterThan": "greater", "GreaterThan": "greater_equal",
+    "Not": "logical_not",
+    "sigmoid": "sigmoid", "softplus": "softplus", "log1mexp": "log1mexp", "erfcx": "erfcx",
+    "log_ndtr": "log_ndtr",
+}  # fmt: skip
+
+
+def _special(name: str, *values: Any) -> Any:
+    return function("_special_")(name, *values)
+
+
+def _named(name: str, ours: str) -> Callable[..., Any]:
+    def build(*values: Any) -> Any:
+        if ours in functions():
+            return function(ours)(*values)
+        return _special(name, *values) if name in SCIPY_FUNCTIONS else None
+
+    return build
+
+
+def _all(ours: str) -> Callable[..., Any]:
+    return lambda *values: reduce(function(ours), values)
+
+
+def _heaviside(x: Any, at_zero: Any = 0.5) -> Any:
+    where = function("where")
+    below = where(function("less")(x, 0.0), 0.0, where(function("equal")(x, 0.0), at_zero, x))
+    return where(function("greater")(x, 0.0), 1.0, below)
+
+
+def _delta(x: Any, y: Any, *limits: Any) -> Any:
+    return None if limits else function("where")(function("equal")(x, y), 1.0, 0.0)
+
+
+def _sinc(x: Any) -> Any:
+    where, at_zero = function("where"), function("equal")(x, 0.0)
+    apart = where(at_zero, 1.0, x)
+    return where(at_zero, 1.0, function("divide")(function("sin")(apart), apart))
+
+
+def _if(condition: Any, x: Any, y: Any) -> Any:
+    return function("where")(condition, x, y)
+
+
+BUILDERS: dict[str, Callable[..., Any]] = {
+    **{name: (lambda *values, name=name: _special(name, *values)) for name in SCIPY_FUNCTIONS},
+    **{name: _named(name, ours) for name, ours in _NAMES.items()},
+    "Max": _all("maximum"),
+    "Min": _all("minimum"),
+    "And": _all("logical_and"),
+    "Or": _all("logical_or"),
+    "Xor": _all("logical_xor"),
+    "ITE": _if,
+    "sinc": _sinc,
+    "Heaviside": _heaviside,
+    "KroneckerDelta": _delta,
+    "UnevaluatedExpr": lambda x: x,
+}
+
+
+# -- functions that are others ---------------------------------------------------------------------
+def _of(formula: Callable[..., Any]) -> Callable[[Any], Any]:
+    """A formula of the arguments."""
+    return lambda e: formula(*e.args)
+
+
+def _without_op(name: str, formula: Callable[..., Any]) -> dict[str, Callable[[Any], Any]]:
+    """A formula for what may have an op of its own."""
+    return {name: lambda e: None if name in functions() else formula(*e.args)}
+
+
+def _log_add(x: Any, y: Any, one: Any = sp.S.One) -> Any:
+    """log(exp(x) + exp(y)), over that of the base."""
+    return sp.Max(x, y) + log1p(sp.exp(-sp.Abs(x - y) / one)) * one
+
+
+def _in_gamma(e: Any) -> Any:
+    return e.rewrite(sp.gamma)
+
+
+def _in_bessel(e: Any) -> Any:
+    return e.rewrite(sp.besselj if e.func is sp.jn else sp.bessely)
+
+
+def _done(e: Any) -> Any:
+    """What an unevaluated derivative or substitution is, if SymPy finds it."""
+    return e.doit()
+
+
+REWRITES: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("Derivative", "Subs", "DotProduct", "Trace", "Determinant"), _done),
+    "sec": _of(lambda x: 1 / sp.cos(x)),
+    "csc": _of(lambda x: 1 / sp.sin(x)),
+    "cot": _of(lambda x: 1 / sp.tan(x)),
+    "asec": _of(lambda x: sp.acos(1 / x)),
+    "acsc": _of(lambda x: sp.asin(1 / x)),
+    "acot": _of(lambda x: sp.atan(1 / x)),
+    "sech": _of(lambda x: 1 / sp.cosh(x)),
+    "csch": _of(lambda x: 1 / sp.sinh(x)),
+    "coth": _of(lambda x: 1 / sp.tanh(x)),
+    "asech": _of(lambda x: sp.acosh(1 / x)),
+    "acsch": _of(lambda x: sp.asinh(1 / x)),
+    "acoth": _of(lambda x: sp.atanh(1 / x)),
+    "frac": _of(lambda x: x - sp.floor(x)),
+    "re": _of(lambda x: x),  # tensors are real
+    "im": _of(lambda x: sp.S.Zero),
+    "conjugate": _of(lambda x: x),
+    "erf2": _of(lambda x, y: sp.erf(y) - sp.erf(x)),
+    "Implies": _of(lambda x, y: sp.Or(sp.Not(x), y)),
+    "Equivalent": lambda e: sp.And(*(sp.Not(sp.Xor(e.args[0], x)) for x in e.args[1:])),
+    "polygamma": lambda e: sp.digamma(e.args[1]) if e.args[0] == 0 else None,
+    "factorial": _in_gamma,
+    "RisingFactorial": _in_gamma,
+    "FallingFactorial": _in_gamma,
+    "harmonic": _of(lambda n: sp.digamma(n + 1) + sp.EulerGamma),
+    "jn": _in_bessel,
+    "yn": _in_bessel,
+    "Sqrt": _of(sp.sqrt),
+    "Cbrt": _of(sp.cbrt),
+    "fma": _of(lambda x, y, z: x * y + z),
+    "cosm1": _of(lambda x: -2 * sp.sin(x / 2) ** 2),
+    "powm1": _of(lambda x, y: expm1(y * sp.log(x))),
+    **_without_op("log2", lambda x: sp.log(x, 2)),
+    **_without_op("log10", lambda x: sp.log(x, 10)),
+    **_without_op("exp2", lambda x: sp.Integer(2) ** x),
+    **_without_op("hypot", lambda x, y: sp.sqrt(x**2 + y**2)),
+    **_without_op("logaddexp", _log_add),
+    "logaddexp2": _of(lambda x, y: _log_add(x, y, 1 / sp.log(2))),
+    "minimum": _of(sp.Min),
+    "maximum": _of(sp.Max),
+}

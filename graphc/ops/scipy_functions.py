@@ -1,0 +1,79 @@
+"""Functions that SciPy computes, by SymPy's names: what formulas use and no op of ours computes.
+
+Each entry takes `scipy.special` and the arguments in SymPy's order. A name goes from here when an
+op of ours computes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def _lambertw(s: Any, x: Any, *branch: Any) -> Any:
+    """The real branches; NaN where they are not real."""
+    found = s.lambertw(x, *(b.astype(int) for b in branch))
+    return np.where(found.imag == 0, found.real, np.nan)
+
+
+SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "tan": lambda s, x: np.tan(x),
+    "asin": lambda s, x: np.arcsin(x),
+    "acos": lambda s, x: np.arccos(x),
+    "atan": lambda s, x: np.arctan(x),
+    "atan2": lambda s, y, x: np.arctan2(y, x),
+    "sinh": lambda s, x: np.sinh(x),
+    "cosh": lambda s, x: np.cosh(x),
+    "asinh": lambda s, x: np.arcsinh(x),
+    "acosh": lambda s, x: np.arccosh(x),
+    "atanh": lambda s, x: np.arctanh(x),
+    "gamma": lambda s, x: s.gamma(x),
+    "loggamma": lambda s, x: s.gammaln(x),
+    "digamma": lambda s, x: s.psi(x),
+    "polygamma": lambda s, n, x: s.polygamma(n, x),
+    "beta": lambda s, x, y: s.beta(x, y),
+    # integrals and their inverses
+    "erfi": lambda s, x: s.erfi(x),
+    "erfinv": lambda s, x: s.erfinv(x),
+    "erfcinv": lambda s, x: s.erfcinv(x),
+    "Ei": lambda s, x: s.expi(x),
+    "expint": lambda s, n, x: s.expn(n, x),
+    "Si": lambda s, x: s.sici(x)[0],
+    "Ci": lambda s, x: s.sici(x)[1],
+    "Shi": lambda s, x: s.shichi(x)[0],
+    "Chi": lambda s, x: s.shichi(x)[1],
+    "fresnels": lambda s, x: s.fresnel(x)[0],
+    "fresnelc": lambda s, x: s.fresnel(x)[1],
+    "LambertW": _lambertw,
+    "elliptic_k": lambda s, m: s.ellipk(m),
+    "elliptic_e": lambda s, x, *m: s.ellipeinc(x, *m) if m else s.ellipe(x),
+    "elliptic_f": lambda s, x, m: s.ellipkinc(x, m),
+    # relatives of gamma
+    "lowergamma": lambda s, a, x: s.gammainc(a, x) * s.gamma(a),
+    "uppergamma": lambda s, a, x: s.gammaincc(a, x) * s.gamma(a),
+    "betainc": lambda s, a, b, x, y: s.beta(a, b) * (s.betainc(a, b, y) - s.betainc(a, b, x)),
+    "betainc_regularized": lambda s, a, b, x, y: s.betainc(a, b, y) - s.betainc(a, b, x),
+    "binomial": lambda s, n, k: s.binom(n, k),
+    "zeta": lambda s, x, *q: s.zeta(x, *q),
+    # Bessel and Airy functions
+    "besselj": lambda s, n, x: s.jv(n, x),
+    "bessely": lambda s, n, x: s.yv(n, x),
+    "besseli": lambda s, n, x: s.iv(n, x),
+    "besselk": lambda s, n, x: s.kv(n, x),
+    "airyai": lambda s, x: s.airy(x)[0],
+    "airyaiprime": lambda s, x: s.airy(x)[1],
+    "airybi": lambda s, x: s.airy(x)[2],
+    "airybiprime": lambda s, x: s.airy(x)[3],
+    # polynomials of a degree that is not a number
+    "legendre": lambda s, n, x: s.eval_legendre(n, x),
+    "assoc_legendre": lambda s, n, m, x: s.lpmv(m, n, x),
+    "chebyshevt": lambda s, n, x: s.eval_chebyt(n, x),
+    "chebyshevu": lambda s, n, x: s.eval_chebyu(n, x),
+    "hermite": lambda s, n, x: s.eval_hermite(n.astype(int), x),
+    "laguerre": lambda s, n, x: s.eval_laguerre(n, x),
+    "assoc_laguerre": lambda s, n, a, x: s.eval_genlaguerre(n, a, x),
+    "gegenbauer": lambda s, n, a, x: s.eval_gegenbauer(n, a, x),
+    "jacobi": lambda s, n, a, b, x: s.eval_jacobi(n, a, b, x),
+}
