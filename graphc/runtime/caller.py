@@ -2,7 +2,8 @@
 
 What a call does is written out as Python source, so that nothing is looked up or looped over: check
 each array, take its address, fill a context, run. Contexts (with their arenas) are kept in a pool
-and reused; each call in flight has its own. The source holds compiler-made names only.
+and reused; each call in flight has its own. Scalars go by value: those of inputs and outputs lie in
+the context, behind its words. The source holds compiler-made names only.
 """
 
 from __future__ import annotations
@@ -31,16 +32,21 @@ from graphc.runtime.signals import raise_pending
 
 _calls = itertools.count(1)
 ALIGN = 64
+WORD = 8  # bytes
+MOST = 1 << 63  # a float that is below is one of every dtype, and so is an int
 ARENAS = 1000  # arena sizes remembered, by the dims
 
 
 class Context:
-    """The words that one call hands to native code, and the arena that they point to."""
+    """The words that one call hands to native code, and the arena that they point to.
 
-    __slots__ = ("address", "arena", "bytes", "call", "sizes", "words")
+    `given` holds the scalar inputs, as ctypes' scalars; `results` the scalar outputs, as an array
+    for each dtype."""
+
+    __slots__ = ("address", "arena", "bytes", "call", "given", "results", "sizes", "words")
 
     def __init__(self, caller: Caller) -> None:
-        self.words = (ctypes.c_int64 * caller.word_count)()
+        self.words = (ctypes.c_int64 * (caller.word_count + caller.scalar_count))()
         self.address = ctypes.addressof(self.words)
         self.call = next(_calls)
         for word, value in enumerate(caller.executable.head):
@@ -50,9 +56,26 @@ class Context:
         self.words[Head.THREADS] = caller.threads
         for word, pointer in caller.fixed:
             self.words[word] = pointer
+        self.given: list[Any] = []
+        self.results: list[np.ndarray[Any, Any]] = []
+        self._place_scalars(caller)
         self.arena: Any = None
         self.bytes = -1
         self.sizes: tuple[int, ...] | None = None  # the dims of the last call
+
+    def _place_scalars(self, caller: Caller) -> None:
+        place = caller.word_count
+        for i, kind in caller.scalar_inputs:
+            self.words[caller.input_words + i] = self.address + WORD * place
+            self.given.append(kind.from_buffer(self.words, WORD * place))
+            place += 1
+        values = np.frombuffer(self.words, np.int64)
+        for dtype, positions in caller.scalar_outputs:
+            own = values[place : place + len(positions)].view(dtype)
+            self.results.append(own[:: WORD // dtype.itemsize])
+            for i in positions:
+                self.words[caller.output_words + i] = self.address + WORD * place
+                place += 1
 
     def resize(self, sizes: tuple[int, ...], size: int) -> None:
         """Make the arena for other dims: at least `size` bytes, on a cache line."""
@@ -81,6 +104,15 @@ class Caller:
         variable_words = self.output_words + len(graph.outputs)
         constant_words = variable_words + len(variables)
         self.word_count = constant_words + len(constants) + manifest["table"]
+        self.scalar_inputs = [
+            (i, _ctype(t.dtype.numpy)) for i, t in enumerate(graph.inputs) if t.ndim == 0
+        ]
+        self.scalar_outputs: list[tuple[np.dtype[Any], list[int]]] = []
+        for dtype in dict.fromkeys(t.dtype for t in graph.outputs if t.ndim == 0):
+            found = [i for i, t in enumerate(graph.outputs) if t.ndim == 0 and t.dtype is dtype]
+            self.scalar_outputs.append((dtype.numpy, found))
+        returned = sum(len(positions) for _, positions in self.scalar_outputs)
+        self.scalar_count = len(self.scalar_inputs) + returned
         self.constants = constants
         pointers = [v.cell.array.ctypes.data for v in variables]
         pointers += [c.ctypes.data for c in constants]
@@ -100,8 +132,14 @@ class Caller:
         """An argument that is not yet an array that the program can read."""
         return as_input(value, self.graph.inputs[position], self.name)
 
+    def scalar(self, position: int, value: Any) -> Any:
+        """An argument that stands for a scalar, as Python's number; as an array if it has axes."""
+        array = self.convert(position, value)
+        return array.item() if array.ndim == 0 else array
+
     def refuse(self, arrays: Sequence[Any]) -> None:
         """Raise the error of arrays whose shapes do not fit."""
+        arrays = [np.asarray(a) for a in arrays]
         bind_dims(self.graph, arrays)
         raise ShapeError(
             "the arrays' shapes do not fit",
@@ -160,7 +198,6 @@ class Caller:
             "entry": self.executable.entry,
             "empty": np.empty,
             "ndarray": np.ndarray,
-            "num_threads": threads.num_threads,
         }
         for i, t in enumerate(self.graph.inputs):
             scope[f"d{i}"] = t.dtype.numpy
@@ -182,7 +219,12 @@ class Caller:
         def add(text: str, depth: int = 1) -> None:
             lines.append("    " * depth + text)
 
+        scalars = [i for i, _ in self.scalar_inputs]
         for i, tensor in enumerate(inputs):
+            if i in scalars:
+                add(f"if not ({_fits(f'a{i}', tensor.dtype.numpy)}):")
+                add(f"a{i} = caller.scalar({i}, a{i})", 2)
+                continue
             add("try:")
             plain = f"a{i}.__class__ is ndarray"  # not masked, say
             add(f"if not ({plain} and a{i}.dtype is d{i}): raise TypeError", 2)
@@ -201,11 +243,16 @@ class Caller:
         own = [f"n{self.dims.index(d)}" for d in dims]
         for i, name in enumerate(own):
             add(f"words[{Head.COUNT + i}] = {name}")
-        if self.parallel_for:  # a forked child has one thread, whatever its parent had
-            add(f"words[{int(Head.THREADS)}] = num_threads()")
         for i in range(len(inputs)):
-            add(f"words[{self.input_words + i}] = p{i}")
+            if i not in scalars:
+                add(f"words[{self.input_words + i}] = p{i}")
+        if scalars:
+            add(f"{''.join(f'g{i}, ' for i in scalars)}= context.given")
+        for i in scalars:
+            add(f"g{i}.value = a{i}")
         for i, tensor in enumerate(outputs):
+            if tensor.ndim == 0:
+                continue
             add(f"r{i} = empty({self._shape(tensor)}, e{i})")
             pointer = f"address_of(bytes_of(r{i}))"  # much faster than r.ctypes.data
             guarded = pointer if self._never_empty(tensor) else f"{pointer} if r{i}.size else 0"
@@ -215,6 +262,8 @@ class Caller:
         add("if code:")
         add("try: caller.fail(context, code)", 2)
         add("finally: pool.append(context)", 2)
+        for k, (_, positions) in enumerate(self.scalar_outputs):
+            add(f"{''.join(f'r{i}, ' for i in positions)}= context.results[{k}]")
         add("pool.append(context)")
         add(f"return ({''.join(f'r{i}, ' for i in range(len(outputs)))})")
         return lines
@@ -230,6 +279,9 @@ class Caller:
         arrays = f"({''.join(f'{a}, ' for a in given)})"
         dims = self.dims
         for i, tensor in enumerate(self.graph.inputs):
+            if tensor.ndim == 0:  # a number, or an array that does not fit
+                checks.append(f"a{i}.__class__ is ndarray")
+                continue
             add(f"s{i} = a{i}.shape")
             checks.append(f"len(s{i}) != {tensor.ndim}")
             for axis, size in enumerate(tensor.shape):
@@ -256,7 +308,7 @@ class Caller:
 
     def solve(self, arrays: Sequence[Any]) -> tuple[int, ...]:
         """The dims from shapes with composite sizes."""
-        found = learn_dims(self.graph, arrays)
+        found = learn_dims(self.graph, [np.asarray(a) for a in arrays])
         return tuple(found[d] for d in self.dims)
 
     def _shape(self, tensor: Tensor) -> str:
@@ -281,6 +333,25 @@ class Caller:
     def size(self, place: int, values: tuple[int, ...]) -> int:
         """A composite size at the given dims."""
         return evaluate(self.formulas[place], dict(zip(self.dims, values, strict=True)))
+
+
+def _ctype(dtype: np.dtype[Any]) -> Any:
+    """The scalar of ctypes that holds the same."""
+    named = {"float32": "float", "float64": "double"}
+    return getattr(ctypes, f"c_{named.get(dtype.name, dtype.name)}")
+
+
+def _fits(name: str, dtype: np.dtype[Any]) -> str:
+    """Python source that tells whether the scalar `name` is a number that the dtype holds as it
+    is, or rounded; another argument may still be converted to one."""
+    if dtype.kind == "b":
+        return f"{name}.__class__ is bool"
+    if dtype.kind == "f":
+        return (
+            f"({name}.__class__ is float or {name}.__class__ is int) and -{MOST} < {name} < {MOST}"
+        )
+    info = np.iinfo(dtype)
+    return f"{name}.__class__ is int and {info.min} <= {name} <= {info.max}"
 
 
 def hold(variables: Iterable[Variable]) -> ExitStack:

@@ -83,6 +83,11 @@ define void @initialise() {
   ret void
 }
 
+define void @stay_alone() {
+  store atomic i32 1, ptr @busy seq_cst, align 4
+  ret void
+}
+
 define i32 @add_helper() {
   %thread = alloca i64
   %failed = call i32 @pthread_create(ptr %thread, ptr null, ptr @help, ptr null)
@@ -282,7 +287,8 @@ def parallel_for_address() -> int:
 
 
 def num_threads() -> int:
-    """How many threads a run may use now: `GRAPHC_NUM_THREADS`, else one per core; 1 in a fork.
+    """How many threads a program that is made now may use: `GRAPHC_NUM_THREADS`, else one per core;
+    1 in a fork.
 
     The first answer above 1 compiles the pool and starts the helpers, in some 10 ms.
 
@@ -309,6 +315,7 @@ class _Pool:
         self.parallel_for = int(engine.get_function_address("parallel_for"))
         self._add_helper = ctypes.CFUNCTYPE(ctypes.c_int)(engine.get_function_address("add_helper"))
         ctypes.CFUNCTYPE(None)(engine.get_function_address("initialise"))()
+        self.stay_alone = ctypes.CFUNCTYPE(None)(engine.get_function_address("stay_alone"))
         # The helpers run this code until the process ends, so nothing may free it before.
         engine.detach()
         self._started = 0
@@ -379,9 +386,12 @@ _forked = False
 
 
 def _after_fork() -> None:
-    # The helpers are gone in the child, and whatever they held is held for ever.
+    # The helpers are gone in the child, and whatever they held is held for ever. Programs that were
+    # made for them find them busy.
     global _forked
     _forked = True
+    if _created.cache_info().currsize:
+        _created().stay_alone()
 
 
 if hasattr(os, "register_at_fork"):
