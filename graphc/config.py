@@ -11,7 +11,7 @@ that makes no sense raises `ArgumentError` naming the variable; an empty one cou
 | `GRAPHC_DUMP`        | the directory into which every stage is written         | none         |
 | `GRAPHC_TRACE`       | what to log as it happens: `rules`                      | nothing      |
 | `GRAPHC_PROGRESS`    | 0: nothing is said of a long compilation on a terminal  | 1            |
-| `GRAPHC_NUM_THREADS` | threads of a compiled program, at least 1               | one per core |
+| `GRAPHC_NUM_THREADS` | threads of a program that is made now, at least 1       | one per core |
 | `GRAPHC_BLAS`        | the BLAS to call: a path, or a name the loader knows    | NumPy's own  |
 """
 
