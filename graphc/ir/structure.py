@@ -98,7 +98,7 @@ def _together(structure: Structure, leaves: Iterator[Any]) -> Any:
     if not isinstance(structure, Inner):
         return next(leaves)
     kind: Any = structure.kind
-    parts = [_together(part, leaves) for part in structure.parts]
+    parts = [next(leaves) if p == LEAF else _together(p, leaves) for p in structure.parts]
     if kind is list:
         return parts
     if kind is dict:

@@ -248,8 +248,7 @@ class Function:
         `RuntimeFailure` if an op of the program fails; variables are then as they were."""
         if named or len(arrays) != len(self._names):
             arrays = self._arguments(arrays, named)
-        results = self._call(*arrays)
-        return unflatten(self._structure, [r if r.ndim else r[()] for r in results])
+        return unflatten(self._structure, self._call(*arrays))
 
     def _arguments(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         placed, rest = self._names[: len(arrays)], self._names[len(arrays) :]
@@ -279,7 +278,7 @@ class Function:
             results = evaluate_graph(self.graph, converted)
             for (variable, _), value in zip(self.graph.updates, results[count:], strict=True):
                 variable.value = value
-        return [np.array(r) for r in results[:count]]
+        return [np.array(r) if r.ndim else r[()] for r in map(np.asarray, results[:count])]
 
     # -- what the compiler made --------------------------------------------------------------------
     @cached_property
