@@ -175,6 +175,12 @@ def _contexts() -> tuple[Any, Any, dict[str, Any]]:
     return typing_context, target_context, _install(typing_context, target_context)
 
 
+def prepare() -> None:
+    """Make the contexts, which takes a process some time, once."""
+    with _lock:
+        _contexts()
+
+
 # -- compiling -------------------------------------------------------------------------------------
 def signature(kernel: Kernel) -> tuple[Any, ...]:
     """The Numba types of the kernel's parameters."""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -19,6 +18,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal
 from graphc.ir.text import print_graph
+from graphc.pipeline.timings import Timings
 
 T = TypeVar("T")
 _DEFECT = "this is a defect of graphc; GRAPHC_DUMP=dir writes what led to it"
@@ -29,7 +29,7 @@ class Stages:
     """Runs the stages of one compilation and remembers how long each took."""
 
     check: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: Timings = field(default_factory=Timings)
     texts: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)  # the stages that have something to show
     say: Callable[[str], None] = lambda stage: None
@@ -52,9 +52,9 @@ class Stages:
     def run(self, name: str, stage: Callable[[], T], text: Callable[[T], str] | None = None) -> T:
         """Any stage. Errors: those of the stage, with its name; `CompileError` for a defect."""
         self.say(name)
-        start = time.perf_counter()
         try:
-            result = stage()
+            with self.seconds.stage(name):
+                result = stage()
         except GraphcError as error:
             error.add_note(f"in the compiler's stage {name!r}")
             raise
@@ -64,7 +64,6 @@ class Stages:
                 op=f"stage {name!r}",
                 hint=_DEFECT,
             ) from error
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         if text is not None:
             self._show(name, lambda: text(result))
         return result

@@ -11,6 +11,7 @@ from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
 from graphc.pipeline.progress import progress
 from graphc.pipeline.stages import Stages
+from graphc.pipeline.timings import Timings
 from graphc.planning.program import Call, walk_steps
 from graphc.runtime.manifest import make_manifest
 from graphc.runtime.target import Target
@@ -34,22 +35,25 @@ class Compilation:
     object: Any  # what the target links
     manifest: dict[str, Any]
     constants: bytes
-    seconds: dict[str, float]
 
     @property
     def optimized(self) -> Graph:
         return self.compiled.optimized
 
 
-def build(graph: Graph, options: Options, target: Target) -> Compilation:
-    """Compile a graph to an object of the target's."""
+def build(
+    graph: Graph, options: Options, target: Target, seconds: Timings | None = None
+) -> Compilation:
+    """Compile a graph to an object of the target's. `seconds` is given what each stage took."""
     with progress(graph.name) as say:
-        return _build(graph, options, target, Stages(options.check, say=say))
+        stages = Stages(options.check, Timings() if seconds is None else seconds, say=say)
+        return _build(graph, options, target, stages)
 
 
 def _build(graph: Graph, options: Options, target: Target, stages: Stages) -> Compilation:
     compiled = run_pipeline(graph, stages, options=options, machine=target.machine)
     program = compiled.program
+    stages.run("prepare", target.prepare)
     kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled))
     texts = stages.run(
         "numba",
@@ -65,7 +69,7 @@ def _build(graph: Graph, options: Options, target: Target, stages: Stages) -> Co
     stages.finish()
     blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())
     manifest = make_manifest(graph, program, driver.table, len(linked.data))
-    return Compilation(compiled, kernels, linked, manifest, blob, stages.seconds)
+    return Compilation(compiled, kernels, linked, manifest, blob)
 
 
 def _compiled(kernel: KernelInfo, count: int, target: Target, stages: Stages) -> str:

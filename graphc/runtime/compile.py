@@ -22,6 +22,7 @@ from graphc.ir.structure import Structure, at_leaf, flatten, unflatten
 from graphc.ir.text import key_text
 from graphc.ops.build import cast
 from graphc.pipeline.options import Options
+from graphc.pipeline.timings import Timings
 from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, hold
@@ -225,9 +226,12 @@ class Function:
         self.graph = graph
         self._structure, self._options = structure, options
         self._target_name, self._check = target, check
+        self._seconds = Timings()
         made_for = TARGETS.get(target)
         self._target = made_for or TARGETS["cpu"]  # what the compiler would make it for
-        self._caller = None if made_for is None else _program(graph, options, made_for)
+        self._caller = (
+            None if made_for is None else _program(graph, options, made_for, self._seconds)
+        )
         self._call = self._interpret if self._caller is None else self._caller.call
         self._names = [t.name for t in graph.inputs]
         if isinstance(check, str):
@@ -289,6 +293,12 @@ class Function:
         return build(self.graph, self._options, self._target)
 
     @property
+    def timings(self) -> dict[str, float]:
+        """Seconds by stage that making this function took: `key` and `cache`, the stages of the
+        compiler where the program was not in the cache, and `load`."""
+        return dict(self._seconds)
+
+    @property
     def optimized(self) -> Graph:
         """The graph after optimisation: regions, contractions, loops."""
         graph: Graph = self.compilation.optimized
@@ -340,27 +350,32 @@ class Function:
         return f"<graphc function {self.graph.name}({inputs}) -> {outputs}>"
 
 
-def _program(graph: Graph, options: Options, target: Target) -> Caller:
+def _program(graph: Graph, options: Options, target: Target, seconds: Timings) -> Caller:
     """The program of a graph, from the cache or compiled: compiled if somebody looks at the
     stages, which a program from the cache does not pass through."""
-    from graphc.runtime.manifest import host_calls
-
-    key = _key(graph, options, target)
+    with seconds.stage("key"):
+        key = _key(graph, options, target)
     watched = config.print_stages() or config.dump_directory() or config.trace_topics()
-    found = None if options.check or watched else cache.load(key)
+    with seconds.stage("cache"):
+        found = None if options.check or watched else cache.load(key)
     if found is None:
-        from graphc.runtime.build import build
+        with seconds.stage("prepare"):
+            from graphc.runtime.build import build
 
         _statistics["compilations"] += 1
-        made = build(graph, options, target)
+        made = build(graph, options, target, seconds)
         manifest, data = made.manifest, made.object.data + made.constants
-        cache.store(key, manifest, data)
+        with seconds.stage("cache"):
+            cache.store(key, manifest, data)
     else:
         _statistics["cache_hits"] += 1
         manifest, data = found
-    code, blob = data[: manifest["code_bytes"]], data[manifest["code_bytes"] :]
-    executable = target.load(manifest, code, host_calls(graph, manifest))
-    return Caller(graph, graph.name, manifest, executable, _constants(manifest, blob))
+    with seconds.stage("load"):
+        from graphc.runtime.manifest import host_calls
+
+        code, blob = data[: manifest["code_bytes"]], data[manifest["code_bytes"] :]
+        executable = target.load(manifest, code, host_calls(graph, manifest))
+        return Caller(graph, graph.name, manifest, executable, _constants(manifest, blob))
 
 
 def _constants(manifest: Any, blob: bytes) -> list[np.ndarray[Any, Any]]:

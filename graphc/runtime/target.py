@@ -22,6 +22,8 @@ class Target:
 
     identity() -> parts                  what of this computer the code depends on, for the cache's
                                          key, which has the target's name besides
+    prepare()                            loads what the next three need, so that what a process does
+                                         once is a stage by itself
     compile_kernel(kernel, name) -> text one kernel
     print_driver(program, flush)         what runs the steps, as `.text`, with the `.table` that its
                                          manifest needs; `flush`: numbers below the normal range are
@@ -34,6 +36,7 @@ class Target:
     name: str
     machine: Machine
     identity: Callable[[], Mapping[str, str]]
+    prepare: Callable[[], None]
     compile_kernel: Callable[[Kernel, str], str]
     print_driver: Callable[[Program, bool], Any]
     link: Callable[[str, Sequence[str]], Any]
@@ -47,6 +50,12 @@ def _identity() -> dict[str, str]:
 
     name, features = cpu()
     return {"cpu": name, "features": features, "blas": str(find_blas().integer_bits)}
+
+
+def _prepare() -> None:
+    from graphc.lower import driver, link, numba_cpu  # noqa: F401
+
+    numba_cpu.prepare()
 
 
 def _compile_kernel(kernel: Kernel, name: str) -> str:
@@ -76,5 +85,5 @@ def _load(manifest: Any, data: bytes, hosts: Sequence[Any]) -> Any:
 
 
 TARGETS = {
-    "cpu": Target("cpu", CPU, _identity, _compile_kernel, _print_driver, _link, _load),
+    "cpu": Target("cpu", CPU, _identity, _prepare, _compile_kernel, _print_driver, _link, _load),
 }
