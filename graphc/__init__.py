@@ -98,7 +98,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc import nn, optim, train
     from graphc.interchange.from_sympy import from_sympy, to_sympy
     from graphc.ops import linalg, random
-    from graphc.ops.branch import cond
+    from graphc.ops.branch import cond, switch
     from graphc.ops.build import constant
     from graphc.ops.checkpoint import checkpoint
     from graphc.ops.contract import dot, matmul
@@ -248,6 +248,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         stack,
     )
     from graphc.ops.softmax import log_softmax, logsumexp, softmax, softmax_cross_entropy
+    from graphc.ops.while_loop import fori_loop, while_loop
     from graphc.runtime.compile import compile
     from graphc.runtime.jit import jit
     from graphc.show.draw import draw
@@ -261,11 +262,11 @@ __all__ = [
     "constant", "copy", "cos", "default_dtype", "diagonal", "diff", "Dim", "dim", "divide", "dot",
     "draw", "dstack", "DType", "einsum", "empty", "empty_like", "equal", "erf", "erfc", "erfcx",
     "errors", "evaluate", "exp", "expand_dims", "expm1", "eye", "flip", "fliplr", "flipud",
-    "float32", "float64", "floor", "floor_divide", "from_sympy", "full", "full_like", "getitem",
-    "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal", "hstack", "identity",
-    "inner", "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf", "isnan", "jit",
-    "latex", "leaky_relu", "less", "less_equal", "linalg", "linspace", "log", "log1mexp", "log1p",
-    "log_ndtr", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "float32", "float64", "floor", "floor_divide", "fori_loop", "from_sympy", "full", "full_like",
+    "getitem", "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal", "hstack",
+    "identity", "inner", "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf", "isnan",
+    "jit", "latex", "leaky_relu", "less", "less_equal", "linalg", "linspace", "log", "log1mexp",
+    "log1p", "log_ndtr", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
     "logsumexp", "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean",
     "meshgrid", "min", "minimum", "moveaxis", "multiply", "negative", "nn", "not_equal", "one_hot",
     "ones", "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder",
@@ -273,8 +274,8 @@ __all__ = [
     "reshape", "roll", "rollaxis", "rot90", "round", "scan", "scope", "set_default_dtype",
     "shift_left", "shift_right", "sigmoid", "sign", "sin", "size", "softmax",
     "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
-    "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "take", "tanh", "Tensor",
-    "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril", "triu", "uint16",
-    "uint32", "uint64", "uint8", "unstack", "var", "Variable", "variable", "variance", "vdot",
-    "vecdot", "vjp", "vstack", "where", "zeros", "zeros_like",
+    "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take", "tanh",
+    "Tensor", "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril", "triu",
+    "uint16", "uint32", "uint64", "uint8", "unstack", "var", "Variable", "variable", "variance",
+    "vdot", "vecdot", "vjp", "vstack", "where", "while_loop", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -38,6 +38,7 @@ _TITLES = {
     "einsum": "Sums of products",
     "softmax": "Softmax and its relatives",
     "scan": "Control flow",
+    "while_loop": "Control flow",
     "branch": "Control flow",
     "checkpoint": "Memory",
     "linalg": "Linear algebra",

@@ -415,16 +415,50 @@ SAMPLES["scan"] = Samples(
     ),
     takes=FLOATS,
 )
-SAMPLES["cond"] = Samples(
-    cases=tuple(
-        Case(
-            call=lambda p, x: gc.cond(p, lambda v: v * v, lambda v: v + v, x),
-            numpy=lambda p, x: x * x if p else x + x,
-            shapes=((), shape),
-            dtypes=("bool", None),
-        )
-        for shape in ((3,), (2, "n"), ())
+_BRANCHES = (lambda v: v + v, lambda v: v * v, lambda v: v)
+SAMPLES["switch"] = Samples(
+    cases=(
+        *(
+            Case(
+                call=lambda p, x: gc.cond(p, _BRANCHES[1], _BRANCHES[0], x),
+                numpy=lambda p, x: _BRANCHES[int(p)](x),
+                shapes=((), shape),
+                dtypes=("bool", None),
+            )
+            for shape in ((3,), (2, "n"), ())
+        ),
+        *(
+            Case(
+                call=lambda i, x: gc.switch(i, _BRANCHES, x),
+                numpy=lambda i, x: _BRANCHES[min(max(int(i), 0), 2)](x),
+                shapes=((), shape),
+                dtypes=("int64", None),
+                draws=(lambda rng, shape: rng.integers(-1, 4, shape), None),
+            )
+            for shape in ((3,), ("n",), (), (2, 2), (1,))
+        ),
     )
+)
+
+
+def _halved(m: Any, x: Any) -> Any:
+    """x / 2 until the sum of squares is below 1, and how often."""
+    if m is gc:
+        go_on, step = lambda c: gc.sum(c[0] * c[0]) >= 1, lambda c: (c[0] / 2, c[1] + 1)
+        return gc.while_loop(go_on, step, (x, 0))
+    turns = 0
+    while (x * x).sum() >= 1:
+        x, turns = x / 2, turns + 1
+    return x, np.int64(turns)
+
+
+SAMPLES["while_loop"] = Samples(
+    cases=tuple(
+        same(_halved, shape, draws=(lambda rng, shape: rng.uniform(-9, 9, shape),))
+        for shape in ((3,), (), (2, "n"))
+    ),
+    takes=FLOATS,
+    domain=None,
 )
 
 

@@ -210,10 +210,11 @@ def pull_back(
 
 
 def _nodes_above(order: Sequence[Node], sources: set[Node]) -> set[Node]:
-    """The nodes of `order` that are in `sources` or depend on one."""
+    """The nodes of `order` that are in `sources` or whose derivative by one may be other than 0."""
     above: set[Node] = set()
     for node in order:
-        if node in sources or any(t.node in above for t in node.inputs):
+        flows = (t.dtype.is_float and t.node in above for t in node.inputs)
+        if node in sources or (node.op.differentiable and any(flows)):
             above.add(node)
     return above
 

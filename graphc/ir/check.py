@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from graphc.errors import GraphcError, GraphError
 from graphc.ir.dim import Dim, names
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, bodies
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Fact, registry
 from graphc.ir.text import format_node, is_inline, value_labels
@@ -73,7 +73,7 @@ def _check_node(graph: Graph, node: Node, dims: set[str]) -> None:
     if unbound and Fact.INPUT not in node.op.facts:
         expected = "dims of the inputs: " + ", ".join(sorted(dims))
         _fail(graph, node, "a dim has no value", expected, ", ".join(sorted(unbound)))
-    for body in _graphs(list(node.attrs.values())):
+    for body in bodies(node):
         if body.updates or body.variables:
             what = "updates" if body.updates else "reads"
             _fail(graph, node, f"a sub-graph {what} a variable", "operands of its node", body.name)
@@ -111,15 +111,6 @@ def _names(*values: Any) -> Iterator[str]:
             yield from names(value)
         elif isinstance(value, (tuple, list)):
             yield from _names(*value)
-
-
-def _graphs(value: Any) -> Iterator[Graph]:
-    """The graphs in an attribute value."""
-    if isinstance(value, Graph):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _graphs(item)
 
 
 def _fail(

@@ -183,7 +183,7 @@ def _needs(graph: Graph, relation: str) -> list[Condition]:
                     where = str(node.origins[0]) if node.origins else ""
                     found[need] = need._replace(op=node.op.name, where=where)
             if node.op.kind in (Kind.CONTROL, Kind.REGION):
-                stack.extend(v for v in node.attrs.values() if isinstance(v, Graph))
+                stack.extend(bodies(node))
     return list(found.values())
 
 
@@ -195,6 +195,38 @@ def _solve_sizes(graph: Graph) -> Solution:
     sizes = [s for t in graph.inputs for s in t.shape if isinstance(s, Dim)]
     order = list(dict.fromkeys(name for s in sizes for name in sorted(names(s))))
     return solve(equations, order, {n for n in order if named(n) in sizes})
+
+
+# -- graphs inside of nodes ------------------------------------------------------------------------
+def bodies(node: Node) -> list[Graph]:
+    """The graphs that a node holds, in the order of its attributes."""
+    return [graph for value in node.attrs.values() for graph in _graphs(value)]
+
+
+def _graphs(value: Any) -> list[Graph]:
+    if isinstance(value, tuple):
+        return [graph for part in value for graph in _graphs(part)]
+    return [value] if isinstance(value, Graph) else []
+
+
+def all_nodes(graph: Graph) -> list[Node]:
+    """The nodes of a graph, and after them those of the graphs that they hold."""
+    found: list[Node] = []
+    pending = [graph]
+    for inside in pending:  # which grows meanwhile
+        found += inside.nodes
+        pending += [body for node in inside.nodes for body in bodies(node)]
+    return found
+
+
+def with_bodies(value: Any, change: Callable[[Graph], Graph]) -> Any:
+    """The value of an attribute, each graph in it changed; itself where none is another one."""
+    if isinstance(value, Graph):
+        return change(value)
+    if isinstance(value, tuple) and _graphs(value):
+        parts = tuple(with_bodies(part, change) for part in value)
+        return value if all(map(operator.is_, parts, value)) else parts
+    return value
 
 
 # -- walks -----------------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ class Fact(Enum):
     INPUT = "input"  # given by each call
     STATE = "state"  # kept between calls
     CONSTANT = "constant"  # known before the program runs
-    LOOP = "loop"  # runs its body for each step (the other CONTROL op runs one of its bodies)
+    LOOP = "loop"  # runs its body for each step
+    WHILE = "while"  # runs its body as long as its condition holds, which may be for ever
 
     # Members are single objects, and facts are asked for at every node of a graph.
     __hash__ = object.__hash__

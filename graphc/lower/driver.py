@@ -15,6 +15,7 @@ run it on each block of rows right behind the product, while the block is in cac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, product
@@ -29,6 +30,7 @@ from graphc.planning.program import (
     Copy,
     Gemm,
     Host,
+    Leave,
     Loop,
     Program,
     Step,
@@ -130,14 +132,20 @@ class _Driver:
                     self._copy(step)
                 case Host():
                     self._host(step)
+                case Loop(extent=None):
+                    self._while(step)
                 case Loop():
                     self._loop(step)
+                case Leave(condition=condition):
+                    taken = self.text.emit(f"load i8, ptr {self.text.pointer(condition)}")
+                    self.text.leave_unless(self.text.emit(f"icmp ne i8 {taken}, 0"))
                 case Branch():
                     self._branch(step)
 
     def _loop(self, step: Loop) -> None:
         """A loop: in parts of so many turns that a look for signals is due between two of them."""
         text = self.text
+        assert step.extent is not None
         turns = interrupt.turns(step)
         if not self.may_stop or is_nonnegative(turns - step.extent):
             self._turns(step, text.size(step.extent))
@@ -155,6 +163,27 @@ class _Driver:
             self.text.counters[step.counter] = counter
             self._steps(step.body)
             del self.text.counters[step.counter]
+
+    def _while(self, step: Loop) -> None:
+        """A loop until it is left. It counts its turns, for a look whenever one is due."""
+        text = self.text
+        if not self.may_stop:
+            with text.endless_loop():
+                self._steps(step.body)
+            return
+        place = text.stack(f"turns.{step.counter}", "i64")
+        text.store("i64", "0", place)
+
+        def look() -> None:
+            self._look()
+            text.store("i64", "0", place)
+
+        with text.endless_loop():
+            turns = text.emit(f"load i64, ptr {place}")
+            due = text.emit(f"icmp sge i64 {turns}, {text.size(interrupt.turns(step))}")
+            text.store("i64", text.emit(f"add i64 {turns}, 1"), place)
+            text.choose(due, look, lambda: None)
+            self._steps(step.body)
 
     def _look(self) -> None:
         """Look for signals, and end the call if a handler raised."""
@@ -370,13 +399,14 @@ class _Driver:
         text.return_if(text.emit(f"icmp ne i64 {code}, {ticket}"), str(step.site))
 
     def _branch(self, step: Branch) -> None:
-        text = self.text
-        taken = text.emit(f"load i8, ptr {text.pointer(step.condition)}")
-        text.choose(
-            text.emit(f"icmp ne i8 {taken}, 0"),
-            lambda: self._steps(step.then),
-            lambda: self._steps(step.otherwise),
-        )
+        text, place = self.text, self.text.pointer(step.selector)
+        no, *yes = (partial(self._steps, side) for side in step.sides)
+        if step.is_by_truth:
+            taken = text.emit(f"load i8, ptr {place}")
+            text.choose(text.emit(f"icmp ne i8 {taken}, 0"), yes[0], no)
+        else:
+            index = text.emit(f"load i64, ptr {place}")
+            text.switch(text.emit(f"call i64 @llvm.smax.i64(i64 {index}, i64 0)"), [no, *yes])
 
 
 def _arguments(text: FunctionText, step: Call) -> list[Word]:

@@ -43,6 +43,7 @@ class FunctionText:
         self._bases: dict[Storage, str] = {}
         self._stack: dict[str, tuple[str, int]] = {}
         self._block = "body"
+        self._exits: list[str] = []  # behind the loops around that are left from inside
 
     def lines(self, name: str, linkage: str = "", first: str = "") -> list[str]:
         """The whole function, which returns 0 where nothing in it returned before; `first` is
@@ -208,6 +209,35 @@ class FunctionText:
             write()
             self.line(f"br label %{end}")
         self._open(end)
+
+    def switch(self, index: str, cases: Sequence[Callable[[], None]]) -> None:
+        """Several branches, each written by a function; the last is for all higher indices too."""
+        labels, end = [self._label() for _ in cases], self._label()
+        table = " ".join(f"i64 {i}, label %{label}" for i, label in enumerate(labels[:-1]))
+        self.line(f"switch i64 {index}, label %{labels[-1]} [{table}]")
+        for label, write in zip(labels, cases, strict=True):
+            self._open(label)
+            write()
+            self.line(f"br label %{end}")
+        self._open(end)
+
+    @contextmanager
+    def endless_loop(self) -> Iterator[None]:
+        """What is written inside runs until `leave_unless` ends it."""
+        head, end = self._label(), self._label()
+        self.line(f"br label %{head}")
+        self._open(head)
+        self._exits.append(end)
+        yield
+        self._exits.pop()
+        self.line(f"br label %{head}")
+        self._open(end)
+
+    def leave_unless(self, condition: str) -> None:
+        """End the innermost endless loop, unless the condition holds."""
+        go_on = self._label()
+        self.line(f"br i1 {condition}, label %{go_on}, label %{self._exits[-1]}")
+        self._open(go_on)
 
     @contextmanager
     def loop(self, extent: str, start: str = "0", step: str = "1") -> Iterator[str]:

@@ -23,6 +23,7 @@ from graphc.planning.program import (
     Copy,
     Gemm,
     Host,
+    Leave,
     Loop,
     Step,
     touched,
@@ -67,7 +68,8 @@ end:
 
 
 def work(steps: Sequence[Step]) -> Size:
-    """About how many scalar operations steps take; of a branch, both sides."""
+    """About how many scalar operations steps take; of a branch, all sides; of a loop that only its
+    data end, one turn: it looks for signals itself."""
     return total(map(_work, steps))
 
 
@@ -82,10 +84,10 @@ def _work(step: Step) -> Size:
         case Copy(size=size):
             return STEP + size
         case Loop(extent=extent, body=body):
-            return STEP + extent * work(body)
-        case Branch(then=then, otherwise=otherwise):
-            return STEP + work(then) + work(otherwise)
-        case Host():
+            return STEP + (1 if extent is None else extent) * work(body)
+        case Branch(sides=sides):
+            return STEP + total(map(work, sides))
+        case Host() | Leave():
             return STEP
 
 

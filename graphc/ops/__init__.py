@@ -20,11 +20,12 @@ from graphc.ops import (
     shape,
     softmax,
     special,
+    while_loop,
 )
 
 FAMILIES = (
     leaf, create, elementwise, shape, index, reduce, manipulate, diagonal, contract, einsum,
-    softmax, scan, branch, checkpoint, linalg, random,
+    softmax, scan, while_loop, branch, checkpoint, linalg, random,
 )  # fmt: skip
 
 for _family in FAMILIES:

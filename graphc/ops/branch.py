@@ -1,23 +1,24 @@
-"""`cond`, a branch.
+"""`cond` and `switch`: one of several graphs runs.
 
-One op whose bodies are closed graphs; what a body uses from outside is an operand. The derivative
-of a `cond` is a `cond`.
+One op whose branches are closed graphs; what a branch uses from outside is an operand. It chooses
+by a truth value (the second of two branches where it holds) or by an index. The derivative is a
+choice of the same kind between the branches' derivatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphc.errors import ShapeError
-from graphc.ir.dtype import bool_
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir.dtype import bool_, int64, uint64
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Tensor, apply, current_serial
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import TensorType, common
-from graphc.ir.structure import same_structure, unflatten
-from graphc.ops.build import as_weak, scalar_like, tensor
+from graphc.ir.structure import paths, same_structure, unflatten
+from graphc.ops.build import as_weak, cast, constant, scalar_like, tensor
 from graphc.ops.build import operands as operands_of
 from graphc.ops.closure import (
     captured,
@@ -29,81 +30,93 @@ from graphc.ops.closure import (
     tensors,
 )
 from graphc.ops.create import zeros_like
-from graphc.ops.elementwise import not_equal
+from graphc.ops.elementwise import minimum, not_equal
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 
-def _infer_cond(
-    p: TensorType, *types: TensorType, then: Graph, otherwise: Graph
+# -- type and meaning ------------------------------------------------------------------------------
+def _infer(
+    selector: TensorType, *types: TensorType, branches: tuple[Graph, ...]
 ) -> tuple[TensorType, ...]:
-    if p != TensorType(bool_, ()):
-        raise ShapeError("the predicate is one truth value", expected="bool[]", given=str(p))
-    for branch in (then, otherwise):
+    by_truth = selector.dtype is bool_ and len(branches) == 2
+    if selector.shape or not branches or not (by_truth or selector.dtype is int64):
+        raise ShapeError(
+            "what chooses is one truth value, of two branches, or one index",
+            expected="bool[], i64[]", given=str(selector),
+        )  # fmt: skip
+    first, *others = branches
+    for branch in branches:
         for given, inner in zip(types, branch.inputs, strict=True):
-            same_type("cond", "an operand does not fit the branch", inner.type, given)
-    for a, b in zip(then.outputs, otherwise.outputs, strict=True):
-        same_type("cond", "the branches give different types", a.type, b.type)
-    return tuple(
-        TensorType(a.dtype, tuple(common(s, t) for s, t in zip(a.shape, b.shape, strict=True)))
-        for a, b in zip(then.outputs, otherwise.outputs, strict=True)
-    )
+            same_type("", "an operand does not fit the branch", inner.type, given)
+    found = [t.type for t in first.outputs]
+    for branch in others:
+        for i, b in enumerate(branch.outputs):
+            same_type("", "the branches give different types", found[i], b.type)
+            sizes = zip(found[i].shape, b.shape, strict=True)
+            found[i] = TensorType(b.dtype, tuple(common(s, t) for s, t in sizes))
+    return tuple(found)
 
 
-def _numpy_cond(p: Any, *arrays: Any, then: Graph, otherwise: Graph, sizes: Any) -> tuple[Any, ...]:
-    return tuple(evaluate_graph(then if p else otherwise, arrays, sizes))
+def _numpy(
+    selector: Any, *arrays: Any, branches: tuple[Graph, ...], sizes: Any
+) -> tuple[Any, ...]:
+    chosen = branches[min(max(int(selector), 0), len(branches) - 1)]
+    return tuple(evaluate_graph(chosen, arrays, sizes))
 
 
-def _cond_vjp(
-    context: Any, g: Any, out: Any, p: Tensor, *operands: Tensor, then: Graph, otherwise: Graph
+# -- derivative ------------------------------------------------------------------------------------
+def _vjp(
+    context: Any, g: Any, out: Any, selector: Tensor, *operands: Tensor, branches: tuple[Graph, ...]
 ) -> list[Tensor | None]:
-    """A cond over the branches' derivatives; each computes again what it needs of its forward."""
+    """A choice between the branches' derivatives; each computes again what it needs of its
+    forward."""
     gs = list(g) if isinstance(g, (list, tuple)) else [g]
-    cotangents = numbered("g", (t.type for t in then.outputs))
+    cotangents = numbered("g", (t.type for t in branches[0].outputs))
     given = {i: cotangents[i] for i, t in enumerate(gs) if t is not None}
     wanted = [i for i in range(len(operands)) if context.needs(i + 1)]
-    halves = [
+    sides = [
         context.pull_back(
             [branch.outputs[i] for i in given],
             list(given.values()),
             [branch.inputs[i] for i in wanted],
         )
-        for branch in (then, otherwise)
+        for branch in branches
     ]
     found = {
-        i: [zeros_like(operands[i]) if t is None else t for t in pair]
-        for i, *pair in zip(wanted, *halves, strict=True)
-        if any(t is not None for t in pair)
+        i: [zeros_like(operands[i]) if t is None else t for t in column]
+        for i, *column in zip(wanted, *sides, strict=True)
+        if any(t is not None for t in column)
     }
     if not found:
         return [None] * (1 + len(operands))
-    used = set(walk(t for pair in found.values() for t in pair))
+    used = set(walk(t for column in found.values() for t in column))
     arguments = [*operands, *(gs[i] for i in given)]
-    parameters = [*then.inputs, *given.values()]
-    kept = [i for i, t in enumerate(parameters) if t.node in used]
-    bodies = [
-        close([pair[side] for pair in found.values()], [parameters[i] for i in kept])
-        for side in (0, 1)
-    ]
-    node = apply(COND, [p, *(arguments[i] for i in kept)], then=bodies[0], otherwise=bodies[1])
+    closed = []
+    for side, branch in enumerate(branches):
+        inner = [*branch.inputs, *given.values()]
+        kept = [i for i, t in enumerate(inner) if t.node in used]
+        closed.append(close([column[side] for column in found.values()], [inner[i] for i in kept]))
+    node = apply(SWITCH, [selector, *(arguments[i] for i in kept)], branches=tuple(closed))
     results = dict(zip(found, node.outputs, strict=True))
     return [None, *(results.get(i) for i in range(len(operands)))]
 
 
-COND = register(
+SWITCH = register(
     Op(
-        "cond",
+        "switch",
         Kind.CONTROL,
-        _infer_cond,
-        numpy=_numpy_cond,
-        vjp=_cond_vjp,
+        _infer,
+        numpy=_numpy,
+        vjp=_vjp,
         may_fail=True,  # its branches may
         weak=False,  # each result for itself
-        doc="One of two graphs over the same operands, chosen by a scalar truth value.",
+        doc="One of several graphs over the same operands, chosen by a truth value or an index.",
     )
 )
 
 
+# -- functions -------------------------------------------------------------------------------------
 def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *operands: Any) -> Any:
     """`then_fn(*operands)` where p holds, else `else_fn(*operands)`; the other does not run.
 
@@ -111,9 +124,10 @@ def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *oper
     branches may also use any tensor from outside, which is then computed before the choice. A
     computation that may fail belongs inside its branch, over operands.
 
-    Shapes: p []; both branches give the same. Dtypes: both give the same, but a Python number (or
-    what is made of them alone) takes the other's; p is a truth value.
-    Errors: `ShapeError`, `DTypeError`, `ArgumentError` where the branches differ.
+    Shapes: p []; both branches give the same. Dtypes: the branches' promote, as in `where`: an int
+    beside a float becomes that float, and a Python number (or what is made of them alone) takes the
+    other's dtype; p is a truth value.
+    Errors: `ShapeError`, `ArgumentError` where the branches differ.
 
     >>> import graphc as gc
     >>> x = gc.placeholder("x")
@@ -129,30 +143,81 @@ def cond(p: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any], *oper
             hint="gc.where chooses elementwise",
         )  # fmt: skip
     choice = choice if choice.dtype is bool_ else not_equal(choice, scalar_like(0, choice))
-    check_callable("cond", "a branch", then_fn)
-    check_callable("cond", "a branch", else_fn)
-    arguments, structure = tensors("cond", operands, "operands")
+    names = {"the then branch": then_fn, "the else branch": else_fn}
+    return _chosen("cond", choice, names, operands)
+
+
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """The result of `branches[index]`, which alone runs. An index below 0 takes the first, one
+    beyond the last takes the last.
+
+    Operands, results and what the branches use from outside are as for `cond`.
+
+    Shapes: index []; all branches give the same. Dtypes: index int; the branches' promote.
+    Errors: `ShapeError`, `ArgumentError` where the branches differ, `DTypeError` for an index that
+    is no int.
+
+    >>> import graphc as gc
+    >>> i, x = gc.placeholder("i", (), "int64"), gc.placeholder("x")
+    >>> y = gc.switch(i, [gc.sin, gc.exp, lambda x: x * 2], x)
+    >>> float(gc.evaluate(y, {i: 7, x: 3.0}))
+    6.0
+    """
+    functions = list(branches) if isinstance(branches, (list, tuple)) else []
+    if not functions:
+        raise ArgumentError(
+            "the branches are functions in a list",
+            op="switch", expected="one function or more", given=repr(branches)[:80],
+        )  # fmt: skip
+    choice = tensor(index, "switch")
+    if choice.shape or not choice.dtype.is_integer:
+        error = ShapeError if choice.shape else DTypeError
+        raise error(
+            "the index is one int", op="switch", expected="i64[]", given=str(choice.type),
+            hint="gc.cond chooses by a truth value" if choice.dtype is bool_ else "",
+        )  # fmt: skip
+    if choice.dtype is uint64:  # the largest ones are no int64
+        choice = minimum(choice, constant(len(functions) - 1, uint64))
+    names = {f"branch {i}": f for i, f in enumerate(functions)}
+    return _chosen("switch", cast(choice, int64), names, operands)
+
+
+def _chosen(
+    op: str, selector: Tensor, functions: dict[str, Callable[..., Any]], operands: Sequence[Any]
+) -> Any:
+    """The results of one of the functions, which errors call by their keys; by a truth value, of
+    the first where it holds."""
+    for name, function in functions.items():
+        check_callable(op, name, function)
+    arguments, structure = tensors(op, operands, "operands")
     start = current_serial()
-    placeholders, inner = parameters("cond", (t.type for t in arguments), arguments)
+    placeholders, inner = parameters(op, (t.type for t in arguments), arguments)
     given = unflatten(structure, inner)
-    yes, yes_structure = tensors("cond", then_fn(*given), "result")
-    no, no_structure = tensors("cond", else_fn(*given), "result")
-    same_structure("cond", "the result of the else branch", "result", yes_structure, no_structure)
-    weak = [a.weak and b.weak for a, b in zip(yes, no, strict=True)]
-    for i, (a, b) in enumerate(zip(yes, no, strict=True)):
-        if a.weak or b.weak:
-            yes[i], no[i] = operands_of("cond", a, b)
-    for i, (a, b) in enumerate(zip(yes, no, strict=True)):
-        same_type("cond", f"the branches give different types for result {i}", a.type, b.type)
-    if not yes:
-        return unflatten(yes_structure, [])
-    outer = captured([*yes, *no], placeholders, start, hoist=False)
+    sides: list[list[Tensor]] = []
+    shapes: list[Any] = []
+    for name, function in functions.items():
+        side, shape = tensors(op, function(*given), "result")
+        sides.append(side)
+        shapes.append(shape)
+        same_structure(op, f"the result of {name}", "result", shapes[0], shape)
+    if not sides[0]:
+        return unflatten(shapes[0], [])
+    columns = list(zip(*sides, strict=True))
+    alike = [operands_of(op, *column) for column in columns]
+    for path, (first, *others) in zip(paths(shapes[0], "result"), alike, strict=True):
+        for name, other in zip(list(functions)[1:], others, strict=True):
+            what = f"the branches give different types for {path}, in {name}"
+            same_type(op, what, first.type, other.type)
+    results = list(zip(*alike, strict=True))
+    outer = captured([t for side in results for t in side], placeholders, start, hoist=False)
     inputs = [*placeholders, *outer]
-    node = apply(
-        COND, [choice, *arguments, *outer], then=close(yes, inputs), otherwise=close(no, inputs)
-    )
-    results = [as_weak(t) if w else t for t, w in zip(node.outputs, weak, strict=True)]
-    return unflatten(yes_structure, results)
+    closed = [close(side, inputs) for side in results]
+    if selector.dtype is bool_:
+        closed.reverse()
+    node = apply(SWITCH, [selector, *arguments, *outer], branches=tuple(closed))
+    weak = (all(t.weak for t in column) for column in columns)
+    found = [as_weak(t) if w else t for t, w in zip(node.outputs, weak, strict=True)]
+    return unflatten(shapes[0], found)
 
 
-FUNCTIONS |= {"cond": cond}
+FUNCTIONS |= {"cond": cond, "switch": switch}

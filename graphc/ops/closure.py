@@ -7,18 +7,19 @@ Structured arguments (`ir/structure.py`) are flattened on the way in and rebuilt
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
-from graphc.ir.graph import Graph, map_graph, rebuild
-from graphc.ir.node import Node, Tensor, apply
+from graphc.ir.graph import Graph, bodies, map_graph, rebuild, with_bodies
+from graphc.ir.node import Node, Tensor, apply, current_serial
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import TensorType, agree_on_shape
-from graphc.ir.structure import Structure, at_leaf, flatten
-from graphc.ops.build import tensor, weak_like
+from graphc.ir.structure import Structure, at_leaf, flatten, paths, same_structure, unflatten
+from graphc.ops.build import WEAK, beside, cast, operands, settle, tensor, weak_like
 from graphc.ops.leaf import PLACEHOLDER
 
 
@@ -87,6 +88,71 @@ def _placeholder(name: str, t: TensorType) -> Tensor:
     return apply(PLACEHOLDER, name=name, dtype=t.dtype, shape=t.shape).output()
 
 
+# -- steps -----------------------------------------------------------------------------------------
+class Step(NamedTuple):
+    """A step of a loop as it was traced: the first carries, in the dtypes that they have in the
+    loop; the placeholders of carries and further arguments; the carries after it; what else the
+    function returned; and the serial before the trace."""
+
+    first: list[Tensor]
+    placeholders: list[Tensor]
+    after: list[Tensor]
+    further: Any
+    start: int
+
+
+def trace_step(
+    op: str,
+    function: Callable[[Any, Sequence[Tensor]], tuple[Any, Any]],
+    first: Sequence[Tensor],
+    structure: Structure,
+    types: Sequence[TensorType] = (),
+    sources: Sequence[Tensor] = (),
+) -> Step:
+    """A step of a loop: `function(carry, arguments)` gives the next carry, and anything else. The
+    arguments have these types and are weak where their sources are.
+
+    A carry that starts as a Python number takes the dtype of the step's result; the function then
+    runs once more, with the carry in this dtype.
+    Errors: `ArgumentError`, `DTypeError`, `ShapeError` where the carry after a step is another one.
+    """
+    given = list(first)
+    while True:
+        start = current_serial()
+        placeholders, inner = parameters(
+            op, [*(t.type for t in given), *types], [*given, *sources]
+        )
+        carry, arguments = unflatten(structure, inner[: len(given)]), inner[len(given) :]
+        returned, further = function(carry, arguments)
+        after, after_structure = tensors(op, returned, "carry")
+        what = "the carry that the step returns"
+        same_structure(op, what, "carry", structure, after_structure)
+        before, after = _carried(op, given, after)
+        if all(map(operator.is_, before, given)):
+            break
+        given = before
+    for path, old, new in zip(paths(structure, "carry"), given, after, strict=True):
+        same_type(op, f"the step changes the type of {path}", old.type, new.type)
+    return Step(given, placeholders, after, further, start)
+
+
+def _carried(
+    op: str, before: Sequence[Tensor], after: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The carries before and after a step: weak ones adapt to those that are not."""
+    first: list[Tensor] = []
+    then: list[Tensor] = []
+    for old, new in zip(before, after, strict=True):
+        if old.weak:
+            adapted, new = operands(op, old, new)
+            old = adapted if new.weak else settle(old, adapted.dtype)
+        elif new.weak and beside(new, old.dtype) is old.dtype:
+            new = cast(new, old.dtype)
+        first.append(old)
+        then.append(new)
+    return first, then
+
+
 # -- closures --------------------------------------------------------------------------------------
 def is_source(node: Node) -> bool:
     """Whether the node's value is given from outside any graph that is made of it."""
@@ -95,6 +161,8 @@ def is_source(node: Node) -> bool:
 
 def is_literal(node: Node) -> bool:
     """Whether the node needs nothing: a constant, a size, positions along an axis."""
+    while node.op is WEAK:
+        node = node.inputs[0].node
     return not node.inputs and not is_source(node)
 
 
@@ -105,11 +173,11 @@ def shows_all(node: Node) -> bool:
 
 
 def is_pure(node: Node) -> bool:
-    """Whether the node may be moved out of a branch or a loop: neither it nor a body can fail."""
-    if node.op.kind is not Kind.CONTROL:
+    """Whether the node may be moved out of a branch or a loop: neither it nor a body can fail, and
+    it surely ends."""
+    if node.op.kind is not Kind.CONTROL or Fact.WHILE in node.op.facts:
         return node.op.is_pure
-    bodies = [value for value in node.attrs.values() if isinstance(value, Graph)]
-    return all(is_pure(inner) for body in bodies for inner in body.nodes)
+    return all(is_pure(inner) for body in bodies(node) for inner in body.nodes)
 
 
 def above(nodes: Iterable[Node], seeds: Iterable[Node]) -> set[Node]:
@@ -199,7 +267,7 @@ def in_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
     def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
         if node.op.kind is not Kind.CONTROL:
             return None
-        attrs = {k: change(v) if isinstance(v, Graph) else v for k, v in node.attrs.items()}
+        attrs = {k: with_bodies(v, change) for k, v in node.attrs.items()}
         with origin.inherit(node.origins):
             return apply(node.op, inputs, **attrs).outputs
 

@@ -7,7 +7,6 @@ backward step needs as further ys.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,12 +18,11 @@ from graphc.ir.dim import Size, dim
 from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, transform, walk
-from graphc.ir.node import Node, Tensor, apply, current_serial
+from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, show
-from graphc.ir.structure import same_structure, unflatten
-from graphc.ops.build import beside, cast, settle, weak_like
-from graphc.ops.build import operands as operands_of
+from graphc.ir.structure import unflatten
+from graphc.ops.build import weak_like
 from graphc.ops.closure import (
     above,
     captured,
@@ -34,10 +32,10 @@ from graphc.ops.closure import (
     is_literal,
     is_pure,
     numbered,
-    parameters,
     same_type,
     shows_all,
     tensors,
+    trace_step,
 )
 from graphc.ops.create import zeros_like
 
@@ -276,14 +274,9 @@ def scan(
     stacked, xs_structure = tensors("scan", xs, "xs")
     size = _length(stacked, length)
     slices = [TensorType(t.dtype, t.shape[1:]) for t in stacked]
-    while True:  # again where a carry was a Python number and has a dtype now
-        start = current_serial()
-        types = [*(t.type for t in first), *slices]
-        placeholders, given = parameters("scan", types, [*first, *stacked])
-        returned = step_fn(
-            unflatten(carry_structure, given[: len(first)]),
-            unflatten(xs_structure, given[len(first) :]),
-        )
+
+    def step(carry: Any, x: Sequence[Tensor]) -> tuple[Any, Any]:
+        returned = step_fn(carry, unflatten(xs_structure, x))
         if not isinstance(returned, tuple) or len(returned) != 2:
             raise ArgumentError(
                 "the step function returns a pair",
@@ -291,21 +284,16 @@ def scan(
                 expected="(carry, y); y may be None",
                 given=repr(returned)[:80],
             )
-        after, after_structure = tensors("scan", returned[0], "carry")
-        same_structure(
-            "scan", "the carry that the step returns", "carry", carry_structure, after_structure
-        )
-        before, after = _carried(first, after)
-        if all(map(operator.is_, before, first)):
-            break
-        first = before
-    ys, ys_structure = tensors("scan", returned[1], "y")
-    for i, (old, new) in enumerate(zip(first, after, strict=True)):
-        same_type("scan", f"the step changes the type of carry {i}", old.type, new.type)
+        return returned
+
+    traced = trace_step("scan", step, first, carry_structure, slices, stacked)
+    first, after = traced.first, traced.after
+    ys, ys_structure = tensors("scan", traced.further, "y")
     outputs = [*after, *ys]
     if not outputs:
-        return carry, returned[1]
-    used = captured(outputs, placeholders, start, hoist=True)
+        return carry, traced.further
+    placeholders = traced.placeholders
+    used = captured(outputs, placeholders, traced.start, hoist=True)
     node = apply(
         SCAN,
         [*first, *stacked, *used],
@@ -318,23 +306,6 @@ def scan(
     last = [weak_like(t, *pair) for t, *pair in zip(node.outputs, first, after, strict=False)]
     stacked_ys = map(weak_like, node.outputs[len(first) :], ys)
     return unflatten(carry_structure, last), unflatten(ys_structure, stacked_ys)
-
-
-def _carried(
-    before: Sequence[Tensor], after: Sequence[Tensor]
-) -> tuple[list[Tensor], list[Tensor]]:
-    """The carries before and after a step: weak ones adapt to those that are not."""
-    first: list[Tensor] = []
-    then: list[Tensor] = []
-    for old, new in zip(before, after, strict=True):
-        if old.weak:
-            adapted, new = operands_of("scan", old, new)
-            old = adapted if new.weak else settle(old, adapted.dtype)
-        elif new.weak and beside(new, old.dtype) is old.dtype:
-            new = cast(new, old.dtype)
-        first.append(old)
-        then.append(new)
-    return first, then
 
 
 def _length(stacked: Sequence[Tensor], length: Any) -> Size:

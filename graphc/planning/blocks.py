@@ -48,8 +48,8 @@ def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], columns: int) ->
         if isinstance(step, Loop):
             found.append(replace(step, body=_joined(step.body, uses, columns)))
         elif isinstance(step, Branch):
-            then, otherwise = (_joined(s, uses, columns) for s in (step.then, step.otherwise))
-            found.append(replace(step, then=then, otherwise=otherwise))
+            sides = [_joined(side, uses, columns) for side in step.sides]
+            found.append(replace(step, sides=sides))
         else:
             before = found[-1] if found else None
             if isinstance(step, Call) and isinstance(before, Gemm):

@@ -165,14 +165,16 @@ class _Run:
                 self._branch(step)
 
     def _branch(self, step: Branch) -> None:
-        """Either side may have run: what one of them overwrites is lost."""
+        """Any side may have run: what one of them overwrites is lost."""
         held, lost = dict(self.held), dict(self.lost)
-        self._run(step.then)
-        after = self.held, self.lost
-        self.held, self.lost = held, lost
-        self._run(step.otherwise)
-        self.lost |= after[1]
-        self.held = {s: w for s, w in (after[0] | self.held).items() if s not in self.lost}
+        after: list[tuple[dict[Storage, Step], dict[Storage, tuple[Step, Storage, Step]]]] = []
+        for side in step.sides:
+            self.held, self.lost = dict(held), dict(lost)
+            self._run(side)
+            after.append((self.held, self.lost))
+        self.lost = {s: why for _, found in after for s, why in found.items()}
+        kept = {s: w for found, _ in after for s, w in found.items()}
+        self.held = {s: w for s, w in kept.items() if s not in self.lost}
 
     def _read(self, storage: Storage, step: Step) -> None:
         if storage in self.held:

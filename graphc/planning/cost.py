@@ -3,21 +3,24 @@
 FLOPs of a kernel are those of the ops in it, by `Op.cost` (an addition is 1, an `exp` 12); those of
 a product of [m, k] and [k, n] are 2*m*n*k. Bytes are those of the tensors that a step reads and of
 those that it writes, each once: what caches save and what a kernel reads again is not in them. A
-loop costs its body times its turns, a branch the more expensive of its sides. Peak memory is the
-arena and the outputs; inputs, variables and constants are there before the call.
+loop costs its body times its turns, a branch the more expensive of its sides. How many turns a
+`while_loop` takes only its data tell, so that they are further dims, `turns1`, `turns2`, ... in the
+order of the loops; the condition is tested once more. Peak memory is the arena and the outputs;
+inputs, variables and constants are there before the call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from itertools import count
 from typing import Any, NamedTuple
 
 from graphc.errors import ArgumentError
-from graphc.ir.dim import Size, evaluate, maximum, names, total
+from graphc.ir.dim import Size, evaluate, maximum, named, names, total
 from graphc.ir.node import Node
-from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Loop, Program, Step
+from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Leave, Loop, Program, Step
 from graphc.planning.work import bytes_of, operations
 from graphc.symbolic.dims import to_sympy
 
@@ -104,29 +107,47 @@ class Cost:
 def program_cost(program: Program) -> Cost:
     """The cost of a program that has its memory plan."""
     found: list[StepCost] = []
-    flops, moved = _sum(program.steps, 1, found)
+    taken = program.graph.dims
+    unknown = (named(n) for n in (f"turns{i}" for i in count(1)) if n not in taken)
+    flops, moved = _sum(program.steps, 1, found, unknown)
     outputs = total(s.size * s.dtype.itemsize for s in program.outputs)
     return Cost(tuple(found), (flops, moved, program.arena + outputs))
 
 
-def _sum(steps: Sequence[Step], turns: Size, found: list[StepCost]) -> tuple[Size, Size]:
-    """The operations and bytes of steps that run `turns` times; each step is added to `found`."""
+def _sum(
+    steps: Sequence[Step], turns: Size, found: list[StepCost], unknown: Iterator[Size]
+) -> tuple[Size, Size]:
+    """The operations and bytes of steps that run `turns` times; each step is added to `found`.
+    `unknown` gives the turns of loops that only their data end."""
     flops: Size = 0
     moved: Size = 0
     for step in steps:
-        if isinstance(step, Loop):
-            more = _sum(step.body, turns * step.extent, found)
+        if isinstance(step, Loop) and step.extent is None:
+            extent, (test, body) = next(unknown), _halves(step.body)
+            tested = _sum(test, turns * (extent + 1), found, unknown)
+            ran = _sum(body, turns * extent, found, unknown)
+            more = tested[0] + ran[0], tested[1] + ran[1]
+        elif isinstance(step, Loop) and step.extent is not None:
+            more = _sum(step.body, turns * step.extent, found, unknown)
         elif isinstance(step, Blocks):
-            more = _sum((step.product, step.call), turns, found)
+            more = _sum((step.product, step.call), turns, found, unknown)
         elif isinstance(step, Branch):
-            sides = [_sum(side, turns, found) for side in (step.then, step.otherwise)]
-            more = maximum(sides[0][0], sides[1][0]), maximum(sides[0][1], sides[1][1])
+            sides = [_sum(side, turns, found, unknown) for side in step.sides]
+            more = tuple(reduce(maximum, figures) for figures in zip(*sides, strict=True))
+        elif isinstance(step, Leave):
+            continue
         else:
             cost = _of_step(step, turns)
             found.append(cost)
             more = cost.flops, cost.bytes_read + cost.bytes_written
         flops, moved = flops + more[0], moved + more[1]
     return flops, moved
+
+
+def _halves(body: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
+    """What runs before a loop is left, and after."""
+    at = next(i for i, step in enumerate(body) if isinstance(step, Leave))
+    return body[:at], body[at + 1 :]
 
 
 def _of_step(step: Any, turns: Size) -> StepCost:

@@ -281,5 +281,5 @@ def _visit(
             _visit(step.body, found, loops, order)
             loops.append((position, len(order)))
         elif isinstance(step, Branch):
-            _visit(step.then, found, loops, order)
-            _visit(step.otherwise, found, loops, order)
+            for side in step.sides:
+                _visit(side, found, loops, order)

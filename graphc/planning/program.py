@@ -6,8 +6,9 @@
              | Blocks(Gemm, Call)                       a product, taken up by a kernel as it comes
              | Copy(target, source, size)               bytes moved
              | Host(site, operands, results)            a call back into Python
-             | Loop(counter, extent, Step*)             a scan
-             | Branch(condition, Step*, Step*)          a cond
+             | Loop(counter, extent, Step*)             a scan; without extent, until it is left
+             | Leave(condition)                         ends the loop around, unless that holds
+             | Branch(selector, Step**)                 a cond, a switch
     Ref     := buffer + offset in elements              the offset may use the counters of loops
 
 Sizes and offsets are expressions over the program's dims and the counters of its loops. All is
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from graphc.ir.dim import Size
-from graphc.ir.dtype import DType
+from graphc.ir.dtype import DType, bool_
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.loops.grammar import Kernel
@@ -124,20 +125,41 @@ class Host:
 @dataclass(slots=True)
 class Loop:
     counter: str
-    extent: Size
+    extent: Size | None  # None: until a `Leave` in the body ends it
     body: list[Step]
     node: Node
 
 
 @dataclass(slots=True)
-class Branch:
+class Leave:
     condition: Ref
-    then: list[Step]
-    otherwise: list[Step]
     node: Node
 
 
-Step: TypeAlias = "Call | Gemm | Blocks | Copy | Host | Loop | Branch"
+@dataclass(slots=True)
+class Branch:
+    """`selector` is a truth value, of two sides, or an index, which is taken to be the next one
+    that there is."""
+
+    selector: Ref
+    sides: list[list[Step]]
+    node: Node
+
+    @property
+    def is_by_truth(self) -> bool:
+        return self.selector.storage.dtype is bool_
+
+    def cases(self) -> list[tuple[str, list[Step]]]:
+        """The sides in the order in which one reads them, each with what chooses it: `{}` stands
+        for the selector."""
+        if self.is_by_truth:
+            return [("if {}", self.sides[1]), ("else", self.sides[0])]
+        last = len(self.sides) - 1
+        words = ["if {} <= 0", *(f"if {{}} == {i}" for i in range(1, last)), "else"]
+        return list(zip(words[-last - 1 :], self.sides, strict=True))
+
+
+Step: TypeAlias = "Call | Gemm | Blocks | Copy | Host | Loop | Leave | Branch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +194,8 @@ def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
         elif isinstance(step, Loop):
             yield from walk_steps(step.body)
         elif isinstance(step, Branch):
-            yield from walk_steps(step.then)
-            yield from walk_steps(step.otherwise)
+            for side in step.sides:
+                yield from walk_steps(side)
 
 
 def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
@@ -190,7 +212,7 @@ def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
             return [source], [target]
         case Host(operands=operands, results=results):
             return operands, results
-        case Branch(condition=condition):
-            return [condition], []
+        case Branch(selector=place) | Leave(condition=place):
+            return [place], []
         case _:
             return [], []

@@ -29,6 +29,7 @@ from graphc.planning.program import (
     Copy,
     Gemm,
     Host,
+    Leave,
     Loop,
     Matrix,
     Program,
@@ -177,8 +178,13 @@ class _Scheduler:
             results = tuple(self._place(scope, t) for t in node.outputs)
             scope.steps.append(Host(self._site("", node), operands, results, node))
         elif kind is Kind.CONTROL:
-            lower = self._loop if Fact.LOOP in node.op.facts else self._branch
-            lower(scope, node)
+            facts = node.op.facts
+            if Fact.LOOP in facts:
+                self._loop(scope, node)
+            elif Fact.WHILE in facts:
+                self._while(scope, node)
+            else:
+                self._branch(scope, node)
 
     # -- kernels -----------------------------------------------------------------------------------
     def _built(self, node: Node) -> BuiltKernel:
@@ -269,11 +275,8 @@ class _Scheduler:
         attrs = node.attrs
         body: Graph = attrs["body"]
         length, carries, xs = attrs["length"], attrs["carries"], attrs["xs"]
-        places = [self._place(scope, t) for t in node.outputs]
-        for tensor, place in zip(node.inputs[:carries], places, strict=False):
-            scope.steps.append(Copy(place, self._ref(scope, tensor), tensor.size))
-        self.counters += 1
-        counter = f"__step{self.counters}"
+        places = self._first_carries(scope, node)
+        counter = self._counter()
         step: Size = named(counter)
         turn = (length - 1) - step if attrs["reverse"] else step
         refs = dict(zip(body.inputs[:carries], places, strict=False))
@@ -293,19 +296,43 @@ class _Scheduler:
                 wanted.append((tensor, places[i] + tensor.size * turn, None))
         scope.steps.append(Loop(counter, length, self._schedule(body, refs, wanted), node))
 
+    def _while(self, scope: _Scope, node: Node) -> None:
+        test: Graph = node.attrs["condition"]
+        body: Graph = node.attrs["body"]
+        places = self._first_carries(scope, node)
+        operands = [self._ref(scope, t) for t in node.inputs[len(places) :]]
+        refs, inner = (dict(zip(g.inputs, [*places, *operands], strict=True)) for g in (test, body))
+        (result,) = test.outputs
+        condition = self._temp(result)
+        tested = self._schedule(test, refs, [(result, condition, None)])
+        wanted = zip(body.outputs, places, body.inputs, strict=False)
+        steps = [*tested, Leave(condition, node), *self._schedule(body, inner, list(wanted))]
+        scope.steps.append(Loop(self._counter(), None, steps, node))
+
+    def _first_carries(self, scope: _Scope, node: Node) -> list[Ref]:
+        """The places of a loop's results, with the first carries in the first ones."""
+        places = [self._place(scope, t) for t in node.outputs]
+        carries = node.inputs[: node.attrs["carries"]]
+        for tensor, place in zip(carries, places, strict=False):
+            scope.steps.append(Copy(place, self._ref(scope, tensor), tensor.size))
+        return places
+
+    def _counter(self) -> str:
+        self.counters += 1
+        return f"__step{self.counters}"
+
     def _branch(self, scope: _Scope, node: Node) -> None:
-        condition = self._ref(scope, node.inputs[0])
+        selector = self._ref(scope, node.inputs[0])
         operands = [self._ref(scope, t) for t in node.inputs[1:]]
         places = [self._place(scope, t) for t in node.outputs]
         bodies = []
-        for name in ("then", "otherwise"):
-            body: Graph = node.attrs[name]
+        for body in node.attrs["branches"]:
             refs = dict(zip(body.inputs, operands, strict=True))
             wanted: list[tuple[Tensor, Ref, Tensor | None]] = [
                 (t, p, None) for t, p in zip(body.outputs, places, strict=True)
             ]
             bodies.append(self._schedule(body, refs, wanted))
-        scope.steps.append(Branch(condition, bodies[0], bodies[1], node))
+        scope.steps.append(Branch(selector, bodies, node))
 
 
 def _work(kernel: Kernel) -> Size:

@@ -11,6 +11,7 @@ from graphc.planning.program import (
     Copy,
     Gemm,
     Host,
+    Leave,
     Loop,
     Matrix,
     Program,
@@ -63,10 +64,11 @@ def _print_steps(
                 operands = ", ".join(map(ref, step.operands))
                 add(f"{results} = host {step.node.op.name}({operands})")
             case Loop():
-                add(f"for {step.counter} in {step.extent}:")
+                add("loop:" if step.extent is None else f"for {step.counter} in {step.extent}:")
                 _print_steps(step.body, depth + 1, names, lines)
+            case Leave():
+                add(f"leave unless {ref(step.condition)}")
             case Branch():
-                add(f"if {ref(step.condition)}:")
-                _print_steps(step.then, depth + 1, names, lines)
-                add("else:")
-                _print_steps(step.otherwise, depth + 1, names, lines)
+                for word, side in step.cases():
+                    add(f"{word.format(ref(step.selector))}:")
+                    _print_steps(side, depth + 1, names, lines)

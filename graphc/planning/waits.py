@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from graphc.fusion.region import is_free
-from graphc.ir.graph import Graph, users
+from graphc.ir.graph import Graph, bodies, users
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.planning.memory import hinted_bytes
 from graphc.planning.order import Uses
 
@@ -131,10 +131,9 @@ class Waits:
 
 
 def may_fail(node: Node) -> bool:
-    """Whether running the node can fail, what it holds included."""
+    """Whether running the node can fail, what it holds included; or not end, but by a signal."""
     if node.op.kind is Kind.REGION:
         return any(n.op.may_fail for n in node.attrs["body"].nodes)
-    if node.op.kind is Kind.CONTROL:
-        bodies = [v for v in node.attrs.values() if isinstance(v, Graph)]
-        return any(may_fail(n) for body in bodies for n in body.nodes)
+    if node.op.kind is Kind.CONTROL and Fact.WHILE not in node.op.facts:
+        return any(may_fail(n) for body in bodies(node) for n in body.nodes)
     return node.op.may_fail

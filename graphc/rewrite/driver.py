@@ -19,7 +19,7 @@ from graphc import config
 from graphc.errors import GraphcError, GraphError
 from graphc.ir import origin
 from graphc.ir.collector import paused_collector
-from graphc.ir.graph import Graph, rebuild, walk, with_results
+from graphc.ir.graph import Graph, rebuild, walk, with_bodies, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind, Op
 from graphc.ir.shape import may_be_equal
@@ -130,16 +130,10 @@ class _Walk:
         rebuilt = rebuild(node, self._normal(node.inputs))
         if node.op.kind is not Kind.CONTROL:
             return rebuilt
-        attrs = {name: self._attribute(value) for name, value in rebuilt.attrs.items()}
+        attrs = {name: with_bodies(value, self.graph) for name, value in rebuilt.attrs.items()}
         changed = any(attrs[name] is not value for name, value in rebuilt.attrs.items())
-        return apply(node.op, rebuilt.inputs, **attrs) if changed else rebuilt
-
-    def _attribute(self, value: Any) -> Any:
-        if isinstance(value, Graph):
-            return self.graph(value)
-        if isinstance(value, tuple) and any(isinstance(v, Graph) for v in value):
-            return tuple(self._attribute(v) for v in value)
-        return value
+        with origin.inherit(node.origins):
+            return apply(node.op, rebuilt.inputs, **attrs) if changed else rebuilt
 
     def _fire(self, node: Node) -> list[Tensor] | None:
         """The replacements of the outputs of `node` by the first rule that applies."""

@@ -16,7 +16,7 @@ from graphc.machine import Machine
 from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
 from graphc.pipeline.stages import Stages
-from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Host, Loop, Step
+from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Host, Leave, Loop, Step
 from graphc.runtime.build import distinct_kernels
 
 INDENT = "  "
@@ -71,13 +71,18 @@ def _steps(steps: Iterable[Step], numbers: dict[Node, int], indent: str) -> Iter
             case Host(node=node):
                 yield f"{indent}call of NumPy for {node.op.name}{_lines(node)}"
             case Loop(node=node):
-                yield f"{indent}{step.extent} times:{_lines(node)}"
+                times = "again and again" if step.extent is None else f"{step.extent} times"
+                yield f"{indent}{times}:{_lines(node)}"
                 yield from _steps(step.body, numbers, indent + INDENT)
+            case Leave():
+                yield f"{indent}end of the loop, unless the condition holds"
             case Branch(node=node):
-                yield f"{indent}if the condition holds:{_lines(node)}"
-                yield from _steps(step.then, numbers, indent + INDENT)
-                yield f"{indent}else:"
-                yield from _steps(step.otherwise, numbers, indent + INDENT)
+                noun = "the condition holds" if step.is_by_truth else "the index"
+                lines = _lines(node)
+                for word, side in step.cases():
+                    yield f"{indent}{word.format(noun)}:{lines}"
+                    yield from _steps(side, numbers, indent + INDENT)
+                    lines = ""
 
 
 def _region(node: Node) -> str:

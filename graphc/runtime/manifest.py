@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc.ir import literal, origin
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, all_nodes
 from graphc.ir.node import Node
 from graphc.ir.op import registry
 from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_steps
@@ -29,7 +29,7 @@ def make_manifest(graph: Graph, program: Program, table: int, code_bytes: int) -
     hosts = [s for s in steps if isinstance(s, Host)]
     place = {v: i for i, v in enumerate(graph.variables)}
     # `where` tells a node's first line, so nodes that have the line first are preferred.
-    nodes = list(enumerate(graph.nodes))[::-1]
+    nodes = list(enumerate(all_nodes(graph)))[::-1]
     origins = {o: i for i, n in nodes for o in n.origins[1:]}
     origins |= {n.origins[0]: i for i, n in nodes if n.origins}
     return {
@@ -76,7 +76,8 @@ def _host(step: Host) -> Manifest:
 def host_calls(graph: Graph, manifest: Manifest) -> list[tuple[int, HostCall]]:
     """The functions of the program's host sites; their errors name the user's line in `graph`."""
     hosts = manifest["hosts"]
-    return [(h["site"], _host_call(h, _node(graph, manifest, h["site"]))) for h in hosts]
+    nodes = all_nodes(graph) if hosts else []
+    return [(h["site"], _host_call(h, _node(nodes, manifest, h["site"]))) for h in hosts]
 
 
 def _host_call(host: Manifest, node: Node | None) -> HostCall:
@@ -100,10 +101,10 @@ def _host_call(host: Manifest, node: Node | None) -> HostCall:
 
 def where(graph: Graph, manifest: Manifest, code: int) -> str:
     """The user's line of the site `code`."""
-    node = _node(graph, manifest, code)
+    node = _node(all_nodes(graph), manifest, code)
     return str(node.origins[0]) if node is not None and node.origins else ""
 
 
-def _node(graph: Graph, manifest: Manifest, code: int) -> Node | None:
+def _node(nodes: Sequence[Node], manifest: Manifest, code: int) -> Node | None:
     index = manifest["sites"][code - 1]["node"]
-    return graph.nodes[index] if 0 <= index < len(graph.nodes) else None
+    return nodes[index] if 0 <= index < len(nodes) else None

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, TypeAlias
 
-from graphc.ir.graph import Graph, users
+from graphc.ir.dtype import bool_
+from graphc.ir.graph import Graph, bodies, users
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import TensorType
@@ -41,7 +42,7 @@ def size(graph: Graph, enough: int) -> int:
         nodes = pending.pop().nodes
         total += len(nodes)
         if total <= enough:
-            pending += [v for n in nodes for v in n.attrs.values() if isinstance(v, Graph)]
+            pending += [body for n in nodes for body in bodies(n)]
     return total
 
 
@@ -92,8 +93,10 @@ class _Sketch:
                     self._kernel(node, frame, places)
                 case Kind.CONTROL, "scan":
                     self._scan(node, frame, places)
-                case Kind.CONTROL, "cond":
-                    self._cond(node, frame, places)
+                case Kind.CONTROL, "while_loop":
+                    self._while(node, frame, places)
+                case Kind.CONTROL, "switch":
+                    self._switch(node, frame, places)
                 case _:
                     self._operation(node, frame, places, self._tooltip(node, names), folded)
 
@@ -224,19 +227,51 @@ class _Sketch:
             if i < carries and tail != inner[body.inputs[i]].mark:
                 self.picture.arrow(tail, inner[body.inputs[i]].mark, kind=Line.LOOP)
 
-    def _cond(self, node: Node, cluster: Cluster, places: Places) -> None:
-        """A frame with both branches, and a diamond at which one of their results goes on."""
-        frame = cluster.add(Box.LOOP, "cond")
+    def _while(self, node: Node, cluster: Cluster, places: Places) -> None:
+        """A frame with the step and, in a frame inside, the condition, which ends at a diamond."""
+        body: Graph = node.attrs["body"]
+        test: Graph = node.attrs["condition"]
+        carries = node.attrs["carries"]
+        frame = cluster.add(Box.LOOP, "while_loop")
+        inner = Places()
+        for i, (outer, parameter) in enumerate(zip(node.inputs, body.inputs, strict=True)):
+            end = self._place(outer, cluster, places)
+            inner[parameter] = end
+            if i < carries:
+                name = f"carry {i}"
+                inner[parameter] = self._leaf(frame, Look.STEP, name, parameter, tip=name)
+                self._arrow(end, inner[parameter].mark)
+        tested = frame.add(Box.BRANCH, "as long as")
+        given = Places(zip(test.inputs, (inner[t] for t in body.inputs), strict=True))
+        self._nodes(test, tested, given, scope_of(node))
+        mark = self.picture.mark(tested, Look.CHOICE, "while")
+        self._arrow(self._place(test.outputs[0], tested, given), mark)
+        self._nodes(body, frame, inner, scope_of(node))
+        for outer, parameter, result in zip(node.outputs, body.inputs, body.outputs, strict=False):
+            tail = self._place(result, frame, inner).mark
+            places[outer] = End(tail, outer.type)
+            if tail != inner[parameter].mark:
+                self.picture.arrow(tail, inner[parameter].mark, kind=Line.LOOP)
+
+    def _switch(self, node: Node, cluster: Cluster, places: Places) -> None:
+        """A frame with the branches, and a diamond at which the results of one go on."""
+        by_truth = node.inputs[0].dtype is bool_
+        title = "cond" if by_truth else "switch"
+        frame = cluster.add(Box.LOOP, title)
         ends: list[tuple[str, End]] = []
-        for word, body in (("then", node.attrs["then"]), ("else", node.attrs["otherwise"])):
+        branches: list[Graph] = list(node.attrs["branches"])
+        words = ["else", "then"] if by_truth else [str(i) for i in range(len(branches))]
+        pairs = list(zip(words, branches, strict=True))
+        for word, body in pairs[::-1] if by_truth else pairs:
             branch = frame.add(Box.BRANCH, word)
             inner = Places()
             for outer, parameter in zip(node.inputs[1:], body.inputs, strict=True):
                 inner[parameter] = self._place(outer, cluster, places)
             self._nodes(body, branch, inner, scope_of(node))
             ends += [(word, self._place(t, branch, inner)) for t in body.outputs]
-        mark = self.picture.mark(frame, Look.CHOICE, "cond")
-        self._arrow(self._place(node.inputs[0], cluster, places), mark, "if")
+        mark = self.picture.mark(frame, Look.CHOICE, title)
+        word = "if" if by_truth else "index"
+        self._arrow(self._place(node.inputs[0], cluster, places), mark, word)
         for word, end in ends:
             self._arrow(end, mark, word)
         for outer in node.outputs:

@@ -12,7 +12,9 @@ the tensor last. Different computations read differently; what reads the same is
     x[0, 1:3]      x_{[0, 1:3]}             positions from 0, and `new` for an axis of size 1
     transpose      x^{\top}                 of the last two axes
     where, cond    cases                    with `for` and `otherwise`, or with `if` and `else`
+    switch         cases                    with `if` and the index, the first and last clamped
     scan           scan                     its length, its step, its carries; its xs; its operands
+    while_loop     while                    its condition; its step; its carries; its operands
     zeros, full    0_{3 \times 4}           a number everywhere in a shape
 
 A leaf is its name, and a number has its digits, without shape or dtype; of two leaves with one name
@@ -27,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count, pairwise
 
 from graphc.ir.dim import Dim, names
+from graphc.ir.dtype import bool_
 from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Node, Tensor
 from graphc.symbolic.notation import (
@@ -37,6 +40,7 @@ from graphc.symbolic.notation import (
     Text,
     attribute,
     by_formula,
+    by_index,
     by_name,
     called,
     cases,
@@ -106,8 +110,10 @@ class _Writer:
             return POSITIONS[name][t.index](of, node)
         if name in NOTATIONS:
             return NOTATIONS[name](of, node)
-        if name == "cond":
-            return self._cond(node, t)
+        if name == "switch":
+            return self._switch(node, t)
+        if name == "while_loop":
+            return self._while(node, t)
         if name == "scan":
             return self._scan(node, t)
         if not node.inputs and t.name:
@@ -141,17 +147,30 @@ class _Writer:
         return unique
 
     # -- graphs inside -----------------------------------------------------------------------------
-    def _cond(self, node: Node, t: Tensor) -> Text:
-        """Both branches, over the operands."""
+    def _switch(self, node: Node, t: Tensor) -> Text:
+        """All branches, over the operands."""
         p, *operands = (self._texts[x] for x in node.inputs)
         sides = []
-        for key in ("then", "otherwise"):
-            branch = node.attrs[key]
+        for branch in node.attrs["branches"]:
             given = dict(zip(branch.inputs, operands, strict=True))
             writer = _Writer([branch.outputs[t.index]], given, self._labels)
             (result,) = writer.results()
             sides.append(result._replace(text=writer.block(result.text)))
-        return cases([p, *sides], r"\text{if}\:", r"\text{else}")
+        if node.inputs[0].dtype is bool_:
+            return cases([p, *reversed(sides)], r"\text{if}\:", r"\text{else}")
+        return by_index(p, sides)
+
+    def _while(self, node: Node, t: Tensor) -> Text:
+        """The condition and the step as functions; the first carries and the operands."""
+        attrs = node.attrs
+        xs = [self._texts[x] for x in node.inputs]
+        groups = [xs[: attrs["carries"]], xs[attrs["carries"] :]]
+        bodies = [self._body(attrs[name]) for name in ("condition", "body")]
+        name = rf"\operatorname{{while}}_{{{t.index + 1}}}"
+        parts = [*bodies, *(", ".join(x.text for x in group) for group in groups)]
+        text = called(name, [Text(";\\, ".join(parts))])
+        size = sum(len(attrs[name].nodes) for name in ("condition", "body"))
+        return text._replace(size=1 + sum(x.size for x in xs) + size)
 
     def _scan(self, node: Node, t: Tensor) -> Text:
         """The step as a function; the first carries, the xs and the operands, in three groups."""

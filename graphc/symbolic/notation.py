@@ -280,6 +280,15 @@ def cases(xs: Sequence[Text], on: str, off: str) -> Text:
     return made(rf"\begin{{cases}} {rows} \end{{cases}}", CASES, xs)
 
 
+def by_index(p: Text, sides: Sequence[Text]) -> Text:
+    """What is given for each value of an index; those beyond the ends are the ends."""
+    signs = [r"\leq", *("=" for _ in sides[2:])]
+    marks = [rf"\text{{if}}\: {p.text} {sign} {i}" for i, sign in enumerate(signs)]
+    marks = [*marks[: len(sides) - 1], r"\text{else}"]
+    rows = r" \\ ".join(f"{x.text} & {mark}" for x, mark in zip(sides, marks, strict=True))
+    return made(rf"\begin{{cases}} {rows} \end{{cases}}", CASES, [p, *sides])
+
+
 def by_formula(of: Of, node: Node) -> Text:
     """The op's formula over its operands, which SymPy brings into its own order."""
     xs = operands(of, node)

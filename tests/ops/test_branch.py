@@ -1,4 +1,4 @@
-"""cond: NumPy branches, closures, gradients by differences."""
+"""cond and switch: NumPy branches, closures, gradients by differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import graphc as gc
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.graph import walk
-from graphc.ops.branch import COND
+from graphc.ops.branch import SWITCH
 from tests.ops.gradients import assert_gradient
 
 
@@ -37,7 +37,7 @@ def test_cond_takes_one_branch() -> None:
         given = gc.evaluate([found["s"], found["t"][0]], {x: values, y: scalar})
         np.testing.assert_array_equal(given[0], s)
         assert given[1] == t
-    (node,) = nodes(COND, found["s"])
+    (node,) = nodes(SWITCH, found["s"])
     assert set(node.inputs[1:]) == {x, w, y}
 
 
@@ -106,8 +106,7 @@ def test_cond_inside_scan_and_scan_inside_cond() -> None:
     ("build", "error", "message"),
     [
         (lambda: gc.cond(X, lambda: X, lambda: X), ShapeError, "one truth value"),
-        (lambda: gc.cond(True, lambda: X, lambda: X[0]), ShapeError, "result 0"),
-        (lambda: gc.cond(True, lambda: X, lambda: X.astype("int32")), DTypeError, "result 0"),
+        (lambda: gc.cond(True, lambda: X, lambda: X[0]), ShapeError, "types for result"),
         (lambda: gc.cond(True, lambda: X, lambda: (X,)), ArgumentError, "another structure"),
     ],
 )
@@ -115,5 +114,106 @@ def test_cond_errors_name_both_sides(build: Callable[[], Any], error: Any, messa
     with pytest.raises(error, match=message) as caught:
         build()
     assert caught.value.op == "cond"
+    assert caught.value.expected
+    assert "test_branch.py" in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("yes", "no", "dtype"),
+    [
+        ("float64", "int64", "float64"),
+        ("int8", "int32", "int32"),
+        ("bool", "float32", "float32"),
+        ("float32", 2, "float32"),
+        (1, "float64", "float64"),
+        (1, 0.5, "float64"),
+        ("int32", 0.5, "float64"),
+    ],
+)
+def test_branches_promote_as_in_where(yes: Any, no: Any, dtype: str) -> None:
+    p = gc.placeholder("p", (), "bool")
+    sides = [gc.placeholder(f"s{i}", (), d) if isinstance(d, str) else d
+             for i, d in enumerate((yes, no))]  # fmt: skip
+    y = gc.cond(p, lambda: sides[0], lambda: sides[1])
+    assert y.dtype.name == dtype
+    assert y.weak == gc.where(p, *sides).weak
+    feeds = {s: np.ones((), s.dtype.numpy) for s in sides if isinstance(s, gc.Tensor)}
+    f = gc.compile([p, *feeds], y)
+    for choice in (True, False):
+        side = sides[0] if choice else sides[1]
+        expected = 1 if isinstance(side, gc.Tensor) else side
+        assert gc.evaluate(y, feeds | {p: choice}) == expected
+        assert f(choice, *feeds.values()) == expected
+
+
+# -- switch ----------------------------------------------------------------------------------------
+def test_switch_takes_one_branch_and_clamps_the_index() -> None:
+    i, x, w = gc.placeholder("i", (), "int64"), f64("x", (3,)), f64("w")
+    y = gc.switch(
+        i,
+        [
+            lambda v: (gc.sin(v) * w, {"s": w}),
+            lambda v: (v * v, {"s": w * 2}),
+            lambda v: (v, {"s": 0}),
+        ],
+        x,
+    )
+    f = gc.compile([i, x, w], [y[0], y[1]["s"], *gc.grad(gc.sum(y[0] ** 2) + y[1]["s"], [x, w])])
+    v, a = np.array([0.5, -1.0, 2.0]), 0.7
+    sin, cos = np.sin(v), np.cos(v)
+    expected = [
+        (sin * a, a, 2 * sin * a * cos * a, (2 * sin * sin * a).sum() + 1),
+        (v * v, 2 * a, 4 * v**3, 2.0),
+        (v, 0.0, 2 * v, 0.0),
+    ]
+    for at in (-(2**40), -1, 0, 1, 2, 3, 2**62):
+        want = expected[min(max(at, 0), 2)]
+        for found in (f(at, v, a), gc.evaluate(list(f.graph.outputs), {i: at, x: v, w: a})):
+            for one, other in zip(found, want, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint64"])
+def test_any_int_is_an_index(dtype: str) -> None:
+    i = gc.placeholder("i", (), dtype)
+    y = gc.switch(i, [lambda: 1.0, lambda: 2.0, lambda: 3.0])
+    for at in {0, 1, 2, 3, int(np.iinfo(dtype).max), int(np.iinfo(dtype).min)}:
+        assert gc.evaluate(y, {i: np.array(at, dtype)}) == min(max(at, 0), 2) + 1
+
+
+def test_the_derivative_of_a_switch_is_a_switch() -> None:
+    i, x = gc.placeholder("i", (), "int64"), f64("x")
+    y = gc.switch(i, [gc.exp, lambda v: v * 0.0, gc.log], x)
+    (first,) = nodes(SWITCH, y)
+    slope = gc.grad(y, x)
+    assert [len(n.attrs["branches"]) for n in nodes(SWITCH, slope)] == [3]
+    assert first not in nodes(SWITCH, slope)
+    assert gc.evaluate([y, slope], {i: 1, x: -1.0}) == [0, 0]  # log(-1) does not poison
+    assert_gradient(y + slope, {x: 0.7, i: 2})
+
+
+def test_one_branch_and_a_known_index() -> None:
+    x = f64("x")
+    assert gc.evaluate(gc.switch(5, [gc.sin], x), {x: 0.0}) == 0
+    assert gc.compile([x], gc.switch(1, [gc.sin, gc.exp], x))(0.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: gc.switch(X[0, 0], [lambda: X]), DTypeError, "one int"),
+        (lambda: gc.switch(True, [lambda: X]), DTypeError, "one int"),
+        (lambda: gc.switch([0, 1], [lambda: X]), ShapeError, "one int"),
+        (lambda: gc.switch(0, []), ArgumentError, "functions in a list"),
+        (lambda: gc.switch(0, lambda: X), ArgumentError, "functions in a list"),
+        (lambda: gc.switch(0, [lambda: X, X]), ArgumentError, "branch 1 is a function"),
+        (lambda: gc.switch(0, [lambda: X, lambda: (X,)]), ArgumentError, "result of branch 1"),
+        (lambda: gc.switch(0, [lambda: X, lambda: X, lambda: X[0]]), ShapeError, "in branch 2"),
+    ],
+)
+def test_switch_errors_name_both_sides(build: Callable[[], Any], error: Any, message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        build()
+    assert caught.value.op == "switch"
     assert caught.value.expected
     assert "test_branch.py" in caught.value.where

@@ -350,8 +350,8 @@ X = gc.placeholder("X", ("t", 3))
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: gc.scan(lambda c, v: (v, None), 0.0, X), ShapeError, "type of carry 0"),
-        (lambda: gc.scan(lambda c, v: (c.astype("float64"), v), X[0], X), DTypeError, "carry 0"),
+        (lambda: gc.scan(lambda c, v: (v, None), 0.0, X), ShapeError, "type of carry"),
+        (lambda: gc.scan(lambda c, v: (c.astype("float64"), v), X[0], X), DTypeError, "of carry"),
         (lambda: gc.scan(lambda c, v: ((c, c), v), X[0], X), ArgumentError, "another structure"),
         (lambda: gc.scan(lambda c, v: c, X[0], X), ArgumentError, "returns a pair"),
         (lambda: gc.scan(lambda c, v: (c, "y"), X[0], X), ArgumentError, "not a tensor"),

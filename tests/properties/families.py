@@ -427,6 +427,39 @@ def cond(b: Growth) -> Tensor:
     )
 
 
+@family(1)
+def switch(b: Growth) -> Any:
+    t = b.pick("f")
+    index = b.pick("iu", lambda s: s.ndim == 0) if b.chance(0.7) else b.fresh((), "int64")
+    other = b.partner(t)
+    branches = [
+        lambda x: (gc.tanh(x), gc.sum(x * other)),
+        lambda x: (x * 0.5 if b.chance(0.5) else x, gc.sum(gc.minimum(x, 1))),
+        lambda x: (gc.flip(x), 2),
+    ]
+    return gc.switch(index, branches[: b.integer(1, 3)], t)
+
+
+@family(1)
+def while_loop(b: Growth) -> Any:
+    """A few turns, of a number that the data give: no gradient, so none of its operands has one."""
+    t = gc.stop_gradient(b.pick("f"))
+    stop = b.pick("biuf", lambda s: s.ndim == 0).astype("int64") % b.integer(1, 4)
+    outside = gc.stop_gradient(b.partner(t))
+    small = gc.max(gc.abs(t)) < 1e6 if t.size != 0 and b.chance(0.5) else None
+
+    def go_on(c: tuple[Tensor, Tensor]) -> Tensor:
+        return c[0] < stop if small is None else (c[0] < stop) & small
+
+    def step(c: tuple[Tensor, Tensor]) -> Any:
+        after = gc.tanh(c[1] * outside).astype(t.dtype)
+        return c[0] + 1, after if after.shape == t.shape else c[1] * 0.5
+
+    if b.chance(0.3):
+        return gc.fori_loop(0, stop, lambda i, c: c * 0.5 + i.astype(t.dtype), t)
+    return gc.while_loop(go_on, step, (0, t))
+
+
 @family(0.7)
 def checkpointed(b: Growth) -> Any:
     t, other = b.pick("f"), b.pick("f")

@@ -155,8 +155,15 @@ def _stacked(column: Sequence[Value], type: Any, sizes: Any) -> Value:
     return torch.zeros((0, *bound(type.shape, sizes)), dtype=getattr(torch, type.dtype.name))
 
 
-def _cond(p: Array, *operands: Value, then: Any, otherwise: Any, sizes: Any) -> list[Value]:
-    return run(then if p else otherwise, list(operands), sizes)
+def _switch(at: Array, *operands: Value, branches: Any, sizes: Any) -> list[Value]:
+    return run(branches[min(max(int(at), 0), len(branches) - 1)], list(operands), sizes)
+
+
+def _while(*operands: Value, condition: Any, body: Any, carries: int, sizes: Any) -> list[Value]:
+    state, others = list(operands[:carries]), list(operands[carries:])
+    while run(condition, [*state, *others], sizes)[0]:
+        state = run(body, [*state, *others], sizes)
+    return state
 
 
 OPS: dict[str, Callable[..., Any]] = {
@@ -187,7 +194,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "softmax_cross_entropy": _cross_entropy,
     "stop_gradient": lambda x: x.detach(), "weak": lambda x: x,
     "checkpoint": lambda *xs, results: list(xs[:results]),
-    "scan": _scan, "cond": _cond,
+    "scan": _scan, "switch": _switch, "while_loop": _while,
     "solve": torch.linalg.solve, "inv": torch.linalg.inv, "det": torch.linalg.det,
     "cholesky": _of_finite("cholesky", torch.linalg.cholesky),
     "slogdet": _of_finite("slogdet", lambda x: list(torch.linalg.slogdet(x))),

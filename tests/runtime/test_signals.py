@@ -47,6 +47,17 @@ y = gc.scan(lambda c, _: (gc.sin(c) + 1, None), w, length=2**42)[0]
 interrupted(gc.compile([], y, {w: y}, flush_subnormals=True))
 print(np.float32(1e-40) * np.float32(1) > 0)  # the mode is put back
 """,
+    "a loop that nothing ends": """
+y = gc.while_loop(lambda c: c > 0, lambda c: gc.sin(c) + 1, w)
+interrupted(gc.compile([], y, {w: y, gc.variable(0.0): gc.sin(w).astype("float32")}))
+""",
+    "a loop that nothing ends in one": """
+n = gc.placeholder("n", (), "int64")
+inner = lambda c: gc.while_loop(lambda d: d[0] < n, lambda d: (d[0] + 1, gc.sin(d[1])), (0, c))[1]
+y = gc.while_loop(lambda c: c > -2, inner, w)
+f = gc.compile([n], y, {w: y})
+interrupted(lambda: f(1000))
+""",
     "a loop in a loop": """
 n = gc.placeholder("n", ("n",), "int8")
 def outer(c, _):

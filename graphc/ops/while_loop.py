@@ -1,0 +1,201 @@
+"""`while_loop`: a loop whose length its data decide, and `fori_loop`, one whose length is counted.
+
+A while loop is one op with two closed graphs, the condition and the step, over the carries and what
+they use from outside. It has no derivative: the values that one needs of each turn have no place,
+for how many there are is known only when the loop ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from graphc.ir.dim import Dim, Size, maximum
+from graphc.ir.dtype import bool_, int64
+from graphc.ir.evaluate import evaluate_graph
+from graphc.ir.graph import Graph
+from graphc.ir.node import Tensor, apply
+from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.shape import TensorType, agree_on_shape
+from graphc.ir.structure import unflatten
+from graphc.ops.build import cast, scalar_like, size_as_tensor, tensor, weak_like
+from graphc.ops.closure import (
+    captured,
+    check_callable,
+    close,
+    same_type,
+    tensors,
+    trace_step,
+)
+from graphc.ops.create import iota
+from graphc.ops.elementwise import not_equal
+from graphc.ops.scan import scan
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+# -- type and meaning ------------------------------------------------------------------------------
+def _infer(
+    *types: TensorType, condition: Graph, body: Graph, carries: int
+) -> tuple[TensorType, ...]:
+    for graph in (condition, body):
+        for given, inner in zip(types, graph.inputs, strict=True):
+            if given.dtype is not inner.dtype or not agree_on_shape(given.shape, inner.shape):
+                raise ShapeError(
+                    "an input does not fit the body", expected=str(inner.type), given=str(given)
+                )
+    (test,) = condition.outputs
+    if test.type != TensorType(bool_, ()):
+        raise ShapeError("the condition is no truth value", expected="bool[]", given=str(test.type))
+    for before, after in zip(body.inputs[:carries], body.outputs, strict=True):
+        same_type("", "the step gives a carry of another type", before.type, after.type)
+    return tuple(t.type for t in body.inputs[:carries])
+
+
+def _numpy(
+    *arrays: Any, condition: Graph, body: Graph, carries: int, sizes: Any
+) -> tuple[Any, ...]:
+    """The body, as long as the condition holds."""
+    state, operands = list(arrays[:carries]), arrays[carries:]
+    while evaluate_graph(condition, [*state, *operands], sizes)[0]:
+        state = evaluate_graph(body, [*state, *operands], sizes)
+    return tuple(state)
+
+
+def _vjp(
+    context: Any, g: Any, out: Any, *inputs: Tensor, condition: Graph, body: Graph, carries: int
+) -> list[Tensor | None]:
+    """Errors: `GradientError`, where a derivative is wanted."""
+    if any(map(context.needs, range(len(inputs)))):
+        raise GradientError(
+            "a while_loop has no gradient: how many steps to go back is known only at its end",
+            op="while_loop",
+            expected="a loop of a known number of steps",
+            hint="gc.scan over as many steps as may be needed, with gc.cond for those beyond the "
+            "end, has one; gc.root has that of what an iteration converges to",
+        )
+    return [None] * len(inputs)
+
+
+WHILE = register(
+    Op(
+        "while_loop",
+        Kind.CONTROL,
+        _infer,
+        numpy=_numpy,
+        vjp=_vjp,
+        facts=frozenset({Fact.WHILE}),
+        may_fail=True,  # its bodies may, and it may never end
+        weak=False,  # each result for itself
+        doc="A loop as long as a condition holds: inputs are carries, operands; outputs carries.",
+    )
+)
+
+
+# -- functions -------------------------------------------------------------------------------------
+def while_loop(
+    cond_fn: Callable[[Any], Any], body_fn: Callable[[Any], Any], carry: Any
+) -> Any:
+    """`carry = body_fn(carry)` as long as `cond_fn(carry)` holds; the last carry.
+
+    The carry is a tensor, None, or nested tuples, lists and dicts of tensors. Both functions may
+    use any tensor from outside; what of it depends on no carry is computed once, before the loop.
+    There is no gradient: a loop that needs one is a `scan` over as many steps as may be needed,
+    with a `cond` in it, or a `root`. A loop that does not end can be interrupted (Ctrl-C).
+
+    Shapes: a carry keeps its shape; the condition is a scalar. Dtypes: any; a carry keeps its
+    dtype. One that starts as a Python number takes that of the step's result.
+    Errors: `ArgumentError` where the step changes the carry's structure; `ShapeError`, `DTypeError`
+    where it changes a carry's type, or the condition is no scalar; `GradientError` for a gradient.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x")
+    >>> steps, _ = gc.while_loop(
+    ...     lambda c: c[1] > 1, lambda c: (c[0] + 1, c[1] / 2), (0, x)
+    ... )
+    >>> int(gc.evaluate(steps, {x: 100.0}))
+    7
+    """
+    check_callable("while_loop", "the condition", cond_fn)
+    check_callable("while_loop", "the step", body_fn)
+    first, structure = tensors("while_loop", carry, "carry")
+    if not first:
+        raise ArgumentError(
+            "a loop without a carry never ends, or never begins",
+            op="while_loop", expected="a carry with a tensor in it", given=repr(carry)[:80],
+        )  # fmt: skip
+
+    def step(carry: Any, _: Sequence[Tensor]) -> tuple[Any, Any]:
+        return body_fn(carry), cond_fn(carry)
+
+    traced = trace_step("while_loop", step, first, structure)
+    first, after = traced.first, traced.after
+    test, placeholders = _condition(traced.further), traced.placeholders
+    outer = captured([test, *after], placeholders, traced.start, hoist=True)
+    inputs = [*placeholders, *outer]
+    node = apply(
+        WHILE,
+        [*first, *outer],
+        condition=close([test], inputs),
+        body=close(after, inputs),
+        carries=len(first),
+    )
+    last = [weak_like(t, *pair) for t, *pair in zip(node.outputs, first, after, strict=True)]
+    return unflatten(structure, last)
+
+
+def _condition(returned: Any) -> Tensor:
+    test = tensor(returned, "while_loop")
+    if test.shape:
+        raise ShapeError(
+            "the condition is one truth value",
+            op="while_loop", expected="a scalar", given=str(test.type),
+            hint="gc.any and gc.all make one of several",
+        )  # fmt: skip
+    return test if test.dtype is bool_ else not_equal(test, scalar_like(0, test))
+
+
+def fori_loop(lower: Any, upper: Any, body_fn: Callable[[Any, Any], Any], carry: Any) -> Any:
+    """`carry = body_fn(i, carry)` for each `lower <= i < upper`; the last carry.
+
+    Bounds that are ints, or sizes such as `x.shape[0]`, make a `scan`, which has a gradient. If one
+    of them is a tensor, it is a `while_loop`, which has none: the data decide how long it runs.
+    The carry is as for these. Without a turn it is the one given.
+
+    Shapes: bounds []; a carry keeps its shape. Dtypes: bounds int, i is int64.
+    Errors: those of `scan` and `while_loop`; `DTypeError` for bounds that are no ints.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x")
+    >>> y = gc.fori_loop(0, 3, lambda i, p: p * x + i, 1.0)
+    >>> [float(v) for v in gc.evaluate([y, gc.grad(y, x)], {x: 2.0})]
+    [12.0, 13.0]
+    """
+    check_callable("fori_loop", "the step", body_fn)
+    first, last = (_bound(bound) for bound in (lower, upper))
+    if not (isinstance(first, Tensor) or isinstance(last, Tensor)):
+        steps = iota((maximum(last - first, 0),), 0, int64) + size_as_tensor(first, int64)
+        return scan(lambda c, i: (body_fn(i, c), None), carry, steps)[0]
+    start, stop = (b if isinstance(b, Tensor) else size_as_tensor(b, int64) for b in (first, last))
+    return while_loop(
+        lambda c: c[0] < stop, lambda c: (c[0] + 1, body_fn(c[0], c[1])), (start, carry)
+    )[1]
+
+
+def _bound(bound: Any) -> Size | Tensor:
+    """A bound of `fori_loop`: a size, or an int64 tensor. Errors: `DTypeError`, `ShapeError`."""
+    if isinstance(bound, Dim):
+        return bound
+    if isinstance(bound, (int, np.integer)) and not isinstance(bound, bool):
+        return int(bound)
+    found = tensor(bound, "fori_loop")
+    if found.shape or not found.dtype.is_integer:
+        error = ShapeError if found.shape else DTypeError
+        raise error("a bound is one int", op="fori_loop", expected="i64[]", given=str(found.type))
+    return cast(found, int64)
+
+
+FUNCTIONS |= {"while_loop": while_loop, "fori_loop": fori_loop}
