@@ -179,8 +179,13 @@ if TYPE_CHECKING:  # what is looked up at first use
         stop_gradient,
         subtract,
         tanh,
+        trunc,
         where,
     )
+    from graphc.ops.elementwise import power as pow
+    from graphc.ops.elementwise import shift_left as bitwise_left_shift
+    from graphc.ops.elementwise import shift_right as bitwise_right_shift
+    from graphc.ops.elementwise import sigmoid as expit
     from graphc.ops.index import (
         check_labels,
         getitem,
@@ -221,6 +226,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         unstack,
         vstack,
     )
+    from graphc.ops.powers import cbrt, exp2, log2, log10, logaddexp, xlog1py, xlogy
     from graphc.ops.reduce import (
         all,
         any,
@@ -247,7 +253,24 @@ if TYPE_CHECKING:  # what is looked up at first use
         squeeze,
         stack,
     )
+    from graphc.ops.signs import copysign, heaviside, nextafter, positive, signbit
     from graphc.ops.softmax import log_softmax, logsumexp, softmax, softmax_cross_entropy
+    from graphc.ops.trigonometric import (
+        acos,
+        acosh,
+        asin,
+        asinh,
+        atan,
+        atan2,
+        atanh,
+        cosh,
+        deg2rad,
+        hypot,
+        rad2deg,
+        sinc,
+        sinh,
+        tan,
+    )
     from graphc.ops.while_loop import fori_loop, while_loop
     from graphc.runtime.compile import compile
     from graphc.runtime.jit import jit
@@ -255,27 +278,31 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.symbolic.latex import latex
 
 __all__ = [
-    "abs", "add", "all", "any", "append", "arange", "argmax", "argmin", "array_split", "asarray",
-    "astype", "atleast_1d", "atleast_2d", "atleast_3d", "bitwise_and", "bitwise_invert",
-    "bitwise_or", "bitwise_xor", "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
-    "ceil", "check_labels", "checkpoint", "clip", "column_stack", "compile", "concat", "cond",
-    "constant", "copy", "cos", "default_dtype", "diagonal", "diff", "Dim", "dim", "divide", "dot",
-    "draw", "dstack", "DType", "einsum", "empty", "empty_like", "equal", "erf", "erfc", "erfcx",
-    "errors", "evaluate", "exp", "expand_dims", "expm1", "eye", "flip", "fliplr", "flipud",
-    "float32", "float64", "floor", "floor_divide", "fori_loop", "from_sympy", "full", "full_like",
-    "getitem", "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal", "hstack",
+    "abs", "acos", "acosh", "add", "all", "any", "append", "arange", "argmax", "argmin",
+    "array_split", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "atleast_1d",
+    "atleast_2d", "atleast_3d", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "bool_", "broadcast_arrays", "broadcast_shapes",
+    "broadcast_to", "cbrt", "ceil", "check_labels", "checkpoint", "clip", "column_stack", "compile",
+    "concat", "cond", "constant", "copy", "copysign", "cos", "cosh", "default_dtype", "deg2rad",
+    "diagonal", "diff", "Dim", "dim", "divide", "dot", "draw", "dstack", "DType", "einsum", "empty",
+    "empty_like", "equal", "erf", "erfc", "erfcx", "errors", "evaluate", "exp", "exp2",
+    "expand_dims", "expit", "expm1", "eye", "flip", "fliplr", "flipud", "float32", "float64",
+    "floor", "floor_divide", "fori_loop", "from_sympy", "full", "full_like", "getitem", "grad",
+    "gradient", "Graph", "GraphcError", "greater", "greater_equal", "heaviside", "hstack", "hypot",
     "identity", "inner", "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf", "isnan",
-    "jit", "latex", "leaky_relu", "less", "less_equal", "linalg", "linspace", "log", "log1mexp",
-    "log1p", "log_ndtr", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "logsumexp", "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean",
-    "meshgrid", "min", "minimum", "moveaxis", "multiply", "negative", "nn", "not_equal", "one_hot",
-    "ones", "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder",
-    "power", "print_graph", "prod", "random", "ravel", "reciprocal", "relu", "remainder", "repeat",
-    "reshape", "roll", "rollaxis", "rot90", "round", "scan", "scope", "set_default_dtype",
-    "shift_left", "shift_right", "sigmoid", "sign", "sin", "size", "softmax",
+    "jit", "latex", "leaky_relu", "less", "less_equal", "linalg", "linspace", "log", "log10",
+    "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose", "max",
+    "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply",
+    "negative", "nextafter", "nn", "not_equal", "one_hot", "ones", "ones_like", "optim", "outer",
+    "pad", "parse_graph", "permute_dims", "placeholder", "positive", "pow", "power", "print_graph",
+    "prod", "rad2deg", "random", "ravel", "reciprocal", "relu", "remainder", "repeat", "reshape",
+    "roll", "rollaxis", "rot90", "round", "scan", "scope", "set_default_dtype", "shift_left",
+    "shift_right", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "size", "softmax",
     "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
-    "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take", "tanh",
-    "Tensor", "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril", "triu",
-    "uint16", "uint32", "uint64", "uint8", "unstack", "var", "Variable", "variable", "variance",
-    "vdot", "vecdot", "vjp", "vstack", "where", "while_loop", "zeros", "zeros_like",
+    "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take", "tan",
+    "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril",
+    "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack", "var", "Variable",
+    "variable", "variance", "vdot", "vecdot", "vjp", "vstack", "where", "while_loop", "xlog1py",
+    "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

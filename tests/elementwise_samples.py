@@ -34,6 +34,10 @@ def float_unary(name: str, numpy: Callable[..., Any], **options: Any) -> None:
     unary(name, lambda x: numpy(in_float(x)), "biuf", **options)
 
 
+def float_binary(name: str, numpy: Callable[..., Any], **options: Any) -> None:
+    binary(name, lambda x, y: numpy(in_float(x), in_float(y)), "biuf", **options)
+
+
 def binary(
     name: str,
     numpy: Callable[..., Any],
@@ -74,9 +78,12 @@ unary("logical_not", np.logical_not, "biuf", domain=None)
 unary("bitwise_invert", np.invert, "biu", domain=None)
 
 unary("negative", np.negative)
+unary("positive", np.positive)
 unary("abs", np.abs, domain=(0.2, 2.0), smooth=False)
 unary("sign", np.sign, domain=None)
-for _name, _numpy in (("floor", np.floor), ("ceil", np.ceil), ("round", np.rint)):
+for _name, _numpy in (
+    ("floor", np.floor), ("ceil", np.ceil), ("trunc", np.trunc), ("round", np.rint)
+):  # fmt: skip
     unary(_name, lambda x, f=_numpy: f(x) if x.dtype.kind == "f" else x, "biuf", domain=None)
 unary("square", np.square)
 float_unary("sqrt", np.sqrt, domain=(0.2, 3.0))
@@ -92,6 +99,26 @@ float_unary(
     domain=(0.1, 3.0),
     ulp=4,
 )
+float_unary("tan", np.tan)
+for _name, _numpy, _domain in (
+    ("asin", np.arcsin, (-0.9, 0.9)), ("acos", np.arccos, (-0.9, 0.9)), ("atan", np.arctan, None),
+    ("sinh", np.sinh, None), ("cosh", np.cosh, None), ("asinh", np.arcsinh, None),
+    ("acosh", np.arccosh, (1.2, 4.0)), ("atanh", np.arctanh, (-0.9, 0.9)),
+    ("exp2", np.exp2, None), ("log2", np.log2, (0.2, 3.0)), ("log10", np.log10, (0.2, 3.0)),
+    ("cbrt", np.cbrt, (0.2, 3.0)), ("sinc", np.sinc, (-1.5, 1.5)),
+    ("deg2rad", np.deg2rad, None), ("rad2deg", np.rad2deg, None),
+):  # fmt: skip
+    float_unary(_name, _numpy, domain=_domain or (-2.0, 2.0))
+float_unary("signbit", np.signbit, domain=None)
+for _name, _numpy, _domain in (
+    ("atan2", np.arctan2, (0.3, 2.0)), ("hypot", np.hypot, (0.3, 2.0)),
+    ("logaddexp", np.logaddexp, None), ("xlogy", scipy.special.xlogy, (0.3, 2.0)),
+    ("xlog1py", scipy.special.xlog1py, (0.3, 2.0)),
+):  # fmt: skip
+    float_binary(_name, _numpy, domain=_domain or (-2.0, 2.0))
+float_binary("copysign", np.copysign, domain=(0.3, 2.0), smooth=False)
+float_binary("heaviside", np.heaviside, domain=(0.3, 2.0), smooth=False)
+float_binary("nextafter", np.nextafter, domain=(0.3, 2.0), smooth=False)
 float_unary("sigmoid", long_double(lambda x: 1 / (1 + np.exp(-x))), ulp=4)
 float_unary("softplus", long_double(lambda x: np.logaddexp(x, 0)), ulp=4)
 unary("relu", lambda x: np.maximum(x, x.dtype.type(0)), domain=(0.2, 2.0), smooth=False)

@@ -10,6 +10,7 @@ the package among its imports, what is loaded at first use in `_LAZY`, a functio
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -63,7 +64,7 @@ def _imports() -> str:
             modules.setdefault(package, []).append((own, name))
     lines = ["if TYPE_CHECKING:  # what is looked up at first use"]
     for module, pairs in sorted(modules.items()):
-        plain = sorted(name for there, name in pairs if there == name)
+        plain = sorted((name for there, name in pairs if there == name), key=_natural)
         if plain:
             lines.append(_import(module, plain))
         lines += [
@@ -72,6 +73,11 @@ def _imports() -> str:
             if there != name
         ]
     return "\n".join(lines)
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """log2 before log10, as the linter has it."""
+    return [(text, int(digits or -1)) for text, digits in re.findall(r"(\D+)(\d*)", name)]
 
 
 def _import(module: str, names: Iterable[str]) -> str:

@@ -109,6 +109,8 @@ _TENSORDOT = (
 )
 
 SAMPLES: dict[str, list[Sample]] = {
+    # -- elements
+    "sinc": of(lambda x: np.sinc(x), dtypes=(*FLOATS, "int64")),
     # -- reductions
     **{f.__name__: _reduction(f) for f in (np.sum, np.prod, np.mean, np.var, np.all, np.any)},
     **{f.__name__: _reduction(f) for f in (np.max, np.min, np.amax, np.amin)},

@@ -41,9 +41,14 @@ class At:
     def directions(self) -> dict[gc.Tensor, Array]:
         return {x: self.rng.normal(size=self.feeds[x].shape) for x in self.wrt}
 
+    def gradient(self, y: gc.Tensor) -> list[gc.Tensor]:
+        """Zeros by operands that an op has no derivative by, as if it did not depend on them."""
+        found: list[gc.Tensor] = gc.grad(y, self.wrt, unconnected="zero")
+        return found
+
     def derivative(self, y: gc.Tensor, along: dict[gc.Tensor, Array]) -> gc.Tensor:
         total: Any = gc.constant(0.0, y.dtype)
-        for x, g in zip(self.wrt, gc.grad(y, self.wrt), strict=True):
+        for x, g in zip(self.wrt, self.gradient(y), strict=True):
             assert g.type == x.type
             v = gc.placeholder(f"{x.name}_{len(self.feeds)}", x.shape, x.dtype)
             self.feeds[v] = along[x].astype(x.dtype.name)

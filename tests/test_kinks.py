@@ -57,6 +57,11 @@ POINTS = {
         Kink("remainder(x, y)", 4.0, 1.0, 2.0, -2.0),
         Kink("where(x > 0, x, 2 * x)", 0.0, 2.0),
         Kink("where(x >= 0, x, 2 * x)", 0.0, 1.0),
+        Kink("copysign(x, y)", 0.0, 0.0, -1.0, 0.0),
+        Kink("heaviside(x, y)", 0.0, 0.0, 0.5, 1.0),
+        Kink("heaviside(x, y)", 2.0, 0.0, 0.5, 0.0),
+        Kink("trunc(x) + x", 1.0, 1.0),
+        Kink("nextafter(x, y)", 1.0, 1.0, 2.0, 0.0),
     ),
     "Powers": (
         Kink("x ** y", 0.0, 0.0, 2.0, 0.0),
@@ -78,6 +83,23 @@ POINTS = {
         Kink("log(x)", 0.0, INF),
         Kink("log(x)", -2.0, -0.5),
         Kink("log1p(x)", -1.0, INF),
+        Kink("log2(x)", 0.0, INF),
+        Kink("log10(x)", 0.0, INF),
+        Kink("cbrt(x)", 0.0, INF),
+        Kink("asin(x)", 1.0, INF),
+        Kink("acos(x)", -1.0, -INF),
+        Kink("asin(x)", 1.5, NAN),
+        Kink("acosh(x)", 1.0, INF),
+        Kink("acosh(x)", -2.0, NAN),
+        Kink("atanh(x)", -1.0, INF),
+        Kink("atanh(x)", 2.0, -1 / 3),
+        Kink("hypot(x, y)", 0.0, NAN, 0.0, NAN),
+        Kink("hypot(x, y)", 0.0, 0.0, -2.0, -1.0),
+        Kink("atan2(x, y)", 0.0, NAN, 0.0, NAN),
+        Kink("atan2(x, y)", 0.0, -0.5, -2.0, 0.0),
+        Kink("xlogy(x, y)", 0.0, -INF, 0.0, 0.0),
+        Kink("xlogy(x, y)", 0.0, 0.0, 1.0, 0.0),
+        Kink("xlog1py(x, y)", 0.0, -INF, -1.0, 0.0),
         Kink("1 / x", 0.0, -INF),
         Kink("x / y", 1.0, INF, 0.0, -INF),
         Kink("sqrt(x * x)", 0.0, 0.0),
@@ -94,6 +116,12 @@ POINTS = {
         Kink("softplus(x)", -1000.0, 0.0),
         Kink("softplus(x)", 0.0, 0.5),
         Kink("erf(x)", 1e200, 0.0),
+        Kink("atan(x)", INF, 0.0),
+        Kink("atan2(x, y)", 1e200, 5e-201, 1e200, -5e-201),
+        Kink("asinh(x)", -1e200, 1e-200),
+        Kink("sinc(x)", 0.0, 0.0),
+        Kink("logaddexp(x, y)", INF, 0.5, INF, 0.5),
+        Kink("logaddexp(x, y)", 0.0, 0.0, 1000.0, 1.0),
         Kink("expm1(x)", -INF, 0.0),
     ),
     "NaN": (
@@ -124,7 +152,8 @@ def derivatives(expression: str, *values: float) -> list[float]:
     inputs = [gc.placeholder(name, (), "float64") for name in "xy"[: len(values)]]
     names = {**functions()} | dict(zip("xy", inputs, strict=False))
     y = eval(expression, names)  # the table's own text
-    found = gc.evaluate(gc.grad(y, inputs), dict(zip(inputs, values, strict=True)))
+    wanted = gc.grad(y, inputs, unconnected="zero")
+    found = gc.evaluate(wanted, dict(zip(inputs, values, strict=True)))
     return [float(v) for v in found]
 
 
@@ -155,9 +184,11 @@ tests (`python -m tests.test_kinks > docs/kinks.md`), which check every line in 
 - A tie of `maximum` or `minimum` is shared: one half each. A tie of `max` or `min` over axes is
   shared equally by all the elements that attain it; `max_and_argmax` gives it to the first.
 - `relu` is 0 at 0, `abs` is 0 at 0, `leaky_relu` has its slope at 0.
-- `floor`, `ceil`, `round`, `sign`, `//`, comparisons, integers and `stop_gradient` have no
-  derivative: nothing flows through them, and a gradient that depends on nothing else is an error,
-  or zeros with `unconnected="zero"`.
+- `floor`, `ceil`, `trunc`, `round`, `sign`, `signbit`, `//`, comparisons, integers and
+  `stop_gradient` have no derivative: nothing flows through them, and a gradient that depends on
+  nothing else is an error, or zeros with `unconnected="zero"`.
+- Nothing flows through the sign of `copysign`, the second operand of `nextafter` and the first of
+  `heaviside`. `hypot` and `atan2` have no derivative where both operands are 0.
 - The untaken branch of `where`, and what `maximum`, `minimum`, `clip` and `relu` do not choose,
   never make a NaN in a gradient, whatever their derivatives are, also behind sums and matrix
   products. What remains is an infinite or NaN operand of a matrix product: the gradient of the

@@ -29,17 +29,18 @@ class Primitive:
     reorders: bool = False
 
 
-def _special(name: str) -> Callable[..., Any]:
+def special(name: str, arity: int = 1) -> Callable[..., Any]:
     """SciPy's function, loaded when it is called: only the interpreter needs it. SciPy has none of
     80 bits; those are computed in 64."""
 
-    def function(x: Any) -> Any:
+    def function(*operands: Any) -> Any:
         from scipy import special
 
-        given = np.asarray(x)
-        result = getattr(special, name)(given.astype(np.float64) if given.itemsize > 8 else given)
-        return result.astype(given.dtype)
+        given = [np.asarray(x) for x in operands]
+        narrow = [x.astype(np.float64) if x.itemsize > 8 else x for x in given]
+        return np.asarray(getattr(special, name)(*narrow)).astype(given[0].dtype)
 
+    function.nin = arity  # type: ignore[attr-defined]
     return function
 
 
@@ -78,11 +79,13 @@ _TABLE = (
     Primitive("minimum", 2, np.minimum, "biuf", reorders=True),
     Primitive("maximum", 2, np.maximum, "biuf", reorders=True),
     Primitive("copysign", 2, np.copysign, "f"),
+    Primitive("nextafter", 2, np.nextafter, "f"),
     Primitive("negative", 1, np.negative, "iuf"),
     Primitive("abs", 1, np.abs, "iuf"),
     Primitive("floor", 1, np.floor, "f"),
     Primitive("ceil", 1, np.ceil, "f"),
     Primitive("round", 1, np.rint, "f"),
+    Primitive("trunc", 1, np.trunc, "f"),
     Primitive("sqrt", 1, np.sqrt, "f"),
     Primitive("exp", 1, np.exp, "f"),
     Primitive("expm1", 1, np.expm1, "f"),
@@ -91,10 +94,25 @@ _TABLE = (
     Primitive("sin", 1, np.sin, "f"),
     Primitive("cos", 1, np.cos, "f"),
     Primitive("tanh", 1, np.tanh, "f"),
-    Primitive("erf", 1, _special("erf"), "f"),
-    Primitive("erfc", 1, _special("erfc"), "f"),
-    Primitive("erfcx", 1, _special("erfcx"), "f"),
-    Primitive("log_ndtr", 1, _special("log_ndtr"), "f"),
+    Primitive("tan", 1, np.tan, "f"),
+    Primitive("asin", 1, np.arcsin, "f"),
+    Primitive("acos", 1, np.arccos, "f"),
+    Primitive("atan", 1, np.arctan, "f"),
+    Primitive("atan2", 2, np.arctan2, "f"),
+    Primitive("sinh", 1, np.sinh, "f"),
+    Primitive("cosh", 1, np.cosh, "f"),
+    Primitive("asinh", 1, np.arcsinh, "f"),
+    Primitive("acosh", 1, np.arccosh, "f"),
+    Primitive("atanh", 1, np.arctanh, "f"),
+    Primitive("exp2", 1, np.exp2, "f"),
+    Primitive("log2", 1, np.log2, "f"),
+    Primitive("log10", 1, np.log10, "f"),
+    Primitive("cbrt", 1, np.cbrt, "f"),
+    Primitive("hypot", 2, np.hypot, "f"),
+    Primitive("erf", 1, special("erf"), "f"),
+    Primitive("erfc", 1, special("erfc"), "f"),
+    Primitive("erfcx", 1, special("erfcx"), "f"),
+    Primitive("log_ndtr", 1, special("log_ndtr"), "f"),
     Primitive("log1mexp", 1, log1mexp, "f"),
     Primitive("sigmoid", 1, sigmoid, "f"),
     Primitive("softplus", 1, softplus, "f"),

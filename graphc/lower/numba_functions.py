@@ -135,6 +135,21 @@ def _rotate(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
     return _declared(b, f"llvm.fshl.i{d.bits}", x.type, [x, x, count])
 
 
+def _next_after(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """One step of the bits as an integer: up away from zero, down towards it. From zero the step is
+    to the smallest number of the sign of y; where both are equal it is y, whose zero may differ."""
+    x, y = args
+    word = ir.IntType(d.bits)
+    bits, one = b.bitcast(x, word), word(1)
+    away = b.icmp_unsigned("==", b.fcmp_ordered("<", x, y), b.fcmp_ordered(">", x, x.type(0)))
+    stepped = b.bitcast(b.select(away, b.add(bits, one), b.sub(bits, one)), x.type)
+    least = b.bitcast(one, x.type)
+    from_zero = _declared(b, f"llvm.copysign.f{d.bits}", x.type, [least, y])
+    moved = b.select(b.fcmp_ordered("==", x, x.type(0)), from_zero, stepped)
+    moved = b.select(b.fcmp_ordered("==", x, y), y, moved)
+    return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), moved)
+
+
 def _any_order(instruction: str) -> Emit:
     def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
         return getattr(b, instruction)(*args, flags=("reassoc",))
@@ -166,16 +181,19 @@ UNARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "sqrt": (_intrinsic("sqrt"), FLOATS),
     "floor": (_intrinsic("floor"), FLOATS),
     "ceil": (_intrinsic("ceil"), FLOATS),
+    "trunc": (_intrinsic("trunc"), FLOATS),
     "round": (_intrinsic("roundeven"), FLOATS),
     "abs": (_abs, FLOATS + INTEGERS),
     "negative": (_negative, FLOATS + INTEGERS),
     "bitwise_invert": (lambda b, d, args: b.not_(args[0]), (bool_, *INTEGERS)),
-    **{name: (_vector_function(name), FLOATS) for name in vector_math.FUNCTIONS},
+    **{name: (_vector_function(name), FLOATS) for name in vector_math.UNARY},
 }
 BINARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "minimum": (_extremum("minimum", "<"), DTYPES),
     "maximum": (_extremum("maximum", ">"), DTYPES),
     "copysign": (_intrinsic("copysign"), FLOATS),
+    **{name: (_vector_function(name), FLOATS) for name in vector_math.BINARY},
+    "nextafter": (_next_after, FLOATS),
     "power": (_intrinsic("pow"), FLOATS),
     "fmod": (lambda b, d, args: b.frem(*args), FLOATS),
     "floor_divide": (_floor_divide, INTEGERS),

@@ -14,18 +14,21 @@ from graphc.ops import (
     leaf,
     linalg,
     manipulate,
+    powers,
     random,
     reduce,
     scan,
     shape,
+    signs,
     softmax,
     special,
+    trigonometric,
     while_loop,
 )
 
 FAMILIES = (
-    leaf, create, elementwise, shape, index, reduce, manipulate, diagonal, contract, einsum,
-    softmax, scan, while_loop, branch, checkpoint, linalg, random,
+    leaf, create, elementwise, trigonometric, powers, signs, shape, index, reduce, manipulate,
+    diagonal, contract, einsum, softmax, scan, while_loop, branch, checkpoint, linalg, random,
 )  # fmt: skip
 
 for _family in FAMILIES:

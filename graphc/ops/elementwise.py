@@ -373,6 +373,9 @@ def _rounding(name: str, formula: Any, doc: str) -> Callable[..., Tensor]:
 
 floor = _rounding("floor", lambda s, x: s.floor(x), "The largest integer not above x.")
 ceil = _rounding("ceil", lambda s, x: s.ceiling(x), "The smallest integer not below x.")
+trunc = _rounding(
+    "trunc", lambda s, x: s.sign(x) * s.floor(s.Abs(x)), "The integer part, towards 0."
+)
 round = _rounding("round", lambda s, x: s.floor(x + s.Rational(1, 2)), "Nearest; ties to even.")
 
 sqrt = float_function(
@@ -564,8 +567,16 @@ def astype(x: Any, dtype: Any) -> Tensor:
     return t if t.dtype is to and not t.weak else apply(ASTYPE, (t,), dtype=to).output()
 
 
-FUNCTIONS |= {
+# a table of its own: what other families define is theirs
+FUNCTIONS = FUNCTIONS | {
     f.__name__: f
     for f in (stop_gradient, leaky_relu, clip, reciprocal, isnan, isfinite, isinf, astype)
+}
+# the array API's names, and SciPy's
+FUNCTIONS |= {
+    "pow": power,
+    "bitwise_left_shift": shift_left,
+    "bitwise_right_shift": shift_right,
+    "expit": sigmoid,
 }
 NUMPY["around"] = round

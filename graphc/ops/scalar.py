@@ -55,9 +55,8 @@ _KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
 
 def _arity(numpy: Callable[..., Any]) -> int | None:
     """The number of operands of a ufunc or a plain function; None where neither says it."""
-    code = getattr(numpy, "__code__", None)
-    arity: int | None = getattr(numpy, "nin", None) if code is None else code.co_argcount
-    return arity
+    code, arity = getattr(numpy, "__code__", None), getattr(numpy, "nin", None)
+    return arity if code is None or arity is not None else int(code.co_argcount)
 
 
 def at(kernel: Callable[..., Any]) -> At:
@@ -276,5 +275,23 @@ def binary_function(
             replaced: Tensor = FUNCTIONS[for_bool](a, b)
             return replaced
         return apply(op, (a, b)).output()
+
+    return publish(op, frontend)
+
+
+def binary_float_function(
+    name: str,
+    numpy: Callable[..., Any],
+    formula: Callable[..., Any] | None,
+    doc: str,
+    **options: Any,
+) -> Callable[..., Tensor]:
+    """A binary function of floats; ints are converted as NumPy would."""
+    op = define(name, numpy, formula, doc=doc, **options)
+
+    def frontend(x: Any, y: Any) -> Tensor:
+        a, b = operands(name, x, y)
+        to = float_type(a.dtype)
+        return apply(op, (cast(a, to), cast(b, to))).output()
 
     return publish(op, frontend)

@@ -508,11 +508,19 @@ NOTATIONS: dict[str, Notation] = {
     "floor": _around(r"\left\lfloor ", r" \right\rfloor"),
     "ceil": _around(r"\left\lceil ", r" \right\rceil"),
     "sigmoid": _function(r"\sigma"),
-    **{name: _function(rf"\{name}") for name in ("exp", "log", "sin", "cos", "tanh")},
+    **{
+        name: _function(rf"\{name}")
+        for name in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+    },
+    **{f"a{name}": _function(rf"\arc{name}") for name in ("sin", "cos", "tan")},
+    **{f"log{base}": _function(rf"\log_{{{base}}}") for base in (2, 10)},
+    "cbrt": _around(r"\sqrt[3]{", "}"),
     **{
         name: _function(rf"\operatorname{{{_escaped(name)}}}")
         for name in (
-            "expm1", "log1p", "erf", "erfc", "softplus", "relu", "sign", "round", "stop_gradient"
+            "expm1", "log1p", "erf", "erfc", "softplus", "relu", "sign", "round", "stop_gradient",
+            "atan2", "asinh", "acosh", "atanh", "hypot", "logaddexp", "exp2", "xlogy", "xlog1py",
+            "sinc", "copysign", "signbit", "nextafter", "heaviside", "trunc", "deg2rad", "rad2deg",
         )
     },
     "maximum": _function(r"\max"),

@@ -32,9 +32,15 @@ def family(weight: float) -> Callable[[Maker], Maker]:
 
 FLOAT_UNARY = [
     "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "softplus", "sqrt",
-    "erfc", "log_ndtr", "log1mexp",
+    "erfc", "log_ndtr", "log1mexp", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
+    "atanh", "exp2", "log2", "log10", "cbrt", "sinc", "deg2rad", "rad2deg", "signbit",
 ]  # fmt: skip
-ROUNDING = ["floor", "ceil", "round", "isnan", "isfinite", "isinf", "reciprocal", "leaky_relu"]
+FLOAT_BINARY = [
+    "atan2", "hypot", "logaddexp", "xlogy", "xlog1py", "copysign", "nextafter", "heaviside",
+]  # fmt: skip
+ROUNDING = [
+    "floor", "ceil", "trunc", "round", "isnan", "isfinite", "isinf", "reciprocal", "leaky_relu",
+]  # fmt: skip
 UNARY = ["negative", "abs", "sign", "square", "relu"]
 BINARY = [
     "add", "subtract", "multiply", "divide", "floor_divide", "remainder", "minimum", "maximum",
@@ -47,8 +53,10 @@ REDUCTIONS = ["sum", "prod", "mean", "max", "min", "variance"]
 
 # -- elementwise -----------------------------------------------------------------------------------
 @family(6)
-def float_unary(b: Growth) -> Tensor:
-    return getattr(gc, b.choose(FLOAT_UNARY))(b.pick("f" if b.chance(0.9) else "biu"))
+def float_unary(b: Growth) -> list[Tensor]:
+    """Some functions of one tensor: there are many of them."""
+    t = b.pick("f" if b.chance(0.9) else "biu")
+    return [getattr(gc, b.choose(FLOAT_UNARY))(t) for _ in range(b.integer(1, 3))]
 
 
 @family(0.5)
@@ -78,6 +86,13 @@ def binary(b: Growth) -> Tensor:
     pair = [t, b.partner(t)]
     first, second = pair if b.chance(0.5) else pair[::-1]
     return getattr(gc, b.choose(BINARY))(first, second)
+
+
+@family(3)
+def float_binary(b: Growth) -> list[Tensor]:
+    t = b.pick("f" if b.chance(0.9) else "iu")
+    other = b.partner(t)
+    return [getattr(gc, b.choose(FLOAT_BINARY))(t, other) for _ in range(b.integer(1, 2))]
 
 
 @family(1)
@@ -379,7 +394,7 @@ def made(b: Growth) -> Tensor:
 
 
 # -- random numbers, control flow, linear algebra --------------------------------------------------
-@family(1)
+@family(1.5)
 def numbers(b: Growth) -> Tensor:
     key = gc.constant(np.array([b.integer(0, 9), b.integer(0, 9)], np.uint32))
     shape = b.shape()

@@ -14,7 +14,7 @@ from .checking import check_compiled
 from .generator import RandomGraph, histogram, random_graph
 
 CHUNKS, MORE, IN_A_CHUNK = 12, 30, 10  # of the default run, with the sweep, graphs
-LEAST = 3  # graphs that use each op and each dtype
+DRAWN, LEAST = 400, 3  # graphs that are drawn; those that use each op and each dtype, at least
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_more_compiled_equals_interpreter(chunk: int) -> None:
 # -- what is drawn ---------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def graphs() -> list[RandomGraph]:
-    return [random_graph(seed) for seed in range(MORE * IN_A_CHUNK)]
+    return [random_graph(seed) for seed in range(DRAWN)]
 
 
 def test_every_op_and_dtype_is_drawn(

@@ -175,6 +175,13 @@ OPS: dict[str, Callable[..., Any]] = {
     "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p,
     "sin": torch.sin, "cos": torch.cos, "tanh": torch.tanh, "erf": torch.erf,
     "erfc": torch.erfc, "erfcx": torch.special.erfcx, "log_ndtr": torch.special.log_ndtr,
+    **{name: getattr(torch, name) for name in (
+        "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh", "hypot",
+        "exp2", "log2", "log10", "logaddexp", "sinc", "deg2rad", "rad2deg", "xlogy", "trunc",
+        "copysign",
+    )},
+    "xlog1py": torch.special.xlog1py,
+    "cbrt": lambda x: torch.sign(x) * torch.abs(x) ** (1 / 3),
     "log1mexp": lambda x: torch.log(-torch.expm1(-x)),
     "sigmoid": torch.sigmoid, "relu": torch.relu, "floor": torch.floor, "ceil": torch.ceil,
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)), "round": torch.round,

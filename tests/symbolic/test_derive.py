@@ -48,6 +48,10 @@ def test_the_table_has_no_op_that_states_its_own() -> None:
         assert hasattr(partials, name)
 
 
+# a fifth of where the first operand is, of functions with a domain
+INSIDE = {**dict.fromkeys(("asin", "acos", "atanh"), (0.01, 0.19)), "acosh": (0.25, 0.95)}
+
+
 @pytest.mark.parametrize("name", [*DERIVED, *STATED])
 def test_partials_equal_the_formula_numerically(name: str) -> None:
     """Against mpmath's derivative of the formula, 30 digits, at points off every kink."""
@@ -59,7 +63,8 @@ def test_partials_equal_the_formula_numerically(name: str) -> None:
     y = getattr(gc, name)(*inputs)
     rng = np.random.default_rng(0)
     for _ in range(12):
-        point = [float(v) for v in rng.uniform(0.1, 0.95, len(inputs)) * [5, 3][: len(inputs)]]
+        low, high = INSIDE.get(name, (0.1, 0.95))
+        point = [float(v) for v in rng.uniform(low, high, len(inputs)) * [5, 3][: len(inputs)]]
         for i, x in enumerate(inputs):
             try:
                 found = float(gc.evaluate(gc.grad(y, x), dict(zip(inputs, point, strict=True))))

@@ -164,9 +164,9 @@ class Code:
         """A call of `llvm.<name>` on operands of one float type."""
         return self._call(f"llvm.{name}.f{FLOATS[operands[0].type].bits}", *operands)
 
-    def libm(self, name: str, x: Value) -> Value:
-        """A call of the C library's function of x: `exp`, or `expf` for a float32."""
-        return self._call(name + ("f" if x.type == "float" else ""), x)
+    def libm(self, name: str, *operands: Value) -> Value:
+        """A call of the C library's function: `exp`, or `expf` for a float32."""
+        return self._call(name + ("f" if operands[0].type == "float" else ""), *operands)
 
     def fma(self, x: Value, y: Operand, z: Operand) -> Value:
         """x * y + z, rounded once; twice if not `fused`."""
@@ -251,12 +251,17 @@ class Code:
         )
         return self.emit("double", f"load double, ptr {pointer.name}, align 8")
 
-    def function(self, symbol: str, result: Value) -> str:
-        """The finished definition, of one argument %x."""
+    def parameters(self, count: int) -> list[Value]:
+        """The parameters of the function: %x and %y."""
+        return [Value(self, self.format.llvm, name) for name in ("%x", "%y")[:count]]
+
+    def function(self, symbol: str, parameters: Sequence[Value], result: Value) -> str:
+        """The finished definition."""
         type = self.format.llvm
+        listed = ", ".join(f"{x.type} {x.name}" for x in parameters)
         return "\n".join(
             [
-                f"define linkonce_odr {type} @{symbol}({type} %x) alwaysinline nounwind {{",
+                f"define linkonce_odr {type} @{symbol}({listed}) alwaysinline nounwind {{",
                 *self.lines,
                 f"  ret {type} {result.name}",
                 "}",

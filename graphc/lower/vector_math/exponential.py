@@ -1,4 +1,4 @@
-"""exp, expm1, tanh, sigmoid, softplus and log1mexp: all from e**r on a short interval around 0.
+"""exp, exp2, expm1, tanh, sigmoid, softplus and log1mexp: all from e**r for small r.
 
     x = k ln 2 + r,   |r| <= ln 2 / 2,   e**x = 2**k (1 + r + r**2 Q(r))
 
@@ -24,6 +24,12 @@ from graphc.lower.vector_math.logarithm import (
 )
 
 LOG2_E = 1.4426950408889634
+# ln 2, as exact as two floats are
+LN2_SUM = {
+    32: (0.6931471824645996, -1.904654212733931e-09),
+    64: (0.6931471805599453, 2.3190468138462996e-17),
+}
+
 # Q of e**r = 1 + r + r**2 Q(r), |r| <= 0.3467; error relative to e**r: 2**-28.2, 2**-57.9
 EXP = {
     32: (
@@ -125,13 +131,31 @@ def exp(code: Code, x: Value) -> Value:
     format, limits = code.format, RANGE[code.format.bits]
     x = code.at_most(code.at_least(x, limits.underflow), limits.overflow)
     reduced = _reduce(code, x, 2 * format.bias)
-    y = _expm1_of_reduced(code, reduced) + 1.0
-    # low bits: k + 2 bias = (half + bias) + (k - half + bias), the two biased exponents
-    word = code.word(reduced.shifted)
+    return _scaled(code, reduced.shifted, _expm1_of_reduced(code, reduced))
+
+
+def _scaled(code: Code, shifted: Value, p: Value) -> Value:
+    """2**k (1 + p). The low bits: k + 2 bias = (half + bias) + (k - half + bias), the two biased
+    exponents."""
+    word = code.word(shifted)
     half = word >> 1
-    first = code.number(half << format.fraction)
-    second = code.number((word - half) << format.fraction)
-    return y * first * second
+    first = code.number(half << code.format.fraction)
+    second = code.number((word - half) << code.format.fraction)
+    return (p + 1.0) * first * second
+
+
+def exp2(code: Code, x: Value) -> Value:
+    """2**x = 2**k e**(r ln 2), where r = x - k is exact."""
+    format = code.format
+    x = code.at_most(code.at_least(x, -2.0 * format.bias), format.bias + 2.0)
+    offset = format.shift + 2 * format.bias
+    shifted = x + offset
+    r = x - (shifted - offset)
+    high, low = LN2_SUM[format.bits]
+    power = r * high
+    rest = code.fma(r, low, code.fma(r, high, -power))
+    p = code.fma(power * power, code.polynomial(power, EXP), rest) + power
+    return _scaled(code, shifted, p)
 
 
 def exp_of_negative(code: Code, x: Value) -> Value:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from graphc.errors import ArgumentError
 from graphc.lower.vector_math.emit import FORMATS, Code, Value
 from graphc.lower.vector_math.error_function import erf, erfc, erfcx, log_ndtr
-from graphc.lower.vector_math.exponential import exp, expm1, log1mexp, sigmoid, softplus, tanh
-from graphc.lower.vector_math.logarithm import log, log1p
+from graphc.lower.vector_math.exponential import (
+    exp,
+    exp2,
+    expm1,
+    log1mexp,
+    sigmoid,
+    softplus,
+    tanh,
+)
+from graphc.lower.vector_math.hyperbolic import acosh, asinh, atanh, cosh, sinh
+from graphc.lower.vector_math.inverse_trigonometric import acos, asin, atan, atan2
+from graphc.lower.vector_math.logarithm import log, log1p, log2, log10
 from graphc.lower.vector_math.over_libm import OVER_LIBM
-from graphc.lower.vector_math.trigonometric import cos, sin
+from graphc.lower.vector_math.roots import cbrt, hypot
+from graphc.lower.vector_math.trigonometric import cos, sin, tan
 
-_FORMULAS: dict[str, Callable[[Code, Value], Value]] = {
+_FORMULAS: dict[str, Callable[..., Value]] = {
     "exp": exp,
     "expm1": expm1,
     "log": log,
@@ -27,8 +39,26 @@ _FORMULAS: dict[str, Callable[[Code, Value], Value]] = {
     "log_ndtr": log_ndtr,
     "sin": sin,
     "cos": cos,
+    "tan": tan,
+    "asin": asin,
+    "acos": acos,
+    "atan": atan,
+    "atan2": atan2,
+    "sinh": sinh,
+    "cosh": cosh,
+    "asinh": asinh,
+    "acosh": acosh,
+    "atanh": atanh,
+    "exp2": exp2,
+    "log2": log2,
+    "log10": log10,
+    "cbrt": cbrt,
+    "hypot": hypot,
 }
+BINARY: tuple[str, ...] = ("atan2", "hypot")
+UNARY: tuple[str, ...] = tuple(name for name in _FORMULAS if name not in BINARY)
 FUNCTIONS: tuple[str, ...] = tuple(_FORMULAS)
+OF_LIBM: tuple[str, ...] = tuple(name for name in _FORMULAS if name not in OVER_LIBM)
 
 
 def symbol(name: str, bits: int) -> str:
@@ -83,14 +113,20 @@ def _module(
 
 
 def _inline_definition(name: str, bits: int) -> tuple[str, set[str]]:
-    code = Code(FORMATS[bits])
-    result = _FORMULAS[name](code, Value(code, code.format.llvm, "%x"))
-    return code.function(symbol(name, bits), result), code.declarations
+    return _definition(name, Code(FORMATS[bits]), _FORMULAS[name])
 
 
 def _libm_definition(name: str, bits: int) -> tuple[str, set[str]]:
     code = Code(FORMATS[bits], fused=False)
-    x = Value(code, code.format.llvm, "%x")
-    made = OVER_LIBM.get(name)
-    result = code.libm(name, x) if made is None else made(code, x)
-    return code.function(symbol(name, bits), result), code.declarations
+    return _definition(name, code, OVER_LIBM.get(name) or partial(_of_libm, name))
+
+
+def _of_libm(name: str, code: Code, *operands: Value) -> Value:
+    return code.libm(name, *operands)
+
+
+def _definition(name: str, code: Code, formula: Callable[..., Value]) -> tuple[str, set[str]]:
+    parameters = code.parameters(2 if name in BINARY else 1)
+    result = formula(code, *parameters)
+    symbol_ = symbol(name, code.format.bits)
+    return code.function(symbol_, parameters, result), code.declarations

@@ -19,6 +19,20 @@ LN2 = {
     64: (0.6931471803691238, 1.9082149292705877e-10),
 }
 
+# log10 2 likewise; log2 e and log10 e, as exact as two floats are
+LOG10_2 = {
+    32: (0.30103302001953125, -3.024355464731343e-06),
+    64: (0.30102999566395283, 2.8363394551044964e-14),
+}
+LOG2_E = {
+    32: (1.4426950216293335, 1.925963033500011e-08),
+    64: (1.4426950408889634, 2.0355273740931033e-17),
+}
+LOG10_E = {
+    32: (0.4342944920063019, -1.0103049952192578e-08),
+    64: (0.4342944819032518, 1.098319650216765e-17),
+}
+
 # P; error relative to log(1 + f): 2**-27.5, 2**-57.3
 LOG = {
     32: (
@@ -116,6 +130,33 @@ def log1p(code: Code, x: Value) -> Value:
     f = code.number(code.word(x) - field) + code.fma(four, 0.25, -1.0)
     result = log_of_parts(code, _exponent(code, field), f)
     return code.copysign(_at_the_edges(code, u, result), x)
+
+
+def _log_in_base(
+    code: Code, x: Value, unit: tuple[float, float], factor: tuple[float, float]
+) -> Value:
+    """log x in another base: `unit` is that of 2, its first part short, and `factor` that of e."""
+    e, f = parts(code, x)
+    large = e * unit[0]
+    scaled = f * factor[0]
+    scaled_low = code.fma(f, factor[1], code.fma(f, factor[0], -scaled))
+    total = large + scaled
+    error = (large - total) + scaled
+    square = f * f
+    curved = code.fma(f * square, code.polynomial(f, LOG), square * -0.5)
+    rest = code.fma(curved, factor[0], code.fma(e, unit[1], scaled_low))
+    return _at_the_edges(code, x, total + (error + rest))
+
+
+def log2(code: Code, x: Value) -> Value:
+    """The logarithm in base 2, exact for powers of 2."""
+    return _log_in_base(code, x, (1.0, 0.0), LOG2_E[code.format.bits])
+
+
+def log10(code: Code, x: Value) -> Value:
+    """The logarithm in base 10."""
+    bits = code.format.bits
+    return _log_in_base(code, x, LOG10_2[bits], LOG10_E[bits])
 
 
 def log1p_of_unit(code: Code, x: Value) -> Value:

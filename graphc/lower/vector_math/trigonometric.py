@@ -1,4 +1,4 @@
-"""sin and cos of any argument, reduced by Payne and Hanek's idea in floating point.
+"""sin, cos and tan of any argument, reduced by Payne and Hanek's idea in floating point.
 
     x = 2 pi (n / 4 + f),   |f| <= 1/8,   sin x = +-sin(2 pi f) or +-cos(2 pi f), as n says
 
@@ -61,38 +61,75 @@ def cos(code: Code, x: Value) -> Value:
     return _of_quarter_turns(code, x, 1)
 
 
+def tan(code: Code, x: Value) -> Value:
+    """The tangent of x in radians: sine over cosine or, an odd number of quarter turns on, minus
+    cosine over sine. Of float64 both come with what they were rounded by."""
+    if code.format.bits == 32:
+        n, r = _reduce_float32(code, code.convert("fpext", x, "double"))
+        sine, cosine = _sine_and_cosine(code, r)
+        odd = (n & 1).equals(1)
+        value = code.select(odd, -cosine, sine) / code.select(odd, sine, cosine)
+        value = code.convert("fptrunc", value, "float")
+    else:
+        n, r, low = _reduce_float64(code, x)
+        (sine, sine_low), (cosine, cosine_low) = (
+            _sine_of_sum(code, r, low),
+            _cosine_of_sum(code, r, low),
+        )
+        odd = (n & 1).equals(1)
+        top, top_low = code.select(odd, -cosine, sine), code.select(odd, -cosine_low, sine_low)
+        under, under_low = code.select(odd, sine, cosine), code.select(odd, sine_low, cosine_low)
+        inverse = 1.0 / under
+        value = top * inverse
+        missing = code.fma(value, -under, top) + code.fma(value, -under_low, top_low)
+        value = code.fma(missing, inverse, value)
+    return code.select(x.equals(0.0), x, value)
+
+
 def _of_quarter_turns(code: Code, x: Value, quarters: int) -> Value:
     """sin(x + quarters * pi / 2)."""
     if code.format.bits == 32:
         n, r = _reduce_float32(code, code.convert("fpext", x, "double"))
-        square = r * r
-        sine = code.fma(r * square, code.polynomial(square, SIN), r)
-        c = code.fma(square, code.polynomial(square, COS), -0.5)
-        cosine = code.fma(square, c, 1.0)
+        sine, cosine = _sine_and_cosine(code, r)
     else:
         n, r, low = _reduce_float64(code, x)
-        sine, cosine = _sine_of_sum(code, r, low), _cosine_of_sum(code, r, low)
+        (sine, _), (cosine, _) = _sine_of_sum(code, r, low), _cosine_of_sum(code, r, low)
     n = n + quarters
     value = code.select((n & 1).equals(0), sine, cosine)
     value = code.number(code.word(value) ^ ((n & 2) << 62))
     return code.convert("fptrunc", value, "float") if code.format.bits == 32 else value
 
 
-def _sine_of_sum(code: Code, r: Value, low: Value) -> Value:
-    """sin(r + low) = r + (r**3 S + low (1 - r**2 / 2)), low far below r."""
+def _sine_and_cosine(code: Code, r: Value) -> tuple[Value, Value]:
+    """Of a double r, to more digits than a float32 has."""
+    square = r * r
+    sine = code.fma(r * square, code.polynomial(square, SIN), r)
+    c = code.fma(square, code.polynomial(square, COS), -0.5)
+    return sine, code.fma(square, c, 1.0)
+
+
+def _sum(head: Value, tail: Value) -> tuple[Value, Value]:
+    """head + tail, and what was rounded off; |tail| <= |head|."""
+    total = head + tail
+    return total, (head - total) + tail
+
+
+def _sine_of_sum(code: Code, r: Value, low: Value) -> tuple[Value, Value]:
+    """sin(r + low) = r + (r**3 S + low (1 - r**2 / 2)), low far below r; and what was rounded."""
     square = r * r
     correction = code.fma(square * -0.5, low, low)
-    return r + code.fma(r * square, code.polynomial(square, SIN), correction)
+    return _sum(r, code.fma(r * square, code.polynomial(square, SIN), correction))
 
 
-def _cosine_of_sum(code: Code, r: Value, low: Value) -> Value:
-    """cos(r + low) = (1 - r**2 / 2) + (r**4 C - r low), the first sum with its rounding error."""
+def _cosine_of_sum(code: Code, r: Value, low: Value) -> tuple[Value, Value]:
+    """cos(r + low) = (1 - r**2 / 2) + (r**4 C - r low), the first sum with its rounding error; and
+    what was rounded."""
     square = r * r
     half = square * 0.5
     head = 1.0 - half
     error = (1.0 - head) - half
     tail = code.fma(r, -low, error)
-    return head + code.fma(square * square, code.polynomial(square, COS), tail)
+    return _sum(head, code.fma(square * square, code.polynomial(square, COS), tail))
 
 
 def _reduce_float32(code: Code, x: Value) -> tuple[Value, Value]:

@@ -44,9 +44,9 @@ from graphc.rewrite.pattern import (
     log1mexp,
     log1p,
     log_softmax,
+    logaddexp,
     logsumexp,
     max,
-    maximum,
     reshaped,
     scalar_value,
     sigmoid,
@@ -366,9 +366,8 @@ def _as_mean(t: Tensor) -> tuple[Tensor, tuple[int, ...]] | None:
 # -- two exponentials ------------------------------------------------------------------------------
 @stable.rule(STABLE, absolute=True)
 def fold_logaddexp(x: Pattern, y: Pattern) -> Formulas:
-    """log(exp(x) + exp(y)) -> maximum(x, y) + softplus(-|x - y|), x - y being 0 where x == y"""
-    apart = where(equal(x, y), 0, x - y)  # inf - inf would be NaN
-    return log(exp(x) + exp(y)), maximum(x, y) + softplus(-abs(apart))
+    """log(exp(x) + exp(y)) -> logaddexp(x, y)"""
+    return log(exp(x) + exp(y)), logaddexp(x, y)
 
 
 @stable.rule(STABLE, absolute=True)

@@ -1,0 +1,74 @@
+"""Powers, roots and logarithms to other bases, and what is made of logarithms: logaddexp, xlogy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphc.ir.node import Tensor
+from graphc.ir.op import Fact
+from graphc.loops.primitives import special
+from graphc.ops.elementwise import equal, log, log1p, sigmoid, where
+from graphc.ops.scalar import COMMUTES, binary_float_function, float_function
+
+exp2 = float_function("exp2", lambda s, x: 2**x, "2 ** x.", cost=12, facts={Fact.POSITIVE})
+log2 = float_function(
+    "log2", lambda s, x: s.log(x, 2), "The logarithm in base 2.", cost=18,
+    facts={Fact.JUMPS, Fact.POLE},
+)  # fmt: skip
+log10 = float_function(
+    "log10", lambda s, x: s.log(x, 10), "The logarithm in base 10.", cost=18,
+    facts={Fact.JUMPS, Fact.POLE},
+)  # fmt: skip
+cbrt = float_function(
+    "cbrt", lambda s, x: s.sign(x) * s.Abs(x) ** s.Rational(1, 3), "The real cube root.", cost=24,
+    partials=lambda f, out, x: (lambda: 1 / (3 * out * out),),
+)  # fmt: skip
+
+
+def _logaddexp(k: Any, x: Any, y: Any) -> Any:
+    """The larger, and softplus of minus the distance, which is 0 of equal infinities too."""
+    distance = k.where(k.equal(x, y), k.const(0, x.dtype), k.abs(k.subtract(x, y)))
+    return k.add(k.maximum(x, y), k.softplus(k.negative(distance)))
+
+
+def _logaddexp_partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, Any]:
+    def share(one: Tensor, other: Tensor) -> Tensor:
+        return sigmoid(where(equal(one, other), 0.0, one - other))
+
+    return lambda: share(x, y), lambda: share(y, x)
+
+
+logaddexp = binary_float_function(
+    "logaddexp", np.logaddexp, lambda s, x, y: s.log(s.exp(x) + s.exp(y)),
+    "log(exp(x) + exp(y)), without overflow.", kernel=_logaddexp, partials=_logaddexp_partials,
+    cost=40, facts=COMMUTES,
+)  # fmt: skip
+
+
+def _unless_zero(k: Any, x: Any, y: Any, logarithm: Any) -> Any:
+    """x times the logarithm of y; 0 where x is 0, unless y is NaN."""
+    zero = k.const(0, x.dtype)
+    nothing = k.bitwise_and(k.equal(x, zero), k.equal(y, y))
+    return k.where(nothing, zero, k.multiply(x, logarithm(y)))
+
+
+xlogy = binary_float_function(
+    "xlogy", special("xlogy", 2),
+    lambda s, x, y: s.Piecewise((0, s.Eq(x, 0)), (x * s.log(y), True)),
+    "x * log(y), and 0 where x is 0.", kernel=lambda k, x, y: _unless_zero(k, x, y, k.log),
+    partials=lambda f, out, x, y: (lambda: log(y), lambda: where(equal(x, 0), 0.0, x / y)),
+    cost=18, facts={Fact.JUMPS, Fact.POLE},
+)  # fmt: skip
+xlog1py = binary_float_function(
+    "xlog1py", special("xlog1py", 2),
+    lambda s, x, y: s.Piecewise((0, s.Eq(x, 0)), (x * s.log(1 + y), True)),
+    "x * log(1 + y), and 0 where x is 0.", kernel=lambda k, x, y: _unless_zero(k, x, y, k.log1p),
+    partials=lambda f, out, x, y: (
+        lambda: log1p(y), lambda: where(equal(x, 0), 0.0, x / (1 + y))
+    ),
+    cost=22, facts={Fact.JUMPS, Fact.POLE},
+)  # fmt: skip
+
+FUNCTIONS = {f.__name__: f for f in (exp2, log2, log10, cbrt, logaddexp, xlogy, xlog1py)}
