@@ -241,6 +241,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         variance,
     )
     from graphc.ops.reduce import variance as var
+    from graphc.ops.scan import map_ as map
     from graphc.ops.scan import scan
     from graphc.ops.shape import (
         broadcast_to,
@@ -292,14 +293,14 @@ __all__ = [
     "identity", "inner", "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf", "isnan",
     "jit", "latex", "leaky_relu", "less", "less_equal", "linalg", "linspace", "log", "log10",
     "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax", "logaddexp", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose", "max",
-    "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply",
-    "negative", "nextafter", "nn", "not_equal", "one_hot", "ones", "ones_like", "optim", "outer",
-    "pad", "parse_graph", "permute_dims", "placeholder", "positive", "pow", "power", "print_graph",
-    "prod", "rad2deg", "random", "ravel", "reciprocal", "relu", "remainder", "repeat", "reshape",
-    "roll", "rollaxis", "rot90", "round", "scan", "scope", "set_default_dtype", "shift_left",
-    "shift_right", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "size", "softmax",
-    "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
+    "logical_not", "logical_or", "logical_xor", "logsumexp", "map", "matmul", "matrix_transpose",
+    "max", "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis",
+    "multiply", "negative", "nextafter", "nn", "not_equal", "one_hot", "ones", "ones_like", "optim",
+    "outer", "pad", "parse_graph", "permute_dims", "placeholder", "positive", "pow", "power",
+    "print_graph", "prod", "rad2deg", "random", "ravel", "reciprocal", "relu", "remainder",
+    "repeat", "reshape", "roll", "rollaxis", "rot90", "round", "scan", "scope", "set_default_dtype",
+    "shift_left", "shift_right", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "size",
+    "softmax", "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
     "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take", "tan",
     "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril",
     "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack", "var", "Variable",

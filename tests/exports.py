@@ -65,13 +65,13 @@ def _imports() -> str:
     lines = ["if TYPE_CHECKING:  # what is looked up at first use"]
     for module, pairs in sorted(modules.items()):
         plain = sorted((name for there, name in pairs if there == name), key=_natural)
-        if plain:
-            lines.append(_import(module, plain))
-        lines += [
-            f"    from {module} import {there} as {name}"
-            for there, name in sorted(pairs)
+        found = [(plain[0], _import(module, plain))] if plain else []
+        found += [
+            (there, f"    from {module} import {there} as {name}")
+            for there, name in pairs
             if there != name
         ]
+        lines += [line for _, line in sorted(found, key=lambda pair: (_natural(pair[0]), pair[1]))]
     return "\n".join(lines)
 
 

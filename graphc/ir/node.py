@@ -19,6 +19,7 @@ import numpy as np
 from graphc import locks
 from graphc.errors import ArgumentError, GraphcError, ShapeError, SymbolicValueError
 from graphc.ir import conditions, origin, protocols
+from graphc.ir.asked import constructs
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.given import fitting_array
@@ -266,7 +267,7 @@ class Tensor(Operators):
         )
 
     def __bool__(self) -> bool:
-        hint = "use gc.where or gc.cond to choose by value"
+        hint = constructs(origin.user_frame()) or "use gc.where or gc.cond to choose by value"
         if self.node.op.name == "equal":
             hint += "; `v in tensors` compares values: use any(v is t for t in tensors)"
         self._no_value("truth value", hint)
@@ -275,7 +276,8 @@ class Tensor(Operators):
         self._no_value("int value", "use .astype('int64'), or compile and call the function")
 
     def __index__(self) -> int:
-        self._no_value("int value", "use gc.take to index by a tensor")
+        hint = constructs(origin.user_frame())
+        self._no_value("int value", hint or "use gc.take to index by a tensor")
 
     def __float__(self) -> float:
         self._no_value(
@@ -298,6 +300,9 @@ class Tensor(Operators):
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
+        if self.shape and not isinstance(self.shape[0], int):
+            hint = "gc.scan and gc.map walk along a first axis of any size"
+            self._no_value("number of elements to iterate over", hint)
         return iter([self[i] for i in range(len(self))])
 
     def __contains__(self, item: Any) -> bool:

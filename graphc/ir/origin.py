@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from functools import lru_cache
+from types import FrameType
 from typing import NamedTuple
 
 import numpy as np
@@ -40,14 +41,20 @@ class Origin(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
+def user_frame() -> FrameType:
+    """The frame of the user's that graphc was called from."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+        frame = frame.f_back
+    return frame
+
+
 def here() -> tuple[Origin, ...]:
     """The origins for a node made now: those inherited from a rewrite, else the user's line."""
     inherited = _inherited.get()
     if inherited is not None:
         return inherited
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-        frame = frame.f_back
+    frame = user_frame()
     return _place(frame.f_code.co_filename, frame.f_lineno, _scope.get())
 
 

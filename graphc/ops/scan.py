@@ -310,6 +310,12 @@ def scan(
 
 def _length(stacked: Sequence[Tensor], length: Any) -> Size:
     """The first size of all xs, or the length given. Errors: `ShapeError`, `ArgumentError`."""
+    if isinstance(length, Tensor):
+        raise ArgumentError(
+            "the number of steps is a tensor, and a scan's is known before the call or is a size",
+            op="scan", expected="an int or a size such as x.shape[0]", given=repr(length)[:80],
+            hint="gc.fori_loop counts up to a tensor, gc.while_loop goes on as long as one says",
+        )  # fmt: skip
     sizes: list[Size] = [] if length is None else [dim(length)]
     for t in stacked:
         if not t.shape:
@@ -334,4 +340,27 @@ def _length(stacked: Sequence[Tensor], length: Any) -> Size:
     return next((size for size in sizes if isinstance(size, int)), sizes[0])
 
 
-FUNCTIONS |= {"scan": scan}
+def map_(f: Callable[[Any], Any], xs: Any) -> Any:
+    """`f(x)` for each x along the first axis of xs, one after the other; the results are stacked.
+
+    `xs` and the results are tensors, or nested tuples, lists, dicts and dataclasses. It is a `scan`
+    without a carry: it needs the memory of one call.
+
+    Shapes: xs [n, *x]; f(x) [*y] -> [n, *y]. Dtypes: any.
+    Errors: `ArgumentError` without a tensor to go along; `ShapeError` where lengths differ.
+
+    >>> import graphc as gc
+    >>> a = gc.placeholder("a", ("n", 2, 2))
+    >>> gc.evaluate(gc.map(gc.linalg.det, a), {a: [np.eye(2), 2 * np.eye(2)]})
+    array([1., 4.], dtype=float32)
+    """
+    check_callable("map", "what is mapped", f)
+    if not tensors("map", xs, "xs")[0]:
+        raise ArgumentError(
+            "there is nothing to go along",
+            op="map", expected="a tensor, or several", given=repr(xs)[:80],
+        )  # fmt: skip
+    return scan(lambda _, x: (None, f(x)), None, xs)[1]
+
+
+FUNCTIONS |= {"scan": scan, "map": map_}

@@ -162,13 +162,13 @@ def test_a_value_that_does_not_fit_is_refused() -> None:
 
 # -- what a tensor without a value cannot do -------------------------------------------------------
 NO_VALUE: list[tuple[Callable[[Any], Any], str]] = [
-    (lambda t: bool(t), "gc.where"),
-    (lambda t: t and t, "gc.where"),
+    (lambda t: bool(t), "astype"),
+    (lambda t: t and t, "gc.logical_and"),
     (lambda t: int(t), "astype"),
     (lambda t: float(t), "compile and call"),
     (lambda t: [1, 2][t], "gc.take"),
     (lambda t: len(t), ".shape"),
-    (lambda t: list(t), ".shape"),
+    (lambda t: list(t), "gc.scan"),
     (lambda t: np.asarray(t), "gc.evaluate"),
     (lambda t: np.zeros(3) + np.array(t), "gc.evaluate"),
     (lambda t: 3 in t, "comparison"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc as garbage
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -383,3 +384,78 @@ def test_a_body_is_a_closed_graph() -> None:
     assert isinstance(body, Graph)
     assert not body.variables
     assert last.node.attrs["length"] == gc.dim("t")
+
+
+# -- structures ------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class State:
+    position: Any
+    counts: dict[str, Any]
+
+
+class Force(NamedTuple):
+    push: Any
+    note: Any = None
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_dataclasses_and_namedtuples_are_carry_xs_and_ys(reverse: bool) -> None:
+    """Several xs, None among them, in any nesting; Python numbers as first carries."""
+    push, drag = f64("push", ("t", 2)), f64("drag", ("t",))
+
+    def step(s: State, x: Force) -> tuple[State, Force]:
+        p = s.position * (1 - x.note["drag"]) + x.push
+        return State(p, {"n": s.counts["n"] + 1, "none": None}), Force(gc.sum(p), (None, p))
+
+    first = State(np.zeros(2), {"n": 0, "none": None})
+    last, ys = gc.scan(step, first, Force(push, {"drag": drag}), reverse=reverse)
+    assert isinstance(last, State)
+    assert isinstance(ys, Force)
+    assert ys.note[0] is None
+    assert last.counts["none"] is None
+    a, b = np.random.default_rng(2).normal(size=(4, 2)), np.linspace(0.1, 0.4, 4)
+    p, rows = np.zeros(2), [np.zeros(2)] * 4
+    for i in reversed(range(4)) if reverse else range(4):
+        rows[i] = p = p * (1 - b[i]) + a[i]
+    outputs = [last.position, last.counts["n"], ys.push, ys.note[1]]
+    found = gc.compile([push, drag], outputs)(a, b)
+    for got, want in zip(found, [p, 4, np.sum(rows, 1), rows], strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13)
+    assert_gradient(gc.sum(ys.push**2) + gc.sum(last.position), {push: a, drag: b})
+
+
+def test_a_length_that_is_a_tensor_names_the_right_loop() -> None:
+    with pytest.raises(ArgumentError, match="number of steps is a tensor") as caught:
+        gc.scan(lambda c, _: (c, None), 0.0, length=f64("n").astype("int64"))
+    assert "gc.fori_loop" in caught.value.hint
+    assert "gc.while_loop" in caught.value.hint
+
+
+# -- map -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("t", [0, 1, 3])
+def test_map_stacks_the_results_and_has_a_gradient(t: int) -> None:
+    x, w = f64("x", ("t", 3)), f64("w", (3,))
+    y = gc.map(lambda v: {"dot": v[0] @ w, "row": (v[1] * w, v[0])}, (x, gc.exp(x)))
+    a, b = np.random.default_rng(4).normal(size=(t, 3)), np.array([0.5, -1.0, 2.0])
+    for found in (
+        gc.evaluate([y["dot"], *y["row"]], {x: a, w: b}),
+        gc.compile([x, w], [y["dot"], *y["row"]])(a, b),
+    ):
+        for got, want in zip(found, (a @ b, np.exp(a) * b, a), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-15)
+    assert_gradient(gc.sum(y["dot"] ** 2) + gc.sum(y["row"][0]), {x: a, w: b})
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: gc.map(X, X), ArgumentError, "is a function"),
+        (lambda: gc.map(lambda v: v, None), ArgumentError, "nothing to go along"),
+        (lambda: gc.map(lambda v: v, 1.0), ShapeError, "first axis"),
+        (lambda: gc.map(lambda v: v, (X, f64("late", ("t + 1",)))), ShapeError, "lengths differ"),
+    ],
+)
+def test_map_refuses(build: Callable[[], Any], error: Any, message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        build()
+    assert "test_scan.py" in caught.value.where
