@@ -45,6 +45,7 @@ class Fact(Enum):
     ELEMENTWISE = "elementwise"  # one scalar function, with broadcasting
     ADDS = "adds"  # the sum of its operands
     CONVERTS = "converts"  # the same number in another dtype
+    BY_VALUE = "by value"  # its last operand, where that is known, decides how it is computed
 
     # Ops that move elements.
     #

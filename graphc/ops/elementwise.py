@@ -137,7 +137,7 @@ def _power_partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, Any
 
 _POWER = define(
     "power", np.power, lambda s, x, y: x**y, partials=_power_partials, cost=40,
-    facts={Fact.JUMPS, Fact.POLE},
+    facts={Fact.JUMPS, Fact.POLE, Fact.BY_VALUE},
     doc="x ** y, elementwise. Ints take a static exponent >= 0.",
 )  # fmt: skip
 

@@ -5,18 +5,20 @@ compiled. Sizes become dims, so one program serves all sizes: there is one for e
 pattern of size-1 axes (only a static 1 broadcasts). Sizes that were equal at the trace are one dim;
 a call where they differ traces again, with fewer dims taken to be equal. So does a call whose sizes
 are not what the operations of the trace need (`Graph.conditions`). A size that the function
-needs to know (it loops over the axis, or meets a variable of fixed shape) stays static.
+needs to know (it loops over the axis, or meets a variable of fixed shape) stays static; so does a
+Python float (it decides a branch, or is an exponent), which is an operand otherwise.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 import sys
 import types
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict, Unpack, overload
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypedDict, Unpack, cast, overload
 
 import numpy as np
 
@@ -25,27 +27,30 @@ from graphc.errors import ArgumentError, GraphcError
 from graphc.ir.dtype import default_dtype
 from graphc.ir.evaluate import bind_dims, unmet
 from graphc.ir.given import given_array
-from graphc.ir.graph import Graph
-from graphc.ir.node import Tensor
+from graphc.ir.graph import Graph, walk
+from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Fact
 from graphc.ir.structure import Structure, flatten, unflatten
+from graphc.ops.build import as_weak
 from graphc.ops.closure import tensors
 from graphc.ops.leaf import placeholder
 from graphc.runtime.compile import Function, compile
 
-_STATIC = (bool, int, float, str)
+_STATIC = (bool, int, str)
 FITTING = 1000  # tuples of sizes remembered of a program
 
 Array = np.ndarray[Any, Any]
 
 
 class JitOptions(TypedDict, total=False):
-    """The options of `gc.compile` that `gc.jit` takes."""
+    """The options of `gc.jit`: those of `gc.compile` that it takes, and its own."""
 
     target: str
     check: bool | str
     flush_subnormals: bool
     fastmath: bool
     memory_budget: int | None
+    static_argnames: str | Sequence[str]
 
 
 class _Trace(NamedTuple):
@@ -53,23 +58,40 @@ class _Trace(NamedTuple):
 
     inputs: list[Tensor]
     outputs: Any
+    floats: dict[Node, int]  # the inputs that stand for floats, and their leaves
+
+
+class _Known(NamedTuple):
+    """What a trace knows of its arguments besides their kinds: the sizes that are static, by axis,
+    and the floats, by leaf."""
+
+    sizes: dict[int, int]
+    floats: dict[int, float]
+
+    def without(self, axes: Sequence[int], leaves: Sequence[int]) -> _Known:
+        return _Known(
+            {k: v for k, v in self.sizes.items() if k not in axes},
+            {k: v for k, v in self.floats.items() if k not in leaves},
+        )
 
 
 class _Program(NamedTuple):
     """A compiled trace. Of all axes whose size is not 1, in order, axis k must be as long as axis
-    `equals[k]`, and as `static[k]` where that is given; `d{equals[k]}` is the dim's name."""
+    `equals[k]`, and as `known.sizes[k]` where that is given; `d{equals[k]}` is the dim's name."""
 
     equals: tuple[int, ...]
-    static: dict[int, int]
+    known: _Known
     function: Function
     fitting: set[tuple[int, ...]]  # sizes that are known to fit
 
-    def fits(self, sizes: tuple[int, ...]) -> bool:
+    def fits(self, sizes: tuple[int, ...], leaves: Sequence[Any]) -> bool:
+        if any(repr(leaves[i]) != repr(value) for i, value in self.known.floats.items()):
+            return False
         if sizes in self.fitting:
             return True
         if any(size != sizes[i] for size, i in zip(sizes, self.equals, strict=True)):
             return False
-        if any(sizes[k] != size for k, size in self.static.items()):
+        if any(sizes[k] != size for k, size in self.known.sizes.items()):
             return False
         dims = {f"d{i}": size for i, size in enumerate(sizes)}
         if unmet(self.function.graph, dims)[0] is not None:
@@ -78,6 +100,15 @@ class _Program(NamedTuple):
             self.fitting.clear()
         self.fitting.add(sizes)
         return True
+
+
+class _Constant:
+    """An argument that `static_argnames` names; as a part of a key, its value."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 class _Method(NamedTuple):
@@ -100,23 +131,28 @@ def jit(
     flush_subnormals: bool = False,
     fastmath: bool = False,
     memory_budget: int | None = None,
+    static_argnames: str | Sequence[str] = (),
 ) -> Any:
     """`function`, compiled for the arrays that it is called with; also a decorator.
 
-    Arguments and results are arrays in nested tuples, lists, dicts and dataclasses. Python numbers,
+    Arguments and results are arrays in nested tuples, lists, dicts and dataclasses. Python ints,
     strings, truth values and None are static: the function sees their values, and each value has
-    its own program. (So a list of numbers is many static arguments: pass an array.) Called with
-    symbolic tensors, the function simply runs, so jitted functions can be used inside others.
+    its own program. (So a list of ints is many static arguments: pass an array.) A Python float is
+    an operand, as weak as a number in the code, so that another value needs no other program; where
+    the function needs the value (`if p > 0`, `x ** p`), it is static by itself. What
+    `static_argnames` names, one parameter or several, is static, whatever can be hashed. Called
+    with symbolic tensors, the function simply runs, so jitted functions can be used inside others.
 
     The function runs only when it is traced: what it reads besides its arguments is then fixed,
     except variables, whose values are read at each call. It cannot update them: `gc.compile` can.
     As a decorator of methods it gives each object programs of its own, with what it reads of `self`
     fixed alike. A jitted function at the top of a module can be pickled, by its name.
     Where Python code in it compares sizes, symbolic dims are equal only if they are always equal.
-    `.programs` counts the programs, `.functions` gives them. The options are as for `gc.compile`;
-    a budget is judged for the sizes of the call that is traced.
+    `.programs` counts the programs, `.functions` gives them. The other options are as for
+    `gc.compile`; a budget is judged for the sizes of the call that is traced.
 
-    Errors: `ArgumentError` for an argument that is neither array nor static; those of tracing.
+    Errors: `ArgumentError` for an argument that is neither array nor static, or a static name that
+    is none of a parameter; those of tracing.
 
     >>> import graphc as gc
     >>> @gc.jit
@@ -133,6 +169,7 @@ def jit(
         flush_subnormals=flush_subnormals,
         fastmath=fastmath,
         memory_budget=memory_budget,
+        static_argnames=static_argnames,
     )
     if function is None:
         return functools.partial(jit, **options)
@@ -149,6 +186,7 @@ class Jitted:
     def __init__(self, function: Callable[..., Any], options: JitOptions) -> None:
         functools.update_wrapper(self, function)
         self._function, self._options = function, options
+        self._static = _static_names(function, options.get("static_argnames", ()))
         self._name = str(getattr(function, "__name__", "function"))
         self._programs: dict[Any, list[_Program]] = {}
         self._lock = locks.private()
@@ -226,17 +264,45 @@ class Jitted:
         return [program.function for found in self._programs.values() for program in found]
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        leaves, structure = flatten((args, kwargs))
+        given = self._marked(args, kwargs) if self._static else (args, kwargs)
+        leaves, structure = flatten(given)
         if any(isinstance(leaf, Tensor) for leaf in leaves):
             return self._function(*args, **kwargs)
-        arrays = [self._array(leaf) for leaf in leaves if not _is_static(leaf)]
+        operands = {i: self._operand(v) for i, v in enumerate(leaves) if not _is_static(v)}
         key = (structure, default_dtype(), *map(_kind, leaves))
+        arrays = [v for v in operands.values() if v.__class__ is not float]
         sizes = tuple([size for array in arrays for size in array.shape if size != 1])
-        program = self._find(key, sizes)
+        program = self._find(key, sizes, leaves)
         if program is None:
             with self._lock:  # another thread may have traced it by now
-                program = self._find(key, sizes) or self._compile(key, structure, leaves, sizes)
-        return program.function(*arrays)
+                program = self._find(key, sizes, leaves)
+                program = program or self._compile(key, structure, leaves, sizes)
+        known = program.known.floats
+        return program.function(*[v for i, v in operands.items() if i not in known])
+
+    def _marked(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The arguments, those that are static by name as constants.
+        Errors: `ArgumentError` for one that cannot be hashed."""
+        bound = inspect.signature(self._function).bind(*args, **kwargs)
+        for name in self._static:
+            if name not in bound.arguments:
+                continue
+            value = bound.arguments[name]
+            try:
+                hash(value)
+            except TypeError:
+                raise ArgumentError(
+                    f"the static argument {name!r} cannot be hashed",
+                    op=self._name,
+                    expected="a number, a string, a tuple of them, a function ...",
+                    given=type(value).__name__,
+                ) from None
+            bound.arguments[name] = _Constant(value)
+        return bound.args, bound.kwargs
+
+    def _operand(self, value: Any) -> Any:
+        """A Python float, or an array."""
+        return float(value) if _is_float(value) else self._array(value)
 
     def _array(self, value: Any) -> Array:
         array = given_array(self._name, value) if hasattr(value, "__array__") else None
@@ -249,73 +315,89 @@ class Jitted:
             )
         return array
 
-    def _find(self, key: Any, sizes: tuple[int, ...]) -> _Program | None:
-        return next((p for p in self._programs.get(key, ()) if p.fits(sizes)), None)
+    def _find(self, key: Any, sizes: tuple[int, ...], leaves: Sequence[Any]) -> _Program | None:
+        return next((p for p in self._programs.get(key, ()) if p.fits(sizes, leaves)), None)
 
     # -- tracing ----------------------------------------------------------------------------------
     def _compile(
         self, key: Any, structure: Structure, leaves: Sequence[Any], sizes: tuple[int, ...]
     ) -> _Program:
-        """A program that takes those sizes to be equal that have been so at every trace."""
-        known = self._programs.get(key, [])
-        marks = list(zip(sizes, *(program.equals for program in known), strict=True))
+        """A program that takes those sizes to be equal that have been so at every trace, and knows
+        the floats that one has known."""
+        others = self._programs.get(key, [])
+        marks = list(zip(sizes, *(program.equals for program in others), strict=True))
         equals = tuple(marks.index(mark) for mark in marks)
-        static, trace = self._static_sizes(structure, leaves, sizes, equals)
-        typical = None
+        floats = {i: leaves[i] for program in others for i in program.known.floats}
+        known, trace = self._needed(structure, leaves, sizes, equals, _Known({}, floats))
+        options = {k: v for k, v in self._options.items() if k != "static_argnames"}
         if self._options["memory_budget"] is not None:
-            typical = {f"d{i}": sizes[k] for k, i in enumerate(equals) if k not in static}
-        function = compile(
-            trace.inputs, trace.outputs, name=self._name, sizes=typical, **self._options
-        )
-        program = _Program(equals, static, function, set())
-        self._programs[key] = [*known, program]
+            options["sizes"] = {
+                f"d{i}": sizes[k] for k, i in enumerate(equals) if k not in known.sizes
+            }
+        function = compile(trace.inputs, trace.outputs, name=self._name, **cast(Any, options))
+        program = _Program(equals, known, function, set())
+        self._programs[key] = [*others, program]
         return program
 
-    def _static_sizes(
+    def _needed(
         self,
         structure: Structure,
         leaves: Sequence[Any],
         sizes: Sequence[int],
         equals: Sequence[int],
-    ) -> tuple[dict[int, int], _Trace]:
-        """The sizes that the function needs to be static, by axis, and its trace: none if it can be
-        traced so; else, of all, those without which it cannot be.
-        Errors: those of the trace with all sizes static."""
+        known: _Known,
+    ) -> tuple[_Known, _Trace]:
+        """What the function needs to know, and its trace: no more than is `known`, if it can be
+        traced so; else, of all sizes and floats, those without which it cannot be.
+        Errors: those of the trace where all is known."""
+        floats = {i: leaf for i, leaf in enumerate(leaves) if _is_float(leaf)}
+        # Python code that needs a number may fail in any way of its own where it gets a tensor.
+        refusals = GraphcError if floats.keys() <= known.floats.keys() else Exception
         try:
-            return {}, self._trace(structure, leaves, equals, {})
-        except GraphcError:
-            static = dict(enumerate(sizes))
-        trace = self._trace(structure, leaves, equals, static)
-        for axis in sorted(set(equals)):
-            fewer = {k: size for k, size in static.items() if equals[k] != axis}
-            try:
-                static, trace = fewer, self._trace(structure, leaves, equals, fewer)
-            except GraphcError:  # the function needs this one
-                continue
-        return static, trace
+            trace = self._trace(structure, leaves, equals, known)
+        except refusals:
+            known = _Known(dict(enumerate(sizes)), floats)
+            trace = self._trace(structure, leaves, equals, known)
+            axes = [[k for k, i in enumerate(equals) if i == axis] for axis in sorted(set(equals))]
+            parts = [*((axis, []) for axis in axes), *(([], [leaf]) for leaf in floats)]
+            for part in parts:
+                fewer = known.without(*part)
+                try:
+                    known, trace = fewer, self._trace(structure, leaves, equals, fewer)
+                except refusals:  # the function needs this one
+                    continue
+        asked = _asked_by_value(trace)
+        if asked:
+            known = _Known(known.sizes, {i: floats[i] for i in {*known.floats, *asked}})
+            trace = self._trace(structure, leaves, equals, known)
+        return known, trace
 
     def _trace(
-        self,
-        structure: Structure,
-        leaves: Sequence[Any],
-        equals: Sequence[int],
-        static: Mapping[int, int],
+        self, structure: Structure, leaves: Sequence[Any], equals: Sequence[int], known: _Known
     ) -> _Trace:
-        dims = (static.get(k, f"d{i}") for k, i in enumerate(equals))
+        dims = (known.sizes.get(k, f"d{i}") for k, i in enumerate(equals))
         inputs: list[Tensor] = []
+        arrays: list[Array] = []
         arguments: list[Any] = []
-        for leaf in leaves:
-            if not _is_static(leaf):
+        floats: dict[Node, int] = {}
+        for place, leaf in enumerate(leaves):
+            if isinstance(leaf, _Constant):
+                arguments.append(leaf.value)
+            elif _is_static(leaf) or place in known.floats:
+                arguments.append(leaf)
+            else:
                 array = np.asarray(leaf)
                 shape = [1 if size == 1 else next(dims) for size in array.shape]
-                leaf = placeholder(f"x{len(inputs)}", shape, array.dtype.name)
-                inputs.append(leaf)
-            arguments.append(leaf)
+                made = placeholder(f"x{len(inputs)}", shape, array.dtype.name)
+                inputs.append(made)
+                arrays.append(array)
+                if _is_float(leaf):
+                    floats[made.node] = place
+                arguments.append(as_weak(made) if _is_float(leaf) else made)
         args, kwargs = unflatten(structure, arguments)
         outputs, returned = tensors(self._name, self._function(*args, **kwargs), "result")
-        arrays = [np.asarray(leaf) for leaf in leaves if not _is_static(leaf)]
         bind_dims(Graph(inputs, outputs, name=self._name), arrays)  # what it needs holds for them
-        return _Trace(inputs, unflatten(returned, outputs))
+        return _Trace(inputs, unflatten(returned, outputs), floats)
 
     def __repr__(self) -> str:
         return f"<gc.jit of {self._name}, {self.programs} programs>"
@@ -329,13 +411,57 @@ def _bound(function: Callable[..., Any], instance: Any, owner: type | None) -> C
     return bind(function, instance, owner)  # type: ignore[no-any-return]
 
 
+def _static_names(function: Callable[..., Any], names: str | Sequence[str]) -> tuple[str, ...]:
+    """`static_argnames` as a tuple. Errors: `ArgumentError` for what is no parameter's name."""
+    found = (names,) if isinstance(names, str) else tuple(names)
+    if not found:
+        return ()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(function).parameters
+    for name in found:
+        if name not in parameters or parameters[name].kind not in named:
+            raise ArgumentError(
+                "static_argnames are names of parameters",
+                op="jit",
+                expected=", ".join(n for n, p in parameters.items() if p.kind in named) or "none",
+                given=repr(name)[:80],
+            )
+    return found
+
+
+def _asked_by_value(trace: _Trace) -> set[int]:
+    """The leaves of floats that decide by their value which formula computes an operation, as the
+    exponent of a power does."""
+    made_of: dict[Node, frozenset[int]] = {}  # nodes that depend on floats alone
+    asked: set[int] = set()
+    for node in walk(flatten(trace.outputs)[0]) if trace.floats else ():
+        if node in trace.floats:
+            made_of[node] = frozenset((trace.floats[node],))
+        elif node.inputs or Fact.CONSTANT in node.op.facts:
+            found = [made_of.get(t.node) for t in node.inputs]
+            if None not in found:
+                made_of[node] = frozenset().union(*filter(None, found))
+            if Fact.BY_VALUE in node.op.facts:
+                asked |= found[-1] or set()
+    return asked
+
+
 def _is_static(leaf: Any) -> bool:
-    return isinstance(leaf, _STATIC) and not isinstance(leaf, np.generic)  # np.float64 is a float
+    return isinstance(leaf, (*_STATIC, _Constant)) and not isinstance(leaf, np.generic)
+
+
+def _is_float(leaf: Any) -> bool:
+    return isinstance(leaf, float) and not isinstance(leaf, np.generic)  # np.float64 is a float
 
 
 def _kind(leaf: Any) -> tuple[Any, ...]:
     """What a program depends on: a static value, or an array's dtype and pattern of size-1 axes."""
+    if isinstance(leaf, _Constant):
+        value = leaf.value
+        return _Constant, type(value), repr(value) if isinstance(value, float) else value
     if _is_static(leaf):
         return type(leaf), repr(leaf)
+    if _is_float(leaf):
+        return (float,)
     array = np.asarray(leaf)
     return array.dtype.name, *(size == 1 for size in array.shape)
