@@ -52,6 +52,7 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "train": ("graphc.train", ""),
     "random": ("graphc.ops.random", ""),
     "linalg": ("graphc.ops.linalg", ""),
+    "vmap": ("graphc.autodiff.vmap", "vmap"),
     "compile": ("graphc.runtime.compile", "compile"),
     "jit": ("graphc.runtime.jit", "jit"),
     "draw": ("graphc.show.draw", "draw"),
@@ -96,6 +97,7 @@ def __dir__() -> list[str]:
 # -- made by `python -m tests.exports` -------------------------------------------------------------
 if TYPE_CHECKING:  # what is looked up at first use
     from graphc import nn, optim, train
+    from graphc.autodiff.vmap import vmap
     from graphc.interchange.from_sympy import from_sympy, to_sympy
     from graphc.ops import linalg, random
     from graphc.ops.branch import cond, switch
@@ -186,16 +188,8 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.elementwise import shift_left as bitwise_left_shift
     from graphc.ops.elementwise import shift_right as bitwise_right_shift
     from graphc.ops.elementwise import sigmoid as expit
-    from graphc.ops.index import (
-        check_labels,
-        getitem,
-        one_hot,
-        pad,
-        size,
-        split,
-        strided_slice,
-        take,
-    )
+    from graphc.ops.gather import check_labels, one_hot, take
+    from graphc.ops.index import getitem, pad, size, split, strided_slice
     from graphc.ops.leaf import placeholder, variable
     from graphc.ops.manipulate import (
         append,
@@ -304,6 +298,6 @@ __all__ = [
     "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take", "tan",
     "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril",
     "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack", "var", "Variable",
-    "variable", "variance", "vdot", "vecdot", "vjp", "vstack", "where", "while_loop", "xlog1py",
-    "xlogy", "zeros", "zeros_like",
+    "variable", "variance", "vdot", "vecdot", "vjp", "vmap", "vstack", "where", "while_loop",
+    "xlog1py", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -33,6 +33,7 @@ _TITLES = {
     "powers": "Powers and logarithms",
     "signs": "Signs and neighbours",
     "shape": "Shape",
+    "gather": "Indexing",
     "index": "Indexing",
     "reduce": "Reductions",
     "manipulate": "Moving and cutting",
@@ -68,6 +69,7 @@ def page() -> str:
     parts.append(_section("SymPy", [
         _line(f"gc.{name}", getattr(gc, name)) for name in ("from_sympy", "to_sympy")
     ]))  # fmt: skip
+    parts.append(_section("Batches", [_line("gc.vmap", gc.vmap)]))
     parts.append(_section("Types and names", [
         *(_line(f"gc.{name}", getattr(gc, name), False)
           for name in ("Tensor", "Variable", "Graph", "Dim", "DType")),

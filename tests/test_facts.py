@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import graphc as gc
 from graphc.fusion.region import LOOPS, Operand
 from graphc.ir.dim import evaluate
 from graphc.ir.evaluate import bound
@@ -139,21 +138,6 @@ def test_what_keeps_all_elements(name: str) -> None:
             array, found = values_of(node, n)
             assert found.size == 0 or set(found.ravel()) == set(array.ravel())
     assert registry()[name].only_moves
-
-
-@pytest.mark.parametrize("name", [n for n, op in registry().items() if op.stacked is not None])
-def test_what_is_stacked_is_the_same_for_each(name: str) -> None:
-    for node in nodes_of(registry()[name]):
-        (x,) = node.inputs
-        if not isinstance(x.size, int) or x.size == 0:
-            continue
-        rows = gc.placeholder("rows", (3, *x.shape), x.dtype)
-        array = np.arange(3 * int(x.size), dtype="float32").reshape(rows.shape)
-        op = node.op
-        assert op.stacked is not None
-        assert op.numpy is not None
-        found = gc.evaluate(op.stacked(rows, **node.attrs), {rows: array})
-        np.testing.assert_array_equal(found, [op.numpy(a, **node.attrs) for a in array])
 
 
 # -- algebra ---------------------------------------------------------------------------------------

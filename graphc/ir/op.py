@@ -75,6 +75,34 @@ class Fact(Enum):
     __hash__ = object.__hash__
 
 
+class Axes(Enum):
+    """What an attribute says of axes, which are counted from the first. So it is known how the
+    attribute reads where one more axis is in front of all operands and results."""
+
+    ONE = "an axis"
+    SEVERAL = "some axes"
+    ORDER = "all axes, in an order"
+    SIZES = "the size of each axis"
+    STARTS = "where each axis begins"
+    STEPS = "the step along each axis"
+    COUNT = "how many axes in front"
+
+    def behind_one_more(self, value: Any, size: Size) -> Any:
+        """The attribute `value` where one more axis, of `size`, is in front.
+
+        >>> Axes.SEVERAL.behind_one_more((0, 2), 5), Axes.ORDER.behind_one_more((1, 0), 5)
+        ((1, 3), (0, 2, 1))
+        >>> Axes.SIZES.behind_one_more((3, 4), 5)
+        (5, 3, 4)
+        """
+        if self in (Axes.ONE, Axes.COUNT):
+            return value + 1
+        if self in (Axes.SEVERAL, Axes.ORDER):
+            moved = tuple(axis + 1 for axis in value)
+            return (0, *moved) if self is Axes.ORDER else moved
+        return ({Axes.SIZES: size, Axes.STARTS: 0, Axes.STEPS: 1}[self], *value)
+
+
 # -- what the functions of an op are given ---------------------------------------------------------
 class Operand(Protocol):
     """An input in a kernel: its element at an index is a value of the kernel."""
@@ -109,6 +137,18 @@ class Context(Protocol):
     def pull_back(self, outputs: Any, cotangents: Any, wrt: Any, /) -> list[Any]: ...
 
 
+class Batch(Protocol):
+    """What a `batched` rule may ask. `size` is that of the new axis; the operands are in order,
+    each of them with the new axis in front or, where it is the same for all elements, as it was."""
+
+    @property
+    def size(self) -> Size: ...
+    def has(self, position: int, /) -> bool: ...
+    def spread(self, x: Any, /) -> Any: ...
+    def outputs(self, graph: Any, inputs: Sequence[Any], /) -> list[Any]: ...
+    def one_by_one(self) -> list[Any]: ...
+
+
 class Reducer(Protocol):
     """How elements are accumulated; `ops/reduce.py` has those that there are."""
 
@@ -140,6 +180,7 @@ Infer: TypeAlias = Callable[..., tuple[TensorType, ...]]
 Numpy: TypeAlias = Callable[..., Any]  # one array, or a tuple of them
 Vjp: TypeAlias = Callable[..., Sequence[Any]]  # given a `Context` first
 At: TypeAlias = Callable[..., Any]  # given a `Builder`, and `Operand`s
+Batched: TypeAlias = Callable[..., Any]  # given a `Batch` first
 Expand: TypeAlias = Callable[..., Any]  # one tensor, a tuple of them, or None
 Formula: TypeAlias = Callable[..., Any]  # an expression of SymPy, or of what stands for it
 
@@ -158,7 +199,12 @@ class Op:
     reducer                                        REDUCE: how elements are accumulated
     expand(*inputs, **attrs) -> tensor or tuple    COMPOSITE: the definition in other ops; for
                                                    others smaller ones of its kind, or None
-    stacked(x, **attrs) -> tensor                  the same of each element of x along a new axis 0
+    axes                                           of the attributes that speak of axes, what they
+                                                   say, if the op is the same op where one more axis
+                                                   is in front of all operands; None if it is not
+    batched(batch, *inputs, **attrs) -> tensors    the same for each element along a new axis in
+                                                   front, which some inputs have; for an op that
+                                                   states no `axes`, or saves work by it
     """
 
     name: str
@@ -169,7 +215,8 @@ class Op:
     at: At | None = None
     reducer: Reducer = _NO_REDUCER
     expand: Expand | None = None
-    stacked: Callable[..., Any] | None = None
+    axes: Mapping[str, Axes] | None = None
+    batched: Batched | None = None
     formula: Formula | None = None  # (sympy, *symbols, **attrs), scalar ops only
     facts: frozenset[Fact] = frozenset()
     cost: float = 1.0  # kernel operations for one element
@@ -194,6 +241,11 @@ class Op:
         """Whether the elements of the result are elements of the first operand, and nothing is
         computed: they may be in another shape or order, some not there, some there twice."""
         return self.kind is Kind.VIEW or Fact.REINDEX in self.facts
+
+    def behind_one_more(self, attrs: Attrs, size: Size) -> Attrs:
+        """The attributes where one more axis, of `size`, is in front of operands and results."""
+        moved = {k: a.behind_one_more(attrs[k], size) for k, a in (self.axes or {}).items()}
+        return {**attrs, **moved}
 
 
 _registry: dict[str, Op] = {}

@@ -121,12 +121,12 @@ def paths(structure: Structure, root: str) -> list[str]:
     ["outputs['loss'][0]", "outputs['loss'][1]"]
     """
     if isinstance(structure, Inner):
-        parts = zip(_steps(structure), structure.parts, strict=True)
+        parts = zip(steps(structure), structure.parts, strict=True)
         return [path for step, part in parts for path in paths(part, root + step)]
     return [] if structure is None else [root]
 
 
-def _steps(structure: Inner) -> list[str]:
+def steps(structure: Inner) -> list[str]:
     """How each part is written behind the container."""
     if structure.kind is dict:
         return [f"[{key!r}]" for key in structure.keys]
@@ -163,7 +163,7 @@ def same_structure(
         and expected._replace(parts=given.parts) == given
         and len(expected.parts) == len(given.parts)
     ):
-        parts = zip(_steps(expected), expected.parts, given.parts, strict=True)
+        parts = zip(steps(expected), expected.parts, given.parts, strict=True)
         step, expected, given = next(part for part in parts if part[1] != part[2])
         path += step
     raise ArgumentError(

@@ -10,6 +10,7 @@ from graphc.ops import (
     diagonal,
     einsum,
     elementwise,
+    gather,
     index,
     leaf,
     linalg,
@@ -27,8 +28,9 @@ from graphc.ops import (
 )
 
 FAMILIES = (
-    leaf, create, elementwise, trigonometric, powers, signs, shape, index, reduce, manipulate,
-    diagonal, contract, einsum, softmax, scan, while_loop, branch, checkpoint, linalg, random,
+    leaf, create, elementwise, trigonometric, powers, signs, shape, index, gather, reduce,
+    manipulate, diagonal, contract, einsum, softmax, scan, while_loop, branch,
+    checkpoint, linalg, random,
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -20,7 +20,7 @@ from graphc.ops.contract import dot
 from graphc.ops.einsum import outer, tensordot
 from graphc.ops.elementwise import abs, clip, equal, erf, expm1, log1p, round, sigmoid, where
 from graphc.ops.elementwise import reciprocal as quotient
-from graphc.ops.index import take
+from graphc.ops.gather import take
 from graphc.ops.shape import concat, reshape
 
 

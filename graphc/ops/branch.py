@@ -15,7 +15,7 @@ from graphc.ir.dtype import bool_, int64, uint64
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Tensor, apply, current_serial
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Batch, Kind, Op, register
 from graphc.ir.shape import TensorType, common
 from graphc.ir.structure import paths, same_structure, unflatten
 from graphc.ops.build import as_weak, cast, constant, scalar_like, tensor
@@ -24,13 +24,16 @@ from graphc.ops.closure import (
     captured,
     check_callable,
     close,
+    fresh,
+    is_pure,
     numbered,
     parameters,
     same_type,
     tensors,
 )
 from graphc.ops.create import zeros_like
-from graphc.ops.elementwise import minimum, not_equal
+from graphc.ops.elementwise import greater_equal, minimum, not_equal, where
+from graphc.ops.shape import unit_axes_behind_first
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -102,6 +105,34 @@ def _vjp(
     return [None, *(results.get(i) for i in range(len(operands)))]
 
 
+# -- batches ---------------------------------------------------------------------------------------
+def _batched(
+    batch: Batch, selector: Tensor, *operands: Tensor, branches: tuple[Graph, ...]
+) -> list[Tensor]:
+    """Of one selector for all elements, one branch for all. Else all branches and a choice; what
+    may fail in one must not run for elements that take another, so that these go one by one."""
+    if batch.has(0):
+        if not all(is_pure(node) for branch in branches for node in branch.nodes):
+            return batch.one_by_one()
+        results, *others = (batch.outputs(branch, operands) for branch in branches)
+        for position, side in enumerate(others, 1):
+            by_truth = selector.dtype is bool_
+            here = selector if by_truth else greater_equal(selector, position)
+            results = [
+                where(unit_axes_behind_first(here, 1 + inner.ndim), a, b)
+                for a, b, inner in zip(side, results, branches[0].outputs, strict=True)
+            ]
+        return results
+    inner = fresh("branch", (t.type for t in operands))
+    sides = [batch.outputs(branch, inner) for branch in branches]
+    for i, column in enumerate(zip(*sides, strict=True)):
+        rank = max(t.ndim for t in column)
+        for side, t in zip(sides, column, strict=True):
+            side[i] = t if t.ndim == rank else batch.spread(t)
+    closed = tuple(close(side, inner) for side in sides)
+    return list(apply(SWITCH, (selector, *operands), branches=closed).outputs)
+
+
 SWITCH = register(
     Op(
         "switch",
@@ -109,6 +140,7 @@ SWITCH = register(
         _infer,
         numpy=_numpy,
         vjp=_vjp,
+        batched=_batched,
         may_fail=True,  # its branches may
         weak=False,  # each result for itself
         doc="One of several graphs over the same operands, chosen by a truth value or an index.",

@@ -15,13 +15,17 @@ from typing import Any
 
 from graphc.ir.graph import transform
 from graphc.ir.node import Tensor, apply, current_serial
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Batch, Kind, Op, register
 from graphc.ir.shape import TensorType
 from graphc.ir.structure import unflatten
 from graphc.ops.build import weak_like
 from graphc.ops.closure import captured, is_literal, parameters, shows_all, tensors
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+def _batched_after(batch: Batch, *inputs: Tensor) -> Tensor:
+    return apply(AFTER, inputs).output()
+
 
 AFTER = register(
     Op(
@@ -30,6 +34,7 @@ AFTER = register(
         lambda x, *tokens: (x,),
         numpy=lambda x, *tokens: x,
         vjp=lambda context, g, out, x, *tokens: [g, *(None for _ in tokens)],
+        batched=_batched_after,
         doc="x itself, not before the other operands are computed.",
     )
 )
@@ -62,6 +67,11 @@ def _tokens(gs: Sequence[Tensor | None], ys: Sequence[Tensor]) -> list[Tensor]:
     return list(found or dict.fromkeys(ys))
 
 
+def _batched(batch: Batch, *inputs: Tensor, results: int) -> Sequence[Tensor]:
+    """Each result for itself: the derivative finds the sources below the results, as they are."""
+    return apply(CHECKPOINT, inputs, results=results).outputs
+
+
 CHECKPOINT = register(
     Op(
         "checkpoint",
@@ -70,6 +80,7 @@ CHECKPOINT = register(
         numpy=lambda *arrays, results: arrays[0] if results == 1 else arrays[:results],
         vjp=_vjp,
         expand=lambda *inputs, results: inputs[:results],
+        batched=_batched,
         weak=False,  # each result for itself
         doc="Its first operands; derivatives compute them again from the others.",
     )

@@ -8,7 +8,7 @@ Structured arguments (`ir/structure.py`) are flattened on the way in and rebuilt
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
 from graphc.ir.graph import Graph, bodies, map_graph, rebuild, with_bodies
 from graphc.ir.node import Node, Tensor, apply, current_serial
-from graphc.ir.op import Fact, Kind
+from graphc.ir.op import Batch, Fact, Kind
 from graphc.ir.shape import TensorType, agree_on_shape
 from graphc.ir.structure import Structure, at_leaf, flatten, paths, same_structure, unflatten
 from graphc.ops.build import WEAK, beside, cast, operands, settle, tensor, weak_like
@@ -215,7 +215,7 @@ def captured(
     one that only moves elements of a captured tensor, or is a literal, is made again inside.
     `hoist`: so is every pure expression that does not depend on a parameter, as large as it comes.
     """
-    made = _made_since(outputs, start)
+    made = made_since(outputs, start)
     if hoist:
         seeds = {p.node for p in parameters} | {node for node in made if not is_pure(node)}
         stays = above(made, seeds)
@@ -228,15 +228,18 @@ def captured(
     return frontier(outputs, inside)
 
 
-def _made_since(roots: Iterable[Tensor], start: int) -> list[Node]:
-    """The nodes below `roots` that are younger than `start`, operands before users."""
+def made_since(
+    roots: Iterable[Tensor], start: int, stop: Collection[Tensor] = ()
+) -> list[Node]:
+    """The nodes below `roots` that are younger than `start`, operands before users; what only
+    tensors of `stop` depend on is left out."""
     found: set[Node] = set()
-    stack = [t.node for t in roots]
+    stack = [t.node for t in roots if t not in stop]
     while stack:
         node = stack.pop()
         if node.serial > start and node not in found:
             found.add(node)
-            stack.extend(t.node for t in node.inputs)
+            stack.extend(t.node for t in node.inputs if t not in stop)
     return sorted(found, key=lambda node: node.serial)
 
 
@@ -272,3 +275,40 @@ def in_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
             return apply(node.op, inputs, **attrs).outputs
 
     return map_graph(graph, rewrite)
+
+
+# -- batches ---------------------------------------------------------------------------------------
+class BatchedStep(NamedTuple):
+    """The step of a loop for all elements: its inputs and outputs, and which inputs have the new
+    axis."""
+
+    batch: Batch
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    has: list[bool]
+
+    def given(self, inputs: Sequence[Tensor]) -> Iterator[Tensor]:
+        """What the loop is given: a carry that gets the new axis has it from the start on."""
+        for i, t in enumerate(inputs):
+            yield self.batch.spread(t) if self.has[i] and not self.batch.has(i) else t
+
+
+def batched_step(batch: Batch, body: Graph, carries: int, every: bool = False) -> BatchedStep:
+    """`body` for all elements. A carry has the new axis if it has it at first, or a step makes it
+    so, in some number of steps; `every`: all of them have it."""
+    has = [(every and i < carries) or batch.has(i) for i in range(len(body.inputs))]
+    while True:
+        types = (
+            TensorType(t.dtype, (batch.size, *t.shape) if new else t.shape)
+            for t, new in zip(body.inputs, has, strict=True)
+        )
+        inputs = fresh("step", types)
+        outputs = batch.outputs(body, inputs)
+        made = [new.ndim > old.ndim for new, old in zip(outputs, body.outputs, strict=True)]
+        if all(has[i] or not made[i] for i in range(carries)):
+            break
+        has[:carries] = [has[i] or made[i] for i in range(carries)]
+    for i in range(carries):
+        if has[i] and not made[i]:
+            outputs[i] = batch.spread(outputs[i])
+    return BatchedStep(batch, inputs, outputs, has)

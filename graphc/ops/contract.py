@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir.conditions import agree, never_equal
+from graphc.ir.dim import Size, size_hint
 from graphc.ir.dim import product as size_product
-from graphc.ir.dim import size_hint
 from graphc.ir.dtype import bool_
 from graphc.ir.node import Node, Tensor, apply
-from graphc.ir.op import Kind, Op, register
-from graphc.ir.shape import Shape, TensorType, broadcast, show
+from graphc.ir.op import Batch, Kind, Op, register
+from graphc.ir.shape import Shape, TensorType, broadcast, common, show
 from graphc.ops.build import cast, operands, tensor
 from graphc.ops.elementwise import multiply
 from graphc.ops.reduce import MAX, SUM, sum
 from graphc.ops.scalar import sum_to
-from graphc.ops.shape import expand_dims, matrix_transpose, permute_dims, reshape
+from graphc.ops.shape import (
+    expand_dims,
+    matrix_transpose,
+    permute_dims,
+    reshape,
+    unit_axes_behind_first,
+)
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 Labels: TypeAlias = "tuple[str, ...]"
@@ -54,6 +60,37 @@ def _matmul_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> l
     return [gx, gy]
 
 
+def _batched_matmul(batch: Batch, x: Tensor, y: Tensor) -> Tensor:
+    """Of two operands with the new axis, the products of all pairs. Of one, a single product as far
+    as the other has no leading axes: the new axis joins the rows or the columns."""
+    if batch.has(0) and batch.has(1):
+        rank = max(x.ndim, y.ndim)
+        pair = [unit_axes_behind_first(t, rank) for t in (x, y)]
+        return apply(MATMUL, pair).output()
+    terms = [
+        Labelled(t, (*_leading(t, batch.has(i)), *last))
+        for i, (t, last) in enumerate(((x, ("row", "inner")), (y, ("inner", "column"))))
+    ]
+    sizes: dict[str, Size] = {}
+    for t, labels in terms:
+        for label, size in zip(labels, t.shape, strict=True):
+            known = sizes.get(label, 1)
+            sizes[label] = size if known == 1 else known if size == 1 else common(known, size)
+    # An axis of size 1 is stretched, or stands for a vector's: neither makes a product larger.
+    units = {a for a, s in sizes.items() if s == 1} | {*sizes} - {"inner"}
+    leading = sorted((a for a in sizes if a.isdigit()), key=int, reverse=True)
+    out = ("new", *leading, "row", "column")
+    left, right = (squeezed(term, units) for term in terms)
+    result = contract(left, right, tuple(a for a in out if sizes[a] != 1)).tensor
+    return reshape(result, tuple(sizes[a] for a in out))
+
+
+def _leading(t: Tensor, has_new: bool) -> Labels:
+    """The labels of the axes before the last two: numbers, counted from the last one."""
+    rest = t.ndim - 2 - has_new
+    return (*("new",) * has_new, *(str(i) for i in reversed(range(rest))))
+
+
 MATMUL = register(
     Op(
         "matmul",
@@ -61,6 +98,7 @@ MATMUL = register(
         _infer_matmul,
         numpy=np.matmul,
         vjp=_matmul_vjp,
+        batched=_batched_matmul,
         doc="Matrix products of the last two axes; leading axes broadcast.",
     )
 )
@@ -203,6 +241,13 @@ def aligned(x: Labelled, order: Labels) -> Tensor:
     t, labels = permuted(x, tuple(a for a in order if a in x.labels))
     sizes = dict(zip(labels, t.shape, strict=True))
     return reshape(t, tuple(sizes.get(a, 1) for a in order))
+
+
+def squeezed(x: Labelled, labels: Set[str]) -> Labelled:
+    """x without those axes of `labels` that have the static size 1."""
+    kept = [i for i, s in enumerate(x.tensor.shape) if s != 1 or x.labels[i] not in labels]
+    t = reshape(x.tensor, tuple(x.tensor.shape[i] for i in kept))
+    return Labelled(t, tuple(x.labels[i] for i in kept))
 
 
 def sum_out(x: Labelled, kept: Labels) -> Labelled:

@@ -11,7 +11,7 @@ from graphc.errors import ShapeError
 from graphc.ir.conditions import agree
 from graphc.ir.dim import maximum, minimum
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Axes, Kind, Op, register
 from graphc.ir.shape import TensorType, normalize_axis, show
 from graphc.ops.build import scalar_like, tensor
 from graphc.ops.create import iota
@@ -64,6 +64,7 @@ DIAGONAL = register(
         vjp=_diagonal_vjp,
         at=_diagonal_at,
         facts=REINDEX,
+        axes={"axes": Axes.SEVERAL},
         doc="The elements whose positions along two axes of one size agree, as the last axis.",
     )
 )

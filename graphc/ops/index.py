@@ -1,4 +1,4 @@
-"""Indexing: slices, padding, `x[...]`, gathering by an integer tensor, and its transpose."""
+"""Indexing: slices, padding, `x[...]`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
+from graphc.errors import ArgumentError, OutOfRangeError, ShapeError
 from graphc.ir.bounds import never
 from graphc.ir.conditions import require
 from graphc.ir.dim import Dim, Size, difference, dim, floordiv, maximum, minimum, mod
-from graphc.ir.dtype import bool_, dtype_or_default, int64
+from graphc.ir.dtype import bool_, int64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.op import Axes, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axis, show
 from graphc.ops.build import cast, is_python_scalar, size_as_tensor, tensor
-from graphc.ops.create import iota, ones
-from graphc.ops.elementwise import astype, equal, where
-from graphc.ops.reduce import Reducer
-from graphc.ops.shape import REINDEX, expand_dims, flip, reshape
+from graphc.ops.create import ones
+from graphc.ops.elementwise import where
+from graphc.ops.gather import take
+from graphc.ops.shape import REINDEX, flip, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -53,6 +53,7 @@ def _slice_vjp(
     return [_pad(g, starts, x.shape, steps)]
 
 
+_ON_EACH_AXIS = {"starts": Axes.STARTS, "sizes": Axes.SIZES, "steps": Axes.STEPS}
 SLICE = register(
     Op(
         "slice",
@@ -64,6 +65,7 @@ SLICE = register(
             tuple(i * d + s for i, s, d in zip(index, starts, steps, strict=True))
         ),
         facts=REINDEX,
+        axes=_ON_EACH_AXIS,
         doc="Every `steps`-th element from `starts` on, `sizes` of them.",
     )
 )
@@ -132,6 +134,7 @@ PAD = register(
             strided_slice(g, starts, x.shape, steps)
         ],
         at=_pad_at,
+        axes=_ON_EACH_AXIS,
         cost=6,
         doc="Zeros of shape `sizes`, with x at every `steps`-th element from `starts` on.",
     )
@@ -369,186 +372,6 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     ]
 
 
-# -- gather and its transpose ----------------------------------------------------------------------
-def _infer_take(x: TensorType, indices: TensorType, *, axis: int) -> tuple[TensorType, ...]:
-    if not indices.dtype.is_integer:
-        raise DTypeError(
-            "indices are integers",
-            op="take",
-            expected="an integer dtype",
-            given=indices.dtype.name,
-            hint="how many elements a mask keeps is not known yet: gc.where(mask, x, 0) keeps "
-            "the shape"
-            if indices.dtype is bool_
-            else "use .astype('int64')",
-        )
-    return (TensorType(x.dtype, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])),)
-
-
-def _checked_index(k: Any, value: Any, size: Size) -> Any:
-    """The i64 index, reported if out of range and brought into it (so that the read is safe)."""
-    position = k.cast(value, int64)
-    zero = k.const(0, int64)
-    wrapped = k.where(k.less(position, zero), k.add(position, k.size(size)), position)
-    outside = k.bitwise_or(k.less(wrapped, zero), k.greater_equal(wrapped, k.size(size)))
-    k.fail_if(outside, f"an index is out of range for an axis of size {size}")
-    return k.index(k.where(outside, zero, wrapped))
-
-
-def _take_at(k: Any, values: Any, index: Any, out: TensorType, *, axis: int) -> Any:
-    x, indices = values
-    end = axis + indices.type.rank
-    picked = _checked_index(k, indices(index[axis:end]), x.type.shape[axis])
-    return x((*index[:axis], picked, *index[end:]))
-
-
-def _take_vjp(
-    context: Any, g: Tensor, out: Tensor, x: Tensor, indices: Tensor, *, axis: int
-) -> list[Any]:
-    scattered = apply(SCATTER_ADD, (indices, g), axis=axis, size=x.shape[axis]).output()
-    return [scattered, None]
-
-
-TAKE = register(
-    Op(
-        "take",
-        Kind.MAP,
-        _infer_take,
-        numpy=lambda x, indices, *, axis: np.take(x, indices, axis),
-        vjp=_take_vjp,
-        at=_take_at,
-        cost=4,
-        may_fail=True,
-        doc="Elements along an axis, at the positions that an integer tensor gives.",
-    )
-)
-
-
-def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
-    """The elements of `x` along `axis` at `indices`; negative ones count from the end.
-
-    Shapes: x [..., n, ...], indices [*i] -> [..., *i, ...].
-    Errors: a `RuntimeFailure` at the call for an index out of range.
-    """
-    t, i = tensor(x, "take"), tensor(indices, "take")
-    axis = normalize_axis("take", axis, t.ndim)
-    return apply(TAKE, (t, i), axis=axis).output()
-
-
-def _infer_scatter(
-    indices: TensorType, updates: TensorType, *, axis: int, size: Size
-) -> tuple[TensorType, ...]:
-    if not indices.dtype.is_integer or updates.dtype is bool_:
-        raise DTypeError(
-            "needs integer indices and numbers to add",
-            op="scatter_add",
-            given=f"{indices.dtype.name}, {updates.dtype.name}",
-        )
-    end = axis + indices.rank
-    shape = (*updates.shape[:axis], size, *updates.shape[end:])
-    return (TensorType(updates.dtype, shape),)
-
-
-def _numpy_scatter(indices: Any, updates: Any, *, axis: int, size: int) -> Any:
-    end = axis + indices.ndim
-    result = np.zeros((*updates.shape[:axis], size, *updates.shape[end:]), updates.dtype)
-    np.add.at(result, (slice(None),) * axis + (indices,), updates)
-    return result
-
-
-def _scatter_vjp(
-    context: Any, g: Tensor, out: Tensor, indices: Tensor, updates: Tensor, *, axis: int, size: Size
-) -> list[Any]:
-    return [None, take(g, indices, axis)]
-
-
-class _Scatter(Reducer):
-    """Adds each element of `updates` at the position that `indices` gives."""
-
-    scatters = True
-
-    def space(self, types: Any, **attrs: Any) -> Shape:
-        shape: Shape = types[1].shape
-        return shape
-
-    def target(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
-        axis: int = attrs["axis"]
-        end = axis + values[0].type.rank
-        picked = _checked_index(k, values[0](index[axis:end]), attrs["size"])
-        return (*index[:axis], picked, *index[end:])
-
-    def element(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:
-        return values[1](index)
-
-
-SCATTER_ADD = register(
-    Op(
-        "scatter_add",
-        Kind.REDUCE,
-        _infer_scatter,
-        numpy=_numpy_scatter,
-        vjp=_scatter_vjp,
-        reducer=_Scatter("add", lambda dtype: 0),
-        may_fail=True,
-        doc="Zeros, with each update added at the position along an axis that indices give.",
-    )
-)
-
-
-def _infer_check(indices: TensorType, *, size: Size) -> tuple[TensorType, ...]:
-    if not indices.dtype.is_integer:
-        raise DTypeError("labels are integers", expected="an int dtype", given=indices.dtype.name)
-    return (indices,)
-
-
-def _numpy_check(indices: Any, *, size: int) -> Any:
-    if indices.size and (indices.min() < 0 or indices.max() >= size):
-        raise IndexError(f"a label is out of range for {size} classes")
-    return indices
-
-
-def _check_at(k: Any, values: Any, index: Any, out: TensorType, *, size: Size) -> Any:
-    value = values[0](index)
-    position = k.cast(value, int64)
-    outside = k.bitwise_or(
-        k.less(position, k.const(0, int64)), k.greater_equal(position, k.size(size))
-    )
-    k.fail_if(outside, f"a label is out of range for {size} classes")
-    return value
-
-
-CHECK_LABELS = register(
-    Op(
-        "check_labels",
-        Kind.MAP,
-        _infer_check,
-        numpy=_numpy_check,
-        at=_check_at,
-        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
-        may_fail=True,
-        differentiable=False,
-        doc="The labels, after checking that each is in [0, size).",
-    )
-)
-
-
-def check_labels(labels: Any, size: Size) -> Tensor:
-    """The labels; at the call a `RuntimeFailure` if one is not in [0, size)."""
-    return apply(CHECK_LABELS, (tensor(labels, "check_labels"),), size=size).output()
-
-
-def one_hot(indices: Any, size: Any, dtype: Any = None) -> Tensor:
-    """1 at each index and 0 elsewhere, along a new last axis; out-of-range indices give zeros.
-
-    Shapes: [*i] -> [*i, size]. Dtypes: the default dtype where none is given.
-    """
-    t = tensor(indices, "one_hot")
-    if not t.dtype.is_integer:
-        raise DTypeError("indices are integers", op="one_hot", given=t.dtype.name)
-    here = equal(expand_dims(t, -1), iota((dim(size),), 0, t.dtype))
-    return astype(here, dtype_or_default(dtype))
-
-
 def size(x: Any, axis: int | None = None, dtype: Any = "int64") -> Tensor:
     """The number of elements of `x`, or its size along `axis`, as a scalar tensor."""
     t = tensor(x, "size")
@@ -558,5 +381,5 @@ def size(x: Any, axis: int | None = None, dtype: Any = "int64") -> Tensor:
 
 FUNCTIONS |= {
     f.__name__: f
-    for f in (getitem, strided_slice, pad, split, take, one_hot, check_labels, size)
+    for f in (getitem, strided_slice, pad, split, size)
 }

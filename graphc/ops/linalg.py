@@ -5,15 +5,16 @@ batch. LAPACK computes them (through NumPy), so a kernel calls back into the hos
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphc.errors import DTypeError, LinAlgError, ShapeError
 from graphc.ir.conditions import agree
+from graphc.ir.dim import product as size_product
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Axes, Batch, Batched, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, agree_on_shape, broadcast, show
 from graphc.ops.build import operands, scalar_like, tensor
 from graphc.ops.contract import matmul
@@ -21,7 +22,13 @@ from graphc.ops.create import iota
 from graphc.ops.elementwise import greater, multiply, where
 from graphc.ops.reduce import sum
 from graphc.ops.scalar import sum_to
-from graphc.ops.shape import expand_dims, matrix_transpose, reshape
+from graphc.ops.shape import (
+    expand_dims,
+    matrix_transpose,
+    permute_dims,
+    reshape,
+    unit_axes_behind_first,
+)
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -39,11 +46,31 @@ def _named(op: str, function: Callable[..., Any], why: str) -> Callable[..., Any
     return numpy
 
 
+_NO_ATTRIBUTES: Mapping[str, Axes] = {}  # leading axes are a batch, to NumPy too
+
+
 def _host(
-    name: str, infer: Any, numpy: Any, vjp: Any, doc: str, why: str = "the matrix is singular"
+    name: str,
+    infer: Any,
+    numpy: Any,
+    vjp: Any,
+    doc: str,
+    why: str = "the matrix is singular",
+    batched: Batched | None = None,
 ) -> Op:
-    numpy = _named(name, numpy, why)
-    return register(Op(name, Kind.HOST, infer, numpy=numpy, vjp=vjp, may_fail=True, doc=doc))
+    return register(
+        Op(
+            name,
+            Kind.HOST,
+            infer,
+            numpy=_named(name, numpy, why),
+            vjp=vjp,
+            axes=_NO_ATTRIBUTES,
+            batched=batched,
+            may_fail=True,
+            doc=doc,
+        )
+    )
 
 
 def _square(op: str, x: TensorType) -> Shape:
@@ -76,7 +103,24 @@ def _solve_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor, b: Tensor) -> li
     return [ga, sum_to(gb, b.shape) if context.needs(1) else None]
 
 
-SOLVE = _host("solve", _infer_solve, np.linalg.solve, _solve_vjp, "x with a x = b.")
+def _batched_solve(batch: Batch, a: Tensor, b: Tensor) -> Tensor:
+    """One matrix is decomposed once: the new axis of b joins its columns."""
+    if batch.has(0) or a.ndim > 2:
+        rank = max(a.ndim, b.ndim)
+        pair = (
+            unit_axes_behind_first(t, rank) if batch.has(i) else t for i, t in enumerate((a, b))
+        )
+        return apply(SOLVE, tuple(pair)).output()
+    last, rows = b.ndim - 1, b.ndim - 2
+    columns = permute_dims(b, (rows, *range(rows), last))
+    flat = reshape(columns, (b.shape[rows], size_product((*b.shape[:rows], b.shape[last]))))
+    x = reshape(apply(SOLVE, (a, flat)).output(), columns.shape)
+    return permute_dims(x, (*range(1, last), 0, last))
+
+
+SOLVE = _host(
+    "solve", _infer_solve, np.linalg.solve, _solve_vjp, "x with a x = b.", batched=_batched_solve
+)
 
 
 def solve(a: Any, b: Any) -> Tensor:

@@ -14,7 +14,7 @@ from graphc.errors import ArgumentError, OutOfRangeError, ShapeError
 from graphc.ir.dim import Dim, Size
 from graphc.ir.dtype import bool_, int64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Axes, Kind, Op, register
 from graphc.ir.shape import (
     Shape,
     TensorType,
@@ -36,7 +36,8 @@ from graphc.ops.elementwise import (
     subtract,
     where,
 )
-from graphc.ops.index import getitem, split, take
+from graphc.ops.gather import take
+from graphc.ops.index import getitem, split
 from graphc.ops.reduce import sum
 from graphc.ops.shape import broadcast_to, concat, expand_dims, flip, permute_dims, reshape
 
@@ -92,6 +93,7 @@ ROLL = register(
         numpy=lambda x, *, shifts, axes: np.roll(x, shifts, axes),
         vjp=_roll_vjp,
         at=_roll_at,
+        axes={"axes": Axes.SEVERAL},
         cost=6,
         doc="The elements `shifts` places on along distinct axes; those at the end come first.",
     )

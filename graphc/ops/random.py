@@ -20,10 +20,11 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
+from graphc.ir.dim import product as size_product
 from graphc.ir.dtype import DType, default_dtype, dtype_or_default, float32, int64, uint32
 from graphc.ir.node import Tensor, Variable, apply
 from graphc.ir.op import Fact, Kind, Op, register
-from graphc.ir.shape import Shape, TensorType, shape_of, strides
+from graphc.ir.shape import Shape, TensorType, agree_on_shape, shape_of, strides
 from graphc.loops.grammar import Affine
 from graphc.loops.primitives import rotate_left
 from graphc.ops.build import cast, constant, settle, tensor
@@ -70,36 +71,44 @@ def _infer_bits(
 ) -> tuple[TensorType, ...]:
     if key.dtype is not uint32:
         raise DTypeError("not a key", expected="uint32[2]", given=key.dtype.name)
-    if key.shape != (2,):
-        raise ShapeError("not a key", expected="one key, uint32[2]", given=str(key))
-    if offset and offset[0] != TensorType(int64, ()):
-        raise ShapeError("not a counter", expected="one int64", given=str(offset[0]))
-    return (TensorType(uint32, shape),)
+    if key.shape[-1:] != (2,):
+        raise ShapeError("not a key", expected="keys, uint32[..., 2]", given=str(key))
+    keys = key.shape[:-1]
+    if offset and not (offset[0].dtype is int64 and agree_on_shape(offset[0].shape, keys)):
+        raise ShapeError(
+            "not a counter for each key", expected=str(TensorType(int64, keys)),
+            given=str(offset[0]),
+        )  # fmt: skip
+    return (TensorType(uint32, (*keys, *shape)),)
 
 
 def _numpy_bits(key: Any, *offset: Any, shape: Any, word: int, purpose: int) -> Any:
+    keys, ones = key.shape[:-1], (1,) * len(shape)
     counter = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
-    counter = (counter + offset[0] if offset else counter).astype(np.uint64)
+    if offset:
+        counter = counter + np.reshape(offset[0], (*keys, *ones))
+    counter = np.broadcast_to(counter.astype(np.uint64), (*keys, *shape))
     high = (counter >> np.uint64(32)).astype(np.uint32) ^ np.uint32(purpose)
-    words = _threefry(_NumPy, (key[0], key[1]), (high, counter.astype(np.uint32)), np.uint32)
-    return words[word]
+    words = (np.reshape(key[..., i], (*keys, *ones)) for i in (0, 1))
+    return _threefry(_NumPy, tuple(words), (high, counter.astype(np.uint32)), np.uint32)[word]
 
 
 def _bits_at(
     k: Any, values: Any, index: Any, out: TensorType, *, shape: Shape, word: int, purpose: int
 ) -> Any:
+    keys, inner = index[: out.rank - len(shape)], index[out.rank - len(shape) :]
     position = Affine()
-    for i, step in zip(index, strides(shape), strict=True):
+    for i, step in zip(inner, strides(shape), strict=True):
         position = position + i * step
-    counter = k.number(position)
+    counter, size = k.number(position), size_product(shape)
     if len(values) > 1:
-        counter = k.add(counter, values[1](()))
-    if len(values) > 1 or not isinstance(out.size, int) or out.size >= 1 << 32:
+        counter = k.add(counter, values[1](keys))
+    if len(values) > 1 or not isinstance(size, int) or size >= 1 << 32:
         high = k.cast(k.shift_right(counter, k.const(32, int64)), uint32)
         high = k.bitwise_xor(high, k.const(purpose, uint32))
     else:
         high = k.const(purpose, uint32)
-    key = tuple(values[0]((Affine((), i),)) for i in (0, 1))
+    key = tuple(values[0]((*keys, Affine((), i))) for i in (0, 1))
     words = _threefry(k, key, (high, k.cast(counter, uint32)), lambda n: k.const(n, uint32))
     return words[word]
 
@@ -112,15 +121,27 @@ RANDOM_BITS = register(
         numpy=_numpy_bits,
         at=_bits_at,
         cost=115,  # instructions: a rotation is three
+        axes={},
         differentiable=False,
-        doc="A word of the Threefry block of each element's flat index (plus an offset).",
+        doc="A word of the Threefry block of each element's flat index (plus an offset), for each "
+        "of the keys.",
     )
 )
 
 
 def _bits(key: Any, shape: Any, word: int = 0) -> Tensor:
-    given = tensor(key, "random")
+    given = _one_key(key, "random")
     return apply(RANDOM_BITS, (given,), shape=shape_of(shape), word=word, purpose=_NUMBERS).output()
+
+
+def _one_key(key: Any, op: str) -> Tensor:
+    given = tensor(key, op)
+    if given.dtype is uint32 and given.shape != (2,):
+        raise ShapeError(
+            "not a key", op=op, expected="one key, uint32[2]", given=str(given.type),
+            hint="gc.vmap takes one of several keys for each element",
+        )  # fmt: skip
+    return given
 
 
 # -- keys ------------------------------------------------------------------------------------------
@@ -146,7 +167,7 @@ def split(key: Any, n: Any = 2) -> Tensor:
 
     Shapes: key [2] -> [n, 2]; `for k in split(key)` goes over them.
     """
-    given, shape = tensor(key, "random.split"), shape_of((n,))
+    given, shape = _one_key(key, "random.split"), shape_of((n,))
     words = (apply(RANDOM_BITS, (given,), shape=shape, word=w, purpose=_SPLIT) for w in (0, 1))
     return stack([word.output() for word in words], axis=1)
 
@@ -157,7 +178,7 @@ def fold_in(key: Any, data: Any) -> Tensor:
     Shapes: key [2], data [] -> [2].
     Errors: `DTypeError` for data that is no integer; `ShapeError` for data that is no scalar.
     """
-    given, counter = tensor(key, "random.fold_in"), tensor(data, "random.fold_in")
+    given, counter = _one_key(key, "random.fold_in"), tensor(data, "random.fold_in")
     if not counter.dtype.is_integer:
         raise DTypeError(
             "data is an integer",

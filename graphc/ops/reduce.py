@@ -19,7 +19,7 @@ from graphc.ir.conditions import require
 from graphc.ir.dim import product as size_product
 from graphc.ir.dtype import DType, bool_, dtype, int64, uint64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Builder, Fact, Index, Kind, Op, Operand, register
+from graphc.ir.op import Axes, Builder, Fact, Index, Kind, Op, Operand, register
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
 from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor, weak_like
 from graphc.ops.create import iota
@@ -117,6 +117,7 @@ SUM = register(
         numpy=lambda x, *, axes: numpy_sum(x, axes),
         vjp=lambda context, g, out, x, *, axes: [_spread(g, axes, x.shape)],
         reducer=Reducer("add", lambda dtype: 0),
+        axes={"axes": Axes.SEVERAL},
         doc="The sum over axes.",
     )
 )
@@ -136,6 +137,7 @@ PROD = register(
         numpy=lambda x, *, axes: np.prod(x, axis=axes, dtype=x.dtype),
         vjp=_prod_vjp,
         reducer=Reducer("multiply", lambda dtype: 1),
+        axes={"axes": Axes.SEVERAL},
         doc="The product over axes.",
     )
 )
@@ -203,6 +205,7 @@ PROD_OF_OTHERS = register(
         numpy=_numpy_others,
         vjp=_others_vjp,
         expand=_expand_others,
+        axes={"axes": Axes.SEVERAL},
         doc="For each element the product over axes of the other elements.",
     )
 )
@@ -226,6 +229,7 @@ def _extremum(name: str, numpy: Any, primitive: str, identity: Any, doc: str) ->
             numpy=lambda x, *, axes: numpy(x, axis=axes, initial=identity(dtype(x.dtype))),
             vjp=_extremum_vjp,
             reducer=Reducer(primitive, identity),
+            axes={"axes": Axes.SEVERAL},
             facts=frozenset({Fact.EXACT, Fact.CHOOSES}),
             doc=doc,
         )
@@ -289,6 +293,7 @@ def _arg_extremum(name: str, choose: Any, position: Any, primitive: str, identit
             numpy=lambda x, *, axis: (choose(x, axis=axis), position(x, axis=axis)),
             vjp=_arg_vjp,
             reducer=_ArgReducer(primitive, identity, wins),
+            axes={"axis": Axes.ONE},
             facts=frozenset({Fact.EXACT, Fact.CHOOSES}),
             cost=4,
             doc="The extremum along an axis and its first position: two outputs.",

@@ -19,12 +19,13 @@ from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Node, Tensor, apply
-from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, show
 from graphc.ir.structure import unflatten
 from graphc.ops.build import weak_like
 from graphc.ops.closure import (
     above,
+    batched_step,
     captured,
     check_callable,
     close,
@@ -38,6 +39,7 @@ from graphc.ops.closure import (
     trace_step,
 )
 from graphc.ops.create import zeros_like
+from graphc.ops.shape import permute_dims
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 _CHEAP = 4  # kernel operations up to which the backward step computes a value again
@@ -227,6 +229,28 @@ def _is_cheap(node: Node) -> bool:
     return Fact.ELEMENTWISE in node.op.facts and node.op.cost <= _CHEAP and node.op.is_pure
 
 
+# -- batches ---------------------------------------------------------------------------------------
+def _batched_scan(
+    batch: Batch, *inputs: Tensor, body: Graph, carries: int, xs: int, **attrs: Any
+) -> list[Tensor]:
+    """One loop whose step is for all elements, with the xs of a step in front of its elements."""
+    step = batched_step(batch, body, carries)
+    given = list(step.given(inputs))
+    for i in range(carries, carries + xs):
+        given[i] = _swapped(given[i]) if step.has[i] else given[i]
+    attrs |= {"body": close(step.outputs, step.inputs), "carries": carries, "xs": xs}
+    made = list(apply(SCAN, given, **attrs).outputs)
+    for i, (y, inner) in enumerate(zip(step.outputs, body.outputs, strict=True)):
+        if i >= carries and y.ndim > inner.ndim:
+            made[i] = _swapped(made[i])
+    return made
+
+
+def _swapped(x: Tensor) -> Tensor:
+    """The first two axes in the other order: steps before elements, or the other way round."""
+    return permute_dims(x, (1, 0, *range(2, x.ndim)))
+
+
 SCAN = register(
     Op(
         "scan",
@@ -234,6 +258,7 @@ SCAN = register(
         _infer_scan,
         numpy=_numpy_scan,
         vjp=_scan_vjp,
+        batched=_batched_scan,
         facts=frozenset({Fact.LOOP}),
         may_fail=True,  # its body may
         weak=False,  # each result for itself

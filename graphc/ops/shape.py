@@ -17,7 +17,7 @@ from graphc.ir.dim import Dim, Size, dim, floordiv
 from graphc.ir.dim import product as size_product
 from graphc.ir.dim import total as size_total
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.op import Axes, Fact, Kind, Op, register
 from graphc.ir.operators import function
 from graphc.ir.shape import (
     Shape,
@@ -61,7 +61,7 @@ RESHAPE = register(
             reshaped_index(k, index, out.shape, values[0].type.shape)
         ),
         facts=KEEPS_ALL,
-        stacked=lambda x, *, shape: reshape(x, (x.shape[0], *shape)),
+        axes={"shape": Axes.SIZES},
         doc="The same elements in row-major order under another shape.",
     )
 )
@@ -147,6 +147,12 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     return reshape(t, tuple(s for i, s in enumerate(t.shape) if i not in axes))
 
 
+def unit_axes_behind_first(x: Tensor, rank: int) -> Tensor:
+    """`x` [n, *s] of a rank, by axes of size 1 between n and s: what has the axis n in front of the
+    others, and is stretched along those that it has not."""
+    return reshape(x, (*x.shape[:1], *(1,) * (rank - x.ndim), *x.shape[1:]))
+
+
 # -- permute, broadcast, flip ----------------------------------------------------------------------
 def _infer_permute(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:
     if sorted(axes) != list(range(x.rank)):
@@ -174,7 +180,7 @@ PERMUTE = register(
             tuple(index[i] for i in _inverse(axes))
         ),
         facts=REINDEX | KEEPS_ALL,
-        stacked=lambda x, *, axes: permute_dims(x, (0, *(1 + axis for axis in axes))),
+        axes={"axes": Axes.ORDER},
         doc="The axes in another order.",
     )
 )
@@ -221,6 +227,9 @@ BROADCAST = register(
         at=lambda k, values, index, out, *, shape: values[0](project(index, values[0].type, out)),
         formula=lambda s, x, *, shape: x,
         facts=REINDEX | KEEPS_ALL,
+        batched=lambda batch, x, *, shape: broadcast_to(
+            unit_axes_behind_first(x, 1 + len(shape)), (batch.size, *shape)
+        ),
         doc="Stretched along new axes and axes of size 1.",
     )
 )
@@ -249,6 +258,7 @@ FLIP = register(
             )
         ),
         facts=REINDEX | KEEPS_ALL,
+        axes={"axes": Axes.SEVERAL},
         doc="Reversed along axes.",
     )
 )
@@ -332,6 +342,7 @@ CONCAT = register(
         vjp=_concat_vjp,
         at=_concat_at,
         expand=_joined,
+        axes={"axis": Axes.ONE},
         cost=6,
         doc="Parts one after another along an axis.",
     )

@@ -14,12 +14,12 @@ import numpy as np
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir.bounds import never
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.op import Axes, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, normalize_axes, show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.create import full, iota
 from graphc.ops.elementwise import clip, divide, equal, exp, log, multiply, subtract, where
-from graphc.ops.index import check_labels
+from graphc.ops.gather import check_labels
 from graphc.ops.reduce import max, numpy_sum, restore_axes, sum
 from graphc.ops.scalar import masked_multiply, stretch
 from graphc.ops.shape import concat, expand_dims
@@ -82,6 +82,7 @@ SOFTMAX = register(
         numpy=_numpy_softmax,
         vjp=_softmax_vjp,
         expand=_expand_softmax,
+        axes={"axes": Axes.SEVERAL},
         facts=frozenset({Fact.POSITIVE}),
         doc="exp(x) / sum(exp(x)) over axes.",
     )
@@ -115,6 +116,7 @@ LOG_SOFTMAX = register(
         numpy=_numpy_log_softmax,
         vjp=_log_softmax_vjp,
         expand=_expand_log_softmax,
+        axes={"axes": Axes.SEVERAL},
         doc="log(softmax(x)) over axes, finite where the answer is.",
     )
 )
@@ -149,6 +151,7 @@ LOGSUMEXP = register(
         numpy=_numpy_logsumexp,
         vjp=_logsumexp_vjp,
         expand=_expand_logsumexp,
+        axes={"axes": Axes.SEVERAL},
         doc="log(sum(exp(x))) over axes, without overflow.",
     )
 )
@@ -210,6 +213,7 @@ SOFTMAX_CROSS_ENTROPY = register(
         numpy=_numpy_cross_entropy,
         vjp=_cross_entropy_vjp,
         expand=_expand_cross_entropy,
+        axes={},
         may_fail=True,
         doc="-log(softmax(z)[label]) for each row.",
     )

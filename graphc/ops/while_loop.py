@@ -18,21 +18,26 @@ from graphc.ir.dtype import bool_, int64
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape
 from graphc.ir.structure import unflatten
 from graphc.ops.build import cast, scalar_like, size_as_tensor, tensor, weak_like
 from graphc.ops.closure import (
+    batched_step,
     captured,
     check_callable,
     close,
+    fresh,
+    is_pure,
     same_type,
     tensors,
     trace_step,
 )
 from graphc.ops.create import iota
-from graphc.ops.elementwise import not_equal
+from graphc.ops.elementwise import not_equal, where
+from graphc.ops.reduce import any as any_of
 from graphc.ops.scan import scan
+from graphc.ops.shape import unit_axes_behind_first
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -80,6 +85,41 @@ def _vjp(
     return [None] * len(inputs)
 
 
+def _batched(
+    batch: Batch, *inputs: Tensor, condition: Graph, body: Graph, carries: int
+) -> Sequence[Tensor]:
+    """One loop for all elements. Where they end at different turns, it goes on as long as one does,
+    and a carry of the others stays as it is; what may fail must not run for those, so that they go
+    one by one then."""
+    step = batched_step(batch, body, carries)
+    (test,) = batch.outputs(condition, step.inputs)
+    if not test.shape:
+        return apply(
+            WHILE, list(step.given(inputs)), condition=close([test], step.inputs),
+            body=close(step.outputs, step.inputs), carries=carries,
+        ).outputs  # fmt: skip
+    if not all(is_pure(node) for graph in (condition, body) for node in graph.nodes):
+        return batch.one_by_one()
+    step = batched_step(batch, body, carries, every=True)
+    (active,) = fresh("active", [test.type])
+    kept = [
+        where(unit_axes_behind_first(active, after.ndim), after, before)
+        for before, after in zip(step.inputs, step.outputs, strict=False)
+    ]
+    operands, given = step.inputs[carries:], list(step.given(inputs))
+    (begins,) = batch.outputs(condition, given)
+    (goes_on,) = batch.outputs(condition, [*kept, *operands])
+    parameters = [*step.inputs[:carries], active, *operands]
+    node = apply(
+        WHILE,
+        [*given[:carries], begins, *given[carries:]],
+        condition=close([any_of(active)], parameters),
+        body=close([*kept, goes_on], parameters),
+        carries=carries + 1,
+    )
+    return node.outputs[:carries]
+
+
 WHILE = register(
     Op(
         "while_loop",
@@ -87,6 +127,7 @@ WHILE = register(
         _infer,
         numpy=_numpy,
         vjp=_vjp,
+        batched=_batched,
         facts=frozenset({Fact.WHILE}),
         may_fail=True,  # its bodies may, and it may never end
         weak=False,  # each result for itself

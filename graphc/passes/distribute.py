@@ -23,7 +23,7 @@ from graphc.ir.graph import Graph, map_graph, transform
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind
 from graphc.machine import CPU, Machine
-from graphc.ops.closure import above, close, frontier, in_bodies, is_pure
+from graphc.ops.closure import above, close, frontier, in_bodies, is_pure, shows_all
 from graphc.ops.contract import Labelled, contract, matmul
 from graphc.ops.elementwise import add
 from graphc.ops.scan import SCAN
@@ -196,14 +196,14 @@ class _Loop:
             t = t.node.inputs[0]
         found = self.stacked[t]
         for t in reversed(moves):
-            assert t.node.op.stacked is not None
-            found = t.node.op.stacked(found, **t.node.attrs)
+            attrs = t.node.op.behind_one_more(t.node.attrs, found.shape[0])
+            found = apply(t.node.op, (found,), **attrs).output()
         return found
 
 
 def _base(t: Tensor) -> Tensor:
     """The tensor that t shows in another shape or order."""
-    while t.node.op.only_moves and t.node.op.stacked is not None:
+    while shows_all(t.node) and t.node.op.axes is not None:
         t = t.node.inputs[0]
     return t
 

@@ -422,6 +422,9 @@ def _bounds(node: Node, one: Sequence[bool]) -> str:
 
 def _take(of: Of, node: Node) -> Text:
     x, indices = operands(of, node)
+    if batch := node.attrs.get("batch", 0):
+        name = rf"\operatorname{{take}}_{{{node.attrs['axis']},\,\mathrm{{batch}}={batch}}}"
+        return called(name, (x, indices))
     return indexed(x, f"[{':, ' * node.attrs['axis']}{indices.text}]")
 
 

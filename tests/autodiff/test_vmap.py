@@ -1,0 +1,557 @@
+"""vmap: axes, structures, nesting, control flow, random keys, derivatives, and what is refused.
+
+That it is the stack of calls for every op is shown in `test_vmap_of_ops.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.autodiff.batching import batched
+from graphc.errors import ArgumentError, GraphcError, RuntimeFailure, ShapeError
+from graphc.ir.graph import Graph, walk
+from graphc.ir.node import apply
+from graphc.ir.op import Kind, Op
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Gemm, walk_steps
+from graphc.planning.show import print_program
+
+Array = np.ndarray[Any, Any]
+RNG = np.random.default_rng(7)
+
+
+def given(name: str, *shape: Any, dtype: str = "float64") -> gc.Tensor:
+    return gc.placeholder(f"vmap.{name}", shape, dtype)
+
+
+def stack_of_calls(f: Callable[..., Any], *arrays: Array) -> Array:
+    """Each call by itself."""
+    inputs = [given(f"each{i}", *a.shape[1:], dtype=a.dtype.name) for i, a in enumerate(arrays)]
+    result = f(*inputs)
+    rows = zip(*arrays, strict=True)
+    return np.stack([gc.evaluate(result, dict(zip(inputs, row, strict=True))) for row in rows])
+
+
+def agree(f: Callable[..., Any], *arrays: Array, size: Any = "b") -> gc.Tensor:
+    """vmap(f) is the stack of calls; gives its graph."""
+    inputs = [
+        given(f"all{i}", size, *a.shape[1:], dtype=a.dtype.name) for i, a in enumerate(arrays)
+    ]
+    made: gc.Tensor = gc.vmap(f)(*inputs)
+    found = gc.evaluate(made, dict(zip(inputs, arrays, strict=True)))
+    np.testing.assert_allclose(found, stack_of_calls(f, *arrays), rtol=1e-12, atol=1e-13)
+    return made
+
+
+def kinds(*tensors: gc.Tensor) -> list[str]:
+    return [node.op.name for node in walk(tensors)]
+
+
+# -- axes and structures ---------------------------------------------------------------------------
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+@pytest.mark.parametrize("out", [0, 1, -1, -2])
+def test_any_axis_in_and_out(axis: int, out: int) -> None:
+    x = RNG.normal(size=(2, 3, 4))
+    a = given("a", *x.shape)
+    f = gc.vmap(lambda v: v.T * 2, in_axes=axis, out_axes=out)
+    each = [part.T * 2 for part in np.moveaxis(x, axis, 0)]
+    np.testing.assert_array_equal(gc.evaluate(f(a), {a: x}), np.stack(each, out))
+
+
+def test_axes_are_nested_as_the_arguments_are() -> None:
+    x, y, z = given("x", "b", 3), given("y", 3, "b"), given("z", 3)
+
+    def f(pair: Any, more: Any) -> Any:
+        assert isinstance(pair["xs"], list)
+        return {"sum": pair["xs"][0] + pair["xs"][1], "all": (more, pair["xs"][0][0])}
+
+    axes = ({"xs": [0, -1]}, None)
+    found = gc.vmap(f, in_axes=axes, out_axes={"sum": 1, "all": 0})({"xs": [x, y]}, z)
+    a, b, c = RNG.normal(size=(5, 3)), RNG.normal(size=(3, 5)), RNG.normal(size=3)
+    tensors = [found["sum"], *found["all"]]
+    values = gc.evaluate(tensors, {x: a, y: b, z: c})
+    np.testing.assert_array_equal(values[0], a.T + b)
+    np.testing.assert_array_equal(values[1], np.stack([c] * 5))
+    np.testing.assert_array_equal(values[2], a[:, 0])
+
+
+def test_what_is_not_mapped_is_given_as_it_is() -> None:
+    x, seen = given("x", 4, 2), []
+
+    def f(x: gc.Tensor, how: str, w: gc.Tensor, *, scale: float) -> tuple[gc.Tensor, gc.Tensor]:
+        seen.append((how, w, scale))
+        return x * scale + w, gc.exp(w)
+
+    w = given("w", 2)
+    mapped = gc.vmap(f, in_axes=(0, None, None), out_axes=(0, None))
+    each, same = mapped(x, "as it is", w, scale=2.0)
+    assert seen == [("as it is", w, 2.0)]
+    assert same is gc.exp(w)
+    assert each.shape == (4, 2)
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+@dataclass
+class State:
+    x: Any
+    step: Any
+
+
+def test_axes_of_named_tuples_and_dataclasses() -> None:
+    x, step = given("x", 3, 4), given("step")
+
+    def f(state: State) -> State:
+        return State(Pair(gc.sum(state.x.first), state.step), state.step + 1)
+
+    axes = State(Pair(1, None), None)
+    found = gc.vmap(f, in_axes=(axes,), out_axes=State(0, None))(State(Pair(x, x), step))
+    assert isinstance(found, State)
+    assert isinstance(found.x, Pair)
+    assert [t.shape for t in (*found.x, found.step)] == [(4,), (4,), ()]
+
+
+def test_a_size_of_one_argument_decides_for_those_of_another_name() -> None:
+    x, y = given("x", "p", 2), given("y", 3, 2)
+    z = gc.vmap(lambda a, b: a * b)(x, y)
+    assert z.shape == (3, 2)
+    with pytest.raises(ShapeError):
+        gc.evaluate(z, {x: np.ones((1, 2)), y: np.ones((3, 2))})
+
+
+def test_a_static_1_does_not_stretch_to_the_other_elements() -> None:
+    x, y = given("x", 1, 2), given("y", "p", 2)
+    z = gc.vmap(lambda a, b: a * b)(x, y)
+    assert z.shape == (1, 2)
+    with pytest.raises(ShapeError):
+        gc.evaluate(z, {x: np.ones((1, 2)), y: np.ones((3, 2))})
+
+
+def test_weak_results_stay_weak() -> None:
+    z = gc.vmap(lambda a: a * 2)(gc.full((2,), 1.5))
+    assert z.weak
+    assert (z * given("x", 2, dtype="float32")).dtype is gc.float32
+
+
+# -- nesting ---------------------------------------------------------------------------------------
+def test_nested_twice() -> None:
+    """All pairs: the inner function maps over one argument, the outer over the other."""
+    x, y = given("x", "b", 3), given("y", "c", 3)
+    pairs = gc.vmap(lambda a: gc.vmap(lambda b: a @ b)(y))(x)
+    a, b = RNG.normal(size=(4, 3)), RNG.normal(size=(5, 3))
+    np.testing.assert_allclose(gc.evaluate(pairs, {x: a, y: b}), a @ b.T, rtol=1e-12)
+
+
+def test_nested_over_one_argument() -> None:
+    x, i = given("x", "b", 2, 5), given("i", "b", 2, 3, dtype="int64")
+    z = gc.vmap(gc.vmap(lambda v, at: gc.take(v, at) * gc.softmax(v)[:3]))(x, i)
+    a, at = RNG.normal(size=(4, 2, 5)), RNG.integers(-5, 5, (4, 2, 3))
+    soft = np.exp(a) / np.exp(a).sum(-1, keepdims=True)
+    expected = np.take_along_axis(a, at, -1) * soft[..., :3]
+    np.testing.assert_allclose(gc.evaluate(z, {x: a, i: at}), expected, rtol=1e-12)
+
+
+# -- products --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ((3,), (3, 4)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((1, 2, 3), (5, 3, 4)),
+        ((5, 2, 3), (6, 1, 3, 4)), ((3,), (3,)), ((1, 3), (3, 4)), ((2, 1), (1, 4)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("first", [True, False])
+def test_products_by_what_is_not_mapped(x: Any, y: Any, first: bool) -> None:
+    a, b = RNG.normal(size=(4, *x)), RNG.normal(size=y)
+    if first:
+        agree(lambda v: v @ b, a)
+    else:
+        c = RNG.normal(size=(4, *y))
+        agree(lambda v: a[0] @ v, c)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda x, w: x @ w, lambda x, w: w.T @ x, lambda x, w: gc.outer(x, x) @ w,
+     lambda x, w: w.T @ gc.outer(x, x)],
+)  # fmt: skip
+def test_a_product_by_one_matrix_is_one_product(make: Any) -> None:
+    x, w = given("x", "b", 3), given("w", 3, 5)
+    made = gc.vmap(lambda v: make(v, w))(x)
+    (product,) = [n for n in walk([made]) if n.op.kind is Kind.CONTRACT]
+    assert all(t.ndim == 2 for t in product.inputs)
+
+
+def test_one_matrix_is_decomposed_once() -> None:
+    x, a = given("x", "b", 3), given("a", 3, 3)
+    made = gc.vmap(lambda v: gc.linalg.solve(a, v))(x)
+    (solve,) = [n for n in walk([made]) if n.op.kind is Kind.HOST]
+    assert [t.ndim for t in solve.inputs] == [2, 2]
+    matrix, rows = RNG.normal(size=(3, 3)) + 4 * np.eye(3), RNG.normal(size=(4, 3))
+    expected = np.linalg.solve(matrix, rows.T).T
+    np.testing.assert_allclose(gc.evaluate(made, {x: rows, a: matrix}), expected, rtol=1e-12)
+
+
+# -- branches and loops ----------------------------------------------------------------------------
+def test_a_predicate_of_all_elements_stays_a_branch() -> None:
+    x, p = given("x", "b", 2), given("p", dtype="bool")
+    made = gc.vmap(lambda v: gc.cond(p, lambda: v * 2, lambda: gc.zeros((2,), "float64")))(x)
+    assert "switch" in kinds(made)
+    a = RNG.normal(size=(3, 2))
+    for choice in (True, False):
+        np.testing.assert_array_equal(gc.evaluate(made, {x: a, p: choice}), a * 2 * choice)
+
+
+def test_a_predicate_of_each_element_is_a_choice() -> None:
+    def f(v: gc.Tensor) -> gc.Tensor:
+        return gc.cond(v[0] > 0, lambda t: gc.log(t) @ t, lambda t: gc.sum(t) * 3, v)
+
+    made = agree(f, np.array([[1.0, 2.0], [-1.0, 3.0], [0.0, 1.0]]))
+    assert "switch" not in kinds(made)
+
+
+def test_an_index_of_each_element_is_a_choice() -> None:
+    def f(i: gc.Tensor) -> gc.Tensor:
+        return gc.switch(i, [lambda: 1.0 * i, lambda: 10.0 * i, lambda: 100.0 * i])
+
+    made = agree(f, np.array([-1, 0, 1, 2, 3]))
+    assert "switch" not in kinds(made)
+
+
+def test_an_untaken_branch_does_not_reach_the_gradient() -> None:
+    x = given("x", "b")
+
+    def f(v: gc.Tensor) -> gc.Tensor:
+        return gc.cond(v > 0, gc.log, lambda t: t * 2, v)
+
+    expected = [0.5, 2.0, 2.0]
+    for g in (gc.vmap(lambda v: gc.grad(f(v), v))(x), gc.grad(gc.sum(gc.vmap(f)(x)), x)):
+        np.testing.assert_array_equal(gc.evaluate(g, {x: [2.0, 0.0, -1.0]}), expected)
+
+
+def test_what_may_fail_runs_in_the_branch_taken_only() -> None:
+    table = gc.constant(np.arange(3.0))
+
+    def f(i: gc.Tensor) -> gc.Tensor:
+        return gc.cond(i < 3, lambda at: gc.take(table, at), lambda at: -1.0 * at, i)
+
+    made = agree(f, np.array([0, 7, 2]))
+    assert {"scan", "switch"} & set(kinds(made)) == {"scan"}
+    run = gc.compile([i := given("i", "b", dtype="int64")], gc.vmap(f)(i), name="vmap_fails")
+    np.testing.assert_array_equal(run(np.array([2, 5])), [2.0, -5.0])
+    taken = gc.compile([i], gc.vmap(lambda at: gc.take(table, at))(i), name="vmap_fails_all")
+    with pytest.raises(RuntimeFailure):
+        taken(np.array([2, 5]))
+
+
+def test_a_carry_becomes_one_for_each_element_where_a_step_makes_it_so() -> None:
+    """The first carry is from the second on, which is from x."""
+    x = given("x", "b", 4)
+
+    def f(v: gc.Tensor) -> gc.Tensor:
+        def step(c: Any, xs: gc.Tensor) -> Any:
+            first, second, count = c
+            return (first + second, second * xs, count + 1), (first, count)
+
+        (first, _, count), (firsts, counts) = gc.scan(step, (0.0, 1.0, 0.0), v)
+        return first + gc.sum(firsts * counts) + count
+
+    made = agree(f, RNG.normal(size=(3, 4)))
+    (loop,) = [n for n in walk([made]) if n.op.kind is Kind.CONTROL]
+    body: Graph = loop.attrs["body"]
+    assert [t.shape for t in body.inputs[:3]] == [(x.shape[0],), (x.shape[0],), ()]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("mapped", ["xs", "carry", "operand"])
+def test_loops(mapped: str, reverse: bool) -> None:
+    xs, carry, w = RNG.normal(size=(3, 5, 2)), RNG.normal(size=(3, 2)), RNG.normal(size=(3, 2, 2))
+
+    def f(v: gc.Tensor) -> gc.Tensor:
+        start = v if mapped == "carry" else carry[0]
+        rows = v if mapped == "xs" else xs[0]
+        by = v if mapped == "operand" else gc.constant(w[0])
+
+        def step(c: gc.Tensor, x: gc.Tensor) -> Any:
+            c = gc.tanh(c @ by + x)
+            return c, c * x
+
+        last, ys = gc.scan(step, gc.constant(start) if mapped != "carry" else start, rows,
+                           reverse=reverse)  # fmt: skip
+        return gc.sum(ys, 0) + last
+
+    arrays = {"xs": xs, "carry": carry, "operand": w}
+    agree(f, arrays[mapped])
+    agree(lambda v: gc.grad(gc.sum(f(v) ** 2), v), arrays[mapped])
+
+
+def test_a_loop_of_a_loop_in_a_branch() -> None:
+    def f(v: gc.Tensor) -> gc.Tensor:
+        def inner(t: gc.Tensor) -> gc.Tensor:
+            return gc.scan(lambda c, x: (c * x + t[0], None), 1.0, t)[0]
+
+        def step(c: gc.Tensor, x: gc.Tensor) -> Any:
+            return gc.cond(x > 0, lambda: c + inner(v), lambda: c * x), None
+
+        return gc.scan(step, 0.5, v)[0]
+
+    a = RNG.normal(size=(6, 3))
+    agree(f, a)
+    agree(lambda v: gc.grad(f(v), v), a)
+    agree(gc.vmap(f), a.reshape(2, 3, 3))
+
+
+def _halvings(v: gc.Tensor) -> gc.Tensor:
+    """Of v[0], until it is at most 1; v[1] is multiplied at each."""
+    last = gc.while_loop(
+        lambda c: c["x"] > 1,
+        lambda c: {"count": c["count"] + 1, "x": c["x"] / 2, "y": c["y"] * v[1]},
+        {"count": 0, "x": v[0], "y": 1.0},
+    )
+    return last["count"] + 10 * last["x"] + last["y"]
+
+
+@pytest.mark.parametrize("size", ["b", 3])
+def test_a_loop_ends_for_each_element_at_its_own_turn(size: Any) -> None:
+    a = np.array([[100.0, 2.0], [0.5, 3.0], [7.0, -1.0]])
+    made = agree(_halvings, a, size=size)
+    assert "scan" not in kinds(made)
+    run = gc.compile([x := given("x", size, 2)], gc.vmap(_halvings)(x), name="vmap_while")
+    np.testing.assert_allclose(run(a), stack_of_calls(_halvings, a), rtol=1e-14)
+    if size == "b":
+        assert run(a[:0]).shape == (0,)
+
+
+def test_a_loop_of_as_many_turns_for_all_elements() -> None:
+    """Its condition needs no choice; the carries that elements do not reach stay one."""
+    n = given("count", dtype="int64")
+    x = given("x", "b")
+    made = gc.vmap(lambda v: gc.fori_loop(0, n, lambda i, c: c * v + 1, 1.0))(x)
+    (loop,) = [node for node in walk([made]) if node.op.kind is Kind.CONTROL]
+    assert [t.shape for t in loop.attrs["body"].inputs[:2]] == [(), (x.shape[0],)]
+    assert not loop.attrs["condition"].outputs[0].shape
+    found = gc.evaluate(made, {x: [0.0, 1.0, 2.0], n: 3})
+    np.testing.assert_array_equal(found, [1.0, 4.0, 15.0])
+
+
+def test_what_may_fail_does_not_run_for_elements_that_have_ended() -> None:
+    table = gc.constant(np.array([1, 2, 5]))
+
+    def f(i: gc.Tensor) -> gc.Tensor:  # a walk through the table, as long as it has a place
+        return gc.while_loop(lambda at: at < 3, lambda at: gc.take(table, at), i)
+
+    made = agree(f, np.array([0, 2, 4]))
+    assert "scan" in kinds(made)
+
+
+def test_an_op_that_says_nothing_goes_element_by_element() -> None:
+    op = Op(
+        "undeclared", Kind.HOST, lambda x, y: (x,), numpy=lambda x, y: np.sort(x) * y[0],
+    )  # fmt: skip
+    a, b = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 2))
+    made = agree(lambda v, w: apply(op, (v, w)).output(), a, b)
+    assert [n.attrs["xs"] for n in walk([made]) if n.op.kind is Kind.CONTROL] == [2]
+    agree(lambda w: apply(op, (gc.constant(a[0]), w)).output(), b)
+
+
+def test_a_composite_that_says_nothing_is_its_definition() -> None:
+    op = Op(
+        "undeclared_composite", Kind.COMPOSITE, lambda x: (x,), numpy=lambda x: x - x.sum(),
+        expand=lambda x: x - gc.sum(x),
+    )  # fmt: skip
+    made = agree(lambda v: apply(op, (v * 2,)).output(), RNG.normal(size=(3, 4)))
+    assert "scan" not in kinds(made)
+
+
+# -- random numbers --------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda key: gc.random.normal(key, (3,), "float64"),
+        lambda key: gc.random.uniform(gc.random.split(key, 3)[1], (2, 2), "float64"),
+        lambda key: gc.random.bernoulli(gc.random.fold_in(key, 3), 0.5, (5,)),
+        lambda key: gc.random.random_bits(key),
+    ],
+)
+def test_keys_of_all_elements_are_as_each_by_itself(draw: Any) -> None:
+    keys = gc.random.split(gc.random.key(3), 4)
+    each = gc.evaluate([draw(k) for k in keys], {})
+    np.testing.assert_array_equal(gc.evaluate(gc.vmap(draw)(keys), {}), np.stack(each))
+
+
+def test_a_key_that_is_not_mapped_is_one_for_all() -> None:
+    key, x = gc.random.key(3), given("x", 3, 2)
+    made = gc.vmap(lambda v: v + gc.random.normal(key, (2,), "float64"))(x)
+    found = gc.evaluate(made, {x: np.zeros((3, 2))})
+    assert (found == found[0]).all()
+
+
+def test_folding_in_each_element() -> None:
+    key, i = gc.random.key(5), given("i", 4, dtype="int64")
+    made = gc.vmap(lambda at: gc.random.fold_in(key, at))(i)
+    each = gc.evaluate([gc.random.fold_in(key, at) for at in (3, 1, 4, 1)], {})
+    np.testing.assert_array_equal(gc.evaluate(made, {i: [3, 1, 4, 1]}), each)
+
+
+# -- derivatives and compilation -------------------------------------------------------------------
+def _network(layers: Sequence[tuple[Any, Any]], x: gc.Tensor) -> gc.Tensor:
+    for w, b in layers[:-1]:
+        x = gc.tanh(x @ w + b)
+    w, b = layers[-1]
+    return x @ w + b
+
+
+def _layers(*sizes: int) -> list[tuple[Any, Any]]:
+    rng = np.random.default_rng(0)
+    return [
+        (gc.variable(rng.normal(size=(m, n)) / 4), gc.variable(rng.normal(size=n)))
+        for m, n in pairwise(sizes)
+    ]
+
+
+def _loss(layers: Sequence[tuple[Any, Any]], x: gc.Tensor, y: gc.Tensor) -> gc.Tensor:
+    return gc.softmax_cross_entropy(_network(layers, x), y)
+
+
+def test_gradients_of_each_example() -> None:
+    """As of examples one by one; their sum is the gradient of the sum."""
+    layers = _layers(8, 16, 12, 10)
+    parameters = [v for layer in layers for v in layer]
+    x, y = given("mx", "b", 8), given("my", "b", dtype="int64")
+
+    each = gc.vmap(lambda x, y: gc.grad(_loss(layers, x, y), parameters))(x, y)
+    total = gc.grad(gc.sum(_loss(layers, x, y)), parameters)
+    a, labels = RNG.normal(size=(5, 8)), RNG.integers(0, 10, 5)
+    run = gc.compile([x, y], [*each, *total], name="vmap_each")
+    values = run(a, labels)
+    for one, summed in zip(values[: len(each)], values[len(each) :], strict=True):
+        np.testing.assert_allclose(one.sum(0), summed, rtol=1e-11, atol=1e-13)
+    first = gc.evaluate(gc.grad(_loss(layers, x[0], y[0]), parameters), {x: a[:1], y: labels[:1]})
+    for one, value in zip(values[: len(each)], first, strict=True):
+        np.testing.assert_allclose(one[0], value, rtol=1e-11, atol=1e-13)
+
+
+def test_gradients_of_each_example_have_the_products_of_a_batch(
+    golden: Callable[[str, str], None],
+) -> None:
+    """One product for each layer forward, one for each but the first backward. The gradients of
+    weights, which are three more products for a batch, are outer products of each example."""
+    layers = _layers(32, 64, 48, 40)
+    x, y = given("gx", "b", 32), given("gy", "b", dtype="int64")
+    parameters = [v for layer in layers for v in layer]
+    each = gc.vmap(lambda x, y: gc.grad(_loss(layers, x, y), parameters))(x, y)
+    total = gc.grad(gc.sum(_loss(layers, x, y)), parameters)
+    found = [run_pipeline(Graph([x, y], made), Stages()).program for made in (each, total)]
+    golden("program/gradients_of_each_example", print_program(found[0]))
+    products = [[s for s in walk_steps(p.steps) if isinstance(s, Gemm)] for p in found]
+    assert [len(steps) for steps in products] == [5, 8]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda v: gc.sum(gc.take(gc.sin(v), gc.constant(np.array([1, 0, 1]))) * v),
+        lambda v: gc.sum(gc.log_softmax(v) * gc.flip(v)),
+        lambda v: gc.max(v) * gc.min(gc.square(v)) + gc.prod(v),
+        lambda v: gc.linalg.det(gc.outer(v, v) + np.eye(3)) + v[-1],
+        lambda v: gc.checkpoint(lambda t: gc.sum(gc.exp(t) * gc.pad(t, (0, 1))[1:]))(v),
+        lambda v: gc.sum(gc.where(v > 0, gc.sqrt(v), 0.0) * gc.concat([v[:1], v[:-1]])),
+    ],
+)
+def test_derivatives_in_either_order(f: Any) -> None:
+    """grad of vmap, vmap of grad, and compiled, are the gradients one by one."""
+    x, a = given("x", "b", 3), RNG.normal(size=(4, 3))
+    expected = stack_of_calls(lambda v: gc.grad(f(v), v), a)
+    both = [gc.vmap(lambda v: gc.grad(f(v), v))(x), gc.grad(gc.sum(gc.vmap(f)(x)), x)]
+    for found in gc.evaluate(both, {x: a}):
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_indices_of_each_element_compiled_with_their_gradient() -> None:
+    @gc.jit
+    def both(x: Any, i: Any) -> Any:
+        def f(v: Any, at: Any) -> Any:
+            return gc.sum(gc.square(gc.take(v, at)))
+
+        return gc.vmap(lambda v, at: (f(v, at), gc.grad(f(v, at), v)))(x, i)
+
+    a, at = RNG.normal(size=(3, 6)), RNG.integers(-6, 6, (3, 4))
+    value, slope = both(a, at)
+    rows = np.arange(3)[:, None]
+    expected = np.zeros_like(a)
+    np.add.at(expected, (rows, at), 2 * a[rows, at])
+    np.testing.assert_allclose(value, np.square(a[rows, at]).sum(1), rtol=1e-12)
+    np.testing.assert_allclose(slope, expected, rtol=1e-12)
+    with pytest.raises(RuntimeFailure):
+        both(a, at + 6)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_sizes_of_the_batch(size: int) -> None:
+    x = given("x", "b", 2, 3)
+    f = gc.compile(
+        [x], gc.vmap(lambda v: gc.softmax(v @ v.T, 0) + gc.max(v))(x), name="vmap_sizes"
+    )
+    a = RNG.normal(size=(size, 2, 3))
+    p = np.exp(a @ a.swapaxes(1, 2))
+    expected = p / p.sum(1, keepdims=True) + a.max((1, 2), initial=-np.inf)[:, None, None]
+    np.testing.assert_allclose(f(a), expected, rtol=1e-12)
+
+
+def test_cotangents_as_a_batch_make_a_jacobian() -> None:
+    """What derivatives are made of: a graph that was there, batched over its cotangent."""
+    x, g = given("x", 3), given("g", 2)
+    y = gc.stack([gc.prod(x), gc.sum(gc.sin(x))])
+    (rows,) = batched([gc.vjp(y, x, g)], {g: gc.constant(np.eye(2))}, 2)
+    a = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(gc.evaluate(rows, {x: a}), [[6, 3, 2], np.cos(a)], rtol=1e-12)
+
+
+# -- bad input -------------------------------------------------------------------------------------
+def _id(*values: Any) -> Any:
+    return values[0]
+
+
+@pytest.mark.parametrize(
+    ("build", "kind", "expected", "told"),
+    [
+        (lambda x: gc.vmap(3)(x), ArgumentError, "a callable", "3"),
+        (lambda x: gc.vmap(_id, in_axes=None)(x), ArgumentError, "an int for one", "None for all"),
+        (lambda x: gc.vmap(_id)(), ArgumentError, "an int for one", "no arguments"),
+        (lambda x: gc.vmap(_id, in_axes=(0, 0))(x), ArgumentError, "(tensor,)", "(0, 0)"),
+        (lambda x: gc.vmap(_id, in_axes=({"a": 0},))(x), ArgumentError, "tensor", "{'a': 0}"),
+        (lambda x: gc.vmap(_id, in_axes=([0, 1],))([x]), ArgumentError, "[tensor]", "[0, 1]"),
+        (lambda x: gc.vmap(_id, in_axes=1.5)(x), ArgumentError, "an int, None", "1.5"),
+        (lambda x: gc.vmap(_id, in_axes=True)(x), ArgumentError, "an int, None", "True"),
+        (lambda x: gc.vmap(_id, in_axes=2)(x), ShapeError, "-2 <= axis < 2", "axis 2 of f64"),
+        (lambda x: gc.vmap(_id, in_axes=-3)(x), ShapeError, "-2 <= axis < 2", "axis -3 of f64"),
+        (lambda x: gc.vmap(_id)(2.0), ShapeError, "a tensor with axes", "axis 0"),
+        (lambda x: gc.vmap(_id)("x"), ArgumentError, "a tensor", "'x'"),
+        (
+            lambda x: gc.vmap(_id, in_axes=(0, 1))(x, x), ShapeError,
+            "4 elements", "4 along axis 0 of arguments[0], 3 along axis 1 of arguments[1]",
+        ),
+        (lambda x: gc.vmap(_id, out_axes=2)(x), ShapeError, "-2 <= axis < 2", "axis 2"),
+        (lambda x: gc.vmap(_id, out_axes=None)(x), ArgumentError, "the axis", "None"),
+        (lambda x: gc.vmap(_id, out_axes=(0, 0))(x), ArgumentError, "tensor", "(0, 0)"),
+        (lambda x: gc.vmap(lambda v: "no")(x), ArgumentError, "a tensor", "'no'"),
+    ],
+)  # fmt: skip
+def test_errors(build: Any, kind: type[GraphcError], expected: str, told: str) -> None:
+    with pytest.raises(kind) as caught:
+        build(given("x", 4, 3))
+    error = caught.value
+    assert error.op == "vmap"
+    assert expected in error.expected
+    assert told in error.given
+    assert __file__ in error.where
