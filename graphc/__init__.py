@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from graphc import errors
 from graphc import ops as _ops
-from graphc.autodiff.reverse import grad, vjp
 from graphc.errors import GraphcError
 from graphc.ir import copying as _copying
 from graphc.ir.dim import Dim, dim
@@ -52,6 +51,12 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "train": ("graphc.train", ""),
     "random": ("graphc.ops.random", ""),
     "linalg": ("graphc.ops.linalg", ""),
+    "grad": ("graphc.autodiff.derivatives", "grad"),
+    "value_and_grad": ("graphc.autodiff.derivatives", "value_and_grad"),
+    "vjp": ("graphc.autodiff.derivatives", "vjp"),
+    "jvp": ("graphc.autodiff.derivatives", "jvp"),
+    "linearize": ("graphc.autodiff.derivatives", "linearize"),
+    "hvp": ("graphc.autodiff.derivatives", "hvp"),
     "vmap": ("graphc.autodiff.vmap", "vmap"),
     "compile": ("graphc.runtime.compile", "compile"),
     "jit": ("graphc.runtime.jit", "jit"),
@@ -97,6 +102,7 @@ def __dir__() -> list[str]:
 # -- made by `python -m tests.exports` -------------------------------------------------------------
 if TYPE_CHECKING:  # what is looked up at first use
     from graphc import nn, optim, train
+    from graphc.autodiff.derivatives import grad, hvp, jvp, linearize, value_and_grad, vjp
     from graphc.autodiff.vmap import vmap
     from graphc.interchange.from_sympy import from_sympy, to_sympy
     from graphc.ops import linalg, random
@@ -283,21 +289,21 @@ __all__ = [
     "empty_like", "equal", "erf", "erfc", "erfcx", "errors", "evaluate", "exp", "exp2",
     "expand_dims", "expit", "expm1", "eye", "flip", "fliplr", "flipud", "float32", "float64",
     "floor", "floor_divide", "fori_loop", "from_sympy", "full", "full_like", "getitem", "grad",
-    "gradient", "Graph", "GraphcError", "greater", "greater_equal", "heaviside", "hstack", "hypot",
-    "identity", "inner", "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf", "isnan",
-    "jit", "latex", "leaky_relu", "less", "less_equal", "linalg", "linspace", "log", "log10",
-    "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax", "logaddexp", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logsumexp", "map", "matmul", "matrix_transpose",
-    "max", "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis",
-    "multiply", "negative", "nextafter", "nn", "not_equal", "one_hot", "ones", "ones_like", "optim",
-    "outer", "pad", "parse_graph", "permute_dims", "placeholder", "positive", "pow", "power",
-    "print_graph", "prod", "rad2deg", "random", "ravel", "reciprocal", "relu", "remainder",
-    "repeat", "reshape", "roll", "rollaxis", "rot90", "round", "scan", "scope", "set_default_dtype",
-    "shift_left", "shift_right", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "size",
-    "softmax", "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack",
-    "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take", "tan",
-    "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril",
-    "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack", "var", "Variable",
-    "variable", "variance", "vdot", "vecdot", "vjp", "vmap", "vstack", "where", "while_loop",
-    "xlog1py", "xlogy", "zeros", "zeros_like",
+    "gradient", "Graph", "GraphcError", "greater", "greater_equal", "heaviside", "hstack", "hvp",
+    "hypot", "identity", "inner", "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf",
+    "isnan", "jit", "jvp", "latex", "leaky_relu", "less", "less_equal", "linalg", "linearize",
+    "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "map", "matmul",
+    "matrix_transpose", "max", "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum",
+    "moveaxis", "multiply", "negative", "nextafter", "nn", "not_equal", "one_hot", "ones",
+    "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder", "positive",
+    "pow", "power", "print_graph", "prod", "rad2deg", "random", "ravel", "reciprocal", "relu",
+    "remainder", "repeat", "reshape", "roll", "rollaxis", "rot90", "round", "scan", "scope",
+    "set_default_dtype", "shift_left", "shift_right", "sigmoid", "sign", "signbit", "sin", "sinc",
+    "sinh", "size", "softmax", "softmax_cross_entropy", "softplus", "split", "sqrt", "square",
+    "squeeze", "stack", "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch",
+    "take", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid",
+    "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad",
+    "var", "Variable", "variable", "variance", "vdot", "vecdot", "vjp", "vmap", "vstack", "where",
+    "while_loop", "xlog1py", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -64,7 +64,9 @@ def page() -> str:
         for name in ("compile", "jit", "evaluate", "draw", "latex", "print_graph", "parse_graph")
     ]))  # fmt: skip
     parts.append(_section("Derivatives", [
-        _line(f"gc.{name}", getattr(gc, name)) for name in ("grad", "vjp", "stop_gradient")
+        _line(f"gc.{name}", getattr(gc, name)) for name in (
+            "grad", "value_and_grad", "vjp", "jvp", "linearize", "hvp", "stop_gradient"
+        )
     ]))  # fmt: skip
     parts.append(_section("SymPy", [
         _line(f"gc.{name}", getattr(gc, name)) for name in ("from_sympy", "to_sympy")

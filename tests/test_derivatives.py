@@ -114,6 +114,17 @@ def test_gradient_in_float32(name: str) -> None:
         assert_near(values[1], values[0], 2e-3)
 
 
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_forward_is_the_transpose_of_reverse(name: str) -> None:
+    """To rounding, so that what one of them has right the other has."""
+    for samples, case, seed in cases(name):
+        at = sampled(samples, case, "float64", seed)
+        along = at.directions()
+        backwards = at.value(at.derivative(at.y, along))
+        forwards = at.value(gc.jvp(at.y, at.wrt, [along[x] for x in at.wrt]))
+        assert_near(forwards, backwards, 1e-12)
+
+
 @pytest.mark.parametrize("name", SMOOTH)
 def test_second_derivative_is_the_difference_quotient_of_the_first(name: str) -> None:
     for samples, case, seed in cases(name):

@@ -6,23 +6,19 @@ gives those of its inputs. There is nothing about any particular op here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 from graphc.autodiff.hidden import Hidden, guarded
-from graphc.errors import ArgumentError, GradientError
+from graphc.errors import GradientError
 from graphc.ir import origin
 from graphc.ir.collector import paused_collector
 from graphc.ir.graph import walk
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Context as Asked
 from graphc.ir.op import Fact
-from graphc.ir.shape import may_be_equal
-from graphc.ops.build import constant, scalar_like, settle
-from graphc.ops.create import zeros_like
+from graphc.ops.build import scalar_like
 from graphc.ops.elementwise import where
 from graphc.ops.scalar import branch_of, stretch
-from graphc.rewrite.derivative import restored, stable_forms
 
 
 class Context:
@@ -51,138 +47,17 @@ class Context:
         return pull_back(outputs, cotangents, wrt)
 
 
-def grad(y: Any, wrt: Any, *, unconnected: str = "error") -> Any:
-    """The gradient of a scalar `y` with respect to one tensor, or a list of them.
-
-    Shapes: y [] -> the shape of each `wrt`. Dtypes: float.
-    `wrt` may be any tensor that `y` is computed from: inputs, variables, intermediates. With
-    `unconnected="zero"` the gradient by what `y` does not depend on is zeros, as in the second
-    derivative of a linear function; by default that is an error, since it is a mistake more often.
-    Errors: `GradientError` if `y` is not a float scalar, a `wrt` is not float, or `y` does not
-    depend on it differentiably; `ArgumentError` for another `unconnected`.
-
-    >>> import graphc as gc
-    >>> x = gc.placeholder("x", ())
-    >>> first = gc.grad(x * 3, x)
-    >>> second = gc.grad(first, x, unconnected="zero")
-    >>> [float(g) for g in gc.evaluate([first, second], {x: 2.0})]
-    [3.0, 0.0]
-    """
-    if not isinstance(y, Tensor):
-        raise ArgumentError("not a tensor", op="grad", given=repr(y)[:80], where=origin.where())
-    if y.shape != ():
-        raise GradientError(
-            "the gradient of a tensor that is not a scalar",
-            op="grad",
-            expected="a scalar",
-            given=str(y.type),
-            where=origin.where(),
-            hint="sum or average it first, or use gc.vjp with a cotangent",
-        )
-    single = isinstance(wrt, Tensor)
-    result = _vjp("grad", y, [wrt] if single else wrt, None, unconnected)
-    return result[0] if single else result
-
-
-def vjp(y: Any, wrt: Any, g: Any = None, *, unconnected: str = "error") -> Any:
-    """Vector-Jacobian products: the cotangents of `wrt` for cotangent(s) `g` of `y`.
-
-    `y` is a tensor or a list of them, `g` the same (ones by default); `wrt` a tensor or a list.
-    `unconnected`: as for `grad`.
-    Errors: as `grad`, but `y` may have any shape; `ArgumentError` if `g` does not fit `y`.
-    """
-    return _vjp("vjp", y, wrt, g, unconnected)
-
-
-def _vjp(op: str, y: Any, wrt: Any, g: Any, unconnected: str) -> Any:
-    if unconnected not in _UNCONNECTED:
-        raise ArgumentError(
-            "what to give for a tensor that the output does not depend on",
-            op=op,
-            expected=f"unconnected={' or unconnected='.join(map(repr, _UNCONNECTED))}",
-            given=f"unconnected={unconnected!r}",
-            where=origin.where(),
-        )
-    outputs = [y] if isinstance(y, Tensor) else list(y)
-    single = isinstance(wrt, Tensor)
-    targets = [wrt] if single else _tensors(wrt, op)
-    for t in (*_tensors(outputs, op), *targets):
-        if not t.dtype.is_float:
-            raise GradientError(
-                "only floats have derivatives",
-                op=op,
-                expected="a float dtype",
-                given=repr(t),
-                where=origin.where(),
-            )
-    given = [None] * len(outputs) if g is None else [g] if isinstance(y, Tensor) else list(g)
-    if len(given) != len(outputs):
-        raise ArgumentError(
-            "one cotangent for each output",
-            op=op,
-            expected=str(len(outputs)),
-            given=str(len(given)),
-            where=origin.where(),
-        )
-    cotangents = [_cotangent(t, c, op) for t, c in zip(outputs, given, strict=True)]
-    stable, stands = stable_forms(outputs, targets)
-    result = restored(pull_back(stable, cotangents, [stands.get(t, t) for t in targets]), stands)
-    if unconnected == "zero":
-        result = [zeros_like(t) if c is None else c for t, c in zip(targets, result, strict=True)]
-    for t, c in zip(targets, result, strict=True):
-        if c is None:
-            raise GradientError(
-                "the output does not depend differentiably on what the gradient is asked for",
-                op=op,
-                expected="a tensor that the output is computed from",
-                given=repr(t),
-                where=origin.where(),
-                hint=f'if zeros are meant, gc.{op}(..., unconnected="zero") gives them',
-            )
-    return result[0] if single else result
-
-
-_UNCONNECTED = ("error", "zero")
-
-
-def _tensors(values: Any, op: str) -> list[Tensor]:
-    result = list(values) if isinstance(values, (list, tuple)) else [values]
-    for value in result:
-        if not isinstance(value, Tensor):
-            raise ArgumentError(
-                "not a tensor",
-                op=op,
-                expected="a tensor or a list of tensors",
-                given=repr(value)[:80],
-                where=origin.where(),
-            )
-    return result
-
-
-def _cotangent(y: Tensor, g: Any, op: str) -> Tensor:
-    if g is None:
-        one = constant(1, y.dtype)
-        return one if y.shape == () else zeros_like(y) + one
-    result = g if isinstance(g, Tensor) else constant(g, y.dtype)
-    result = settle(result, y.dtype) if result.weak else result
-    if result.dtype is not y.dtype or not may_be_equal(result.shape, y.shape):
-        raise ArgumentError(
-            "the cotangent does not fit the output",
-            op=op,
-            expected=str(y.type),
-            given=str(result.type),
-            where=origin.where(),
-        )
-    return stretch(result, y.shape)
-
-
 @paused_collector()
 def pull_back(
-    outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], wrt: Sequence[Tensor]
+    outputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor | None],
+    wrt: Sequence[Tensor],
+    known: Collection[Tensor] = (),
 ) -> list[Tensor | None]:
-    """The cotangents of `wrt`; None where an output does not depend on it."""
-    order = walk(outputs)
-    on_path = _nodes_above(order, {t.node for t in wrt})
+    """The cotangents of `wrt`; None where an output does not depend on it. No tensor of `known`
+    depends on `wrt`: the walk ends there."""
+    order = walk(outputs, known)
+    on_path = nodes_above(order, {t.node for t in wrt})
     found: dict[Tensor, Tensor] = {}
     hidden = Hidden(outputs)
     for y, g in zip(outputs, cotangents, strict=True):
@@ -209,7 +84,7 @@ def pull_back(
     return [found.get(t) for t in wrt]
 
 
-def _nodes_above(order: Sequence[Node], sources: set[Node]) -> set[Node]:
+def nodes_above(order: Sequence[Node], sources: set[Node]) -> set[Node]:
     """The nodes of `order` that are in `sources` or whose derivative by one may be other than 0."""
     above: set[Node] = set()
     for node in order:
@@ -226,11 +101,7 @@ def _apply_vjp(
     if not op.differentiable:
         return [None] * len(node.inputs)
     if op.vjp is None:
-        raise GradientError(
-            "the op has no derivative",
-            op=op.name,
-            where=str(node.origins[0]) if node.origins else "",
-        )
+        raise no_derivative(node)
     wanted = [t.node in on_path and t.dtype.is_float for t in node.inputs]
     context: Asked = Context(wanted, hidden)
     several = len(node.types) > 1
@@ -242,6 +113,17 @@ def _apply_vjp(
         **node.attrs,
     )
     return list(result)
+
+
+def no_derivative(node: Node) -> GradientError:
+    """Of an op that states no derivative, though it may have one."""
+    return GradientError(
+        "the op states no derivative",
+        op=node.op.name,
+        given=f"a derivative through {node.op.name}",
+        where=str(node.origins[0]) if node.origins else "",
+        hint="gc.stop_gradient takes the operand as a constant; gc.custom_gradient states one",
+    )
 
 
 def _accumulate(found: dict[Tensor, Tensor], x: Tensor, g: Tensor) -> None:

@@ -137,6 +137,12 @@ class Context(Protocol):
     def pull_back(self, outputs: Any, cotangents: Any, wrt: Any, /) -> list[Any]: ...
 
 
+class ForwardContext(Protocol):
+    """What a `jvp` may ask: the jvp of a sub-graph."""
+
+    def push_forward(self, outputs: Any, wrt: Any, tangents: Any, /) -> list[Any]: ...
+
+
 class Batch(Protocol):
     """What a `batched` rule may ask. `size` is that of the new axis; the operands are in order,
     each of them with the new axis in front or, where it is the same for all elements, as it was."""
@@ -179,6 +185,7 @@ class Reducer(Protocol):
 Infer: TypeAlias = Callable[..., tuple[TensorType, ...]]
 Numpy: TypeAlias = Callable[..., Any]  # one array, or a tuple of them
 Vjp: TypeAlias = Callable[..., Sequence[Any]]  # given a `Context` first
+Jvp: TypeAlias = Callable[..., Any]  # given a `ForwardContext` first
 At: TypeAlias = Callable[..., Any]  # given a `Builder`, and `Operand`s
 Batched: TypeAlias = Callable[..., Any]  # given a `Batch` first
 Expand: TypeAlias = Callable[..., Any]  # one tensor, a tuple of them, or None
@@ -194,7 +201,11 @@ class Op:
     infer(types, **attrs) -> output types          the type rule; raises ShapeError, DTypeError
     numpy(*arrays, **attrs) -> array or tuple      the meaning (sizes in attrs are ints here)
     vjp(context, g, out, *inputs, **attrs)         one cotangent (or None) for each input; `g` and
-                                                   `out` are tuples if the op has several outputs
+                                                   `out` are tuples if the op has several outputs;
+                                                   linear in `g`
+    jvp(context, ts, out, *inputs, **attrs)        the tangent (or None) of the output, or of each,
+                                                   for one (or None) of each input; only where it is
+                                                   cheaper to state than what follows from `vjp`
     at(kernel, operands, index, out, **attrs)      MAP: the element at `index` as a kernel value
     reducer                                        REDUCE: how elements are accumulated
     expand(*inputs, **attrs) -> tensor or tuple    COMPOSITE: the definition in other ops; for
@@ -212,6 +223,7 @@ class Op:
     infer: Infer
     numpy: Numpy | None = None
     vjp: Vjp | None = None
+    jvp: Jvp | None = None
     at: At | None = None
     reducer: Reducer = _NO_REDUCER
     expand: Expand | None = None

@@ -113,6 +113,42 @@ def _together(structure: Structure, leaves: Iterator[Any]) -> Any:
     return made
 
 
+def flatten_like(op: str, what: str, root: str, structure: Structure, tree: Any) -> list[Any]:
+    """What stands in `tree`, of the name `root`, at the leaves of `structure`: anything. A list may
+    stand for a tuple. Errors: `ArgumentError`, as `same_structure`, where it is built otherwise.
+
+    >>> flatten_like("vjp", "the cotangent", "g", flatten({"a": 0, "b": 0})[1], {"a": [1], "b": 2})
+    [[1], 2]
+    """
+    found: list[Any] = []
+    if not _take_apart(structure, tree, found):
+        same_structure(op, what, root, structure, flatten(tree)[1])
+    return found
+
+
+def _take_apart(structure: Structure, tree: Any, found: list[Any]) -> bool:
+    """Whether `tree` is built as `structure`; `found` gets what stands at the leaves."""
+    if structure is None:
+        return tree is None
+    if not isinstance(structure, Inner):
+        found.append(tree)
+        return True
+    kind, keys = structure.kind, structure.keys
+    if kind is dict:
+        parts = [tree[k] for k in keys] if _is_mapping_of(keys, tree) else None
+    elif keys or not issubclass(kind, (list, tuple)):
+        parts = [getattr(tree, k) for k in keys] if type(tree) is kind else None
+    else:
+        parts = list(tree) if isinstance(tree, (list, tuple)) else None
+    if parts is None or len(parts) != len(structure.parts):
+        return False
+    return all(_take_apart(s, part, found) for s, part in zip(structure.parts, parts, strict=True))
+
+
+def _is_mapping_of(keys: tuple[Any, ...], tree: Any) -> bool:
+    return isinstance(tree, Mapping) and set(keys) == set(tree)
+
+
 # -- names of leaves, and differences --------------------------------------------------------------
 def paths(structure: Structure, root: str) -> list[str]:
     """How each leaf is written, from the name of the tree on.

@@ -91,18 +91,57 @@ def _vjp(
         for i, *column in zip(wanted, *sides, strict=True)
         if any(t is not None for t in column)
     }
+    sources = [*operands, *(gs[i] for i in given)]
+    results = _between(selector, found, branches, list(given.values()), sources)
+    return [None, *(results.get(i) for i in range(len(operands)))]
+
+
+def _jvp(
+    context: Any,
+    ts: Sequence[Tensor | None],
+    out: Any,
+    selector: Tensor,
+    *operands: Tensor,
+    branches: tuple[Graph, ...],
+) -> Any:
+    """A choice between the branches' derivatives; each computes again what it needs of its
+    values."""
+    moving = {i: t for i, t in enumerate(ts[1:]) if t is not None}
+    tangents = numbered("t", (operands[i].type for i in moving))
+    sides = [
+        context.push_forward(branch.outputs, [branch.inputs[i] for i in moving], tangents)
+        for branch in branches
+    ]
+    outputs = branches[0].outputs
+    found = {
+        i: [zeros_like(outputs[i]) if t is None else t for t in column]
+        for i, column in enumerate(zip(*sides, strict=True))
+        if any(t is not None for t in column)
+    }
+    results = _between(selector, found, branches, tangents, [*operands, *moving.values()])
+    made = [results.get(i) for i in range(len(outputs))]
+    return made if len(made) > 1 else made[0]
+
+
+def _between(
+    selector: Tensor,
+    found: dict[int, list[Tensor]],
+    branches: tuple[Graph, ...],
+    further: Sequence[Tensor],
+    sources: Sequence[Tensor],
+) -> dict[int, Tensor]:
+    """A choice between what each branch has found, one for each of them, in terms of its inputs and
+    of `further`, which stand for `sources`."""
     if not found:
-        return [None] * (1 + len(operands))
+        return {}
     used = set(walk(t for column in found.values() for t in column))
-    arguments = [*operands, *(gs[i] for i in given)]
     closed = []
     for side, branch in enumerate(branches):
-        inner = [*branch.inputs, *given.values()]
+        inner = [*branch.inputs, *further]
         kept = [i for i, t in enumerate(inner) if t.node in used]
         closed.append(close([column[side] for column in found.values()], [inner[i] for i in kept]))
-    node = apply(SWITCH, [selector, *(arguments[i] for i in kept)], branches=tuple(closed))
-    results = dict(zip(found, node.outputs, strict=True))
-    return [None, *(results.get(i) for i in range(len(operands)))]
+    node = apply(SWITCH, [selector, *(sources[i] for i in kept)], branches=tuple(closed))
+    return dict(zip(found, node.outputs, strict=True))
 
 
 # -- batches ---------------------------------------------------------------------------------------
@@ -140,6 +179,7 @@ SWITCH = register(
         _infer,
         numpy=_numpy,
         vjp=_vjp,
+        jvp=_jvp,
         batched=_batched,
         may_fail=True,  # its branches may
         weak=False,  # each result for itself

@@ -34,10 +34,15 @@ AFTER = register(
         lambda x, *tokens: (x,),
         numpy=lambda x, *tokens: x,
         vjp=lambda context, g, out, x, *tokens: [g, *(None for _ in tokens)],
+        jvp=lambda context, ts, out, x, *tokens: _after(ts[0], tokens),
         batched=_batched_after,
         doc="x itself, not before the other operands are computed.",
     )
 )
+
+
+def _after(t: Tensor | None, tokens: Sequence[Tensor]) -> Tensor | None:
+    return None if t is None else apply(AFTER, [t, *tokens]).output()
 
 
 def _infer(*types: TensorType, results: int) -> tuple[TensorType, ...]:
@@ -79,6 +84,7 @@ CHECKPOINT = register(
         _infer,
         numpy=lambda *arrays, results: arrays[0] if results == 1 else arrays[:results],
         vjp=_vjp,
+        jvp=lambda context, ts, out, *inputs, results: ts[0] if results == 1 else ts[:results],
         expand=lambda *inputs, results: inputs[:results],
         batched=_batched,
         weak=False,  # each result for itself

@@ -9,7 +9,7 @@ not what is wanted (kinks, ties).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -295,10 +295,18 @@ def _where_vjp(context: Any, g: Tensor, out: Tensor, c: Tensor, x: Tensor, y: Te
     return [None, gx, gy]
 
 
+def _where_jvp(
+    context: object, ts: Sequence[Tensor | None], out: Tensor, c: Tensor, *branches: Tensor
+) -> Tensor:
+    """The tangent of the branch that is taken."""
+    moved = (scalar_like(0, x) if t is None else t for t, x in zip(ts[1:], branches, strict=True))
+    return apply(WHERE, (c, *moved)).output()
+
+
 WHERE = define(
     "where", np.where, lambda s, c, x, y: s.Piecewise((x, c), (y, True)), kinds="biuf",
     kernel=lambda k, c, x, y: k.where(c, x, y), doc="x where condition holds, else y.",
-    vjp=_where_vjp, facts={Fact.EXACT},
+    vjp=_where_vjp, jvp=_where_jvp, facts={Fact.EXACT},
 )  # fmt: skip
 
 

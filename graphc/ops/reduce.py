@@ -177,7 +177,8 @@ def _others_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, axes: Any) -
 
     That is the coefficient of t in the product of (x[j] + t g[j]) over j != k. Running products
     p + t d of such factors, from both ends, have no division and no case of a zero in them, so
-    that they are right at any number of zeros, and so are their derivatives, of any order.
+    that they are right at any number of zeros, and so are their derivatives, of any order. The sum
+    is the same with k and i swapped, so that it gives tangents too.
     """
     order = (*axes, *(a for a in range(x.ndim) if a not in axes))
     moved = tuple(x.shape[a] for a in order)
@@ -204,6 +205,7 @@ PROD_OF_OTHERS = register(
         _infer_others,
         numpy=_numpy_others,
         vjp=_others_vjp,
+        jvp=lambda context, ts, out, x, *, axes: _others_vjp(context, ts[0], out, x, axes=axes)[0],
         expand=_expand_others,
         axes={"axes": Axes.SEVERAL},
         doc="For each element the product over axes of the other elements.",

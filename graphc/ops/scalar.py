@@ -14,7 +14,7 @@ import numpy as np
 from graphc.errors import ArgumentError, DTypeError
 from graphc.ir.dtype import DType, bool_
 from graphc.ir.node import Node, Tensor, apply
-from graphc.ir.op import At, Builder, Context, Fact, Index, Kind, Op, Operand, Vjp, register
+from graphc.ir.op import At, Builder, Context, Fact, Index, Jvp, Kind, Op, Operand, Vjp, register
 from graphc.ir.operators import function
 from graphc.ir.shape import TensorType, broadcast
 from graphc.loops.primitives import PRIMITIVES
@@ -168,6 +168,20 @@ def _vjp(partials: Callable[..., tuple[Any, ...]]) -> Vjp:
     return vjp
 
 
+def _jvp(partials: Callable[..., tuple[Any, ...]]) -> Jvp:
+    def jvp(
+        context: object, ts: Sequence[Tensor | None], out: Tensor, *inputs: Tensor, **attrs: Any
+    ) -> Tensor | None:
+        moved: Tensor | None = None
+        for factor, t in zip(partials(function, out, *inputs, **attrs), ts, strict=True):
+            if t is not None and factor is not None:
+                part = masked_multiply(t, factor() if callable(factor) else factor)
+                moved = part if moved is None else moved + part
+        return moved
+
+    return jvp
+
+
 def define(
     name: str,
     numpy: Callable[..., Any],
@@ -178,6 +192,7 @@ def define(
     result: DType | None = None,
     partials: Callable[..., tuple[Any, ...]] | None = None,
     vjp: Vjp | None = None,
+    jvp: Jvp | None = None,
     facts: Set[Fact] = frozenset(),
     cost: float = 1.0,
     doc: str = "",
@@ -198,11 +213,12 @@ def define(
             _infer(name, kinds, result, _arity(numpy)),
             numpy=numpy,
             vjp=vjp or (_vjp(table) if table else None),
+            jvp=jvp or (_jvp(table) if table and vjp is None else None),
             at=at(kernel or (lambda k, *values: k.prim(name, *values))),
             formula=formula,
             facts=frozenset({*facts, Fact.ELEMENTWISE}),
             cost=cost,
-            differentiable=vjp is not None or table is not None,
+            differentiable="f" in kinds and result is None,
             doc=doc,
         )
     )

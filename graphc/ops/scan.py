@@ -225,6 +225,72 @@ def _forward_values(
     return values | {t: (forward.output(ys[t]), True) for t in stored}
 
 
+def _scan_jvp(
+    context: Any,
+    ts: Sequence[Tensor | None],
+    out: Any,
+    *inputs: Tensor,
+    body: Graph,
+    length: Size,
+    carries: int,
+    xs: int,
+    reverse: bool,
+) -> Any:
+    """A scan in the same direction; its carries are the tangents of the carries, its xs those of
+    the xs, then what the forward step had."""
+    moving, results = push_step(context, ts, body, carries)
+    ys = [i for i in range(carries, len(results)) if results[i] is not None]
+    stepped = [i for i in moving if i < carries]
+    if not stepped and not ys:
+        return [None] * len(results) if len(results) > 1 else None
+    outputs = [or_zeros(results[i], body.outputs[i]) for i in (*stepped, *ys)]
+    values = _forward_values(
+        outputs, list(moving.values()), inputs, body, length, carries, xs, reverse
+    )
+    used = set(walk(outputs))
+    moved = {i: t for i, t in moving.items() if i < carries or t.node in used}
+    tangents = [(t, or_zeros(ts[i], inputs[i])) for i, t in moved.items()]
+    sliced = sum(i < carries + xs for i in moved)
+    per_step = [(t, value) for t, (value, stacked) in values.items() if stacked]
+    operands = [(t, value) for t, (value, stacked) in values.items() if not stacked]
+    pairs = [*tangents[:sliced], *per_step, *tangents[sliced:], *operands]
+    node = apply(
+        SCAN,
+        [value for _, value in pairs],
+        body=close(outputs, [t for t, _ in pairs]),
+        length=length,
+        carries=len(stepped),
+        xs=sliced - len(stepped) + len(per_step),
+        reverse=reverse,
+    )
+    found = dict(zip([*stepped, *ys], node.outputs, strict=True))
+    made = [found.get(i) for i in range(len(results))]
+    return made if len(made) > 1 else made[0]
+
+
+def or_zeros(t: Tensor | None, like: Tensor) -> Tensor:
+    """A tangent, or zeros where there is none."""
+    return zeros_like(like) if t is None else t
+
+
+def push_step(
+    context: Any, ts: Sequence[Tensor | None], body: Graph, carries: int
+) -> tuple[dict[int, Tensor], list[Tensor | None]]:
+    """One step's derivative: placeholders for the tangents of the inputs that have one, by input
+    position, and the tangents of the body's outputs."""
+    moving = {i for i, t in enumerate(ts) if t is not None}
+    t = numbered("t", (x.type for x in body.inputs))
+    while True:  # a carry's tangent flows into others', step after step
+        given = {i: t[i] for i in sorted(moving)}
+        results = context.push_forward(
+            body.outputs, [body.inputs[i] for i in given], list(given.values())
+        )
+        reached = {i for i in range(carries) if results[i] is not None}
+        if reached <= moving:
+            return given, results
+        moving |= reached
+
+
 def _is_cheap(node: Node) -> bool:
     return Fact.ELEMENTWISE in node.op.facts and node.op.cost <= _CHEAP and node.op.is_pure
 
@@ -258,6 +324,7 @@ SCAN = register(
         _infer_scan,
         numpy=_numpy_scan,
         vjp=_scan_vjp,
+        jvp=_scan_jvp,
         batched=_batched_scan,
         facts=frozenset({Fact.LOOP}),
         may_fail=True,  # its body may

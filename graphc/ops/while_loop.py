@@ -1,8 +1,8 @@
 """`while_loop`: a loop whose length its data decide, and `fori_loop`, one whose length is counted.
 
 A while loop is one op with two closed graphs, the condition and the step, over the carries and what
-they use from outside. It has no derivative: the values that one needs of each turn have no place,
-for how many there are is known only when the loop ends.
+they use from outside. It has a derivative forwards, and none backwards: the values that one needs
+of each turn have no place, for how many there are is known only when the loop ends.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from graphc.ops.closure import (
 from graphc.ops.create import iota
 from graphc.ops.elementwise import not_equal, where
 from graphc.ops.reduce import any as any_of
-from graphc.ops.scan import scan
+from graphc.ops.scan import or_zeros, push_step, scan
 from graphc.ops.shape import unit_axes_behind_first
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -85,6 +85,39 @@ def _vjp(
     return [None] * len(inputs)
 
 
+def _jvp(
+    context: Any,
+    ts: Sequence[Tensor | None],
+    out: Any,
+    *inputs: Tensor,
+    condition: Graph,
+    body: Graph,
+    carries: int,
+) -> Any:
+    """The loop with the tangents of carries as further carries; it ends as the loop does."""
+    moving, results = push_step(context, ts, body, carries)
+    stepped = [i for i in moving if i < carries]
+    if not stepped:
+        return [None] * carries if carries > 1 else None
+    still = [i for i in moving if i >= carries]
+    parts = [
+        *zip(body.inputs[:carries], inputs[:carries], strict=True),
+        *((moving[i], or_zeros(ts[i], inputs[i])) for i in stepped),
+        *zip(body.inputs[carries:], inputs[carries:], strict=True),
+        *((moving[i], or_zeros(ts[i], inputs[i])) for i in still),
+    ]
+    after = [*body.outputs, *(or_zeros(results[i], body.outputs[i]) for i in stepped)]
+    node = apply(
+        WHILE,
+        [value for _, value in parts],
+        condition=close(condition.outputs, [t for t, _ in parts]),
+        body=close(after, [t for t, _ in parts]),
+        carries=len(after),
+    )
+    found = dict(zip(stepped, node.outputs[carries:], strict=True))
+    return [found.get(i) for i in range(carries)] if carries > 1 else found.get(0)
+
+
 def _batched(
     batch: Batch, *inputs: Tensor, condition: Graph, body: Graph, carries: int
 ) -> Sequence[Tensor]:
@@ -127,6 +160,7 @@ WHILE = register(
         _infer,
         numpy=_numpy,
         vjp=_vjp,
+        jvp=_jvp,
         batched=_batched,
         facts=frozenset({Fact.WHILE}),
         may_fail=True,  # its bodies may, and it may never end
@@ -144,8 +178,9 @@ def while_loop(
 
     The carry is a tensor, None, or nested tuples, lists and dicts of tensors. Both functions may
     use any tensor from outside; what of it depends on no carry is computed once, before the loop.
-    There is no gradient: a loop that needs one is a `scan` over as many steps as may be needed,
-    with a `cond` in it, or a `root`. A loop that does not end can be interrupted (Ctrl-C).
+    There is a `gc.jvp` but no gradient: a loop that needs one is a `scan` over as many steps as may
+    be needed, with a `cond` in it, or a `root`. A loop that does not end can be interrupted
+    (Ctrl-C).
 
     Shapes: a carry keeps its shape; the condition is a scalar. Dtypes: any; a carry keeps its
     dtype. One that starts as a Python number takes that of the step's result.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.autodiff.reverse import grad
+from graphc.autodiff.derivatives import grad
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved

@@ -12,6 +12,8 @@ import scipy.special
 import graphc as gc
 from graphc.errors import ArgumentError, GradientError
 from graphc.ir.graph import walk
+from graphc.ir.node import apply
+from graphc.ir.op import Kind, Op
 
 Array = np.ndarray[Any, Any]
 
@@ -137,7 +139,7 @@ def test_stop_gradient() -> None:
     x = scalar()
     y = gc.stop_gradient(x * x) * x
     assert float(gc.evaluate(gc.grad(y, x), {x: 3.0})) == 9
-    with pytest.raises(GradientError, match="does not depend differentiably"):
+    with pytest.raises(GradientError, match="only through operations"):
         gc.grad(gc.stop_gradient(x) + 1, x)
 
 
@@ -300,9 +302,12 @@ def test_of_what_is_no_scalar() -> None:
 
 def test_of_an_integer() -> None:
     i = gc.placeholder("i", (), "int64")
-    failing(lambda: gc.grad(i * i, i), GradientError, "only floats have derivatives")
+    failing(lambda: gc.grad(i * i, i), GradientError, "an integer has no derivative")
     x = gc.placeholder("x")
-    failing(lambda: gc.grad(x * 2, i), GradientError, "only floats have derivatives")
+    failing(lambda: gc.grad(x * 2, i), GradientError, "an integer has no derivative")
+    failing(lambda: gc.grad(x > 2, x), GradientError, "a truth value has no derivative")
+    error = failing(lambda: gc.vjp([x, i], x), GradientError, "an integer")
+    assert error.message == "y[1]: an integer has no derivative"
 
 
 def test_of_what_is_not_connected() -> None:
@@ -322,7 +327,30 @@ def test_unconnected_is_one_of_two_words(call: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("name", ["floor", "sign", "round"])
 def test_through_a_step_function_only(name: str) -> None:
     x = gc.placeholder("x")
-    failing(lambda: gc.grad(getattr(gc, name)(x), x), GradientError, "does not depend")
+    y = getattr(gc, name)(x)
+    error = failing(lambda: gc.grad(y, x), GradientError, "only through operations that have no")
+    assert f"through {name} ({__file__}" in error.given
+
+
+def test_what_leads_nowhere_is_named() -> None:
+    x = gc.placeholder("x_that_leads_nowhere")
+    chosen = gc.where(x > 0, 1.0, 2.0) + gc.stop_gradient(x) + gc.floor(x * 2)
+    error = failing(lambda: gc.grad(chosen, {"a": [x]}), GradientError, "only through operations")
+    assert "depends on wrt['a'][0] only" in error.message
+    for name in ("greater", "stop_gradient", "floor"):
+        assert f"{name} ({__file__}" in error.given
+    assert "multiply" not in error.given
+
+
+def test_an_op_that_states_no_derivative() -> None:
+    x = gc.placeholder("x")
+    op = Op("without_derivative", Kind.MAP, lambda x: (x,), numpy=np.sin)
+    y = apply(op, (x,)).output()
+    for call in (lambda: gc.grad(y, x), lambda: gc.jvp(y, x, 1.0)):
+        with pytest.raises(GradientError, match="states no derivative") as caught:
+            call()
+        assert caught.value.op == "without_derivative"
+        assert __file__ in caught.value.where
 
 
 def test_of_no_tensor() -> None:
@@ -341,7 +369,7 @@ def test_a_cotangent_that_does_not_fit() -> None:
 
 def test_as_many_cotangents_as_outputs() -> None:
     x = gc.placeholder("x", (3,))
-    failing(lambda: gc.vjp([x * x, x + 1], x, [np.ones(3)]), ArgumentError, "one cotangent")
+    failing(lambda: gc.vjp([x * x, x + 1], x, [np.ones(3)]), ArgumentError, "structure")
 
 
 # -- size ------------------------------------------------------------------------------------------
