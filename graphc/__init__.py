@@ -63,6 +63,7 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "draw": ("graphc.show.draw", "draw"),
     "latex": ("graphc.symbolic.latex", "latex"),
     "from_sympy": ("graphc.interchange.from_sympy", "from_sympy"),
+    "lambdify": ("graphc.interchange.lambdify", "lambdify"),
     "to_sympy": ("graphc.interchange.from_sympy", "to_sympy"),
 }
 
@@ -105,6 +106,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.autodiff.derivatives import grad, hvp, jvp, linearize, value_and_grad, vjp
     from graphc.autodiff.vmap import vmap
     from graphc.interchange.from_sympy import from_sympy, to_sympy
+    from graphc.interchange.lambdify import lambdify
     from graphc.ops import linalg, random
     from graphc.ops.branch import cond, switch
     from graphc.ops.build import constant
@@ -291,14 +293,14 @@ __all__ = [
     "floor", "floor_divide", "fori_loop", "from_sympy", "full", "full_like", "getitem", "grad",
     "gradient", "Graph", "GraphcError", "greater", "greater_equal", "heaviside", "hstack", "hvp",
     "hypot", "identity", "inner", "int16", "int32", "int64", "int8", "iota", "isfinite", "isinf",
-    "isnan", "jit", "jvp", "latex", "leaky_relu", "less", "less_equal", "linalg", "linearize",
-    "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax", "logaddexp",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "map", "matmul",
-    "matrix_transpose", "max", "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum",
-    "moveaxis", "multiply", "negative", "nextafter", "nn", "not_equal", "one_hot", "ones",
-    "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder", "positive",
-    "pow", "power", "print_graph", "prod", "rad2deg", "random", "ravel", "reciprocal", "relu",
-    "remainder", "repeat", "reshape", "roll", "rollaxis", "rot90", "round", "scan", "scope",
+    "isnan", "jit", "jvp", "lambdify", "latex", "leaky_relu", "less", "less_equal", "linalg",
+    "linearize", "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax",
+    "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "map",
+    "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean", "meshgrid", "min",
+    "minimum", "moveaxis", "multiply", "negative", "nextafter", "nn", "not_equal", "one_hot",
+    "ones", "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder",
+    "positive", "pow", "power", "print_graph", "prod", "rad2deg", "random", "ravel", "reciprocal",
+    "relu", "remainder", "repeat", "reshape", "roll", "rollaxis", "rot90", "round", "scan", "scope",
     "set_default_dtype", "shift_left", "shift_right", "sigmoid", "sign", "signbit", "sin", "sinc",
     "sinh", "size", "softmax", "softmax_cross_entropy", "softplus", "split", "sqrt", "square",
     "squeeze", "stack", "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch",

@@ -82,6 +82,10 @@ class ArgumentError(GraphcError):
     """An argument of the wrong kind: not a tensor, missing, unexpected, or out of range."""
 
 
+class CallError(ArgumentError, TypeError):
+    """A function was called with other arguments than it takes: more, fewer, or not nested so."""
+
+
 class SymbolicValueError(GraphcError):
     """A symbolic tensor or dim was used where Python needs a concrete value."""
 

@@ -69,7 +69,7 @@ def page() -> str:
         )
     ]))  # fmt: skip
     parts.append(_section("SymPy", [
-        _line(f"gc.{name}", getattr(gc, name)) for name in ("from_sympy", "to_sympy")
+        _line(f"gc.{name}", getattr(gc, name)) for name in ("lambdify", "from_sympy", "to_sympy")
     ]))  # fmt: skip
     parts.append(_section("Batches", [_line("gc.vmap", gc.vmap)]))
     parts.append(_section("Types and names", [

@@ -111,6 +111,12 @@ def _log_add(x: Any, y: Any, one: Any = sp.S.One) -> Any:
     return sp.Max(x, y) + log1p(sp.exp(-sp.Abs(x - y) / one)) * one
 
 
+def _harmonic(n: Any, order: Any = None) -> Any:
+    if order is None:
+        return sp.digamma(n + 1) + sp.EulerGamma
+    return sp.zeta(order) - sp.zeta(order, n + 1)
+
+
 def _in_gamma(e: Any) -> Any:
     return e.rewrite(sp.gamma)
 
@@ -125,7 +131,9 @@ def _done(e: Any) -> Any:
 
 
 REWRITES: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("Derivative", "Subs", "DotProduct", "Trace", "Determinant"), _done),
+    **dict.fromkeys(("Derivative", "Subs", "DotProduct"), _done),
+    "Trace": lambda e: e.arg.as_explicit().trace(),
+    "Determinant": lambda e: e.arg.as_explicit().det(),
     "sec": _of(lambda x: 1 / sp.cos(x)),
     "csc": _of(lambda x: 1 / sp.sin(x)),
     "cot": _of(lambda x: 1 / sp.tan(x)),
@@ -149,7 +157,7 @@ REWRITES: dict[str, Callable[[Any], Any]] = {
     "factorial": _in_gamma,
     "RisingFactorial": _in_gamma,
     "FallingFactorial": _in_gamma,
-    "harmonic": _of(lambda n: sp.digamma(n + 1) + sp.EulerGamma),
+    "harmonic": _of(_harmonic),
     "jn": _in_bessel,
     "yn": _in_bessel,
     "Sqrt": _of(sp.sqrt),

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,11 @@ class Context:
     """The words that one call hands to native code, and the arena that they point to.
 
     `given` holds the scalar inputs, as ctypes' scalars; `results` the scalar outputs, as an array
-    for each dtype."""
+    for each dtype; `outputs` are the words that point to outputs."""
 
-    __slots__ = ("address", "arena", "bytes", "call", "given", "results", "sizes", "words")
+    __slots__ = (
+        "address", "arena", "bytes", "call", "given", "outputs", "results", "sizes", "words",
+    )  # fmt: skip
 
     def __init__(self, caller: Caller) -> None:
         self.words = (ctypes.c_int64 * (caller.word_count + caller.scalar_count))()
@@ -59,6 +62,7 @@ class Context:
         self.given: list[Any] = []
         self.results: list[np.ndarray[Any, Any]] = []
         self._place_scalars(caller)
+        self.outputs = np.frombuffer(self.words, np.int64)[caller.output_words :][: caller.count]
         self.arena: Any = None
         self.bytes = -1
         self.sizes: tuple[int, ...] | None = None  # the dims of the last call
@@ -101,7 +105,8 @@ class Caller:
         first = Head.COUNT + len(dims)
         self.input_words = first
         self.output_words = first + len(graph.inputs)
-        variable_words = self.output_words + len(graph.outputs)
+        self.count = len(graph.outputs)
+        variable_words = self.output_words + self.count
         constant_words = variable_words + len(variables)
         self.word_count = constant_words + len(constants) + manifest["table"]
         self.scalar_inputs = [
@@ -125,7 +130,12 @@ class Caller:
         self.arenas: dict[tuple[int, ...], int] = {}
         self.dims = graph.dims  # of the user's inputs: the program may have fewer
         self.formulas: list[Size] = []  # composite sizes of outputs
-        self.call = self._generate()
+        self.call = self._generate(_Each(self))
+
+    @cached_property
+    def rows(self) -> Callable[..., Any]:
+        """As `call`, but the outputs, which are of one type, are the rows of one array."""
+        return self._generate(_Rows(self))
 
     # -- what the generated function calls for anything out of the ordinary ------------------------
     def convert(self, position: int, value: Any) -> Any:
@@ -187,8 +197,8 @@ class Caller:
         return hold(self.written)
 
     # -- the generated function --------------------------------------------------------------------
-    def _generate(self) -> Callable[..., Any]:
-        source = "\n".join(self._source()) + "\n"
+    def _generate(self, results: _Each | _Rows) -> Callable[..., Any]:
+        source = "\n".join(self._source(results)) + "\n"
         scope: dict[str, Any] = {
             "address_of": ctypes.addressof,
             "bytes_of": ctypes.c_char.from_buffer,
@@ -196,7 +206,10 @@ class Caller:
             "pool": self.pool,
             "Context": Context,
             "entry": self.executable.entry,
+            "add_to": np.add,
             "empty": np.empty,
+            "numbers": np.arange(self.count),
+            "times": np.multiply,
             "ndarray": np.ndarray,
         }
         for i, t in enumerate(self.graph.inputs):
@@ -210,8 +223,8 @@ class Caller:
         made: Callable[..., Any] = scope["call"]
         return made
 
-    def _source(self) -> list[str]:
-        inputs, outputs = self.graph.inputs, self.graph.outputs
+    def _source(self, results: _Each | _Rows) -> list[str]:
+        inputs = self.graph.inputs
         dims = self.manifest["dims"]
         given = [f"a{i}" for i in range(len(inputs))]
         lines = [f"def call({', '.join(given)}):"]
@@ -250,27 +263,18 @@ class Caller:
             add(f"{''.join(f'g{i}, ' for i in scalars)}= context.given")
         for i in scalars:
             add(f"g{i}.value = a{i}")
-        for i, tensor in enumerate(outputs):
-            if tensor.ndim == 0:
-                continue
-            add(f"r{i} = empty({self._shape(tensor)}, e{i})")
-            pointer = f"address_of(bytes_of(r{i}))"  # much faster than r.ctypes.data
-            guarded = pointer if self._never_empty(tensor) else f"{pointer} if r{i}.size else 0"
-            add(f"words[{self.output_words + i}] = {guarded}")
+        for line in results.before():
+            add(line)
         guard = {0: "", 1: "with lock: "}.get(len(self.written), "with caller.locks(): ")
         add(f"{guard}code = entry(context.address)")
         add("if code:")
         add("try: caller.fail(context, code)", 2)
         add("finally: pool.append(context)", 2)
-        for k, (_, positions) in enumerate(self.scalar_outputs):
-            add(f"{''.join(f'r{i}, ' for i in positions)}= context.results[{k}]")
+        for line in results.behind():
+            add(line)
         add("pool.append(context)")
-        add(f"return ({''.join(f'r{i}, ' for i in range(len(outputs)))})")
+        add(f"return {results.expression}")
         return lines
-
-    @staticmethod
-    def _never_empty(tensor: Tensor) -> bool:
-        return all(isinstance(s, int) and s > 0 for s in tensor.shape)
 
     def _add_sizes(self, add: Callable[..., None], given: Sequence[str]) -> None:
         """Learn the dims from the shapes, and check every size."""
@@ -311,7 +315,7 @@ class Caller:
         found = learn_dims(self.graph, [np.asarray(a) for a in arrays])
         return tuple(found[d] for d in self.dims)
 
-    def _shape(self, tensor: Tensor) -> str:
+    def shape(self, tensor: Tensor) -> str:
         """The shape of an output as Python source over the dims `n0, n1, ...`."""
         sizes = []
         for size in tensor.shape:
@@ -333,6 +337,52 @@ class Caller:
     def size(self, place: int, values: tuple[int, ...]) -> int:
         """A composite size at the given dims."""
         return evaluate(self.formulas[place], dict(zip(self.dims, values, strict=True)))
+
+
+class _Each:
+    """Results in a tuple, an array each: the lines before and behind the native call."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self.expression = f"({''.join(f'r{i}, ' for i in range(caller.count))})"
+
+    def before(self) -> Iterator[str]:
+        for i, tensor in enumerate(self._caller.graph.outputs):
+            if tensor.ndim:
+                yield f"r{i} = empty({self._caller.shape(tensor)}, e{i})"
+                yield f"words[{self._caller.output_words + i}] = {_pointer(f'r{i}', tensor)}"
+
+    def behind(self) -> Iterator[str]:
+        for k, (_, positions) in enumerate(self._caller.scalar_outputs):
+            yield f"{''.join(f'r{i}, ' for i in positions)}= context.results[{k}]"
+
+
+class _Rows:
+    """Results of one type as the rows of one array."""
+
+    expression = "r"
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._first = caller.graph.outputs[0]
+
+    def before(self) -> Iterator[str]:
+        if self._first.ndim:
+            yield f"r = empty(({self._caller.count}, *{self._caller.shape(self._first)}), e0)"
+            yield "outputs = context.outputs"
+            yield "times(numbers, r.strides[0], outputs)"
+            yield f"add_to(outputs, {_pointer('r', self._first)}, outputs)"
+
+    def behind(self) -> Iterator[str]:
+        if not self._first.ndim:
+            yield "r = context.results[0].copy()"
+
+
+def _pointer(name: str, tensor: Tensor) -> str:
+    """The address of an array for an output; none of what has no elements."""
+    pointer = f"address_of(bytes_of({name}))"  # much faster than r.ctypes.data
+    never_empty = all(isinstance(s, int) and s > 0 for s in tensor.shape)
+    return pointer if never_empty else f"({pointer} if {name}.size else 0)"
 
 
 def _ctype(dtype: np.dtype[Any]) -> Any:

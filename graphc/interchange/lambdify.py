@@ -1,0 +1,469 @@
+"""`gc.lambdify`: a compiled function of SymPy's expressions, with their derivatives.
+
+    f = gc.lambdify([x, [a, b]], expression, gradient=True, hessian=True)
+    value, gradient, hessian = f(0.5, [1.0, 2.0])
+
+How: the expressions become one graph, derivatives are graphc's own reverse mode on it, so that all
+results share their subexpressions, and all of them are the rows of one array of one program. What a
+call gives decides which program: each argument is one point, or a batch of points. Programs are
+made when they are first needed and kept; functions of equal arguments, expressions and options are
+one object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import sympy as sp
+
+from graphc.autodiff.derivatives import pulled
+from graphc.errors import ArgumentError, CallError, ShapeError
+from graphc.interchange.from_sympy import elements, leaves, rebuilt, shape_of, sympified
+from graphc.interchange.parts import (
+    Argument,
+    Given,
+    Open,
+    Part,
+    arguments_of,
+    given_for,
+    keys_of,
+    parts_of,
+)
+from graphc.ir import origin
+from graphc.ir.dim import named
+from graphc.ir.dtype import DType
+from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.node import Tensor
+from graphc.ir.op import Fact
+from graphc.ops.build import settle
+from graphc.ops.create import ones_like
+from graphc.ops.from_formula import values_of
+from graphc.ops.leaf import placeholder
+from graphc.ops.shape import broadcast_to
+from graphc.runtime.compile import Function, compile
+
+Array: TypeAlias = np.ndarray[Any, Any]
+Signature: TypeAlias = tuple[tuple[Part, bool], ...]  # of each part: whether it is a batch
+_POINTS = named("n")
+_KEPT = 256  # functions, and ways to call one
+
+
+def lambdify(
+    args: Any,
+    exprs: Any,
+    cse: Any = True,
+    *,
+    gradient: Any = False,
+    jacobian: Any = False,
+    hessian: Any = False,
+    dtype: Any = "float64",
+) -> Lambdified:
+    """A compiled function that computes SymPy's expressions, as SymPy's own `lambdify` makes one.
+
+    `args` is a symbol or a list of arguments: symbols, functions such as `f(t)`, derivatives,
+    matrices of these, lists of these, or what has elements (`MatrixSymbol`, `IndexedBase`).
+    `exprs` is an expression, a matrix, or nested lists, tuples and dicts of them; the function
+    gives the same of numbers and arrays. Arguments of shape [n] give results [n], for a matrix
+    [n, r, c]; they broadcast against each other. A list of symbols takes a list, or one array that
+    has them along its first axis; a matrix one that has it in its last two.
+    `gradient`, `jacobian` and `hessian` are True, or the symbols that derivatives are taken by
+    (True: all); the function then gives a tuple of the value and these, computed in one program.
+    Gradient and Hessian are those of one expression; a Jacobian has a row for each element.
+    Equal subexpressions are computed once; a function for `cse` is applied first, as SymPy does.
+    Errors: `ArgumentError` for arguments that are none, and one that lists everything in the
+    expressions without an argument or without an op; at a call `CallError`, `DTypeError`,
+    `ShapeError` for what does not fit.
+
+    >>> x, y = sp.symbols("x y")
+    >>> f = lambdify([x, y], x * sp.sin(y), gradient=True)
+    >>> value, slopes = f(2.0, 0.0)
+    >>> float(value), slopes.tolist()
+    (0.0, [0.0, 2.0])
+    """
+    arguments = arguments_of(args)
+    structure = sympified(exprs, "lambdify")
+    if callable(cse):
+        structure = _with_common(structure, cse)
+    orders = {"gradient": gradient, "jacobian": jacobian, "hessian": hessian}
+    wrt = tuple((name, _wrt(name, by, arguments)) for name, by in orders.items() if by is not False)
+    _check_orders(structure, [name for name, _ in wrt])
+    made = to_dtype(dtype)
+    if not made.is_float:
+        raise ArgumentError(
+            "computed in floats", op="lambdify", expected="a float dtype", given=made.name
+        )
+    return _kept(arguments, _frozen(structure), wrt, made)
+
+
+@lru_cache(_KEPT)
+def _kept(arguments: Any, frozen: Any, wrt: Any, dtype: DType) -> Lambdified:
+    return Lambdified(arguments, _thawed(frozen), dict(wrt), dtype)
+
+
+# -- what is asked for -----------------------------------------------------------------------------
+def _wrt(name: str, by: Any, arguments: Sequence[Argument]) -> tuple[Any, ...]:
+    """The symbols that a derivative is taken by."""
+    keys = tuple(k for a in arguments for k in keys_of(a))
+    if by is True:
+        return keys
+    found = tuple(elements(by)) if isinstance(by, sp.MatrixBase) else by
+    found = tuple(found) if isinstance(found, Iterable) else (found,)
+    strange = [str(k)[:80] for k in found if k not in keys]
+    if strange:
+        raise ArgumentError(
+            "derivatives by what is no argument",
+            op="lambdify",
+            expected=f"{name}=True, or a list of: {', '.join(map(str, keys))}"[:300],
+            given=", ".join(strange),
+            where=origin.where(),
+        )
+    return found
+
+
+def _check_orders(structure: Any, names: Sequence[str]) -> None:
+    count = sum(len(elements(x)) for x in leaves(structure))
+    single = [name for name in names if name != "jacobian"]
+    if single and count != 1:
+        raise ArgumentError(
+            f"the {single[0]} of more than one expression",
+            op="lambdify",
+            expected="one expression",
+            given=f"{count} expressions",
+            where=origin.where(),
+            hint="jacobian=True has a row for each of them",
+        )
+
+
+def _with_common(structure: Any, cse: Callable[..., Any]) -> Any:
+    """The expressions in which `cse` named what is common, with that in its place."""
+    flat = leaves(structure)
+    pairs, reduced = cse(flat)
+    known: dict[Any, Any] = {}
+    for symbol, e in pairs:
+        if e is not None:  # which says that the symbol is not needed any more
+            known[symbol] = e.xreplace(known)
+    made = iter([e.xreplace(known) for e in reduced])
+    return sympified(rebuilt(structure, lambda _: next(made)), "lambdify")
+
+
+def _frozen(structure: Any) -> Any:
+    """Nested lists, tuples and dicts as what has a hash."""
+    if isinstance(structure, dict):
+        return "dict", tuple((k, _frozen(v)) for k, v in structure.items())
+    if isinstance(structure, (list, tuple)):
+        return type(structure).__name__, tuple(map(_frozen, structure))
+    return "leaf", structure
+
+
+def _thawed(frozen: Any) -> Any:
+    kind, value = frozen
+    if kind == "dict":
+        return {k: _thawed(v) for k, v in value}
+    if kind == "leaf":
+        return value
+    return (list if kind == "list" else tuple)(map(_thawed, value))
+
+
+# -- results as rows -------------------------------------------------------------------------------
+class Rows(NamedTuple):
+    """Where the elements of a result are among the rows of a program, and their shape."""
+
+    places: Any  # a slice where they follow each other, else an array
+    core: tuple[int, ...]
+    is_bool: bool
+
+    def of(self, block: Array, batch: tuple[int, ...]) -> Any:
+        """The result, from rows of a point [rows] or of points [rows, n]."""
+        found = block[self.places]
+        if self.is_bool:
+            found = found != 0
+        if not self.core:
+            one = found[0]
+            return one.reshape(batch) if batch else bool(one) if self.is_bool else one
+        if not batch:
+            return found.reshape(self.core)
+        rank = len(self.core)
+        axes = (*range(rank, rank + len(batch)), *range(rank))
+        return found.reshape(*self.core, *batch).transpose(axes)
+
+
+class _Table:
+    """The rows of a program, each value once; numbers are rows that nothing computes."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[Tensor, int] = {}
+        self.numbers: dict[tuple[type, float], int] = {}
+
+    def place(self, value: Any) -> tuple[bool, Any]:
+        number = value if not isinstance(value, Tensor) else _number_of(value)
+        if number is None:
+            return False, self.tensors.setdefault(value, len(self.tensors))
+        key = (type(number), float(number))
+        return True, self.numbers.setdefault(key, len(self.numbers))
+
+    def rows(self, values: Sequence[Any], core: tuple[int, ...]) -> Callable[[], Rows]:
+        """Asked for when all tensors are known, behind which the numbers are."""
+        places = [self.place(v) for v in values]
+        booleans = [
+            isinstance(v, bool) or (isinstance(v, Tensor) and v.dtype.kind == "b") for v in values
+        ]
+
+        def made() -> Rows:
+            flat = [len(self.tensors) + i if is_number else i for is_number, i in places]
+            start = flat[0] if flat else 0
+            straight = flat == list(range(start, start + len(flat)))
+            chosen = slice(start, start + len(flat)) if straight else np.array(flat, np.intp)
+            return Rows(chosen, core, bool(flat) and all(booleans))
+
+        return made
+
+
+def _number_of(t: Tensor) -> float | None:
+    """The number that every element of a constant is."""
+    node = t.node
+    while node.op.name in ("broadcast_to", "weak", "astype", "full"):
+        node = node.inputs[0].node if node.inputs else node
+        if not node.inputs:
+            break
+    if Fact.CONSTANT not in node.op.facts:
+        return None
+    array = node.attrs["value"].array
+    return float(array.flat[0]) if array.size and (array == array.flat[0]).all() else None
+
+
+# -- the function ----------------------------------------------------------------------------------
+class _Program(NamedTuple):
+    """A program for one signature: its function, results, and the numbers among its rows."""
+
+    function: Function | None
+    results: tuple[Rows, ...]
+    numbers: Array
+
+
+class Lambdified:
+    """What `gc.lambdify` gives. Call it with numbers or arrays, in the order of the arguments."""
+
+    def __init__(
+        self, arguments: tuple[Argument, ...], structure: Any, wrt: Mapping[str, Any], dtype: DType
+    ) -> None:
+        self._arguments, self._structure, self._wrt = arguments, structure, wrt
+        self._leaves = leaves(structure)
+        self._dtype = dtype.numpy
+        self._kind = dtype
+        self._programs: dict[Signature, _Program] = {}
+        self._ways: dict[tuple[Any, ...], tuple[_Program, Any, tuple[int, ...]]] = {}
+        self._is_single = not isinstance(structure, (list, tuple, dict))
+        self._names = [_name(a) for a in arguments]
+        if not any(isinstance(a, Open) for a in arguments):  # whose rank no one knows yet
+            self._values(self._inputs([(p, False) for a in arguments for p in parts_of(a)], ())[1])
+
+    def __call__(self, /, *values: Any, **named_values: Any) -> Any:
+        if named_values:
+            values = self._in_order(values, named_values)
+        shapes = tuple([v.shape if self._is_array(v) else v.__class__ for v in values])
+        way = self._ways.get(shapes)
+        if way is None:
+            return self._first(values, shapes)
+        program, rows, batch = way
+        return self._results(program, rows(*values), batch)
+
+    def _is_array(self, value: Any) -> bool:
+        return value.__class__ is np.ndarray and value.dtype is self._dtype
+
+    def _first(self, values: tuple[Any, ...], shapes: tuple[Any, ...]) -> Any:
+        """A call with arguments as there were none before, or that have to be converted."""
+        given, batch = self._given(values)
+        program = self._program(given)
+        arrays = [_flat(g, batch) if g.batch else g.array for g in given]
+        if program.function is None:
+            return self._results(program, np.empty(0, self._dtype), batch)
+        rows = program.function.rows
+        if len(batch) <= 1 and all(map(_as_it_is, values, arrays)):
+            if len(self._ways) >= _KEPT:
+                self._ways.clear()
+            self._ways[shapes] = program, rows, batch
+        return self._results(program, rows(*arrays), batch)
+
+    def compiled(self, /, *values: Any) -> Function:
+        """The program that computes such arguments: look at its kernels, source or cost."""
+        given, _ = self._given(values)
+        function = self._program(given).function
+        if function is None:
+            raise ArgumentError("nothing is computed: all results are numbers", op="lambdify")
+        return function
+
+    def __reduce__(self) -> Any:
+        frozen = _frozen(self._structure)
+        return _kept, (self._arguments, frozen, tuple(self._wrt.items()), self._kind)
+
+    def __repr__(self) -> str:
+        extra = "".join(f", {name}" for name in self._wrt)
+        count = sum(len(elements(x)) for x in self._leaves)
+        return f"<lambdified function of {len(self._arguments)} arguments: {count} results{extra}>"
+
+    # -- from a call to arrays ---------------------------------------------------------------------
+    def _in_order(self, values: tuple[Any, ...], by_name: dict[str, Any]) -> tuple[Any, ...]:
+        rest = self._names[len(values) :]
+        strange = [n for n in by_name if n not in rest]
+        missing = [n for n in rest if n not in by_name]
+        if strange or missing:
+            raise CallError(
+                "no argument has this name" if strange else "arguments are missing",
+                op="lambdify",
+                expected=", ".join(rest),
+                given=", ".join(strange or by_name),
+                where=origin.where(),
+            )
+        return (*values, *(by_name[n] for n in rest))
+
+    def _given(self, values: tuple[Any, ...]) -> tuple[list[Given], tuple[int, ...]]:
+        """The parts of a call, and the shape of all batches together."""
+        if len(values) != len(self._arguments):
+            raise CallError(
+                "another number of arguments",
+                op="lambdify",
+                expected=str(len(self._arguments)),
+                given=str(len(values)),
+                where=origin.where(),
+            )
+        given: list[Given] = []
+        for i, (argument, value) in enumerate(zip(self._arguments, values, strict=True)):
+            given += given_for(argument, value, self._dtype, f"argument {i + 1}")
+        batches = {g.batch for g in given}
+        if len(batches) <= 1:
+            return given, next(iter(batches), ())
+        try:
+            return given, np.broadcast_shapes(*batches)
+        except ValueError:
+            raise ShapeError(
+                "the arguments do not broadcast",
+                op="lambdify",
+                given=", ".join(map(str, sorted(batches))),
+                where=origin.where(),
+            ) from None
+
+    def _results(self, program: _Program, block: Array, batch: tuple[int, ...]) -> Any:
+        """The results in their structure, from the rows that were computed."""
+        points = math.prod(batch)
+        if batch and block.ndim == 1:  # nothing that is computed depends on what is a batch
+            block = np.repeat(block[:, None], points, axis=1)
+        numbers = program.numbers
+        if len(numbers):
+            more = np.repeat(numbers[:, None], points, axis=1) if batch else numbers
+            block = np.concatenate([block, more])
+        found = [r.of(block, batch) for r in program.results]
+        if self._is_single and not self._wrt:
+            return found[0]
+        count = len(self._leaves)
+        rest = iter(found[:count])
+        value = found[0] if self._is_single else rebuilt(self._structure, lambda _: next(rest))
+        return (value, *found[count:]) if self._wrt else value
+
+    # -- programs ----------------------------------------------------------------------------------
+    def _program(self, given: Sequence[Given]) -> _Program:
+        signature = tuple((g.part, bool(g.batch)) for g in given)
+        program = self._programs.get(signature)
+        if program is None:
+            if len(self._programs) >= _KEPT:
+                self._programs.clear()
+            program = self._programs[signature] = self._made(signature)
+        return program
+
+    def _made(self, signature: Signature) -> _Program:
+        wide = (_POINTS,) if any(is_batch for _, is_batch in signature) else ()
+        inputs, known = self._inputs(signature, wide)
+        flat = self._values(known)
+        table, made = _Table(), []
+        rest = iter(flat)
+        for leaf in self._leaves:
+            count = len(elements(leaf))
+            made.append(table.rows([next(rest) for _ in range(count)], shape_of(leaf)))
+        for name, keys in self._wrt.items():
+            by = [known[k] for k in keys]
+            made.append(table.rows(*_DERIVATIVES[name](flat, by)))
+        rows = [broadcast_to(settle(_real(t, self._kind), self._kind), wide) for t in table.tensors]
+        function = compile(inputs, rows, name="lambdified") if rows else None
+        numbers = np.array([value for _, value in table.numbers], self._dtype)
+        return _Program(function, tuple(r() for r in made), numbers)
+
+    def _values(self, known: Mapping[Any, Tensor]) -> list[Any]:
+        """The elements of all results. Errors: `ArgumentError` for what cannot become a graph."""
+        return values_of([e for x in self._leaves for e in elements(x)], known, "lambdify")
+
+    def _inputs(
+        self, signature: Sequence[tuple[Part, bool]], wide: tuple[Any, ...]
+    ) -> tuple[list[Tensor], dict[Any, Tensor]]:
+        """The inputs, and the tensor of each symbol; it has all points if derivatives are by it."""
+        inputs: list[Tensor] = []
+        known: dict[Any, Tensor] = {}
+        by = {k for keys in self._wrt.values() for k in keys}
+        for i, (part, is_batch) in enumerate(signature):
+            points = wide if is_batch else ()
+            shape = (*part.core, *points) if part.first else (*points, *part.core)
+            x = placeholder(f"a{i}", shape, self._kind)
+            inputs.append(x)
+            if part.base is not None:
+                known[part.base] = x
+            places = np.ndindex(*part.core) if part.keys else ()
+            for key, place in zip(part.keys, places, strict=True):
+                element = x[place if part.first else (..., *place)] if place else x
+                known[key] = broadcast_to(element, wide) if key in by else element
+        return inputs, known
+
+
+def _name(argument: Argument) -> str:
+    is_symbol = isinstance(argument, Part) and argument.core == ()
+    return str(keys_of(argument)[0]) if is_symbol else ""
+
+
+def _real(t: Tensor, dtype: DType) -> Tensor:
+    return t if t.dtype.is_float else t.astype(dtype)
+
+
+def _as_it_is(value: Any, array: Array) -> bool:
+    """Whether a program takes the value of an argument itself."""
+    return value is array or value.__class__ in (int, float)
+
+
+def _flat(g: Given, batch: tuple[int, ...]) -> Array:
+    """The array of a part with one axis of points."""
+    if g.batch == batch and len(batch) == 1:
+        return g.array
+    core, points = g.part.core, math.prod(batch)
+    if not g.part.first:
+        return np.broadcast_to(g.array, (*batch, *core)).reshape(points, *core)
+    ones = (1,) * (len(batch) - len(g.batch))
+    wide = np.broadcast_to(g.array.reshape(*core, *ones, *g.batch), (*core, *batch))
+    return wide.reshape(*core, points)
+
+
+# -- derivatives -----------------------------------------------------------------------------------
+def _partials(y: Any, by: Sequence[Tensor]) -> list[Any]:
+    """The derivatives of an element by each symbol: tensors, or numbers."""
+    if not isinstance(y, Tensor) or not y.dtype.is_float or not by:
+        return [0.0] * len(by)
+    found = pulled([y], by, [ones_like(y)])
+    return [0.0 if t is None else t for t in found]
+
+
+def _gradient(flat: Sequence[Any], by: Sequence[Tensor]) -> tuple[list[Any], tuple[int, ...]]:
+    return _partials(flat[0], by), (len(by),)
+
+
+def _jacobian(flat: Sequence[Any], by: Sequence[Tensor]) -> tuple[list[Any], tuple[int, ...]]:
+    return [d for y in flat for d in _partials(y, by)], (len(flat), len(by))
+
+
+def _hessian(flat: Sequence[Any], by: Sequence[Tensor]) -> tuple[list[Any], tuple[int, ...]]:
+    """Both halves are the upper one."""
+    first = _partials(flat[0], by)
+    upper = [_partials(d, by[i:]) for i, d in enumerate(first)]
+    count = range(len(by))
+    return [upper[min(i, j)][abs(i - j)] for i in count for j in count], (len(by), len(by))
+
+
+_DERIVATIVES = {"gradient": _gradient, "jacobian": _jacobian, "hessian": _hessian}
