@@ -45,6 +45,7 @@ _TITLES = {
     "while_loop": "Control flow",
     "branch": "Control flow",
     "checkpoint": "Memory",
+    "custom_gradient": "Derivatives of your own",
     "linalg": "Linear algebra",
     "random": "Random numbers",
 }

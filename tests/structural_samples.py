@@ -602,6 +602,33 @@ SAMPLES["checkpoint"] = Samples(
         ),
     ),
 )
+def _squared_times_two(x: gc.Tensor) -> gc.Tensor:
+    return gc.custom_gradient(lambda x: x * x * 2, vjp=lambda g, out, x: g * 4 * x)(x)
+
+
+def _scaled_and_summed(x: gc.Tensor, y: gc.Tensor) -> tuple[gc.Tensor, gc.Tensor]:
+    stated = gc.custom_gradient(
+        lambda x, y: (x * gc.sum(y), gc.sum(x)),
+        vjp=lambda g, out, x, y: (
+            g[0] * gc.sum(y) + g[1], gc.ones_like(y) * gc.sum(g[0] * x)
+        ),
+    )  # fmt: skip
+    first, second = stated(x, y)
+    return first, second
+
+
+SAMPLES["custom_gradient"] = Samples(
+    cases=(
+        Case(call=_squared_times_two, numpy=lambda x: x * x * 2, shapes=(("n", 2),)),
+        Case(
+            call=_scaled_and_summed,
+            numpy=lambda x, y: (x * y.sum(), x.sum()),
+            shapes=(("n",), (2, 3)),
+        ),
+    ),
+    wild=False,
+    ulp=4,
+)
 SAMPLES["after"] = Samples(
     cases=(
         Case(

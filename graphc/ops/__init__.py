@@ -7,6 +7,7 @@ from graphc.ops import (
     checkpoint,
     contract,
     create,
+    custom_gradient,
     diagonal,
     einsum,
     elementwise,
@@ -30,7 +31,7 @@ from graphc.ops import (
 FAMILIES = (
     leaf, create, elementwise, trigonometric, powers, signs, shape, index, gather, reduce,
     manipulate, diagonal, contract, einsum, softmax, scan, while_loop, branch,
-    checkpoint, linalg, random,
+    checkpoint, custom_gradient, linalg, random,
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -20,6 +20,7 @@ from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import TensorType
+from graphc.ir.structure import flatten, unflatten
 from graphc.loops.primitives import PRIMITIVES
 from graphc.loops.primitives import log1mexp as numpy_log1mexp
 from graphc.loops.primitives import sigmoid as numpy_sigmoid
@@ -465,9 +466,11 @@ STOP_GRADIENT = register(
 )
 
 
-def stop_gradient(x: Any) -> Tensor:
-    """x itself; derivatives do not flow through it."""
-    return apply(STOP_GRADIENT, (tensor(x, "stop_gradient"),)).output()
+def stop_gradient(x: Any) -> Any:
+    """x itself, a tensor or tensors in any structure; derivatives do not flow through it."""
+    leaves, structure = flatten(x)
+    stopped = (apply(STOP_GRADIENT, (tensor(leaf, "stop_gradient"),)).output() for leaf in leaves)
+    return unflatten(structure, stopped)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Tensor:

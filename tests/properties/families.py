@@ -483,6 +483,17 @@ def checkpointed(b: Growth) -> Any:
     return list(gc.checkpoint(lambda x, y: (gc.tanh(gc.sin(x)), gc.sum(gc.tanh(y) * 2)))(t, other))
 
 
+@family(0.4)
+def stated(b: Growth) -> Any:
+    t, other = b.pick("f"), b.pick("f")
+    if b.chance(0.5):
+        return gc.custom_gradient(gc.tanh, vjp=lambda g, out, x: g * (1 - out * out))(t)
+    return list(gc.custom_gradient(
+        lambda x, y: (gc.sin(x), gc.sum(gc.tanh(y))),
+        vjp=lambda g, out, x, y: (g[0] * gc.cos(x), g[1] * (1 - gc.tanh(y) ** 2)),
+    )(t, other))  # fmt: skip
+
+
 @family(1.6)
 def linear(b: Growth) -> Any:
     t = b.pick("f", lambda t: t.ndim >= 2)

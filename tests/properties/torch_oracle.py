@@ -201,6 +201,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "softmax_cross_entropy": _cross_entropy,
     "stop_gradient": lambda x: x.detach(), "weak": lambda x: x,
     "checkpoint": lambda *xs, results: list(xs[:results]),
+    "custom_gradient": lambda *xs, results, **attrs: list(xs[:results]),
     "scan": _scan, "switch": _switch, "while_loop": _while,
     "solve": torch.linalg.solve, "inv": torch.linalg.inv, "det": torch.linalg.det,
     "cholesky": _of_finite("cholesky", torch.linalg.cholesky),
