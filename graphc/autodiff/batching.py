@@ -2,9 +2,10 @@
 
 One walk, from what is known for each element to what depends on it; the rest stays as it is. How a
 node is computed for all elements at once, its op says: it is elementwise, or the same op where one
-more axis is in front (`Op.axes`), or states it (`Op.batched`). Of a composite op that says nothing
-the definition is taken, and any other is computed one element after another. There is nothing about
-any particular op here. Whether a tensor has the new axis, its rank tells.
+more axis is in front (`Op.axes`), or states it (`Op.batched`). Of an op that says nothing the
+definition is taken (`Op.expand`) unless that loses a derivative, and any other is computed one
+element after another. There is nothing about any particular op here. Whether a tensor has the new
+axis, its rank tells.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def _node(node: Node, inputs: Sequence[Tensor], size: Size) -> Sequence[Tensor]:
     if op.axes is not None:
         every = (t if batch.has(i) else batch.spread(t) for i, t in enumerate(inputs))
         return apply(op, tuple(every), **op.behind_one_more(attrs, size)).outputs
-    smaller = None if op.expand is None else op.expand(*node.inputs, **attrs)
+    smaller = None if op.expand is None or op.vjp else op.expand(*node.inputs, **attrs)
     if smaller is None:
         return batch.one_by_one()
     return batched(_several(smaller), dict(zip(node.inputs, inputs, strict=True)), size)

@@ -150,6 +150,8 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
 def unit_axes_behind_first(x: Tensor, rank: int) -> Tensor:
     """`x` [n, *s] of a rank, by axes of size 1 between n and s: what has the axis n in front of the
     others, and is stretched along those that it has not."""
+    if x.ndim == rank:
+        return x
     return reshape(x, (*x.shape[:1], *(1,) * (rank - x.ndim), *x.shape[1:]))
 
 

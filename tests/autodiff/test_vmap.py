@@ -364,13 +364,23 @@ def test_an_op_that_says_nothing_goes_element_by_element() -> None:
     agree(lambda w: apply(op, (gc.constant(a[0]), w)).output(), b)
 
 
-def test_a_composite_that_says_nothing_is_its_definition() -> None:
+@pytest.mark.parametrize("vjp", [None, lambda context, g, out, x: [g * 10.0]])
+def test_a_composite_that_says_nothing_is_its_definition(vjp: Any) -> None:
+    """Unless it has a derivative of its own, which that of the definition need not be."""
     op = Op(
         "undeclared_composite", Kind.COMPOSITE, lambda x: (x,), numpy=lambda x: x - x.sum(),
-        expand=lambda x: x - gc.sum(x),
+        expand=lambda x: x - gc.sum(x), vjp=vjp,
     )  # fmt: skip
-    made = agree(lambda v: apply(op, (v * 2,)).output(), RNG.normal(size=(3, 4)))
-    assert "scan" not in kinds(made)
+
+    def f(v: gc.Tensor) -> gc.Tensor:
+        return apply(op, (v * 2,)).output()
+
+    made = agree(f, RNG.normal(size=(3, 4)))
+    assert ("scan" in kinds(made)) == bool(vjp)
+    x = given("composite", 3, 4)
+    if vjp:
+        slope = gc.grad(gc.sum(gc.vmap(f)(x)), x)
+        np.testing.assert_array_equal(gc.evaluate(slope, {x: np.ones((3, 4))}), np.full((3, 4), 20))
 
 
 # -- random numbers --------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from graphc.fusion.kernel_plan import _Planner
 from graphc.fusion.views import permuted_strides
 from graphc.ir.graph import map_graph
 from graphc.ir.node import apply
-from graphc.ir.op import registry
+from graphc.ir.op import Axes, registry
 from graphc.ir.shape import strides
 from graphc.loops import simplify, sums
 from graphc.loops.builder import Builder
@@ -32,6 +32,7 @@ from graphc.planning import schedule as scheduling
 from graphc.planning.program import Call, Copy
 from graphc.runtime import compile as compiling
 
+from .batches import check_batched
 from .budgets import check_budget
 from .checking import check_compiled
 from .faults import (
@@ -186,6 +187,29 @@ def _() -> Iterator[Any]:
     from graphc.autodiff import reverse
 
     with mock.patch.object(reverse, "add_cotangents", lambda a, b: b):
+        yield
+
+
+@fault("autodiff", "a reduction of a batch over the axis of its elements", check_batched)
+def _() -> Iterator[Any]:
+    right = Axes.behind_one_more
+
+    def behind_one_more(self: Axes, value: Any, size: Any) -> Any:
+        return value if self is Axes.SEVERAL else right(self, value, size)
+
+    with mock.patch.object(Axes, "behind_one_more", behind_one_more):
+        yield
+
+
+@fault("autodiff", "an operand of a batch aligned at its first axis", check_batched)
+def _() -> Iterator[Any]:
+    from graphc.autodiff import batching
+    from graphc.ops.shape import reshape
+
+    def misaligned(x: Any, rank: int) -> Any:
+        return reshape(x, (*x.shape, *(1,) * (rank - x.ndim)))
+
+    with mock.patch.object(batching, "unit_axes_behind_first", misaligned):
         yield
 
 

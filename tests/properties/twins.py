@@ -3,7 +3,7 @@
 They are written with other ops, so a fault that the interpreter shares with the compiler (a wrong
 derivative, a wrong definition) is seen too. Each twin is a function and its gradient; the formulas
 are textbook identities. The batch twins run one function of rows on all rows, on permuted, padded
-and split rows, and with a named batch size.
+and split rows, with a named batch size, and by `vmap` of the function of one row.
 """
 
 from __future__ import annotations
@@ -137,6 +137,14 @@ IDENTITIES: dict[str, tuple[Form, Form]] = {
             (x + y) * gc.constant(0.5 ** np.arange(x.shape[0])[:, None], x.dtype), 0
         ),
     ),
+    "mapped over rows": (
+        lambda x, y: gc.vmap(lambda a, b: gc.tanh(a) * gc.logsumexp(b))(x, y),
+        lambda x, y: gc.tanh(x) * gc.logsumexp(y, 1, keepdims=True),
+    ),
+    "mapped gradient": (
+        lambda x, y: gc.vmap(lambda a: gc.grad(gc.sum(gc.sin(y @ a) * gc.max(a)), a))(x),
+        lambda x, y: gc.grad(gc.sum(gc.sin(x @ y.T) * gc.max(x, 1, keepdims=True)), x),
+    ),
     "branch": (
         lambda x, y: gc.cond(gc.sum(x) > gc.sum(y), lambda: gc.sum(x * y), lambda: gc.sum(x - y)),
         lambda x, y: gc.where(gc.sum(x) > gc.sum(y), gc.sum(x * y), gc.sum(x - y)),
@@ -149,7 +157,7 @@ ROWWISE: tuple[Callable[[Any, Any], Tensor], ...] = (
     lambda x, w: gc.relu(x) - gc.sigmoid(x) * gc.max(x, 1, keepdims=True),
     lambda x, w: x * gc.sum(w, 0) + gc.exp(-x * x),
 )
-BATCHES = ("permuted", "padded", "split", "named")
+BATCHES = ("permuted", "padded", "split", "named", "mapped")
 
 
 def twins(seed: int) -> Pair:
@@ -198,6 +206,8 @@ def _batch(kind: str, rng: np.random.Generator, n: int, m: int, dtype: str) -> P
         order = rng.permutation(n)
         there, back = (gc.constant(a) for a in (order, np.argsort(order)))
         out = gc.take(rows(gc.take(x, there, 0)), back, 0)
+    elif kind == "mapped":
+        out = gc.vmap(lambda row: rows(row[None])[0])(x)
     elif kind == "padded":
         out = rows(gc.concat([x, gc.ones((3, m), dtype)], 0))[:n]
     else:
