@@ -94,6 +94,11 @@ def page() -> str:
         also = f"\nBy name also {', '.join(other)}.\n" if other else ""
         parts.append(_section(f"`gc.nn.{name}`: by name or as functions", lines) + also)
     parts.append(_section("`gc.optim`: optimisers", _members(gc.optim, "gc.optim")))
+    schedules = [
+        _line(f"gc.optim.schedules.{n}", getattr(gc.optim.schedules, n))
+        for n in ("step", "exponential", "polynomial", "cosine", "warmup", "one_cycle")
+    ]
+    parts.append(_section("`gc.optim.schedules`: learning rates that change", schedules))
     parts.append(_section("`gc.train`: the training loop", _members(gc.train, "gc.train")))
     found = vars(errors).items()
     kinds = [(n, k) for n, k in found if inspect.isclass(k) and issubclass(k, Exception)]

@@ -1,10 +1,32 @@
 """Optimisers: from a loss and variables to the variables' new values.
 
-    step = gc.compile([x, y], loss, updates=gc.optim.Adam(1e-3).minimize(loss, parameters))
+step = gc.compile([x, y], loss, updates=gc.optim.Adam(1e-3).minimize(loss, parameters))
 """
 
-from graphc.optim.adam import Adam
-from graphc.optim.descent import SGD, Momentum
+from graphc.optim import schedules
+from graphc.optim.adam import Adam, AdamW, AMSGrad, Nadam
+from graphc.optim.adaptive import Adadelta, Adagrad, RMSProp
+from graphc.optim.averaging import EMA, accumulate
+from graphc.optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
+from graphc.optim.descent import SGD, Momentum, Nesterov
 from graphc.optim.optimizer import Optimizer
 
-__all__ = ["SGD", "Adam", "Momentum", "Optimizer"]
+__all__ = [
+    "EMA",
+    "SGD",
+    "AMSGrad",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Momentum",
+    "Nadam",
+    "Nesterov",
+    "Optimizer",
+    "RMSProp",
+    "accumulate",
+    "clip_by_global_norm",
+    "clip_by_norm",
+    "clip_by_value",
+    "schedules",
+]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from graphc.ir.node import Tensor, Variable
-from graphc.optim.optimizer import Optimizer, Updates
+from graphc.optim.optimizer import Optimizer, Options, Updates
 
 
 class SGD(Optimizer):
@@ -14,8 +14,8 @@ class SGD(Optimizer):
     Source: Robbins and Monro, "A Stochastic Approximation Method" (1951).
     """
 
-    def __init__(self, learning_rate: Any = 0.01) -> None:
-        super().__init__(learning_rate)
+    def __init__(self, learning_rate: Any = 0.01, **options: Unpack[Options]) -> None:
+        super().__init__(learning_rate, **options)
 
     def update(self, w: Variable, g: Tensor, updates: Updates) -> None:
         updates[w] = w - self.rate(w.dtype) * g
@@ -31,9 +31,13 @@ class Momentum(Optimizer):
     """
 
     def __init__(
-        self, learning_rate: Any = 0.01, momentum: float = 0.9, nesterov: bool = False
+        self,
+        learning_rate: Any = 0.01,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **options)
         self.momentum, self.nesterov = self._number("momentum", momentum, 1.0), bool(nesterov)
 
     def update(self, w: Variable, g: Tensor, updates: Updates) -> None:
@@ -42,3 +46,12 @@ class Momentum(Optimizer):
         new = self.momentum * velocity - step
         updates[velocity] = new
         updates[w] = w + (self.momentum * new - step if self.nesterov else new)
+
+
+class Nesterov(Momentum):
+    """Momentum that looks ahead: `Momentum(..., nesterov=True)`."""
+
+    def __init__(
+        self, learning_rate: Any = 0.01, momentum: float = 0.9, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(learning_rate, momentum, nesterov=True, **options)

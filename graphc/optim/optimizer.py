@@ -8,8 +8,8 @@ with these updates is called.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -21,22 +21,55 @@ from graphc.ir.dtype import DType
 from graphc.ir.node import Tensor, Variable
 from graphc.ops.build import cast, constant, is_python_scalar
 from graphc.ops.leaf import variable
+from graphc.optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 
 Updates = dict[Variable, Tensor]
 
 
+class Options(TypedDict, total=False):
+    """What every optimiser takes beside its own parameters; see `Optimizer`."""
+
+    weight_decay: float | Callable[[Variable], float]
+    clip_value: float
+    clip_norm: float
+    global_clip_norm: float
+
+
 class Optimizer(Unsaved):
-    """Base of the optimisers. `learning_rate` is a number, or a scalar float tensor or variable.
+    """Base of the optimisers.
+
+    `learning_rate` is a number, a scalar float tensor or variable, or a schedule: a function from
+    the count of steps so far, an int64 scalar, to such a tensor (`gc.optim.schedules`); it is
+    computed in the same native step. `weight_decay` shrinks parameters by that part of themselves
+    times the rate, apart from the gradient; a function of the variable gives each its own, for
+    example none to biases: `lambda v: 0.01 if v.ndim > 1 else 0`. Source: Loshchilov and Hutter,
+    "Decoupled weight decay regularization" (2019). Gradients are clipped before all else:
+    `clip_value` each element, `clip_norm` each gradient's norm, `global_clip_norm` that of all
+    together (as `clip_by_value`, `clip_by_norm` and `clip_by_global_norm` do).
 
     One optimiser keeps one state (moments, step count) for each parameter, whatever the number of
     functions it is compiled into.
     """
 
     _instead = "[v.value for v in optimizer.state]"
+    counts = False  # whether it counts its steps, even if the rate does not need that
 
-    def __init__(self, learning_rate: Any) -> None:
+    def __init__(self, learning_rate: Any, **options: Unpack[Options]) -> None:
         self.learning_rate = self._rate(learning_rate)
         self._slots: dict[tuple[Variable, str], Variable] = {}
+        self.weight_decay = self._decay(options.pop("weight_decay", 0.0))
+        self._clips: dict[str, float] = {
+            name: self._number(name, options.pop(name), math.inf)  # type: ignore[misc]
+            for name in _CLIPS
+            if options.get(name) is not None
+        }
+        for name in set(options) - set(_CLIPS):
+            raise self._error(
+                "an unknown option", expected=", ".join(["weight_decay", *_CLIPS]), given=name
+            )
+        scheduled = callable(self.learning_rate)
+        self._count = variable(0, f"{self._name}/iterations", trainable=False, dtype="int64")
+        self._counted = self.counts or scheduled
 
     # -- what users call ---------------------------------------------------------------------------
     def minimize(self, loss: Tensor, variables: Sequence[Variable]) -> Updates:
@@ -55,47 +88,73 @@ class Optimizer(Unsaved):
         trainable or given twice, and another number of gradients; `ShapeError` for a gradient of
         another shape.
         """
-        targets, gradients = self._checked(variables), list(grads)
-        if len(gradients) != len(targets):
-            raise self._error(
-                "one gradient for each variable",
-                expected=f"{len(targets)} gradients",
-                given=str(len(gradients)),
-            )
+        targets = self._checked(variables)
         updates: Updates = {}
-        with origin.scope(type(self).__name__.lower()):
-            self.begin(updates)
+        with origin.scope(self._name):
+            if self._counted:
+                updates[self._count] = self._count + 1
+            gradients = self._fitting(targets, grads)
+            for name, limit in self._clips.items():
+                gradients = _CLIPS[name](gradients, limit)
             for w, g in zip(targets, gradients, strict=True):
-                self.update(w, self._gradient(w, g), updates)
+                self.update(w, g, updates)
+                self._shrink(w, updates)
         return updates
+
+    def _shrink(self, w: Variable, updates: Updates) -> None:
+        decay = self.weight_decay
+        part = self._number("weight_decay", decay(w), math.inf) if callable(decay) else decay
+        if part:
+            updates[w] = updates[w] - self.rate(w.dtype) * part * w
 
     @property
     def state(self) -> list[Variable]:
-        """The optimiser's own variables, in order of their making."""
-        return list(self._slots.values())
+        """The optimiser's own variables: its count of steps, if it has one, then those of the
+        parameters in order of their making."""
+        return [*([self._count] if self._counted else []), *self._slots.values()]
+
+    @property
+    def iterations(self) -> Variable:
+        """How many steps were made, an int64 scalar.
+        Errors: `ArgumentError` for an optimiser that does not count them."""
+        if not self._counted:
+            raise self._error(
+                "it does not count its steps", hint="give a schedule as learning_rate"
+            )
+        return self._count
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__.lower()
 
     # -- what a subclass defines or uses -----------------------------------------------------------
-    def begin(self, updates: Updates) -> None:
-        """Add updates that the parameters share, such as the step count."""
-
     def update(self, w: Variable, g: Tensor, updates: Updates) -> None:
         """Add the new value of `w`, and of its state, for the gradient `g`."""
         raise NotImplementedError(f"{type(self).__name__} does not define update")
 
-    def slot(self, w: Variable, name: str) -> Variable:
-        """The state `name` of parameter `w`: zeros of its shape, made at first use."""
+    def slot(self, w: Variable, name: str, fill: float = 0.0) -> Variable:
+        """The state `name` of parameter `w`, made at first use: of its shape, full of `fill`."""
         if (w, name) not in self._slots:
-            path = f"{type(self).__name__.lower()}/{w.name or 'variable'}/{name}"
-            self._slots[w, name] = variable(np.zeros_like(w.value), path, trainable=False)
+            path = f"{self._name}/{w.name or 'variable'}/{name}"
+            self._slots[w, name] = variable(np.full_like(w.value, fill), path, trainable=False)
         return self._slots[w, name]
+
+    def steps(self, dtype: DType, updates: Updates) -> Tensor:
+        """The number of this step, from 1 on, as a scalar of the dtype."""
+        return cast(updates[self._count], dtype)
 
     def rate(self, dtype: DType) -> Tensor:
         """The learning rate as a scalar of the dtype."""
         rate = self.learning_rate
+        if callable(rate) and not isinstance(rate, Tensor):
+            rate = self._checked_rate(rate(self._count))
         return cast(rate, dtype) if isinstance(rate, Tensor) else constant(rate, dtype)
 
     # -- checks ------------------------------------------------------------------------------------
     def _rate(self, rate: Any) -> Any:
+        return rate if callable(rate) else self._checked_rate(rate)
+
+    def _checked_rate(self, rate: Any) -> Any:
         if isinstance(rate, Tensor):
             if rate.shape != () or not rate.dtype.is_float:
                 raise self._error(
@@ -105,6 +164,9 @@ class Optimizer(Unsaved):
                 )
             return rate
         return self._number("learning_rate", rate, math.inf)
+
+    def _decay(self, decay: Any) -> Any:
+        return decay if callable(decay) else self._number("weight_decay", decay, math.inf)
 
     def _number(self, name: str, value: Any, below: float) -> float:
         """A finite number in [0, below)."""
@@ -138,6 +200,16 @@ class Optimizer(Unsaved):
             raise self._error("no variables to minimize over", expected="at least one")
         return list(found)
 
+    def _fitting(self, targets: Sequence[Variable], grads: Sequence[Any]) -> list[Tensor]:
+        gradients = list(grads)
+        if len(gradients) != len(targets):
+            raise self._error(
+                "one gradient for each variable",
+                expected=f"{len(targets)} gradients",
+                given=str(len(gradients)),
+            )
+        return [self._gradient(w, g) for w, g in zip(targets, gradients, strict=True)]
+
     def _gradient(self, w: Variable, g: Any) -> Tensor:
         gradient = g if isinstance(g, Tensor) else constant(g, w.dtype)
         if gradient.shape != w.shape:
@@ -152,3 +224,10 @@ class Optimizer(Unsaved):
     def _error(self, message: str, *, kind: Any = ArgumentError, **sides: str) -> Exception:
         result: Exception = kind(message, op=type(self).__name__, where=origin.where(), **sides)
         return result
+
+
+_CLIPS: dict[str, Callable[[list[Tensor], float], list[Tensor]]] = {
+    "clip_value": clip_by_value,
+    "clip_norm": clip_by_norm,
+    "global_clip_norm": clip_by_global_norm,
+}

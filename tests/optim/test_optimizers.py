@@ -13,7 +13,7 @@ from graphc.errors import ArgumentError, GradientError, ShapeError
 from graphc.ir.evaluate import evaluate_graph
 
 Array = np.ndarray[Any, Any]
-STEPS = 10
+STEPS = 20
 TARGET = np.array([[3.0, -2.0, 0.5], [1e-3, 40.0, -1.0]])
 SCALE = np.array([[1.0, 0.1, 5.0], [2.0, 0.01, 1.0]])
 START_W, START_B = np.arange(6.0).reshape(2, 3), np.array([1.0, -1.0, 2.0])
@@ -74,16 +74,64 @@ def _adam(rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) ->
     return start
 
 
+def _adaptive(name: str) -> Rule:
+    """The published formulas of `name`, a line for each of the paper's."""
+
+    def start() -> Callable[[Array], Array]:
+        a: Any = 0.0
+        b: Any = 0.0
+        c: Any = 0.0
+        t, done = 0, 1.0
+
+        def change(g: Array) -> Array:
+            nonlocal a, b, c, t, done
+            t += 1
+            if name == "adagrad":
+                a = (a if t > 1 else 0.1) + g * g
+                return -0.5 * g / (np.sqrt(a) + 1e-10)
+            if name == "adadelta":
+                a = 0.95 * a + 0.05 * g * g
+                step = np.sqrt(b + 1e-6) / np.sqrt(a + 1e-6) * g
+                b = 0.95 * b + 0.05 * step**2
+                return -2.0 * step
+            if name.startswith("rmsprop"):
+                a = 0.9 * a + 0.1 * g * g
+                b = 0.9 * b + 0.1 * g
+                centered = name == "rmsprop, centered"
+                step = 0.01 * g / (np.sqrt(a - b**2 if centered else a) + 1e-7)
+                c = 0.8 * c + step if centered else step
+                return -c
+            a, b = 0.9 * a + 0.1 * g, 0.999 * b + 0.001 * g * g
+            if name == "amsgrad":
+                c = np.maximum(c, b)
+                return -0.1 * a / (1 - 0.9**t) / (np.sqrt(c / (1 - 0.999**t)) + 1e-8)
+            assert name == "nadam"
+            now, then = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * k)) for k in (t, t + 1))
+            done *= now
+            ahead = then / (1 - done * then) * a + (1 - now) / (1 - done) * g
+            return -0.1 * ahead / (np.sqrt(b / (1 - 0.999**t)) + 1e-8)
+
+        return change
+
+    return start
+
+
 CASES: dict[str, tuple[Callable[[], gc.optim.Optimizer], Rule]] = {
     "sgd": (lambda: gc.optim.SGD(0.05), _sgd(0.05)),
     "momentum": (lambda: gc.optim.Momentum(0.02), _momentum(0.02, 0.9, False)),
-    "nesterov": (
-        lambda: gc.optim.Momentum(0.02, 0.8, nesterov=True), _momentum(0.02, 0.8, True)
-    ),
+    "nesterov": (lambda: gc.optim.Nesterov(0.02, 0.8), _momentum(0.02, 0.8, True)),
     "adam": (lambda: gc.optim.Adam(0.1), _adam(0.1)),
     "adam, other betas": (
         lambda: gc.optim.Adam(0.1, 0.5, 0.9, 1e-3), _adam(0.1, 0.5, 0.9, 1e-3)
     ),
+    "adagrad": (lambda: gc.optim.Adagrad(0.5, 0.1), _adaptive("adagrad")),
+    "adadelta": (lambda: gc.optim.Adadelta(2.0), _adaptive("adadelta")),
+    "rmsprop": (lambda: gc.optim.RMSProp(0.01), _adaptive("rmsprop")),
+    "rmsprop, centered": (
+        lambda: gc.optim.RMSProp(0.01, momentum=0.8, centered=True), _adaptive("rmsprop, centered")
+    ),
+    "amsgrad": (lambda: gc.optim.AMSGrad(0.1), _adaptive("amsgrad")),
+    "nadam": (lambda: gc.optim.Nadam(0.1), _adaptive("nadam")),
     "adam, betas of 0": (lambda: gc.optim.Adam(0.1, 0.0, 0.0), _adam(0.1, 0.0, 0.0)),
 }  # fmt: skip
 
@@ -106,13 +154,13 @@ def _step(updates: dict[gc.Variable, gc.Tensor]) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", sorted(CASES))
-def test_ten_steps(case: str, dtype: str) -> None:
+def test_twenty_steps(case: str, dtype: str) -> None:
     make, rule = CASES[case]
     w = gc.variable(START_W, "w", dtype=dtype)
     b = gc.variable(START_B, "b", dtype=dtype)
     updates = make().minimize(_loss(w, b), [w, b])
     assert all(value.type == variable.type for variable, value in updates.items())
-    tolerance = 3e-6 if dtype == "float32" else 1e-13
+    tolerance = 3e-5 if dtype == "float32" else 1e-12
     for expected_w, expected_b in _trajectory(rule):
         _step(updates)
         np.testing.assert_allclose(w.value, expected_w, rtol=tolerance, atol=tolerance)
@@ -120,7 +168,7 @@ def test_ten_steps(case: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("case", ["adam", "nesterov"])
-def test_ten_compiled_steps(case: str) -> None:
+def test_twenty_compiled_steps(case: str) -> None:
     make, rule = CASES[case]
     w, b = (gc.variable(v, n, dtype="float32") for v, n in ((START_W, "w"), (START_B, "b")))
     loss = _loss(w, b)

@@ -1,0 +1,124 @@
+"""Over several steps: gradients added up before one step is made, and averages of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphc.errors import ArgumentError
+from graphc.ir import origin
+from graphc.ir.copying import Unsaved
+from graphc.ir.node import Tensor, Variable
+from graphc.ops.branch import cond
+from graphc.ops.build import scalar_like
+from graphc.ops.elementwise import where
+from graphc.ops.leaf import variable
+from graphc.optim.optimizer import Optimizer, Updates
+
+
+class Accumulated(Optimizer):
+    """What `accumulate` gives."""
+
+    counts = True
+
+    def __init__(self, optimizer: Optimizer, every: int) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise self._error(
+                "not an optimiser", expected="gc.optim.SGD(...) ...", given=repr(optimizer)[:80]
+            )
+        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+            raise self._error(
+                "not a count of steps", expected="an int >= 1", given=repr(every)[:80]
+            )
+        super().__init__(optimizer.learning_rate)
+        self.optimizer, self.every = optimizer, every
+
+    @property
+    def state(self) -> list[Variable]:
+        return [*super().state, *self.optimizer.state]
+
+    def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> Updates:
+        targets = self._checked(variables)
+        gradients = self._fitting(targets, grads)
+        with origin.scope(self._name):
+            updates: Updates = {self._count: self._count + 1}
+            due = updates[self._count] % self.every == 0
+            sums = [self.slot(w, "gradient") for w in targets]
+            totals = [s + g for s, g in zip(sums, gradients, strict=True)]
+            for s, total in zip(sums, totals, strict=True):
+                updates[s] = where(due, scalar_like(0, total), total)
+        means = [total / self.every for total in totals]
+        written = list(self.optimizer.apply(means, targets))
+        new = cond(
+            due, lambda: list(self.optimizer.apply(means, targets).values()), lambda: written
+        )
+        return updates | dict(zip(written, new, strict=True))
+
+
+def accumulate(optimizer: Optimizer, every: int) -> Accumulated:
+    """An optimiser that makes a step of `optimizer` at every `every`-th call only, with the mean of
+    the gradients of these calls: a batch of `every` batches, in the memory of one.
+
+    Between steps parameters and the optimiser's state stay as they are.
+    Errors: `ArgumentError` for what is no optimiser, or a count below 1.
+
+    >>> import graphc as gc
+    >>> w, g = gc.variable([1.0], "w"), gc.placeholder("g", (1,))
+    >>> twice = gc.optim.accumulate(gc.optim.SGD(0.5), 2)
+    >>> step = gc.compile([g], w, updates=twice.apply([g], [w]))
+    >>> [float(step([v])[0]) for v in (1.0, 3.0, 0.0)]
+    [1.0, 1.0, 0.0]
+    """
+    return Accumulated(optimizer, every)
+
+
+class EMA(Unsaved):
+    """Exponential moving averages of variables: a <- decay * a + (1 - decay) * w after each step.
+
+    `update(updates)` adds those of all parameters that a step writes; the averages start at the
+    variables' values. `averages[w]` is the variable that holds one, `assign()` writes all of them
+    into their parameters.
+    Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
+    Errors: `ArgumentError` for a decay outside of [0, 1), or variables that are not float.
+
+    >>> import graphc as gc
+    >>> w = gc.variable([1.0], "w")
+    >>> ema = gc.optim.EMA([w], 0.5)
+    >>> step = gc.compile([], [], updates=ema.update(gc.optim.SGD(1.0).minimize(gc.sum(w), [w])))
+    >>> step(), step()
+    ([], [])
+    >>> float(w.value[0]), float(ema.averages[w].value[0])
+    (-1.0, -0.25)
+    """
+
+    _instead = "[v.value for v in ema.averages.values()]"
+
+    def __init__(self, variables: Sequence[Variable], decay: float = 0.999) -> None:
+        number = isinstance(decay, (int, float)) and not isinstance(decay, bool)
+        if not number or not 0 <= decay < 1:
+            raise _error("decay is out of range", expected="in [0, 1)", given=repr(decay)[:80])
+        self.decay = float(decay)
+        self.averages: dict[Variable, Variable] = {}
+        for w in variables:
+            if not isinstance(w, Variable) or not w.dtype.is_float:
+                raise _error(
+                    "not a float variable", expected="gc.variable(...)", given=repr(w)[:80]
+                )
+            self.averages[w] = variable(w.value, f"ema/{w.name or 'variable'}", trainable=False)
+
+    def update(self, updates: Mapping[Variable, Tensor]) -> Updates:
+        """`updates`, and those of the averages."""
+        result = dict(updates)
+        with origin.scope("ema"):
+            for w, average in self.averages.items():
+                result[average] = self.decay * average + (1 - self.decay) * result.get(w, w)
+        return result
+
+    def assign(self) -> None:
+        """Write the averages into the parameters."""
+        for w, average in self.averages.items():
+            w.value = average.value
+
+
+def _error(message: str, **sides: str) -> ArgumentError:
+    return ArgumentError(message, op="EMA", where=origin.where(), **sides)
