@@ -59,7 +59,7 @@ def polynomial(
 
     def rate(t: Tensor) -> Tensor:
         end: Any = size * maximum(ceil(t / size), 1.0) if cycle else float(size)
-        left = 1 - minimum(t, end) / end
+        left: Tensor = 1 - minimum(t, end) / end
         return (initial - final) * left**power + final
 
     return _named("polynomial", rate, initial, final, power)
