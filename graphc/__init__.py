@@ -57,6 +57,7 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "jvp": ("graphc.autodiff.derivatives", "jvp"),
     "linearize": ("graphc.autodiff.derivatives", "linearize"),
     "hvp": ("graphc.autodiff.derivatives", "hvp"),
+    "root": ("graphc.autodiff.root", "root"),
     "vmap": ("graphc.autodiff.vmap", "vmap"),
     "compile": ("graphc.runtime.compile", "compile"),
     "jit": ("graphc.runtime.jit", "jit"),
@@ -104,6 +105,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:  # what is looked up at first use
     from graphc import nn, optim, train
     from graphc.autodiff.derivatives import grad, hvp, jvp, linearize, value_and_grad, vjp
+    from graphc.autodiff.root import root
     from graphc.autodiff.vmap import vmap
     from graphc.interchange.from_sympy import from_sympy, to_sympy
     from graphc.interchange.lambdify import lambdify
@@ -229,6 +231,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         unstack,
         vstack,
     )
+    from graphc.ops.odeint import odeint
     from graphc.ops.powers import cbrt, exp2, log2, log10, logaddexp, xlog1py, xlogy
     from graphc.ops.reduce import (
         all,
@@ -299,11 +302,11 @@ __all__ = [
     "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
     "logsumexp", "map", "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean",
     "meshgrid", "min", "minimum", "moveaxis", "multiply", "negative", "nextafter", "nn",
-    "not_equal", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "parse_graph",
+    "not_equal", "odeint", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "parse_graph",
     "permute_dims", "placeholder", "positive", "pow", "power", "print_graph", "prod", "rad2deg",
     "random", "ravel", "reciprocal", "relu", "remainder", "repeat", "reshape", "roll", "rollaxis",
-    "rot90", "round", "scan", "scope", "set_default_dtype", "shift_left", "shift_right", "sigmoid",
-    "sign", "signbit", "sin", "sinc", "sinh", "size", "softmax", "softmax_cross_entropy",
+    "root", "rot90", "round", "scan", "scope", "set_default_dtype", "shift_left", "shift_right",
+    "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "size", "softmax", "softmax_cross_entropy",
     "softplus", "split", "sqrt", "square", "squeeze", "stack", "stop_gradient", "strided_slice",
     "subtract", "sum", "swapaxes", "switch", "take", "tan", "tanh", "Tensor", "tensordot", "tile",
     "to_sympy", "trace", "train", "trapezoid", "tril", "triu", "trunc", "uint16", "uint32",

@@ -106,6 +106,10 @@ class RuntimeFailure(GraphcError):  # noqa: N818  (an error of the compiled prog
     """A compiled program failed at a site of its own, for example a singular matrix in `solve`."""
 
 
+class ConvergenceError(RuntimeFailure):
+    """An iteration did not come to its end within the steps that it had, as in `gc.root`."""
+
+
 class LinAlgError(RuntimeFailure):
     """A linear-algebra operation has no answer, for example a singular matrix."""
 

@@ -44,6 +44,7 @@ _TITLES = {
     "scan": "Control flow",
     "while_loop": "Control flow",
     "branch": "Control flow",
+    "odeint": "Control flow",
     "checkpoint": "Memory",
     "custom_gradient": "Derivatives of your own",
     "linalg": "Linear algebra",
@@ -66,7 +67,7 @@ def page() -> str:
     ]))  # fmt: skip
     parts.append(_section("Derivatives", [
         _line(f"gc.{name}", getattr(gc, name)) for name in (
-            "grad", "value_and_grad", "vjp", "jvp", "linearize", "hvp", "stop_gradient"
+            "grad", "value_and_grad", "vjp", "jvp", "linearize", "hvp", "root", "stop_gradient"
         )
     ]))  # fmt: skip
     parts.append(_section("SymPy", [

@@ -13,6 +13,7 @@ from graphc.ir.node import apply
 from graphc.ir.op import registry
 from graphc.ops.checkpoint import AFTER
 from graphc.ops.random import CHECK_PROBABILITY
+from graphc.ops.while_loop import CONVERGED
 
 from .elementwise_samples import UNARY_SHAPES
 from .sampling import (
@@ -487,6 +488,19 @@ def _halved(m: Any, x: Any) -> Any:
     return x, np.int64(turns)
 
 
+SAMPLES["converged"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x, ok: apply(CONVERGED, (x, ok), maxiter=3).output(),
+            numpy=lambda x, ok: x.copy(),
+            shapes=(shape, ()),
+            dtypes=(None, "bool"),
+            draws=(None, lambda rng, shape: np.ones(shape)),
+        )
+        for shape in ((3,), (), (2, "n"))
+    ),
+    domain=None,
+)
 SAMPLES["while_loop"] = Samples(
     cases=tuple(
         same(_halved, shape, draws=(lambda rng, shape: rng.uniform(-9, 9, shape),))

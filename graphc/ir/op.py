@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
-from graphc.errors import GraphError
+from graphc.errors import GraphError, RuntimeFailure
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.shape import Shape, TensorType
@@ -233,6 +233,7 @@ class Op:
     facts: frozenset[Fact] = frozenset()
     cost: float = 1.0  # kernel operations for one element
     may_fail: bool = False
+    failure: type[RuntimeFailure] = RuntimeFailure  # what its kernel's `fail_if` raises
     differentiable: bool = True  # False: the derivative is zero everywhere it exists
     weak: bool | None = None  # whether results are weak (`Tensor.weak`); None: as the operands are
     doc: str = ""

@@ -16,6 +16,7 @@ from graphc.ops import (
     leaf,
     linalg,
     manipulate,
+    odeint,
     powers,
     random,
     reduce,
@@ -31,7 +32,7 @@ from graphc.ops import (
 FAMILIES = (
     leaf, create, elementwise, trigonometric, powers, signs, shape, index, gather, reduce,
     manipulate, diagonal, contract, einsum, softmax, scan, while_loop, branch,
-    checkpoint, custom_gradient, linalg, random,
+    odeint, checkpoint, custom_gradient, linalg, random,
 )  # fmt: skip
 
 for _family in FAMILIES:

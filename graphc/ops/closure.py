@@ -101,6 +101,18 @@ class Step(NamedTuple):
     start: int
 
 
+class Names(NamedTuple):
+    """What errors call the value that a step takes and gives again, what it gives, and what it does
+    where the type is another one."""
+
+    value: str
+    returned: str
+    changes: str
+
+
+CARRY = Names("carry", "the carry that the step returns", "the step changes the type of")
+
+
 def trace_step(
     op: str,
     function: Callable[[Any, Sequence[Tensor]], tuple[Any, Any]],
@@ -108,6 +120,7 @@ def trace_step(
     structure: Structure,
     types: Sequence[TensorType] = (),
     sources: Sequence[Tensor] = (),
+    names: Names = CARRY,
 ) -> Step:
     """A step of a loop: `function(carry, arguments)` gives the next carry, and anything else. The
     arguments have these types and are weak where their sources are.
@@ -122,17 +135,16 @@ def trace_step(
         placeholders, inner = parameters(
             op, [*(t.type for t in given), *types], [*given, *sources]
         )
-        carry, arguments = unflatten(structure, inner[: len(given)]), inner[len(given) :]
-        returned, further = function(carry, arguments)
-        after, after_structure = tensors(op, returned, "carry")
-        what = "the carry that the step returns"
-        same_structure(op, what, "carry", structure, after_structure)
+        value, arguments = unflatten(structure, inner[: len(given)]), inner[len(given) :]
+        returned, further = function(value, arguments)
+        after, after_structure = tensors(op, returned, names.value)
+        same_structure(op, names.returned, names.value, structure, after_structure)
         before, after = _carried(op, given, after)
         if all(map(operator.is_, before, given)):
             break
         given = before
-    for path, old, new in zip(paths(structure, "carry"), given, after, strict=True):
-        same_type(op, f"the step changes the type of {path}", old.type, new.type)
+    for path, old, new in zip(paths(structure, names.value), given, after, strict=True):
+        same_type(op, f"{names.changes} {path}", old.type, new.type)
     return Step(given, placeholders, after, further, start)
 
 

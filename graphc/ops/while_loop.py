@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from graphc.errors import ArgumentError, ConvergenceError, DTypeError, GradientError, ShapeError
+from graphc.ir import origin
 from graphc.ir.dim import Dim, Size, maximum
 from graphc.ir.dtype import bool_, int64
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Batch, Fact, Kind, Op, register
-from graphc.ir.shape import TensorType, agree_on_shape
+from graphc.ir.shape import TensorType, agree_on_shape, broadcast
 from graphc.ir.structure import unflatten
 from graphc.ops.build import cast, scalar_like, size_as_tensor, tensor, weak_like
 from graphc.ops.closure import (
@@ -36,6 +37,7 @@ from graphc.ops.closure import (
 from graphc.ops.create import iota
 from graphc.ops.elementwise import not_equal, where
 from graphc.ops.reduce import any as any_of
+from graphc.ops.scalar import at
 from graphc.ops.scan import or_zeros, push_step, scan
 from graphc.ops.shape import unit_axes_behind_first
 
@@ -166,6 +168,44 @@ WHILE = register(
         may_fail=True,  # its bodies may, and it may never end
         weak=False,  # each result for itself
         doc="A loop as long as a condition holds: inputs are carries, operands; outputs carries.",
+    )
+)
+
+
+# -- converged, or not -----------------------------------------------------------------------------
+def _infer_converged(x: TensorType, done: TensorType, *, maxiter: int) -> tuple[TensorType, ...]:
+    if done.dtype is not bool_:
+        raise DTypeError("not a truth value", expected="bool", given=str(done))
+    return (TensorType(x.dtype, broadcast("converged", x.shape, done.shape)),)
+
+
+def _not_converged(maxiter: int) -> str:
+    return f"the root was not found to its tolerance in {maxiter} iterations"
+
+
+def _numpy_converged(x: Any, done: Any, *, maxiter: int) -> Any:
+    if not np.all(done):
+        raise ConvergenceError(_not_converged(maxiter), op="converged", where=origin.where())
+    return np.broadcast_to(x, np.broadcast_shapes(x.shape, done.shape))
+
+
+def _converged_kernel(k: Any, x: Any, done: Any, *, maxiter: int) -> Any:
+    k.fail_if(k.bitwise_invert(done), _not_converged(maxiter))
+    return x
+
+
+CONVERGED = register(
+    Op(
+        "converged",
+        Kind.MAP,
+        _infer_converged,
+        numpy=_numpy_converged,
+        at=at(_converged_kernel),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
+        may_fail=True,
+        failure=ConvergenceError,
+        differentiable=False,  # `root` has one of its own
+        doc="x itself, after checking that the iteration has come to its end.",
     )
 )
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import RuntimeFailure, ShapeError
+from graphc.errors import ShapeError
 from graphc.ir.dim import Size, evaluate, named, names, substitute
 from graphc.ir.evaluate import bind_dims, check_sizes, learn_dims
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
+from graphc.ir.op import registry
 from graphc.ir.shape import show
 from graphc.lower.context import Head
 from graphc.lower.interrupt import INTERRUPTED
@@ -189,7 +190,7 @@ class Caller:
         if any(host["site"] == code for host in self.manifest["hosts"]):
             raise KeyboardInterrupt  # it came before the host call could take it; Python showed it
         site = self.manifest["sites"][code - 1]
-        raise RuntimeFailure(
+        raise registry()[site["op"]].failure(
             site["message"], op=site["op"], where=where(self.graph, self.manifest, code)
         )
 

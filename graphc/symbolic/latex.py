@@ -19,7 +19,8 @@ the tensor last. Different computations read differently; what reads the same is
 
 A leaf is its name, and a number has its digits, without shape or dtype; of two leaves with one name
 the second is marked. `square(x)` is a power, `1 * x` is x, `x[0]` is `take(x, 0)`; what is
-stretched to the shape of the operand beside it is not marked, and checks of operands are not shown.
+stretched to the shape of the operand beside it is not marked, and checks of operands, checkpoints
+and gradients of one's own are not shown.
 An op without a notation that has a formula is written as that.
 """
 
@@ -33,7 +34,9 @@ from graphc.ir.dtype import bool_
 from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Node, Tensor
 from graphc.symbolic.notation import (
+    AS_OPERAND,
     ATOM,
+    FIRST,
     NOTATIONS,
     POSITIONS,
     POWER,
@@ -76,7 +79,7 @@ class _Writer:
         self._roots, self._labels = roots, labels
         self._lines: list[str] = []
         self._texts: dict[Tensor, Text] = dict(given)
-        self._nodes = [n for n in walk(roots) if not all(t in given for t in n.outputs)]
+        self._nodes = [n for n in _shown(roots) if not all(t in given for t in n.outputs)]
         self._labels |= _RESERVED
         for node in self._nodes:  # a dim keeps its name, and a tensor of that name is marked
             sizes = [*(type.shape for type in node.types), *node.attrs.values()]
@@ -93,7 +96,7 @@ class _Writer:
         roots = set(self._roots)
         uses = dict.fromkeys(roots, 0)
         for node in self._nodes:
-            for t in node.inputs:
+            for t in _operands(node):
                 uses[t] = uses.get(t, 0) + 1
         for node in self._nodes:
             for t in (t for t in node.outputs if t in uses):
@@ -108,6 +111,8 @@ class _Writer:
         of, name = self._texts.__getitem__, node.op.name
         if name in POSITIONS:
             return POSITIONS[name][t.index](of, node)
+        if name in AS_OPERAND:
+            return of(node.inputs[t.index])
         if name in NOTATIONS:
             return NOTATIONS[name](of, node)
         if name == "switch":
@@ -190,6 +195,22 @@ class _Writer:
         results = ", ".join(x.text for x in writer.results())
         parameters = ", ".join(x.text for x in inputs.values())
         return rf"\left({parameters}\right) \mapsto " + writer.block(rf"\left({results}\right)")
+
+
+def _shown(roots: Sequence[Tensor]) -> list[Node]:
+    """The nodes below `roots` that a text shows, operands before users."""
+    nodes = walk(roots)
+    needed = {t.node for t in roots}
+    for node in reversed(nodes):
+        if node in needed:
+            needed.update(t.node for t in _operands(node))
+    return [node for node in nodes if node in needed]
+
+
+def _operands(node: Node) -> Sequence[Tensor]:
+    """The operands that a text shows."""
+    count = len(node.types) if node.op.name in AS_OPERAND else len(node.inputs)
+    return node.inputs[: FIRST.get(node.op.name, count)]
 
 
 def _dims(value: object) -> set[str]:

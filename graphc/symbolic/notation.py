@@ -496,6 +496,10 @@ def attribute(value: Any) -> str:
     return escape(value.name if isinstance(value, DType) else str(value))
 
 
+# Each output is the operand of that number; the further ones say how to differentiate it.
+AS_OPERAND = {"checkpoint", "custom_gradient"}
+FIRST = {"converged": 1}  # how many operands are shown
+
 NOTATIONS: dict[str, Notation] = {
     "add": _operator("+", SUM),
     "subtract": _operator("-", SUM),
@@ -550,6 +554,7 @@ NOTATIONS: dict[str, Notation] = {
     "iota": _iota,
     "constant": lambda of, node: constant(node.attrs["value"].array),
     "size": lambda of, node: size(node.attrs["size"]),
+    "converged": lambda of, node: of(node.inputs[0]),
     "check_labels": lambda of, node: of(node.inputs[0]),
     "check_probability": lambda of, node: of(node.inputs[0]),
     "sum": _reduction(r"\sum", bounds=True),

@@ -476,6 +476,14 @@ def while_loop(b: Growth) -> Any:
 
 
 @family(0.7)
+def root(b: Growth) -> Tensor:
+    """Of a function that grows faster than 1, so that there is one and it is found."""
+    t = gc.tanh(b.pick("f", lambda t: t.ndim < 3))
+    method = b.choose(("newton", "broyden"))
+    return gc.root(lambda x: 2 * x + gc.sin(x) * 0.5 - t, gc.zeros_like(t), method=method)
+
+
+@family(0.7)
 def checkpointed(b: Growth) -> Any:
     t, other = b.pick("f"), b.pick("f")
     if b.chance(0.5):
