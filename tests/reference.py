@@ -67,7 +67,8 @@ def page() -> str:
     ]))  # fmt: skip
     parts.append(_section("Derivatives", [
         _line(f"gc.{name}", getattr(gc, name)) for name in (
-            "grad", "value_and_grad", "vjp", "jvp", "linearize", "hvp", "root", "stop_gradient"
+            "grad", "value_and_grad", "vjp", "jvp", "linearize", "hvp", "jacobian", "jacfwd",
+            "jacrev", "hessian", "root", "stop_gradient"
         )
     ]))  # fmt: skip
     parts.append(_section("SymPy", [

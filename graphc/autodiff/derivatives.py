@@ -61,11 +61,14 @@ def grad(
     [12.0, 12.0]
     """
     if is_function("grad", y, wrt, argnums, has_aux):
-        positions = _positions(wrt, argnums)
         return derivative_of(
-            "grad", y, positions, has_aux, lambda y, wrt: _gradient("grad", y, wrt, unconnected)
+            "grad",
+            y,
+            positions(wrt, argnums),
+            has_aux,
+            lambda y, wrt: gradient("grad", y, wrt, unconnected),
         )
-    return _gradient("grad", y, wrt, unconnected)
+    return gradient("grad", y, wrt, unconnected)
 
 
 def value_and_grad(
@@ -89,13 +92,10 @@ def value_and_grad(
     (8.0, array([2., 4.]), 1.0)
     """
     if not is_function("value_and_grad", y, wrt, argnums, has_aux):
-        return y, _gradient("value_and_grad", y, wrt, unconnected)
-    positions = _positions(wrt, argnums)
-
+        return y, gradient("value_and_grad", y, wrt, unconnected)
     def both(y: Any, wrt: Any) -> Any:
-        return y, _gradient("value_and_grad", y, wrt, unconnected)
-
-    made = derivative_of("value_and_grad", y, positions, has_aux, both)
+        return y, gradient("value_and_grad", y, wrt, unconnected)
+    made = derivative_of("value_and_grad", y, positions(wrt, argnums), has_aux, both)
     if not has_aux:
         return made
 
@@ -141,7 +141,8 @@ def vjp(
     return _with_aux(trace, pull, has_aux)
 
 
-def _gradient(op: str, y: Any, wrt: Any, unconnected: str) -> Any:
+def gradient(op: str, y: Any, wrt: Any, unconnected: str) -> Any:
+    """The gradient of a scalar, in the structure of `wrt`; `op` asks for it."""
     if not isinstance(y, Tensor):
         raise ArgumentError("not a tensor", op=op, expected="a scalar", given=repr(y)[:80])
     if y.shape != ():
@@ -268,7 +269,7 @@ def hvp(y: Any, x: Any, v: Any) -> Any:
     if callable(y):
         trace = Trace("hvp", y, (x,), {}, 0, has_aux=False)
         return trace.of_given(hvp(trace.y, trace.wrt, v))
-    return _push("hvp", _gradient("hvp", y, x, "zero"), x, v)
+    return _push("hvp", gradient("hvp", y, x, "zero"), x, v)
 
 
 def _push(op: str, y: Any, wrt: Any, tangents: Any) -> Any:
@@ -302,7 +303,8 @@ def _linear(y: Any, wrt: Any, finish: Callable[[Any], Any]) -> Callable[[Any], A
 
 
 # -- functions -------------------------------------------------------------------------------------
-def _positions(wrt: Any, argnums: Any) -> Any:
+def positions(wrt: Any, argnums: Any) -> Any:
+    """By which arguments a function is differentiated."""
     given = argnums if wrt is None else wrt
     return 0 if given is None else given
 

@@ -158,7 +158,8 @@ def eye(n_rows: Any, n_cols: Any = None, /, *, k: int = 0, dtype: Any = None) ->
            [0, 0, 1]], dtype=int8)
     """
     rows, columns = shape_of((n_rows, n_rows if n_cols is None else n_cols))
-    here = equal(add(iota((rows, 1), 0), k), iota((1, columns), 1))
+    position = iota((rows, 1), 0)
+    here = equal(add(position, k) if k else position, iota((1, columns), 1))
     return astype(here, dtype_or_default(dtype))
 
 
