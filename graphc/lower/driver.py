@@ -45,13 +45,6 @@ MOST_CHUNKS = 256  # their numbers are a table in the object
 BLOCK_BYTES = 1 << 15  # of a product's rows that a kernel takes up: two thirds of a first cache
 BLOCK_ROWS = 8  # what our own product computes at once
 
-# Up to how many lines a driver is optimised. Linking a physics-informed network (18,000 lines) took
-# 3.6 s, and 0.6 s without; a step of an MLP (2,200 lines) 0.55 s and 0.25 s, and it ran as before.
-# In loops short kernels are inlined, so that a step of RK4 (620 lines for value and gradient) takes
-# 12 % longer without.
-OPTIMIZED_LINES = 1000
-OPTIMIZED_LINES_IN_LOOPS = 4000
-
 _DECLARATIONS = """\
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare i64 @llvm.smax.i64(i64, i64)
@@ -67,7 +60,8 @@ class PrintedDriver(NamedTuple):
 
 
 def print_driver(program: Program, blas_bits: int, flush: bool = False) -> PrintedDriver:
-    """The LLVM IR text of `entry`; kernels are declared, to be linked. `flush`: subnormal numbers
+    """The LLVM IR text of `entry`; kernels are declared, to be linked (and given their symbols).
+    `flush`: subnormal numbers
     are taken as zero while it runs."""
     driver = _Driver(program, f"i{blas_bits}", flush)
     text = driver.print()
@@ -117,7 +111,7 @@ class _Driver:
             lines += [subnormals.DEFINITIONS, *self.text.lines("run", "internal ", first)]
         else:
             lines += self.text.lines("entry", first=first)
-        return "\n".join([*lines, _attributes(program, len(lines))]) + "\n"
+        return "\n".join([*lines, "attributes #0 = { nounwind }"]) + "\n"
 
     def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -429,14 +423,6 @@ def _turns(text: FunctionText, blocks: Blocks, first: str, last: str) -> tuple[s
     """The turns of the kernel's loop that take up rows (or matrices) [first, last)."""
     turns = text.size(blocks.turns)
     return text.emit(f"mul i64 {first}, {turns}"), text.emit(f"mul i64 {last}, {turns}")
-
-
-def _attributes(program: Program, lines: int) -> str:
-    """Whether LLVM optimises the driver's functions: not where they are long, since it takes more
-    than linear time for them and they do little beside what they call."""
-    loops = any(isinstance(step, Loop) for step in walk_steps(program.steps))
-    as_it_stands = lines > (OPTIMIZED_LINES_IN_LOOPS if loops else OPTIMIZED_LINES)
-    return f"attributes #0 = {{ nounwind {'noinline optnone ' * as_it_stands}}}"
 
 
 def _worker(name: str, kinds: Sequence[str], kernel: bool, flush: bool) -> list[str]:

@@ -1,16 +1,21 @@
-"""Linking: driver, kernels and vector functions become one optimised object.
+"""From LLVM IR to native code: an object for each kernel, and one for the driver.
 
-Everything but `entry` is made internal, so that LLVM inlines and drops what it can; the object may
-refer to nothing but the C library's mathematics and memory functions.
+A kernel is optimised in full, with the vector functions that it calls, by itself: so its object can
+be kept and serve other programs. The driver is translated as it stands. It runs once a call and
+does little beside what it calls; LLVM takes more than linear time for long functions, and inlining
+kernels into loops took longer to compile and gave nothing (a step of RK4 by 17 kernels: 216 us
+inlined, 174 us called). Objects refer to each other's kernels, and otherwise to nothing but the C
+library's mathematics and memory functions.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 from llvmlite.binding.newpassmanagers import NewPassManager
@@ -44,12 +49,33 @@ ALLOWED = frozenset(
 _DECLARED = re.compile(r"declare [^@\n]*@\"?gc\.(\w+)\.f(\d+)\"?\(")
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedObject:
-    """The native code of a program, and the optimised module that it was made from."""
+class Piece(NamedTuple):
+    """A kernel's or the driver's native code, and the module that it was made from, as bitcode."""
 
     data: bytes
-    module: Any
+    bitcode: bytes
+
+
+@dataclass(frozen=True)
+class LinkedObject:
+    """The native code of a program: the driver's and the kernels' pieces."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def objects(self) -> tuple[bytes, ...]:
+        """What is loaded."""
+        return tuple(piece.data for piece in self.pieces)
+
+    @cached_property
+    def module(self) -> Any:
+        """All of the program as one module, made when it is asked for."""
+        context = llvm.create_context()
+        first, *others = (llvm.parse_bitcode(piece.bitcode, context) for piece in self.pieces)
+        for module in others:
+            first.link_in(module)
+        _hide(first, "entry")
+        return first
 
     @property
     def llvm_ir(self) -> str:
@@ -57,9 +83,14 @@ class LinkedObject:
 
     @property
     def asm(self) -> str:
-        """Assembly, printed when it is asked for: that takes as long as making the object."""
         text: str = target_machine().emit_assembly(self.module)
         return text
+
+    @property
+    def single(self) -> bytes:
+        """All of the program as one object, which defines `entry` and nothing else."""
+        data: bytes = target_machine().emit_object(self.module)
+        return data
 
 
 @cache
@@ -80,39 +111,48 @@ def cpu() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
-def target_machine() -> Any:
-    """The machine that code is made for: this one."""
+def target_machine(level: int = 3) -> Any:
+    """The machine that code is made for: this one. `level`: how much its code is optimised."""
     initialize()
     name, features = cpu()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=name, features=features, opt=3, reloc="pic", codemodel="default"
+        cpu=name, features=features, opt=level, reloc="pic", codemodel="default"
     )
 
 
-def link(driver: str, kernels: Sequence[str]) -> LinkedObject:
-    """One object from the driver's and the kernels' LLVM IR.
+def compile_piece(text: str, symbol: str) -> Piece:
+    """A kernel, in LLVM IR, as optimised code that defines `symbol`.
 
     Errors: `CompileError` if a symbol stays undefined that is not on the allow-list (such an object
     would load, and then crash).
     """
     machine = target_machine()
     context = llvm.create_context()  # what a context has seen stays as long as it does
-    module = _parsed(driver, machine, context)
-    wanted: set[tuple[str, int]] = set()
-    for text in kernels:
-        wanted |= {(name, int(bits)) for name, bits in _DECLARED.findall(text)}
-        module.link_in(_parsed(text, machine, context))
+    module = _parsed(text, machine, context)
+    wanted = sorted({(name, int(bits)) for name, bits in _DECLARED.findall(text)})
     if wanted:
         inline = vector_math.available(cpu()[1])
         define = vector_math.definitions if inline else vector_math.libm_definitions
-        module.link_in(_parsed(define(sorted(wanted)), machine, context))
-    for value in (*module.functions, *module.global_variables):
-        if value.name != "entry" and not value.is_declaration:
-            value.linkage = "internal"
+        module.link_in(_parsed(define(wanted), machine, context))
+    _hide(module, symbol)
     module.verify()
     _optimize(module, machine)
     _check_symbols(module)
-    return LinkedObject(machine.emit_object(module), module)
+    return Piece(machine.emit_object(module), module.as_bitcode())
+
+
+def link(driver: str, kernels: Mapping[str, tuple[str, Piece]]) -> LinkedObject:
+    """The driver's LLVM IR becomes code, beside its kernels: for each name in the driver, the
+    symbol that its piece defines. Errors: as `compile_piece`."""
+    machine = target_machine(level=0)
+    module = _parsed(driver, machine, llvm.create_context())
+    for name, (symbol, _) in kernels.items():
+        module.get_function(name).name = symbol
+    _hide(module, "entry")
+    module.verify()
+    _check_symbols(module, {symbol for symbol, _ in kernels.values()})
+    first = Piece(machine.emit_object(module), module.as_bitcode())
+    return LinkedObject((first, *(piece for _, piece in kernels.values())))
 
 
 def _parsed(text: str, machine: Any, context: Any) -> Any:
@@ -120,6 +160,13 @@ def _parsed(text: str, machine: Any, context: Any) -> Any:
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     return module
+
+
+def _hide(module: Any, kept: str) -> None:
+    """Make all that a module defines internal, but for the symbol `kept`."""
+    for value in (*module.functions, *module.global_variables):
+        if value.name != kept and not value.is_declaration:
+            value.linkage = "internal"
 
 
 def _optimize(module: Any, machine: Any) -> None:
@@ -140,11 +187,14 @@ def _dispose(passes: Any) -> None:
         NewPassManager._dispose(passes)
 
 
-def _check_symbols(module: Any) -> None:
+def _check_symbols(module: Any, kernels: AbstractSet[str] = frozenset()) -> None:
     undefined = sorted(
         f.name
         for f in (*module.functions, *module.global_variables)
-        if f.is_declaration and not f.name.startswith("llvm.") and f.name not in ALLOWED
+        if f.is_declaration
+        and not f.name.startswith("llvm.")
+        and f.name not in ALLOWED
+        and f.name not in kernels
     )
     if undefined:
         raise CompileError(

@@ -3,7 +3,7 @@
 Numba is used for what it is good at here, from typed Python source to LLVM IR, with contexts of our
 own that know only what kernels use: loops, pointers, scalar arithmetic and the functions of
 `numba_functions.py`. That takes a first kernel from 600 ms to 40 and the next ones to 15. Nothing
-is optimised or loaded by Numba: the program is optimised once, as a whole, when it is linked.
+is optimised or loaded by Numba: `link.py` does that.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """A store of compiled objects on disk, which costs time when it fails and never correctness.
 
+Programs are kept, and their kernels one by one, so that another program compiles only what is new.
 You make a key from everything the object depends on (`make_key`, with `environment_parts` for what
 all programs share), and `load` it or `store` it. An entry is one file, written beside its place,
 synced and renamed, so that readers see all of it or nothing. Whatever is wrong with an entry, the
@@ -49,8 +50,8 @@ _DIGEST_SIZE = 32
 _MAX_ENTRY = 256 << 20
 _DEFAULT_LIMIT = 1 << 30
 
-_SUFFIX = ".graphc"
-_ENTRY_NAME = re.compile(r"[0-9a-f]{64}\.graphc")
+PROGRAM, KERNEL = "graphc", "graphc-kernel"  # kinds of entries, by which their files end
+_ENTRY_NAME = re.compile(rf"[0-9a-f]{{64}}\.(?:{PROGRAM}|{KERNEL})")
 _TEMP_NAME = re.compile(r"tmp-(\d+)-[0-9a-f]{16}")
 _TEMP_LIFETIME = 3600.0  # seconds; no write takes so long
 
@@ -61,17 +62,17 @@ _COMPILED_WITH = ("numpy", "numba", "llvmlite", "sympy", "scipy")
 _warned: dict[str, object] = {}
 
 
-def load(key: str) -> tuple[Manifest, bytes] | None:
+def load(key: str, kind: str = PROGRAM) -> tuple[Manifest, bytes] | None:
     """The manifest and the object stored under `key` in the user's cache, or None."""
     settings = config.cache()
-    return Cache(settings.directory).load(key) if settings.enabled else None
+    return Cache(settings.directory, kind=kind).load(key) if settings.enabled else None
 
 
-def store(key: str, manifest: Manifest, obj: bytes) -> None:
+def store(key: str, manifest: Manifest, obj: bytes, kind: str = PROGRAM) -> None:
     """Keep an object and its manifest under `key` in the user's cache, if that is possible."""
     settings = config.cache()
     if settings.enabled:
-        Cache(settings.directory).store(key, manifest, obj)
+        Cache(settings.directory, kind=kind).store(key, manifest, obj)
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,14 @@ class Cache:
     """A cache in one directory, of about `limit` bytes at most; least recently used goes first.
 
     The manifest must survive JSON: dicts with string keys, lists, strings, numbers, bools, None.
+    Kernels are many and small: their entries are not synced, so that a crash of the machine may
+    damage them, which is found as any damage is.
     Errors: ArgumentError for a key that is not 64 hex digits.
     """
 
     directory: Path
     limit: int = _DEFAULT_LIMIT
+    kind: str = PROGRAM
 
     def load(self, key: str) -> tuple[Manifest, bytes] | None:
         path = self._path(key)
@@ -114,7 +118,7 @@ class Cache:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._is_safe(self.directory):
                 return
-            _write(path, data)
+            _write(path, data, sync=self.kind == PROGRAM)
             _sweeper(self.directory).wrote(len(data), self.limit)
         except OSError as error:
             _warn("unwritable", f"nothing can be stored in {self.directory}: {error}")
@@ -143,7 +147,7 @@ class Cache:
                 expected="64 hex digits, as make_key returns them",
                 given=repr(key[:80]),
             )
-        return self.directory / f"{key}{_SUFFIX}"
+        return self.directory / f"{key}.{self.kind}"
 
     @staticmethod
     def _is_safe(directory: Path) -> bool:
@@ -299,8 +303,9 @@ def _read(path: Path) -> bytes | None:
         os.close(descriptor)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader finds all of it or what was there before."""
+def _write(path: Path, data: bytes, sync: bool) -> None:
+    """Put `data` at `path` so that a reader finds all of it or what was there before. `sync`: even
+    after a crash of the machine, which could leave the new name on an empty file."""
     temp = path.parent / f"tmp-{os.getpid()}-{os.urandom(8).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temp, flags, 0o600)
@@ -309,8 +314,8 @@ def _write(path: Path, data: bytes) -> None:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
-            # Without it a crash of the machine can leave the new name on an empty file.
-            os.fsync(descriptor)
+            if sync:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.replace(temp, path)

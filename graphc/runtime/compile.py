@@ -30,7 +30,7 @@ from graphc.runtime.checked import Checked, check_mode
 from graphc.runtime.target import TARGETS, Target
 
 REFERENCE = "reference"  # no target: the interpreter
-_statistics = {"compilations": 0, "cache_hits": 0}
+_statistics = {"compilations": 0, "cache_hits": 0, "kernels": 0}
 
 
 def compile(
@@ -106,7 +106,8 @@ def compile(
 
 
 def compile_statistics() -> dict[str, int]:
-    """How many programs this process has compiled, and how many it found in the cache."""
+    """How many programs this process has compiled, how many it found in the cache, and how many
+    kernels it has compiled for those that it did not find."""
     return dict(_statistics)
 
 
@@ -373,15 +374,17 @@ def _program(graph: Graph, options: Options, target: Target, seconds: Timings) -
     with seconds.stage("key"):
         key = _key(graph, options, target)
     watched = config.print_stages() or config.dump_directory() or config.trace_topics()
+    anew = bool(options.check or watched)
     with seconds.stage("cache"):
-        found = None if options.check or watched else cache.load(key)
+        found = None if anew else cache.load(key)
     if found is None:
         with seconds.stage("prepare"):
             from graphc.runtime.build import build
 
         _statistics["compilations"] += 1
-        made = build(graph, options, target, seconds)
-        manifest, data = made.manifest, made.object.data + made.constants
+        made = build(graph, options, target, seconds, anew)
+        _statistics["kernels"] += made.compiled_kernels
+        manifest, data = made.manifest, b"".join([*made.object.objects, made.constants])
         with seconds.stage("cache"):
             cache.store(key, manifest, data)
     else:
@@ -390,7 +393,8 @@ def _program(graph: Graph, options: Options, target: Target, seconds: Timings) -
     with seconds.stage("load"):
         from graphc.runtime.manifest import host_calls
 
-        code, blob = data[: manifest["code_bytes"]], data[manifest["code_bytes"] :]
+        size = sum(manifest["objects"])
+        code, blob = data[:size], data[size:]
         executable = target.load(manifest, code, host_calls(graph, manifest))
         return Caller(graph, graph.name, manifest, executable, _constants(manifest, blob))
 

@@ -1,4 +1,4 @@
-"""Executables: the native object of a program, loaded and ready to be called.
+"""Executables: the native objects of a program, loaded and ready to be called.
 
 A manifest (plain data, stored beside the object) says how to call it: the words of the context, the
 shapes of inputs and outputs as expressions, the arena's size, and what can fail where. Nothing of
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -39,10 +40,12 @@ class Executable:
     """Native code that is in memory. `run` is safe from many threads at once."""
 
     def __init__(self, manifest: Manifest, data: bytes, hosts: Sequence[Any]) -> None:
-        """`hosts` gives, for each host site, the function that computes it from arrays."""
-        self.manifest, self.data = manifest, data
+        """`data` has the objects one after another; `hosts` gives, for each host site, the function
+        that computes it from arrays."""
+        self.manifest = manifest
         self._hosts = dict(hosts)
-        self._engine = _load(data)
+        ends = list(accumulate(manifest["objects"], initial=0))
+        self._engine = _load([data[start:end] for start, end in pairwise(ends)])
         self.entry = _ENTRY(self._engine.get_function_address("entry"))
         self.arena: Size = dim(manifest["arena"])
         self._errors: dict[int, BaseException] = {}
@@ -107,10 +110,11 @@ def _array_at(pointer: int | None, dtype: np.dtype[Any], shape: tuple[int, ...])
     return np.frombuffer(memoryview(memory), dtype).reshape(shape)
 
 
-def _load(data: bytes) -> Any:
-    """The object in an engine of its own; freed with it."""
+def _load(objects: Sequence[bytes]) -> Any:
+    """The objects in an engine of their own; freed with it."""
     with _ENGINES:
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
-        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
+        for data in objects:
+            engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
         engine.finalize_object()
     return engine

@@ -17,7 +17,7 @@ from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Host, Leave, Loop, Step
-from graphc.runtime.build import distinct_kernels
+from graphc.runtime.kernels import distinct_kernels
 
 INDENT = "  "
 

@@ -20,11 +20,12 @@ from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_ste
 from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]
-ABI = 4  # of the entry and its context
+ABI = 5  # of the entry and its context
 
 
-def make_manifest(graph: Graph, program: Program, table: int, code_bytes: int) -> Manifest:
-    """The manifest of `program`, which computes `graph`; `table`: the words of the table."""
+def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[int]) -> Manifest:
+    """The manifest of `program`, which computes `graph`; `table`: the words of the table;
+    `objects`: the bytes of each, which follow each other."""
     steps = list(walk_steps(program.steps))
     hosts = [s for s in steps if isinstance(s, Host)]
     place = {v: i for i, v in enumerate(graph.variables)}
@@ -34,7 +35,7 @@ def make_manifest(graph: Graph, program: Program, table: int, code_bytes: int) -
     origins |= {n.origins[0]: i for i, n in nodes if n.origins}
     return {
         "abi": ABI,
-        "code_bytes": code_bytes,
+        "objects": list(objects),
         "dims": list(program.graph.dims),
         "arena": str(program.arena),
         # The program's order of variables may differ from the graph's, and it may need fewer.

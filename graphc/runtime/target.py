@@ -22,14 +22,17 @@ class Target:
 
     identity() -> parts                  what of this computer the code depends on, for the cache's
                                          key, which has the target's name besides
-    prepare()                            loads what the next three need, so that what a process does
-                                         once is a stage by itself
-    compile_kernel(kernel, name) -> text one kernel
+    prepare()                            loads what compiling kernels needs, so that what a process
+                                         does once is a stage by itself
+    compile_kernel(kernel, symbol) -> text   one kernel, not optimised
+    compile_piece(text, symbol) -> piece     its native code, optimised
+    write_piece(piece) -> manifest, data     as the cache keeps it; `read_piece` is its inverse, and
+                                             gives None for what is none
     print_driver(program, flush)         what runs the steps, as `.text`, with the `.table` that its
                                          manifest needs; `flush`: numbers below the normal range are
                                          zero
-    link(driver, kernels) -> object      with `.data`, the bytes to load and to keep; `.llvm_ir`
-                                         and `.asm` for people
+    link(driver, kernels) -> linked      with `.objects`, the bytes to load and to keep; `.llvm_ir`
+                                         and `.asm` for people; `kernels`: symbol and piece by name
     load(manifest, data, hosts) -> executable
     """
 
@@ -38,8 +41,11 @@ class Target:
     identity: Callable[[], Mapping[str, str]]
     prepare: Callable[[], None]
     compile_kernel: Callable[[Kernel, str], str]
+    compile_piece: Callable[[str, str], Any]
+    write_piece: Callable[[Any], tuple[Mapping[str, Any], bytes]]
+    read_piece: Callable[[Mapping[str, Any], bytes], Any]
     print_driver: Callable[[Program, bool], Any]
-    link: Callable[[str, Sequence[str]], Any]
+    link: Callable[[str, Mapping[str, tuple[str, Any]]], Any]
     load: Callable[[Any, bytes, Sequence[Any]], Any]
 
 
@@ -53,7 +59,7 @@ def _identity() -> dict[str, str]:
 
 
 def _prepare() -> None:
-    from graphc.lower import driver, link, numba_cpu  # noqa: F401
+    from graphc.lower import numba_cpu
 
     numba_cpu.prepare()
 
@@ -64,6 +70,23 @@ def _compile_kernel(kernel: Kernel, name: str) -> str:
     return compile_kernel(kernel, name)
 
 
+def _compile_piece(text: str, symbol: str) -> Any:
+    from graphc.lower.link import compile_piece
+
+    return compile_piece(text, symbol)
+
+
+def _write_piece(piece: Any) -> tuple[Mapping[str, Any], bytes]:
+    return {"data": len(piece.data)}, piece.data + piece.bitcode
+
+
+def _read_piece(manifest: Mapping[str, Any], data: bytes) -> Any:
+    from graphc.lower.link import Piece
+
+    size = manifest.get("data")
+    return Piece(data[:size], data[size:]) if isinstance(size, int) else None
+
+
 def _print_driver(program: Program, flush: bool) -> Any:
     from graphc.lower import subnormals
     from graphc.lower.driver import print_driver
@@ -72,7 +95,7 @@ def _print_driver(program: Program, flush: bool) -> Any:
     return print_driver(program, find_blas().integer_bits, flush and subnormals.is_supported())
 
 
-def _link(driver: str, kernels: Sequence[str]) -> Any:
+def _link(driver: str, kernels: Mapping[str, tuple[str, Any]]) -> Any:
     from graphc.lower.link import link
 
     return link(driver, kernels)
@@ -85,5 +108,17 @@ def _load(manifest: Any, data: bytes, hosts: Sequence[Any]) -> Any:
 
 
 TARGETS = {
-    "cpu": Target("cpu", CPU, _identity, _prepare, _compile_kernel, _print_driver, _link, _load),
+    "cpu": Target(
+        "cpu",
+        CPU,
+        _identity,
+        _prepare,
+        _compile_kernel,
+        _compile_piece,
+        _write_piece,
+        _read_piece,
+        _print_driver,
+        _link,
+        _load,
+    ),
 }

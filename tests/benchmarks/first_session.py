@@ -33,7 +33,7 @@ GROUPS = {  # the compiler's stages, as the table names them
     "import": ("import",),
     "build": ("build",),
     "differentiate": ("differentiate",),
-    "cache": ("key", "cache"),
+    "cache": ("key", "cache", "find_kernels"),
     "prepare": ("prepare",),
     "rewrite": (
         *("unify", "simplify", "merge_scans", "drop_unused_outputs", "distribute_products"),
@@ -42,6 +42,7 @@ GROUPS = {  # the compiler's stages, as the table names them
     "fuse": ("fuse",),
     "plan": ("schedule", "join_blocks", "plan_memory", "print_kernels"),
     "numba": ("numba",),
+    "optimize": ("optimize",),
     "driver": ("driver",),
     "link": ("link",),
     "load": ("load",),

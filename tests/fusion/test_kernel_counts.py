@@ -15,7 +15,7 @@ from graphc.ir.graph import Graph
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import walk_steps
-from graphc.runtime.build import distinct_kernels
+from graphc.runtime.kernels import distinct_kernels
 from tests.benchmarks.models import attention_graph
 
 Parts = tuple[list[Any], list[Any], list[Any]]

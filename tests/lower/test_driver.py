@@ -1,23 +1,23 @@
-"""The driver of a program: how much of it LLVM optimises."""
+"""The driver's code beside its kernels': what each object defines, and all of them as one."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
-import pytest
 
 import graphc as gc
-from graphc.lower import driver
-
-FUNCTION = re.compile(r"^define [^@]*@(entry|rows\d+|share\.[\w.]+)\(.*\) [^#]*#(\d+)", re.M)
+from graphc.lower.link import target_machine
+from graphc.runtime.executable import Executable
 
 
 def network(**options: Any) -> Any:
-    """Three layers and a loss, compiled anew."""
-    x = gc.placeholder("x", ("n", 16))
-    weights = [gc.placeholder(f"w{i}", (16, 16)) for i in range(3)]
+    """Three layers and a loss."""
+    x = gc.placeholder("driver x", ("n", 16))
+    weights = [gc.placeholder(f"driver w{i}", (16, 16)) for i in range(3)]
     h = x
     for w in weights:
         h = gc.tanh(h @ w)
@@ -25,28 +25,41 @@ def network(**options: Any) -> Any:
     return gc.compile([x, *weights], gradients, **options)
 
 
-def optimised(llvm: str) -> dict[str, bool]:
-    """The driver's functions that are left, and whether LLVM optimised them."""
-    groups = dict(re.findall(r"^attributes #(\d+) = \{(.*)\}", llvm, re.M))
-    return {name: "optnone" not in groups[group] for name, group in FUNCTION.findall(llvm)}
+def defined(data: bytes) -> list[str]:
+    """The functions of an object that others can call."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
+    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
+    names = re.findall(rb"kernel\.[0-9a-f]{32}|entry", data)
+    return sorted({n.decode() for n in names if engine.get_function_address(n.decode())})
 
 
-def test_a_long_driver_is_compiled_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "OPTIMIZED_LINES", 20)
+def test_each_kernel_is_an_object_of_its_own() -> None:
+    made = network().compilation
+    assert len(made.object.objects) == 1 + len(made.kernels)
+    symbols = [k.symbol for k in made.kernels]
+    assert [defined(o) for o in made.object.objects[1:]] == [[s] for s in symbols]
+    assert len(set(symbols)) == len(symbols)
+    assert "define i32 @entry(" in made.object.llvm_ir
+    assert all(f"@{symbol}(" in made.object.llvm_ir for symbol in symbols)
+
+
+def test_all_of_a_program_can_be_one_object() -> None:
+    """What an export needs: one object that defines `entry` and calls nothing of graphc's."""
+    function = network()
+    made = function.compilation
+    single = made.object.single
+    functions = [f for f in made.object.module.functions if not f.is_declaration]
+    assert [f.name for f in functions if f.linkage == llvm.Linkage.external] == ["entry"]
+    assert len(functions) > len(made.kernels)
+    alone = Executable({**made.manifest, "objects": [len(single)]}, single, [])
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((n, 16)).astype("float32") for n in (5, 16, 16, 16)]
-    f = network(check=True)  # not from the cache
-    found = optimised(f.llvm)
-    assert "entry" in found
-    assert len(found) > 3
-    assert not any(found.values())
-    expected = network(target="reference")(*arrays)
-    for got, right in zip(f(*arrays), expected, strict=True):
+    expected = function(*arrays)
+    caller = function._caller
+    ran = ctypes.cast(alone.entry, ctypes.c_void_p).value
+    assert ran != ctypes.cast(caller.executable.entry, ctypes.c_void_p).value
+    swapped = type(caller)(function.graph, "alone", alone.manifest, alone, [])
+    for got, right in zip(swapped.call(*arrays), expected, strict=True):
+        np.testing.assert_array_equal(got, right)
+    for got, right in zip(expected, network(target="reference")(*arrays), strict=True):
         np.testing.assert_allclose(got, right, rtol=1e-5, atol=1e-7)
-
-
-def test_short_drivers_and_loops_are_optimised() -> None:
-    x = gc.placeholder("x", (4,))
-    assert optimised(gc.compile([x], x + 1).llvm)["entry"]
-    carry, _ = gc.scan(lambda s, v: (gc.sin(s + v), s), gc.constant(0.0), x)
-    assert optimised(gc.compile([x], carry).llvm)["entry"]

@@ -48,7 +48,15 @@ def test_stages_and_kernels_are_named_and_then_gone(terminal: Terminal) -> None:
     compiled(terminal)
     lines = terminal.getvalue().split(CLEAR)
     said = [line.removeprefix("graphc: compiling step: ") for line in lines[1:-1]]
-    wanted = ["simplify", "fuse", "schedule", "numba", "kernel0 of 1", "driver", "link"]
+    wanted = [
+        "simplify",
+        "fuse",
+        "schedule",
+        "numba, kernel0 of 1",
+        "optimize, kernel0 of 1",
+        "driver",
+        "link",
+    ]
     assert [stage for stage in said if stage in wanted] == wanted
     assert lines[0] == lines[-1] == ""
 

@@ -411,7 +411,7 @@ from graphc.runtime import cache
 from graphc.runtime.cache import Cache, make_key
 warnings.simplefilter("error")  # a torn entry would warn
 if sys.argv[4] == "naive":
-    cache._write = lambda path, data: path.write_bytes(data)
+    cache._write = lambda path, data, sync: path.write_bytes(data)
 directory, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 store, chance = Cache(directory), random.Random(seed)
 keys = [make_key({"n": str(n)}) for n in range(3)]

@@ -17,7 +17,7 @@ from graphc.lower.driver import print_driver
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import walk_steps
-from graphc.runtime.build import distinct_kernels
+from graphc.runtime.kernels import distinct_kernels
 
 from .data import SIZES, Sizes
 from .with_graphc import PROGRAMS

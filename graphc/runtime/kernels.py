@@ -1,0 +1,108 @@
+"""The kernels of a program: each distinct one once, its code from the cache or compiled.
+
+A kernel's entry in the cache is found by its source and the types of its buffers, so models share
+kernels, and a model that was changed compiles only what is new. The symbol that its code defines is
+made of the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.lower.numba_source import print_kernel
+from graphc.pipeline.pipeline import Compiled
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Call, walk_steps
+from graphc.runtime import cache
+from graphc.runtime.target import Target
+
+
+@dataclass
+class KernelInfo:
+    """One kernel of a program: its name, Python source, and how many calls use it."""
+
+    name: str
+    source: str
+    calls: list[Call]
+
+    @property
+    def identity(self) -> str:
+        """What its code depends on, beside the target and who compiles."""
+        types = ", ".join(b.dtype.short for b in self.calls[0].kernel.buffers)
+        return f"{types}\n{self.source}"
+
+    @property
+    def symbol(self) -> str:
+        """What its code defines."""
+        return "kernel." + hashlib.sha256(self.identity.encode()).hexdigest()[:32]
+
+
+def distinct_kernels(compiled: Compiled) -> list[KernelInfo]:
+    """Each kernel once, by its source and the types of its buffers; calls are given its name."""
+    found: dict[tuple[str, ...], KernelInfo] = {}
+    for step in walk_steps(compiled.program.steps):
+        if isinstance(step, Call):
+            source = print_kernel(step.kernel)
+            key = (source, *(b.dtype.short for b in step.kernel.buffers))
+            if key not in found:
+                found[key] = KernelInfo(f"kernel{len(found)}", source, [])
+            step.name = found[key].name
+            found[key].calls.append(step)
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The kernels of a program, their symbols and code by name, and how many were compiled."""
+
+    kernels: list[KernelInfo]
+    code: dict[str, tuple[str, Any]]
+    compiled: int
+
+
+def compile_kernels(compiled: Compiled, target: Target, stages: Stages, anew: bool) -> Pieces:
+    """The code of a program's kernels. `anew`: all are compiled, whatever the cache has."""
+    kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled))
+    pieces: dict[str, Any] = {}
+    if not anew:
+        found = stages.run("find_kernels", lambda: [_find(k, target) for k in kernels])
+        pieces = {k.name: piece for k, piece in zip(kernels, found, strict=True) if piece}
+    missing = [k for k in kernels if k.name not in pieces]
+
+    def said(kernel: KernelInfo, stage: str) -> KernelInfo:
+        stages.say(f"{stage}, {kernel.name} of {len(kernels)}")
+        return kernel
+
+    def to_llvm() -> list[str]:
+        compile_kernel = target.compile_kernel
+        return [compile_kernel(said(k, "numba").calls[0].kernel, k.symbol) for k in missing]
+
+    def optimize() -> None:
+        for kernel, text in zip(missing, texts, strict=True):
+            pieces[kernel.name] = target.compile_piece(text, said(kernel, "optimize").symbol)
+            _keep(kernel, target, pieces[kernel.name])
+
+    if missing:
+        stages.run("prepare", target.prepare)
+        shown = "\n".join(f"# {k.name}\n{k.source}" for k in missing)
+        texts = stages.run("numba", to_llvm, lambda _: shown)
+        stages.run("optimize", optimize)
+    return Pieces(kernels, {k.name: (k.symbol, pieces[k.name]) for k in kernels}, len(missing))
+
+
+# -- the cache -------------------------------------------------------------------------------------
+def _key(kernel: KernelInfo, target: Target) -> str:
+    parts = {"kernel": kernel.identity, "target": target.name, **target.identity()}
+    return cache.make_key({**cache.environment_parts(), **parts})
+
+
+def _find(kernel: KernelInfo, target: Target) -> Any:
+    found = cache.load(_key(kernel, target), cache.KERNEL)
+    return target.read_piece(*found) if found else None
+
+
+def _keep(kernel: KernelInfo, target: Target, piece: Any) -> None:
+    manifest, data = target.write_piece(piece)
+    cache.store(_key(kernel, target), dict(manifest), data, cache.KERNEL)

@@ -1,0 +1,120 @@
+"""Kernels are kept one by one: what programs share is compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import CacheWarning
+from graphc.runtime import cache, kernels
+from graphc.runtime.compile import compile_statistics
+from graphc.runtime.target import TARGETS
+
+X = gc.placeholder("shared x", ("n",), "float64")
+A = np.linspace(-1, 1, 7)
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own."""
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cache, "_warned", {})
+    return tmp_path
+
+
+def compiled(build: Callable[[], Any]) -> tuple[Any, int]:
+    """What `build` gives, and how many kernels that compiled."""
+    before = compile_statistics()["kernels"]
+    return build(), compile_statistics()["kernels"] - before
+
+
+def two(scale: float = 2.0, name: str = "n") -> Any:
+    """A program of two kernels, one of them with a constant."""
+    x = gc.placeholder("shared x", (name,), "float64")
+    y = gc.placeholder("shared y", ("m",), "float64")
+    return gc.compile([x, y], [gc.cos(x) * scale, gc.sum(y)])
+
+
+def entries(directory: Path) -> list[Path]:
+    return sorted(directory.glob(f"*.{cache.KERNEL}"))
+
+
+def test_a_changed_program_compiles_only_what_is_new(directory: Path) -> None:
+    first, count = compiled(two)
+    assert count == len(first.kernels) == len(entries(directory)) == 2
+    changed, count = compiled(lambda: two(scale=3.0))
+    assert count == 1
+    np.testing.assert_array_equal(first(A, A)[0] * 1.5, changed(A, A)[0])
+    assert compiled(lambda: two(name="other"))[1] == 0
+    np.testing.assert_allclose(changed(A, A)[1], A.sum(), atol=1e-12)
+    alone, count = compiled(lambda: gc.compile([X], gc.sum(X)))
+    assert count == 0
+    np.testing.assert_allclose(alone(A), A.sum(), atol=1e-12)
+
+
+def test_types_and_targets_tell_kernels_apart() -> None:
+    assert compiled(lambda: gc.compile([X], X + 1))[1] == 1
+    y = gc.placeholder("shared y", ("n",), "int64")
+    assert compiled(lambda: gc.compile([y], y + 1))[1] == 1
+    (kernel,) = gc.compile([X], X + 1).kernels
+    cpu = TARGETS["cpu"]
+    assert kernels._key(kernel, cpu) == kernels._key(kernel, replace(cpu))
+    assert kernels._key(kernel, cpu) != kernels._key(kernel, replace(cpu, name="other"))
+    other = replace(cpu, identity=lambda: {**cpu.identity(), "features": "+none"})
+    assert kernels._key(kernel, cpu) != kernels._key(kernel, other)
+
+
+def test_who_looks_at_the_stages_gets_all_kernels_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    two()
+    assert compiled(lambda: gc.compile([X], [gc.sum(X)], check=True))[1] == 1
+    monkeypatch.setenv("GRAPHC_TRACE", "rules")
+    assert compiled(two)[1] == 2
+
+
+def test_without_the_cache_nothing_is_kept(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE", "0")
+    assert compiled(two)[1] == compiled(two)[1] == 2
+    assert entries(directory) == []
+
+
+def cut(data: bytes) -> bytes:
+    return data[:-1]
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:200] + bytes([data[200] ^ 4]) + data[201:]
+
+
+@pytest.mark.parametrize("damage", [cut, flipped])
+def test_a_damaged_kernel_is_compiled_again(
+    directory: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    expected = two()(A, A)
+    for path in entries(directory):
+        path.write_bytes(damage(path.read_bytes()))
+    for path in directory.glob(f"*.{cache.PROGRAM}"):
+        path.unlink()
+    with pytest.warns(CacheWarning, match="damaged"):
+        again, count = compiled(two)
+    assert count == 2
+    for got, right in zip(again(A, A), expected, strict=True):
+        np.testing.assert_array_equal(got, right)
+
+
+def test_an_entry_that_is_no_kernel_is_a_miss(directory: Path) -> None:
+    """It has the right key and the right hash, and other contents."""
+    (kernel,) = gc.compile([X], X + 1).kernels
+    cache.store(kernels._key(kernel, TARGETS["cpu"]), {"data": "many"}, b"", cache.KERNEL)
+    for path in directory.glob(f"*.{cache.PROGRAM}"):
+        path.unlink()
+    again, count = compiled(lambda: gc.compile([X], X + 1))
+    assert count == 1
+    np.testing.assert_array_equal(again(A), A + 1)
