@@ -204,6 +204,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.elementwise import shift_left as bitwise_left_shift
     from graphc.ops.elementwise import shift_right as bitwise_right_shift
     from graphc.ops.elementwise import sigmoid as expit
+    from graphc.ops.formula import elementwise
     from graphc.ops.gather import check_labels, one_hot, take
     from graphc.ops.index import getitem, pad, size, split, strided_slice
     from graphc.ops.leaf import placeholder, variable
@@ -297,17 +298,17 @@ __all__ = [
     "broadcast_to", "cbrt", "ceil", "check_labels", "checkpoint", "clip", "column_stack", "compile",
     "concat", "cond", "constant", "copy", "copysign", "cos", "cosh", "custom_gradient",
     "default_dtype", "deg2rad", "diagonal", "diff", "Dim", "dim", "divide", "dot", "draw", "dstack",
-    "DType", "einsum", "empty", "empty_like", "equal", "erf", "erfc", "erfcx", "errors", "evaluate",
-    "exp", "exp2", "expand_dims", "expit", "expm1", "eye", "flip", "fliplr", "flipud", "float32",
-    "float64", "floor", "floor_divide", "fori_loop", "from_sympy", "full", "full_like", "getitem",
-    "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal", "heaviside", "hessian",
-    "hstack", "hvp", "hypot", "identity", "inner", "int16", "int32", "int64", "int8", "iota",
-    "isfinite", "isinf", "isnan", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "lambdify", "latex",
-    "leaky_relu", "less", "less_equal", "linalg", "linearize", "linspace", "log", "log10",
-    "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax", "logaddexp", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logsumexp", "map", "matmul", "matrix_transpose",
-    "max", "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis",
-    "multiply", "negative", "nextafter", "nn", "not_equal", "odeint", "one_hot", "ones",
+    "DType", "einsum", "elementwise", "empty", "empty_like", "equal", "erf", "erfc", "erfcx",
+    "errors", "evaluate", "exp", "exp2", "expand_dims", "expit", "expm1", "eye", "flip", "fliplr",
+    "flipud", "float32", "float64", "floor", "floor_divide", "fori_loop", "from_sympy", "full",
+    "full_like", "getitem", "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal",
+    "heaviside", "hessian", "hstack", "hvp", "hypot", "identity", "inner", "int16", "int32",
+    "int64", "int8", "iota", "isfinite", "isinf", "isnan", "jacfwd", "jacobian", "jacrev", "jit",
+    "jvp", "lambdify", "latex", "leaky_relu", "less", "less_equal", "linalg", "linearize",
+    "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "map", "matmul",
+    "matrix_transpose", "max", "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum",
+    "moveaxis", "multiply", "negative", "nextafter", "nn", "not_equal", "odeint", "one_hot", "ones",
     "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder", "positive",
     "pow", "power", "print_graph", "prod", "rad2deg", "random", "ravel", "reciprocal", "relu",
     "remainder", "repeat", "reshape", "roll", "rollaxis", "root", "rot90", "round", "scan", "scope",

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.special
 
 import graphc as gc
+from graphc.ops.formula import Elementwise
 from graphc.ops.special import special
 
 from .sampling import ALL, Array, Case, Samples, Shape, in_float, long_double, of_kinds
@@ -188,4 +189,23 @@ SAMPLES["special"] = Samples(
         Case(call=lambda x: special("besselj", 1.0, x), numpy=_bessel, shapes=(s,))
         for s in UNARY_SHAPES
     )
+)
+
+
+def _own(x: Array, y: Array) -> Array:
+    a, b = in_float(x), in_float(y)
+    with np.errstate(all="ignore"):
+        return np.where(a > 30, a.dtype.type(30), np.sqrt(a * a + b * b + a.dtype.type(1)))
+
+
+SAMPLES["formula"] = Samples(
+    cases=tuple(
+        Case(
+            call=Elementwise("own", "sqrt(x0**2 + x1**2 + 1)", (("x0 > 30", "30"),), 2),
+            numpy=_own,
+            shapes=s,
+        )
+        for s in BINARY_SHAPES
+    ),
+    ulp=2,
 )

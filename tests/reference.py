@@ -29,6 +29,7 @@ _TITLES = {
     "leaf": "Inputs and state",
     "create": "Constants",
     "elementwise": "Elementwise",
+    "formula": "Functions of your own",
     "trigonometric": "Trigonometric and hyperbolic functions",
     "powers": "Powers and logarithms",
     "signs": "Signs and neighbours",

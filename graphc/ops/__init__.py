@@ -11,6 +11,7 @@ from graphc.ops import (
     diagonal,
     einsum,
     elementwise,
+    formula,
     gather,
     index,
     leaf,
@@ -30,11 +31,11 @@ from graphc.ops import (
 )
 
 FAMILIES = (
-    leaf, create, elementwise, trigonometric, powers, signs, shape, index, gather, reduce,
+    leaf, create, elementwise, formula, trigonometric, powers, signs, shape, index, gather, reduce,
     manipulate, diagonal, contract, einsum, softmax, scan, while_loop, branch,
     odeint, checkpoint, custom_gradient, linalg, random,
 )  # fmt: skip
 
 for _family in FAMILIES:
     publish(_family.FUNCTIONS, getattr(_family, "NUMPY", {}))
-publish({"_special_": special.special}, as_numpy.NUMPY)
+publish({"_special_": special.special, "_sinc_": formula.SINC}, as_numpy.NUMPY)

@@ -33,7 +33,7 @@ _NAMES = {
     "erf": "erf", "erfc": "erfc", "gamma": "gamma", "loggamma": "lgamma", "digamma": "digamma",
     "polygamma": "polygamma", "beta": "beta",
     "expm1": "expm1", "log1p": "log1p", "log2": "log2", "log10": "log10", "exp2": "exp2",
-    "hypot": "hypot", "logaddexp": "logaddexp", "isnan": "isnan", "isinf": "isinf",
+    "hypot": "hypot", "Cbrt": "cbrt", "logaddexp": "logaddexp", "isnan": "isnan", "isinf": "isinf",
     "Equality": "equal", "Unequality": "not_equal", "StrictLessThan": "less",
     "LessThan": "less_equal", "StrictGreaterThan": "greater", "GreaterThan": "greater_equal",
     "Not": "logical_not",
@@ -69,12 +69,6 @@ def _delta(x: Any, y: Any, *limits: Any) -> Any:
     return None if limits else function("where")(function("equal")(x, y), 1.0, 0.0)
 
 
-def _sinc(x: Any) -> Any:
-    where, at_zero = function("where"), function("equal")(x, 0.0)
-    apart = where(at_zero, 1.0, x)
-    return where(at_zero, 1.0, function("divide")(function("sin")(apart), apart))
-
-
 def _if(condition: Any, x: Any, y: Any) -> Any:
     return function("where")(condition, x, y)
 
@@ -88,7 +82,7 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "Or": _all("logical_or"),
     "Xor": _all("logical_xor"),
     "ITE": _if,
-    "sinc": _sinc,
+    "sinc": lambda x: function("_sinc_")(x),
     "Heaviside": _heaviside,
     "KroneckerDelta": _delta,
     "UnevaluatedExpr": lambda x: x,
@@ -101,14 +95,9 @@ def _of(formula: Callable[..., Any]) -> Callable[[Any], Any]:
     return lambda e: formula(*e.args)
 
 
-def _without_op(name: str, formula: Callable[..., Any]) -> dict[str, Callable[[Any], Any]]:
-    """A formula for what may have an op of its own."""
-    return {name: lambda e: None if name in functions() else formula(*e.args)}
-
-
-def _log_add(x: Any, y: Any, one: Any = sp.S.One) -> Any:
-    """log(exp(x) + exp(y)), over that of the base."""
-    return sp.Max(x, y) + log1p(sp.exp(-sp.Abs(x - y) / one)) * one
+def _logaddexp2(x: Any, y: Any) -> Any:
+    """log2(2**x + 2**y)"""
+    return sp.Max(x, y) + log1p(sp.Integer(2) ** -sp.Abs(x - y)) / sp.log(2)
 
 
 def _harmonic(n: Any, order: Any = None) -> Any:
@@ -161,16 +150,10 @@ REWRITES: dict[str, Callable[[Any], Any]] = {
     "jn": _in_bessel,
     "yn": _in_bessel,
     "Sqrt": _of(sp.sqrt),
-    "Cbrt": _of(sp.cbrt),
     "fma": _of(lambda x, y, z: x * y + z),
     "cosm1": _of(lambda x: -2 * sp.sin(x / 2) ** 2),
     "powm1": _of(lambda x, y: expm1(y * sp.log(x))),
-    **_without_op("log2", lambda x: sp.log(x, 2)),
-    **_without_op("log10", lambda x: sp.log(x, 10)),
-    **_without_op("exp2", lambda x: sp.Integer(2) ** x),
-    **_without_op("hypot", lambda x, y: sp.sqrt(x**2 + y**2)),
-    **_without_op("logaddexp", _log_add),
-    "logaddexp2": _of(lambda x, y: _log_add(x, y, 1 / sp.log(2))),
+    "logaddexp2": _of(_logaddexp2),
     "minimum": _of(sp.Min),
     "maximum": _of(sp.Max),
 }

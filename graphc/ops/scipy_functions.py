@@ -19,16 +19,6 @@ def _lambertw(s: Any, x: Any, *branch: Any) -> Any:
 
 
 SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "tan": lambda s, x: np.tan(x),
-    "asin": lambda s, x: np.arcsin(x),
-    "acos": lambda s, x: np.arccos(x),
-    "atan": lambda s, x: np.arctan(x),
-    "atan2": lambda s, y, x: np.arctan2(y, x),
-    "sinh": lambda s, x: np.sinh(x),
-    "cosh": lambda s, x: np.cosh(x),
-    "asinh": lambda s, x: np.arcsinh(x),
-    "acosh": lambda s, x: np.arccosh(x),
-    "atanh": lambda s, x: np.arctanh(x),
     "gamma": lambda s, x: s.gamma(x),
     "loggamma": lambda s, x: s.gammaln(x),
     "digamma": lambda s, x: s.psi(x),

@@ -62,20 +62,28 @@ def partials(formula: Formula, known: Mapping[str, Formula]) -> tuple[sp.Expr, .
 
 
 # -- known functions inside a formula --------------------------------------------------------------
-def in_known_functions(value: sp.Expr, known: Mapping[str, Formula]) -> sp.Expr:
+def in_known_functions(
+    value: sp.Expr,
+    known: Mapping[str, Formula],
+    whole: bool = False,
+    make: Callable[[str], Any] | None = None,
+) -> sp.Expr:
     """`value` with sub-expressions such as `log(1 + exp(u))` replaced by `softplus(u)`.
 
-    The functions know their stable derivatives. `value` itself is not replaced as a whole.
+    The functions know their stable derivatives: those that `make` gives, or that are derived here.
+    `value` itself is replaced if `whole`.
     """
     u = sp.Wild("u")
     patterns = {name: f(sp, u) for name, f in known.items() if len(symbols(f)) == 1}
     for name, pattern in sorted(patterns.items(), key=lambda item: -item[1].count_ops()):
         if pattern.args == (u,) or not pattern.has(sp.exp, sp.log):
             continue  # SymPy's own function, or no danger of overflow
-        function = _differentiable(name, known)
+        function = _differentiable(name, known) if make is None else make(name)
 
-        def matches(e: Any, whole: Any = value, pattern: Any = pattern) -> bool:
-            found = e.match(pattern) if e != whole else None
+        kept = None if whole else value
+
+        def matches(e: Any, kept: Any = kept, pattern: Any = pattern) -> bool:
+            found = e.match(pattern) if e != kept else None
             return found is not None and e.has(found[u]) and not found[u].is_number
 
         value = value.replace(matches, lambda e, p=pattern, g=function: g(e.match(p)[u]))

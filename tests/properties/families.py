@@ -14,6 +14,7 @@ import numpy as np
 import graphc as gc
 from graphc.ir.dtype import DTYPES
 from graphc.ir.node import Tensor
+from graphc.ops.formula import Elementwise
 from graphc.ops.special import special
 
 from .growth import Growth, UnsuitedError
@@ -57,6 +58,12 @@ def float_unary(b: Growth) -> list[Tensor]:
     """Some functions of one tensor: there are many of them."""
     t = b.pick("f" if b.chance(0.9) else "biu")
     return [getattr(gc, b.choose(FLOAT_UNARY))(t) for _ in range(b.integer(1, 3))]
+
+
+@family(1)
+def of_a_formula(b: Growth) -> Tensor:
+    name, text = b.choose((("mish", "x0*tanh(log(1 + exp(x0)))"), ("bump", "exp(-x0**2)*cos(x0)")))
+    return Elementwise(name, text, (("x0 > 20", "x0"),), 1)(b.pick("f"))
 
 
 @family(0.5)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 STATED = [
     name
     for name, op in registry().items()
-    if op.formula is not None and op.vjp is not None and name not in DERIVED
+    if op.formula is not None and op.vjp is not None and name not in (*DERIVED, "formula")
     and name not in ("where", "astype", "broadcast_to", "weak")
 ]  # fmt: skip
 KNOWN = {
