@@ -139,6 +139,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     )
     from graphc.ops.custom_gradient import custom_gradient
     from graphc.ops.diagonal import diagonal, trace
+    from graphc.ops.dynamic import dynamic_slice, dynamic_update_slice
     from graphc.ops.einsum import einsum, inner, outer, tensordot, vdot, vecdot
     from graphc.ops.elementwise import (
         abs,
@@ -206,7 +207,8 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.elementwise import sigmoid as expit
     from graphc.ops.formula import elementwise
     from graphc.ops.gather import check_labels, one_hot, take
-    from graphc.ops.index import getitem, pad, size, split, strided_slice
+    from graphc.ops.getitem import getitem, split
+    from graphc.ops.index import pad, size, strided_slice
     from graphc.ops.leaf import placeholder, variable
     from graphc.ops.manipulate import (
         append,
@@ -238,6 +240,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         vstack,
     )
     from graphc.ops.odeint import odeint
+    from graphc.ops.places import flatnonzero, nonzero, put_along_axis, take_along_axis
     from graphc.ops.powers import cbrt, exp2, log2, log10, logaddexp, xlog1py, xlogy
     from graphc.ops.reduce import (
         all,
@@ -255,6 +258,16 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.reduce import variance as var
     from graphc.ops.scan import map_ as map
     from graphc.ops.scan import scan
+    from graphc.ops.segments import (
+        bincount,
+        histogram,
+        scatter_add,
+        segment_max,
+        segment_mean,
+        segment_min,
+        segment_prod,
+        segment_sum,
+    )
     from graphc.ops.shape import (
         broadcast_to,
         concat,
@@ -268,6 +281,25 @@ if TYPE_CHECKING:  # what is looked up at first use
     )
     from graphc.ops.signs import copysign, heaviside, nextafter, positive, signbit
     from graphc.ops.softmax import log_softmax, logsumexp, softmax, softmax_cross_entropy
+    from graphc.ops.statistics import (
+        allclose,
+        array_equal,
+        average,
+        corrcoef,
+        count_nonzero,
+        cov,
+        isclose,
+        nan_to_num,
+        nanmax,
+        nanmean,
+        nanmin,
+        nanprod,
+        nanstd,
+        nansum,
+        nanvar,
+        ptp,
+        std,
+    )
     from graphc.ops.trigonometric import (
         acos,
         acosh,
@@ -284,6 +316,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         sinh,
         tan,
     )
+    from graphc.ops.types import can_cast, finfo, iinfo, isdtype, result_type
     from graphc.ops.while_loop import fori_loop, while_loop
     from graphc.runtime.compile import compile
     from graphc.runtime.jit import jit
@@ -291,32 +324,37 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.symbolic.latex import latex
 
 __all__ = [
-    "abs", "acos", "acosh", "add", "all", "any", "append", "arange", "argmax", "argmin",
-    "array_split", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh", "atleast_1d",
-    "atleast_2d", "atleast_3d", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "bool_", "broadcast_arrays", "broadcast_shapes",
-    "broadcast_to", "cbrt", "ceil", "check_labels", "checkpoint", "clip", "column_stack", "compile",
-    "concat", "cond", "constant", "copy", "copysign", "cos", "cosh", "custom_gradient",
+    "abs", "acos", "acosh", "add", "all", "allclose", "any", "append", "arange", "argmax", "argmin",
+    "array_equal", "array_split", "asarray", "asin", "asinh", "astype", "atan", "atan2", "atanh",
+    "atleast_1d", "atleast_2d", "atleast_3d", "average", "bincount", "bitwise_and",
+    "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+    "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "cbrt", "ceil",
+    "check_labels", "checkpoint", "clip", "column_stack", "compile", "concat", "cond", "constant",
+    "copy", "copysign", "corrcoef", "cos", "cosh", "count_nonzero", "cov", "custom_gradient",
     "default_dtype", "deg2rad", "diagonal", "diff", "Dim", "dim", "divide", "dot", "draw", "dstack",
-    "DType", "einsum", "elementwise", "empty", "empty_like", "equal", "erf", "erfc", "erfcx",
-    "errors", "evaluate", "exp", "exp2", "expand_dims", "expit", "expm1", "eye", "flip", "fliplr",
-    "flipud", "float32", "float64", "floor", "floor_divide", "fori_loop", "from_sympy", "full",
-    "full_like", "getitem", "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal",
-    "heaviside", "hessian", "hstack", "hvp", "hypot", "identity", "inner", "int16", "int32",
-    "int64", "int8", "iota", "isfinite", "isinf", "isnan", "jacfwd", "jacobian", "jacrev", "jit",
-    "jvp", "lambdify", "latex", "leaky_relu", "less", "less_equal", "linalg", "linearize",
-    "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax", "logaddexp",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "map", "matmul",
-    "matrix_transpose", "max", "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum",
-    "moveaxis", "multiply", "negative", "nextafter", "nn", "not_equal", "odeint", "one_hot", "ones",
-    "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder", "positive",
-    "pow", "power", "print_graph", "prod", "rad2deg", "random", "ravel", "reciprocal", "relu",
-    "remainder", "repeat", "reshape", "roll", "rollaxis", "root", "rot90", "round", "scan", "scope",
+    "DType", "dynamic_slice", "dynamic_update_slice", "einsum", "elementwise", "empty",
+    "empty_like", "equal", "erf", "erfc", "erfcx", "errors", "evaluate", "exp", "exp2",
+    "expand_dims", "expit", "expm1", "eye", "finfo", "flatnonzero", "flip", "fliplr", "flipud",
+    "float32", "float64", "floor", "floor_divide", "fori_loop", "from_sympy", "full", "full_like",
+    "getitem", "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal", "heaviside",
+    "hessian", "histogram", "hstack", "hvp", "hypot", "identity", "iinfo", "inner", "int16",
+    "int32", "int64", "int8", "iota", "isclose", "isdtype", "isfinite", "isinf", "isnan", "jacfwd",
+    "jacobian", "jacrev", "jit", "jvp", "lambdify", "latex", "leaky_relu", "less", "less_equal",
+    "linalg", "linearize", "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr",
+    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "map", "matmul", "matrix_transpose", "max", "max_and_argmax", "maximum", "mean",
+    "meshgrid", "min", "minimum", "moveaxis", "multiply", "nan_to_num", "nanmax", "nanmean",
+    "nanmin", "nanprod", "nanstd", "nansum", "nanvar", "negative", "nextafter", "nn", "nonzero",
+    "not_equal", "odeint", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "parse_graph",
+    "permute_dims", "placeholder", "positive", "pow", "power", "print_graph", "prod", "ptp",
+    "put_along_axis", "rad2deg", "random", "ravel", "reciprocal", "relu", "remainder", "repeat",
+    "reshape", "result_type", "roll", "rollaxis", "root", "rot90", "round", "scan", "scatter_add",
+    "scope", "segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum",
     "set_default_dtype", "shift_left", "shift_right", "sigmoid", "sign", "signbit", "sin", "sinc",
     "sinh", "size", "softmax", "softmax_cross_entropy", "softplus", "split", "sqrt", "square",
-    "squeeze", "stack", "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch",
-    "take", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid",
-    "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad",
-    "var", "Variable", "variable", "variance", "vdot", "vecdot", "vjp", "vmap", "vstack", "where",
-    "while_loop", "xlog1py", "xlogy", "zeros", "zeros_like",
+    "squeeze", "stack", "std", "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes",
+    "switch", "take", "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy",
+    "trace", "train", "trapezoid", "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8",
+    "unstack", "value_and_grad", "var", "Variable", "variable", "variance", "vdot", "vecdot", "vjp",
+    "vmap", "vstack", "where", "while_loop", "xlog1py", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

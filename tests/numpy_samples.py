@@ -108,13 +108,104 @@ _TENSORDOT = (
     (lambda f: (lambda x, y: f(x, y, axes=([1, 0], [0, 1]))), ((2, 3, 4), (3, 2, 5))),
 )
 
+
+
+def _with_nans(x: Any) -> Any:
+    """NaN in place of what is below 0, in each column but the last, and of all of the first."""
+    nan = np.array([[np.nan, 1.0, 1.0]], x.dtype if isinstance(x, np.ndarray) else x.dtype.name)
+    return np.where(x < 0, x * nan, x) + 0 * np.where(nan == nan, 1, nan)
+
+
 SAMPLES: dict[str, list[Sample]] = {
     # -- elements
     "sinc": of(lambda x: np.sinc(x), dtypes=(*FLOATS, "int64")),
     # -- reductions
-    **{f.__name__: _reduction(f) for f in (np.sum, np.prod, np.mean, np.var, np.all, np.any)},
+    **{f.__name__: _reduction(f) for f in (np.all, np.any)},
     **{f.__name__: _reduction(f) for f in (np.max, np.min, np.amax, np.amin)},
     **{f.__name__: _position(f) for f in (np.argmax, np.argmin)},
+    # -- statistics
+    **{
+        name: samples + of(
+            lambda x, f=f: f(x, axis=0, dtype="float64"), lambda x, f=f: f(x, 1, np.float32),
+            shapes=((2, 3),),
+        ) + of(lambda x, f=f: f(x, where=x > 0, axis=1), shapes=((2, 3),))
+        for f in (np.sum, np.prod, np.mean)
+        for name, samples in ((f.__name__, _reduction(f)),)
+    },
+    **{
+        f.__name__: _reduction(f) + of(
+            lambda x, f=f: f(x, ddof=1), lambda x, f=f: f(x, axis=1, correction=0.5),
+            lambda x, f=f: f(x, 1, "float64", None, 1, True), shapes=((2, 3),),
+        ) for f in (np.std, np.var)
+    },
+    "ptp": [s._replace(dtypes=NUMBERS) for s in _reduction(np.ptp)],
+    "count_nonzero": of(
+        lambda x: np.count_nonzero(x), lambda x: np.count_nonzero(x, 1),
+        lambda x: np.count_nonzero(x, axis=(0, 2), keepdims=True), shapes=((2, 3, 4),),
+    ),
+    "average": of(
+        lambda x: np.average(x), lambda x: np.average(x, 1, keepdims=True),
+        lambda x: np.average(x, weights=np.array([[1, 2, 3], [2, 5, 0]])),
+        lambda x: np.average(x, axis=1, weights=np.array([0.5, 2.0, 1.0])),
+        dtypes=("int64", "float64"),
+    ),
+    "cov": of(
+        lambda x: np.cov(x), lambda x: np.cov(x, rowvar=False), lambda x: np.cov(x, bias=True),
+        lambda x: np.cov(x, x[::-1], ddof=0), lambda x: np.cov(x[0]), dtypes=NUMBERS,
+    ),
+    "corrcoef": of(
+        lambda x: np.corrcoef(x), lambda x: np.corrcoef(x, x * x), lambda x: np.corrcoef(x[0]),
+        dtypes=FLOATS,
+    ) + of(lambda x: np.corrcoef(x, rowvar=False), shapes=((4, 2),), dtypes=FLOATS),
+    "nan_to_num": of(
+        lambda x: np.nan_to_num(x), lambda x: np.nan_to_num(x / 0),
+        lambda x: np.nan_to_num(x / 0, nan=1.5, posinf=2.0, neginf=-3), dtypes=FLOATS,
+    ) + of(lambda x: np.nan_to_num(x)),
+    **{
+        f.__name__: _reduction(f) + of(lambda x, f=f: f(_with_nans(x)), dtypes=FLOATS) + of(
+            lambda x, f=f: f(_with_nans(x), axis=0),
+            lambda x, f=f: f(_with_nans(x), 1, keepdims=True), dtypes=FLOATS,
+        ) for f in (np.nansum, np.nanprod, np.nanmean, np.nanvar, np.nanstd, np.nanmax, np.nanmin)
+    },
+    **{
+        f.__name__: of(
+            lambda x, y, f=f: f(x, y), lambda x, y, f=f: f(x, x), lambda x, y, f=f: f(x, x + 1e-6),
+            lambda x, y, f=f: f(x, y, rtol=1, atol=0.5), shapes=((2, 3), (3,)),
+        ) + of(
+            lambda x, f=f: f(_with_nans(x), _with_nans(x)), lambda x, f=f: f(x / 0, x / 0),
+            lambda x, f=f: f(_with_nans(x), _with_nans(x), equal_nan=True), dtypes=FLOATS,
+        ) for f in (np.isclose, np.allclose)
+    },
+    "array_equal": of(
+        lambda x, y: np.array_equal(x, y), lambda x, y: np.array_equal(x, x.copy()),
+        lambda x, y: np.array_equal(x, x[:1]), lambda x, y: np.array_equal(y, x[0]),
+        shapes=((2, 3), (3,)),
+    ) + of(
+        lambda x: np.array_equal(_with_nans(x), _with_nans(x)),
+        lambda x: np.array_equal(_with_nans(x), _with_nans(x), equal_nan=True), dtypes=FLOATS,
+    ),
+    "bincount": of(
+        lambda x: np.bincount(x, minlength=7), lambda x: np.bincount(x, x * 0.5, 6),
+        lambda x: np.bincount(x, weights=x, minlength=8), shapes=((9,),),
+        dtypes=("uint8", "uint32"),
+    ),
+    "histogram": of(
+        lambda x: np.histogram(x), lambda x: np.histogram(x, 3),
+        lambda x: np.histogram(x, bins=4, range=(-1, 2)),
+        lambda x: np.histogram(x, 3, density=True), lambda x: np.histogram(x, 5, weights=x * x),
+        lambda x: np.histogram(x, np.array([-1.0, 0, 0.5, 3])), lambda x: np.histogram(x[0] * 0, 2),
+        lambda x: np.histogram(x, [0, 1, 2, 4], weights=x), shapes=((4, 9),),
+        dtypes=("float64", "int64"),
+    ) + of(lambda x: np.histogram(x, 7), shapes=((30,),), dtypes=("float32",)),
+    # -- indices; how many elements are not 0 is not known, so these two need a size
+    "nonzero": [],
+    "flatnonzero": [],
+    "take_along_axis": of(
+        lambda x: np.take_along_axis(x, np.array([[1, 0]]), 1),
+        lambda x: np.take_along_axis(x, np.array([[0, 1, -1]]), axis=0),
+        lambda x: np.take_along_axis(x, np.array([5, 0]), None),
+        lambda x: np.take_along_axis(x, np.array([[2], [-3]])),
+    ),
     # -- what moves elements
     "reshape": of(
         lambda x: np.reshape(x, (3, 4)), lambda x: np.reshape(x, -1), lambda x: np.reshape(x, 12),

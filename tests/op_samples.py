@@ -11,12 +11,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from . import elementwise_samples, linalg_samples, manipulate_samples, structural_samples
+from . import (
+    elementwise_samples,
+    gather_samples,
+    linalg_samples,
+    manipulate_samples,
+    structural_samples,
+)
 from .sampling import Array, Case, Samples
 
 SAMPLES: dict[str, Samples] = {
     **elementwise_samples.SAMPLES, **structural_samples.SAMPLES, **linalg_samples.SAMPLES,
-    **manipulate_samples.SAMPLES,
+    **manipulate_samples.SAMPLES, **gather_samples.SAMPLES,
 }  # fmt: skip
 
 

@@ -36,7 +36,12 @@ _TITLES = {
     "shape": "Shape",
     "gather": "Indexing",
     "index": "Indexing",
+    "places": "Indexing",
+    "dynamic": "Indexing",
+    "getitem": "Indexing",
     "reduce": "Reductions",
+    "statistics": "Statistics and comparison",
+    "segments": "Groups and counts",
     "manipulate": "Moving and cutting",
     "diagonal": "Diagonals",
     "contract": "Matrix products",
@@ -50,6 +55,7 @@ _TITLES = {
     "custom_gradient": "Derivatives of your own",
     "linalg": "Linear algebra",
     "random": "Random numbers",
+    "types": "Dtypes",
 }
 
 _NUMPY = """## NumPy's functions

@@ -176,39 +176,107 @@ class Operators:
         return self._apply("getitem", self, key)
 
     @property
+    def at(self) -> Any:
+        """`x.at[key].set(value)`, and `add`, `multiply`, `min`, `max`: `x` with some elements
+        changed."""
+        return self._apply("_at", self)
+
+    @property
     def T(self) -> Any:  # noqa: N802  (NumPy's name)
         return self._apply("permute_dims", self)
+
+    @property
+    def mT(self) -> Any:  # noqa: N802  (NumPy's name)
+        return self._apply("matrix_transpose", self)
 
     def astype(self, dtype: Any) -> Self:
         return self._apply("astype", self, dtype)
 
+    def copy(self) -> Self:
+        return self._apply("copy", self)
+
     def reshape(self, *shape: Any) -> Self:
         return self._apply("reshape", self, shape[0] if len(shape) == 1 else shape)
+
+    def ravel(self) -> Self:
+        return self._apply("ravel", self)
+
+    def flatten(self) -> Self:
+        return self._apply("ravel", self)
 
     def transpose(self, *axes: Any) -> Self:
         flat = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         return self._apply("permute_dims", self, flat or None)
 
+    def swapaxes(self, axis1: int, axis2: int) -> Self:
+        return self._apply("swapaxes", self, axis1, axis2)
+
     def squeeze(self, axis: Any = None) -> Self:
         return self._apply("squeeze", self, axis)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._apply("sum", self, axis=axis, keepdims=keepdims)
+    def repeat(self, repeats: Any, axis: Any = None) -> Self:
+        return self._apply("repeat", self, repeats, axis)
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._apply("mean", self, axis=axis, keepdims=keepdims)
+    def take(self, indices: Any, axis: Any = None) -> Self:
+        if axis is None:
+            return self._apply("take", self._apply("ravel", self), indices)
+        return self._apply("take", self, indices, axis)
 
-    def prod(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._apply("prod", self, axis=axis, keepdims=keepdims)
+    def nonzero(self, *, size: Any = None, fill_value: int = 0) -> Any:
+        return self._apply("nonzero", self, size=size, fill_value=fill_value)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
+        return self._apply("diagonal", self, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
+        return self._apply("trace", self, offset, axis1, axis2)
+
+    def dot(self, other: Any) -> Self:
+        return self._apply("dot", self, other)
+
+    def clip(self, min: Any = None, max: Any = None) -> Self:
+        return self._apply("clip", self, min, max)
+
+    def round(self) -> Self:
+        return self._apply("round", self)
+
+    def _reduced(self, name: str, axis: Any, keepdims: bool, **options: Any) -> Self:
+        given = {k: v for k, v in options.items() if v is not None}
+        return self._apply(name, self, axis=axis, keepdims=keepdims, **given)
+
+    def sum(self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None) -> Self:
+        return self._reduced("sum", axis, keepdims, dtype=dtype)
+
+    def mean(self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None) -> Self:
+        return self._reduced("mean", axis, keepdims, dtype=dtype)
+
+    def prod(self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None) -> Self:
+        return self._reduced("prod", axis, keepdims, dtype=dtype)
+
+    def var(
+        self, axis: Any = None, keepdims: bool = False, *, correction: Any = None, ddof: Any = None
+    ) -> Self:
+        return self._reduced("var", axis, keepdims, correction=correction, ddof=ddof)
+
+    def std(
+        self, axis: Any = None, keepdims: bool = False, *, correction: Any = None, ddof: Any = None
+    ) -> Self:
+        return self._reduced("std", axis, keepdims, correction=correction, ddof=ddof)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._apply("max", self, axis=axis, keepdims=keepdims)
+        return self._reduced("max", axis, keepdims)
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._apply("min", self, axis=axis, keepdims=keepdims)
+        return self._reduced("min", axis, keepdims)
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Self:
+        return self._reduced("any", axis, keepdims)
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Self:
+        return self._reduced("all", axis, keepdims)
 
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._apply("argmax", self, axis=axis, keepdims=keepdims)
+        return self._reduced("argmax", axis, keepdims)
 
     def argmin(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._apply("argmin", self, axis=axis, keepdims=keepdims)
+        return self._reduced("argmin", axis, keepdims)

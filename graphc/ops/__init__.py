@@ -3,39 +3,47 @@
 from graphc.ir.operators import publish
 from graphc.ops import (
     as_numpy,
+    at,
     branch,
     checkpoint,
     contract,
     create,
     custom_gradient,
     diagonal,
+    dynamic,
     einsum,
     elementwise,
     formula,
     gather,
+    getitem,
     index,
     leaf,
     linalg,
     manipulate,
     odeint,
+    places,
     powers,
     random,
     reduce,
     scan,
+    segments,
     shape,
     signs,
     softmax,
     special,
+    statistics,
     trigonometric,
+    types,
     while_loop,
 )
 
 FAMILIES = (
-    leaf, create, elementwise, formula, trigonometric, powers, signs, shape, index, gather, reduce,
-    manipulate, diagonal, contract, einsum, softmax, scan, while_loop, branch,
-    odeint, checkpoint, custom_gradient, linalg, random,
+    leaf, create, elementwise, formula, trigonometric, powers, signs, shape, index, gather, places,
+    dynamic, getitem, reduce, statistics, segments, manipulate, diagonal, contract, einsum, softmax,
+    scan, while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types,
 )  # fmt: skip
 
 for _family in FAMILIES:
     publish(_family.FUNCTIONS, getattr(_family, "NUMPY", {}))
 publish({"_special_": special.special, "_sinc_": formula.SINC}, as_numpy.NUMPY)
+publish({"_at": at.At, "_selected": at.Selected})

@@ -22,6 +22,7 @@ from graphc.ops.elementwise import abs, clip, equal, erf, expm1, log1p, round, s
 from graphc.ops.elementwise import reciprocal as quotient
 from graphc.ops.gather import take
 from graphc.ops.shape import concat, reshape
+from graphc.ops.statistics import corrcoef, cov
 
 
 # -- elementwise -----------------------------------------------------------------------------------
@@ -105,7 +106,25 @@ def _outer_of_vectors(x1: Any, x2: Any) -> Tensor:
     return outer(x, y)
 
 
+# -- statistics ------------------------------------------------------------------------------------
+def _in_double(x: Any) -> Any:
+    return x if x is None else cast(tensor(x, "numpy.cov"), float64)
+
+
+def _cov(
+    m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None
+) -> Tensor:
+    """In float64, whatever the dtype."""
+    return cov(_in_double(m), _in_double(y), rowvar, bias, ddof)
+
+
+def _corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Tensor:
+    return corrcoef(_in_double(x), _in_double(y), rowvar)
+
+
 NUMPY: dict[str, Callable[..., Any] | None] = {
+    "corrcoef": _corrcoef,
+    "cov": _cov,
     "clip": _clip,
     "concatenate": concat,
     "dot": _dot,

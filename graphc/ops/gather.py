@@ -54,7 +54,7 @@ def _same_batch(op: str, x: Shape, indices: Shape, batch: int) -> None:
         )  # fmt: skip
 
 
-def _checked_index(k: Any, value: Any, size: Size) -> Any:
+def checked_index(k: Any, value: Any, size: Size) -> Any:
     """The i64 index, reported if out of range and brought into it (so that the read is safe)."""
     position = k.cast(value, int64)
     zero = k.const(0, int64)
@@ -77,7 +77,7 @@ def _take_at(
     x, indices = values
     end = axis + indices.type.rank - batch
     value = indices((*index[:batch], *index[axis:end]))
-    picked = _checked_index(k, value, x.type.shape[axis])
+    picked = checked_index(k, value, x.type.shape[axis])
     return x((*index[:axis], picked, *index[end:]))
 
 
@@ -189,7 +189,7 @@ class _Scatter(Reducer):
         axis, batch = attrs["axis"], attrs.get("batch", 0)
         end = axis + values[0].type.rank - batch
         value = values[0]((*index[:batch], *index[axis:end]))
-        picked = _checked_index(k, value, attrs["size"])
+        picked = checked_index(k, value, attrs["size"])
         return (*index[:axis], picked, *index[end:])
 
     def element(self, k: Any, values: Any, index: Any, **attrs: Any) -> Any:

@@ -1,27 +1,24 @@
-"""Indexing: slices, padding, `x[...]`."""
+"""Slices and padding: parts of a grid, and a grid around its part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, OutOfRangeError, ShapeError
-from graphc.ir.bounds import never
+from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.conditions import require
-from graphc.ir.dim import Dim, Size, difference, dim, floordiv, maximum, minimum, mod
+from graphc.ir.dim import Size, dim
 from graphc.ir.dtype import bool_, int64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Kind, Op, register
-from graphc.ir.shape import Shape, TensorType, normalize_axis, show
+from graphc.ir.shape import Shape, TensorType, normalize_axis
 from graphc.ops.build import cast, is_python_scalar, size_as_tensor, tensor
 from graphc.ops.create import ones
 from graphc.ops.elementwise import where
-from graphc.ops.gather import take
-from graphc.ops.shape import REINDEX, flip, reshape
+from graphc.ops.shape import REINDEX
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -50,7 +47,7 @@ def _numpy_slice(x: Any, *, starts: Any, sizes: Any, steps: Any) -> Any:
 def _slice_vjp(
     context: Any, g: Tensor, out: Tensor, x: Tensor, *, starts: Any, sizes: Any, steps: Any
 ) -> list[Any]:
-    return [_pad(g, starts, x.shape, steps)]
+    return [zero_pad(g, starts, x.shape, steps)]
 
 
 _ON_EACH_AXIS = {"starts": Axes.STARTS, "sizes": Axes.SIZES, "steps": Axes.STEPS}
@@ -141,7 +138,8 @@ PAD = register(
 )
 
 
-def _pad(x: Tensor, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> Tensor:
+def zero_pad(x: Tensor, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> Tensor:
+    """Zeros of shape `sizes`, with x at every `steps`-th element from `starts` on."""
     return apply(PAD, (x,), starts=starts, sizes=sizes, steps=steps).output()
 
 
@@ -169,10 +167,10 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any 
     pairs = _pad_pairs(pad_width, t)
     starts, steps = tuple(a for a, _ in pairs), (1,) * t.ndim
     sizes = tuple(a + s + b for (a, b), s in zip(pairs, t.shape, strict=True))
-    padded = _pad(t, starts, sizes, steps)
+    padded = zero_pad(t, starts, sizes, steps)
     if is_python_scalar(constant_values) and constant_values == 0:
         return padded
-    inside = _pad(ones(t.shape, bool_), starts, sizes, steps)
+    inside = zero_pad(ones(t.shape, bool_), starts, sizes, steps)
     return where(inside, padded, cast(tensor(constant_values, "pad"), t.dtype))
 
 
@@ -198,180 +196,6 @@ def _pad_pairs(pad_width: Any, t: Tensor) -> list[tuple[Size, Size]]:
     return [(dim(before), dim(after)) for before, after in parts]
 
 
-# -- indexing --------------------------------------------------------------------------------------
-def getitem(x: Any, key: Any) -> Tensor:
-    """`x[key]` for ints, sizes, slices, `None`, `...`, and one integer tensor or array (as `take`).
-
-    A negative int counts from the end, as in NumPy. A size (`n - 1` for `n = x.shape[0]`) is always
-    a position counted from the start: a bound of a slice beyond the end is the end, as in NumPy.
-    Errors: `ShapeError` for too many indices, an index out of range or a bound that is a negative
-    size (at the call where that depends on named dims); `ArgumentError` for another kind of index.
-    """
-    t = tensor(x, "getitem")
-    items = list(key) if isinstance(key, tuple) else [key]
-    consumed = sum(1 for item in items if item is not None and item is not Ellipsis)
-    if consumed > t.ndim:
-        raise OutOfRangeError(
-            "too many indices", op="getitem", expected=f"at most {t.ndim}", given=str(consumed)
-        )
-    dots = [i for i, item in enumerate(items) if item is Ellipsis]
-    if len(dots) > 1:
-        raise ArgumentError("only one ... is allowed", op="getitem", given=repr(key))
-    at = dots[0] if dots else len(items)
-    items[at : at + 1] = [slice(None)] * (t.ndim - consumed)
-    return _index_axes(t, items)
-
-
-def _index_axes(t: Tensor, items: list[Any]) -> Tensor:
-    ends: list[Size] = []
-    starts: list[Size] = []
-    sizes: list[Size] = []
-    steps: list[int] = []
-    flips: list[int] = []
-    shape: list[Size] = []
-    takes: list[tuple[int, Any]] = []
-    for item in items:
-        if item is None:
-            shape.append(1)
-            continue
-        axis = len(starts)
-        end = size = t.shape[axis]
-        start: Size
-        count: Size
-        if isinstance(item, slice):
-            end, start, count, step = _resolve_slice(item, size)
-            if step < 0:
-                flips.append(axis)
-                start, step = start + (count - 1) * step, -step
-            shape.append(count)
-        elif isinstance(item, Dim):
-            start, count, step = _position(item, size), 1, 1
-        elif hasattr(item, "__index__") and not isinstance(item, (bool, Tensor, np.ndarray)):
-            start, count, step = _resolve_int(item, size, axis), 1, 1
-        elif isinstance(item, (Tensor, np.ndarray, list)) and not takes:
-            start, count, step = 0, size, 1
-            takes.append((len(shape), item))
-            shape.append(count)
-        else:
-            raise ArgumentError(
-                "cannot index by this",
-                op="getitem",
-                expected="ints, slices, None, ... and at most one integer tensor",
-                given=repr(item)[:80],
-            )
-        ends.append(end)
-        starts.append(start)
-        sizes.append(count)
-        steps.append(step)
-    # What is before the ends has sizes, which have to be >= 0: so the ends are stated, too.
-    ended = strided_slice(t, (0,) * t.ndim, tuple(ends), (1,) * t.ndim)
-    result = strided_slice(ended, tuple(starts), tuple(sizes), tuple(steps))
-    result = reshape(flip(result, tuple(flips)) if flips else result, tuple(shape))
-    for axis, indices in takes:
-        result = take(result, indices, axis=axis)
-    return result
-
-
-def _resolve_int(item: Any, size: Size, axis: int) -> Size:
-    index = int(item.__index__())
-    if isinstance(size, int) and not -size <= index < size:
-        raise OutOfRangeError(
-            "index out of range",
-            op="getitem",
-            expected=f"-{size} <= index < {size} on axis {axis}",
-            given=str(index),
-        )
-    return index if index >= 0 else size + index
-
-
-def _resolve_slice(item: slice, size: Size) -> tuple[Size, Size, Size, int]:
-    """(end, start, count, step): of what is before `end`, the size of the axis unless the slice
-    ends at a symbolic size, every `step`-th element from `start` on, `count` of them."""
-    step = 1 if item.step is None else item.step
-    if not isinstance(step, int) or step == 0:
-        raise ArgumentError("a slice step is an int other than 0", op="getitem", given=repr(step))
-    bounds = (item.start, item.stop)
-    for bound in bounds:
-        if bound is not None and not isinstance(bound, Dim) and not hasattr(bound, "__index__"):
-            raise ArgumentError("a slice bound is an int or a size", op="getitem", given=repr(item))
-    if isinstance(size, int) and not any(isinstance(b, Dim) for b in bounds):
-        low, high, step = item.indices(size)
-        return size, low, len(range(low, high, step)), step
-    if step < 0:
-        if bounds != (None, None):
-            raise ArgumentError(
-                "a bounded slice with a negative step needs a static size",
-                op="getitem",
-                given=f"{item} of an axis of size {size}",
-            )
-        return size, size - 1, floordiv(size + (-step - 1), -step), step
-    first = 0 if item.start is None else _position(item.start, size)
-    stop = size if item.stop is None else _position(item.stop, size)
-    if not _from_end(item.stop):
-        stop = minimum(stop, size)
-    end = stop if isinstance(item.stop, Dim) else size
-    # A start beyond the end leaves nothing, clamped or not: unclamped, x[1:] is as long as x[:-1].
-    length = maximum(difference(stop, first), 0)
-    start = first if end is size and _from_end(item.start) else minimum(first, end)
-    return end, start, floordiv(length + (step - 1), step), step
-
-
-def _from_end(bound: Any) -> bool:
-    """Whether a bound counts from the end: such a position is never beyond it."""
-    return bound is not None and not isinstance(bound, Dim) and bound.__index__() < 0
-
-
-def _position(bound: Any, size: Size) -> Size:
-    """Where a bound of a slice is: a negative int counts from the end, a size never does."""
-    if _from_end(bound):
-        return maximum(size + int(bound.__index__()), 0)
-    if not isinstance(bound, Dim):
-        return int(bound.__index__())
-    if never(bound):
-        raise ShapeError(
-            "a symbolic bound is a position counted from the start, and this one is negative",
-            op="getitem",
-            given=str(bound),
-            hint="a literal such as -2 counts from the end, as n - 2 does for a size n",
-        )
-    return bound
-
-
-def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """`x` cut along `axis` into `sections` equal parts, or at the given positions.
-
-    Errors: `ShapeError` where the size is not a multiple of `sections`; `ArgumentError` for
-    `sections` of another kind, such as a symbolic number of parts.
-    """
-    t = tensor(x, "split")
-    axis = normalize_axis("split", axis, t.ndim)
-    size = t.shape[axis]
-    if isinstance(sections, (int, np.integer)):
-        sections = int(sections)
-        if sections < 1 or mod(size, sections) != 0:
-            raise ShapeError(
-                "cannot be cut into equal parts",
-                op="split",
-                expected=f"a multiple of {sections}",
-                given=f"axis {axis} of {show(t.shape)}",
-            )
-        part = floordiv(size, sections)
-        cuts: list[Size] = [part * i for i in range(sections + 1)]
-    elif isinstance(sections, (list, tuple, np.ndarray)):
-        cuts = [0, *sections, size]
-    else:
-        raise ArgumentError(
-            "neither a number of parts nor where to cut",
-            op="split",
-            expected="an int, or a list of positions",
-            given=repr(sections)[:80],
-        )
-    prefix = (slice(None),) * axis
-    return [
-        getitem(t, (*prefix, slice(low, high))) for low, high in pairwise(cuts)
-    ]
-
-
 def size(x: Any, axis: int | None = None, dtype: Any = "int64") -> Tensor:
     """The number of elements of `x`, or its size along `axis`, as a scalar tensor."""
     t = tensor(x, "size")
@@ -381,5 +205,5 @@ def size(x: Any, axis: int | None = None, dtype: Any = "int64") -> Tensor:
 
 FUNCTIONS |= {
     f.__name__: f
-    for f in (getitem, strided_slice, pad, split, size)
+    for f in (strided_slice, pad, size)
 }

@@ -37,7 +37,7 @@ from graphc.ops.elementwise import (
     where,
 )
 from graphc.ops.gather import take
-from graphc.ops.index import getitem, split
+from graphc.ops.getitem import getitem, split
 from graphc.ops.reduce import sum
 from graphc.ops.shape import broadcast_to, concat, expand_dims, flip, permute_dims, reshape
 

@@ -17,13 +17,22 @@ from graphc.errors import ArgumentError, DTypeError
 from graphc.ir import origin
 from graphc.ir.conditions import require
 from graphc.ir.dim import product as size_product
-from graphc.ir.dtype import DType, bool_, dtype, int64, uint64
+from graphc.ir.dtype import DType, bool_, int64, uint64
+from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Builder, Fact, Index, Kind, Op, Operand, register
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
-from graphc.ops.build import cast, float_type, scalar_like, size_as_tensor, tensor, weak_like
+from graphc.ops.build import (
+    cast,
+    float_type,
+    is_python_scalar,
+    scalar_like,
+    size_as_tensor,
+    tensor,
+    weak_like,
+)
 from graphc.ops.create import iota
-from graphc.ops.elementwise import equal, logical_not, where
+from graphc.ops.elementwise import equal, logical_not, maximum, where
 from graphc.ops.scalar import masked_multiply
 from graphc.ops.scan import scan
 from graphc.ops.shape import broadcast_to, expand_dims, permute_dims, reshape
@@ -62,13 +71,13 @@ class Reducer:
         return [k.prim(self.primitive, best[0], element)]
 
 
-def _lowest(dtype: DType) -> Any:
+def lowest(dtype: DType) -> Any:
     if dtype is bool_:
         return False
     return -np.inf if dtype.is_float else np.iinfo(dtype.numpy).min
 
 
-def _highest(dtype: DType) -> Any:
+def highest(dtype: DType) -> Any:
     if dtype is bool_:
         return True
     return np.inf if dtype.is_float else np.iinfo(dtype.numpy).max
@@ -228,7 +237,7 @@ def _extremum(name: str, numpy: Any, primitive: str, identity: Any, doc: str) ->
             name,
             Kind.REDUCE,
             _infer_extremum,
-            numpy=lambda x, *, axes: numpy(x, axis=axes, initial=identity(dtype(x.dtype))),
+            numpy=lambda x, *, axes: numpy(x, axis=axes, initial=identity(to_dtype(x.dtype))),
             vjp=_extremum_vjp,
             reducer=Reducer(primitive, identity),
             axes={"axes": Axes.SEVERAL},
@@ -238,8 +247,8 @@ def _extremum(name: str, numpy: Any, primitive: str, identity: Any, doc: str) ->
     )
 
 
-MAX = _extremum("max", np.max, "maximum", _lowest, "The largest element over axes.")
-MIN = _extremum("min", np.min, "minimum", _highest, "The smallest element over axes.")
+MAX = _extremum("max", np.max, "maximum", lowest, "The largest element over axes.")
+MIN = _extremum("min", np.min, "minimum", highest, "The smallest element over axes.")
 
 
 class _ArgReducer(Reducer):
@@ -303,8 +312,8 @@ def _arg_extremum(name: str, choose: Any, position: Any, primitive: str, identit
     )
 
 
-MAX_AND_ARGMAX = _arg_extremum("max_and_argmax", np.max, np.argmax, "maximum", _lowest)
-MIN_AND_ARGMIN = _arg_extremum("min_and_argmin", np.min, np.argmin, "minimum", _highest)
+MAX_AND_ARGMAX = _arg_extremum("max_and_argmax", np.max, np.argmax, "maximum", lowest)
+MIN_AND_ARGMIN = _arg_extremum("min_and_argmin", np.min, np.argmin, "minimum", highest)
 
 
 # -- public functions ------------------------------------------------------------------------------
@@ -334,51 +343,84 @@ def _reduce(op: Op, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     return restore_axes(result, axes, x.shape) if keepdims else result
 
 
-def _widened(x: Tensor) -> Tensor:
-    """Sums and products of small ints are computed as NumPy does, in 64 bits."""
-    if x.dtype.is_float:
-        return x
-    return cast(x, uint64 if x.dtype.kind == "u" else int64)
+def _accumulated(op: Op, x: Any, axis: Any, keepdims: bool, wanted: Any, mask: Any) -> Tensor:
+    """A sum or product in the dtype that is wanted, else of small ints as NumPy, in 64 bits."""
+    t = tensor(x, op.name)
+    if wanted is not None:
+        t = cast(t, to_dtype(wanted))
+    elif not t.dtype.is_float:
+        t = cast(t, uint64 if t.dtype.kind == "u" else int64)
+    if mask is not None:
+        t = where(mask, t, scalar_like(op.reducer.identity(t.dtype), t))
+    return _reduce(op, t, axis, keepdims)
 
 
-def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The sum over `axis` (an int, several, or None for all).
+def sum(
+    x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None
+) -> Tensor:
+    """The sum over `axis` (an int, several, or None for all), of the elements where `where` holds.
 
-    Dtypes: ints and bools give 64-bit ints. The order of float additions is free. Long sums are
-    added in runs whose sums lose nothing, so the error does not grow with their length: it stays
-    within some 8 eps times the sum of absolute values, for any number of elements.
+    Dtypes: `dtype`, to which x is converted before; without it ints and bools give 64-bit ints. The
+    order of float additions is free. Long sums are added in runs whose sums lose nothing, so the
+    error does not grow with their length: it stays within some 8 eps times the sum of absolute
+    values, for any number of elements.
     """
-    return _reduce(SUM, _widened(tensor(x, "sum")), axis, keepdims)
+    return _accumulated(SUM, x, axis, keepdims, dtype, where)
 
 
-def prod(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The product over `axis`. Dtypes: ints and bools give 64-bit ints."""
-    return _reduce(PROD, _widened(tensor(x, "prod")), axis, keepdims)
+def prod(
+    x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None
+) -> Tensor:
+    """The product over `axis`, as `sum`. Dtypes: as there."""
+    return _accumulated(PROD, x, axis, keepdims, dtype, where)
 
 
-def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The arithmetic mean over `axis`; NaN of no elements. Dtypes: ints give floats."""
+def mean(
+    x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None
+) -> Tensor:
+    """The arithmetic mean over `axis` of the elements where `where` holds; NaN of no elements.
+
+    Dtypes: `dtype`, else ints give floats.
+    """
     t = tensor(x, "mean")
-    if not t.dtype.is_float:
-        t = cast(t, float_type(int64))
+    if dtype is not None or not t.dtype.is_float:
+        t = cast(t, float_type(int64) if dtype is None else to_dtype(dtype))
     _no_tensor("mean", axis)
+    total = sum(t, axis, keepdims, where=where)
+    return total / _count(t, axis, keepdims, where)
+
+
+def _count(t: Tensor, axis: Any, keepdims: bool, mask: Any) -> Tensor:
+    """How many elements are averaged, in the dtype of `t`."""
+    if mask is not None:
+        wide = broadcast_to(cast(tensor(mask, "mean"), t.dtype), t.shape)
+        return _reduce(SUM, wide, axis, keepdims)
     axes = normalize_axes("mean", axis, t.ndim)
-    count = weak_like(size_as_tensor(size_product(t.shape[a] for a in axes), t.dtype), t)
-    return _reduce(SUM, t, axis, keepdims) / count
+    return weak_like(size_as_tensor(size_product(t.shape[a] for a in axes), t.dtype), t)
 
 
-def max(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+def _chosen(op: Op, t: Tensor, axis: Any, keepdims: bool, mask: Any) -> Tensor:
+    if mask is not None:
+        t = where(mask, t, scalar_like(op.reducer.identity(t.dtype), t))
+    return _reduce(op, t, axis, keepdims)
+
+
+def max(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
     """The largest element over `axis`; NaN if one is NaN.
 
-    The derivative at a tie is shared equally.
-    Errors: `ShapeError` for an axis without elements, at the call where its size is named.
+    Where `where` holds for none, the least number of the dtype. The derivative at a tie is shared
+    equally. Errors: `ShapeError` for an axis without elements, at the call where its size is named.
     """
-    return _reduce(MAX, tensor(x, "max"), axis, keepdims)
+    return _chosen(MAX, tensor(x, "max"), axis, keepdims, where)
 
 
-def min(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The smallest element over `axis`; NaN if one is NaN. An axis has elements, as for `max`."""
-    return _reduce(MIN, tensor(x, "min"), axis, keepdims)
+def min(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
+    """The smallest element over `axis`; NaN if one is NaN.
+
+    Where `where` holds for none, the largest number of the dtype. An axis has elements, as for
+    `max`.
+    """
+    return _chosen(MIN, tensor(x, "min"), axis, keepdims, where)
 
 
 def max_and_argmax(x: Any, axis: int = -1) -> tuple[Tensor, Tensor]:
@@ -413,23 +455,42 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
     return _position(MIN_AND_ARGMIN, "argmin", x, axis, keepdims)
 
 
-def any(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Whether one element is true, over `axis`."""
-    t = tensor(x, "any")
-    return _reduce(MAX, logical_not(logical_not(t)), axis, keepdims)
+def any(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
+    """Whether one element is true, over `axis`, of those where `where` holds."""
+    t = logical_not(logical_not(tensor(x, "any")))
+    return _chosen(MAX, t, axis, keepdims, where)
 
 
-def all(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Whether every element is true, over `axis`."""
-    t = tensor(x, "all")
-    return _reduce(MIN, logical_not(logical_not(t)), axis, keepdims)
+def all(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
+    """Whether every element is true, over `axis`, of those where `where` holds."""
+    t = logical_not(logical_not(tensor(x, "all")))
+    return _chosen(MIN, t, axis, keepdims, where)
 
 
-def variance(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The mean of (x - mean)^2 over `axis` (population variance, two passes: stable)."""
+def variance(
+    x: Any,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    correction: Any = None,
+    ddof: Any = 0,
+    dtype: Any = None,
+    where: Any = None,
+) -> Tensor:
+    """The mean of (x - mean)^2 over `axis`, in two passes, which is stable.
+
+    The sum is divided by the number of elements less `correction`, which NumPy calls `ddof`: 1 for
+    the estimate from a sample; NaN or infinite where nothing is left. Dtypes: as `mean`.
+    """
     t = tensor(x, "variance")
-    centred = t - mean(t, axis, keepdims=True)
-    return mean(centred * centred, axis, keepdims)
+    t = t if dtype is None else cast(t, to_dtype(dtype))
+    centred = t - mean(t, axis, keepdims=True, where=where)
+    squares = centred * centred
+    less = ddof if correction is None else correction
+    if is_python_scalar(less) and less == 0:
+        return mean(squares, axis, keepdims, where=where)
+    left = _count(squares, axis, keepdims, where) - less
+    return sum(squares, axis, keepdims, where=where) / maximum(left, scalar_like(0, left))
 
 
 FUNCTIONS |= {

@@ -385,6 +385,58 @@ def take(b: Growth) -> Tensor:
     return gc.take(t, at, axis)
 
 
+def _rows(b: Growth, kinds: str = "biuf") -> Tensor:
+    """A tensor whose first axis has a known size above 0."""
+    return b.pick(kinds, lambda t: t.ndim > 0 and isinstance(t.shape[0], int) and t.shape[0] > 0)
+
+
+@family(2.5)
+def keyed(b: Growth) -> Tensor:
+    """Read or written at places that several integer tensors say."""
+    t = _rows(b, "iuf")
+    static = [s for s in t.shape[:2] if isinstance(s, int) and s > 0]
+    shape = b.shape(b.integer(0, 2))
+    key = tuple(index(b, shape, s) for s in static) if len(static) == min(t.ndim, 2) else (
+        index(b, shape, static[0]),
+    )  # fmt: skip
+    read = t[key]
+    if b.chance(0.3):
+        return read
+    how = b.choose(("set", "add", "multiply", "min", "max"))
+    made: Tensor = getattr(t.at[key], how)(read * 2 if b.chance(0.5) else 3)
+    return made
+
+
+@family(1)
+def segments(b: Growth) -> Tensor:
+    t = b.pick("iuf", lambda t: t.ndim > 0)
+    reduce = b.choose((gc.segment_sum, gc.segment_prod, gc.segment_max, gc.segment_min))
+    return reduce(t, index(b, t.shape[:1], 3), 3)
+
+
+@family(2.5)
+def moving(b: Growth) -> Tensor:
+    """Slices that begin at a tensor."""
+    t = _rows(b)
+    size = int(t.shape[0])
+    length = b.integer(0, size)
+    start = index(b, (), size - length + 1).astype("int64")
+    kind = b.integer(0, 2)
+    if kind == 0:
+        return t[start : start + length]
+    starts = [start * b.choose((1, 3, -2)), *(0 for _ in t.shape[1:])]
+    part = gc.dynamic_slice(t, starts, (length, *t.shape[1:]))
+    return part if kind == 1 else gc.dynamic_update_slice(t, gc.flip(part), starts)
+
+
+@family(0.8)
+def places(b: Growth) -> Any:
+    t = b.pick()
+    if b.chance(0.5) or t.ndim == 0:
+        return gc.flatnonzero(t, size=b.integer(0, 4), fill_value=b.integer(-1, 1))
+    return gc.nonzero(t, size=b.integer(0, 4))
+
+
 @family(1)
 def one_hot(b: Growth) -> Tensor:
     return gc.one_hot(b.pick("iu"), b.choose(b.axes)[0], b.dtype("biuf"))
@@ -401,7 +453,7 @@ def made(b: Growth) -> Tensor:
 
 
 # -- random numbers, control flow, linear algebra --------------------------------------------------
-@family(1.5)
+@family(1.8)
 def numbers(b: Growth) -> Tensor:
     key = gc.constant(np.array([b.integer(0, 9), b.integer(0, 9)], np.uint32))
     shape = b.shape()
@@ -509,7 +561,7 @@ def stated(b: Growth) -> Any:
     )(t, other))  # fmt: skip
 
 
-@family(1.6)
+@family(2)
 def linear(b: Growth) -> Any:
     t = b.pick("f", lambda t: t.ndim >= 2)
     size = t.shape[-2]
@@ -524,6 +576,6 @@ def linear(b: Growth) -> Any:
         return gc.linalg.inv(a)
     if kind == 2:
         return gc.linalg.cholesky(a)
-    if kind == 3 and b.chance(0.5):  # the second derivative of the determinant
+    if kind == 3 and b.chance(0.7):  # the second derivative of the determinant
         return gc.vjp(gc.vjp(gc.linalg.det(a), a), a, mixed)
     return gc.linalg.det(a) if kind == 3 else gc.linalg.slogdet(a)

@@ -1,0 +1,257 @@
+"""Statistics and comparisons of whole tensors, by NumPy's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ShapeError
+from graphc.ir.dtype import float64, int64
+from graphc.ir.node import Tensor
+from graphc.ir.shape import may_be_equal, normalize_axis, show
+from graphc.ops.build import cast, constant, operands, scalar_like, size_as_tensor, tensor
+from graphc.ops.contract import matmul
+from graphc.ops.diagonal import diagonal
+from graphc.ops.elementwise import (
+    abs,
+    add,
+    astype,
+    clip,
+    divide,
+    equal,
+    isfinite,
+    isnan,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    multiply,
+    not_equal,
+    sqrt,
+    subtract,
+    where,
+)
+from graphc.ops.reduce import all, max, mean, min, prod, sum, variance
+from graphc.ops.shape import broadcast_to, concat, expand_dims, matrix_transpose, reshape
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+
+
+def std(
+    x: Any,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    correction: Any = None,
+    ddof: Any = 0,
+    dtype: Any = None,
+    where: Any = None,
+) -> Tensor:
+    """The square root of `var`. Its derivative where all elements are equal is NaN."""
+    options = {"correction": correction, "ddof": ddof, "dtype": dtype, "where": where}
+    return sqrt(variance(x, axis, keepdims, **options))
+
+
+def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The largest element over `axis` minus the smallest."""
+    t = tensor(x, "ptp")
+    return subtract(max(t, axis, keepdims), min(t, axis, keepdims))
+
+
+def count_nonzero(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """How many elements over `axis` are not 0 (int64); NaN is none."""
+    t = tensor(x, "count_nonzero")
+    return sum(cast(not_equal(t, scalar_like(0, t)), int64), axis, keepdims)
+
+
+def average(x: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The mean over `axis`, of elements that count as much as `weights` say.
+
+    Shapes: weights as x, or one for each place along a single axis. Dtypes: ints give floats.
+    Errors: `ShapeError` for weights of another shape.
+    """
+    t = tensor(x, "average")
+    if weights is None:
+        return mean(t, axis, keepdims)
+    t, w = operands("average", t, weights)
+    t, w = (v if v.dtype.is_float else cast(v, float64) for v in (t, w))
+    if w.ndim == 1 and t.ndim != 1:
+        at = None if axis is None or isinstance(axis, (tuple, list)) else axis
+        if at is None:
+            raise _no_weights(t, w)
+        at = normalize_axis("average", at, t.ndim)
+        w = reshape(w, (w.size, *(1,) * (t.ndim - 1 - at)))
+    elif w.ndim != t.ndim:
+        raise _no_weights(t, w)
+    w = broadcast_to(w, t.shape)
+    return divide(sum(multiply(t, w), axis, keepdims), sum(w, axis, keepdims))
+
+
+def _no_weights(t: Tensor, w: Tensor) -> ShapeError:
+    return ShapeError(
+        "a weight for each element, or for each place along the axis",
+        op="average",
+        expected=f"{show(t.shape)}, or a vector and one axis",
+        given=show(w.shape),
+    )
+
+
+# -- how variables vary together -------------------------------------------------------------------
+def cov(
+    x: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+) -> Tensor:
+    """The covariances of variables, which are the rows of `x` and of `y` (without `rowvar`, the
+    columns) with a column for each observation.
+
+    Sums of products are divided by the number of observations less `ddof`, which is 1, or 0 with
+    `bias`. Shapes: [v, n] -> [v, v]; of one variable a scalar. Dtypes: ints give float64.
+    Errors: `ShapeError` for more than two axes.
+    """
+    rows = _variables(x, rowvar)
+    if y is not None:
+        rows = concat([rows, _variables(y, rowvar)], 0)
+    less = (0 if bias else 1) if ddof is None else ddof
+    centred = subtract(rows, mean(rows, axis=1, keepdims=True))
+    left = subtract(size_as_tensor(rows.shape[1], rows.dtype), less)
+    found = divide(matmul(centred, matrix_transpose(centred)), left)
+    return reshape(found, ()) if found.shape == (1, 1) else found
+
+
+def _variables(x: Any, rowvar: bool) -> Tensor:
+    t = tensor(x, "cov")
+    if t.ndim > 2:
+        raise ShapeError("a matrix", op="cov", expected="rank 1 or 2", given=show(t.shape))
+    t = t if t.dtype.is_float else cast(t, float64)
+    if t.ndim < 2:
+        return reshape(t, (1, t.size))
+    return t if rowvar or t.shape[0] == 1 else matrix_transpose(t)
+
+
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Tensor:
+    """The correlations of variables, as `cov`: covariances over standard deviations."""
+    found = cov(x, y, rowvar)
+    if found.ndim == 0:
+        return divide(found, found)
+    spread = sqrt(diagonal(found))
+    scaled = divide(divide(found, expand_dims(spread, 1)), expand_dims(spread, 0))
+    return clip(scaled, -1, 1)
+
+
+# -- without NaNs ----------------------------------------------------------------------------------
+def nan_to_num(
+    x: Any, *, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
+) -> Tensor:
+    """`x` with `nan` in place of NaN, and for infinities `posinf` and `neginf`, by default the
+    largest and the least number of the dtype."""
+    t = tensor(x, "nan_to_num")
+    if not t.dtype.is_float:
+        return t
+    info = np.finfo(t.dtype.numpy)
+    high = float(info.max) if posinf is None else posinf
+    low = float(info.min) if neginf is None else neginf
+    infinity = scalar_like(np.inf, t)
+    t = where(equal(t, infinity), high, where(equal(t, -infinity), low, t))
+    return where(isnan(t), nan, t)
+
+
+def _without_nan(x: Any, op: str) -> tuple[Tensor, Tensor | None]:
+    """The tensor and where it is a number; None where it always is."""
+    t = tensor(x, op)
+    return t, logical_not(isnan(t)) if t.dtype.is_float else None
+
+
+def nansum(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The sum over `axis` of the elements that are not NaN; 0 of none."""
+    t, known = _without_nan(x, "nansum")
+    return sum(t, axis, keepdims, where=known)
+
+
+def nanprod(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The product over `axis` of the elements that are not NaN; 1 of none."""
+    t, known = _without_nan(x, "nanprod")
+    return prod(t, axis, keepdims, where=known)
+
+
+def nanmean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The mean over `axis` of the elements that are not NaN; NaN of none."""
+    t, known = _without_nan(x, "nanmean")
+    return mean(t, axis, keepdims, where=known)
+
+
+def nanvar(x: Any, axis: Any = None, ddof: Any = 0, keepdims: bool = False) -> Tensor:
+    """The variance over `axis` of the elements that are not NaN, as `var`."""
+    t, known = _without_nan(x, "nanvar")
+    return variance(t, axis, keepdims, ddof=ddof, where=known)
+
+
+def nanstd(x: Any, axis: Any = None, ddof: Any = 0, keepdims: bool = False) -> Tensor:
+    """The standard deviation over `axis` of the elements that are not NaN, as `std`."""
+    return sqrt(nanvar(x, axis, ddof, keepdims))
+
+
+def _nan_extremum(op: Callable[..., Tensor], x: Any, axis: Any, keepdims: bool) -> Tensor:
+    t, known = _without_nan(x, f"nan{op.__name__}")
+    if known is None:
+        return op(t, axis, keepdims)
+    chosen = op(t, axis, keepdims, where=known)
+    nothing = logical_not(all(logical_not(known), axis, keepdims))
+    return where(nothing, chosen, float("nan"))
+
+
+def nanmax(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The largest element over `axis` that is not NaN; NaN if all are."""
+    return _nan_extremum(max, x, axis, keepdims)
+
+
+def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """The smallest element over `axis` that is not NaN; NaN if all are."""
+    return _nan_extremum(min, x, axis, keepdims)
+
+
+# -- comparisons -----------------------------------------------------------------------------------
+def isclose(
+    x: Any, y: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False
+) -> Tensor:
+    """Whether `|x - y| <= atol + rtol * |y|`, elementwise; infinities are close to themselves.
+
+    NaN is close to NaN only with `equal_nan`.
+    """
+    a, b = operands("isclose", x, y)
+    if not a.dtype.is_float:
+        a, b = cast(a, float64), cast(b, float64)
+    near = less_equal(abs(subtract(a, b)), add(multiply(abs(b), rtol), atol))
+    found = logical_or(logical_and(near, isfinite(b)), equal(a, b))
+    return logical_or(found, logical_and(isnan(a), isnan(b))) if equal_nan else found
+
+
+def allclose(
+    x: Any, y: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False
+) -> Tensor:
+    """Whether all elements are close, as `isclose`: a scalar."""
+    return all(isclose(x, y, rtol, atol, equal_nan))
+
+
+def array_equal(x: Any, y: Any, equal_nan: bool = False) -> Tensor:
+    """Whether two tensors have equal elements: a scalar, False where the shapes are never equal."""
+    a, b = tensor(x, "array_equal"), tensor(y, "array_equal")
+    if not may_be_equal(a.shape, b.shape):
+        return astype(constant(False), bool)
+    same = equal(a, b)
+    if equal_nan:
+        same = logical_or(same, logical_and(isnan(a), isnan(b)))
+    return all(same)
+
+
+FUNCTIONS |= {
+    f.__name__: f
+    for f in (
+        std, ptp, count_nonzero, average, cov, corrcoef, nan_to_num, nansum, nanprod, nanmean,
+        nanvar, nanstd, nanmax, nanmin, isclose, allclose, array_equal,
+    )
+}  # fmt: skip
