@@ -110,6 +110,21 @@ for _name, _numpy, _domain in (
     ("deg2rad", np.deg2rad, None), ("rad2deg", np.rad2deg, None),
 ):  # fmt: skip
     float_unary(_name, _numpy, domain=_domain or (-2.0, 2.0))
+float_unary("lgamma", scipy.special.gammaln, domain=(0.3, 4.0))
+float_unary("gamma", scipy.special.gamma, domain=(0.3, 4.0))
+float_unary("digamma", scipy.special.digamma, domain=(0.3, 4.0))
+SAMPLES["polygamma"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x, n=n: gc.polygamma(n, x),
+            numpy=lambda x, n=n: scipy.special.polygamma(n, in_float(x)).astype(in_float(x).dtype),
+            shapes=((7,),),
+        )
+        for n in (1, 2, 3)
+    ),
+    domain=(0.5, 4.0),
+    ulp=64,
+)
 float_unary("signbit", np.signbit, domain=None)
 for _name, _numpy, _domain in (
     ("atan2", np.arctan2, (0.3, 2.0)), ("hypot", np.hypot, (0.3, 2.0)),
@@ -117,6 +132,7 @@ for _name, _numpy, _domain in (
     ("xlog1py", scipy.special.xlog1py, (0.3, 2.0)),
 ):  # fmt: skip
     float_binary(_name, _numpy, domain=_domain or (-2.0, 2.0))
+binary("beta", scipy.special.beta, "f", domain=(0.3, 3.0), wild=False, ulp=256)
 float_binary("copysign", np.copysign, domain=(0.3, 2.0), smooth=False)
 float_binary("heaviside", np.heaviside, domain=(0.3, 2.0), smooth=False)
 float_binary("nextafter", np.nextafter, domain=(0.3, 2.0), smooth=False)

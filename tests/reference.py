@@ -33,6 +33,7 @@ _TITLES = {
     "trigonometric": "Trigonometric and hyperbolic functions",
     "powers": "Powers and logarithms",
     "signs": "Signs and neighbours",
+    "gamma": "The gamma function",
     "shape": "Shape",
     "gather": "Indexing",
     "index": "Indexing",

@@ -35,6 +35,7 @@ _SCALAR = (
     "rint",
     "fmaximum",
     "fminimum",
+    "tgamma",
     *vector_math.OF_LIBM,
 )
 ALLOWED = frozenset(

@@ -14,6 +14,7 @@ from graphc.ops import (
     einsum,
     elementwise,
     formula,
+    gamma,
     gather,
     getitem,
     index,
@@ -38,9 +39,9 @@ from graphc.ops import (
 )
 
 FAMILIES = (
-    leaf, create, elementwise, formula, trigonometric, powers, signs, shape, index, gather, places,
-    dynamic, getitem, reduce, statistics, segments, manipulate, diagonal, contract, einsum, softmax,
-    scan, while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types,
+    leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, shape, index, gather,
+    places, dynamic, getitem, reduce, statistics, segments, manipulate, diagonal, contract, einsum,
+    softmax, scan, while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types,
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -269,6 +269,10 @@ def _astype(of: Of, node: Node) -> Text:
     return called(rf"\operatorname{{{node.attrs['dtype'].name}}}", operands(of, node))
 
 
+def _polygamma(of: Of, node: Node) -> Text:
+    return called(rf"\psi^{{({node.attrs['order']})}}", operands(of, node))
+
+
 def _where(of: Of, node: Node) -> Text:
     return cases(operands(of, node), r"\text{for}\:", r"\text{otherwise}")
 
@@ -515,6 +519,10 @@ NOTATIONS: dict[str, Notation] = {
     "floor": _around(r"\left\lfloor ", r" \right\rfloor"),
     "ceil": _around(r"\left\lceil ", r" \right\rceil"),
     "sigmoid": _function(r"\sigma"),
+    "gamma": _function(r"\Gamma"),
+    "lgamma": _around(r"\log\left|\Gamma\left(", r"\right)\right|"),
+    "digamma": _function(r"\psi"),
+    "polygamma": _polygamma,
     **{
         name: _function(rf"\{name}")
         for name in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh")

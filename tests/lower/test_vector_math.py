@@ -21,7 +21,6 @@ from scipy import special
 
 from graphc.errors import ArgumentError
 from graphc.lower import vector_math
-from graphc.lower.vector_math.over_libm import OVER_LIBM
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ALL = [(name, bits) for name in vector_math.FUNCTIONS for bits in (32, 64)]
@@ -34,6 +33,8 @@ BOUND = dict.fromkeys(vector_math.FUNCTIONS, 1.0) | {
     **dict.fromkeys(("asin", "acos", "atan", "atan2", "sinh", "cosh"), 2.0),
     **dict.fromkeys(("asinh", "acosh", "atanh"), 2.0),
     **dict.fromkeys(("log2", "log10"), 1.25),
+    **dict.fromkeys(("lgamma", "gamma"), 3.0),
+    "digamma": 4.5,
     "sigmoid": 2.0,
     "softplus": 2.0,
     "log1mexp": 2.0,
@@ -47,6 +48,7 @@ LIBM_BOUND = dict.fromkeys(vector_math.FUNCTIONS, 2.0) | {
     "softplus": 4.0,
     "tanh": 2.5,
     "cbrt": 4.0,
+    "gamma": 6.0,
     "log1mexp": 4.0,
     "erfc": 4.0,
     "erfcx": 5.0,
@@ -183,6 +185,9 @@ def table(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
 # ---------------------------------------------------------------- oracles
 
 
+SCIPY = {"lgamma": "gammaln"}  # where it has another name
+
+
 def naive(name: str, x: Array, *others: Array) -> Array:
     """The function in the (wider) float type of x."""
     with np.errstate(all="ignore"):
@@ -196,7 +201,7 @@ def naive(name: str, x: Array, *others: Array) -> Array:
             near, far = np.log(-np.expm1(-x)), np.log1p(-np.exp(-x))
             return np.asarray(np.where(x < math.log(2), near, far))
         given = np if hasattr(np, name) else special
-        return np.asarray(getattr(given, name)(x, *others))
+        return np.asarray(getattr(given, SCIPY.get(name, name))(x, *others))
 
 
 def extended(name: str, x: Array, *others: Array) -> Array:
@@ -215,6 +220,7 @@ MPMATH: dict[str, Callable[..., Any]] = {
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
     "log1mexp": lambda x: mpmath.log1p(-mpmath.exp(-x)),
+    "lgamma": mpmath.loggamma,
     "erfcx": lambda x: mpmath.exp(x**2) * mpmath.erfc(x),
     "log_ndtr": lambda x: (
         mpmath.log(mpmath.erfc(-x / mpmath.sqrt(2)) / 2)
@@ -222,7 +228,8 @@ MPMATH: dict[str, Callable[..., Any]] = {
         else mpmath.log1p(-mpmath.erfc(x / mpmath.sqrt(2)) / 2)
     ),
 }
-WITHOUT_80_BITS = ("erfcx", "log_ndtr")  # mpmath alone has their digits
+# mpmath alone has their digits
+WITHOUT_80_BITS = ("erfcx", "log_ndtr", "lgamma", "gamma", "digamma")
 IN_80_BITS = [name for name in vector_math.UNARY if name not in WITHOUT_80_BITS]
 
 
@@ -308,10 +315,12 @@ UNBOUNDED = ("log", "log2", "log10", "log1p", "sin", "cos", "tan", "atan", "asin
 def test_float64_error_by_mpmath(name: str, inline: Loops) -> None:
     random = np.random.default_rng(7)
     limit = 1e300 if name in UNBOUNDED else 1.0 if name in ("asin", "acos", "atanh") else 700.0
-    limit = {"erfc": 26.0, "erfcx": 26.0, "log_ndtr": 37.0}.get(name, limit)
+    limit = {"erfc": 26.0, "erfcx": 26.0, "log_ndtr": 37.0, "gamma": 50.0}.get(name, limit)
     size = np.exp(random.uniform(-40, math.log(limit), 1500)) if limit > 1 else random.random(1500)
     x = np.concatenate([size, -size, random.uniform(-4, 4, 500), np.array(CLOSEST)])
     if name in ("log", "log2", "log10", "log1p", "log1mexp"):
+        x = np.abs(x)
+    if name in ("lgamma", "digamma"):  # the other side is in tests/ops/test_gamma.py
         x = np.abs(x)
     x = np.abs(x) + 1 if name == "acosh" else x
     if name in ("erfcx", "log_ndtr"):  # the side that goes on
@@ -458,6 +467,9 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
     "exp2": [(0.0, 1.0), (-0.0, 1.0), (INF, INF), (-INF, 0.0), (100.0, 2.0**100), (-3.0, 0.125)],
     "log2": [(0.0, -INF), (-0.0, -INF), (1.0, 0.0), (INF, INF), (-1.0, NAN), (2.0**-126, -126.0)],
     "log10": [(0.0, -INF), (-0.0, -INF), (1.0, 0.0), (INF, INF), (-1.0, NAN), (1e10, 10.0)],
+    "lgamma": [(0.0, INF), (-0.0, INF), (1.0, 0.0), (2.0, 0.0), (-2.0, INF), (INF, INF)],
+    "gamma": [(0.0, INF), (-0.0, -INF), (1.0, 1.0), (200.0, INF), (-3.0, NAN), (-INF, NAN)],
+    "digamma": [(0.0, -INF), (-0.0, INF), (-3.0, NAN), (INF, INF), (-INF, NAN)],
     "cbrt": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -INF), (1.0, 1.0), (-8.0, -2.0)],
 }
 
@@ -527,6 +539,8 @@ def test_vector_and_scalar_code_agree(name: str, bits: int, inline: Loops) -> No
 
 # ---------------------------------------------------------------- machine code and module text
 
+IN_DOUBLE = ("sin", "cos", "tan", "hypot", "lgamma", "gamma", "digamma")  # of float32 too
+
 
 @pytest.mark.skipif(not X86, reason="x86 assembly")
 @pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4"])
@@ -535,7 +549,7 @@ def test_loops_are_packed_and_call_nothing(name: str, bits: int, cpu: str) -> No
     library = vector_math.definitions([(name, bits)])
     module, machine = optimise(loop_over(name, bits), library, cpu, "")
     assembly = machine.emit_assembly(module)
-    kind = "pd" if bits == 64 or name in ("sin", "cos", "tan", "hypot") else "ps"
+    kind = "pd" if bits == 64 or name in IN_DOUBLE else "ps"
     packed = re.findall(rf"\svfn?m\w+{kind}\s.*[yz]mm", assembly)
     assert len(packed) >= library.count("@llvm.fma") - 1  # less the declaration
     assert re.search(rf"\svmul{kind}\s.*[yz]mm", assembly)
@@ -562,7 +576,7 @@ def test_modules_define_what_is_wanted(
 def test_only_intrinsics_or_libm_stay_undefined() -> None:
     assert all(name.startswith("llvm.") for name in functions_of(vector_math.definitions(ALL))[1])
     declared = functions_of(vector_math.libm_definitions(ALL))[1]
-    plain = set(vector_math.FUNCTIONS) - OVER_LIBM.keys()
+    plain = {*vector_math.OF_LIBM, "tgamma"}
     expected = plain | {f"{name}f" for name in plain}
     assert {name for name in declared if not name.startswith("llvm.")} == expected
 

@@ -35,6 +35,7 @@ FLOAT_UNARY = [
     "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "softplus", "sqrt",
     "erfc", "log_ndtr", "log1mexp", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
     "atanh", "exp2", "log2", "log10", "cbrt", "sinc", "deg2rad", "rad2deg", "signbit",
+    "lgamma", "gamma", "digamma",
 ]  # fmt: skip
 FLOAT_BINARY = [
     "atan2", "hypot", "logaddexp", "xlogy", "xlog1py", "copysign", "nextafter", "heaviside",
@@ -57,7 +58,7 @@ REDUCTIONS = ["sum", "prod", "mean", "max", "min", "variance"]
 def float_unary(b: Growth) -> list[Tensor]:
     """Some functions of one tensor: there are many of them."""
     t = b.pick("f" if b.chance(0.9) else "biu")
-    return [getattr(gc, b.choose(FLOAT_UNARY))(t) for _ in range(b.integer(1, 3))]
+    return [getattr(gc, b.choose(FLOAT_UNARY))(t) for _ in range(b.integer(2, 5))]
 
 
 @family(1)
@@ -93,6 +94,12 @@ def binary(b: Growth) -> Tensor:
     pair = [t, b.partner(t)]
     first, second = pair if b.chance(0.5) else pair[::-1]
     return getattr(gc, b.choose(BINARY))(first, second)
+
+
+@family(0.5)
+def derivative_of_gamma(b: Growth) -> Tensor:
+    t = b.pick("f")
+    return gc.beta(t, b.partner(t)) if b.chance(0.3) else gc.polygamma(b.integer(1, 2), t)
 
 
 @family(3)

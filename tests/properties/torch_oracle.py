@@ -178,8 +178,9 @@ OPS: dict[str, Callable[..., Any]] = {
     **{name: getattr(torch, name) for name in (
         "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh", "acosh", "atanh", "hypot",
         "exp2", "log2", "log10", "logaddexp", "sinc", "deg2rad", "rad2deg", "xlogy", "trunc",
-        "copysign",
+        "copysign", "lgamma", "digamma",
     )},
+    "polygamma": lambda x, order: torch.polygamma(order, x),
     "xlog1py": torch.special.xlog1py,
     "cbrt": lambda x: torch.sign(x) * torch.abs(x) ** (1 / 3),
     "log1mexp": lambda x: torch.log(-torch.expm1(-x)),

@@ -22,7 +22,7 @@ STATED = [
     name
     for name, op in registry().items()
     if op.formula is not None and op.vjp is not None and name not in (*DERIVED, "formula")
-    and name not in ("where", "astype", "broadcast_to", "weak")
+    and name not in ("where", "astype", "broadcast_to", "weak", "polygamma")
 ]  # fmt: skip
 KNOWN = {
     "exp": lambda s, x: s.exp(x),

@@ -127,10 +127,16 @@ def expm1_reduced(code: Code, x: Value, extra: int = 0, low: Operand = 0.0) -> t
 
 
 def exp(code: Code, x: Value) -> Value:
-    """e**x. 2**k is applied as two factors, so that both ends of the range are rounded once."""
+    """e**x."""
+    return exp_of_sum(code, x, 0.0)
+
+
+def exp_of_sum(code: Code, x: Value, low: Operand) -> Value:
+    """e**(x + low), low being below the last place of x. 2**k is applied as two factors, so that
+    both ends of the range are rounded once."""
     format, limits = code.format, RANGE[code.format.bits]
     x = code.at_most(code.at_least(x, limits.underflow), limits.overflow)
-    reduced = _reduce(code, x, 2 * format.bias)
+    reduced = _reduce(code, x, 2 * format.bias, low)
     return _scaled(code, reduced.shifted, _expm1_of_reduced(code, reduced))
 
 

@@ -17,6 +17,7 @@ from graphc.lower.vector_math.exponential import (
     softplus,
     tanh,
 )
+from graphc.lower.vector_math.gamma import digamma, gamma, lgamma
 from graphc.lower.vector_math.hyperbolic import acosh, asinh, atanh, cosh, sinh
 from graphc.lower.vector_math.inverse_trigonometric import acos, asin, atan, atan2
 from graphc.lower.vector_math.logarithm import log, log1p, log2, log10
@@ -54,6 +55,9 @@ _FORMULAS: dict[str, Callable[..., Value]] = {
     "log10": log10,
     "cbrt": cbrt,
     "hypot": hypot,
+    "lgamma": lgamma,
+    "gamma": gamma,
+    "digamma": digamma,
 }
 BINARY: tuple[str, ...] = ("atan2", "hypot")
 UNARY: tuple[str, ...] = tuple(name for name in _FORMULAS if name not in BINARY)

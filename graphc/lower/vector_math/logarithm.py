@@ -81,6 +81,23 @@ def log_of_parts(code: Code, e: Value, f: Value) -> Value:
     return total + code.fma(square, -0.5, rest)
 
 
+def log_as_sum(code: Code, x: Value) -> tuple[Value, Value]:
+    """log x of x > 0 as a sum of two floats, right to about 6 bits more than one has."""
+    e, f = parts(code, x)
+    high, low = LN2[code.format.bits]
+    large = e * high
+    total = large + f
+    error = (large - total) + f
+    square = f * f
+    half = square * 0.5
+    half_low = code.fma(f, f, -square) * 0.5
+    head = total - half
+    error = error + (((total - head) - half) - half_low)
+    rest = code.fma(f * square, code.polynomial(f, LOG), code.fma(e, low, error))
+    total = head + rest
+    return total, (head - total) + rest
+
+
 def _exponent_field(code: Code, x: Value) -> Value:
     """e << fraction, for x = 2**e m with 3/4 <= m < 3/2."""
     format = code.format

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from graphc.lower.vector_math.emit import Code, Value
 from graphc.lower.vector_math.error_function import scaled_complement
+from graphc.lower.vector_math.gamma import digamma, lgamma
 
 
 def sigmoid(code: Code, x: Value) -> Value:
@@ -60,6 +61,11 @@ def log_ndtr(code: Code, x: Value) -> Value:
     return code.select(x < 0.0, below, above)
 
 
+def gamma(code: Code, x: Value) -> Value:
+    """The C library's, which is called tgamma."""
+    return code.libm("tgamma", x)
+
+
 OVER_LIBM: dict[str, Callable[[Code, Value], Value]] = {
-    f.__name__: f for f in (sigmoid, softplus, log1mexp, erfcx, log_ndtr)
+    f.__name__: f for f in (sigmoid, softplus, log1mexp, erfcx, log_ndtr, lgamma, gamma, digamma)
 }
