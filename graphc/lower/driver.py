@@ -159,25 +159,16 @@ class _Driver:
             del self.text.counters[step.counter]
 
     def _while(self, step: Loop) -> None:
-        """A loop until it is left. It counts its turns, for a look whenever one is due."""
+        """A loop until it is left: of as many turns as a look is due after, again and again. There
+        is no call of Python's in the inner one, so that LLVM keeps its carries in registers."""
         text = self.text
-        if not self.may_stop:
-            with text.endless_loop():
-                self._steps(step.body)
-            return
-        place = text.stack(f"turns.{step.counter}", "i64")
-        text.store("i64", "0", place)
-
-        def look() -> None:
-            self._look()
-            text.store("i64", "0", place)
-
         with text.endless_loop():
-            turns = text.emit(f"load i64, ptr {place}")
-            due = text.emit(f"icmp sge i64 {turns}, {text.size(interrupt.turns(step))}")
-            text.store("i64", text.emit(f"add i64 {turns}, 1"), place)
-            text.choose(due, look, lambda: None)
-            self._steps(step.body)
+            if not self.may_stop:
+                self._steps(step.body)
+                return
+            with text.loop(text.size(interrupt.turns(step))):
+                self._steps(step.body)
+            self._look()
 
     def _look(self) -> None:
         """Look for signals, and end the call if a handler raised."""

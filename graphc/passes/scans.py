@@ -65,15 +65,15 @@ def _as_part(node: Node, inputs: Sequence[Tensor], united: Graph) -> list[Tensor
 
 
 def drop_unused_outputs(graph: Graph) -> Graph:
-    """Scans without the ys that nothing reads, the carries that nothing read depends on, and the
+    """Loops without the ys that nothing reads, the carries that nothing read depends on, and the
     inputs that are then not needed."""
-    if not any(Fact.LOOP in node.op.facts for node in graph.nodes):
+    if not any(map(_is_loop, graph.nodes)):
         return in_bodies(graph, drop_unused_outputs)
     needed = set(graph.results)
     kept: dict[Node, tuple[list[int], list[int]]] = {}
     for node in reversed(graph.nodes):
         used = [i for i, t in enumerate(node.outputs) if t in needed]
-        if Fact.LOOP not in node.op.facts:
+        if not _is_loop(node):
             needed.update(node.inputs if used else ())
             continue
         kept[node] = _live(node, used)
@@ -87,31 +87,46 @@ def drop_unused_outputs(graph: Graph) -> Graph:
     return in_bodies(map_graph(graph, rewrite), drop_unused_outputs)
 
 
+def _is_loop(node: Node) -> bool:
+    return Fact.LOOP in node.op.facts or Fact.WHILE in node.op.facts
+
+
 def _live(node: Node, used: list[int]) -> tuple[list[int], list[int]]:
-    """The positions of the outputs and inputs that a scan needs to give the outputs `used`."""
+    """The positions of the outputs and inputs that a loop needs to give the outputs `used`."""
     body, carries = node.attrs["body"], node.attrs["carries"]
+    test: Graph | None = node.attrs.get("condition")
+    tested = set() if test is None else _read(test, test.outputs)
     outputs = set(used)
     while True:
-        read = set(walk(body.outputs[i] for i in outputs))
-        inputs = {i for i, t in enumerate(body.inputs) if t.node in read}
+        inputs = _read(body, [body.outputs[i] for i in outputs]) | tested
         more = {i for i in inputs if i < carries} - outputs
         if not more:
             return sorted(outputs), sorted(inputs | {i for i in outputs if i < carries})
         outputs |= more
 
 
+def _read(graph: Graph, outputs: Sequence[Tensor]) -> set[int]:
+    """The positions of the inputs that outputs depend on."""
+    below = set(walk(outputs))
+    return {i for i, t in enumerate(graph.inputs) if t.node in below}
+
+
 def _pruned(
     node: Node, given: Sequence[Tensor], outputs: list[int], inputs: list[int]
 ) -> list[Tensor]:
-    body, carries, xs = (node.attrs[name] for name in ("body", "carries", "xs"))
+    body, carries = node.attrs["body"], node.attrs["carries"]
     attrs = {
         **node.attrs,
         "body": close([body.outputs[i] for i in outputs], [body.inputs[i] for i in inputs]),
         "carries": sum(i < carries for i in inputs),
-        "xs": sum(carries <= i < carries + xs for i in inputs),
     }
+    if "xs" in attrs:
+        attrs["xs"] = sum(carries <= i < carries + node.attrs["xs"] for i in inputs)
+    if "condition" in attrs:
+        test: Graph = node.attrs["condition"]
+        attrs["condition"] = close(test.outputs, [test.inputs[i] for i in inputs])
     with origin.inherit(node.origins):
-        made = apply(SCAN, [given[i] for i in inputs], **attrs)
+        made = apply(node.op, [given[i] for i in inputs], **attrs)
     # An output that nothing reads still needs a tensor to stand for it.
     places = {i: made.output(k) for k, i in enumerate(outputs)}
     return [places.get(i, t) for i, t in enumerate(node.outputs)]

@@ -11,6 +11,7 @@ from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ops.scan import SCAN
+from graphc.ops.while_loop import WHILE
 from graphc.passes.scans import drop_unused_outputs, merge_scans
 
 
@@ -94,6 +95,25 @@ def test_unread_outputs_carries_and_inputs_are_dropped() -> None:
         assert (loop.attrs["carries"], len(loop.types)) == (carries, outputs)
         assert (y in set(loop.inputs)) == (carries == 2)
         assert_same_values(graph, pruned, {"t": 5})
+
+
+def test_unread_carries_of_a_while_loop_are_dropped_but_those_of_its_condition() -> None:
+    x, y = f64("x"), f64("y")
+
+    def step(c: Any) -> Any:
+        a, b, turns = c
+        return a * 2 + turns, b * y, turns + 1
+
+    a, b, turns = gc.while_loop(lambda c: c[2] < x, step, (x, y, 0.0))
+    for results, carries in (([a], 2), ([b], 2), ([turns], 1), ([a, b], 3)):
+        graph = Graph([x, y], results)
+        pruned = drop_unused_outputs(graph)
+        (loop,) = [node for node in pruned.nodes if node.op is WHILE]
+        assert loop.attrs["carries"] == len(loop.types) == carries
+        assert (y in set(loop.inputs)) == any(b is t for t in results)
+        assert drop_unused_outputs(pruned) is pruned
+        for feeds in ([3.5, 0.5], [-1.0, 2.0]):
+            assert evaluate_graph(graph, feeds) == evaluate_graph(pruned, feeds)
 
 
 def test_what_is_unread_after_another_drop_is_dropped_too() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 
 import graphc as gc
 from graphc.ir.dim import evaluate
-from graphc.planning.program import Call, Copy, Gemm, Loop, walk_steps
+from graphc.planning.check_memory import check_memory
+from graphc.planning.program import Branch, Call, Copy, Gemm, Loop, walk_steps
 from graphc.planning.show import print_program
 from tests.fusion.test_fuse import mlp_step
 
@@ -91,6 +92,21 @@ def test_a_loop_is_one_step_with_its_body() -> None:
     assert loop.body
     assert str(loop.extent) == "t"
     assert not [s for s in made.steps if isinstance(s, Gemm)]
+
+
+def test_a_while_loop_is_a_loop_that_is_left_and_a_switch_one_branch() -> None:
+    x, i = gc.placeholder("x", (4,), D), gc.placeholder("i", (), "int64")
+    looped = gc.while_loop(lambda c: gc.sum(c) < 1, gc.exp, x)
+    made = program([x, i], gc.switch(i, [gc.sin, gc.cos, gc.tanh], looped))
+    (loop,) = [s for s in made.steps if isinstance(s, Loop)]
+    assert loop.extent is None
+    assert [type(s).__name__ for s in loop.body] == ["Call", "Leave", "Call"]
+    (branch,) = [s for s in made.steps if isinstance(s, Branch)]
+    assert [len(side) for side in branch.sides] == [1, 1, 1]
+    text = print_program(made)
+    for line in ("loop:", "leave unless", "if input1 <= 0:", "if input1 == 1:", "else:"):
+        assert line in text
+    check_memory(made)
 
 
 def test_temporaries_share_memory_when_their_lives_do_not_meet() -> None:

@@ -34,6 +34,7 @@ def at(a: Array, place: int) -> Any:
     return a[place]
 
 
+
 def zeros(n: int) -> Array:
     return np.zeros(n)  # ValueError where that is negative
 
@@ -92,6 +93,9 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
     "a step": (
         lambda: gc.scan(lambda c, r: (c + r[1], c * r[M - 2]), X[0], A)[1],
         lambda x, y, a, n, m: (x[0] + np.cumsum([0, *a[:, 1]])[:-1]) * at(a.T, m - 2)),
+    "one of three": (
+        lambda: gc.switch(gc.sum(X).astype("int64") % 3, [lambda: X[1], lambda: Y[N - 2]]),
+        lambda x, y, a, n, m: np.where(int(x.sum()) % 3 == 0, x[1], at(y, n - 2))),
     "a branch": (
         lambda: gc.cond(gc.sum(X) > 0, lambda: X[1], lambda: Y[N - 2]),
         lambda x, y, a, n, m: np.where(x.sum() > 0, x[1], at(y, n - 2))),

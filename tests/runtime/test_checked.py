@@ -205,6 +205,19 @@ def test_the_operation_inside_a_loop_is_named() -> None:
     assert __file__ in error.where
 
 
+def test_the_operation_inside_a_while_loop_and_a_switch_is_named() -> None:
+    def loop(x: Any) -> Any:
+        return gc.while_loop(lambda c: gc.sum(c) > -100, lambda c: gc.sqrt(c - 3) - 2, x)
+
+    def chosen(x: Any) -> Any:
+        return gc.switch(2, [gc.exp, gc.exp, lambda v: gc.log(v - 5)], x)
+
+    for make, op in ((loop, "sqrt"), (chosen, "log")):
+        error = failing(make, array(8, 5, 9) if op == "sqrt" else array(1, 2, 3))
+        assert error.op == op
+        assert __file__ in error.where
+
+
 def test_values_that_came_in_so_are_passed_on() -> None:
     x = gc.placeholder("x", (3,))
     w = gc.variable(array(0), name="w")

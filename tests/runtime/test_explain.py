@@ -53,6 +53,15 @@ def test_loops_and_branches_are_steps_too() -> None:
     assert "else:" in text
 
 
+def test_what_ends_a_loop_and_which_index_chooses() -> None:
+    turns = gc.while_loop(lambda c: gc.sum(X) > c, lambda c: c * 2, 1.0)
+    chosen = gc.switch(turns.astype("int64"), [gc.exp, gc.sin, lambda a: a], X)
+    text = gc.compile([X], chosen).explain()
+    for line in ("again and again:", "end of the loop, unless the condition holds",
+                 "if the index <= 0:", "if the index == 1:", "else:"):  # fmt: skip
+        assert line in text
+
+
 def test_rules_are_counted_with_their_lines() -> None:
     text = gc.compile([X], gc.log(gc.exp(X).sum(axis=1)) + 0).explain()
     rules = text[text.index("rules that fired:") :]

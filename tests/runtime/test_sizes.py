@@ -66,6 +66,7 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
             (x + (b[:i, 0, None] * y).sum(0)) * b[i, 0] * y for i in range(4)
         ]),
     ),
+    "switch": (lambda: gc.switch(1, [lambda: X, lambda: X - Y]), lambda x, y: x - y),
     "cond": (
         lambda: gc.cond(gc.sum(X) > 0, lambda: X * 2, lambda: Y * 3),
         lambda x, y: x * 2 if x.sum() > 0 else y * 3,

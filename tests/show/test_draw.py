@@ -86,6 +86,20 @@ def test_golden_cond(golden: Callable[[str, str], None]) -> None:
     golden("draw/cond", gc.draw(branch(), direction="LR").source)
 
 
+def test_golden_while_loop(golden: Callable[[str, str], None]) -> None:
+    """The matrix from outside goes into the step, the limit into the condition."""
+    x, limit = gc.placeholder("x", (3,)), gc.placeholder("limit")
+    w = gc.variable(np.ones((3, 3), "float32"), name="w")
+    found = gc.while_loop(lambda c: gc.sum(c[0]) < limit, lambda c: (w @ c[0], c[1] + 1), (x, 0))
+    golden("draw/while_loop", gc.draw(gc.Graph([x, limit], found)).source)
+
+
+def test_golden_switch(golden: Callable[[str, str], None]) -> None:
+    i, x = gc.placeholder("i", (), "int64"), gc.placeholder("x", ("n",))
+    y = gc.switch(i, [gc.exp, lambda x: x, lambda x: x * x + 1], x)
+    golden("draw/switch", gc.draw(gc.Graph([i, x], [y])).source)
+
+
 # -- what is in a picture --------------------------------------------------------------------------
 def texts(source: str) -> list[str]:
     """The texts of a rendered drawing, one for each line that is seen."""

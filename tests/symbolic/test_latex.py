@@ -75,6 +75,18 @@ TEXTS = (
         r"\begin{cases} \log\left(a\right) & \text{if}\: a > 0 \\ a \cdot 2 & \text{else} "
         r"\end{cases}",
     ),
+    (
+        gc.switch(i[0], [gc.log, lambda t: t * 2, lambda t: t], a),
+        r"\begin{cases} \log\left(a\right) & \text{if}\: i_{[0]} \leq 0 \\ a \cdot 2 & \text{if}\: "
+        r"i_{[0]} = 1 \\ a & \text{else} \end{cases}",
+    ),
+    (
+        gc.while_loop(lambda s: s < c, lambda s: s * 2, a),
+        r"\operatorname{while}_{1}\left(\left(p_{0}, p_{1}\right) \mapsto "
+        r"\left(p_{0} < p_{1}\right);\, \left(p_{0}^{(2)}, p_{1}^{(2)}\right) \mapsto "
+        r"\left(p_{0}^{(2)} \cdot 2\right);\, a;\, c\right)",
+    ),
+    (gc.checkpoint(lambda t: gc.exp(t) + 1)(a), r"\exp\left(a\right) + 1"),
     (gc.sum(x), r"\sum_{i=1}^{n} \sum_{j=1}^{4} x_{i,j}"),
     (gc.sum(x, 1), r"\sum_{i=1}^{4} x_{:,i}"),
     (
@@ -247,6 +259,13 @@ APART: tuple[tuple[gc.Tensor, ...], ...] = (
      gc.scan(lambda s, r: (s + r, s), a, v, reverse=True)[0],
      gc.scan(lambda s, r: (s + r, s), c, v)[0], gc.scan(lambda s, r: (s + r, r), a, v)[0]),
     (gc.scan(lambda s, r: (s + r, s), a, v)[1], gc.scan(lambda s, r: (s + r, s * r), a, v)[1]),
+    (gc.while_loop(lambda s: s < c, lambda s: s * 2, a),
+     gc.while_loop(lambda s: s < c, lambda s: s * 3, a),
+     gc.while_loop(lambda s: s <= c, lambda s: s * 2, a),
+     gc.while_loop(lambda s: s < c, lambda s: s * 2, c), gc.while_loop(lambda s: s < a, abs, c)),
+    (gc.switch(i[0], [gc.sin, gc.cos], a), gc.switch(i[0], [gc.cos, gc.sin], a),
+     gc.switch(i[1], [gc.sin, gc.cos], a), gc.switch(i[0], [gc.sin, gc.cos, gc.cos], a),
+     gc.cond(i[0] > 0, gc.cos, gc.sin, a)),
     (gc.one_hot(i, 3), gc.one_hot(i, 4), gc.one_hot(i, 3, "int64")),
     (gc.iota((3, 4)), gc.iota((3, 4), 1), gc.iota((4, 3)), gc.iota((3, 4), 0, "int32")),
     (gc.einsum("ij,jk->ik", w, w), gc.einsum("ij,kj->ik", w, w), gc.einsum("ij,ij->ij", w, w)),
