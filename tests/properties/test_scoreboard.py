@@ -11,15 +11,31 @@ import pytest
 
 from . import scoreboard
 from .planted import FAULTS
-from .rows import Budget, Result, Row, Tally, bounds, chunks, determinism, folding, soak
+from .rows import (
+    Budget,
+    Result,
+    Row,
+    Tally,
+    bounds,
+    chunks,
+    determinism,
+    folding,
+    soak,
+)
 from .rows import compiled as compiled_row
+from .rows import derivatives as derivatives_row
 from .rows import planted as planted_row
 from .rows import rewrites as rewrites_row
 from .rows import twins as twins_row
 from .twins import BATCHES, IDENTITIES, disagreement, twins
 
 TINY = Budget(0.001)
-ROWS = [m.ROW for m in (rewrites_row, compiled_row, twins_row, folding, determinism, bounds)]
+ROWS = [
+    m.ROW
+    for m in (
+        rewrites_row, compiled_row, twins_row, folding, determinism, bounds, derivatives_row
+    )
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +54,7 @@ def test_a_row_is_green_and_its_control_red(row: Row) -> None:
 
 def test_the_rows_are_those_of_the_list() -> None:
     names = [row.name for row in scoreboard.rows()]
-    assert set(names) >= {"R1", "R2", "R3", "R4", "R25", "R26", "R31"}
+    assert set(names) >= {"R1", "R2", "R3", "R4", "R6", "R25", "R26", "R31"}
     assert len(names) == len(set(names))
     assert len(FAULTS) >= planted_row.FIGURE
 
