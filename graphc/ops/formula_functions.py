@@ -55,6 +55,11 @@ def _named(name: str, ours: str) -> Callable[..., Any]:
     return build
 
 
+def public(name: str) -> str:
+    """The public function that SymPy's function is, or would be."""
+    return _NAMES.get(name, name)
+
+
 def _all(ours: str) -> Callable[..., Any]:
     return lambda *values: reduce(function(ours), values)
 

@@ -42,6 +42,8 @@ def formula(tensor: Tensor, given: Mapping[Tensor, Any] | None = None) -> Any:
             values[node.output()] = node.op.formula(sp, *operands, **node.attrs)
             continue
         leaf = literal(node)
+        if leaf is None and node.op.only_moves and values[node.inputs[0]].is_number:
+            leaf = values[node.inputs[0]]  # all of its elements are one number, wherever they go
         if leaf is None and node.output().name and not node.inputs:
             leaf = symbol(node.output(), _unused(node.output().name, symbols))
         if leaf is None:

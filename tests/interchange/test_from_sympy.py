@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,10 @@ import graphc as gc
 from graphc.errors import ArgumentError, GradientError
 from graphc.ir.graph import walk
 from graphc.ir.op import Kind
+from graphc.ir.operators import functions
+from graphc.ops import formula_functions
+from graphc.ops.formula_functions import BUILDERS, REWRITES
+from graphc.ops.scipy_functions import SCIPY_FUNCTIONS
 
 x, y, z = sp.symbols("x y z")
 i, j = sp.symbols("i j", integer=True)
@@ -199,6 +205,19 @@ def test_deep_expressions() -> None:
     for _ in range(3000):
         e = sp.Add(sp.sin(e, evaluate=False), e, evaluate=False)
     assert len(ops(gc.from_sympy(e, {x: X}))) == 6000
+
+
+def test_the_page_lists_all_functions() -> None:
+    """In three rows: those with an op, those that are written as others, those that SciPy has."""
+    page = Path(__file__).parents[2].joinpath("docs/sympy.md").read_text(encoding="utf-8")
+    table = page.partition("## Functions")[2].partition("\n\nOrthogonal")[0]
+    rows = [set(re.findall(r"`(\w+)`", row)) for row in table.splitlines() if row.startswith("| ")]
+    rows = [row for row in rows if row]
+    hidden = {"sigmoid", "softplus", "log1mexp", "erfcx", "log_ndtr"}  # not SymPy's
+    by_scipy = {n for n in SCIPY_FUNCTIONS if formula_functions.public(n) not in functions()}
+    assert rows[2] == by_scipy
+    assert rows[1] == REWRITES.keys() - {"Derivative", "polygamma"}
+    assert rows[0] == BUILDERS.keys() - by_scipy - hidden - REWRITES.keys()
 
 
 # -- matrices and elements -------------------------------------------------------------------------

@@ -43,6 +43,14 @@ def test_a_float_that_is_no_simple_fraction_keeps_its_digits() -> None:
     assert formula(single * np.float32(0.1)) == sp.Float("0.1") * X
 
 
+def test_a_number_stays_itself_wherever_its_elements_go() -> None:
+    v = gc.placeholder("x", ("n",), "float64")
+    assert formula(gc.grad(gc.sum(gc.tanh(v)), v)) == 1 - sp.tanh(X) ** 2
+    assert formula(v * gc.flip(gc.full((1,), 3.0))) == 3 * X
+    with pytest.raises(ArgumentError, match="not elementwise"):
+        formula(gc.flip(v))
+
+
 def test_dtypes_are_assumptions() -> None:
     assert formula(gc.placeholder("i", (), "int32")).is_integer
     assert formula(gc.placeholder("u", (), "uint8")).is_nonnegative
