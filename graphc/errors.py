@@ -126,5 +126,9 @@ class CacheWarning(UserWarning):
     """The compilation cache could not be read or written; graphc compiled afresh."""
 
 
+class LossWarning(UserWarning):
+    """A loss is given at this line what it most likely should not be."""
+
+
 class DTypeWarning(UserWarning):
     """An all-float32 graph turned float64 at this line."""

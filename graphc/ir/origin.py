@@ -112,12 +112,12 @@ def scope(name: str) -> Iterator[None]:
         _scope.reset(token)
 
 
-_warned: set[tuple[str, int]] = set()
+_warned: set[tuple[str, int, type[Warning]]] = set()
 
 
-def warn_once(message: str) -> None:
-    """A `DTypeWarning` at the user's line, once for each line."""
+def warn_once(message: str, kind: type[Warning] = DTypeWarning) -> None:
+    """A warning at the user's line, once for each line and kind."""
     place = here()[0] if here() else Origin("", 0)
-    if (place.file, place.line) not in _warned:
-        _warned.add((place.file, place.line))
-        warnings.warn_explicit(message, DTypeWarning, place.file, place.line)
+    if (place.file, place.line, kind) not in _warned:
+        _warned.add((place.file, place.line, kind))
+        warnings.warn_explicit(message, kind, place.file, place.line)

@@ -149,6 +149,9 @@ def glorot_normal(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> A
     return _by_variance(2 / sum(fans(shape)), shape, rng, dtype, uniformly=False)
 
 
+xavier_uniform, xavier_normal = glorot_uniform, glorot_normal  # by the author's first name
+
+
 def he_uniform(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
     """Uniform on +-sqrt(6 / fan_in). Source: as `he_normal`."""
     return _by_variance(2 / fans(shape)[0], shape, rng, dtype, uniformly=True)
@@ -175,6 +178,64 @@ def lecun_normal(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Ar
     return _by_variance(1 / fans(shape)[0], shape, rng, dtype, uniformly=False)
 
 
+def orthogonal(gain: float = 1.0) -> Initializer:
+    """`gain` times a random matrix with orthonormal rows or columns, whichever are fewer; a
+    parameter with more axes is that matrix with its last axes as one.
+
+    Uniform over such matrices: the Q of a normal matrix, with the signs of R's diagonal.
+    Errors: `ShapeError` at use for a parameter with fewer than two axes; `ArgumentError` for a gain
+    that is not finite. Source: Saxe et al., "Exact solutions to the nonlinear dynamics of learning
+    in deep linear neural networks" (2014), section 3.
+    """
+    if not math.isfinite(gain):
+        raise ArgumentError(
+            "not a gain",
+            op="orthogonal",
+            expected="a finite number",
+            given=repr(gain),
+            where=origin.where(),
+        )
+
+    def initializer(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+        rows, columns = _as_matrix("orthogonal", shape)
+        long, short = max(rows, columns), min(rows, columns)
+        q, r = np.linalg.qr(rng.normal(size=(long, short)))
+        q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+        return (gain * (q if rows == long else q.T)).reshape(shape).astype(dtype)
+
+    return initializer
+
+
+def identity(gain: float = 1.0) -> Initializer:
+    """`gain` on the diagonal of a matrix, else 0; it need not be square.
+
+    Errors: `ShapeError` at use for a parameter that is no matrix.
+    """
+
+    def initializer(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+        if len(shape) != 2:
+            raise _no_matrix("identity", shape, "a matrix")
+        return (gain * np.eye(*shape)).astype(dtype)
+
+    return initializer
+
+
+def _as_matrix(op: str, shape: StaticShape) -> tuple[int, int]:
+    if len(shape) < 2:
+        raise _no_matrix(op, shape, "at least two axes")
+    return shape[0], math.prod(shape[1:])
+
+
+def _no_matrix(op: str, shape: StaticShape, expected: str) -> ShapeError:
+    return ShapeError(
+        "the parameter does not fit the initialiser",
+        op=op,
+        expected=expected,
+        given=show(shape),
+        where=origin.where(),
+    )
+
+
 def _by_variance(
     variance: float, shape: StaticShape, rng: np.random.Generator, dtype: Any, *, uniformly: bool
 ) -> Array:
@@ -189,8 +250,12 @@ INITIALIZERS: dict[str, Initializer] = {
     "ones": ones,
     "normal": normal(),
     "uniform": uniform(),
+    "orthogonal": orthogonal(),
+    "identity": identity(),
     "glorot_uniform": glorot_uniform,
     "glorot_normal": glorot_normal,
+    "xavier_uniform": glorot_uniform,
+    "xavier_normal": glorot_normal,
     "he_uniform": he_uniform,
     "he_normal": he_normal,
     "lecun_uniform": lecun_uniform,

@@ -128,3 +128,32 @@ def test_unknown_name() -> None:
 def test_parameters_of_no_distribution(make: Any) -> None:
     with pytest.raises(ArgumentError, match="not a"):
         make()
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 7), (7, 3), (4, 2, 3), (1, 5)])
+def test_orthogonal(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(1)
+    w = initializers.orthogonal(2.0)(shape, rng, np.dtype("float64"))
+    assert w.shape == shape
+    matrix = w.reshape(shape[0], -1) / 2
+    rows, columns = matrix.shape
+    square = matrix @ matrix.T if rows <= columns else matrix.T @ matrix
+    np.testing.assert_allclose(square, np.eye(min(rows, columns)), atol=1e-14)
+
+
+def test_orthogonal_matrices_are_uniform() -> None:
+    """The mean of Q is 0: QR alone has signs that depend on the elimination."""
+    rng = np.random.default_rng(2)
+    make = initializers.get("orthogonal")
+    mean = np.mean([make((2, 2), rng, np.dtype("float64")) for _ in range(4000)], axis=0)
+    np.testing.assert_allclose(mean, 0, atol=0.06)
+
+
+def test_identity_and_names() -> None:
+    np.testing.assert_array_equal(_draw("identity", (2, 3)), np.eye(2, 3))
+    np.testing.assert_array_equal(_draw("xavier_normal"), _draw("glorot_normal"))
+    for make, shape in ((initializers.identity(), (3,)), (initializers.orthogonal(), (3,))):
+        with pytest.raises(gc.errors.ShapeError, match="does not fit the initialiser"):
+            make(shape, np.random.default_rng(0), np.dtype("float32"))
+    with pytest.raises(ArgumentError, match="not a gain"):
+        initializers.orthogonal(float("nan"))

@@ -154,8 +154,8 @@ def test_a_label_out_of_range_fails_at_the_call() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(gc.errors.ArgumentError, match="binary_cross_entropy, mean_absolute"):
-        losses.get("hinge")
+    with pytest.raises(gc.errors.ArgumentError, match="binary_cross_entropy, binary_crossentropy"):
+        losses.get("cross")
 
 
 def test_probabilities_that_are_a_sigmoid_are_as_good_as_logits() -> None:
@@ -170,3 +170,132 @@ def test_probabilities_that_are_a_sigmoid_are_as_good_as_logits() -> None:
         np.testing.assert_allclose(value, exact, rtol=1e-6, atol=1e-44)
         exact = sign * (1 / (1 + np.exp(-long))).astype(float)
         np.testing.assert_allclose(slope[:, 0], exact, rtol=1e-6, atol=1e-44)
+
+
+# -- the other losses, each against its formula ----------------------------------------------------
+P, T = RNG.normal(0, 2, (40, 3)), RNG.normal(0, 2, (40, 3))
+P[0], T[0] = [0, 1e-6, 1e30], [0, 0, -1e30]
+P[1], T[1] = [1.0, -1.0, 1.5], [0.0, 0.0, 0.0]  # at thresholds
+SIGNS = np.where(T > 0, 1.0, -1.0)
+
+
+def _log_cosh(e: Any) -> Any:
+    size = np.abs(e.astype(np.longdouble))
+    far = size + np.log1p(np.exp(-2 * size)) - np.log(np.longdouble(2))
+    return np.where(size < 1, np.log1p(2 * np.sinh(np.minimum(size, 1) / 2) ** 2), far)
+
+
+def _huber(e: Any) -> Any:
+    size = np.abs(e)
+    return np.where(size <= 1.5, np.minimum(size, 1.5) ** 2 / 2, 1.5 * (size - 0.75))
+
+
+ELEMENTWISE: dict[str, tuple[Callable[..., Any], Any, Callable[[Any, Any], Any]]] = {
+    "huber": (lambda p, t: losses.huber(p, t, 1.5), T, lambda p, t: _huber(p - t)),
+    "log_cosh": (losses.log_cosh, T, lambda p, t: _log_cosh(p - t)),
+    "hinge": (losses.hinge, SIGNS, lambda p, t: np.maximum(1 - t * p, 0)),
+    "squared_hinge": (
+        losses.squared_hinge, SIGNS, lambda p, t: np.maximum(1 - t * np.clip(p, -9, 9), 0) ** 2
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_losses(name: str) -> None:
+    loss, targets, formula = ELEMENTWISE[name]
+    given = np.clip(P, -9, 9) if name == "squared_hinge" else P
+    values, gradient = _evaluate(loss, given, targets)
+    expected = np.mean(formula(given, targets), axis=1).astype(float)
+    np.testing.assert_allclose(values, expected, rtol=1e-14)
+    assert np.isfinite(gradient).all()
+    smooth = slice(2, None)  # the rest is at kinks
+    for axis in range(3):
+        step = np.zeros(3)
+        step[axis] = 1e-5
+        up, down = (np.mean(formula(given + s, targets), axis=1) for s in (step, -step))
+        slope = ((up - down) / 2e-5).astype(float)
+        np.testing.assert_allclose(gradient[smooth, axis], slope[smooth], rtol=1e-7, atol=1e-9)
+
+
+def test_cross_entropies_of_probabilities() -> None:
+    """They are those of the logits, also through a softmax that saturates."""
+    z, t = gc.placeholder("z", ("n", 5)), gc.placeholder("t", ("n",), "int64")
+    given = [
+        losses.categorical_cross_entropy(gc.softmax(z), t),
+        losses.sparse_categorical_cross_entropy(gc.softmax(z), t),
+        losses.categorical_cross_entropy(z, t, from_logits=True),
+    ]
+    slope = gc.grad(gc.sum(given[0]), z)
+    *found, slopes = gc.compile([z, t], [*given, slope])(LOGITS, LABELS)
+    expected = -_log_softmax(LOGITS)[np.arange(9), LABELS].astype(float)
+    for values in found:
+        np.testing.assert_allclose(values, expected, rtol=2e-6, atol=2e-6)
+    softmax = np.exp(_log_softmax(LOGITS)).astype(float)
+    np.testing.assert_allclose(slopes, softmax - ONE_HOT, atol=1e-6)
+
+
+def test_probabilities_are_scaled_and_zeros_are_finite() -> None:
+    p = np.array([[0.2, 0.6, 0.2], [2.0, 4.0, 2.0], [0.0, 0.5, 0.5]])
+    t = np.array([[0.5, 0.5, 0.0]] * 3)
+    values, gradient = _evaluate(losses.categorical_cross_entropy, p, t)
+    floor = np.log(np.finfo(float).smallest_subnormal)
+    expected = [
+        -(np.log(0.2) + np.log(0.6)) / 2,
+        -(np.log(0.25) + np.log(0.5)) / 2,
+        -(floor + np.log(0.5)) / 2,
+    ]
+    np.testing.assert_allclose(values, expected, rtol=1e-14)
+    np.testing.assert_allclose(gradient[0], [1 - 0.5 / 0.2, 1 - 0.5 / 0.6, 1.0], rtol=1e-13)
+
+
+def test_kl_divergence() -> None:
+    p, t = RNG.dirichlet(np.ones(4), 6), RNG.dirichlet(np.ones(4), 6)
+    t[0] = [0, 0.5, 0.5, 0]
+    values, gradient = _evaluate(losses.kl_divergence, p, t)
+    with np.errstate(all="ignore"):
+        expected = np.sum(np.where(t == 0, 0, t * np.log(t / p)), -1)
+    np.testing.assert_allclose(values, expected, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(gradient, -t / p, rtol=1e-13)
+    by_target = gc.grad(gc.sum(losses.kl_divergence(gc.constant(p), gc.constant(t) * 1)), [])
+    assert by_target == []
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 1.0])
+def test_label_smoothing(part: float) -> None:
+    smooth = (1 - part) * ONE_HOT.astype(float) + part / 5
+    expected = -np.sum(smooth * _log_softmax(LOGITS), -1).astype(float)
+    for targets in (LABELS, ONE_HOT):
+        values, _ = _evaluate(
+            lambda p, t: losses.softmax_cross_entropy(p, t, label_smoothing=part), LOGITS, targets
+        )
+        np.testing.assert_allclose(values, expected, rtol=3e-6, atol=3e-6)
+    z, t = np.array([[2.0], [-3.0]]), np.array([[1.0], [0.0]])
+    values, _ = _evaluate(
+        lambda p, t: losses.binary_cross_entropy(p, t, label_smoothing=part), z, t
+    )
+    half = (1 - part) * t + part / 2
+    formula = half * np.log1p(np.exp(-z)) + (1 - half) * np.log1p(np.exp(z))
+    np.testing.assert_allclose(values, formula[:, 0], rtol=1e-14)
+
+
+def test_a_softmax_given_as_logits_is_warned_about() -> None:
+    z, t = gc.placeholder("z", ("n", 5)), gc.placeholder("t", ("n",), "int64")
+    with pytest.warns(gc.errors.LossWarning, match="takes logits"):
+        losses.softmax_cross_entropy(gc.softmax(z), t)
+
+
+def test_names_of_keras() -> None:
+    p, t = gc.placeholder("p", ("n", 2)), gc.placeholder("t", ("n", 2))
+    by_name = {name: losses.get(name)(p, t) for name in ("mse", "mae", "binary_crossentropy")}
+    assert by_name["mse"] is losses.mean_squared_error(p, t)
+    assert by_name["mae"] is losses.mean_absolute_error(p, t)
+    assert by_name["binary_crossentropy"] is losses.binary_cross_entropy(p, t, from_logits=False)
+
+
+@pytest.mark.parametrize("part", [-0.1, 1.1, None, True])
+def test_a_smoothing_that_is_no_part(part: Any) -> None:
+    z, t = gc.placeholder("z", ("n", 5)), gc.placeholder("t", ("n",), "int64")
+    with pytest.raises(gc.errors.ArgumentError, match="label_smoothing"):
+        losses.softmax_cross_entropy(z, t, part)
+    with pytest.raises(gc.errors.ArgumentError, match="threshold"):
+        losses.huber(z, z, 0.0)
