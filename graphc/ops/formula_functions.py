@@ -64,6 +64,11 @@ def _all(ours: str) -> Callable[..., Any]:
     return lambda *values: reduce(function(ours), values)
 
 
+def _polygamma(order: Any, x: Any) -> Any:
+    known = isinstance(order, int) and order >= 0
+    return function("polygamma")(order, x) if known else _special("polygamma", order, x)
+
+
 def _heaviside(x: Any, at_zero: Any = 0.5) -> Any:
     where = function("where")
     below = where(function("less")(x, 0.0), 0.0, where(function("equal")(x, 0.0), at_zero, x))
@@ -87,6 +92,7 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "Or": _all("logical_or"),
     "Xor": _all("logical_xor"),
     "ITE": _if,
+    "polygamma": _polygamma,
     "sinc": lambda x: function("_sinc_")(x),
     "Heaviside": _heaviside,
     "KroneckerDelta": _delta,

@@ -19,11 +19,8 @@ def _lambertw(s: Any, x: Any, *branch: Any) -> Any:
 
 
 SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "gamma": lambda s, x: s.gamma(x),
-    "loggamma": lambda s, x: s.gammaln(x),
-    "digamma": lambda s, x: s.psi(x),
+    # of an order that is not a number
     "polygamma": lambda s, n, x: s.polygamma(n, x),
-    "beta": lambda s, x, y: s.beta(x, y),
     # integrals and their inverses
     "erfi": lambda s, x: s.erfi(x),
     "erfinv": lambda s, x: s.erfinv(x),
