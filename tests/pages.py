@@ -19,6 +19,7 @@ import ast
 import contextlib
 import doctest
 import io
+import linecache
 import re
 import sys
 import types
@@ -56,6 +57,16 @@ def blocks(page: str) -> Iterator[Block]:
             adjacent = False
 
 
+def _source(page: str) -> list[str]:
+    """The Python of a page, each line where it stands in the page: what errors look up."""
+    lines = ["\n"] * len(page.splitlines())
+    for block in blocks(page):
+        if block.language == "python" and ">>> " not in block.text:
+            inside = block.text.splitlines(keepends=True)
+            lines[block.line - 1 : block.line - 1 + len(inside)] = inside
+    return lines
+
+
 class OutputError(AssertionError):
     """The page shows another output than its code gives."""
 
@@ -74,6 +85,7 @@ class Page:
         printed, runs = "", 0
         text = self.path.read_text(encoding="utf-8")
         lines, moved = text.splitlines(), 0
+        linecache.cache[self.path.name] = (len(text), None, _source(text), self.path.name)
         for block in blocks(text):
             if block.language == "python":
                 printed, runs = self._python(block), runs + 1
