@@ -23,8 +23,9 @@ from graphc.ops.scalar import branch_of
 class Hidden:
     """The tensors used through `where` only, and those of them whose cotangent lost its form."""
 
-    def __init__(self, outputs: Sequence[Tensor]) -> None:
-        self._hidden: dict[Tensor, bool] = dict.fromkeys(outputs, False)
+    def __init__(self, outputs: Sequence[Tensor], behind: bool) -> None:
+        """`behind`: the outputs themselves are used through `where` only."""
+        self._hidden: dict[Tensor, bool] = dict.fromkeys(outputs, behind)
         self._formless: set[Tensor] = set()
 
     def all(self, tensors: Sequence[Tensor]) -> bool:

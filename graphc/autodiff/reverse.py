@@ -25,7 +25,7 @@ class Context:
     """What an op's `vjp` may ask: which inputs need a cotangent, and the vjp of a sub-graph.
 
     `hidden`: the op's result is used through `where` only, so where its cotangent is zero it may
-    be infinite or NaN.
+    be infinite or NaN. What is in its bodies may be so, too.
     """
 
     def __init__(self, wanted: Sequence[bool], hidden: bool = False) -> None:
@@ -39,12 +39,11 @@ class Context:
         """`g` in a form of which `masked_multiply` makes no `0 * inf`, if the result is hidden."""
         return guarded(g) if self._hidden else g
 
-    @staticmethod
     def pull_back(
-        outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], wrt: Sequence[Tensor]
+        self, outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None], wrt: Sequence[Tensor]
     ) -> list[Tensor | None]:
         """Cotangents of `wrt` from those of `outputs` (for ops that hold sub-graphs)."""
-        return pull_back(outputs, cotangents, wrt)
+        return pull_back(outputs, cotangents, wrt, behind=self._hidden)
 
 
 @paused_collector()
@@ -53,13 +52,15 @@ def pull_back(
     cotangents: Sequence[Tensor | None],
     wrt: Sequence[Tensor],
     known: Collection[Tensor] = (),
+    *,
+    behind: bool = False,
 ) -> list[Tensor | None]:
     """The cotangents of `wrt`; None where an output does not depend on it. No tensor of `known`
-    depends on `wrt`: the walk ends there."""
+    depends on `wrt`: the walk ends there. `behind`: what uses the outputs is behind a `where`."""
     order = walk(outputs, known)
     on_path = nodes_above(order, {t.node for t in wrt})
     found: dict[Tensor, Tensor] = {}
-    hidden = Hidden(outputs)
+    hidden = Hidden(outputs, behind)
     for y, g in zip(outputs, cotangents, strict=True):
         if g is not None:
             _accumulate(found, y, g)
@@ -76,8 +77,8 @@ def pull_back(
                     None if g is None else hidden.restore(t, g)
                     for t, g in zip(node.outputs, gs, strict=True)
                 ]
-            behind = hidden.all(node.outputs)
-            for x, g in zip(node.inputs, _apply_vjp(node, gs, on_path, behind), strict=True):
+            found_by = _apply_vjp(node, gs, on_path, hidden.all(node.outputs))
+            for x, g in zip(node.inputs, found_by, strict=True):
                 if g is not None and x.node in on_path:
                     _accumulate(found, x, stretch(g, x.shape))  # sizes may be equal by assumption
                     hidden.record(x, node)

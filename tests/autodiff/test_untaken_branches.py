@@ -88,6 +88,13 @@ CASES = (
     Case("where(min(x) > -inf, logsumexp(x), 0)", [-INF, -INF], [0.0, 0.0]),
     Case("where(min(x) > 0, softmax(log(x)), 0)", [0.0, 1.0], [0.0, 0.0]),
     Case("where(min(x) > 0, var(log(x)), 0)", [0.0, 1.0], [0.0, 0.0]),
+    # through ops that hold graphs
+    Case("where(x > 0, scan(lambda _, v: (None, log(v)), None, x)[1], 0)", [0.0, 2.0], [0.0, 0.5]),
+    Case("where(min(x) > 0, scan(lambda c, v: (c + log(v), 0), 0.0, x)[0], 0)", [0.0, 2.0], [0, 0]),
+    Case("where(min(x) > 0, scan(lambda c, v: (c * sqrt(v), 0), 1.0, x)[0], 0)", [0.0, 4], [0, 0]),
+    Case("where(min(x) > 0, fori_loop(0, 3, lambda i, c: log(c) ** 2, min(x)), 0)", [0, 2], [0, 0]),
+    Case("where(min(x) > 0, checkpoint(lambda v: sum(log(v)))(x), 0)", [0.0, 2.0], [0.0, 0.0]),
+    Case("where(min(x) > 0, cond(max(x) > 1, lambda: sum(log(x)), lambda: 0), 0)", [0, 2], [0, 0]),
 )
 
 

@@ -476,6 +476,27 @@ def numbers(b: Growth) -> Tensor:
     return make(key, shape, b.dtype("f"))
 
 
+@family(1.5)
+def mapped(b: Growth) -> Tensor:
+    """A function of one element, of all along an axis; with indices or a key for each of them."""
+    t = b.pick("f", lambda t: 1 <= t.ndim <= 3)
+    axis = b.axis(t)
+    count, rest = t.shape[axis], [s for i, s in enumerate(t.shape) if i != axis % t.ndim]
+    kind = b.integer(0, 3)
+    if kind == 0 and rest and isinstance(rest[-1], int) and rest[-1] > 0:
+        at = index(b, (count, *b.shape(1)), rest[-1])
+        return gc.vmap(lambda v, i: gc.take(v, i, -1), in_axes=(axis, 0), out_axes=-1)(t, at)
+    if kind == 1:
+        keys = gc.random.split(gc.constant(np.array([0, b.integer(0, 9)], np.uint32)), count)
+        draw = lambda key, v: v + gc.random.uniform(key, v.shape, v.dtype)  # noqa: E731
+        return gc.vmap(draw, in_axes=(0, axis))(keys, t)
+    if kind == 2:
+        return gc.vmap(
+            lambda v: gc.cond(gc.sum(v) > 0, lambda: v * 2, lambda: gc.sin(v)), in_axes=axis
+        )(t)
+    return gc.vmap(lambda v: gc.softmax(v, None), in_axes=axis)(t)
+
+
 @family(2)
 def scan(b: Growth) -> Any:
     xs = b.pick("f", lambda t: 1 <= t.ndim <= 3)

@@ -52,7 +52,11 @@ def _pad(x: Value, starts: Any, sizes: Any, steps: Any) -> Value:
     return result
 
 
-def _take(x: Value, indices: Array, axis: int) -> Value:
+def _take(x: Value, indices: Array, axis: int, batch: int = 0) -> Value:
+    if batch:
+        rows = [_take(v, i, axis - 1, batch - 1) for v, i in zip(x, indices, strict=True)]
+        shape = (*x.shape[:axis], *indices.shape[batch:], *x.shape[axis + 1 :])
+        return torch.stack(rows) if rows else x.new_zeros(shape)
     at = torch.from_numpy(np.where(indices < 0, indices + x.shape[axis], indices).astype(np.int64))
     flat = torch.index_select(x, axis, at.reshape(-1))
     return flat.reshape((*x.shape[:axis], *at.shape, *x.shape[axis + 1 :]))

@@ -139,7 +139,9 @@ IDENTITIES: dict[str, tuple[Form, Form]] = {
     ),
     "mapped over rows": (
         lambda x, y: gc.vmap(lambda a, b: gc.tanh(a) * gc.logsumexp(b))(x, y),
-        lambda x, y: gc.tanh(x) * gc.logsumexp(y, 1, keepdims=True),
+        lambda x, y: gc.scan(
+            lambda _, rows: (None, gc.tanh(rows[0]) * gc.logsumexp(rows[1])), None, (x, y)
+        )[1],
     ),
     "mapped gradient": (
         lambda x, y: gc.vmap(lambda a: gc.grad(gc.sum(gc.sin(y @ a) * gc.max(a)), a))(x),
