@@ -22,7 +22,7 @@ from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, broadcast
 from graphc.ir.structure import unflatten
-from graphc.ops.build import cast, scalar_like, size_as_tensor, tensor, weak_like
+from graphc.ops.build import as_weak, cast, scalar_like, size_as_tensor, tensor, weak_like
 from graphc.ops.closure import (
     batched_step,
     captured,
@@ -281,7 +281,8 @@ def fori_loop(lower: Any, upper: Any, body_fn: Callable[[Any, Any], Any], carry:
     of them is a tensor, it is a `while_loop`, which has none: the data decide how long it runs.
     The carry is as for these. Without a turn it is the one given.
 
-    Shapes: bounds []; a carry keeps its shape. Dtypes: bounds int, i is int64.
+    Shapes: bounds []; a carry keeps its shape. Dtypes: bounds int; i is int64, and as weak as a
+    Python int: beside a float32 it is one.
     Errors: those of `scan` and `while_loop`; `DTypeError` for bounds that are no ints.
 
     >>> import graphc as gc
@@ -294,10 +295,10 @@ def fori_loop(lower: Any, upper: Any, body_fn: Callable[[Any, Any], Any], carry:
     first, last = (_bound(bound) for bound in (lower, upper))
     if not (isinstance(first, Tensor) or isinstance(last, Tensor)):
         steps = iota((maximum(last - first, 0),), 0, int64) + size_as_tensor(first, int64)
-        return scan(lambda c, i: (body_fn(i, c), None), carry, steps)[0]
+        return scan(lambda c, i: (body_fn(as_weak(i), c), None), carry, steps)[0]
     start, stop = (b if isinstance(b, Tensor) else size_as_tensor(b, int64) for b in (first, last))
     return while_loop(
-        lambda c: c[0] < stop, lambda c: (c[0] + 1, body_fn(c[0], c[1])), (start, carry)
+        lambda c: c[0] < stop, lambda c: (c[0] + 1, body_fn(as_weak(c[0]), c[1])), (start, carry)
     )[1]
 
 

@@ -251,3 +251,12 @@ def test_bounds_are_single_ints(build: Callable[[], Any], error: Any, message: s
         build()
     assert caught.value.op == "fori_loop"
     assert "test_while_loop.py" in caught.value.where
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "float64"])
+def test_the_counter_takes_the_dtype_that_it_meets(dtype: str) -> None:
+    x, n = gc.placeholder("counted", (), dtype), gc.placeholder("turns", (), "int64")
+    for bound in (4, n):
+        y = gc.fori_loop(1, bound, lambda i, c: c * 2 + i, x)
+        assert y.dtype.name == dtype
+        assert gc.evaluate(y, {x: 1, n: 4} if bound is n else {x: 1}) == 19
