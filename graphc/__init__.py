@@ -98,7 +98,17 @@ def _svg(what: Any) -> str:
     return drawing
 
 
-_publish({"_repr_svg_": _svg})
+def _namespace(version: str | None) -> Any:
+    """The module, for programs that ask a tensor for the array API (docs/array_api.md)."""
+    if version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise errors.ArgumentError(
+            "not a version of the array API", op="__array_namespace__", expected="2024.12",
+            given=repr(version),
+        )  # fmt: skip
+    return sys.modules[__name__]
+
+
+_publish({"_repr_svg_": _svg, "_namespace_": _namespace})
 
 
 def __dir__() -> list[str]:
@@ -317,7 +327,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         sinh,
         tan,
     )
-    from graphc.ops.types import can_cast, finfo, iinfo, isdtype, result_type
+    from graphc.ops.types import can_cast, conj, finfo, iinfo, imag, isdtype, real, result_type
     from graphc.ops.while_loop import fori_loop, while_loop
     from graphc.runtime.compile import compile
     from graphc.runtime.jit import jit
@@ -330,33 +340,33 @@ __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "average", "beta", "bincount", "bitwise_and",
     "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
     "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "cbrt", "ceil",
-    "check_labels", "checkpoint", "clip", "column_stack", "compile", "concat", "cond", "constant",
-    "copy", "copysign", "corrcoef", "cos", "cosh", "count_nonzero", "cov", "custom_gradient",
-    "default_dtype", "deg2rad", "diagonal", "diff", "digamma", "Dim", "dim", "divide", "dot",
-    "draw", "dstack", "DType", "dynamic_slice", "dynamic_update_slice", "einsum", "elementwise",
-    "empty", "empty_like", "equal", "erf", "erfc", "erfcx", "errors", "evaluate", "exp", "exp2",
-    "expand_dims", "expit", "expm1", "eye", "finfo", "flatnonzero", "flip", "fliplr", "flipud",
-    "float32", "float64", "floor", "floor_divide", "fori_loop", "from_sympy", "full", "full_like",
-    "gamma", "getitem", "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal",
-    "heaviside", "hessian", "histogram", "hstack", "hvp", "hypot", "identity", "iinfo", "inner",
-    "int16", "int32", "int64", "int8", "iota", "isclose", "isdtype", "isfinite", "isinf", "isnan",
-    "jacfwd", "jacobian", "jacrev", "jit", "jvp", "lambdify", "latex", "leaky_relu", "less",
-    "less_equal", "lgamma", "linalg", "linearize", "linspace", "log", "log10", "log1mexp", "log1p",
-    "log2", "log_ndtr", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logsumexp", "map", "matmul", "matrix_transpose", "max", "max_and_argmax",
-    "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis", "multiply", "nan_to_num", "nanmax",
-    "nanmean", "nanmin", "nanprod", "nanstd", "nansum", "nanvar", "negative", "nextafter", "nn",
-    "nonzero", "not_equal", "odeint", "one_hot", "ones", "ones_like", "optim", "outer", "pad",
-    "parse_graph", "permute_dims", "placeholder", "polygamma", "positive", "pow", "power",
-    "print_graph", "prod", "ptp", "put_along_axis", "rad2deg", "random", "ravel", "reciprocal",
-    "relu", "remainder", "repeat", "reshape", "result_type", "roll", "rollaxis", "root", "rot90",
-    "round", "scan", "scatter_add", "scope", "segment_max", "segment_mean", "segment_min",
-    "segment_prod", "segment_sum", "set_default_dtype", "shift_left", "shift_right", "sigmoid",
-    "sign", "signbit", "sin", "sinc", "sinh", "size", "softmax", "softmax_cross_entropy",
-    "softplus", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient",
-    "strided_slice", "subtract", "sum", "swapaxes", "switch", "take", "take_along_axis", "tan",
-    "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril",
-    "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var",
-    "Variable", "variable", "variance", "vdot", "vecdot", "vjp", "vmap", "vstack", "where",
-    "while_loop", "xlog1py", "xlogy", "zeros", "zeros_like",
+    "check_labels", "checkpoint", "clip", "column_stack", "compile", "concat", "cond", "conj",
+    "constant", "copy", "copysign", "corrcoef", "cos", "cosh", "count_nonzero", "cov",
+    "custom_gradient", "default_dtype", "deg2rad", "diagonal", "diff", "digamma", "Dim", "dim",
+    "divide", "dot", "draw", "dstack", "DType", "dynamic_slice", "dynamic_update_slice", "einsum",
+    "elementwise", "empty", "empty_like", "equal", "erf", "erfc", "erfcx", "errors", "evaluate",
+    "exp", "exp2", "expand_dims", "expit", "expm1", "eye", "finfo", "flatnonzero", "flip", "fliplr",
+    "flipud", "float32", "float64", "floor", "floor_divide", "fori_loop", "from_sympy", "full",
+    "full_like", "gamma", "getitem", "grad", "gradient", "Graph", "GraphcError", "greater",
+    "greater_equal", "heaviside", "hessian", "histogram", "hstack", "hvp", "hypot", "identity",
+    "iinfo", "imag", "inner", "int16", "int32", "int64", "int8", "iota", "isclose", "isdtype",
+    "isfinite", "isinf", "isnan", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "lambdify", "latex",
+    "leaky_relu", "less", "less_equal", "lgamma", "linalg", "linearize", "linspace", "log", "log10",
+    "log1mexp", "log1p", "log2", "log_ndtr", "log_softmax", "logaddexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logsumexp", "map", "matmul", "matrix_transpose",
+    "max", "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum", "moveaxis",
+    "multiply", "nan_to_num", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum",
+    "nanvar", "negative", "nextafter", "nn", "nonzero", "not_equal", "odeint", "one_hot", "ones",
+    "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims", "placeholder", "polygamma",
+    "positive", "pow", "power", "print_graph", "prod", "ptp", "put_along_axis", "rad2deg", "random",
+    "ravel", "real", "reciprocal", "relu", "remainder", "repeat", "reshape", "result_type", "roll",
+    "rollaxis", "root", "rot90", "round", "scan", "scatter_add", "scope", "segment_max",
+    "segment_mean", "segment_min", "segment_prod", "segment_sum", "set_default_dtype", "shift_left",
+    "shift_right", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "size", "softmax",
+    "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take",
+    "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train",
+    "trapezoid", "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack",
+    "value_and_grad", "var", "Variable", "variable", "variance", "vdot", "vecdot", "vjp", "vmap",
+    "vstack", "where", "while_loop", "xlog1py", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

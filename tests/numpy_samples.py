@@ -372,6 +372,7 @@ SAMPLES: dict[str, list[Sample]] = {
         lambda x: np.full_like(x, 1), lambda x: np.full_like(x, 2.5, "float32"),
         lambda x: np.full_like(x, fill_value=True, dtype="int16"),
     ),
+    **{f.__name__: of(lambda x, f=f: f(x)) for f in (np.real, np.imag)},
     "copy": of(lambda x: np.copy(x), lambda x: np.copy(x, order="K")),
     "linspace": of(
         lambda x: np.linspace(x, 7, 5), lambda x: np.linspace(0, x, num=4, endpoint=False),
@@ -425,11 +426,46 @@ SAMPLES: dict[str, list[Sample]] = {
     ),
     "linalg.trace": of(
         lambda x: np.linalg.trace(x), lambda x: np.linalg.trace(x, offset=-1), shapes=((2, 3, 4),)
+    ) + of(lambda x: np.linalg.trace(x, dtype="float64"), shapes=((2, 3, 4),)),
+    **{
+        name: of(
+            lambda x, y, f=f: f(x, y), lambda x, y, f=f: f(y, x, axis=-1),
+            lambda x, y, f=f: f(x, x[::-1]),
+            shapes=((2, 3), (3,)), dtypes=("float64", "float32", "int64"),
+        ) + of(lambda x, y, f=f: f(x, y, axis=0), shapes=((3, 2), (3, 1)), dtypes=FLOATS)
+        for name, f in (("cross", np.cross), ("linalg.cross", np.linalg.cross))
+    },
+    "linalg.matrix_power": _matrices(lambda x: np.linalg.matrix_power(x, 3))
+    + _matrices(lambda x: np.linalg.matrix_power(x, 0))
+    + _matrices(lambda x: np.linalg.matrix_power(_regular(x), -2))
+    + of(lambda x: np.linalg.matrix_power(x, 2), shapes=((2, 2),), dtypes=("int64",)),
+    "linalg.norm": of(
+        lambda x: np.linalg.norm(x), lambda x: np.linalg.norm(x, axis=1),
+        lambda x: np.linalg.norm(x, 1, axis=0), lambda x: np.linalg.norm(x, np.inf, 1, True),
+        lambda x: np.linalg.norm(x, -np.inf, axis=-1), lambda x: np.linalg.norm(x, 0, axis=0),
+        lambda x: np.linalg.norm(x, 3, axis=0), lambda x: np.linalg.norm(x, axis=(1, 0)),
+        lambda x: np.linalg.norm(x, "fro"), lambda x: np.linalg.norm(x, 1, axis=(0, 1)),
+        lambda x: np.linalg.norm(x, np.inf, axis=(0, 1)), lambda x: np.linalg.norm(x, -1),
+        lambda x: np.linalg.norm(x, -np.inf, keepdims=True),
+        lambda x: np.linalg.norm(x, keepdims=True), lambda x: np.linalg.norm(x[0], 3),
+        dtypes=("float64", "float32", "int64"),
+    ) + of(lambda x: np.linalg.norm(x, 1, axis=(2, 0)), shapes=((2, 3, 4),), dtypes=FLOATS),
+    "linalg.vector_norm": of(
+        lambda x: np.linalg.vector_norm(x), lambda x: np.linalg.vector_norm(x, axis=(0, 2)),
+        lambda x: np.linalg.vector_norm(x, keepdims=True, ord=1),
+        lambda x: np.linalg.vector_norm(x, axis=1, ord=2.5), shapes=((2, 3, 4),), dtypes=FLOATS,
+    ),
+    "linalg.matrix_norm": of(
+        lambda x: np.linalg.matrix_norm(x),
+        lambda x: np.linalg.matrix_norm(x, ord=1, keepdims=True),
+        lambda x: np.linalg.matrix_norm(x, ord=-1), lambda x: np.linalg.matrix_norm(x, ord=np.inf),
+        shapes=((2, 3, 4),), dtypes=FLOATS,
     ),
     "linalg.det": _matrices(lambda x: np.linalg.det(x)),
     "linalg.inv": _matrices(lambda x: np.linalg.inv(_regular(x))),
     "linalg.cholesky": _matrices(lambda x: np.linalg.cholesky(_regular(x)))
-    + _matrices(lambda x: np.linalg.cholesky(_regular(x), upper=False)),
+    + _matrices(lambda x: np.linalg.cholesky(_regular(x), upper=False))
+    + _matrices(lambda x: np.linalg.cholesky(_regular(x), upper=True)),
     "linalg.slogdet": _matrices(lambda x: np.linalg.slogdet(x))
     + _matrices(lambda x: np.linalg.slogdet(x).logabsdet),
     "linalg.solve": [

@@ -16,6 +16,7 @@ from . import (
     gather_samples,
     linalg_samples,
     manipulate_samples,
+    statistics_samples,
     structural_samples,
 )
 from .sampling import Array, Case, Samples
@@ -23,6 +24,7 @@ from .sampling import Array, Case, Samples
 SAMPLES: dict[str, Samples] = {
     **elementwise_samples.SAMPLES, **structural_samples.SAMPLES, **linalg_samples.SAMPLES,
     **manipulate_samples.SAMPLES, **gather_samples.SAMPLES,
+    **statistics_samples.SAMPLES,
 }  # fmt: skip
 
 

@@ -134,6 +134,7 @@ def _functions(module: Any) -> list[str]:
         n: f for n, f in vars(module).items()
         if own and inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"
     } or dict(module.FUNCTIONS)  # fmt: skip
+    found |= getattr(module, "ALSO", {})
     known = functions()
     return [_line(f"{prefix}.{n}", known[n] if not own else f) for n, f in found.items()]
 

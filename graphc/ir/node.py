@@ -319,6 +319,10 @@ class Tensor(Operators):
         )
 
     # -- NumPy's protocols: np.tanh(t), ndarray @ t build nodes ------------------------------------
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """The functions of tensors by the array API's names: the module `graphc`."""
+        return functions()["_namespace_"](api_version)
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return protocols.call_ufunc(ufunc, method, inputs, kwargs)
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphc.errors import ArgumentError, ShapeError
+from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, float64, int8
 from graphc.ir.node import Tensor
-from graphc.ir.shape import show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.build import operands as to_operands
 from graphc.ops.contract import dot
-from graphc.ops.einsum import outer, tensordot
+from graphc.ops.einsum import tensordot
 from graphc.ops.elementwise import abs, clip, equal, erf, expm1, log1p, round, sigmoid, where
 from graphc.ops.elementwise import reciprocal as quotient
 from graphc.ops.gather import take
+from graphc.ops.norms import cross
 from graphc.ops.shape import concat, reshape
 from graphc.ops.statistics import corrcoef, cov
 
@@ -91,19 +91,8 @@ def _dot(a: Any, b: Any) -> Tensor:
     return dot(x, y) if y.ndim <= 2 else tensordot(x, y, ([-1], [-2]))
 
 
-def _outer_of_vectors(x1: Any, x2: Any) -> Tensor:
-    """That of `np.linalg`, which takes vectors only."""
-    x, y = to_operands("numpy.linalg.outer", x1, x2)
-    if x.ndim != 1 or y.ndim != 1:
-        raise ShapeError(
-            "not vectors",
-            op="numpy.linalg.outer",
-            expected="two of rank 1",
-            given=f"{show(x.shape)} and {show(y.shape)}",
-            where=origin.where(),
-            hint="np.outer and gc.outer take the elements of any tensor",
-        )
-    return outer(x, y)
+def _cross(a: Any, b: Any, *, axis: int | None = None) -> Tensor:
+    return cross(a, b, axis=-1 if axis is None else axis)
 
 
 # -- statistics ------------------------------------------------------------------------------------
@@ -125,11 +114,11 @@ def _corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Tensor:
 NUMPY: dict[str, Callable[..., Any] | None] = {
     "corrcoef": _corrcoef,
     "cov": _cov,
+    "cross": _cross,
     "clip": _clip,
     "concatenate": concat,
     "dot": _dot,
     "fabs": _of_float(abs),
-    "linalg.outer": _outer_of_vectors,
     "reciprocal": _reciprocal,
     "rint": _of_float(round),
     "take": _take,

@@ -261,4 +261,3 @@ def sum_out(x: Labelled, kept: Labels) -> Labelled:
 
 
 FUNCTIONS |= {f.__name__: f for f in (matmul, dot)}
-NUMPY = {"linalg.matmul": matmul}

@@ -244,7 +244,7 @@ def copy(x: Any) -> Tensor:
     return tensor(x, "copy")
 
 
-def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
+def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
     """The coordinates of a grid: each vector, stretched over the axes of all of them.
 
     Shapes: vectors [n], [m], ... -> each [n, m, ...] by `indexing="ij"`; by "xy" the first two axes
@@ -267,7 +267,7 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
         reshape(t, [t.size if a == place else 1 for a in range(len(axes))])
         for t, place in zip(tensors, axes, strict=True)
     )
-    return tuple(broadcast_to(row, shape) for row in rows)
+    return [broadcast_to(row, shape) for row in rows]
 
 
 FUNCTIONS |= {

@@ -103,7 +103,3 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 
 
 FUNCTIONS |= {f.__name__: f for f in (diagonal, trace)}
-NUMPY = {  # whose axes are the last two
-    "linalg.diagonal": lambda x, *, offset=0: diagonal(x, offset, -2, -1),
-    "linalg.trace": lambda x, *, offset=0: trace(x, offset, -2, -1),
-}

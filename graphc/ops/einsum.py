@@ -315,4 +315,3 @@ def _same_last(op: str, a: Tensor, b: Tensor) -> None:
 
 
 FUNCTIONS |= {f.__name__: f for f in (einsum, tensordot, vecdot, inner, vdot, outer)}
-NUMPY = {f"linalg.{f.__name__}": f for f in (tensordot, vecdot)}

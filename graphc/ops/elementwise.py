@@ -241,13 +241,13 @@ def _logical(
         kernel=lambda k, *values: k.prim(primitive, *values),
     )  # fmt: skip
 
-    def frontend(*values: Any) -> Tensor:
-        converted = [tensor(v, name) for v in values]
-        if len(values) != (1 if name == "logical_not" else 2):
-            raise ArgumentError("wrong number of operands", op=name, given=str(len(values)))
-        return apply(op, [_truth(v) for v in converted]).output()
+    def of_one(x: Any) -> Tensor:
+        return apply(op, (_truth(tensor(x, name)),)).output()
 
-    return publish(op, frontend)
+    def of_two(x: Any, y: Any) -> Tensor:
+        return apply(op, (_truth(tensor(x, name)), _truth(tensor(y, name)))).output()
+
+    return publish(op, of_one if name == "logical_not" else of_two)
 
 
 def _truth(x: Tensor) -> Tensor:

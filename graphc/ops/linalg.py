@@ -1,5 +1,6 @@
 """Linear algebra: solve, inv, det, slogdet, cholesky, on the last two axes; leading axes are a
-batch. LAPACK computes them (through NumPy), so a kernel calls back into the host.
+batch. LAPACK computes them (through NumPy), so a kernel calls back into the host. What is made of
+sums and products is in `norms.py`; `gc.linalg` has it too.
 """
 
 from __future__ import annotations
@@ -10,25 +11,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphc.errors import DTypeError, LinAlgError, ShapeError
-from graphc.ir.conditions import agree
+from graphc.errors import ArgumentError, DTypeError, LinAlgError, ShapeError
+from graphc.ir.conditions import agree, never_equal
 from graphc.ir.dim import product as size_product
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Batch, Batched, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, agree_on_shape, broadcast, show
 from graphc.ops.build import operands, scalar_like, tensor
-from graphc.ops.contract import matmul
-from graphc.ops.create import iota
+from graphc.ops.contract import matmul as matmul
+from graphc.ops.create import eye, iota
+from graphc.ops.einsum import tensordot as tensordot
+from graphc.ops.einsum import vecdot as vecdot
 from graphc.ops.elementwise import greater, multiply, where
+from graphc.ops.norms import cross as cross
+from graphc.ops.norms import diagonal as diagonal
+from graphc.ops.norms import matrix_norm as matrix_norm
+from graphc.ops.norms import norm as norm
+from graphc.ops.norms import outer as outer
+from graphc.ops.norms import trace as trace
+from graphc.ops.norms import vector_norm as vector_norm
 from graphc.ops.reduce import sum
 from graphc.ops.scalar import sum_to
 from graphc.ops.shape import (
+    broadcast_to,
     expand_dims,
-    matrix_transpose,
     permute_dims,
     reshape,
     unit_axes_behind_first,
 )
+from graphc.ops.shape import matrix_transpose as matrix_transpose
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -349,17 +360,59 @@ CHOLESKY = _host(
 )  # fmt: skip
 
 
-def cholesky(a: Any) -> Tensor:
-    """The lower triangular L with `L @ L.T = a`, for positive definite matrices.
+def cholesky(a: Any, /, *, upper: bool = False) -> Tensor:
+    """The lower triangular L with `L @ L.T = a`, for positive definite matrices, or L.T if `upper`.
 
-    Only the lower triangle of `a` is read, as NumPy does; the derivative is the symmetric one.
+    Only the lower triangle of `a` is read, or the upper one, as NumPy does; the derivative is the
+    symmetric one.
 
     Shapes: [..., n, n] -> the same. Dtypes: float.
     Errors: `ShapeError`, `DTypeError`; at the call `LinAlgError` where not positive definite.
     Source: derivative by Murray, Differentiation of the Cholesky decomposition, 2016.
     """
-    return apply(CHOLESKY, (tensor(a, "cholesky"),)).output()
+    t = tensor(a, "cholesky")
+    _square("cholesky", t.type)
+    if not upper:
+        return apply(CHOLESKY, (t,)).output()
+    return matrix_transpose(apply(CHOLESKY, (matrix_transpose(t),)).output())
+
+
+# -- powers ----------------------------------------------------------------------------------------
+def matrix_power(x: Any, n: int, /) -> Tensor:
+    """The product of `n` times the same square matrices; of the inverse, where n is negative.
+
+    Shapes: [..., n, n] -> the same. Errors: `ArgumentError` for a power that is no int,
+    `ShapeError`; `DTypeError` for the inverse of ints; `LinAlgError` at the call for that of a
+    singular matrix.
+    """
+    t = tensor(x, "matrix_power")
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
+        raise ArgumentError(
+            "not a number of times", op="matrix_power", expected="an int", given=repr(n)
+        )
+    if t.ndim < 2 or never_equal(t.shape[-2], t.shape[-1]):
+        raise ShapeError(
+            "not square", op="matrix_power", expected="(..., n, n)", given=show(t.shape)
+        )
+    if n == 0:
+        return broadcast_to(eye(t.shape[-1], dtype=t.dtype), t.shape)
+    square, result = (inv(t) if n < 0 else t), None
+    count = -n if n < 0 else n
+    while count:
+        if count % 2:
+            result = square if result is None else matmul(result, square)
+        count //= 2
+        square = matmul(square, square) if count else square
+    assert result is not None
+    return result
 
 
 FUNCTIONS |= {f.__name__: f for f in (solve, inv, det, slogdet, cholesky)}
-NUMPY = {f"linalg.{name}": f for name, f in FUNCTIONS.items()}
+ALSO = {  # of `gc.linalg`, and of no other name
+    f.__name__: f
+    for f in (
+        matrix_power, matmul, matrix_transpose, vector_norm, matrix_norm, norm, cross, outer,
+        tensordot, vecdot, diagonal, trace,
+    )
+}  # fmt: skip
+NUMPY = {f"linalg.{name}": f for name, f in (FUNCTIONS | ALSO).items()}

@@ -237,11 +237,11 @@ def broadcast_shapes(*shapes: Any) -> Shape:
     return broadcast("broadcast_shapes", *(shape_of(s) for s in shapes)) if shapes else ()
 
 
-def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
+def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     """The arrays, each stretched to the shape that they broadcast to."""
     tensors = [tensor(a, "broadcast_arrays") for a in arrays]
     shape = broadcast("broadcast_arrays", *(t.shape for t in tensors)) if tensors else ()
-    return tuple(broadcast_to(t, shape) for t in tensors)
+    return [broadcast_to(t, shape) for t in tensors]
 
 
 # -- repeated elements -----------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def _numpy_gather(x: Any, *indices: Any, places: Any, start: int) -> Any:
     for p in others:
         result[p] = kept[p]
     found = x[_numpy_places(x.shape, indices, result, places, start)]
-    return np.ascontiguousarray(np.broadcast_to(found, result))
+    return np.broadcast_to(found, result).copy()
 
 
 def _gather_vjp(

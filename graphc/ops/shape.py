@@ -384,4 +384,4 @@ FUNCTIONS |= {
         concat, stack,
     )
 }  # fmt: skip
-NUMPY = {"transpose": permute_dims, "linalg.matrix_transpose": matrix_transpose}
+NUMPY = {"transpose": permute_dims}

@@ -1,4 +1,4 @@
-"""Questions about dtypes, by the array API's names: limits, kinds, promotion."""
+"""Questions about dtypes, by the array API's names: limits, kinds, promotion; parts of numbers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from graphc.ir.dtype import DType, promote
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor
 from graphc.ops.build import beside, is_python_scalar, tensor
+from graphc.ops.create import zeros_like
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -107,8 +108,29 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
     return found
 
 
+# -- parts of numbers, which are real --------------------------------------------------------------
+def real(x: Any) -> Tensor:
+    """`x`: dtypes are real."""
+    return tensor(x, "real")
+
+
+def imag(x: Any) -> Tensor:
+    """Zeros of x's shape and dtype: dtypes are real."""
+    return zeros_like(tensor(x, "imag"))
+
+
+def conj(x: Any) -> Tensor:
+    """`x`: dtypes are real. Errors: `DTypeError` for bools."""
+    t = tensor(x, "conj")
+    if t.dtype.kind == "b":
+        raise DTypeError("no numbers", op="conj", expected="ints or floats", given="bool")
+    return t
+
+
+FUNCTIONS |= {f.__name__: f for f in (real, imag, conj)}
 FUNCTIONS |= {f.__name__: f for f in (finfo, iinfo, isdtype, can_cast, result_type)}
-NUMPY: dict[str, Callable[..., Any] | None] = {  # whose answers are NumPy's dtypes
-    "can_cast": None,
+NUMPY: dict[str, Callable[..., Any] | None] = {
+    "can_cast": None,  # whose answers are NumPy's dtypes
     "result_type": None,
+    "conjugate": conj,
 }

@@ -120,7 +120,7 @@ def test_an_argument_that_graphc_lacks_is_named(name: str, argument: str) -> Non
         "dot": (x, x), "einsum": ("ij->ji", x), "outer": (x, x), "pad": (x, 1),
         "reshape": (x, (9,)), "stack": ([x, x],), "take": (x, i), "full_like": (x, 1),
         "linspace": (x, 1), "take_along_axis": (x, i), "allclose": (x, x), "isclose": (x, x),
-        "array_equal": (x, x), "hstack": ([x, x],), "vstack": ([x, x],),
+        "array_equal": (x, x), "cross": (x, x), "hstack": ([x, x],), "vstack": ([x, x],),
     }  # fmt: skip
     arguments = required.get(name, (x,))
     given = {argument: OTHERS.get(argument, np.zeros(1))}
@@ -193,8 +193,8 @@ def test_products_of_bool_matrices_are_refused(call: Callable[..., Any]) -> None
 # and of powers of ints, which may fail.
 REFUSED = {
     "bool": {
-        "absolute", "floor_divide", "isfinite", "isinf", "left_shift", "power", "remainder",
-        "right_shift", "square",
+        "absolute", "conjugate", "floor_divide", "isfinite", "isinf", "left_shift", "power",
+        "remainder", "right_shift", "square",
     },
     "int": {"power"},
 }  # fmt: skip

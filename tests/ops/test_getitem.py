@@ -30,6 +30,7 @@ BASIC: dict[str, Any] = {
 ADVANCED: dict[str, Any] = {
     "an array": I, "a list": [0, 2, 0], "second axis": (slice(None), I), "last axis": (..., I),
     "a scalar": (np.array(2),), "two": (I, I), "broadcast": (J, I), "all three": (J, I, 4),
+    "scalars": (np.array(1), np.array(-1), 2), "scalars apart": (np.array(1), slice(1, 3), 2),
     "int and array": (2, I), "array and int": (I, 0), "apart": (I, slice(1, 3), I),
     "int apart": (0, slice(None), I), "after a slice": (slice(1, 3), J, I),
     "dots between": (J, ..., I), "None between": (I, None, I), "None before": (None, I, I),

@@ -1,0 +1,198 @@
+"""Statistics, groups, norms and questions about dtypes: compiled, differentiated, and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import ArgumentError, DTypeError, GraphcError, RuntimeFailure, ShapeError
+from tests.statistics_samples import SAMPLES
+
+X = gc.placeholder("sx", ("sn", 3), "float64")
+V = gc.placeholder("sv", ("sn",), "float64")
+I = gc.placeholder("si", ("sn",), "int64")  # noqa: E741
+
+ARRAYS = [
+    np.array([[1.0, 5.0, 2.0], [0.5, -3.0, np.e], [4.0, 2.0, -1.0], [0.0, 1.0, 3.0]]),
+    np.array([0.5, -2.0, 3.0, 1.0]),
+    np.array([1, 0, 1, 2]),
+]
+
+
+def test_all_samples_in_one_program() -> None:
+    """The first case of each function, with its gradient where it has one."""
+    inputs: list[Any] = []
+    outputs: list[Any] = []
+    arrays: list[Any] = []
+    for seed, (name, samples) in enumerate(SAMPLES.items()):
+        case = samples.cases[0]
+        own = case.placeholders(samples.takes[-1])
+        own = [gc.placeholder(f"s{seed}_{i}", t.shape, t.dtype) for i, t in enumerate(own)]
+        made = case.call(*own)
+        found = list(made) if isinstance(made, tuple) else [made]
+        outputs += found
+        wrt = [t for t in own if t.dtype.is_float]
+        if samples.domain is not None and wrt:
+            total = sum((gc.sum(y * y) for y in found), gc.constant(0.0, "float64"))
+            outputs += gc.grad(total, wrt, unconnected="zero")
+        inputs += own
+        arrays += case.arrays(samples.takes[-1], 3, np.random.default_rng(seed), wild=False)
+        assert name
+    expected = gc.evaluate(outputs, dict(zip(inputs, arrays, strict=True)))
+    for a, e in zip(gc.compile(inputs, outputs)(*arrays), expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-9)
+
+
+def _quotient(y: Any, feeds: dict[Any, Any], x: Any, along: Any) -> float:
+    high, low = (float(gc.evaluate(y, feeds | {x: feeds[x] + s * along})) for s in (1e-6, -1e-6))
+    return (high - low) / 2e-6
+
+
+NORMS: dict[str, Callable[[Any], Any]] = {
+    "vector": lambda x: gc.linalg.vector_norm(x),
+    "by axis": lambda x: gc.sum(gc.linalg.vector_norm(x, axis=0, ord=3)),
+    "largest": lambda x: gc.linalg.vector_norm(x, ord=float("inf")),
+    "matrix": lambda x: gc.linalg.matrix_norm(x) + gc.linalg.matrix_norm(x, ord=1),
+    "cross": lambda x: gc.sum(gc.linalg.cross(x, gc.roll(x, 1, 0)) * x[::-1]),
+    "power": lambda x: gc.sum(gc.linalg.matrix_power(x[:3], 3)),
+    "inverse": lambda x: gc.sum(gc.linalg.matrix_power(x[:3], -2)),
+    "upper": lambda x: gc.sum(gc.linalg.cholesky(x.mT @ x, upper=True) ** 3),
+    "variance": lambda x: gc.sum(gc.var(x, axis=0, correction=1) * gc.std(x, axis=0)),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_gradients_of_linear_algebra(name: str) -> None:
+    y = NORMS[name](X)
+    along = np.random.default_rng(0).normal(size=(4, 3))
+    slope = gc.evaluate(gc.sum(gc.grad(y, X) * along), {X: ARRAYS[0]})
+    assert slope == pytest.approx(_quotient(y, {X: ARRAYS[0]}, X, along), rel=1e-6)
+
+
+def test_groups_of_named_sizes() -> None:
+    outputs = [
+        gc.segment_sum(X, I, 4), gc.segment_mean(V, I, 3), gc.segment_max(V, I, 3),
+        gc.scatter_add(gc.zeros((4,), "float64"), I, V), gc.bincount(I, minlength=3),
+        gc.bincount(I, V, 3),
+    ]  # fmt: skip
+    run = gc.compile([X, V, I], outputs)
+    x, v, i = ARRAYS
+    sums = np.zeros((4, 3))
+    np.add.at(sums, i, x)
+    expected = [
+        sums, [-2.0, 1.75, 1.0], [-2.0, 3.0, 1.0], [-2.0, 3.5, 1.0, 0.0], [1, 2, 1],
+        np.bincount(i, v),
+    ]  # fmt: skip
+    for found in (run(x, v, i), gc.evaluate(outputs, dict(zip((X, V, I), ARRAYS, strict=True)))):
+        for a, e in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, e)
+    none = run(x[:0], v[:0], i[:0])
+    np.testing.assert_array_equal(none[0], np.zeros((4, 3)))
+    np.testing.assert_array_equal(none[2], [-np.inf] * 3)
+
+
+@pytest.mark.parametrize("bad", [[0, 1, 2, 3], [-4, 0, 0, 0]])
+def test_a_group_that_is_not_there_fails(bad: list[int]) -> None:
+    y = gc.segment_sum(V, I, 3)
+    with pytest.raises(RuntimeFailure, match="out of range"):
+        gc.compile([V, I], y)(ARRAYS[1], np.array(bad))
+
+
+def test_a_negative_count_fails() -> None:
+    with pytest.raises(RuntimeFailure, match="out of range"):
+        gc.compile([I], gc.bincount(I, minlength=3))(np.array([-1, 0]))
+
+
+# -- reductions of a part --------------------------------------------------------------------------
+def test_where_and_dtype_of_reductions() -> None:
+    x = np.arange(6).reshape(2, 3).astype("int8")
+    t = gc.placeholder("sw", (2, 3), "int8")
+    m = x % 2 == 1
+    made = {
+        "sum": (gc.sum(t, dtype="int16"), x.sum(dtype="int16")),
+        "prod": (gc.prod(t + 1, axis=0, dtype="float32"), (x + 1).prod(0, dtype="float32")),
+        "mean": (gc.mean(t, where=t % 2 == 1), x.mean(where=m)),
+        "var": (gc.var(t, axis=1, where=t % 3 < 2, ddof=1), x.var(1, where=x % 3 < 2, ddof=1)),
+        "max": (gc.max(t, where=t < 4), 3),
+        "min": (gc.min(t, axis=0, where=t > 2), [3, 4, 5]),
+        "any": (gc.any(t, axis=0, where=t < 1), [False] * 3),
+        "all": (gc.all(t, where=t > 0), True),
+        "method": (t.sum(0, dtype="float64"), x.sum(0, dtype="float64")),
+    }
+    with np.errstate(all="ignore"):
+        found = gc.evaluate([y for y, _ in made.values()], {t: x})
+    for a, (y, wanted) in zip(found, made.values(), strict=True):
+        np.testing.assert_allclose(a, wanted)
+        if isinstance(wanted, (np.ndarray, np.generic)):
+            assert y.dtype.numpy == wanted.dtype
+
+
+def test_methods_are_functions() -> None:
+    x = gc.placeholder("sm", (2, 3, 3))
+    pairs: list[tuple[Any, Any]] = [
+        (x.T, gc.permute_dims(x)), (x.mT, gc.matrix_transpose(x)), (x.std(1), gc.std(x, 1)),
+        (x.var(ddof=1), gc.var(x, ddof=1)), (x.any(0), gc.any(x, 0)), (x.all(), gc.all(x)),
+        (x.clip(0, 1), gc.clip(x, 0, 1)), (x.dot(x[0]), gc.dot(x, x[0])), (x.ravel(), gc.ravel(x)),
+        (x.flatten(), gc.ravel(x)), (x.swapaxes(0, 1), gc.swapaxes(x, 0, 1)), (x.copy(), x),
+        (x.take([0, 1]), gc.take(gc.ravel(x), [0, 1])), (x.take([1], 0), gc.take(x, [1], 0)),
+        (x.repeat(2, 0), gc.repeat(x, 2, 0)), (x.trace(), gc.trace(x)), (x.round(), gc.round(x)),
+        (x.diagonal(), gc.diagonal(x)), (x.nonzero(size=2)[0], gc.nonzero(x, size=2)[0]),
+        (x.at[0].get(), x[0]),
+    ]  # fmt: skip
+    assert [i for i, (a, b) in enumerate(pairs) if a is not b] == []
+
+
+# -- dtypes ----------------------------------------------------------------------------------------
+def test_questions_about_dtypes() -> None:
+    x = gc.placeholder("sq", (2,))
+    assert gc.finfo(x).eps == np.finfo("float32").eps
+    assert gc.finfo("float64").max == np.finfo("float64").max
+    assert gc.iinfo(gc.int8)[:3] == (8, 127, -128)
+    assert gc.isdtype(gc.uint8, ("bool", "integral"))
+    assert not gc.isdtype(gc.float32, "signed integer")
+    assert gc.isdtype("float32", gc.float32)
+    assert gc.can_cast(gc.int8, "int16")
+    assert not gc.can_cast(x, "int64")
+    assert gc.result_type(x, 2.5) is gc.float32
+    assert gc.result_type(gc.uint8, np.int8(1), gc.int8) is gc.int16
+    assert gc.result_type(2, 2.5) is gc.float64
+    assert gc.result_type(gc.int8, 2.5) is gc.float64
+
+
+WRONG: list[tuple[Callable[[], Any], type[GraphcError], str]] = [
+    (lambda: gc.finfo("int8"), DTypeError, "float32"),
+    (lambda: gc.iinfo("float32"), DTypeError, "int8"),
+    (lambda: gc.isdtype(gc.int8, "whole"), ArgumentError, "integral"),
+    (lambda: gc.result_type(), ArgumentError, "nothing"),
+    (lambda: gc.result_type(gc.int8, 300), DTypeError, "300"),
+    (lambda: gc.average(X, weights=[1.0, 2.0]), ShapeError, "weight"),
+    (lambda: gc.cov(np.zeros((2, 2, 2))), ShapeError, "matrix"),
+    (lambda: gc.segment_sum(X, I), ArgumentError, "num_segments"),
+    (lambda: gc.segment_sum(X, X, 3), ShapeError, "each row"),
+    (lambda: gc.segment_sum(X, V, 3), DTypeError, "integers"),
+    (lambda: gc.bincount(I), ArgumentError, "minlength"),
+    (lambda: gc.bincount(X, minlength=3), ShapeError, "vector"),
+    (lambda: gc.histogram(V, X), ShapeError, "vector"),
+    (lambda: gc.linalg.vector_norm(V, ord="fro"), ArgumentError, "'fro'"),
+    (lambda: gc.linalg.matrix_norm(V), ShapeError, "matrices"),
+    (lambda: gc.linalg.matrix_norm(X, ord="nuc"), ArgumentError, "'nuc'"),
+    (lambda: gc.linalg.norm(np.zeros((2, 2, 2)), 1), ShapeError, "two axes"),
+    (lambda: gc.linalg.cross(V[:2], V[:2]), ShapeError, "3 elements"),
+    (lambda: gc.linalg.outer(X, V), ShapeError, "vectors"),
+    (lambda: gc.linalg.matrix_power(X[:3], 0.5), ArgumentError, "0.5"),
+    (lambda: gc.linalg.matrix_power(X[:2], 2), ShapeError, "square"),
+    (lambda: gc.linalg.cholesky(X[:2], upper=True), ShapeError, "square"),
+]
+
+
+@pytest.mark.parametrize("position", range(len(WRONG)))
+def test_what_is_wrong_is_named(position: int) -> None:
+    call, kind, message = WRONG[position]
+    with pytest.raises(kind, match=message) as caught:
+        call()
+    assert caught.value.op
+    assert __file__ in caught.value.where
