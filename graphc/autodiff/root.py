@@ -221,8 +221,10 @@ def _goes_on(c: Any, steps: int) -> Tensor:
 
 def _is_small(change: Sequence[Tensor], x: Sequence[Tensor], tol: float) -> Tensor:
     """Whether the largest change is small beside the largest element. Not so for NaN and inf."""
-    none = zeros((1,), x[0].dtype)  # there may be no elements
-    most, scale = (largest(magnitude(_flat([*ts, none]))) for ts in (change, x))
+    size = total(t.size for t in x)
+    some = isinstance(size, int) and size > 0
+    none = [] if some else [zeros((1,), x[0].dtype)]  # of no elements there is no largest
+    most, scale = (largest(magnitude(_flat([*ts, *none]))) for ts in (change, x))
     return logical_and(less_equal(most, maximum(scale, 1) * tol), less(most, np.inf))
 
 

@@ -299,6 +299,43 @@ def python_numbers() -> Any:
     return [x, c], [gc.sqrt(2.0) * x, rate * x, total, doubled * x]
 
 
+# -- loops and branches ----------------------------------------------------------------------------
+@_program
+def implicit_steps() -> Any:
+    """Implicit steps of a stiff equation, each a root, and the loss by its rate."""
+    y, rate = gc.placeholder("y", (2,)), gc.placeholder("rate", ())
+
+    def step(y: Any, _: Any) -> Any:
+        after = gc.root(lambda z: z - y + 0.1 * rate * z**3, y)
+        return after, gc.sum(after)
+
+    last, sums = gc.scan(step, y, length=3)
+    return [y, rate], [last, sums, *gc.grad(gc.sum(last * last), [y, rate])]
+
+
+@_program
+def pendulum() -> Any:
+    """The gradient of a trajectory, by four slopes a step."""
+    angle, t = gc.placeholder("angle", ()), gc.placeholder("t", ("n",))
+    y, _ = gc.odeint(lambda y, t: (y[1], -9.81 * gc.sin(y[0])), (angle, 0.0), t)
+    return [angle, t], [y, gc.grad(gc.sum(y * y), angle)]
+
+
+@_program
+def until_small() -> Any:
+    """Steps of a descent until they are small, the rule of each chosen by an index."""
+    x, kind = gc.placeholder("x", ("n",)), gc.placeholder("kind", (), "int64")
+
+    def step(c: Any) -> Any:
+        x, turns = c
+        halves = gc.switch(kind, [lambda v: v * 0.5, lambda v: v - gc.tanh(v) / 2, gc.square], x)
+        return halves, turns + 1
+
+    last, turns = gc.while_loop(lambda c: (gc.sum(c[0] ** 2) > 1e-3) & (c[1] < 20), step, (x, 0))
+    counted = gc.fori_loop(0, kind, lambda i, v: v + i.astype("float32"), x)
+    return [x, kind], [last, turns, counted]
+
+
 # -- masks, sums, conversions ----------------------------------------------------------------------
 @_program
 def masks() -> Any:
