@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate, islice
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -35,11 +36,11 @@ from graphc.interchange.parts import (
 )
 from graphc.ir import origin
 from graphc.ir.dim import named
-from graphc.ir.dtype import DType
+from graphc.ir.dtype import DType, bool_
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor
 from graphc.ir.op import Fact
-from graphc.ops.build import settle
+from graphc.ops.build import constant, settle
 from graphc.ops.create import ones_like
 from graphc.ops.from_formula import values_of
 from graphc.ops.leaf import placeholder
@@ -48,6 +49,7 @@ from graphc.runtime.compile import Function, compile
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Signature: TypeAlias = tuple[tuple[Part, bool], ...]  # of each part: whether it is a batch
+View: TypeAlias = tuple[Any, tuple[int, ...], bool]  # a place or a slice, a shape, if of truths
 _POINTS = named("n")
 _KEPT = 256  # functions, and ways to call one
 
@@ -170,56 +172,57 @@ def _thawed(frozen: Any) -> Any:
 
 # -- results as rows -------------------------------------------------------------------------------
 class Rows(NamedTuple):
-    """Where the elements of a result are among the rows of a program, and their shape."""
+    """The rows of a program that a result is made of, in its own order, and its shape."""
 
-    places: Any  # a slice where they follow each other, else an array
+    places: list[int]
     core: tuple[int, ...]
     is_bool: bool
 
-    def of(self, block: Array, batch: tuple[int, ...]) -> Any:
-        """The result, from rows of a point [rows] or of points [rows, n]."""
-        found = block[self.places]
+    def of_points(self, block: Array, batch: tuple[int, ...]) -> Array:
+        """The result of a batch, from the rows of all points."""
+        first = self.places[0] if self.places else 0
+        straight = self.places == list(range(first, first + len(self.places)))
+        found = block[first : first + len(self.places)] if straight else block[self.places]
         if self.is_bool:
             found = found != 0
-        if not self.core:
-            one = found[0]
-            return one.reshape(batch) if batch else bool(one) if self.is_bool else one
-        if not batch:
-            return found.reshape(self.core)
         rank = len(self.core)
         axes = (*range(rank, rank + len(batch)), *range(rank))
         return found.reshape(*self.core, *batch).transpose(axes)
 
+    def view(self, start: int) -> View:
+        """Where the result of a point is among the elements of all results."""
+        stop = start + len(self.places)
+        return slice(start, stop) if self.core else start, self.core, self.is_bool
+
+
+def _seen(flat: Array, views: Sequence[View]) -> list[Any]:
+    """The results of a point: numbers, and arrays that are views."""
+    found: list[Any] = []
+    for at, core, is_bool in views:
+        one = flat[at] if len(core) < 2 else flat[at].reshape(core)
+        found.append((one != 0 if core else bool(one)) if is_bool else one)
+    return found
+
 
 class _Table:
-    """The rows of a program, each value once; numbers are rows that nothing computes."""
+    """The rows of a program: tensors and numbers, each once."""
 
     def __init__(self) -> None:
-        self.tensors: dict[Tensor, int] = {}
-        self.numbers: dict[tuple[type, float], int] = {}
+        self.rows: dict[Any, Any] = {}  # by what distinguishes them, in order
+        self._places: dict[Any, int] = {}
 
-    def place(self, value: Any) -> tuple[bool, Any]:
-        number = value if not isinstance(value, Tensor) else _number_of(value)
-        if number is None:
-            return False, self.tensors.setdefault(value, len(self.tensors))
-        key = (type(number), float(number))
-        return True, self.numbers.setdefault(key, len(self.numbers))
+    def add(self, values: Sequence[Any], core: tuple[int, ...]) -> Rows:
+        """A result made of `values`."""
+        truths = [v.dtype is bool_ if isinstance(v, Tensor) else v is True or v is False
+                  for v in values]  # fmt: skip
+        is_bool = bool(truths) and all(truths)
+        return Rows([self._place(v) for v in values], core, is_bool)
 
-    def rows(self, values: Sequence[Any], core: tuple[int, ...]) -> Callable[[], Rows]:
-        """Asked for when all tensors are known, behind which the numbers are."""
-        places = [self.place(v) for v in values]
-        booleans = [
-            isinstance(v, bool) or (isinstance(v, Tensor) and v.dtype.kind == "b") for v in values
-        ]
-
-        def made() -> Rows:
-            flat = [len(self.tensors) + i if is_number else i for is_number, i in places]
-            start = flat[0] if flat else 0
-            straight = flat == list(range(start, start + len(flat)))
-            chosen = slice(start, start + len(flat)) if straight else np.array(flat, np.intp)
-            return Rows(chosen, core, bool(flat) and all(booleans))
-
-        return made
+    def _place(self, value: Any) -> int:
+        number = _number_of(value) if isinstance(value, Tensor) else float(value)
+        key = value if number is None else number.hex()
+        self.rows.setdefault(key, value if number is None else number)
+        return self._places.setdefault(key, len(self._places))
 
 
 def _number_of(t: Tensor) -> float | None:
@@ -237,11 +240,13 @@ def _number_of(t: Tensor) -> float | None:
 
 # -- the function ----------------------------------------------------------------------------------
 class _Program(NamedTuple):
-    """A program for one signature: its function, results, and the numbers among its rows."""
+    """A program for one signature. rows: the rows of a call, from its arrays."""
 
-    function: Function | None
+    function: Function | None  # None where all results are numbers
+    rows: Callable[..., Array]
     results: tuple[Rows, ...]
-    numbers: Array
+    views: tuple[View, ...]  # of a point's results, among the elements of all
+    order: Array | None  # the row of each of these elements, unless that is all rows in order
 
 
 class Lambdified:
@@ -255,7 +260,7 @@ class Lambdified:
         self._dtype = dtype.numpy
         self._kind = dtype
         self._programs: dict[Signature, _Program] = {}
-        self._ways: dict[tuple[Any, ...], tuple[_Program, Any, tuple[int, ...]]] = {}
+        self._ways: dict[tuple[Any, ...], tuple[_Program, tuple[int, ...]]] = {}
         self._is_single = not isinstance(structure, (list, tuple, dict))
         self._names = [_name(a) for a in arguments]
         if not any(isinstance(a, Open) for a in arguments):  # whose rank no one knows yet
@@ -264,29 +269,27 @@ class Lambdified:
     def __call__(self, /, *values: Any, **named_values: Any) -> Any:
         if named_values:
             values = self._in_order(values, named_values)
-        shapes = tuple([v.shape if self._is_array(v) else v.__class__ for v in values])
+        dtype = self._dtype
+        shapes = tuple([
+            v.shape if v.__class__ is np.ndarray and v.dtype is dtype else v.__class__
+            for v in values
+        ])  # fmt: skip
         way = self._ways.get(shapes)
         if way is None:
             return self._first(values, shapes)
-        program, rows, batch = way
-        return self._results(program, rows(*values), batch)
-
-    def _is_array(self, value: Any) -> bool:
-        return value.__class__ is np.ndarray and value.dtype is self._dtype
+        program, batch = way
+        return self._results(program, program.rows(*values), batch)
 
     def _first(self, values: tuple[Any, ...], shapes: tuple[Any, ...]) -> Any:
         """A call with arguments as there were none before, or that have to be converted."""
         given, batch = self._given(values)
         program = self._program(given)
         arrays = [_flat(g, batch) if g.batch else g.array for g in given]
-        if program.function is None:
-            return self._results(program, np.empty(0, self._dtype), batch)
-        rows = program.function.rows
         if len(batch) <= 1 and all(map(_as_it_is, values, arrays)):
             if len(self._ways) >= _KEPT:
                 self._ways.clear()
-            self._ways[shapes] = program, rows, batch
-        return self._results(program, rows(*arrays), batch)
+            self._ways[shapes] = program, batch
+        return self._results(program, program.rows(*arrays), batch)
 
     def compiled(self, /, *values: Any) -> Function:
         """The program that computes such arguments: look at its kernels, source or cost."""
@@ -347,20 +350,19 @@ class Lambdified:
             ) from None
 
     def _results(self, program: _Program, block: Array, batch: tuple[int, ...]) -> Any:
-        """The results in their structure, from the rows that were computed."""
-        points = math.prod(batch)
-        if batch and block.ndim == 1:  # nothing that is computed depends on what is a batch
-            block = np.repeat(block[:, None], points, axis=1)
-        numbers = program.numbers
-        if len(numbers):
-            more = np.repeat(numbers[:, None], points, axis=1) if batch else numbers
-            block = np.concatenate([block, more])
-        found = [r.of(block, batch) for r in program.results]
-        if self._is_single and not self._wrt:
-            return found[0]
+        """The results in their structure, from the rows of a call."""
+        if batch:
+            if block.ndim == 1:  # numbers alone
+                block = np.repeat(block[:, None], math.prod(batch), axis=1)
+            found = [r.of_points(block, batch) for r in program.results]
+        else:
+            flat = block if program.order is None else block.take(program.order)
+            found = _seen(flat, program.views)
+        if self._is_single:
+            return found[0] if len(found) == 1 else tuple(found)
         count = len(self._leaves)
         rest = iter(found[:count])
-        value = found[0] if self._is_single else rebuilt(self._structure, lambda _: next(rest))
+        value = rebuilt(self._structure, lambda _: next(rest))
         return (value, *found[count:]) if self._wrt else value
 
     # -- programs ----------------------------------------------------------------------------------
@@ -380,15 +382,30 @@ class Lambdified:
         table, made = _Table(), []
         rest = iter(flat)
         for leaf in self._leaves:
-            count = len(elements(leaf))
-            made.append(table.rows([next(rest) for _ in range(count)], shape_of(leaf)))
+            values = list(islice(rest, len(elements(leaf))))
+            made.append(table.add(values, shape_of(leaf)))
         for name, keys in self._wrt.items():
-            by = [known[k] for k in keys]
-            made.append(table.rows(*_DERIVATIVES[name](flat, by)))
-        rows = [broadcast_to(settle(_real(t, self._kind), self._kind), wide) for t in table.tensors]
-        function = compile(inputs, rows, name="lambdified") if rows else None
-        numbers = np.array([value for _, value in table.numbers], self._dtype)
-        return _Program(function, tuple(r() for r in made), numbers)
+            made.append(table.add(*_DERIVATIVES[name](flat, [known[k] for k in keys])))
+        order = [place for r in made for place in r.places]
+        starts = accumulate((len(r.places) for r in made[:-1]), initial=0)
+        views = tuple(r.view(start) for r, start in zip(made, starts, strict=True)) if made else ()
+        function, rows = self._function(inputs, list(table.rows.values()), wide)
+        straight = order == list(range(len(table.rows)))
+        chosen = None if straight else np.array(order, np.intp)
+        return _Program(function, rows, tuple(made), views, chosen)
+
+    def _function(
+        self, inputs: list[Tensor], values: list[Any], wide: tuple[Any, ...]
+    ) -> tuple[Function | None, Callable[..., Array]]:
+        """The function of the rows, and what gives them."""
+        kind = self._kind
+        if not any(isinstance(v, Tensor) for v in values):
+            numbers = np.array(values, self._dtype)
+            return None, lambda *arrays: numbers.copy()
+        tensors = [v if isinstance(v, Tensor) else constant(v, kind) for v in values]
+        outputs = [broadcast_to(settle(_real(t, kind), kind), wide) for t in tensors]
+        function = compile(inputs, outputs, name="lambdified")
+        return function, function.rows
 
     def _values(self, known: Mapping[Any, Tensor]) -> list[Any]:
         """The elements of all results. Errors: `ArgumentError` for what cannot become a graph."""
