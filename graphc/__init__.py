@@ -63,6 +63,8 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "jacfwd": ("graphc.autodiff.jacobians", "jacfwd"),
     "jacrev": ("graphc.autodiff.jacobians", "jacrev"),
     "hessian": ("graphc.autodiff.jacobians", "hessian"),
+    "sparse_jacobian": ("graphc.runtime.sparse", "sparse_jacobian"),
+    "sparse_hessian": ("graphc.runtime.sparse", "sparse_hessian"),
     "compile": ("graphc.runtime.compile", "compile"),
     "jit": ("graphc.runtime.jit", "jit"),
     "draw": ("graphc.show.draw", "draw"),
@@ -331,6 +333,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.while_loop import fori_loop, while_loop
     from graphc.runtime.compile import compile
     from graphc.runtime.jit import jit
+    from graphc.runtime.sparse import sparse_hessian, sparse_jacobian
     from graphc.show.draw import draw
     from graphc.symbolic.latex import latex
 
@@ -363,10 +366,11 @@ __all__ = [
     "rollaxis", "root", "rot90", "round", "scan", "scatter_add", "scope", "segment_max",
     "segment_mean", "segment_min", "segment_prod", "segment_sum", "set_default_dtype", "shift_left",
     "shift_right", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "size", "softmax",
-    "softmax_cross_entropy", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take",
-    "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train",
-    "trapezoid", "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack",
-    "value_and_grad", "var", "Variable", "variable", "variance", "vdot", "vecdot", "vjp", "vmap",
-    "vstack", "where", "while_loop", "xlog1py", "xlogy", "zeros", "zeros_like",
+    "softmax_cross_entropy", "softplus", "sparse_hessian", "sparse_jacobian", "split", "sqrt",
+    "square", "squeeze", "stack", "std", "stop_gradient", "strided_slice", "subtract", "sum",
+    "swapaxes", "switch", "take", "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile",
+    "to_sympy", "trace", "train", "trapezoid", "tril", "triu", "trunc", "uint16", "uint32",
+    "uint64", "uint8", "unstack", "value_and_grad", "var", "Variable", "variable", "variance",
+    "vdot", "vecdot", "vjp", "vmap", "vstack", "where", "while_loop", "xlog1py", "xlogy", "zeros",
+    "zeros_like",
 ]  # fmt: skip

@@ -76,7 +76,7 @@ def page() -> str:
     parts.append(_section("Derivatives", [
         _line(f"gc.{name}", getattr(gc, name)) for name in (
             "grad", "value_and_grad", "vjp", "jvp", "linearize", "hvp", "jacobian", "jacfwd",
-            "jacrev", "hessian", "root", "stop_gradient"
+            "jacrev", "hessian", "sparse_jacobian", "sparse_hessian", "root", "stop_gradient"
         )
     ]))  # fmt: skip
     parts.append(_section("SymPy", [
