@@ -54,9 +54,9 @@ def _infer(
             same_type("", "an operand does not fit the branch", inner.type, given)
     found = [t.type for t in first.outputs]
     for branch in others:
-        for i, b in enumerate(branch.outputs):
-            same_type("", "the branches give different types", found[i], b.type)
-            sizes = zip(found[i].shape, b.shape, strict=True)
+        for i, (a, b) in enumerate(zip(found, branch.outputs, strict=True)):
+            same_type("", "the branches give different types", a, b.type)
+            sizes = zip(a.shape, b.shape, strict=True)
             found[i] = TensorType(b.dtype, tuple(common(s, t) for s, t in sizes))
     return tuple(found)
 

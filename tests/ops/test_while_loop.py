@@ -155,6 +155,59 @@ def test_the_cost_is_for_each_turn() -> None:
         cost.at(n=10)
 
 
+@pytest.mark.parametrize("n", [0, 3])
+def test_carries_that_stay_or_come_from_outside_and_conditions_that_do_not_change(n: int) -> None:
+    x, y, k = f64("x", ("n",)), f64("y", ("n",)), gc.placeholder("k", (), "int64")
+    p = gc.placeholder("p", (), "bool")
+
+    def counted(after: Any) -> Any:
+        return gc.while_loop(lambda c: c[0] < k, lambda c: (c[0] + 1, after(c[1])), (0, x))[1]
+
+    outputs = [
+        counted(lambda c: y),
+        counted(lambda c: c),
+        gc.while_loop(lambda c: False, lambda c: c + 1, x),
+        gc.while_loop(lambda c: p, lambda c: c + 1, x),
+        *gc.while_loop(lambda c: c[1], lambda c: (c[0] * 2, gc.sum(c[0]) > 99), (x, True)),
+    ]
+    a, b = np.arange(float(n)), -np.arange(float(n))
+    for run in both([x, y, k, p], outputs):
+        found = run(a, b, 2, False)
+        for got, want in zip(found, (b, a, a, a, a * 2, False), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_a_loop_of_whole_numbers_inside_of_what_is_differentiated() -> None:
+    """It chooses an element in each step of a scan; the gradient flows past it."""
+    x, y = f64("x", ("t",)), f64("y", (3,))
+
+    def step(c: Any, v: Any) -> Any:
+        root = gc.while_loop(lambda r: r * r < v.astype("int64"), lambda r: r + 1, 0)
+        return c * v + root.astype("float64"), gc.take(y, root % 3) * c
+
+    last, ys = gc.scan(step, 1.0, x)
+    loss = last + gc.sum(ys)
+    feeds = {x: np.array([1.3, 4.2, 8.9]), y: np.array([0.5, -1.0, 2.0])}
+    assert_gradient(loss, feeds)
+    found = gc.compile([x, y], gc.grad(loss, [x, y]))(*feeds.values())
+    for one, other in zip(found, gc.evaluate(gc.grad(loss, [x, y]), feeds), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
+def test_matrix_products_by_threads_and_budgets() -> None:
+    a, k = gc.placeholder("a", ("m", "m")), gc.placeholder("k", (), "int64")
+    y = gc.while_loop(lambda c: c[0] < k, lambda c: (c[0] + 1, gc.tanh(a @ c[1])), (0, a))[1]
+    matrix = np.random.default_rng(0).normal(size=(200, 200)).astype("float32") / 20
+    want = matrix
+    for _ in range(3):
+        want = np.tanh(matrix @ want)
+    for f in (
+        gc.compile([a, k], y),
+        gc.compile([a, k], y, memory_budget=1_000_000, sizes={"m": 200}),
+    ):
+        np.testing.assert_allclose(f(matrix, 3), want, atol=1e-6)
+
+
 # -- gradients -------------------------------------------------------------------------------------
 def test_a_gradient_is_refused_and_the_way_out_is_named() -> None:
     x, n = f64("x"), gc.placeholder("n", (), "int64")
