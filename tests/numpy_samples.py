@@ -263,6 +263,15 @@ SAMPLES: dict[str, list[Sample]] = {
         lambda x: np.pad(x, 1, mode="constant", constant_values=0), lambda x: np.pad(x, [2]),
     ),
     "diagonal": _diagonals(np.diagonal),
+    "diag": of(*(lambda x, k=k: np.diag(x, k) for k in (-1, 0, 2)))
+    + of(*(lambda x, k=k: np.diag(x, k=k) for k in (-2, 0, 1)), shapes=((3,),)),
+    "diagflat": of(lambda x: np.diagflat(x), lambda x: np.diagflat(x, -1)),
+    "kron": _pairs(np.kron, ((2, 3), (3, 2)), ((3,), (2,)), ((2, 2), (3,)), ((), (2, 3))),
+    "select": of(
+        lambda x, y: np.select([x > 1, y > 0], [x, y], x), lambda x, y: np.select([x != 0], [y]),
+        lambda x, y: np.select([x > y, x < y, y > 0], [x, y, x * y], default=y),
+        shapes=((2, 3), (2, 3)),
+    ),
     "trace": _diagonals(np.trace),
     "ravel": of(lambda x: np.ravel(x), lambda x: np.ravel(x, "C")),
     "moveaxis": of(

@@ -18,7 +18,7 @@ import graphc as gc
 from graphc.ir.operators import functions
 from graphc.lower.context import Head
 
-from . import exports, reference
+from . import exports, operations, reference
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "graphc"
@@ -126,6 +126,15 @@ def test_ir_page_names_every_invariant() -> None:
 def test_reference_is_up_to_date() -> None:
     given = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
     assert given == reference.page(), "python -m tests.reference > docs/reference.md writes it"
+
+
+def test_operations_page_is_up_to_date() -> None:
+    given = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    assert given == operations.page(), "python -m tests.operations > docs/operations.md writes it"
+
+
+def test_what_is_not_there_has_a_reason_and_what_is_there_has_none() -> None:
+    assert set(operations.missing()) == set(operations.WHY)
 
 
 def test_reference_names_every_function() -> None:

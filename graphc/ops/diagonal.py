@@ -16,9 +16,9 @@ from graphc.ir.shape import TensorType, normalize_axis, show
 from graphc.ops.build import scalar_like, tensor
 from graphc.ops.create import iota
 from graphc.ops.elementwise import equal, where
-from graphc.ops.index import strided_slice
+from graphc.ops.index import strided_slice, zero_pad
 from graphc.ops.reduce import sum
-from graphc.ops.shape import REINDEX, broadcast_to, expand_dims, permute_dims
+from graphc.ops.shape import REINDEX, broadcast_to, expand_dims, permute_dims, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -102,4 +102,29 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     return sum(diagonal(tensor(x, "trace"), offset, axis1, axis2), axis=-1)
 
 
-FUNCTIONS |= {f.__name__: f for f in (diagonal, trace)}
+def diag(x: Any, k: int = 0) -> Tensor:
+    """Of a vector the matrix with it on diagonal `k` and zeros elsewhere; of a matrix its diagonal
+    `k`, as `diagonal`.
+
+    Shapes: [n] -> [n + |k|, n + |k|]; [m, n] -> [d]. Errors: `ShapeError` for another rank.
+    """
+    t = tensor(x, "diag")
+    if t.ndim == 2:
+        return diagonal(t, k)
+    if t.ndim != 1:
+        raise ShapeError(
+            "neither a vector nor a matrix", op="diag", expected="rank 1 or 2", given=show(t.shape)
+        )
+    size = t.shape[0] + abs(k)
+    values = zero_pad(t, (max(k, 0),), (size,), (1,)) if k else t  # of each column
+    here = equal(iota((size, 1), 0) + k, iota((1, size), 1))
+    return where(here, expand_dims(values, 0), scalar_like(0, t))
+
+
+def diagflat(x: Any, k: int = 0) -> Tensor:
+    """The matrix with all elements of `x` on diagonal `k`, and zeros elsewhere, as `diag`."""
+    t = tensor(x, "diagflat")
+    return diag(reshape(t, (t.size,)), k)
+
+
+FUNCTIONS |= {f.__name__: f for f in (diagonal, trace, diag, diagflat)}

@@ -294,6 +294,19 @@ def outer(x: Any, y: Any) -> Tensor:
     return multiply(expand_dims(a, 1), expand_dims(b, 0))
 
 
+def kron(x: Any, y: Any) -> Tensor:
+    """The Kronecker product: blocks of y, each multiplied by an element of x.
+
+    Shapes: [m, n] x [p, q] -> [m p, n q]; the shorter shape gets ones in front.
+    """
+    a, b = to_operands("kron", x, y)
+    rank = max(a.ndim, b.ndim)
+    first, second = ((*(1,) * (rank - t.ndim), *t.shape) for t in (a, b))
+    wide = reshape(a, [s for size in first for s in (size, 1)])
+    tall = reshape(b, [s for size in second for s in (1, size)])
+    return reshape(multiply(wide, tall), [s * t for s, t in zip(first, second, strict=True)])
+
+
 def _axis_last(op: str, t: Tensor, axis: int) -> Tensor:
     at = normalize_axis(op, axis, t.ndim)
     return permute_dims(t, [*(a for a in range(t.ndim) if a != at), at])
@@ -314,4 +327,4 @@ def _same_last(op: str, a: Tensor, b: Tensor) -> None:
         )
 
 
-FUNCTIONS |= {f.__name__: f for f in (einsum, tensordot, vecdot, inner, vdot, outer)}
+FUNCTIONS |= {f.__name__: f for f in (einsum, tensordot, vecdot, inner, vdot, outer, kron)}

@@ -426,6 +426,25 @@ def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
     return flip(turned, first if k % 4 == 1 else second)
 
 
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
+    """The choice of the first condition that holds, elementwise; `default` where none does.
+
+    Errors: `ArgumentError` where there are not as many choices as conditions.
+    """
+    conditions, choices = _all("select", condlist), _all("select", choicelist)
+    if len(conditions) != len(choices):
+        raise ArgumentError(
+            "a choice for each condition",
+            op="select",
+            expected=f"{len(conditions)} choices",
+            given=str(len(choices)),
+        )
+    *values, result = operands("select", *choices, default)
+    for condition, value in zip(reversed(conditions), reversed(values), strict=True):
+        result = where(condition, value, result)
+    return result
+
+
 # -- differences -----------------------------------------------------------------------------------
 def diff(
     x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None
@@ -532,6 +551,7 @@ FUNCTIONS |= {
     for f in (
         roll, moveaxis, swapaxes, rollaxis, ravel, atleast_1d, atleast_2d, atleast_3d,
         broadcast_shapes, broadcast_arrays, repeat, tile, tril, triu, unstack, hstack, vstack,
-        dstack, column_stack, append, array_split, fliplr, flipud, rot90, diff, trapezoid, gradient,
+        dstack, column_stack, append, array_split, fliplr, flipud, rot90, select, diff,
+        trapezoid, gradient,
     )
 }  # fmt: skip
