@@ -7,6 +7,7 @@ arguments tensors that the first form takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 from graphc.autodiff.forward import push_forward
@@ -99,6 +100,7 @@ def value_and_grad(
     if not has_aux:
         return made
 
+    @wraps(y, updated=())
     def with_aux(*args: Any, **kwargs: Any) -> Any:
         (value, slope), aux = made(*args, **kwargs)
         return (value, aux), slope
