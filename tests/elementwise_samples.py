@@ -125,6 +125,11 @@ SAMPLES["polygamma"] = Samples(
     domain=(0.5, 4.0),
     ulp=64,
 )
+float_unary("ndtr", scipy.special.ndtr)
+float_unary("ndtri", scipy.special.ndtri, domain=(0.05, 0.95))
+float_unary("erfinv", scipy.special.erfinv, domain=(-0.9, 0.9))
+float_unary("erfcinv", scipy.special.erfcinv, domain=(0.1, 1.9))
+float_unary("logit", scipy.special.logit, domain=(0.05, 0.95))
 float_unary("signbit", np.signbit, domain=None)
 for _name, _numpy, _domain in (
     ("atan2", np.arctan2, (0.3, 2.0)), ("hypot", np.hypot, (0.3, 2.0)),

@@ -34,6 +34,8 @@ _TITLES = {
     "powers": "Powers and logarithms",
     "signs": "Signs and neighbours",
     "gamma": "The gamma function",
+    "quantile": "The normal distribution and inverses",
+    "activations": "Activations",
     "shape": "Shape",
     "gather": "Indexing",
     "index": "Indexing",

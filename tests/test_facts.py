@@ -202,6 +202,7 @@ def test_what_makes_infinities_of_finite_numbers_says_so() -> None:
             arity = len(samples.cases[0].shapes)
             at = [rng.choice([-1.0, 0.0, 0.5, 1.0, 2.0], 200) for _ in range(arity)]
             skipped = Fact.CONVERTS in op.facts or op.may_fail
-            if not skipped and np.isinf(value(op, *at).astype(float)).any():
-                found.add(name)
+            with np.errstate(all="ignore"):
+                if not skipped and np.isinf(samples.cases[0].numpy(*at).astype(float)).any():
+                    found.add(name)
     assert found == told

@@ -2,6 +2,7 @@
 
 from graphc.ir.operators import publish
 from graphc.ops import (
+    activations,
     as_numpy,
     at,
     branch,
@@ -24,6 +25,7 @@ from graphc.ops import (
     odeint,
     places,
     powers,
+    quantile,
     random,
     reduce,
     scan,
@@ -39,9 +41,10 @@ from graphc.ops import (
 )
 
 FAMILIES = (
-    leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, shape, index, gather,
-    places, dynamic, getitem, reduce, statistics, segments, manipulate, diagonal, contract, einsum,
-    softmax, scan, while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types,
+    leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, quantile, activations,
+    shape, index, gather, places, dynamic, getitem, reduce, statistics, segments, manipulate,
+    diagonal, contract, einsum, softmax, scan, while_loop, branch, odeint, checkpoint,
+    custom_gradient, linalg, random, types,
 )  # fmt: skip
 
 for _family in FAMILIES:

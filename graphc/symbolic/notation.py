@@ -536,6 +536,7 @@ NOTATIONS: dict[str, Notation] = {
             "expm1", "log1p", "erf", "erfc", "softplus", "relu", "sign", "round", "stop_gradient",
             "atan2", "asinh", "acosh", "atanh", "hypot", "logaddexp", "exp2", "xlogy", "xlog1py",
             "sinc", "copysign", "signbit", "nextafter", "heaviside", "trunc", "deg2rad", "rad2deg",
+            "ndtr", "ndtri", "erfinv", "erfcinv", "logit",
         )
     },
     "maximum": _function(r"\max"),

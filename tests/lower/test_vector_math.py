@@ -35,6 +35,8 @@ BOUND = dict.fromkeys(vector_math.FUNCTIONS, 1.0) | {
     **dict.fromkeys(("log2", "log10"), 1.25),
     **dict.fromkeys(("lgamma", "gamma"), 3.0),
     "digamma": 4.5,
+    "ndtr": 2.5,
+    **dict.fromkeys(("erfinv", "erfcinv", "ndtri"), 4.5),
     "sigmoid": 2.0,
     "softplus": 2.0,
     "log1mexp": 2.0,
@@ -53,6 +55,7 @@ LIBM_BOUND = dict.fromkeys(vector_math.FUNCTIONS, 2.0) | {
     "erfc": 4.0,
     "erfcx": 5.0,
     "log_ndtr": 5.0,
+    "ndtr": 5.0,
 }
 
 LOOP = """
@@ -213,6 +216,14 @@ def extended(name: str, x: Array, *others: Array) -> Array:
         return naive(name, *(v.astype(np.longdouble) for v in (x, *others)))
 
 
+def inverse(function: Callable[[Any], Any], guess: float, value: Any) -> Any:
+    """Where the function has this value, by Newton's method from a good guess."""
+    found = mpmath.mpf(guess)
+    for _ in range(3):
+        found -= (function(found) - value) / mpmath.diff(function, found)
+    return found
+
+
 MPMATH: dict[str, Callable[..., Any]] = {
     "exp2": lambda x: mpmath.mpf(2) ** x,
     "log2": lambda x: mpmath.log(x) / mpmath.log(2),
@@ -221,6 +232,10 @@ MPMATH: dict[str, Callable[..., Any]] = {
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
     "log1mexp": lambda x: mpmath.log1p(-mpmath.exp(-x)),
     "lgamma": mpmath.loggamma,
+    "ndtr": lambda x: mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
+    "erfcinv": lambda x: inverse(mpmath.erfc, special.erfcinv(float(x)), x),
+    "erfinv": lambda x: inverse(mpmath.erf, special.erfinv(float(x)), x),
+    "ndtri": lambda x: inverse(MPMATH["ndtr"], special.ndtri(float(x)), x),
     "erfcx": lambda x: mpmath.exp(x**2) * mpmath.erfc(x),
     "log_ndtr": lambda x: (
         mpmath.log(mpmath.erfc(-x / mpmath.sqrt(2)) / 2)
@@ -229,7 +244,9 @@ MPMATH: dict[str, Callable[..., Any]] = {
     ),
 }
 # mpmath alone has their digits
-WITHOUT_80_BITS = ("erfcx", "log_ndtr", "lgamma", "gamma", "digamma")
+WITHOUT_80_BITS = (
+    "erfcx", "ndtr", "log_ndtr", "lgamma", "gamma", "digamma", "erfinv", "erfcinv", "ndtri",
+)  # fmt: skip
 IN_80_BITS = [name for name in vector_math.UNARY if name not in WITHOUT_80_BITS]
 
 
@@ -308,18 +325,22 @@ def test_float64_error(
 CLOSEST = [6381956970095103 * 2.0**797, 16367173 * 2.0**72]
 
 
+WITHIN_ONE = ("asin", "acos", "atanh", "erfinv", "erfcinv", "ndtri")
 UNBOUNDED = ("log", "log2", "log10", "log1p", "sin", "cos", "tan", "atan", "asinh", "acosh", "cbrt")
 
 
 @pytest.mark.parametrize("name", vector_math.UNARY)
 def test_float64_error_by_mpmath(name: str, inline: Loops) -> None:
     random = np.random.default_rng(7)
-    limit = 1e300 if name in UNBOUNDED else 1.0 if name in ("asin", "acos", "atanh") else 700.0
-    limit = {"erfc": 26.0, "erfcx": 26.0, "log_ndtr": 37.0, "gamma": 50.0}.get(name, limit)
+    limit = 1e300 if name in UNBOUNDED else 1.0 if name in WITHIN_ONE else 700.0
+    limit = {"erfc": 26.0, "erfcx": 26.0, "log_ndtr": 37.0, "ndtr": 37.0}.get(name, limit)
+    limit = 50.0 if name == "gamma" else limit
     size = np.exp(random.uniform(-40, math.log(limit), 1500)) if limit > 1 else random.random(1500)
     x = np.concatenate([size, -size, random.uniform(-4, 4, 500), np.array(CLOSEST)])
     if name in ("log", "log2", "log10", "log1p", "log1mexp"):
         x = np.abs(x)
+    if name in ("erfcinv", "ndtri"):
+        x = np.abs(np.concatenate([x, np.exp(-np.exp(random.uniform(0, 6.5, 200)))]))
     if name in ("lgamma", "digamma"):  # the other side is in tests/ops/test_gamma.py
         x = np.abs(x)
     x = np.abs(x) + 1 if name == "acosh" else x
@@ -470,6 +491,10 @@ SPECIAL: dict[str, list[tuple[float, float]]] = {
     "lgamma": [(0.0, INF), (-0.0, INF), (1.0, 0.0), (2.0, 0.0), (-2.0, INF), (INF, INF)],
     "gamma": [(0.0, INF), (-0.0, -INF), (1.0, 1.0), (200.0, INF), (-3.0, NAN), (-INF, NAN)],
     "digamma": [(0.0, -INF), (-0.0, INF), (-3.0, NAN), (INF, INF), (-INF, NAN)],
+    "ndtr": [(0.0, 0.5), (INF, 1.0), (-INF, 0.0), (50.0, 1.0), (-50.0, 0.0)],
+    "erfinv": [(0.0, 0.0), (1.0, INF), (-1.0, -INF), (1.5, NAN), (-INF, NAN)],
+    "erfcinv": [(0.0, INF), (-0.0, INF), (1.0, 0.0), (2.0, -INF), (-0.5, NAN), (INF, NAN)],
+    "ndtri": [(0.0, -INF), (0.5, 0.0), (1.0, INF), (-0.5, NAN), (1.5, NAN), (INF, NAN)],
     "cbrt": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -INF), (1.0, 1.0), (-8.0, -2.0)],
 }
 
@@ -539,7 +564,10 @@ def test_vector_and_scalar_code_agree(name: str, bits: int, inline: Loops) -> No
 
 # ---------------------------------------------------------------- machine code and module text
 
-IN_DOUBLE = ("sin", "cos", "tan", "hypot", "lgamma", "gamma", "digamma")  # of float32 too
+# of float32 too
+IN_DOUBLE = (
+    "sin", "cos", "tan", "hypot", "lgamma", "gamma", "digamma", "erfinv", "erfcinv", "ndtri",
+)  # fmt: skip
 
 
 @pytest.mark.skipif(not X86, reason="x86 assembly")

@@ -25,7 +25,11 @@ def _elu(x: Any, alpha: float = 1.0) -> Any:
 
 
 ORACLES: dict[str, Callable[[Any], Any]] = {
+    "celu": _elu,
     "elu": _elu,
+    "hard_swish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "log_sigmoid": lambda x: -_softplus(-x),
+    "relu6": lambda x: np.clip(x, 0, 6),
     "gelu": lambda x: x * np.array([0.5 * (1 + math.erf(float(v) / math.sqrt(2))) for v in x]),
     "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
@@ -79,6 +83,24 @@ def test_finite_and_of_the_same_dtype_far_out(name: str) -> None:
     assert np.isfinite(slopes).all()
 
 
+def test_those_that_take_more_than_one_tensor_or_a_parameter() -> None:
+    x = gc.placeholder("rows", (2, 4), "float64")
+    at = np.array([[-2.0, 0.5, -0.0, 3.0], [1.0, -4.0, 0.25, -0.5]])
+    slope = np.array([0.5, 0.25, 0.1, 0.0])
+    found = gc.evaluate(
+        [gc.glu(x), gc.glu(x, axis=0), gc.prelu(x, slope), gc.celu(x, 2.0), gc.elu(x, 2.0),
+         gc.step(x), gc.grad(gc.sum(gc.prelu(x, slope)), x)], {x: at},
+    )  # fmt: skip
+    gate = 1 / (1 + np.exp(-at))
+    expected = [
+        at[:, :2] * gate[:, 2:], at[:1] * gate[1:], np.where(at > 0, at, slope * at),
+        np.where(at > 0, at, 2 * np.expm1(at / 2)), np.where(at > 0, at, 2 * np.expm1(at)),
+        np.heaviside(at, 1), np.where(at > 0, 1, slope),
+    ]  # fmt: skip
+    for value, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-14)
+
+
 def test_get_takes_none_and_callables() -> None:
     x = gc.placeholder("x", ("n",))
     assert activations.get(None)(x) is x
@@ -87,7 +109,7 @@ def test_get_takes_none_and_callables() -> None:
 
 @pytest.mark.parametrize("bad", ["rely", 3])
 def test_get_names_what_it_knows(bad: Any) -> None:
-    with pytest.raises(gc.errors.ArgumentError, match="relu, selu, sigmoid") as caught:
+    with pytest.raises(gc.errors.ArgumentError, match="relu6, selu, sigmoid") as caught:
         activations.get(bad)
     assert repr(bad) in str(caught.value)
     assert "test_activations.py" in str(caught.value)

@@ -35,7 +35,11 @@ FLOAT_UNARY = [
     "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "softplus", "sqrt",
     "erfc", "log_ndtr", "log1mexp", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
     "atanh", "exp2", "log2", "log10", "cbrt", "sinc", "deg2rad", "rad2deg", "signbit",
-    "lgamma", "gamma", "digamma",
+    "lgamma", "gamma", "digamma", "ndtr", "ndtri", "erfinv", "erfcinv", "logit",
+]  # fmt: skip
+ACTIVATIONS = [
+    "relu6", "elu", "celu", "selu", "gelu", "silu", "mish", "softsign", "hard_sigmoid",
+    "hard_swish", "log_sigmoid", "step",
 ]  # fmt: skip
 FLOAT_BINARY = [
     "atan2", "hypot", "logaddexp", "xlogy", "xlog1py", "copysign", "nextafter", "heaviside",
@@ -54,7 +58,7 @@ REDUCTIONS = ["sum", "prod", "mean", "max", "min", "variance"]
 
 
 # -- elementwise -----------------------------------------------------------------------------------
-@family(6)
+@family(9)
 def float_unary(b: Growth) -> list[Tensor]:
     """Some functions of one tensor: there are many of them."""
     t = b.pick("f" if b.chance(0.9) else "biu")
@@ -94,6 +98,12 @@ def binary(b: Growth) -> Tensor:
     pair = [t, b.partner(t)]
     first, second = pair if b.chance(0.5) else pair[::-1]
     return getattr(gc, b.choose(BINARY))(first, second)
+
+
+@family(1)
+def activation(b: Growth) -> Tensor:
+    t = b.pick("f")
+    return getattr(gc, b.choose(ACTIVATIONS))(t)
 
 
 @family(0.5)

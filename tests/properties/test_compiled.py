@@ -14,7 +14,7 @@ from .checking import check_compiled
 from .generator import RandomGraph, histogram, random_graph
 
 CHUNKS, MORE, IN_A_CHUNK = 12, 30, 10  # of the default run, with the sweep, graphs
-DRAWN, LEAST = 400, 3  # graphs that are drawn; those that use each op and each dtype, at least
+DRAWN, LEAST = 600, 3  # graphs that are drawn; those that use each op and each dtype, at least
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""erf, erfc, erfcx and log_ndtr.
+"""erf, erfc, erfcx, ndtr and log_ndtr.
 
 erf is a polynomial near 0, and elsewhere one minus e to the power of a polynomial: log(1 - erf x)
 is so smooth that one polynomial holds it up to where erf rounds to 1; and since 1 - erf x falls,
@@ -189,17 +189,29 @@ def erfcx(code: Code, x: Value) -> Value:
     return code.select(x < 0.0, half + half, r + low)
 
 
+def _normal_tail(code: Code, size: Value) -> tuple[Value, Value, Value]:
+    """P(Z > size) of a standard normal Z; and e**(size**2 / 2) of that, doubled, as a sum."""
+    r, low = scaled_complement(code, size * math.sqrt(0.5))
+    small = -2.0 * RANGE[code.format.bits].underflow
+    a = code.at_most(size, math.sqrt(small) * 0.9999)
+    square = a * a
+    tail = _with_decay(code, r, low, square * 0.5, code.fma(a, a, -square) * 0.5) * 0.5
+    return tail, r, low
+
+
+def ndtr(code: Code, x: Value) -> Value:
+    """(1 + erf(x / sqrt 2)) / 2."""
+    tail, _, _ = _normal_tail(code, code.abs(x))
+    return code.select(x < 0.0, tail, 1.0 - tail)
+
+
 def log_ndtr(code: Code, x: Value) -> Value:
     """log((1 + erf(x / sqrt 2)) / 2), of one logarithm.
 
     Below 0 that of half the scaled complement, less x**2 / 2; above, that of one minus the tail.
     """
     size = code.abs(x)
-    r, low = scaled_complement(code, size * math.sqrt(0.5))
-    small = -2.0 * RANGE[code.format.bits].underflow
-    a = code.at_most(size, math.sqrt(small) * 0.9999)
-    square = a * a
-    tail = _with_decay(code, r, low, square * 0.5, code.fma(a, a, -square) * 0.5) * 0.5
+    tail, r, low = _normal_tail(code, size)
     e, f = parts_of_complement(code, tail)
 
     floor = 2.0 ** (2 - code.format.bias)

@@ -7,7 +7,7 @@ from functools import partial
 
 from graphc.errors import ArgumentError
 from graphc.lower.vector_math.emit import FORMATS, Code, Value
-from graphc.lower.vector_math.error_function import erf, erfc, erfcx, log_ndtr
+from graphc.lower.vector_math.error_function import erf, erfc, erfcx, log_ndtr, ndtr
 from graphc.lower.vector_math.exponential import (
     exp,
     exp2,
@@ -22,6 +22,7 @@ from graphc.lower.vector_math.hyperbolic import acosh, asinh, atanh, cosh, sinh
 from graphc.lower.vector_math.inverse_trigonometric import acos, asin, atan, atan2
 from graphc.lower.vector_math.logarithm import log, log1p, log2, log10
 from graphc.lower.vector_math.over_libm import OVER_LIBM
+from graphc.lower.vector_math.quantile import erfcinv, erfinv, ndtri
 from graphc.lower.vector_math.roots import cbrt, hypot
 from graphc.lower.vector_math.trigonometric import cos, sin, tan
 
@@ -58,6 +59,10 @@ _FORMULAS: dict[str, Callable[..., Value]] = {
     "lgamma": lgamma,
     "gamma": gamma,
     "digamma": digamma,
+    "ndtr": ndtr,
+    "erfinv": erfinv,
+    "erfcinv": erfcinv,
+    "ndtri": ndtri,
 }
 BINARY: tuple[str, ...] = ("atan2", "hypot")
 UNARY: tuple[str, ...] = tuple(name for name in _FORMULAS if name not in BINARY)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from graphc.lower.vector_math.emit import Code, Value
 from graphc.lower.vector_math.error_function import scaled_complement
 from graphc.lower.vector_math.gamma import digamma, lgamma
+from graphc.lower.vector_math.quantile import erfcinv, erfinv, ndtri
 
 
 def sigmoid(code: Code, x: Value) -> Value:
@@ -49,6 +50,14 @@ def erfcx(code: Code, x: Value) -> Value:
     return code.select(x < 0.0, grown + (grown - r), r + low)
 
 
+def ndtr(code: Code, x: Value) -> Value:
+    """(1 + erf(x / sqrt 2)) / 2."""
+    size = code.abs(x)
+    r, low = scaled_complement(code, size * math.sqrt(0.5))
+    tail = (r + low) * 0.5 * _exp_of_square(code, code.at_most(size, 40.0), -0.5)
+    return code.select(x < 0.0, tail, 1.0 - tail)
+
+
 def log_ndtr(code: Code, x: Value) -> Value:
     """log((1 + erf(x / sqrt 2)) / 2)."""
     size = code.abs(x)
@@ -67,5 +76,19 @@ def gamma(code: Code, x: Value) -> Value:
 
 
 OVER_LIBM: dict[str, Callable[[Code, Value], Value]] = {
-    f.__name__: f for f in (sigmoid, softplus, log1mexp, erfcx, log_ndtr, lgamma, gamma, digamma)
+    f.__name__: f
+    for f in (
+        sigmoid,
+        softplus,
+        log1mexp,
+        erfcx,
+        ndtr,
+        log_ndtr,
+        lgamma,
+        gamma,
+        digamma,
+        erfinv,
+        erfcinv,
+        ndtri,
+    )
 }
