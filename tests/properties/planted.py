@@ -129,6 +129,16 @@ def _reversed_scan(node: Any, inputs: Any) -> Any:
     return apply(node.op, inputs, **{**node.attrs, "reverse": not node.attrs["reverse"]}).outputs
 
 
+def _never_entered(node: Any, inputs: Any) -> Any:
+    return inputs[: node.attrs["carries"]] if node.op.name == "while_loop" else None
+
+
+def _other_branch(node: Any, inputs: Any) -> Any:
+    if node.op.name != "switch":
+        return None
+    return apply(node.op, inputs, branches=node.attrs["branches"][::-1]).outputs
+
+
 wrong_rule("x - x -> 0", _minus_itself)
 wrong_rule("x / x -> 1", _by_itself)
 wrong_rule("x * 0 -> 0, where(c, x, 0) -> c * x", _times_zero)
@@ -137,6 +147,8 @@ wrong_rule("x < y -> not x >= y", _not_less)
 wrong_rule("two conversions -> the second", _one_conversion)
 wrong_rule("a rounding forgotten", _rounded_away)
 wrong_rule("a scan reversed", _reversed_scan)
+wrong_rule("a while loop never entered", _never_entered)
+wrong_rule("branches in the wrong order", _other_branch)
 
 
 # -- autodiff --------------------------------------------------------------------------------------
