@@ -11,7 +11,7 @@ inputs, variables and constants are there before the call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import count
@@ -58,6 +58,7 @@ class Cost:
 
     steps: tuple[StepCost, ...]
     sizes: tuple[Size, Size, Size]  # flops, bytes and peak bytes as sizes
+    turns: tuple[tuple[str, str], ...] = ()  # the dims of loops that only data end; their lines
 
     @cached_property
     def flops(self) -> Any:
@@ -99,6 +100,10 @@ class Cost:
             for row in (head, *rows)
         ]
         flops, moved, peak = self.sizes
+        lines += [
+            f"{name}: the turns of a while loop, which only its data tell  {line}".rstrip()
+            for name, line in self.turns
+        ]
         return "\n".join([*lines, f"flops: {flops}", f"bytes: {moved}", f"peak bytes: {peak}"])
 
     __str__ = table
@@ -107,15 +112,25 @@ class Cost:
 def program_cost(program: Program) -> Cost:
     """The cost of a program that has its memory plan."""
     found: list[StepCost] = []
-    taken = program.graph.dims
-    unknown = (named(n) for n in (f"turns{i}" for i in count(1)) if n not in taken)
+    turns: dict[str, str] = {}
+    free = (name for i in count(1) if (name := f"turns{i}") not in program.graph.dims)
+
+    def unknown(loop: Loop) -> Size:
+        name = next(free)
+        turns[name] = str(loop.node.origins[0]) if loop.node.origins else ""
+        return named(name)
+
     flops, moved = _sum(program.steps, 1, found, unknown)
     outputs = total(s.size * s.dtype.itemsize for s in program.outputs)
-    return Cost(tuple(found), (flops, moved, program.arena + outputs))
+    sizes = flops, moved, program.arena + outputs
+    return Cost(tuple(found), sizes, tuple(turns.items()))
 
 
 def _sum(
-    steps: Sequence[Step], turns: Size, found: list[StepCost], unknown: Iterator[Size]
+    steps: Sequence[Step],
+    turns: Size,
+    found: list[StepCost],
+    unknown: Callable[[Loop], Size],
 ) -> tuple[Size, Size]:
     """The operations and bytes of steps that run `turns` times; each step is added to `found`.
     `unknown` gives the turns of loops that only their data end."""
@@ -123,7 +138,7 @@ def _sum(
     moved: Size = 0
     for step in steps:
         if isinstance(step, Loop) and step.extent is None:
-            extent, (test, body) = next(unknown), _halves(step.body)
+            extent, (test, body) = unknown(step), _halves(step.body)
             tested = _sum(test, turns * (extent + 1), found, unknown)
             ran = _sum(body, turns * extent, found, unknown)
             more = tested[0] + ran[0], tested[1] + ran[1]

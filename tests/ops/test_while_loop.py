@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -153,6 +154,7 @@ def test_the_cost_is_for_each_turn() -> None:
     assert more - few == most - more == 10 * 2 + 10 + 1  # the step, and the condition once more
     with pytest.raises(ArgumentError, match="no size"):
         cost.at(n=10)
+    assert re.search(r"turns1: the turns of a while loop, .*test_while_loop\.py:\d+", str(cost))
 
 
 @pytest.mark.parametrize("n", [0, 3])

@@ -313,7 +313,11 @@ def test_loops_and_two_outputs_survive_text_and_the_cache() -> None:
     a = gc.placeholder("a", (3, 3), D)
     sign, log = gc.linalg.slogdet(a)
     choice = gc.cond(sign > 0, lambda: log, lambda: -log)
-    inputs, outputs = [*inputs, a], [*outputs, sign, log, choice]
+    turns = gc.while_loop(lambda c: c * c < gc.sum(a * a), lambda c: c + 1, 0)
+    chosen = gc.switch(turns, [gc.sin, gc.exp, gc.cos], log)
+    zero = gc.root(lambda r: gc.exp(r) + r - log, 0.0)
+    inputs = [*inputs, a]
+    outputs = [*outputs, sign, log, choice, turns, chosen, zero, gc.grad(zero, a)]
     arrays = [*rnn_arrays(7), f64(3, 3)]
     function = gc.compile(inputs, outputs)
     again = gc.compile(inputs, outputs)
