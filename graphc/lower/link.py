@@ -1,17 +1,19 @@
 """From LLVM IR to native code: an object for each kernel, and one for the driver.
 
 A kernel is optimised in full, with the vector functions that it calls, by itself: so its object can
-be kept and serve other programs. The driver is translated as it stands. It runs once a call and
-does little beside what it calls; LLVM takes more than linear time for long functions, and inlining
-kernels into loops took longer to compile and gave nothing (a step of RK4 by 17 kernels: 216 us
-inlined, 174 us called). Objects refer to each other's kernels, and otherwise to nothing but the C
-library's mathematics and memory functions.
+be kept and serve other programs. Where it has no loop that could vectorise, it calls these
+functions, which are then objects too: the kernels of a formula of 850 scalar operations take 0.4 s
+so, and 2.2 s with a copy at each call. The driver is translated as it stands. It runs once a call
+and does little beside what it calls; LLVM takes more than linear time for long functions, and
+inlining kernels into loops took longer to compile and gave nothing (a step of RK4 by 17 kernels:
+216 us inlined, 174 us called). Objects refer to each other's kernels, and otherwise to nothing but
+the C library's mathematics and memory functions.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -51,15 +53,17 @@ _DECLARED = re.compile(r"declare [^@\n]*@\"?gc\.(\w+)\.f(\d+)\"?\(")
 
 
 class Piece(NamedTuple):
-    """A kernel's or the driver's native code, and the module that it was made from, as bitcode."""
+    """A kernel's or the driver's native code, and the module that it was made from, as bitcode.
+    `functions`: the symbols of vector functions that it calls, and does not define."""
 
     data: bytes
     bitcode: bytes
+    functions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class LinkedObject:
-    """The native code of a program: the driver's and the kernels' pieces."""
+    """The native code of a program: the pieces of the driver, of kernels, of functions."""
 
     pieces: tuple[Piece, ...]
 
@@ -121,30 +125,47 @@ def target_machine(level: int = 3) -> Any:
     )
 
 
-def compile_piece(text: str, symbol: str) -> Piece:
-    """A kernel, in LLVM IR, as optimised code that defines `symbol`.
+def compile_piece(text: str, symbol: str, inline: bool = True) -> Piece:
+    """A kernel, in LLVM IR, as optimised code that defines `symbol`. `inline`: with a copy of each
+    vector function at each place that calls it, so that loops vectorise; otherwise they are called.
 
     Errors: `CompileError` if a symbol stays undefined that is not on the allow-list (such an object
     would load, and then crash).
     """
+    wanted = sorted({(name, int(bits)) for name, bits in _DECLARED.findall(text)})
+    called = () if inline else tuple(vector_math.symbol(name, bits) for name, bits in wanted)
+    return _piece([text, *([_defined(wanted)] if inline and wanted else [])], symbol, called)
+
+
+def compile_function(symbol: str) -> Piece:
+    """A vector function by itself, for the kernels that call it."""
+    _, name, bits = symbol.split(".")
+    return _piece([_defined([(name, int(bits.removeprefix("f")))])], symbol)
+
+
+def _defined(wanted: Sequence[tuple[str, int]]) -> str:
+    inline = vector_math.available(cpu()[1])
+    return (vector_math.definitions if inline else vector_math.libm_definitions)(wanted)
+
+
+def _piece(texts: Sequence[str], symbol: str, called: tuple[str, ...] = ()) -> Piece:
     machine = target_machine()
     context = llvm.create_context()  # what a context has seen stays as long as it does
-    module = _parsed(text, machine, context)
-    wanted = sorted({(name, int(bits)) for name, bits in _DECLARED.findall(text)})
-    if wanted:
-        inline = vector_math.available(cpu()[1])
-        define = vector_math.definitions if inline else vector_math.libm_definitions
-        module.link_in(_parsed(define(wanted), machine, context))
+    module, *others = (_parsed(text, machine, context) for text in texts)
+    for other in others:
+        module.link_in(other)
     _hide(module, symbol)
     module.verify()
     _optimize(module, machine)
-    _check_symbols(module)
-    return Piece(machine.emit_object(module), module.as_bitcode())
+    _check_symbols(module, set(called))
+    return Piece(machine.emit_object(module), module.as_bitcode(), called)
 
 
-def link(driver: str, kernels: Mapping[str, tuple[str, Piece]]) -> LinkedObject:
-    """The driver's LLVM IR becomes code, beside its kernels: for each name in the driver, the
-    symbol that its piece defines. Errors: as `compile_piece`."""
+def link(
+    driver: str, kernels: Mapping[str, tuple[str, Piece]], functions: Sequence[Piece]
+) -> LinkedObject:
+    """The driver's LLVM IR becomes code, beside its kernels (for each name in the driver, the
+    symbol that its piece defines) and what these call. Errors: as `compile_piece`."""
     machine = target_machine(level=0)
     module = _parsed(driver, machine, llvm.create_context())
     for name, (symbol, _) in kernels.items():
@@ -153,7 +174,7 @@ def link(driver: str, kernels: Mapping[str, tuple[str, Piece]]) -> LinkedObject:
     module.verify()
     _check_symbols(module, {symbol for symbol, _ in kernels.values()})
     first = Piece(machine.emit_object(module), module.as_bitcode())
-    return LinkedObject((first, *(piece for _, piece in kernels.values())))
+    return LinkedObject((first, *(piece for _, piece in kernels.values()), *functions))
 
 
 def _parsed(text: str, machine: Any, context: Any) -> Any:
@@ -166,8 +187,8 @@ def _parsed(text: str, machine: Any, context: Any) -> Any:
 def _hide(module: Any, kept: str) -> None:
     """Make all that a module defines internal, but for the symbol `kept`."""
     for value in (*module.functions, *module.global_variables):
-        if value.name != kept and not value.is_declaration:
-            value.linkage = "internal"
+        if not value.is_declaration:
+            value.linkage = "external" if value.name == kept else "internal"
 
 
 def _optimize(module: Any, machine: Any) -> None:

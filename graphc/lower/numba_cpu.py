@@ -8,12 +8,13 @@ is optimised or loaded by Numba: `link.py` does that.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import types
-from numba.core import codegen, compiler, cpu, typed_passes, typing, untyped_passes
+from numba.core import cgutils, codegen, compiler, cpu, typed_passes, typing, untyped_passes
 from numba.core.compiler_machinery import PassManager
 from numba.core.imputils import builtin_registry as implementations
 from numba.core.typing import templates
@@ -36,15 +37,14 @@ NUMBA_TYPES: dict[DType, Any] = {
 
 # -- contexts that know only what kernels use ------------------------------------------------------
 class _Library(codegen.JITCodeLibrary):
-    """Keeps the IR as it comes; optimising is the linker's work."""
+    """Keeps the text of the IR as it comes; parsing, checking and optimising are `link.py`'s."""
 
-    def _optimize_functions(self, module: Any) -> None:
-        module.data_layout = self._codegen._data_layout
+    text = ""
 
-    def _optimize_final_module(self) -> None:
-        return None
+    def add_ir_module(self, ir_module: Any) -> None:
+        self.text += cgutils.normalize_ir_text(str(ir_module))
 
-    def _finalize_final_module(self) -> None:
+    def finalize(self) -> None:
         self._finalized = True
 
 
@@ -60,7 +60,36 @@ def _is_overload(template: Any) -> bool:
     return isinstance(template, type) and issubclass(template, _OVERLOADS)
 
 
+class _FunctionType(types.Function):
+    """A function's type that keeps what it found for types of arguments: signatures are looked for
+    again and again, through many templates."""
+
+    def get_call_type(self, context: Any, args: Any, kws: Any) -> Any:
+        if kws:
+            return super().get_call_type(context, args, kws)
+        known = self.__dict__.setdefault("_known", {})
+        key = tuple(args)
+        found = known.get(key)
+        if found is None:
+            known[key] = found = super().get_call_type(context, args, kws)
+        return found
+
+
 class _TypingContext(typing.Context):
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[tuple[Any, ...], Any] = {}
+
+    def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
+        """As there; kept for the next call of a function with such arguments."""
+        if kws:
+            return super().resolve_function_type(func, args, kws)
+        key = (func, tuple(args))
+        found = self._known.get(key)
+        if found is None:
+            self._known[key] = found = super().resolve_function_type(func, args, kws)
+        return found
+
     def load_additional_registries(self) -> None:
         return None
 
@@ -85,10 +114,18 @@ class _TypingContext(typing.Context):
                 self._remove_global(value)
             if merged is not None:
                 self._insert_global(value, merged)
+        for value, kind in list(self._globals.items()):
+            if type(kind) is types.Function:
+                self._remove_global(value)
+                self._insert_global(value, _FunctionType(kind.templates))
 
 
 class _TargetContext(cpu.CPUContext):
+    """What it found of implementations and the sizes of types, it keeps for the next kernels."""
+
     def init(self) -> None:
+        self._implementations: dict[tuple[Any, Any], Any] = {}
+        self._sizes: dict[Any, int] = {}
         self.is32bit = False
         self._internal_codegen = _Codegen("graphc")
 
@@ -97,6 +134,19 @@ class _TargetContext(cpu.CPUContext):
 
     def refresh(self) -> None:
         self.install_registry(implementations)
+
+    def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
+        key = (fn, sig)
+        found = self._implementations.get(key)
+        if found is None:
+            self._implementations[key] = found = super().get_function(fn, sig, _firstcall)
+        return found
+
+    def get_abi_sizeof(self, ty: Any) -> int:
+        found = self._sizes.get(ty)
+        if found is None:
+            self._sizes[ty] = found = super().get_abi_sizeof(ty)
+        return found
 
     def post_lowering(self, module: Any, library: Any) -> None:
         return None  # no runtime is linked in: kernels allocate nothing
@@ -149,7 +199,7 @@ def _install(typing_context: Any, target_context: Any) -> dict[str, Any]:
             for _, args, result in cases
         ]
         template = templates.make_concrete_template(name, function, signatures)
-        typing_context.insert_global(function, types.Function(template))
+        typing_context.insert_global(function, _FunctionType(template))
         definitions = [
             (_lowering(emit, dtype), function, tuple(NUMBA_TYPES[a] for a in args))
             for dtype, args, _ in cases
@@ -223,10 +273,10 @@ def compile_kernel(kernel: Kernel, name: str) -> str:
             raise CompileError(
                 f"Numba refused a kernel: {error}", op="numba", given="\n" + source
             ) from error
-        text: str = result.library.get_llvm_str()
+        text: str = result.library.text
         mangled = result.fndesc.llvm_func_name
-    start = text.index(f"define i32 @{mangled}(")
+    start = text.index(f'define i32 @"{mangled}"(')
     end = text.index("\n", start)
-    head = text[start:end].replace(f"@{mangled}(", f"@{name}(")
-    head = head.replace("ptr %arg.", "ptr noalias %arg.")
+    head = text[start:end].replace(f'@"{mangled}"(', f"@{name}(")
+    head = re.sub(r'(\*|\bptr) %"arg\.', r'\1 noalias %"arg.', head)
     return text[:start] + head + text[end:]

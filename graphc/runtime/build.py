@@ -57,7 +57,7 @@ def _build(
         lambda: target.print_driver(program, options.flush_subnormals),
         lambda driver: driver.text,
     )
-    linked = stages.run("link", lambda: target.link(driver.text, pieces.code))
+    linked = stages.run("link", lambda: target.link(driver.text, pieces.code, pieces.functions))
     stages.finish()
     blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())
     manifest = make_manifest(graph, program, driver.table, [len(o) for o in linked.objects])

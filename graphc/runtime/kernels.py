@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from graphc.loops.grammar import For
 from graphc.lower.numba_source import print_kernel
 from graphc.pipeline.pipeline import Compiled
 from graphc.pipeline.stages import Stages
@@ -34,6 +35,10 @@ class KernelInfo:
         return f"{types}\n{self.source}"
 
     @property
+    def has_loop(self) -> bool:
+        return any(isinstance(s, For) for s in self.calls[0].kernel.body)
+
+    @property
     def symbol(self) -> str:
         """What its code defines."""
         return "kernel." + hashlib.sha256(self.identity.encode()).hexdigest()[:32]
@@ -55,10 +60,12 @@ def distinct_kernels(compiled: Compiled) -> list[KernelInfo]:
 
 @dataclass(frozen=True)
 class Pieces:
-    """The kernels of a program, their symbols and code by name, and how many were compiled."""
+    """The kernels of a program, their symbols and code by name, the code of the functions that they
+    call, and how many kernels were compiled."""
 
     kernels: list[KernelInfo]
     code: dict[str, tuple[str, Any]]
+    functions: list[Any]
     compiled: int
 
 
@@ -67,7 +74,7 @@ def compile_kernels(compiled: Compiled, target: Target, stages: Stages, anew: bo
     kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled))
     pieces: dict[str, Any] = {}
     if not anew:
-        found = stages.run("find_kernels", lambda: [_find(k, target) for k in kernels])
+        found = stages.run("find_kernels", lambda: [_find(k.identity, target) for k in kernels])
         pieces = {k.name: piece for k, piece in zip(kernels, found, strict=True) if piece}
     missing = [k for k in kernels if k.name not in pieces]
 
@@ -80,29 +87,42 @@ def compile_kernels(compiled: Compiled, target: Target, stages: Stages, anew: bo
         return [compile_kernel(said(k, "numba").calls[0].kernel, k.symbol) for k in missing]
 
     def optimize() -> None:
-        for kernel, text in zip(missing, texts, strict=True):
-            pieces[kernel.name] = target.compile_piece(text, said(kernel, "optimize").symbol)
-            _keep(kernel, target, pieces[kernel.name])
+        for k, text in zip(missing, texts, strict=True):
+            piece = target.compile_piece(text, said(k, "optimize").symbol, k.has_loop)
+            pieces[k.name] = _kept(k.identity, target, piece)
+
+    def functions() -> list[Any]:
+        symbols = sorted({s for piece in pieces.values() for s in piece.functions})
+        return [_function(symbol, target, anew) for symbol in symbols]
 
     if missing:
         stages.run("prepare", target.prepare)
         shown = "\n".join(f"# {k.name}\n{k.source}" for k in missing)
         texts = stages.run("numba", to_llvm, lambda _: shown)
         stages.run("optimize", optimize)
-    return Pieces(kernels, {k.name: (k.symbol, pieces[k.name]) for k in kernels}, len(missing))
+    code = {k.name: (k.symbol, pieces[k.name]) for k in kernels}
+    return Pieces(kernels, code, stages.run("functions", functions), len(missing))
+
+
+def _function(symbol: str, target: Target, anew: bool) -> Any:
+    identity = f"function {symbol}"
+    found = None if anew else _find(identity, target)
+    return found or _kept(identity, target, target.compile_function(symbol))
 
 
 # -- the cache -------------------------------------------------------------------------------------
-def _key(kernel: KernelInfo, target: Target) -> str:
-    parts = {"kernel": kernel.identity, "target": target.name, **target.identity()}
+def _key(identity: str, target: Target) -> str:
+    parts = {"kernel": identity, "target": target.name, **target.identity()}
     return cache.make_key({**cache.environment_parts(), **parts})
 
 
-def _find(kernel: KernelInfo, target: Target) -> Any:
-    found = cache.load(_key(kernel, target), cache.KERNEL)
+def _find(identity: str, target: Target) -> Any:
+    found = cache.load(_key(identity, target), cache.KERNEL)
     return target.read_piece(*found) if found else None
 
 
-def _keep(kernel: KernelInfo, target: Target, piece: Any) -> None:
+def _kept(identity: str, target: Target, piece: Any) -> Any:
+    """The piece, which the cache has from now on."""
     manifest, data = target.write_piece(piece)
-    cache.store(_key(kernel, target), dict(manifest), data, cache.KERNEL)
+    cache.store(_key(identity, target), dict(manifest), data, cache.KERNEL)
+    return piece

@@ -25,14 +25,17 @@ class Target:
     prepare()                            loads what compiling kernels needs, so that what a process
                                          does once is a stage by itself
     compile_kernel(kernel, symbol) -> text   one kernel, not optimised
-    compile_piece(text, symbol) -> piece     its native code, optimised
+    compile_piece(text, symbol, inline) -> piece   its native code, optimised; `inline`: with all
+                                         that it calls, so that loops vectorise
+    compile_function(symbol) -> piece    one of `piece.functions`, what a piece calls otherwise
     write_piece(piece) -> manifest, data     as the cache keeps it; `read_piece` is its inverse, and
                                              gives None for what is none
     print_driver(program, flush)         what runs the steps, as `.text`, with the `.table` that its
                                          manifest needs; `flush`: numbers below the normal range are
                                          zero
-    link(driver, kernels) -> linked      with `.objects`, the bytes to load and to keep; `.llvm_ir`
-                                         and `.asm` for people; `kernels`: symbol and piece by name
+    link(driver, kernels, functions) -> linked   with `.objects`, the bytes to load and to keep;
+                                         `.llvm_ir` and `.asm` for people; `kernels`: symbol and
+                                         piece by name; `functions`: the pieces that they call
     load(manifest, data, hosts) -> executable
     """
 
@@ -41,11 +44,12 @@ class Target:
     identity: Callable[[], Mapping[str, str]]
     prepare: Callable[[], None]
     compile_kernel: Callable[[Kernel, str], str]
-    compile_piece: Callable[[str, str], Any]
+    compile_piece: Callable[[str, str, bool], Any]
+    compile_function: Callable[[str], Any]
     write_piece: Callable[[Any], tuple[Mapping[str, Any], bytes]]
     read_piece: Callable[[Mapping[str, Any], bytes], Any]
     print_driver: Callable[[Program, bool], Any]
-    link: Callable[[str, Mapping[str, tuple[str, Any]]], Any]
+    link: Callable[[str, Mapping[str, tuple[str, Any]], Sequence[Any]], Any]
     load: Callable[[Any, bytes, Sequence[Any]], Any]
 
 
@@ -70,21 +74,30 @@ def _compile_kernel(kernel: Kernel, name: str) -> str:
     return compile_kernel(kernel, name)
 
 
-def _compile_piece(text: str, symbol: str) -> Any:
+def _compile_piece(text: str, symbol: str, inline: bool) -> Any:
     from graphc.lower.link import compile_piece
 
-    return compile_piece(text, symbol)
+    return compile_piece(text, symbol, inline)
+
+
+def _compile_function(symbol: str) -> Any:
+    from graphc.lower.link import compile_function
+
+    return compile_function(symbol)
 
 
 def _write_piece(piece: Any) -> tuple[Mapping[str, Any], bytes]:
-    return {"data": len(piece.data)}, piece.data + piece.bitcode
+    manifest = {"data": len(piece.data), "functions": list(piece.functions)}
+    return manifest, piece.data + piece.bitcode
 
 
 def _read_piece(manifest: Mapping[str, Any], data: bytes) -> Any:
     from graphc.lower.link import Piece
 
-    size = manifest.get("data")
-    return Piece(data[:size], data[size:]) if isinstance(size, int) else None
+    size, functions = manifest.get("data"), manifest.get("functions")
+    if not isinstance(size, int) or not isinstance(functions, list):
+        return None
+    return Piece(data[:size], data[size:], tuple(functions))
 
 
 def _print_driver(program: Program, flush: bool) -> Any:
@@ -95,10 +108,10 @@ def _print_driver(program: Program, flush: bool) -> Any:
     return print_driver(program, find_blas().integer_bits, flush and subnormals.is_supported())
 
 
-def _link(driver: str, kernels: Mapping[str, tuple[str, Any]]) -> Any:
+def _link(driver: str, kernels: Mapping[str, tuple[str, Any]], functions: Sequence[Any]) -> Any:
     from graphc.lower.link import link
 
-    return link(driver, kernels)
+    return link(driver, kernels, functions)
 
 
 def _load(manifest: Any, data: bytes, hosts: Sequence[Any]) -> Any:
@@ -115,6 +128,7 @@ TARGETS = {
         _prepare,
         _compile_kernel,
         _compile_piece,
+        _compile_function,
         _write_piece,
         _read_piece,
         _print_driver,

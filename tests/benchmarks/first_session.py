@@ -42,7 +42,7 @@ GROUPS = {  # the compiler's stages, as the table names them
     "fuse": ("fuse",),
     "plan": ("schedule", "join_blocks", "plan_memory", "print_kernels"),
     "numba": ("numba",),
-    "optimize": ("optimize",),
+    "optimize": ("optimize", "functions"),
     "driver": ("driver",),
     "link": ("link",),
     "load": ("load",),

@@ -63,11 +63,11 @@ def test_types_and_targets_tell_kernels_apart() -> None:
     y = gc.placeholder("shared y", ("n",), "int64")
     assert compiled(lambda: gc.compile([y], y + 1))[1] == 1
     (kernel,) = gc.compile([X], X + 1).kernels
-    cpu = TARGETS["cpu"]
-    assert kernels._key(kernel, cpu) == kernels._key(kernel, replace(cpu))
-    assert kernels._key(kernel, cpu) != kernels._key(kernel, replace(cpu, name="other"))
+    cpu, identity = TARGETS["cpu"], kernel.identity
     other = replace(cpu, identity=lambda: {**cpu.identity(), "features": "+none"})
-    assert kernels._key(kernel, cpu) != kernels._key(kernel, other)
+    assert kernels._key(identity, cpu) == kernels._key(identity, replace(cpu))
+    assert kernels._key(identity, cpu) != kernels._key(identity, replace(cpu, name="other"))
+    assert kernels._key(identity, cpu) != kernels._key(identity, other)
 
 
 def test_who_looks_at_the_stages_gets_all_kernels_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +83,22 @@ def test_without_the_cache_nothing_is_kept(
     monkeypatch.setenv("GRAPHC_CACHE", "0")
     assert compiled(two)[1] == compiled(two)[1] == 2
     assert entries(directory) == []
+
+
+def test_a_kernel_without_loops_calls_functions_that_programs_share(directory: Path) -> None:
+    x = gc.placeholder("scalar x", (), "float64")
+    f = gc.compile([x], gc.sin(gc.cos(x)) + gc.sin(x))
+    assert len(entries(directory)) == 3  # the kernel, sin and cos
+    np.testing.assert_allclose(f(0.3), np.sin(np.cos(0.3)) + np.sin(0.3), rtol=1e-15)
+    made = f.compilation.object
+    assert made.llvm_ir.count("call double @gc.sin.f64") == 2
+    assert len(made.pieces) == 4
+    g, count = compiled(lambda: gc.compile([x], gc.sin(x) * 2))
+    assert (count, len(entries(directory))) == (1, 4)
+    assert g(0.3) == 2 * gc.compile([x], gc.sin(x))(0.3)
+    loop = gc.compile([X], gc.sin(X))
+    assert "call double @gc.sin" not in loop.llvm
+    assert len(loop.compilation.object.pieces) == 2
 
 
 def cut(data: bytes) -> bytes:
@@ -112,7 +128,7 @@ def test_a_damaged_kernel_is_compiled_again(
 def test_an_entry_that_is_no_kernel_is_a_miss(directory: Path) -> None:
     """It has the right key and the right hash, and other contents."""
     (kernel,) = gc.compile([X], X + 1).kernels
-    cache.store(kernels._key(kernel, TARGETS["cpu"]), {"data": "many"}, b"", cache.KERNEL)
+    cache.store(kernels._key(kernel.identity, TARGETS["cpu"]), {"data": "many"}, b"", cache.KERNEL)
     for path in directory.glob(f"*.{cache.PROGRAM}"):
         path.unlink()
     again, count = compiled(lambda: gc.compile([X], X + 1))
