@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from graphc.ir.op import registry
 from graphc.ops.dynamic import check_start
 from graphc.ops.places import gather
 
-from .sampling import ALL, Array, Case, Samples, Shape, below, of_kinds
+from .sampling import ALL, Array, Case, Samples, Shape, below, of_each, of_kinds
 
 SAMPLES: dict[str, Samples] = {}
 
@@ -204,6 +205,10 @@ SAMPLES["dynamic_update_slice"] = Samples(
         for shape, sizes in _DYNAMIC
     )
 )
+for _name in ("dynamic_slice", "dynamic_update_slice"):  # starts of each element
+    SAMPLES[_name] = replace(
+        SAMPLES[_name], cases=(*SAMPLES[_name].cases, *map(of_each, SAMPLES[_name].cases[:2]))
+    )
 SAMPLES["check_start"] = Samples(
     cases=tuple(
         Case(

@@ -140,3 +140,15 @@ def same(call: Callable[..., Any], *shapes: Shape, **options: Any) -> Case:
         shapes=shapes,
         **options,
     )
+
+
+def of_each(case: Case, size: int = 2) -> Case:
+    """The case for several elements at once, all operands of which are their own: by `vmap`, for
+    ops that know axes which operands share."""
+    return Case(
+        call=gc.vmap(case.call),
+        numpy=lambda *arrays: np.stack([case.numpy(*row) for row in zip(*arrays, strict=True)]),
+        shapes=tuple((size, *shape) for shape in case.shapes),
+        dtypes=case.dtypes,
+        draws=case.draws,
+    )

@@ -27,6 +27,7 @@ from .sampling import (
     bounded,
     in_float,
     long_double,
+    of_each,
     of_kinds,
     same,
 )
@@ -118,20 +119,6 @@ def _take(axis: int, x: Shape, i: Shape, size: int) -> Case:
     )
 
 
-def _take_of_each(axis: int, x: Shape, i: Shape, size: int) -> Case:
-    """Indices for each element along the first axis, which both have."""
-    op = registry()["take"]
-    return Case(
-        call=lambda t, indices: apply(op, (t, indices), axis=axis, batch=1).output(),
-        numpy=lambda a, indices: np.stack(
-            [np.take(row, at, axis - 1) for row, at in zip(a, indices, strict=True)]
-        ),
-        shapes=(x, i),
-        dtypes=(None, "int64"),
-        draws=(None, below(size, negative=True)),
-    )
-
-
 SAMPLES["take"] = Samples(
     cases=(
         _take(0, (4,), (), 4),
@@ -139,9 +126,9 @@ SAMPLES["take"] = Samples(
         _take(1, (2, 3), (2, 2), 3),
         _take(-1, ("n", 3), (0,), 3),
         _take(0, (5, 2), ("n",), 5),
-        _take_of_each(1, (2, 4), (2,), 4),
-        _take_of_each(2, (2, 3, 4), (2, 5), 4),
-        _take_of_each(1, (3, 4, 2), (3, "n"), 4),
+        of_each(_take(0, (4,), (), 4)),
+        of_each(_take(1, (3, 4), (5,), 4)),
+        of_each(_take(0, (4, 2), ("n",), 4), 3),
     )
 )
 
@@ -167,30 +154,14 @@ def _scatter(axis: int, size: int, i: Shape, updates: Shape) -> Case:
     )
 
 
-def _scatter_of_each(axis: int, size: int, i: Shape, updates: Shape) -> Case:
-    op = registry()["scatter_add"]
-    inner = _scatter(axis - 1, size, i[1:], updates[1:])
-    return Case(
-        call=lambda indices, values: apply(
-            op, (indices, values), axis=axis, size=size, batch=1
-        ).output(),
-        numpy=lambda indices, values: np.stack(
-            [inner.numpy(*pair) for pair in zip(indices, values, strict=True)]
-        ),
-        shapes=(i, updates),
-        dtypes=("int64", None),
-        draws=(below(size), None),
-    )
-
-
 SAMPLES["scatter_add"] = Samples(
     cases=(
         _scatter(0, 4, (6,), (6,)),
         _scatter(0, 3, (2, 2), (2, 2, 3)),
         _scatter(1, 3, ("n",), (2, "n")),
         _scatter(0, 2, (0,), (0, 2)),
-        _scatter_of_each(1, 3, (2, 4), (2, 4)),
-        _scatter_of_each(2, 4, (2, "n"), (2, 3, "n")),
+        of_each(_scatter(0, 3, (4,), (4,))),
+        of_each(_scatter(1, 4, ("n",), (3, "n"))),
     ),
     takes=of_kinds("iuf"),
 )

@@ -1,4 +1,8 @@
-"""Slices that begin where integer tensors say, and that have a length that is known."""
+"""Slices that begin where integer tensors say, and that have a length that is known.
+
+To the ops a start may have axes, which are then the first ones of all operands: each of their
+elements has starts of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from graphc.ir.dim import Size, dim
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Batch, Fact, Index, Kind, Op, register
-from graphc.ir.shape import Shape, TensorType, show
+from graphc.ir.shape import Shape, TensorType, agree_on_shape, show
 from graphc.ops.build import cast, constant, tensor
 from graphc.ops.create import zeros
 from graphc.ops.shape import reshape
@@ -21,27 +25,37 @@ from graphc.ops.shape import reshape
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 
-def _check_starts(op: str, x: TensorType, sizes: Shape, starts: Sequence[TensorType]) -> None:
+def _check_starts(op: str, x: TensorType, sizes: Shape, starts: Sequence[TensorType]) -> Shape:
+    """The axes that starts and x share. Errors: `ShapeError`, `DTypeError` if they do not fit."""
+    shared = starts[0].shape if starts else ()
     for t in starts:
-        if not t.dtype.is_integer or t.rank:
-            raise DTypeError(
-                "a start is an integer scalar", op=op, expected="an int of rank 0", given=str(t)
-            )
-    if len(starts) != x.rank or len(sizes) != x.rank or not x.rank:
+        if not t.dtype.is_integer or not agree_on_shape(t.shape, shared):
+            raise _no_start(op, t)
+    whole = x.shape[len(shared) :]
+    if not (len(starts) == len(sizes) == len(whole)) or not whole:
         raise ShapeError(
             "a start and a size for each axis",
             op=op,
-            expected=f"{x.rank or 'some'} of each",
+            expected=f"{len(whole) or 'some'} of each",
             given=f"{len(starts)} starts, {len(sizes)} sizes",
         )
-    for whole, part in zip(x.shape, sizes, strict=True):
-        require(whole - part, f"a slice of {part} elements of an axis of size {whole}")
+    if not agree_on_shape(x.shape[: len(shared)], shared):
+        raise ShapeError("starts for other elements", op=op, expected=str(x), given=show(shared))
+    for size, part in zip(whole, sizes, strict=True):
+        require(size - part, f"a slice of {part} elements of an axis of size {size}")
+    return shared
 
 
-def _first(k: Any, start: Any, whole: Size, part: Size) -> Any:
+def _no_start(op: str, given: TensorType) -> DTypeError:
+    return DTypeError(
+        "a start is an integer scalar", op=op, expected="an int of rank 0", given=str(given)
+    )
+
+
+def _first(k: Any, start: Any, element: Index, whole: Size, part: Size) -> Any:
     """Where the slice begins: a negative start counts from the end; then as near as it fits."""
     zero = k.const(0, int64)
-    at = k.cast(start(()), int64)
+    at = k.cast(start(element), int64)
     at = k.where(k.less(at, zero), k.add(at, k.size(whole)), at)
     return k.index(k.maximum(zero, k.minimum(at, k.size(whole - part))))
 
@@ -56,14 +70,24 @@ def _numpy_slices(x: Any, starts: Any, sizes: Any) -> tuple[slice, ...]:
 
 # -- read ------------------------------------------------------------------------------------------
 def _infer_slice(x: TensorType, *starts: TensorType, sizes: Shape) -> tuple[TensorType, ...]:
-    _check_starts("dynamic_slice", x, sizes, starts)
-    return (TensorType(x.dtype, sizes),)
+    shared = _check_starts("dynamic_slice", x, sizes, starts)
+    return (TensorType(x.dtype, (*x.shape[: len(shared)], *sizes)),)
+
+
+def _numpy_slice(x: Any, *starts: Any, sizes: Any) -> Any:
+    shared = starts[0].shape
+    result = np.empty((*shared, *sizes), x.dtype)
+    for at in np.ndindex(shared):
+        result[at] = x[at][_numpy_slices(x[at], [s[at] for s in starts], sizes)]
+    return result
 
 
 def _slice_at(k: Any, operands: Any, index: Index, out: TensorType, *, sizes: Shape) -> Any:
     x, *starts = operands
-    firsts = (_first(k, *part) for part in zip(starts, x.type.shape, sizes, strict=True))
-    return x(tuple(i + first for i, first in zip(index, firsts, strict=True)))
+    element, rest = index[: -len(sizes)], index[-len(sizes) :]
+    parts = zip(starts, x.type.shape[len(element) :], sizes, strict=True)
+    firsts = (_first(k, start, element, *part) for start, *part in parts)
+    return x((*element, *(i + first for i, first in zip(rest, firsts, strict=True))))
 
 
 def _slice_vjp(
@@ -73,9 +97,14 @@ def _slice_vjp(
 
 
 def _batched_slice(context: Batch, x: Tensor, *starts: Tensor, sizes: Shape) -> Any:
-    if any(context.has(1 + j) for j in range(len(starts))):
-        return context.one_by_one()[0]
-    return read(x, [constant(0, int64), *starts], (context.size, *sizes))
+    if not (starts[0].shape or any(context.has(1 + j) for j in range(len(starts)))):
+        return read(x, [constant(0, int64), *starts], (context.size, *sizes))
+    every = _of_each(context, x, *starts)
+    return read(every[0], every[1:], sizes)
+
+
+def _of_each(context: Batch, *operands: Tensor) -> list[Tensor]:
+    return [t if context.has(i) else context.spread(t) for i, t in enumerate(operands)]
 
 
 DYNAMIC_SLICE = register(
@@ -83,7 +112,7 @@ DYNAMIC_SLICE = register(
         "dynamic_slice",
         Kind.MAP,
         _infer_slice,
-        numpy=lambda x, *starts, sizes: x[_numpy_slices(x, starts, sizes)],
+        numpy=_numpy_slice,
         vjp=_slice_vjp,
         at=_slice_at,
         batched=_batched_slice,
@@ -97,7 +126,13 @@ DYNAMIC_SLICE = register(
 def _infer_update(
     x: TensorType, value: TensorType, *starts: TensorType
 ) -> tuple[TensorType, ...]:
-    _check_starts("dynamic_update_slice", x, value.shape, starts)
+    before = starts[0].rank if starts else 0
+    shared = _check_starts("dynamic_update_slice", x, value.shape[before:], starts)
+    if not agree_on_shape(value.shape[:before], shared):
+        raise ShapeError(
+            "values for other elements", op="dynamic_update_slice", expected=show(shared),
+            given=str(value),
+        )  # fmt: skip
     if x.dtype is not value.dtype:
         raise DTypeError(
             "one dtype", op="dynamic_update_slice", expected=x.dtype.name, given=value.dtype.name
@@ -107,10 +142,12 @@ def _infer_update(
 
 def _update_at(k: Any, operands: Any, index: Index, out: TensorType) -> Any:
     x, value, *starts = operands
+    element, rest = index[: -len(starts)], index[-len(starts) :]
     inside: Any = None
     place = []
-    for i, start, whole, part in zip(index, starts, out.shape, value.type.shape, strict=True):
-        moved = i + -_first(k, start, whole, part)
+    sizes = zip(out.shape[len(element) :], value.type.shape[len(element) :], strict=True)
+    for i, start, (whole, part) in zip(rest, starts, sizes, strict=True):
+        moved = i + -_first(k, start, element, whole, part)
         place.append(moved)
         position = k.number(moved)
         for bound in (
@@ -119,13 +156,15 @@ def _update_at(k: Any, operands: Any, index: Index, out: TensorType) -> Any:
         ):
             inside = bound if inside is None else k.bitwise_and(inside, bound)
     with k.guarded(inside):
-        new = value(tuple(place))
+        new = value((*element, *place))
     return k.where(inside, new, x(index))
 
 
 def _numpy_update(x: Any, value: Any, *starts: Any) -> Any:
     result = x.copy()
-    result[_numpy_slices(x, starts, value.shape)] = value
+    for at in np.ndindex(starts[0].shape):
+        inner = _numpy_slices(x[at], [s[at] for s in starts], value[at].shape)
+        result[at][inner] = value[at]
     return result
 
 
@@ -133,14 +172,15 @@ def _update_vjp(
     context: Any, g: Tensor, out: Tensor, x: Tensor, value: Tensor, *starts: Tensor
 ) -> list[Any]:
     kept = update(g, zeros(value.shape, g.dtype), starts) if context.needs(0) else None
-    taken = read(g, starts, value.shape) if context.needs(1) else None
+    taken = read(g, starts, value.shape[-len(starts) :]) if context.needs(1) else None
     return [kept, taken, *(None for _ in starts)]
 
 
 def _batched_update(context: Batch, x: Tensor, value: Tensor, *starts: Tensor) -> Any:
-    if any(context.has(2 + j) for j in range(len(starts))):
-        return context.one_by_one()[0]
-    x, value = (t if context.has(i) else context.spread(t) for i, t in enumerate((x, value)))
+    if starts[0].shape or any(context.has(2 + j) for j in range(len(starts))):
+        every = _of_each(context, x, value, *starts)
+        return update(every[0], every[1], every[2:])
+    x, value = _of_each(context, x, value)
     return update(x, value, [constant(0, int64), *starts])
 
 
@@ -226,7 +266,11 @@ def update(x: Tensor, value: Tensor, starts: Sequence[Tensor]) -> Tensor:
 def _starts(op: str, given: Any) -> list[Tensor]:
     """A scalar for each axis, of a sequence of them or of a vector."""
     if isinstance(given, (list, tuple)):
-        return [tensor(s, op) for s in given]
+        starts = [tensor(s, op) for s in given]
+        for t in starts:
+            if t.shape:
+                raise _no_start(op, t.type)
+        return starts
     vector = tensor(given, op)
     if vector.ndim != 1 or not isinstance(vector.shape[0], int):
         raise ShapeError(
