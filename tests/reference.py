@@ -132,9 +132,11 @@ def _functions(module: Any) -> list[str]:
     family = _family(module)
     own = family in ("linalg", "random")
     prefix = f"gc.{family}" if own else "gc"
+    told = getattr(module, "__all__", None)
     found = {
         n: f for n, f in vars(module).items()
-        if own and inspect.isfunction(f) and f.__module__ == module.__name__ and n[0] != "_"
+        if own and inspect.isfunction(f) and n[0] != "_"
+        and (f.__module__ == module.__name__ if told is None else n in told)
     } or dict(module.FUNCTIONS)  # fmt: skip
     found |= getattr(module, "ALSO", {})
     known = functions()

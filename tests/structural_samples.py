@@ -12,7 +12,7 @@ import graphc as gc
 from graphc.ir.node import apply
 from graphc.ir.op import registry
 from graphc.ops.checkpoint import AFTER
-from graphc.ops.random import CHECK_PROBABILITY
+from graphc.ops.random_bits import CHECK_PROBABILITY
 from graphc.ops.while_loop import CONVERGED
 
 from .elementwise_samples import UNARY_SHAPES

@@ -18,7 +18,7 @@ from graphc.ir.node import apply
 from graphc.loops.builder import Builder, cast_target
 from graphc.loops.grammar import Affine, Buffer, Let, Load, Number, Var, of, statements
 from graphc.loops.primitives import PRIMITIVES
-from graphc.ops.random import RANDOM_BITS
+from graphc.ops.random_bits import RANDOM_BITS
 
 Array = np.ndarray[Any, Any]
 N = 100_000
