@@ -159,8 +159,16 @@ def eye(n_rows: Any, n_cols: Any = None, /, *, k: int = 0, dtype: Any = None) ->
     """
     rows, columns = shape_of((n_rows, n_rows if n_cols is None else n_cols))
     position = iota((rows, 1), 0)
-    here = equal(add(position, k) if k else position, iota((1, columns), 1))
+    here = equal(add(position, far(k)) if k else position, iota((1, columns), 1))
     return astype(here, dtype_or_default(dtype))
+
+
+def far(k: int) -> int:
+    """The number of a diagonal, or one of the same side that is as far from every matrix."""
+    return max(-FAR, min(k, FAR))
+
+
+FAR = 2**62
 
 
 def identity(n: Any, dtype: Any = None) -> Tensor:

@@ -25,7 +25,7 @@ from graphc.ir.shape import (
     show,
 )
 from graphc.ops.build import cast, operands, scalar_like, tensor
-from graphc.ops.create import iota
+from graphc.ops.create import far, iota
 from graphc.ops.elementwise import (
     add,
     divide,
@@ -318,7 +318,7 @@ def _triangle(op: str, x: Any, k: int, keeps: Callable[..., Tensor]) -> Tensor:
         raise ShapeError("needs two axes", op=op, expected="(..., m, n)", given=show(t.shape))
     rows, columns = t.shape[-2:]
     row, column = iota((rows, 1), 0), iota((1, columns), 1)
-    return where(keeps(column, add(row, k) if k else row), t, scalar_like(0, t))
+    return where(keeps(column, add(row, far(k)) if k else row), t, scalar_like(0, t))
 
 
 def tril(x: Any, /, *, k: int = 0) -> Tensor:

@@ -106,6 +106,13 @@ def test_a_named_number_of_points_is_one_too() -> None:
         np.testing.assert_allclose(found, np.linspace(2.0, 3.0, size), rtol=1e-6)
 
 
+@pytest.mark.parametrize("k", [2**70, -(2**70), 2**63 - 1, -(2**63), 3, -3])
+def test_diagonals_that_no_matrix_has(k: int) -> None:
+    found = gc.evaluate([gc.eye(2, 3, k=k), gc.tril(np.ones((2, 3)), k=k)])
+    np.testing.assert_array_equal(found[0], np.zeros((2, 3)))
+    np.testing.assert_array_equal(found[1], np.full((2, 3), float(k > 0)))
+
+
 def test_arrays_become_tensors_and_tensors_stay() -> None:
     assert gc.asarray(X) is X
     assert gc.copy(X) is X

@@ -159,7 +159,7 @@ BUILDS: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
     "objects plus": (GraphcError, lambda: v + np.array([None] * 4)),
     "a limit that is no number": (ArgumentError, lambda: gc.clip(v, "a", 2)),
     "floats as indices": (DTypeError, lambda: gc.take(v, v)),
-    "a mask as an index": (DTypeError, lambda: v[v > 0]),
+    "what a mask selects": (ArgumentError, lambda: v[v > 0] + 1),
     "an assignment": (SymbolicValueError, lambda: v.__setitem__(0, 1.0)),
     "a scan of no function": (ArgumentError, lambda: gc.scan(v, s, v)),
     "a length that is a tensor": (ArgumentError, lambda: gc.scan(lambda c, _: (c, c), s, None, s)),
@@ -216,8 +216,8 @@ def test_hints_say_what_to_write_instead() -> None:
     with pytest.raises(SymbolicValueError, match="elements cannot be assigned") as assigned:
         W[0] += 1
     assert "gc.where" in assigned.value.hint
-    with pytest.raises(DTypeError, match=r"given:    bool\n") as masked:
-        v[v > 0]
+    with pytest.raises(ArgumentError, match=r"given:    <elements of") as masked:
+        gc.tanh(v[v > 0])
     assert "gc.where(mask" in masked.value.hint
     with pytest.raises(DTypeError, match=r"expected: an integer dtype\n  given:    float32") as cut:
         v[v]
@@ -239,8 +239,7 @@ def test_numpys_functions_are_named_as_they_were_called() -> None:
 def test_a_function_that_graphc_lacks_names_the_nearest() -> None:
     for call, near in (
         (lambda: np.linalg.svd(m), ""),
-        (lambda: np.exp2(v), "gc.exp"),
-        (lambda: np.sinh(v), "gc.sin"),
+        (lambda: np.nancumsum(v), "gc.nansum"),
         (lambda: np.cumsum(v), "gc.sum"),
     ):
         with pytest.raises(ArgumentError, match="graphc has no function of this name") as caught:
