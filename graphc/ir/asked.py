@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ast
 import linecache
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import lru_cache
 from itertools import islice
 from types import FrameType
 
@@ -23,7 +24,7 @@ _HINTS = {
     "or": "`or`: gc.logical_or, or |",
     "not": "`not`: gc.logical_not, or ~",
     "a < b < c": "comparisons in a chain: gc.logical_and of two of them",
-    "range": "`range`: gc.fori_loop(lower, upper, step, carry) counts up to a tensor",
+    "range": "`range`: gc.fori_loop(lower, upper, step, carry) counts up to a tensor or a size",
     "max": "`max`: gc.maximum of two, gc.max of the elements of one",
     "min": "`min`: gc.minimum of two, gc.min of the elements of one",
     "any": "`any`: gc.any",
@@ -34,11 +35,11 @@ _HINTS = {
 _Place = tuple[int, int, int, int]
 
 
-def constructs(frame: FrameType) -> str:
+def constructs(frame: FrameType, among: Collection[str] = tuple(_HINTS)) -> str:
     """What to write in place of what asks, in the line that a frame is at; "" where that is not
-    found: there may be no source."""
+    found, or not `among` those looked for: there may be no source."""
     words = list(dict.fromkeys(_words(frame)))[::-1]
-    return "; ".join(_HINTS[word] for word in words if word in _HINTS)
+    return "; ".join(_HINTS[word] for word in words if word in among and word in _HINTS)
 
 
 def _words(frame: FrameType) -> Iterator[str]:
@@ -47,15 +48,23 @@ def _words(frame: FrameType) -> Iterator[str]:
     lines = linecache.getlines(frame.f_code.co_filename, frame.f_globals)
     if place is None or not lines:
         return
-    try:
-        tree = ast.parse("".join(lines))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _tree("".join(lines))
+    if tree is None:
         return
     path = _path(tree, place)
     for parent, child in zip(path[-2::-1], path[:0:-1], strict=True):
         yield from _word(parent, child)
         if isinstance(parent, (ast.stmt, ast.Lambda)):
             return
+
+
+@lru_cache(maxsize=4)
+def _tree(source: str) -> ast.AST | None:
+    """A source that can be read; `gc.jit` may ask several times for one."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def _place(frame: FrameType) -> _Place | None:

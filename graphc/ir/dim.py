@@ -18,6 +18,8 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
 from graphc.errors import ArgumentError, ShapeError, SymbolicValueError
+from graphc.ir import origin
+from graphc.ir.asked import constructs
 from graphc.ir.dtype import BY_SHORT
 
 Size: TypeAlias = "int | Dim"
@@ -137,11 +139,13 @@ class Dim:
 
     # -- what a symbolic size cannot do ------------------------------------------------------------
     def _no_value(self) -> NoReturn:
+        hint = "use a static size in the placeholder's shape, or keep the computation symbolic"
+        counted = constructs(origin.user_frame(), ("range",))
         raise SymbolicValueError(
             "a symbolic size has no value while the graph is being built",
             op="Dim",
             given=str(self),
-            hint="use a static size in the placeholder's shape, or keep the computation symbolic",
+            hint=f"{counted}; {hint}" if counted else hint,
         )
 
     def __bool__(self) -> bool:

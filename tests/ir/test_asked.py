@@ -71,6 +71,8 @@ CASES: list[tuple[Callable[[], Any], list[str]]] = [
     (lambda: any([X > 0]), ["gc.any"]),
     (lambda: all([X > 0]), ["gc.all"]),
     (lambda: [1, 2][N], ["gc.take"]),
+    (lambda: [i * 2 for i in range(V.shape[0])], ["gc.fori_loop", "static size"]),
+    (lambda: 1 if V.shape[0] > 2 else 3, ["static size"]),
     (lambda: (X * 2 if X + Y else 3), ["gc.cond"]),
 ]
 
