@@ -98,16 +98,38 @@ def sympified(value: Any, op: str) -> Any:
             given=repr(value)[:80],
             where=origin.where(),
         )
-    return explicit(found)
+    return explicit(found, op)
 
 
-def explicit(e: Any) -> Any:
-    """A matrix expression with all of its elements, where its sizes are numbers."""
-    if isinstance(e, sp.MatrixExpr) and not isinstance(e, sp.MatrixBase):
-        return e.as_explicit().as_immutable()
-    if hasattr(e, "as_explicit") and not isinstance(e, sp.MatrixBase):
-        return e.as_explicit()
-    return e
+_LARGEST_INVERSE = 4  # rows of a matrix whose inverse is written out
+_LARGEST_MATRIX = 4096  # elements of one that is
+
+
+def explicit(e: Any, op: str) -> Any:
+    """A matrix expression with all of its elements. Errors: `ArgumentError` for one that is too
+    large for that, or whose sizes are no numbers."""
+    if isinstance(e, sp.MatrixBase) or not hasattr(e, "as_explicit"):
+        return e
+    parts = [x for x in sp.preorder_traversal(e) if isinstance(x, sp.MatrixExpr)]
+    inverses = [x for x in parts if _inverts(x)]
+    wrong = [x for x in parts if not all(n.is_Integer for n in x.shape)]
+    wrong += [x for x in parts if not wrong and sp.prod(x.shape) > _LARGEST_MATRIX]
+    wrong += [x for x in inverses if not wrong and x.shape[0] > _LARGEST_INVERSE]
+    if wrong:
+        raise ArgumentError(
+            "a matrix expression that cannot be written out by its elements",
+            op=op,
+            expected=f"sizes that are numbers, inverses of at most {_LARGEST_INVERSE} rows",
+            given=f"{str(wrong[0])[:80]}, of shape {wrong[0].shape}",
+            where=origin.where(),
+            hint="gc.matmul and gc.linalg compute with tensors of any size",
+        )
+    return e.as_explicit() if not isinstance(e, sp.MatrixExpr) else e.as_explicit().as_immutable()
+
+
+def _inverts(x: Any) -> bool:
+    power = isinstance(x, sp.MatPow) and x.exp.could_extract_minus_sign()
+    return power or isinstance(x, sp.Inverse)
 
 
 def leaves(structure: Any) -> list[Any]:

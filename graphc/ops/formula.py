@@ -1,6 +1,6 @@
 """Ops of users: elementwise functions that a formula of SymPy defines.
 
-    mish = gc.elementwise("mish", lambda x: x * sp.tanh(sp.log(1 + sp.exp(x))))
+    softsquare = gc.elementwise("softsquare", lambda x: sp.log(1 + sp.exp(x)) ** 2)
 
 There is one op. The formula is one of its attributes, as text, so that it is in the text of a
 graph, in the key of the cache and in pickles, and two functions of one name do not mix. Which

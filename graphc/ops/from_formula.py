@@ -311,7 +311,7 @@ def _is_leaf(e: Any) -> bool:
     unknown = (sp.core.function.AppliedUndef, sp.Derivative, sp.Subs)
     if isinstance(e, unknown[1:]):
         return bool(e.doit() == e)
-    return isinstance(e, (*_BOUND, unknown[0])) or _is_element(e)
+    return isinstance(e, (*_BOUND, unknown[0])) or _is_element(e) or _has_elements(e)
 
 
 def _is_element(e: Any) -> bool:

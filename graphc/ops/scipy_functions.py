@@ -23,8 +23,6 @@ SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "polygamma": lambda s, n, x: s.polygamma(n, x),
     # integrals and their inverses
     "erfi": lambda s, x: s.erfi(x),
-    "erfinv": lambda s, x: s.erfinv(x),
-    "erfcinv": lambda s, x: s.erfcinv(x),
     "Ei": lambda s, x: s.expi(x),
     "expint": lambda s, n, x: s.expn(n, x),
     "Si": lambda s, x: s.sici(x)[0],

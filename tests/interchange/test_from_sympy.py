@@ -242,6 +242,19 @@ def test_matrix_symbols_and_indexed() -> None:
     np.testing.assert_allclose(gc.evaluate(made, {given_v: w, Y: AT_Y}), wanted)
 
 
+@pytest.mark.parametrize("make", [
+    lambda: sp.MatrixSymbol("m", 5, 5).inv(), lambda: sp.MatrixSymbol("m", sp.Symbol("n"), 2),
+    lambda: sp.MatrixSymbol("m", 99, 99) * 2, lambda: sp.MatrixSymbol("m", 6, 6) ** -2,
+])  # fmt: skip
+def test_matrices_that_are_not_written_out(make: Callable[[], Any]) -> None:
+    with pytest.raises(ArgumentError, match="cannot be written out"):
+        gc.from_sympy(make(), {})
+    large = sp.MatrixSymbol("m", 7, 7)
+    given = {large: gc.placeholder("front_large", (7, 7), "float64")}
+    with pytest.raises(ArgumentError, match="Determinant"):
+        gc.from_sympy(sp.Determinant(large), given)
+
+
 def test_functions_and_derivatives_are_symbols_where_given() -> None:
     t = sp.Symbol("t")
     q = sp.Function("q")(t)
