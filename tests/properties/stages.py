@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 import graphc as gc
+from graphc.autodiff.batching import batched
 from graphc.ir.check import check_graph
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
@@ -217,6 +218,8 @@ def measure(made: Callable[[int], Built], n: int, meter: Meter, lower: bool = Tr
         if built.wrt:
             y = results if len(results) > 1 else results[0]
             results += meter("grad", lambda: gc.vjp(y, built.wrt))
+        many = {t: gc.placeholder(f"{t.name} of all", ("b", *t.shape)) for t in built.inputs}
+        meter("batch", lambda: batched(results, many, gc.dim("b")))
         graph = meter("graph", lambda: Graph(built.inputs, results, built.updates))
         text = meter("print", lambda: print_graph(graph))
         meter("parse", lambda: parse_graph(text))
