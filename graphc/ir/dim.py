@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -334,7 +334,27 @@ def _choice(function: str, a: Size, b: Size) -> Size:
 
 def _chosen(function: str, a: Size, b: Size) -> bool:
     """Whether `a` is certainly the one of the two."""
-    return is_nonnegative(a - b if function == "max" else b - a)
+    return is_at_least(a, b) if function == "max" else is_at_least(b, a)
+
+
+def largest(sizes: Sequence[Size]) -> Size:
+    """The largest of sizes none of which is certain to be as large as another one."""
+    chosen = sizes[0]
+    for other in sizes[1:]:
+        chosen = _atom(Call("max", chosen, other))
+    return chosen
+
+
+def is_at_least(a: Size, b: Size) -> bool:
+    """`is_nonnegative(a - b)`, of which no normal form is made."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a >= b
+    rest = dict(_terms(a))
+    for monomial, coefficient in _terms(b):
+        rest[monomial] = rest.get(monomial, 0) - coefficient
+    return all(
+        c == 0 or (c > 0 and all(_atom_nonnegative(atom) for atom, _ in m)) for m, c in rest.items()
+    )
 
 
 def _operands(function: str, size: Size) -> list[Size]:

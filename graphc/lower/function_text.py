@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 from graphc.ir.dim import Call as DimCall
-from graphc.ir.dim import Dim, Size, names
+from graphc.ir.dim import Dim, Monomial, Size, names
 from graphc.ir.dtype import DType, bool_
 from graphc.lower.context import Head, Layout
 from graphc.planning.program import Ref, Storage
@@ -39,6 +40,7 @@ class FunctionText:
         self._body: list[str] = []
         self._count = 0
         self._sizes: dict[Size, str] = {}  # over the dims alone
+        self._parts: dict[Any, str] = {}  # of the sizes in the table: calls, and multiples of them
         self._words: dict[int, str] = {}
         self._bases: dict[Storage, str] = {}
         self._stack: dict[str, tuple[str, int]] = {}
@@ -126,13 +128,26 @@ class FunctionText:
     def _polynomial(self, size: Dim) -> str:
         total = "0"
         for monomial, coefficient in size.terms:
-            term = str(coefficient)
-            for atom, power in monomial:
-                value = self._atom(atom)
-                for _ in range(power):
-                    term = value if term == "1" else self.emit(f"mul i64 {term}, {value}")
+            term = self._once((monomial, coefficient), partial(self._term, monomial, coefficient))
             total = term if total == "0" else self.emit(f"add i64 {total}, {term}")
         return total
+
+    def _once(self, part: Any, compute: Callable[[], str]) -> str:
+        """The value of a part of sizes: the table's are computed one after the other, so that each
+        can use what those before it computed."""
+        if not self.fills:
+            return compute()
+        if part not in self._parts:
+            self._parts[part] = compute()
+        return self._parts[part]
+
+    def _term(self, monomial: Monomial, coefficient: int) -> str:
+        term = str(coefficient)
+        for atom, power in monomial:
+            value = self._once(atom, partial(self._atom, atom))
+            for _ in range(power):
+                term = value if term == "1" else self.emit(f"mul i64 {term}, {value}")
+        return term
 
     def _atom(self, atom: str | DimCall) -> str:
         if isinstance(atom, str):

@@ -24,7 +24,7 @@ from itertools import accumulate, chain
 
 import numpy as np
 
-from graphc.ir.dim import Dim, Size, floordiv, is_nonnegative, maximum, size_hint
+from graphc.ir.dim import Dim, Size, floordiv, is_at_least, largest, maximum, size_hint
 from graphc.ir.dtype import DType
 from graphc.planning.program import Branch, Loop, Program, Step, Storage, touched
 
@@ -148,9 +148,9 @@ def _stacked(upwards: Sequence[Storage], lifetimes: Lifetimes) -> tuple[Offsets,
         size = aligned(storage.size * storage.dtype.itemsize)
         starts[low:high], top[low:high] = [first], [len(ends)]
         ends.append(tuple(b + size for b in below))
-        offsets[storage] = _maximum(below)
+        offsets[storage] = largest(below)
     arena = _largest(ends[i] for i in set(top))
-    return (offsets, _maximum(arena)) if len(arena) <= 4 * TERMS else None
+    return (offsets, largest(arena)) if len(arena) <= 4 * TERMS else None
 
 
 def _cut(starts: list[int], top: list[int], step: int) -> int:
@@ -167,17 +167,10 @@ def _largest(groups: Iterable[tuple[Size, ...]]) -> tuple[Size, ...]:
     sizes = {s for group in groups for s in group}
     kept: list[Size] = []
     for size in sorted(sizes, key=lambda s: (size_hint(s), str(s)), reverse=True):
-        if not any(is_nonnegative(k - size) for k in kept):
-            kept = [k for k in kept if not is_nonnegative(size - k)]
+        if not any(is_at_least(k, size) for k in kept):
+            kept = [k for k in kept if not is_at_least(size, k)]
             kept.append(size)
     return tuple(kept)
-
-
-def _maximum(sizes: Sequence[Size]) -> Size:
-    result = sizes[0]
-    for size in sizes[1:]:
-        result = maximum(result, size)
-    return result
 
 
 def _alive(sizes: dict[Storage, int], lifetimes: Lifetimes) -> list[int]:
