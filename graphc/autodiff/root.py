@@ -15,14 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from graphc.autodiff.batching import batched
-from graphc.autodiff.reverse import pull_back
+from graphc.autodiff.derivatives import pulled
+from graphc.autodiff.jacobians import jacobian
 from graphc.errors import ArgumentError, DTypeError
 from graphc.ir.dim import Size, total
-from graphc.ir.dtype import promote
 from graphc.ir.graph import Graph, inline
 from graphc.ir.node import Tensor, apply
-from graphc.ir.shape import TensorType
 from graphc.ir.structure import paths, unflatten
 from graphc.ops.build import cast, operands
 from graphc.ops.closure import (
@@ -30,18 +28,17 @@ from graphc.ops.closure import (
     captured,
     check_callable,
     close,
-    fresh,
     numbered,
     tensors,
     trace_step,
 )
-from graphc.ops.create import eye, zeros, zeros_like
+from graphc.ops.create import zeros
 from graphc.ops.custom_gradient import CUSTOM_GRADIENT
 from graphc.ops.elementwise import abs as magnitude
 from graphc.ops.elementwise import less, less_equal, logical_and, logical_not, maximum
 from graphc.ops.linalg import inv, solve
 from graphc.ops.reduce import max as largest
-from graphc.ops.shape import broadcast_to, concat, expand_dims, matrix_transpose, reshape
+from graphc.ops.shape import concat, expand_dims, matrix_transpose, reshape
 from graphc.ops.while_loop import CONVERGED, while_loop
 
 _TOLERANCE = {32: 1e-5, 64: 1e-10}  # of a step, by the bits of the dtype; the next is its square
@@ -54,8 +51,8 @@ def _implicit(found: Sequence[Tensor], used: Sequence[Tensor], body: Graph) -> S
     by = [i for i, p in enumerate(ps) if p.dtype.is_float]
     gs = numbered("g", (x.type for x in xs))
     back = _apart(_solved(matrix_transpose(_jacobian(body.outputs, xs)), _flat(gs)), xs)
-    pulled = pull_back(body.outputs, [-t for t in back], [ps[i] for i in by])
-    cotangents = {i: t for i, t in zip(by, pulled, strict=True) if t is not None}
+    found_by = pulled(body.outputs, [ps[i] for i in by], [-t for t in back])
+    cotangents = {i: t for i, t in zip(by, found_by, strict=True) if t is not None}
     node = apply(
         CUSTOM_GRADIENT,
         [*found, *used],
@@ -83,13 +80,9 @@ def _apart(v: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 def _jacobian(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> Tensor:
     """The matrix of derivatives of all elements of `outputs` by those of `wrt`."""
-    size = total(t.size for t in outputs)
-    dtype = promote(*(t.dtype for t in outputs))
-    (unit,) = fresh("root", [TensorType(dtype, (size,))])
-    found = pull_back(outputs, _apart(unit, outputs), wrt)
-    row = _flat([zeros_like(x) if t is None else t for t, x in zip(found, wrt, strict=True)])
-    (rows,) = batched([row], {unit: eye(size, dtype=dtype)}, size)
-    return broadcast_to(rows, (size, row.shape[0]))  # one row for all, where nothing depends
+    flat = _flat(outputs)
+    blocks = zip(jacobian(flat, list(wrt)), wrt, strict=True)
+    return concat([reshape(block, (flat.size, x.size)) for block, x in blocks], 1)
 
 
 def _solved(matrix: Tensor, v: Tensor) -> Tensor:
@@ -109,10 +102,11 @@ def root(
     """x with `f(x) = 0`, found from `x0` on; its derivatives are those of the root.
 
     x is a float tensor, or nested tuples, lists, dicts and dataclasses of them, and f gives values
-    of the same structure and types. f may use any tensor from outside, and the root has derivatives
-    by these, to any order, by the implicit function theorem; none by `x0`. The iteration runs in
-    native code. "newton" computes the matrix of derivatives in each step, "broyden" in the first
-    one only. It ends when a step is no larger than `tol` times the largest element of x, or 1.
+    of the same structure and types, and has a gradient. f may use any tensor from outside, and the
+    root has derivatives by these, to any order, by the implicit function theorem; none by `x0`. The
+    iteration runs in native code. "newton" computes the matrix of derivatives in each step,
+    "broyden" in the first one only. It ends when a step is no larger than `tol` times the largest
+    element of x, or 1.
 
     Shapes: f gives what it takes; symbolic sizes too. Dtypes: float; an `x0` that is a Python
     number takes that of f's result. `tol` is 1e-5 of float32 and 1e-10 of float64, if not given.
@@ -194,8 +188,8 @@ def _broyden(
     """With an approximation of the inverse of the Jacobian, mended after each step by what the
     step has changed (Sherman and Morrison)."""
     xs = body.inputs[: len(first)]
-    jacobian = _jacobian(body.outputs, xs)
-    inverse = 1 / jacobian if jacobian.shape == (1, 1) else inv(jacobian)
+    matrix = _jacobian(body.outputs, xs)
+    inverse = 1 / matrix if matrix.shape == (1, 1) else inv(matrix)
     start = inline(Graph(body.inputs, [_flat(body.outputs), inverse], name="body"), [*first, *used])
 
     def step(c: Any) -> Any:

@@ -112,6 +112,15 @@ def test_inside_of_other_things() -> None:
     assert [half(np.float64(t)) for t in (3.0, -1.0)] == [1.5, -1.0]
 
 
+def test_derivatives_are_those_of_stable_forms() -> None:
+    """The textbook softplus overflows at 800, and so would its derivative."""
+    a = f64("a")
+    x = gc.root(lambda x: gc.log(1 + gc.exp(x)) - a, a + 1)
+    f = gc.compile([a], [x, gc.grad(x, a)])
+    np.testing.assert_allclose(f(800.0), [800.0, 1.0], rtol=1e-12)
+    np.testing.assert_allclose(gc.evaluate(f.graph.outputs[1], {a: 2.0}), 1 / (1 - np.exp(-2.0)))
+
+
 def test_text_and_latex() -> None:
     a = f64("a")
     x = gc.root(lambda x: gc.exp(x) - a, 0.0)
