@@ -553,6 +553,22 @@ def test_cotangents_as_a_batch_make_a_jacobian() -> None:
     np.testing.assert_allclose(gc.evaluate(rows, {x: a}), [[6, 3, 2], np.cos(a)], rtol=1e-12)
 
 
+def test_roots_and_hessians_of_each_element() -> None:
+    x = given("roots", "b")
+    f = lambda v: gc.root(lambda t: t * t * t - v, v)  # noqa: E731
+    slopes = [gc.vmap(lambda v: gc.grad(f(v), v))(x), gc.grad(gc.sum(gc.vmap(f)(x)), x)]
+    a = np.array([1.0, 8.0, 27.0])
+    roots, *found = gc.evaluate([gc.vmap(f)(x), *slopes], {x: a})
+    np.testing.assert_allclose(roots, [1, 2, 3], rtol=1e-9)
+    for slope in found:
+        np.testing.assert_allclose(slope, 1 / (3 * roots**2), rtol=1e-9)
+    m = given("hessians", "b", 3)
+    h = gc.vmap(lambda v: gc.hessian(gc.prod(v), v))(m)
+    b = RNG.normal(size=(2, 3))
+    expected = [[[0, r[2], r[1]], [r[2], 0, r[0]], [r[1], r[0], 0]] for r in b]
+    np.testing.assert_allclose(gc.evaluate(h, {m: b}), expected, rtol=1e-12, atol=1e-15)
+
+
 # -- bad input -------------------------------------------------------------------------------------
 def _id(*values: Any) -> Any:
     return values[0]
