@@ -1,8 +1,8 @@
 """Forward mode, from graph to graph: tangents flow from what is moved on to the outputs.
 
-One walk, operands before users. An op's tangents are what its `jvp` states, or else come from its
-`vjp`, which is linear in the cotangent: the vjp of that linear function, at the tangents of the
-inputs, is the derivative forwards. For an op that is linear itself this is the op again.
+One walk, operands before users. What only moves elements moves those of the tangent. Another op's
+tangents are what its `jvp` states, or else come from its `vjp`, which is linear in the cotangent:
+the vjp of that linear function, at the tangents of the inputs, is the derivative forwards.
 Source: Radul, Paszke, Frostig, Johnson and Maclaurin, 2023, "You only linearize once", backwards.
 """
 
@@ -15,7 +15,7 @@ from graphc.autodiff.reverse import no_derivative, nodes_above, pull_back
 from graphc.ir import origin
 from graphc.ir.collector import paused_collector
 from graphc.ir.graph import transform, walk
-from graphc.ir.node import Node, Tensor
+from graphc.ir.node import Node, Tensor, apply
 from graphc.ops.build import weak_like
 from graphc.ops.closure import fresh
 from graphc.ops.create import zeros_like
@@ -68,6 +68,11 @@ def _apply_jvp(node: Node, ts: Tangents) -> Tangents:
     op = node.op
     if not op.differentiable:
         return [None] * len(node.types)
+    if op.only_moves and op.vjp is not None:
+        moved = ts[0]
+        if moved is None:
+            return [None]
+        return [apply(op, (moved, *node.inputs[1:]), **node.attrs).output()]
     if op.jvp is None:
         return _transposed(node, ts)
     several = len(node.types) > 1

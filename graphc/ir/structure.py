@@ -172,9 +172,10 @@ def steps(structure: Inner) -> list[str]:
 
 
 def at_leaf(error: GraphcError, structure: Structure, leaf: int, root: str) -> GraphcError:
-    """`error` again, with how the leaf that it is about is written before its message."""
+    """`error` again, with how the leaf that it is about is written before its message; but where
+    that is a mere word for the whole."""
     path = paths(structure, root)[leaf]
-    message = error.message if path == root else f"{path}: {error.message}"
+    message = error.message if path.isidentifier() else f"{path}: {error.message}"
     return type(error)(
         message,
         op=error.op,

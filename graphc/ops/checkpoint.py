@@ -34,15 +34,10 @@ AFTER = register(
         lambda x, *tokens: (x,),
         numpy=lambda x, *tokens: x,
         vjp=lambda context, g, out, x, *tokens: [g, *(None for _ in tokens)],
-        jvp=lambda context, ts, out, x, *tokens: _after(ts[0], tokens),
         batched=_batched_after,
         doc="x itself, not before the other operands are computed.",
     )
 )
-
-
-def _after(t: Tensor | None, tokens: Sequence[Tensor]) -> Tensor | None:
-    return None if t is None else apply(AFTER, [t, *tokens]).output()
 
 
 def _infer(*types: TensorType, results: int) -> tuple[TensorType, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -60,6 +60,16 @@ def _matmul_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> l
     return [gx, gy]
 
 
+def _matmul_jvp(
+    context: object, ts: Sequence[Tensor | None], out: Tensor, x: Tensor, y: Tensor
+) -> Tensor | None:
+    """tx @ y + x @ ty."""
+    tx, ty = ts
+    left = None if tx is None else apply(MATMUL, (tx, y)).output()
+    right = None if ty is None else apply(MATMUL, (x, ty)).output()
+    return left if right is None else right if left is None else left + right
+
+
 def _batched_matmul(batch: Batch, x: Tensor, y: Tensor) -> Tensor:
     """Of two operands with the new axis, the products of all pairs. Of one, a single product as far
     as the other has no leading axes: the new axis joins the rows or the columns."""
@@ -98,6 +108,7 @@ MATMUL = register(
         _infer_matmul,
         numpy=np.matmul,
         vjp=_matmul_vjp,
+        jvp=_matmul_jvp,
         batched=_batched_matmul,
         doc="Matrix products of the last two axes; leading axes broadcast.",
     )

@@ -118,6 +118,10 @@ def numpy_sum(x: Any, axes: tuple[int, ...], keepdims: bool = False) -> Any:
 
 
 # -- sum and product -------------------------------------------------------------------------------
+def _sum_jvp(context: object, ts: Any, out: Tensor, x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
+    return sum(ts[0], axis=axes)
+
+
 SUM = register(
     Op(
         "sum",
@@ -125,6 +129,7 @@ SUM = register(
         _infer,
         numpy=lambda x, *, axes: numpy_sum(x, axes),
         vjp=lambda context, g, out, x, *, axes: [_spread(g, axes, x.shape)],
+        jvp=_sum_jvp,
         reducer=Reducer("add", lambda dtype: 0),
         axes={"axes": Axes.SEVERAL},
         doc="The sum over axes.",

@@ -184,6 +184,7 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "not a position": (ArgumentError, "argnums says", lambda: gc.grad(gc.sum, "x")(X)),
     "an int argument": (GradientError, "args[0]['n']: an integer has no derivative",
                         lambda: gc.grad(lambda p: p["n"])({"n": 3})),
+    "an int": (GradientError, "args[0]: an integer has no", lambda: gc.grad(lambda x: x)(3)),
     "a string argument": (ArgumentError, "args[0][0]: not a tensor",
                           lambda: gc.grad(lambda p: p[1])(["s", 1.0])),
     "a result that is none": (ArgumentError, "result['a']: not a tensor",
