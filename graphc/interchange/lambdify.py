@@ -88,6 +88,15 @@ def lambdify(
     """
     arguments = arguments_of(args)
     structure = sympified(exprs, "lambdify")
+    if not isinstance(cse, bool) and not callable(cse):
+        raise ArgumentError(
+            "what finds common subexpressions is a function",
+            op="lambdify",
+            expected="cse=True, cse=False or a function",
+            given=repr(cse)[:80],
+            where=origin.where(),
+            hint="there is no argument for modules: all is compiled",
+        )
     if callable(cse):
         structure = _with_common(structure, cse)
     orders = {"gradient": gradient, "jacobian": jacobian, "hessian": hessian}

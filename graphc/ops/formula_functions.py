@@ -14,7 +14,7 @@ from typing import Any
 import sympy as sp
 from sympy.codegen.cfunctions import expm1, log1p
 
-from graphc.ir.operators import function, functions
+from graphc.ir.operators import function
 from graphc.ops.scipy_functions import SCIPY_FUNCTIONS
 
 
@@ -23,7 +23,7 @@ def name_of(e: Any) -> str:
 
 
 # -- ops of one name -------------------------------------------------------------------------------
-# SymPy's name -> the public function; where that is not there, SciPy's (`special.py`).
+# SymPy's name -> the public function.
 _SAME = (
     "sign", "floor", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
     "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "erfcinv",
@@ -43,18 +43,8 @@ def _special(name: str, *values: Any) -> Any:
     return function("_special_")(name, *values)
 
 
-def _named(name: str, ours: str) -> Callable[..., Any]:
-    def build(*values: Any) -> Any:
-        if ours in functions():
-            return function(ours)(*values)
-        return _special(name, *values) if name in SCIPY_FUNCTIONS else None
-
-    return build
-
-
-def public(name: str) -> str:
-    """The public function that SymPy's function is, or would be."""
-    return _NAMES.get(name, name)
+def _op(ours: str) -> Callable[..., Any]:
+    return lambda *values: function(ours)(*values)
 
 
 def _all(ours: str) -> Callable[..., Any]:
@@ -82,7 +72,7 @@ def _if(condition: Any, x: Any, y: Any) -> Any:
 
 BUILDERS: dict[str, Callable[..., Any]] = {
     **{name: (lambda *values, name=name: _special(name, *values)) for name in SCIPY_FUNCTIONS},
-    **{name: _named(name, ours) for name, ours in _NAMES.items()},
+    **{name: _op(ours) for name, ours in _NAMES.items()},
     "Max": _all("maximum"),
     "Min": _all("minimum"),
     "And": _all("logical_and"),

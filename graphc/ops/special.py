@@ -72,6 +72,7 @@ SPECIAL = register(
         _infer,
         numpy=_numpy,
         vjp=_vjp,
+        formula=lambda s, *xs, function: getattr(s, function)(*xs),
         facts=frozenset({Fact.ELEMENTWISE, Fact.POLE, Fact.JUMPS}),
         cost=200,
         doc="A function of SciPy, elementwise, by SymPy's name of it.",

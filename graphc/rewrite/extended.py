@@ -117,7 +117,7 @@ def _compute(node: Node, arrays: list[Array], sizes: Mapping[str, int]) -> Array
         choose: Any = PRIMITIVES[op.reducer.primitive].numpy
         worst = mpmath.mpf(op.reducer.identity(float64))
         return np.asarray(choose.reduce(arrays[0], axis=attrs["axes"], initial=worst))
-    if Fact.ELEMENTWISE in op.facts and op.formula is not None:
+    if Fact.ELEMENTWISE in op.facts and op.formula is not None and op.kind is not Kind.HOST:
         scalar = np.frompyfunc(_ieee(op.formula), len(arrays), 1)
         result = np.asarray(scalar(*arrays), dtype=object)
         return result.astype(bool) if node.types[0].dtype.kind == "b" else result

@@ -244,6 +244,7 @@ BAD: list[tuple[type[GraphcError], str, Any]] = [
     (ArgumentError, "not an expression", lambda: gc.lambdify(x, "x + 1")),
     (ArgumentError, "more than one expression", lambda: gc.lambdify(x, [x, x], gradient=True)),
     (ArgumentError, "no argument", lambda: gc.lambdify(x, x, gradient=[y])),
+    (ArgumentError, "no argument for modules", lambda: gc.lambdify(x, x, "numpy")),
     (ArgumentError, "a float dtype", lambda: gc.lambdify(x, x, dtype="int32")),
     (CallError, "another number", lambda: f2()(1.0)),
     (CallError, "a list of 2", lambda: f2()(1.0, 2.0)),
