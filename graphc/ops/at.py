@@ -117,6 +117,8 @@ def _written(x: Tensor, key: Any, how: str, value: Any) -> Tensor:
     if mask is not None:
         return _masked(x, mask, how, new)
     found = select(x, key)
+    if found.arrays and all(i.ndim == 0 for _, i in found.arrays):
+        return _put(x, found, _at_one_place(view(x, found), found, how, new))
     if found.arrays:
         part = view(x, found)
         wide = _stretched(new, read(x, found).shape)
@@ -129,6 +131,21 @@ def _written(x: Tensor, key: Any, how: str, value: Any) -> Tensor:
     inside = _inside(x, found)
     changed = _COMBINE[how](x, placed)
     return changed if inside is None else where(inside, changed, x)
+
+
+def _at_one_place(part: Tensor, found: Selection, how: str, value: Tensor) -> Tensor:
+    """Where each index is one: a slice of one element along their axes, so that nothing is
+    scattered."""
+    starts = [constant(0, int64)] * part.ndim
+    sizes = list(part.shape)
+    for axis, index in found.arrays:
+        starts[axis] = dynamic.check_start(index, 1, part.shape[axis])
+        sizes[axis] = 1
+    by_index = {axis for axis, _ in found.arrays}
+    kept = tuple(s for a, s in enumerate(part.shape) if a not in by_index)
+    wide = reshape(_stretched(value, kept), sizes)
+    slab = dynamic.read(part, starts, tuple(sizes))
+    return dynamic.update(part, _COMBINE[how](slab, wide), starts)
 
 
 def _stretched(value: Tensor, shape: Shape) -> Tensor:

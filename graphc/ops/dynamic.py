@@ -201,6 +201,8 @@ DYNAMIC_UPDATE = register(
 
 # -- a start that is checked -----------------------------------------------------------------------
 def _outside(length: Size, size: Size) -> str:
+    if length == 1:
+        return f"an index is out of range for an axis of size {size}"
     return f"{length} elements from there on are not on an axis of size {size}"
 
 

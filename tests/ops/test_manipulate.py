@@ -29,9 +29,9 @@ def drawn(seed: int, case: Case) -> list[Any]:
 
 
 def test_all_samples_in_one_program() -> None:
-    """One case of each function with its gradient, and all cases of `roll`."""
+    """One case of each function with its gradient, and more of `roll`."""
     chosen = [SAMPLES[name].cases[0] for name in SAMPLES]
-    chosen += SAMPLES["roll"].cases
+    chosen += SAMPLES["roll"].cases[1::4]
     inputs: list[Any] = []
     outputs: list[Any] = []
     arrays: list[Any] = []
