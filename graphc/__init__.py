@@ -42,6 +42,7 @@ from graphc.ir.operators import functions as _functions
 from graphc.ir.operators import publish as _publish
 from graphc.ir.origin import scope
 from graphc.ir.text import parse_graph, print_graph
+from graphc.ops.types import NamespaceInfo as _NamespaceInfo
 
 __version__ = "0.2.0"
 
@@ -111,6 +112,7 @@ def _namespace(version: str | None) -> Any:
 
 
 _publish({"_repr_svg_": _svg, "_namespace_": _namespace})
+__array_namespace_info__ = _NamespaceInfo
 
 
 def __dir__() -> list[str]:

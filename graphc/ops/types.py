@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError
-from graphc.ir.dtype import DType, promote
+from graphc.ir.dtype import DTYPES, DType, default_dtype, int64, promote
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor
 from graphc.ops.build import beside, is_python_scalar, tensor
@@ -128,6 +128,31 @@ def conj(x: Any) -> Tensor:
 
 
 FUNCTIONS |= {f.__name__: f for f in (real, imag, conj)}
+# -- what the namespace is -------------------------------------------------------------------------
+class NamespaceInfo:
+    """What the array API's programs may ask of graphc."""
+
+    def capabilities(self) -> dict[str, Any]:
+        """Neither masks nor data make shapes, and axes are as many as one likes."""
+        return {"boolean indexing": False, "data-dependent shapes": False, "max dimensions": None}
+
+    def default_device(self) -> str:
+        """Where compiled programs run."""
+        return "cpu"
+
+    def devices(self) -> list[str]:
+        """All of these places."""
+        return ["cpu"]
+
+    def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
+        """The dtypes that are taken where none is given."""
+        return {"real floating": default_dtype(), "integral": int64, "indexing": int64}
+
+    def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, DType]:
+        """All dtypes of a kind, as `isdtype` has kinds, by their names."""
+        return {d.name: d for d in DTYPES if kind is None or isdtype(d, kind)}
+
+
 FUNCTIONS |= {f.__name__: f for f in (finfo, iinfo, isdtype, can_cast, result_type)}
 NUMPY: dict[str, Callable[..., Any] | None] = {
     "can_cast": None,  # whose answers are NumPy's dtypes

@@ -163,6 +163,18 @@ def test_questions_about_dtypes() -> None:
     assert gc.result_type(gc.int8, 2.5) is gc.float64
 
 
+def test_a_tensor_names_its_namespace() -> None:
+    found = X.__array_namespace__(api_version="2024.12")
+    assert found is gc
+    info = found.__array_namespace_info__()
+    assert info.dtypes(kind="real floating") == {"float32": gc.float32, "float64": gc.float64}
+    assert info.default_dtypes()["integral"] is gc.int64
+    assert info.default_device() in info.devices()
+    assert not info.capabilities()["data-dependent shapes"]
+    with pytest.raises(ArgumentError, match="2030"):
+        X.__array_namespace__(api_version="2030.12")
+
+
 WRONG: list[tuple[Callable[[], Any], type[GraphcError], str]] = [
     (lambda: gc.finfo("int8"), DTypeError, "float32"),
     (lambda: gc.iinfo("float32"), DTypeError, "int8"),
