@@ -1,4 +1,4 @@
-"""The layers of a multilayer perceptron: dense, activation, dropout, flatten."""
+"""Dense, activation, dropout, flatten, embedding."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.dim import product
+from graphc.ir.dtype import dtype_or_default
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType, show
 from graphc.nn import activations, initializers
 from graphc.nn.module import Layer, error
 from graphc.ops.contract import matmul
 from graphc.ops.elementwise import where
+from graphc.ops.gather import take
 from graphc.ops.random import bernoulli, fold_in
 from graphc.ops.shape import reshape
 
@@ -156,6 +158,63 @@ class Dropout(Layer):
         self.note_update(self.key, fold_in(now, 1))
         keep = bernoulli(now, 1 - self.rate, x.shape)
         return where(keep, x * (1 / (1 - self.rate)), 0.0)
+
+
+class Embedding(Layer):
+    """The rows of a table at given places: a vector for each int.
+
+    Shapes: x [...] ints -> [..., output_dim]. Dtypes: that of `dtype`, by default the default one.
+    Errors: `ArgumentError` for sizes that are no positive ints; `DTypeError` for an input that is
+    no int; at the call a `RuntimeFailure` for an int that has no row (a negative one counts from
+    the end, as in NumPy).
+    """
+
+    table: Variable
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        *,
+        dtype: Any = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        for what, size in (("input_dim", input_dim), ("output_dim", output_dim)):
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+                raise error(
+                    self,
+                    ArgumentError,
+                    f"{what} is not a positive int",
+                    expected="an int >= 1",
+                    given=repr(size)[:80],
+                )
+        self.input_dim, self.output_dim = int(input_dim), int(output_dim)
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.dtype, self.seed = dtype_or_default(dtype), seed
+
+    def build(self, x: TensorType) -> None:
+        self.table = self.add_variable(
+            "table",
+            (self.input_dim, self.output_dim),
+            self.embeddings_initializer,
+            rng=initializers.generator(self.seed),
+            dtype=self.dtype,
+        )
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        if not x.dtype.is_integer:
+            raise error(
+                self,
+                DTypeError,
+                "places are ints",
+                expected="an integer dtype",
+                given=x.dtype.name,
+                hint="use x.astype('int64')",
+            )
+        return take(self.table, x, axis=0)
 
 
 def _random_key(shape: Any, rng: np.random.Generator, dtype: Any) -> Any:

@@ -1,0 +1,115 @@
+"""Layers that normalise each example by statistics of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir.node import Tensor, Variable
+from graphc.ir.shape import TensorType, show
+from graphc.nn import initializers
+from graphc.nn.module import Layer, error
+from graphc.ops.elementwise import sqrt, square
+from graphc.ops.reduce import mean
+
+
+class _Normalization(Layer):
+    """What both share: a scale for each feature of the last axis, and epsilon."""
+
+    gamma: Variable
+
+    def __init__(self, epsilon: float, gamma_initializer: Any, name: str | None) -> None:
+        super().__init__(name)
+        number = isinstance(epsilon, (int, float)) and not isinstance(epsilon, bool)
+        if not number or not 0 <= epsilon < math.inf:
+            raise error(
+                self,
+                ArgumentError,
+                "epsilon is out of range",
+                expected="a finite number >= 0",
+                given=repr(epsilon)[:80],
+            )
+        self.epsilon = float(epsilon)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+
+    def build(self, x: TensorType) -> None:
+        self._size = self._features(x)
+        self.gamma = self.add_variable(
+            "gamma", (self._size,), self.gamma_initializer, dtype=x.dtype
+        )
+
+    def _features(self, x: TensorType) -> int:
+        if not x.dtype.is_float:
+            raise error(
+                self, DTypeError, "the input is not float", expected="a float", given=x.dtype.name
+            )
+        if not x.rank or not isinstance(x.shape[-1], int):
+            raise error(
+                self,
+                ShapeError,
+                "the last axis must have a static size" if x.rank else "the input is a scalar",
+                expected="a shape (..., features)",
+                given=show(x.shape),
+            )
+        return x.shape[-1]
+
+    def _check(self, x: Tensor) -> None:
+        if self._features(x.type) != self._size:
+            raise error(
+                self,
+                ShapeError,
+                "the input has another size than at the first call",
+                expected=f"(..., {self._size})",
+                given=show(x.shape),
+            )
+
+
+class LayerNorm(_Normalization):
+    """gamma * (x - mean) / sqrt(variance + epsilon) + beta, over the last axis of each example.
+
+    Shapes: x [..., features] -> the same. Dtypes: float; the parameters take that of the first
+    input. Errors: `ShapeError`, `DTypeError`; `ArgumentError` for an epsilon below 0.
+    Source: Ba, Kiros, Hinton, "Layer Normalization" (2016), equation 4.
+    """
+
+    beta: Variable
+
+    def __init__(
+        self,
+        epsilon: float = 1e-5,
+        gamma_initializer: Any = "ones",
+        beta_initializer: Any = "zeros",
+        *,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(epsilon, gamma_initializer, name)
+        self.beta_initializer = initializers.get(beta_initializer)
+
+    def build(self, x: TensorType) -> None:
+        super().build(x)
+        self.beta = self.add_variable("beta", (self._size,), self.beta_initializer, dtype=x.dtype)
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        self._check(x)
+        centred = x - mean(x, axis=-1, keepdims=True)
+        spread = mean(square(centred), axis=-1, keepdims=True)
+        return centred / sqrt(spread + self.epsilon) * self.gamma + self.beta
+
+
+class RMSNorm(_Normalization):
+    """gamma * x / sqrt(mean(x^2) + epsilon), over the last axis of each example.
+
+    Shapes, dtypes, errors: as `LayerNorm`.
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019), equation 4.
+    """
+
+    def __init__(
+        self, epsilon: float = 1e-6, gamma_initializer: Any = "ones", *, name: str | None = None
+    ) -> None:
+        super().__init__(epsilon, gamma_initializer, name)
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        self._check(x)
+        size = mean(square(x), axis=-1, keepdims=True)
+        return x / sqrt(size + self.epsilon) * self.gamma
