@@ -159,8 +159,7 @@ class _Driver:
             del self.text.counters[step.counter]
 
     def _while(self, step: Loop) -> None:
-        """A loop until it is left: of as many turns as a look is due after, again and again. There
-        is no call of Python's in the inner one, so that LLVM keeps its carries in registers."""
+        """A loop until it is left: of as many turns as a look is due after, again and again."""
         text = self.text
         with text.endless_loop():
             if not self.may_stop:
