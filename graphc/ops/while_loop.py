@@ -303,7 +303,8 @@ def fori_loop(lower: Any, upper: Any, body_fn: Callable[[Any, Any], Any], carry:
 
 
 def _bound(bound: Any) -> Size | Tensor:
-    """A bound of `fori_loop`: a size, or an int64 tensor. Errors: `DTypeError`, `ShapeError`."""
+    """A bound of `fori_loop`: a size, where it is known, or an int64 tensor.
+    Errors: `DTypeError`, `ShapeError`."""
     if isinstance(bound, Dim):
         return bound
     if isinstance(bound, (int, np.integer)) and not isinstance(bound, bool):
@@ -312,6 +313,8 @@ def _bound(bound: Any) -> Size | Tensor:
     if found.shape or not found.dtype.is_integer:
         error = ShapeError if found.shape else DTypeError
         raise error("a bound is one int", op="fori_loop", expected="i64[]", given=str(found.type))
+    if Fact.CONSTANT in found.node.op.facts:
+        return int(found.node.attrs["value"].array)
     return cast(found, int64)
 
 

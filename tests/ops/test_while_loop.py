@@ -245,6 +245,16 @@ def test_a_static_count_is_a_scan_with_a_gradient(lower: int, upper: int) -> Non
     assert_gradient(y, {x: 0.7})
 
 
+def test_known_bounds_of_any_kind_are_those_of_a_scan() -> None:
+    x = f64("x")
+    loops = [
+        gc.fori_loop(np.int8(0), stop, lambda i, c: c * x, 1.0)
+        for stop in (3, np.int64(3), np.array(3), gc.constant(3))
+    ]
+    assert len(set(loops)) == 1
+    assert loops[0].node.op is SCAN
+
+
 def test_a_symbolic_count_is_a_scan_and_one_of_the_call_a_while_loop() -> None:
     a, n = f64("a", ("n",)), gc.placeholder("k", (), "int32")
 
