@@ -176,6 +176,21 @@ SAMPLES: dict[str, list[Sample]] = {
             lambda x, f=f: f(_with_nans(x), _with_nans(x), equal_nan=True), dtypes=FLOATS,
         ) for f in (np.isclose, np.allclose)
     },
+    **{
+        f.__name__: of(
+            lambda x, f=f: f(x), lambda x, f=f: f(x, 1), lambda x, f=f: f(x, axis=0, keepdims=True)
+        ) + of(lambda x, f=f: f(_with_nans(x), axis=1), dtypes=FLOATS)
+        for f in (np.nanargmax, np.nanargmin)
+    },
+    "array_equiv": of(
+        lambda x, y: np.array_equiv(x, y), lambda x, y: np.array_equiv(x, x[:1]),
+        lambda x, y: np.array_equiv(x * 0, y[:1] * 0), lambda x, y: np.array_equiv(x, y[:2]),
+        shapes=((2, 3), (3,)),
+    ),
+    **{
+        f.__name__: of(lambda x, f=f: f(x)) + of(lambda x, f=f: f(x / 0), dtypes=FLOATS)
+        for f in (np.isposinf, np.isneginf)
+    },
     "array_equal": of(
         lambda x, y: np.array_equal(x, y), lambda x, y: np.array_equal(x, x.copy()),
         lambda x, y: np.array_equal(x, x[:1]), lambda x, y: np.array_equal(y, x[0]),
@@ -328,6 +343,10 @@ SAMPLES: dict[str, list[Sample]] = {
         lambda x: np.array_split(x, 3), lambda x: np.array_split(x, [1, 3], axis=0),
         lambda x: np.array_split(x, 2, 1), shapes=((5, 3),),
     ),
+    "vsplit": of(lambda x: np.vsplit(x, 2), lambda x: np.vsplit(x, [1, 3]), shapes=((4, 3),)),
+    "hsplit": of(lambda x: np.hsplit(x, 3), lambda x: np.hsplit(x, [1]), shapes=((4, 3),))
+    + of(lambda x: np.hsplit(x, 2), shapes=((4,),)),
+    "dsplit": of(lambda x: np.dsplit(x, 2), shapes=((2, 3, 4),)),
     "fliplr": of(lambda x: np.fliplr(x), shapes=((2, 3, 2),)),
     "flipud": of(lambda x: np.flipud(x)),
     "rot90": of(

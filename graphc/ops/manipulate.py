@@ -404,6 +404,21 @@ def array_split(x: Any, sections: Any, axis: int = 0) -> list[Tensor]:
     return split(t, cuts, axis)
 
 
+def vsplit(x: Any, sections: Any) -> list[Tensor]:
+    """`x` cut along its first axis, as `split`."""
+    return split(x, sections, 0)
+
+
+def hsplit(x: Any, sections: Any) -> list[Tensor]:
+    """`x` cut along its second axis, a vector along its only one, as `split`."""
+    return split(x, sections, 1 if tensor(x, "hsplit").ndim > 1 else 0)
+
+
+def dsplit(x: Any, sections: Any) -> list[Tensor]:
+    """`x` cut along its third axis, as `split`."""
+    return split(x, sections, 2)
+
+
 def fliplr(x: Any, /) -> Tensor:
     """`x` reversed along its second axis."""
     return flip(x, 1)
@@ -551,7 +566,7 @@ FUNCTIONS |= {
     for f in (
         roll, moveaxis, swapaxes, rollaxis, ravel, atleast_1d, atleast_2d, atleast_3d,
         broadcast_shapes, broadcast_arrays, repeat, tile, tril, triu, unstack, hstack, vstack,
-        dstack, column_stack, append, array_split, fliplr, flipud, rot90, select, diff,
-        trapezoid, gradient,
+        dstack, column_stack, append, array_split, vsplit, hsplit, dsplit, fliplr, flipud,
+        rot90, select, diff, trapezoid, gradient,
     )
 }  # fmt: skip

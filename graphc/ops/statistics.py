@@ -13,6 +13,7 @@ from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, normalize_axis, show
 from graphc.ops.build import cast, constant, operands, scalar_like, size_as_tensor, tensor
 from graphc.ops.contract import matmul
+from graphc.ops.create import zeros
 from graphc.ops.diagonal import diagonal
 from graphc.ops.elementwise import (
     abs,
@@ -33,7 +34,7 @@ from graphc.ops.elementwise import (
     subtract,
     where,
 )
-from graphc.ops.reduce import all, max, mean, min, prod, sum, variance
+from graphc.ops.reduce import all, argmax, argmin, max, mean, min, prod, sum, variance
 from graphc.ops.shape import broadcast_to, concat, expand_dims, matrix_transpose, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -214,6 +215,23 @@ def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
     return _nan_extremum(min, x, axis, keepdims)
 
 
+def _nan_position(
+    op: Callable[..., Tensor], beyond: float, x: Any, axis: Any, keepdims: bool
+) -> Tensor:
+    t, known = _without_nan(x, f"nan{op.__name__}")
+    return op(t if known is None else where(known, t, beyond), axis, keepdims)
+
+
+def nanargmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position of the first largest element that is not NaN; 0 where all are NaN or -inf."""
+    return _nan_position(argmax, -np.inf, x, axis, keepdims)
+
+
+def nanargmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The position of the first smallest element that is not NaN; 0 where all are NaN or inf."""
+    return _nan_position(argmin, np.inf, x, axis, keepdims)
+
+
 # -- comparisons -----------------------------------------------------------------------------------
 def isclose(
     x: Any, y: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False
@@ -248,10 +266,33 @@ def array_equal(x: Any, y: Any, equal_nan: bool = False) -> Tensor:
     return all(same)
 
 
+def array_equiv(x: Any, y: Any) -> Tensor:
+    """Whether two tensors are equal once one is stretched to the other: a scalar, False where their
+    shapes do not broadcast."""
+    a, b = tensor(x, "array_equiv"), tensor(y, "array_equiv")
+    try:
+        return all(equal(a, b))
+    except ShapeError:
+        return astype(constant(False), bool)
+
+
+def isposinf(x: Any) -> Tensor:
+    """Whether x is plus infinity, elementwise."""
+    t = tensor(x, "isposinf")
+    return equal(t, np.inf) if t.dtype.is_float else zeros(t.shape, bool)
+
+
+def isneginf(x: Any) -> Tensor:
+    """Whether x is minus infinity, elementwise."""
+    t = tensor(x, "isneginf")
+    return equal(t, -np.inf) if t.dtype.is_float else zeros(t.shape, bool)
+
+
 FUNCTIONS |= {
     f.__name__: f
     for f in (
         std, ptp, count_nonzero, average, cov, corrcoef, nan_to_num, nansum, nanprod, nanmean,
-        nanvar, nanstd, nanmax, nanmin, isclose, allclose, array_equal,
+        nanvar, nanstd, nanmax, nanmin, nanargmax, nanargmin, isclose, allclose, array_equal,
+        array_equiv, isposinf, isneginf,
     )
 }  # fmt: skip

@@ -120,8 +120,8 @@ def test_an_argument_that_graphc_lacks_is_named(name: str, argument: str) -> Non
         "dot": (x, x), "einsum": ("ij->ji", x), "outer": (x, x), "pad": (x, 1),
         "reshape": (x, (9,)), "stack": ([x, x],), "take": (x, i), "full_like": (x, 1),
         "linspace": (x, 1), "take_along_axis": (x, i), "allclose": (x, x), "isclose": (x, x),
-        "array_equal": (x, x), "cross": (x, x), "kron": (x, x), "hstack": ([x, x],),
-        "vstack": ([x, x],),
+        "array_equal": (x, x), "cross": (x, x), "array_equiv": (x, x), "kron": (x, x),
+        "hstack": ([x, x],), "vstack": ([x, x],),
     }  # fmt: skip
     arguments = required.get(name, (x,))
     given = {argument: OTHERS.get(argument, np.zeros(1))}
