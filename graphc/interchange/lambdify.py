@@ -184,14 +184,13 @@ class Rows(NamedTuple):
     """The rows of a program that a result is made of, in its own order, and its shape."""
 
     places: list[int]
+    rows: Any  # the same as an index: a slice where they follow each other
     core: tuple[int, ...]
     is_bool: bool
 
     def of_points(self, block: Array, batch: tuple[int, ...]) -> Array:
         """The result of a batch, from the rows of all points."""
-        first = self.places[0] if self.places else 0
-        straight = self.places == list(range(first, first + len(self.places)))
-        found = block[first : first + len(self.places)] if straight else block[self.places]
+        found: Array = block[self.rows]
         if self.is_bool:
             found = found != 0
         rank = len(self.core)
@@ -225,7 +224,11 @@ class _Table:
         truths = [v.dtype is bool_ if isinstance(v, Tensor) else v is True or v is False
                   for v in values]  # fmt: skip
         is_bool = bool(truths) and all(truths)
-        return Rows([self._place(v) for v in values], core, is_bool)
+        places = [self._place(v) for v in values]
+        first = places[0] if places else 0
+        straight = places == list(range(first, first + len(places)))
+        rows = slice(first, first + len(places)) if straight else np.array(places, np.intp)
+        return Rows(places, rows, core, is_bool)
 
     def _place(self, value: Any) -> int:
         number = _number_of(value) if isinstance(value, Tensor) else float(value)
@@ -272,8 +275,10 @@ class Lambdified:
         self._ways: dict[tuple[Any, ...], tuple[_Program, tuple[int, ...]]] = {}
         self._is_single = not isinstance(structure, (list, tuple, dict))
         self._names = [_name(a) for a in arguments]
+        self._graph: tuple[Any, ...] | None = None
         if not any(isinstance(a, Open) for a in arguments):  # whose rank no one knows yet
-            self._values(self._inputs([(p, False) for a in arguments for p in parts_of(a)], ())[1])
+            signature = tuple((p, False) for a in arguments for p in parts_of(a))
+            self._graph = signature, *self._converted(signature)
 
     def __call__(self, /, *values: Any, **named_values: Any) -> Any:
         if named_values:
@@ -385,9 +390,10 @@ class Lambdified:
         return program
 
     def _made(self, signature: Signature) -> _Program:
-        wide = (_POINTS,) if any(is_batch for _, is_batch in signature) else ()
-        inputs, known = self._inputs(signature, wide)
-        flat = self._values(known)
+        wide = _points(signature)
+        graph, self._graph = self._graph, None  # that of points is there, if it is the first one
+        made_before = graph is not None and graph[0] == signature
+        inputs, known, flat = graph[1:] if graph and made_before else self._converted(signature)
         table, made = _Table(), []
         rest = iter(flat)
         for leaf in self._leaves:
@@ -416,12 +422,15 @@ class Lambdified:
         function = compile(inputs, outputs, name="lambdified")
         return function, function.rows
 
-    def _values(self, known: Mapping[Any, Tensor]) -> list[Any]:
-        """The elements of all results. Errors: `ArgumentError` for what cannot become a graph."""
-        return values_of([e for x in self._leaves for e in elements(x)], known, "lambdify")
+    def _converted(self, signature: Signature) -> tuple[list[Tensor], dict[Any, Tensor], list[Any]]:
+        """The inputs, the tensors of symbols, and the elements of all results.
+        Errors: `ArgumentError` for what cannot become a graph."""
+        inputs, known = self._inputs(signature, _points(signature))
+        expressions = [e for x in self._leaves for e in elements(x)]
+        return inputs, known, values_of(expressions, known, "lambdify")
 
     def _inputs(
-        self, signature: Sequence[tuple[Part, bool]], wide: tuple[Any, ...]
+        self, signature: Signature, wide: tuple[Any, ...]
     ) -> tuple[list[Tensor], dict[Any, Tensor]]:
         """The inputs, and the tensor of each symbol; it has all points if derivatives are by it."""
         inputs: list[Tensor] = []
@@ -439,6 +448,11 @@ class Lambdified:
                 element = x[place if part.first else (..., *place)] if place else x
                 known[key] = broadcast_to(element, wide) if key in by else element
         return inputs, known
+
+
+def _points(signature: Signature) -> tuple[Any, ...]:
+    """The axis of points, if there is one."""
+    return (_POINTS,) if any(is_batch for _, is_batch in signature) else ()
 
 
 def _name(argument: Argument) -> str:
