@@ -22,6 +22,9 @@ from .properties.derivatives import (
 )
 from .sampling import FLOATS
 
+# Samples with arrays of their own promote.
+pytestmark = pytest.mark.filterwarnings("ignore::graphc.errors.DTypeWarning")
+
 
 def cases(name: str) -> Iterator[int]:
     yield from range(len(SAMPLES[name].cases))

@@ -57,6 +57,7 @@ CONTENDERS = {
         Contender("torch", "torch"),
         Contender("torch-compile", "torch"),
         Contender("numpy", "numpy"),
+        Contender("casadi", "casadi"),
     )
 }
 BEFORE = "before"
@@ -68,7 +69,7 @@ def add_before(checkout: Path) -> str:
     return BEFORE
 
 
-DEFAULT_PEERS = ("jax", "torch", "numpy")
+DEFAULT_PEERS = ("jax", "torch", "numpy")  # casadi has sparse Jacobians only
 
 
 def available(names: list[str]) -> tuple[list[str], list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import cases, mlp, models
+from . import cases, derivatives, mlp, models
 from .harness import CASES
 
-__all__ = ["CASES", "cases", "mlp", "models"]
+__all__ = ["CASES", "cases", "derivatives", "mlp", "models"]
