@@ -314,8 +314,8 @@ class Tensor(Operators):
             op="setitem",
             given=repr(self),
             where=origin.where(),
-            hint="make a new tensor, by gc.where or by gc.concat of slices; a variable changes by "
-            "updates, or by .value between calls",
+            hint="x = x.at[key].set(value) makes a new tensor, and so does gc.where; a variable "
+            "changes by updates, or by .value between calls",
         )
 
     # -- NumPy's protocols: np.tanh(t), ndarray @ t build nodes ------------------------------------
