@@ -22,12 +22,13 @@ from graphc.ir.dtype import DType, bool_, int64
 from graphc.ir.evaluate import compute
 from graphc.ir.graph import walk
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import TensorType
 from graphc.loops.primitives import PRIMITIVES, result_type
 
 Array = np.ndarray[Any, Any]
 KNOWN = 1 << 22  # elements of an array that is computed to be known
+STEPS = 1000  # of a loop that is looked at step by step
 
 
 class State(NamedTuple):
@@ -80,6 +81,8 @@ def _of_node(node: Node, inputs: Sequence[State], size: int) -> Sequence[State]:
         return [State(rows=_of_reduction(node, inputs, size))] * len(node.types)
     if kind is Kind.CONTRACT:
         return [State(rows=_of_product(node, inputs, size))]
+    if Fact.LOOP in node.op.facts and int(node.attrs["length"]) <= STEPS:
+        return _of_loop(node, inputs, size)
     if kind is Kind.COMPOSITE and node.op.expand is not None:
         smaller = node.op.expand(*node.inputs, **node.attrs)
         if smaller is not None:
@@ -286,6 +289,41 @@ def _own(batch: Sequence[Array], operand: TensorType) -> list[Array]:
     sizes = operand.shape[:-2]
     own = batch[len(batch) - len(sizes) :]
     return [i if s != 1 else i * 0 for i, s in zip(own, sizes, strict=True)]
+
+
+def _of_loop(node: Node, inputs: Sequence[State], size: int) -> Sequence[State]:
+    """Step by step, as the loop runs."""
+    body, length = node.attrs["body"], int(node.attrs["length"])
+    carries, xs = node.attrs["carries"], node.attrs["xs"]
+    state, operands = list(inputs[:carries]), inputs[carries + xs :]
+    stepped: list[list[State]] = [[] for _ in range(length)]
+    for i in reversed(range(length)) if node.attrs["reverse"] else range(length):
+        slices = [_slice(x, i, length) for x in inputs[carries : carries + xs]]
+        given = dict(zip(body.inputs, [*state, *slices, *operands], strict=True))
+        found = _walk(body.outputs, given, size)
+        results = [found[t] for t in body.outputs]
+        state, stepped[i] = results[:carries], results[carries:]
+    stacked = zip(*stepped, strict=True) if length else [() for _ in body.outputs[carries:]]
+    ys = zip(stacked, body.outputs[carries:], strict=True)
+    return [*state, *(State(rows=_stacked([s.rows for s in y], t.type, size)) for y, t in ys)]
+
+
+def _slice(x: State, i: int, length: int) -> State:
+    """What a step has of an x."""
+    known = None if x.known is None else x.known[i]
+    if x.rows is None:
+        return State(known)
+    count = x.rows.shape[0] // length
+    return State(known, x.rows[i * count : (i + 1) * count])
+
+
+def _stacked(parts: Sequence[Any], step: TensorType, size: int) -> Any:
+    from scipy.sparse import csr_matrix, vstack
+
+    if all(rows is None for rows in parts):
+        return None
+    empty = csr_matrix((math.prod(map(int, step.shape)), size), dtype=bool)
+    return vstack([empty if rows is None else rows for rows in parts], format="csr")
 
 
 # -- matrices of truth values ----------------------------------------------------------------------

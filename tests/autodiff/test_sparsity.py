@@ -56,6 +56,13 @@ EXACT: dict[str, Callable[[Any], Any]] = {
     "a mask": lambda x: x * (np.arange(N) % 2) + gc.where(np.arange(N) > 3, x, x[0]),
     "nothing": lambda x: gc.floor(x),
     "one": lambda x: gc.sum(x) * x[2],
+    "running sums": lambda x: gc.scan(lambda c, x: (c + x, c * x), x[0], x[1:])[1],
+    "a loop backwards": lambda x: gc.concat(
+        [t.reshape(-1) for t in gc.scan(
+            lambda c, x: ((c[0] * x[1], c[1]), (x * 2, c[0])), (x[0], x[1]), x[2:].reshape(2, 2),
+            reverse=True,
+        )[1]]
+    ),
     "composite": lambda x: gc.softmax(x.reshape(2, 3), axis=1),
     "linear algebra": lambda x: gc.linalg.inv(x[:4].reshape(2, 2) + 2 * np.eye(2)),
 }  # fmt: skip
@@ -73,7 +80,9 @@ LARGER: dict[str, Callable[[Any], Any]] = {
     "an unknown place": lambda x: gc.take(x, gc.argmax(x)) + x[:2],
     "an unknown branch": lambda x: gc.where(x > 1, x, x[0]),
     "the largest": lambda x: gc.max(x.reshape(2, 3), axis=1),
-    "a loop": lambda x: gc.scan(lambda c, x: (c + x, c * x), gc.constant(0.0, "float64"), x)[1],
+    "a value that is zero": lambda x: gc.scan(
+        lambda c, _: (gc.pad(c[1:], (0, 1)) * c, None), x, length=2
+    )[0],
     "a branch": lambda x: gc.cond(x[0] > 1, lambda: x, lambda: x[::-1]),
     "put where it falls": lambda x: gc.grad(gc.sum(gc.take(x, gc.argmax(x) + 0) ** 2), x),
 }
@@ -109,6 +118,16 @@ def test_of_random_programs() -> None:
 
         found, numeric = pattern_of(program)
         assert not (numeric & ~found).any(), seed
+
+
+def test_steps_of_a_trajectory() -> None:
+    """Defects of an integration depend on two neighbouring states: a band, whatever its length."""
+    def defects(x: Any) -> Any:
+        return gc.scan(lambda c, x: (x, x - gc.sin(c)), x[0], x[1:])[1]
+
+    found, numeric = pattern_of(defects, (50,))
+    np.testing.assert_array_equal(found, numeric)
+    assert found.sum() == 2 * 49
 
 
 def test_a_hessian_of_a_sum_is_diagonal() -> None:
