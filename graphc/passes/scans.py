@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphc.ir import origin
-from graphc.ir.graph import Graph, map_graph, walk
+from graphc.ir.graph import Graph, inline, map_graph, walk
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact
-from graphc.ops.closure import close, in_bodies
+from graphc.ops.closure import close, fresh, in_bodies, is_source
 from graphc.ops.scan import SCAN
 
 
@@ -85,6 +85,34 @@ def drop_unused_outputs(graph: Graph) -> Graph:
         return _pruned(node, inputs, *kept[node])
 
     return in_bodies(map_graph(graph, rewrite), drop_unused_outputs)
+
+
+def conditions_behind_steps(graph: Graph) -> Graph:
+    """While loops whose condition is computed at the end of each step, for the next turn, and once
+    before the first: then kernels of the step can compute it. The turns are the same."""
+
+    def rewrite(node: Node, inputs: tuple[Tensor, ...]) -> Sequence[Tensor] | None:
+        if Fact.WHILE not in node.op.facts or is_source(node.attrs["condition"].outputs[0].node):
+            return None
+        test: Graph = node.attrs["condition"]
+        body: Graph = node.attrs["body"]
+        carries = node.attrs["carries"]
+        (goes_on,) = fresh("goes_on", [test.outputs[0].type])
+        operands = body.inputs[carries:]
+        after = [*body.outputs, *inline(test, [*body.outputs, *operands])]
+        parameters = [*body.inputs[:carries], goes_on, *operands]
+        made = apply(
+            node.op,
+            [*inputs[:carries], *inline(test, inputs), *inputs[carries:]],
+            condition=close([goes_on], parameters),
+            body=close(after, parameters),
+            carries=carries + 1,
+        )
+        return made.outputs[:carries]
+
+    if not any(Fact.WHILE in node.op.facts for node in graph.nodes):
+        return graph
+    return map_graph(graph, rewrite)
 
 
 def _is_loop(node: Node) -> bool:

@@ -15,7 +15,7 @@ from graphc.ops.closure import in_bodies
 from graphc.passes.canonical import expand_composites, lower_contractions
 from graphc.passes.chains import reorder_products
 from graphc.passes.distribute import distribute_products
-from graphc.passes.scans import drop_unused_outputs, merge_scans
+from graphc.passes.scans import conditions_behind_steps, drop_unused_outputs, merge_scans
 from graphc.passes.unify import unify
 from graphc.pipeline.options import DEFAULTS, Options
 from graphc.pipeline.stages import Stages
@@ -104,6 +104,8 @@ def _program(graph: Graph, first: Sequence[Node] = (), *, machine: Machine) -> P
 
 
 def fuse_all(graph: Graph, borders: list[Border] | None = None, machine: Machine = CPU) -> Graph:
-    """`fuse` on the graph and on the bodies of its loops and branches."""
+    """`fuse` on the graph and on the bodies of its loops and branches. The conditions of while
+    loops belong to their steps then."""
+    graph = conditions_behind_steps(graph)
     inner = in_bodies(graph, lambda body: fuse_all(body, borders, machine))
     return fuse(inner, borders, machine)

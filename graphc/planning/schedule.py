@@ -303,8 +303,9 @@ class _Scheduler:
         operands = [self._ref(scope, t) for t in node.inputs[len(places) :]]
         refs, inner = (dict(zip(g.inputs, [*places, *operands], strict=True)) for g in (test, body))
         (result,) = test.outputs
-        condition = self._temp(result)
-        tested = self._schedule(test, refs, [(result, condition, None)])
+        condition = refs.get(base_of(result)) or self._temp(result)
+        known = base_of(result) in refs
+        tested = [] if known else self._schedule(test, refs, [(result, condition, None)])
         wanted = zip(body.outputs, places, body.inputs, strict=False)
         steps = [*tested, Leave(condition, node), *self._schedule(body, inner, list(wanted))]
         scope.steps.append(Loop(self._counter(), None, steps, node))

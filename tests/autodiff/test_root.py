@@ -18,6 +18,9 @@ from graphc.errors import (
     RuntimeFailure,
     ShapeError,
 )
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Loop
 from tests.ops.gradients import assert_gradient
 
 METHODS = ("newton", "broyden")
@@ -119,6 +122,15 @@ def test_derivatives_are_those_of_stable_forms() -> None:
     f = gc.compile([a], [x, gc.grad(x, a)])
     np.testing.assert_allclose(f(800.0), [800.0, 1.0], rtol=1e-12)
     np.testing.assert_allclose(gc.evaluate(f.graph.outputs[1], {a: 2.0}), 1 / (1 - np.exp(-2.0)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_for_a_scalar_is_one_kernel(method: str) -> None:
+    a = f64("a")
+    x = gc.root(lambda x: x - 0.5 * gc.sin(x) - a, a, method=method)
+    program = run_pipeline(gc.Graph([a], [x]), Stages()).program
+    (loop,) = [s for s in program.steps if isinstance(s, Loop)]
+    assert [type(s).__name__ for s in loop.body] == ["Leave", "Call"]
 
 
 def test_text_and_latex() -> None:

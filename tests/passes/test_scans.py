@@ -12,7 +12,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ops.scan import SCAN
 from graphc.ops.while_loop import WHILE
-from graphc.passes.scans import drop_unused_outputs, merge_scans
+from graphc.passes.scans import conditions_behind_steps, drop_unused_outputs, merge_scans
 
 
 def loops(graph: Graph) -> list[Node]:
@@ -114,6 +114,25 @@ def test_unread_carries_of_a_while_loop_are_dropped_but_those_of_its_condition()
         assert drop_unused_outputs(pruned) is pruned
         for feeds in ([3.5, 0.5], [-1.0, 2.0]):
             assert evaluate_graph(graph, feeds) == evaluate_graph(pruned, feeds)
+
+
+def test_conditions_are_computed_where_steps_are() -> None:
+    """Once before the loop, and then by the step: as often as before, and the same."""
+    x, limit = f64("x", (3,)), f64("limit")
+    inner = lambda c: gc.while_loop(lambda d: gc.max(d) > 1, lambda d: d / 2, c) * 3  # noqa: E731
+    last, turns = gc.while_loop(
+        lambda c: (gc.sum(c[0]) < limit) & (c[1] < 9), lambda c: (inner(c[0]) + 1, c[1] + 1), (x, 0)
+    )
+    graph = Graph([x, limit], [last, turns])
+    moved = conditions_behind_steps(graph)
+    (loop,) = [node for node in moved.nodes if node.op is WHILE]
+    assert [t.node.op.name for t in loop.attrs["condition"].outputs] == ["placeholder"]
+    assert conditions_behind_steps(moved) is moved
+    for feeds in (np.array([0.1, 0.2, 0.3]), 13.0), (np.ones(3), -1.0), (np.ones(3), np.inf):
+        for one, other in zip(
+            evaluate_graph(graph, feeds), evaluate_graph(moved, feeds), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_unread_after_another_drop_is_dropped_too() -> None:
