@@ -212,7 +212,6 @@ if TYPE_CHECKING:  # what is looked up at first use
         multiply,
         negative,
         not_equal,
-        power,
         reciprocal,
         relu,
         remainder,
@@ -231,7 +230,6 @@ if TYPE_CHECKING:  # what is looked up at first use
         trunc,
         where,
     )
-    from graphc.ops.elementwise import power as pow
     from graphc.ops.elementwise import shift_left as bitwise_left_shift
     from graphc.ops.elementwise import shift_right as bitwise_right_shift
     from graphc.ops.elementwise import sigmoid as expit
@@ -276,7 +274,8 @@ if TYPE_CHECKING:  # what is looked up at first use
     )
     from graphc.ops.odeint import odeint
     from graphc.ops.places import flatnonzero, nonzero, put_along_axis, take_along_axis
-    from graphc.ops.powers import cbrt, exp2, log2, log10, logaddexp, xlog1py, xlogy
+    from graphc.ops.powers import cbrt, exp2, log2, log10, logaddexp, power, xlog1py, xlogy
+    from graphc.ops.powers import power as pow
     from graphc.ops.quantile import erfcinv, erfinv, logit, ndtr, ndtri
     from graphc.ops.reduce import (
         all,

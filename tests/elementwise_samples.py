@@ -65,6 +65,19 @@ binary("divide", np.divide, "biuf", domain=(0.3, 2.0))
 binary("floor_divide", np.floor_divide, domain=None)
 binary("remainder", np.remainder, domain=(2.1, 3.9), smooth=False)
 binary("power", np.power, "f", domain=(0.3, 2.0))
+SAMPLES["integer_power"] = Samples(
+    cases=tuple(
+        Case(
+            call=gc.power,
+            numpy=np.power,
+            shapes=shapes,
+            draws=(None, lambda rng, shape: rng.integers(0, 70, shape)),
+        )
+        for shapes in BINARY_SHAPES
+    ),
+    takes=of_kinds("biu"),
+    domain=None,
+)
 for _name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
     binary(_name, getattr(np, _name), "biuf", domain=None)
 for _name in ("logical_and", "logical_or", "logical_xor"):

@@ -61,6 +61,11 @@ def log1mexp(x: Any) -> Any:
     return np.where(x < np.log(2), near, far).astype(np.asarray(x).dtype)
 
 
+def integer_power(x: Any, y: Any) -> Any:
+    """x ** y of ints, which wraps; a negative y is taken as 0."""
+    return np.power(x, np.maximum(y, np.zeros_like(y)))
+
+
 def rotate_left(x: Any, count: Any) -> Any:
     """The bits of x moved to the left by `count` modulo their number, and round."""
     bits = np.asarray(x).dtype.type(np.asarray(x).dtype.itemsize * 8)
@@ -123,6 +128,7 @@ _TABLE = (
     Primitive("log1mexp", 1, log1mexp, "f"),
     Primitive("sigmoid", 1, sigmoid, "f"),
     Primitive("softplus", 1, softplus, "f"),
+    Primitive("integer_power", 2, integer_power, "iu"),
     Primitive("bitwise_and", 2, np.bitwise_and, "biu"),
     Primitive("bitwise_or", 2, np.bitwise_or, "biu"),
     Primitive("bitwise_xor", 2, np.bitwise_xor, "biu"),

@@ -135,6 +135,41 @@ def _rotate(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
     return _declared(b, f"llvm.fshl.i{d.bits}", x.type, [x, x, count])
 
 
+def _integer_power(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """A call of a function with a loop over the bits of the exponent: squares, multiplied up."""
+    type = args[0].type
+    name = f"graphc.power.{d.short}"
+    function = b.module.globals.get(name)
+    if function is None:
+        function = ir.Function(b.module, ir.FunctionType(type, [type, type]), name)
+        function.linkage = "linkonce_odr"
+        _define_integer_power(function, signed=d.kind == "i")
+    return b.call(function, args)
+
+
+def _define_integer_power(function: ir.Function, signed: bool) -> None:
+    x, y = function.args
+    start, loop, done = (function.append_basic_block(name) for name in ("start", "loop", "done"))
+    b = ir.IRBuilder(start)
+    zero, one = x.type(0), x.type(1)
+    some = b.icmp_signed(">", y, zero) if signed else b.icmp_unsigned("!=", y, zero)
+    b.cbranch(some, loop, done)
+    b.position_at_end(loop)
+    result, base, bits = (b.phi(x.type) for _ in range(3))
+    odd = b.icmp_unsigned("!=", b.and_(bits, one), zero)
+    after = b.select(odd, b.mul(result, base), result)
+    rest = b.lshr(bits, one)
+    for value, first, then in ((result, one, after), (base, x, b.mul(base, base)), (bits, y, rest)):
+        value.add_incoming(first, start)
+        value.add_incoming(then, loop)
+    b.cbranch(b.icmp_unsigned("!=", rest, zero), loop, done)
+    b.position_at_end(done)
+    found = b.phi(x.type)
+    found.add_incoming(one, start)
+    found.add_incoming(after, loop)
+    b.ret(found)
+
+
 def _next_after(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
     """One step of the bits as an integer: up away from zero, down towards it. From zero the step is
     to the smallest number of the sign of y; where both are equal it is y, whose zero may differ."""
@@ -203,6 +238,7 @@ BINARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "bitwise_xor": (lambda b, d, args: b.xor(*args), (bool_, *INTEGERS)),
     "shift_left": (_shift(left=True), INTEGERS),
     "shift_right": (_shift(left=False), INTEGERS),
+    "integer_power": (_integer_power, INTEGERS),
     "rotate_left": (_rotate, tuple(d for d in INTEGERS if d.kind == "u")),
     # Of ints: they wrap. Numba's own operators tell LLVM that signed ints never overflow.
     "add": (lambda b, d, args: b.add(*args), INTEGERS),

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError
 from graphc.ir.dtype import DType, bool_, promote, uint64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
@@ -122,62 +121,6 @@ remainder = binary_function(
     partials=lambda f, out, x, y: (1, lambda: -f("floor_divide")(x, y)),
     facts={Fact.EXACT, Fact.JUMPS},
 )  # fmt: skip
-
-
-def _power_partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, Any]:
-    zero, one = scalar_like(0, x), scalar_like(1, x)
-
-    def by_base() -> Tensor:  # y * x**(y-1), and 0 (not 0 * inf) for y = 0
-        return where(equal(y, zero), zero, y * power(x, y - one))
-
-    def by_exponent() -> Tensor:  # x**y * log(x), and 0 (not 0 * -inf) at x = 0
-        return out * log(where(equal(x, zero), one, x))
-
-    return by_base, by_exponent
-
-
-_POWER = define(
-    "power", np.power, lambda s, x, y: x**y, partials=_power_partials, cost=40,
-    facts={Fact.JUMPS, Fact.POLE, Fact.BY_VALUE},
-    doc="x ** y, elementwise. Ints take a static exponent >= 0.",
-)  # fmt: skip
-
-
-@named(_POWER)
-def power(x: Any, y: Any) -> Tensor:
-    if isinstance(y, int) and not isinstance(y, bool):
-        base = tensor(x, "power")
-        if base.dtype.is_integer:
-            return _integer_power(base, y)
-    a, b = operands("power", x, y)
-    if not a.dtype.is_float:
-        raise DTypeError(
-            "an integer base needs a static integer exponent",
-            op="power",
-            expected="a Python int as exponent, or floats",
-            given=f"{a.dtype.name} ** {b.dtype.name}",
-            hint="use .astype('float64')",
-        )
-    return apply(_POWER, (a, b)).output()
-
-
-def _integer_power(base: Tensor, exponent: int) -> Tensor:
-    if exponent < 0:
-        raise ArgumentError(
-            "integers to negative integer powers are not integers",
-            op="power",
-            expected="an exponent >= 0",
-            given=str(exponent),
-        )
-    result = scalar_like(1, base) + base * scalar_like(0, base) if exponent == 0 else None
-    square_ = base
-    while exponent:
-        if exponent & 1:
-            result = square_ if result is None else result * square_
-        exponent >>= 1
-        square_ = square_ * square_ if exponent else square_
-    assert result is not None
-    return result
 
 
 # -- comparison, logic, choice ---------------------------------------------------------------------
@@ -585,7 +528,6 @@ FUNCTIONS = FUNCTIONS | {
 }
 # the array API's names, and SciPy's
 FUNCTIONS |= {
-    "pow": power,
     "bitwise_left_shift": shift_left,
     "bitwise_right_shift": shift_right,
     "expit": sigmoid,

@@ -15,8 +15,9 @@ from graphc.ir.shape import normalize_axes, normalize_axis, show
 from graphc.ops.build import cast, operands, tensor
 from graphc.ops.diagonal import diagonal as any_diagonal
 from graphc.ops.einsum import outer as outer_of_all
-from graphc.ops.elementwise import abs, multiply, not_equal, power, sqrt, square, subtract
+from graphc.ops.elementwise import abs, multiply, not_equal, sqrt, square, subtract
 from graphc.ops.getitem import read, select
+from graphc.ops.powers import power
 from graphc.ops.reduce import max, min, restore_axes, sum
 from graphc.ops.shape import permute_dims, reshape, stack
 

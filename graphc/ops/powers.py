@@ -6,11 +6,86 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.node import Tensor
+from graphc.errors import ArgumentError, RuntimeFailure
+from graphc.ir.dtype import bool_, int8
+from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact
 from graphc.loops.primitives import special
+from graphc.ops.build import cast, operands, scalar_like, tensor
 from graphc.ops.elementwise import equal, log, log1p, sigmoid, where
-from graphc.ops.scalar import COMMUTES, binary_float_function, float_function
+from graphc.ops.scalar import COMMUTES, binary_float_function, define, float_function, named
+
+
+def _power_partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, Any]:
+    zero, one = scalar_like(0, x), scalar_like(1, x)
+
+    def by_base() -> Tensor:  # y * x**(y-1), and 0 (not 0 * inf) for y = 0
+        return where(equal(y, zero), zero, y * power(x, y - one))
+
+    def by_exponent() -> Tensor:  # x**y * log(x), and 0 (not 0 * -inf) at x = 0
+        return out * log(where(equal(x, zero), one, x))
+
+    return by_base, by_exponent
+
+
+_POWER = define(
+    "power", np.power, lambda s, x, y: x**y, partials=_power_partials, cost=40,
+    facts={Fact.JUMPS, Fact.POLE, Fact.BY_VALUE},
+    doc="x ** y, elementwise. Of ints, a negative y is an error, at the call if it is a tensor.",
+)  # fmt: skip
+
+
+@named(_POWER)
+def power(x: Any, y: Any) -> Tensor:
+    if isinstance(y, int) and not isinstance(y, bool):
+        base = tensor(x, "power")
+        if base.dtype.is_integer:
+            return _integer_power(base, y)
+    a, b = operands("power", x, y)
+    if a.dtype is bool_:
+        a, b = cast(a, int8), cast(b, int8)
+    return apply(_POWER if a.dtype.is_float else _INTEGER_POWER, (a, b)).output()
+
+
+def _integer_power(base: Tensor, exponent: int) -> Tensor:
+    if exponent < 0:
+        raise ArgumentError(
+            "integers to negative integer powers are not integers",
+            op="power",
+            expected="an exponent >= 0",
+            given=str(exponent),
+        )
+    result = scalar_like(1, base) + base * scalar_like(0, base) if exponent == 0 else None
+    square_ = base
+    while exponent:
+        if exponent & 1:
+            result = square_ if result is None else result * square_
+        exponent >>= 1
+        square_ = square_ * square_ if exponent else square_
+    assert result is not None
+    return result
+
+
+_NEGATIVE = "integers to negative integer powers are not integers"
+
+
+def _numpy_integer_power(x: Any, y: Any) -> Any:
+    if np.any(np.less(y, 0)):
+        raise RuntimeFailure(_NEGATIVE, op="integer_power")
+    return np.power(x, y)
+
+
+def _integer_power_kernel(k: Any, x: Any, y: Any) -> Any:
+    if y.dtype.kind == "i":
+        k.fail_if(k.less(y, k.const(0, y.dtype)), _NEGATIVE)
+    return k.integer_power(x, y)
+
+
+_INTEGER_POWER = define(
+    "integer_power", _numpy_integer_power, None, kinds="iu", kernel=_integer_power_kernel,
+    cost=20, facts={Fact.EXACT}, may_fail=True, doc="x ** y of ints, y >= 0.",
+)  # fmt: skip
+
 
 exp2 = float_function("exp2", lambda s, x: 2**x, "2 ** x.", cost=12, facts={Fact.POSITIVE})
 log2 = float_function(
@@ -71,4 +146,6 @@ xlog1py = binary_float_function(
     cost=22, facts={Fact.JUMPS, Fact.POLE},
 )  # fmt: skip
 
-FUNCTIONS = {f.__name__: f for f in (exp2, log2, log10, cbrt, logaddexp, xlogy, xlog1py)}
+FUNCTIONS = {
+    f.__name__: f for f in (power, exp2, log2, log10, cbrt, logaddexp, xlogy, xlog1py)
+} | {"pow": power}

@@ -195,6 +195,7 @@ def define(
     jvp: Jvp | None = None,
     facts: Set[Fact] = frozenset(),
     cost: float = 1.0,
+    may_fail: bool = False,
     doc: str = "",
 ) -> Op:
     if kernel is None and name not in PRIMITIVES:
@@ -218,6 +219,7 @@ def define(
             formula=formula,
             facts=frozenset({*facts, Fact.ELEMENTWISE}),
             cost=cost,
+            may_fail=may_fail,
             differentiable="f" in kinds and result is None,
             doc=doc,
         )

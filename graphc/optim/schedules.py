@@ -16,7 +16,8 @@ from graphc.ir import origin
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
 from graphc.ops.build import cast, constant
-from graphc.ops.elementwise import ceil, cos, floor, maximum, minimum, power, where
+from graphc.ops.elementwise import ceil, cos, floor, maximum, minimum, where
+from graphc.ops.powers import power
 
 Schedule: TypeAlias = Callable[[Tensor], Any]
 

@@ -513,6 +513,7 @@ NOTATIONS: dict[str, Notation] = {
     "floor_divide": _function(r"\operatorname{floor\_divide}"),
     "remainder": _function(r"\operatorname{remainder}"),
     "power": _power,
+    "integer_power": _power,
     "square": _square,
     "sqrt": _around(r"\sqrt{", "}"),
     "abs": _around(r"\left|", r"\right|"),

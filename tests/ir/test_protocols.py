@@ -190,14 +190,12 @@ def test_products_of_bool_matrices_are_refused(call: Callable[..., Any]) -> None
 
 
 # -- ufuncs ----------------------------------------------------------------------------------------
-# Where NumPy has an answer, graphc has none, and says so: of bools, whose sums NumPy gives as int8,
-# and of powers of ints, which may fail.
+# Where NumPy has an answer, graphc has none, and says so: of bools, whose sums NumPy gives as int8.
 REFUSED = {
     "bool": {
-        "absolute", "conjugate", "floor_divide", "isfinite", "isinf", "left_shift", "power",
-        "remainder", "right_shift", "square",
+        "absolute", "conjugate", "floor_divide", "isfinite", "isinf", "left_shift", "remainder",
+        "right_shift", "square",
     },
-    "int": {"power"},
 }  # fmt: skip
 
 

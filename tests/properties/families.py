@@ -122,6 +122,8 @@ def float_binary(b: Growth) -> list[Tensor]:
 @family(1)
 def power(b: Growth) -> Tensor:
     t = b.pick("iuf")
+    if t.dtype.is_integer and b.chance(0.5):
+        return t ** (b.partner(t) % 8)
     if b.chance(0.5) or t.dtype.is_integer:
         return t ** b.integer(0, 5)
     return gc.power(gc.abs(t), b.partner(t) if b.chance(0.5) else b.choose((0.5, -1.0, 2.0, 1.5)))
