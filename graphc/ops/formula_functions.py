@@ -113,8 +113,13 @@ def _in_bessel(e: Any) -> Any:
 
 
 def _done(e: Any) -> Any:
-    """What an unevaluated derivative or substitution is, if SymPy finds it."""
-    return e.doit()
+    """What an unevaluated derivative or substitution is, if SymPy finds it: of what is real, as
+    SymPy gives the derivative of |x| in terms of those of re(x) and im(x)."""
+    found = e.doit()
+    if found == e:
+        real = e.replace(sp.re, lambda u: u).replace(sp.im, lambda u: sp.S.Zero)
+        found = real.doit()
+    return found
 
 
 REWRITES: dict[str, Callable[[Any], Any]] = {

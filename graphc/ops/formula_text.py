@@ -130,18 +130,29 @@ def _function(name: str) -> Any:
 
 
 # -- derivatives -----------------------------------------------------------------------------------
-class floor(sp.Function):  # type: ignore[misc]  # noqa: N801  (names are SymPy's)
-    """The floor, flat between its steps."""
+def _of_real(name: str, slope: Callable[..., Any]) -> Any:
+    """SymPy's function `name` of what is real, whatever SymPy knows of that: with the derivative
+    beside its steps and kinks."""
 
-    def fdiff(self, argindex: int = 1) -> Any:
-        return sp.S.Zero
+    def fdiff(self: Any, argindex: int = 1) -> Any:
+        return slope(*self.args)
+
+    return type(name, (sp.Function,), {"fdiff": fdiff})
 
 
-class ceiling(sp.Function):  # type: ignore[misc]  # noqa: N801
-    """The ceiling, flat between its steps."""
-
-    def fdiff(self, argindex: int = 1) -> Any:
-        return sp.S.Zero
+_SIGN = _of_real("sign", lambda u: sp.S.Zero)
+_ABS = _of_real("Abs", _SIGN)
+_REAL: dict[Any, Callable[..., Any]] = {
+    sp.re: lambda u: u,
+    sp.conjugate: lambda u: u,
+    sp.im: lambda u: sp.S.Zero,
+    sp.frac: lambda u: u - sp.floor(u),
+    sp.Mod: lambda u, v: u - v * sp.floor(u / v),
+    sp.floor: _of_real("floor", lambda u: sp.S.Zero),
+    sp.ceiling: _of_real("ceiling", lambda u: sp.S.Zero),
+    sp.sign: _SIGN,
+    sp.Abs: _ABS,
+}
 
 
 @cache
@@ -182,10 +193,9 @@ def computed(text: str, orders: tuple[int, ...]) -> Any:
 
 
 def _stable(value: Any) -> Any:
-    """`value` with `softplus(u)` for `log(1 + exp(u))` and so on, and steps as flat functions."""
-    value = value.replace(sp.frac, lambda u: u - sp.floor(u))
-    value = value.replace(sp.Mod, lambda u, v: u - v * sp.floor(u / v))
-    value = value.replace(sp.floor, floor).replace(sp.ceiling, ceiling)
+    """`value` with functions of what is real, and `softplus(u)` for `log(1 + exp(u))` and so on."""
+    for function, of_real in _REAL.items():
+        value = value.replace(function, of_real)
     if not value.has(sp.exp, sp.log):
         return value
     ops = registry()

@@ -140,6 +140,8 @@ class _Walk:
             return not e.free_symbols
         if not below:
             return bool(e.is_Number or e.is_NumberSymbol or e in (sp.zoo, sp.I))
+        if self._others.get(e) is not None and e.free_symbols:
+            return False  # im(x) is written as 0
         return e.is_Boolean is False and all(x in self._numbers for x in below)
 
     # -- values ------------------------------------------------------------------------------------
@@ -179,6 +181,8 @@ class _Walk:
         if e.is_Integer and abs(e) <= _LARGEST_INT:
             return int(e)
         value = e.evalf(_DIGITS)
+        if value.has(*_BOUND):  # SymPy has digits for sums over one index only
+            value = e.doit().evalf(_DIGITS)
         if value.is_extended_real and value.is_number and (value.is_Float or value.is_Rational):
             return float(value)
         if value in (sp.oo, -sp.oo, sp.nan):
@@ -310,7 +314,7 @@ def _is_leaf(e: Any) -> bool:
     """Whether what it is made of is not looked at, unless it is given."""
     unknown = (sp.core.function.AppliedUndef, sp.Derivative, sp.Subs)
     if isinstance(e, unknown[1:]):
-        return bool(e.doit() == e)
+        return bool(REWRITES["Derivative"](e) == e)
     return isinstance(e, (*_BOUND, unknown[0])) or _is_element(e) or _has_elements(e)
 
 

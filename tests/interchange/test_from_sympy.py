@@ -99,6 +99,12 @@ def test_conditions_without_an_answer_are_nan() -> None:
     np.testing.assert_array_equal(value(e), [0.3, np.nan, AT_Y])
 
 
+def test_derivatives_of_what_sympy_does_not_know_to_be_real() -> None:
+    e = (sp.Abs(x - 1) * x).diff(x)
+    assert e.has(sp.Derivative)
+    np.testing.assert_allclose(value(e), np.abs(AT_X - 1) + AT_X * np.sign(AT_X - 1))
+
+
 def test_steps() -> None:
     at = np.array([-1.0, 0.0, 1.0, np.nan])
     np.testing.assert_array_equal(value(sp.Heaviside(x), at), [0, 0.5, 1, np.nan])
@@ -187,6 +193,13 @@ def test_numbers_are_one_constant_rounded_once() -> None:
     assert array == float((sp.sqrt(30) / sp.pi * sp.E**2 * 3).evalf(40))
     single = gc.placeholder("front_single")
     assert gc.from_sympy(x / 3, {x: single}).dtype is gc.float32
+
+
+def test_sums_of_numbers_are_numbers() -> None:
+    total = sp.Sum(i * j, (i, 1, j), (j, 1, 4)) + sp.Sum(1 / i**2, (i, 1, sp.oo))
+    made = gc.from_sympy(total * x, {x: X})
+    assert ops(made) == ["multiply"]
+    np.testing.assert_allclose(gc.evaluate(made, {X: AT_X}), (65 + np.pi**2 / 6) * AT_X)
 
 
 def test_equal_subexpressions_are_one_node() -> None:

@@ -28,6 +28,7 @@ FORMULAS: dict[str, Any] = {
     "bump": lambda x: sp.exp(-(x**2)) * sp.cos(3 * x) + x ** sp.Rational(4, 2) / 7,
     "pieces": lambda x: sp.Piecewise((x**3, x < 0), (sp.sin(x), x < 1), (2, True)),
     "steps": lambda x: sp.floor(x) * x + sp.Mod(x, 0.7) + abs(x) * sp.Heaviside(x) + sp.Max(x, 1),
+    "real": lambda x: abs(sp.floor(x) * x - 1) + sp.sign(sp.gamma(x + 5) - 2) * sp.re(x) + sp.im(x),
     "special": lambda x: sp.gamma(x + 3) + sp.besselj(1, x) * sp.erf(x),
     "sums": lambda x: sp.Sum(x**sp.Symbol("i") / sp.Symbol("i"), (sp.Symbol("i"), 1, 6)),
     "logic": lambda x: sp.Piecewise((x, sp.And(x > 0, sp.Or(x < 1, ~(x < 2)))), (x**2, True)),
