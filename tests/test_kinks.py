@@ -180,12 +180,22 @@ def test_at_a_point(kink: Kink) -> None:
         np.testing.assert_array_equal(found, [kink.dx, kink.dy])
 
 
+@pytest.mark.parametrize("kink", [k for group in POINTS.values() for k in group], ids=str)
+def test_forward_mode_says_the_same(kink: Kink) -> None:
+    inputs = [gc.placeholder(n, (), "float64") for n in "xy"[: 1 + (kink.y is not None)]]
+    y = eval(kink.expression, {**functions()} | {x.name: x for x in inputs})
+    values = dict(zip(inputs, (kink.x, kink.y), strict=False))
+    found = [float(gc.evaluate(gc.jvp(y, x, 1.0), values)) for x in inputs]
+    np.testing.assert_array_equal(found, [kink.dx, kink.dy][: len(inputs)])
+
+
 @pytest.mark.parametrize("tie", TIES, ids=str)
 def test_at_a_tie(tie: Tie) -> None:
     x = gc.placeholder("x", (len(tie.x),), "float64")
     y = eval(tie.expression, {**functions()} | {"x": x})
-    found = gc.evaluate(gc.grad(gc.sum(y), x), {x: np.array(tie.x)})
-    np.testing.assert_allclose(found, tie.dx, rtol=1e-15)
+    each = gc.jacfwd(gc.sum(y), x)
+    for found in gc.evaluate([gc.grad(gc.sum(y), x), each], {x: np.array(tie.x)}):
+        np.testing.assert_allclose(found, tie.dx, rtol=1e-15)
 
 
 # -- the document ----------------------------------------------------------------------------------

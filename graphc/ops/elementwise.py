@@ -260,29 +260,34 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
     return apply(WHERE, (c, *operands("where", x, y))).output()
 
 
-def _extremum_vjp(wins: str) -> Callable[..., list[Any]]:
-    """g to the chosen operand, half of it to each at a tie, and 0 to the other, whatever g is."""
+def _extremum(wins: str) -> dict[str, Any]:
+    """What flows belongs to the chosen operand, half of it to each at a tie, and 0 to the other."""
+
+    def share(t: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+        half, zero = scalar_like(0.5, t), scalar_like(0, t)
+        taken = where(equal(chosen, other), t * half, t)
+        return where(FUNCTIONS[wins](chosen, other), taken, zero)
 
     def vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> list[Any]:
-        def share(chosen: Tensor, other: Tensor) -> Tensor:
-            half, zero = scalar_like(0.5, g), scalar_like(0, g)
-            taken = where(equal(chosen, other), g * half, g)
-            return sum_to(where(FUNCTIONS[wins](chosen, other), taken, zero), chosen.shape)
+        gx = sum_to(share(g, x, y), x.shape) if context.needs(0) else None
+        return [gx, sum_to(share(g, y, x), y.shape) if context.needs(1) else None]
 
-        pairs = ((x, y), (y, x))
-        return [share(*pair) if context.needs(i) else None for i, pair in enumerate(pairs)]
+    def jvp(context: object, ts: Any, out: Tensor, x: Tensor, y: Tensor) -> Any:
+        tx = None if ts[0] is None else share(ts[0], x, y)
+        ty = None if ts[1] is None else share(ts[1], y, x)
+        return ty if tx is None else tx if ty is None else tx + ty
 
-    return vjp
+    return {"vjp": vjp, "jvp": jvp}
 
 
 minimum = binary_function(
     "minimum", np.minimum, lambda s, x, y: s.Min(x, y), "The smaller; NaN if one is NaN.",
-    kinds="biuf", vjp=_extremum_vjp("less_equal"),
+    kinds="biuf", **_extremum("less_equal"),
     facts=COMMUTES | {Fact.IDEMPOTENT, Fact.EXACT},
 )  # fmt: skip
 maximum = binary_function(
     "maximum", np.maximum, lambda s, x, y: s.Max(x, y), "The larger; NaN if one is NaN.",
-    kinds="biuf", vjp=_extremum_vjp("greater_equal"),
+    kinds="biuf", **_extremum("greater_equal"),
     facts=COMMUTES | {Fact.IDEMPOTENT, Fact.EXACT},
 )  # fmt: skip
 
