@@ -203,7 +203,8 @@ _INTRODUCTION = """\
 # Derivatives at kinks and ties
 
 What graphc gives where a derivative does not exist or is not finite. The table is printed from the
-tests (`python -m tests.test_kinks > docs/kinks.md`), which check every line in float64.
+tests (`python -m tests.test_kinks > docs/kinks.md`), which check every line in float64, in reverse
+and in forward mode.
 
 - A tie of `maximum` or `minimum` is shared: one half each. A tie of `max` or `min` over axes is
   shared equally by all the elements that attain it; `max_and_argmax` gives it to the first.

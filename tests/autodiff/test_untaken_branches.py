@@ -100,12 +100,16 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.expression} at {c.x}")
 def test_gradient_is_that_of_the_taken_branch(case: Case) -> None:
+    """In reverse and in forward mode; and what is not taken does not reach the Hessian."""
     value, expected = np.array(case.x, float), np.array(case.expected, float)
     x = gc.placeholder("x", value.shape, "float64")
     names = {**functions(), "x": x, "ROWS": ROWS, "inf": INF}
     y = gc.sum(eval(case.expression, names))  # the table's own text
-    found = gc.evaluate(gc.grad(y, x), {x: value})
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-16)
+    wanted = [gc.grad(y, x), gc.jacfwd(y, x), gc.hessian(y, x)]
+    *found, second = gc.evaluate(wanted, {x: value})
+    for first in found:
+        np.testing.assert_allclose(first, expected, rtol=1e-6, atol=1e-16)
+    assert np.isfinite(second).all()
 
 
 def test_there_are_more_than_forty_cases() -> None:
