@@ -159,15 +159,22 @@ class _Driver:
             del self.text.counters[step.counter]
 
     def _while(self, step: Loop) -> None:
-        """A loop until it is left: of as many turns as a look is due after, again and again."""
+        """A loop until it is left. It counts its turns, those of earlier runs too, and looks for
+        signals whenever that is due."""
         text = self.text
-        with text.endless_loop():
-            if not self.may_stop:
-                self._steps(step.body)
-                return
-            with text.loop(text.size(interrupt.turns(step))):
-                self._steps(step.body)
+        count = text.counter(f"turns.{step.counter}")
+
+        def look() -> None:
             self._look()
+            text.store("i64", "0", count)
+
+        with text.endless_loop():
+            if self.may_stop:
+                turns = text.emit(f"load i64, ptr {count}")
+                due = text.emit(f"icmp sge i64 {turns}, {text.size(interrupt.turns(step))}")
+                text.store("i64", text.emit(f"add i64 {turns}, 1"), count)
+                text.choose(due, look, lambda: None)
+            self._steps(step.body)
 
     def _look(self) -> None:
         """Look for signals, and end the call if a handler raised."""

@@ -88,6 +88,12 @@ class FunctionText:
         self._stack[name] = kind, max(count, known[1])
         return f"%{name}"
 
+    def counter(self, name: str) -> str:
+        """Memory for a number that is 0 when the function begins."""
+        place = self.stack(name, "i64")
+        self._prologue.append(f"  store i64 0, ptr {place}")
+        return place
+
     def store(self, kind: str, value: str, place: str, index: int = 0) -> None:
         """`place[index] = value`."""
         if index:
