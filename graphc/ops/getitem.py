@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,7 +126,7 @@ def select(t: Tensor, key: Any) -> Selection:
     """What the key selects of the tensor. Errors: as `getitem`."""
     items: list[Any] = []
     for item in key if isinstance(key, tuple) else (key,):
-        items += _indices_of_mask(t, item)
+        items += _indices_of_mask(item)
     consumed = sum(1 for item in items if item is not None and item is not Ellipsis)
     if consumed > t.ndim:
         raise OutOfRangeError(
@@ -140,8 +140,15 @@ def select(t: Tensor, key: Any) -> Selection:
     return _select(t, items)
 
 
-def _indices_of_mask(t: Tensor, item: Any) -> list[Any]:
-    """The item; a mask that is known as the integer arrays that say where it holds."""
+class _OfMask(NamedTuple):
+    """Where a mask that is known holds, along one of its axes, and the size of that."""
+
+    places: np.ndarray[Any, Any]
+    size: int
+
+
+def _indices_of_mask(item: Any) -> list[Any]:
+    """The item; for a mask that is known, for each of its axes where it holds."""
     if not isinstance(item, (np.ndarray, list)):
         return [item]
     try:
@@ -150,7 +157,7 @@ def _indices_of_mask(t: Tensor, item: Any) -> list[Any]:
         return [item]  # of tensors, or ragged: an error that says so follows
     if array.dtype != np.bool_ or array.ndim == 0:
         return [item]
-    return list(np.nonzero(array))
+    return [_OfMask(i, size) for i, size in zip(np.nonzero(array), array.shape, strict=True)]
 
 
 def _select(t: Tensor, items: list[Any]) -> Selection:
@@ -163,7 +170,8 @@ def _select(t: Tensor, items: list[Any]) -> Selection:
     moving: list[tuple[int, Tensor, Size]] = []
     arrays: list[tuple[int, Tensor]] = []
     by_index: list[int] = []  # which items are ints or arrays
-    for number, item in enumerate(items):
+    for number, given in enumerate(items):
+        item = given
         if item is None:
             shape.append(1)
             continue
@@ -172,6 +180,16 @@ def _select(t: Tensor, items: list[Any]) -> Selection:
         start: Size
         count: Size
         step = 1
+        if isinstance(item, _OfMask):
+            if item.size != size:
+                raise OutOfRangeError(
+                    "a mask has the size of the axis that it is of",
+                    op="getitem",
+                    expected=f"{size} on axis {axis}",
+                    given=str(item.size),
+                    hint="" if isinstance(size, int) else "a mask that is a tensor may have it",
+                )
+            item = item.places
         if isinstance(item, slice):
             span = _span(item, size)
             if span is not None:
@@ -192,7 +210,7 @@ def _select(t: Tensor, items: list[Any]) -> Selection:
                 start, count = 0, size
                 arrays.append((len(shape), _index_tensor(item)))
                 shape.append(count)
-            elif hasattr(item, "__index__") and not isinstance(item, bool):
+            elif hasattr(item, "__index__") and not isinstance(item, (bool, np.bool_)):
                 start, count = _resolve_int(item, size, axis), 1
             else:
                 raise ArgumentError(
