@@ -139,6 +139,32 @@ class Cache:
             _remove(self.directory / name)
             excess -= size
 
+    def entries(self) -> list[tuple[str, int]]:
+        """The files of all entries of either kind, and their bytes."""
+        try:
+            found = [(n, i.st_size) for n, i in _files(self.directory) if _ENTRY_NAME.fullmatch(n)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(found)
+
+    def clear(self) -> int:
+        """Remove all entries, and nothing else; how many there were."""
+        names = [name for name, _ in self.entries()]
+        for name in names:
+            _remove(self.directory / name)
+        return len(names)
+
+    def verify(self) -> list[str]:
+        """The files of entries that are damaged, or cannot be read."""
+        return [name for name, _ in self.entries() if not self._is_whole(name)]
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            data = _read(self.directory / name)
+        except OSError:
+            return False
+        return data is not None and _unseal(name.partition(".")[0], data) is not None
+
     def _path(self, key: str) -> Path:
         if not re.fullmatch("[0-9a-f]{64}", key):  # it becomes part of a path
             raise ArgumentError(
