@@ -131,7 +131,8 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
     global _serial
     operands = tuple(inputs)
     # A tensor lives as long as a node that uses it, and is one object as long as it lives.
-    key = (op, *map(id, operands), *[(k, _frozen(v)) for k, v in attrs.items()])
+    # Attributes are a set: in which order they are written makes no other node.
+    key = (op, *map(id, operands), frozenset([(k, _frozen(v)) for k, v in attrs.items()]))
     with graph_lock:
         node = _table.get(key)
         if node is not None:

@@ -82,10 +82,10 @@ def _take_at(
 
 
 def _take_vjp(
-    context: Any, g: Tensor, out: Tensor, x: Tensor, indices: Tensor, **attrs: int
+    context: Any, g: Tensor, out: Tensor, x: Tensor, indices: Tensor, *, axis: int, **batch: int
 ) -> list[Any]:
-    size = x.shape[attrs["axis"]]
-    return [apply(SCATTER_ADD, (indices, g), size=size, **attrs).output(), None]
+    size = x.shape[axis]
+    return [apply(SCATTER_ADD, (indices, g), axis=axis, size=size, **batch).output(), None]
 
 
 def _batched_take(

@@ -297,15 +297,29 @@ def _is_cheap(node: Node) -> bool:
 
 # -- batches ---------------------------------------------------------------------------------------
 def _batched_scan(
-    batch: Batch, *inputs: Tensor, body: Graph, carries: int, xs: int, **attrs: Any
+    batch: Batch,
+    *inputs: Tensor,
+    body: Graph,
+    length: Size,
+    carries: int,
+    xs: int,
+    reverse: bool,
 ) -> list[Tensor]:
     """One loop whose step is for all elements, with the xs of a step in front of its elements."""
     step = batched_step(batch, body, carries)
     given = list(step.given(inputs))
     for i in range(carries, carries + xs):
         given[i] = _swapped(given[i]) if step.has[i] else given[i]
-    attrs |= {"body": close(step.outputs, step.inputs), "carries": carries, "xs": xs}
-    made = list(apply(SCAN, given, **attrs).outputs)
+    node = apply(
+        SCAN,
+        given,
+        body=close(step.outputs, step.inputs),
+        length=length,
+        carries=carries,
+        xs=xs,
+        reverse=reverse,
+    )
+    made = list(node.outputs)
     for i, (y, inner) in enumerate(zip(step.outputs, body.outputs, strict=True)):
         if i >= carries and y.ndim > inner.ndim:
             made[i] = _swapped(made[i])

@@ -22,6 +22,7 @@ from graphc.ir.op import Kind, Op
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, Gemm, walk_steps
+from graphc.planning.show import print_program
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(7)
@@ -320,6 +321,29 @@ def test_loops(mapped: str, reverse: bool) -> None:
     arrays = {"xs": xs, "carry": carry, "operand": w}
     agree(f, arrays[mapped])
     agree(lambda v: gc.grad(gc.sum(f(v) ** 2), v), arrays[mapped])
+
+
+def test_a_loop_is_the_program_that_is_written_for_a_batch() -> None:
+    """With its gradient: products that leave the loop, loops that become one, and all."""
+    w, u = (gc.variable(RNG.normal(size=(k, 32)).astype("float32")) for k in (16, 32))
+    x = given("recurrent", "b", 20, 16, dtype="float32")
+
+    def last(carry: gc.Tensor, xs: gc.Tensor) -> gc.Tensor:
+        def step(c: gc.Tensor, v: gc.Tensor) -> Any:
+            return gc.tanh(v @ w + c @ u), None
+
+        return gc.scan(step, carry, xs)[0]
+
+    zeros = gc.zeros((32,), "float32")
+    each = gc.vmap(lambda v: gc.sum(last(zeros, v) ** 2))(x)
+    written = last(gc.broadcast_to(zeros, (x.shape[0], 32)), gc.permute_dims(x, (1, 0, 2)))
+    programs = [
+        run_pipeline(Graph([x], [y, *gc.grad(y, [w, u])], name="loop"), Stages()).program
+        for y in (gc.sum(each), gc.sum(written**2))
+    ]
+    texts = [print_program(program) for program in programs]
+    assert texts[0] == texts[1]
+    assert texts[0].count(" @ ") == 5
 
 
 def test_a_loop_of_a_loop_in_a_branch() -> None:

@@ -36,6 +36,14 @@ def test_the_same_expression_is_the_same_object() -> None:
     assert gc.constant([1.0, 2.0]) is gc.constant(np.array([1, 2], np.float32))
 
 
+def test_the_order_of_attributes_makes_no_other_node() -> None:
+    x = gc.placeholder("x", (3,))
+    attrs = {"starts": (0,), "sizes": (2,), "steps": (1,)}
+    turned = dict(reversed(attrs.items()))
+    assert list(turned) != list(attrs)
+    assert apply(registry()["slice"], (x,), **turned) is apply(registry()["slice"], (x,), **attrs)
+
+
 def test_constants_differ_by_their_bytes() -> None:
     assert gc.constant(0.0) is not gc.constant(-0.0)
     assert gc.constant(1) is not gc.constant(1.0)
