@@ -113,8 +113,8 @@ def custom_gradient(f: Callable[..., Any], *, vjp: Callable[..., Any]) -> Callab
     `vjp(g, out, *arguments)` gives the cotangents of the arguments for `g`, that of the result
     `out`, and is linear in `g`: for one argument its cotangent, for several a tuple of one for
     each; each is built as its argument, None where nothing flows, anything for ints. Arguments and
-    results are tensors in any structure. What `f` reads from outside has no derivative: make it an
-    argument.
+    results are tensors in any structure; keyword arguments are handed to both functions as they
+    are. What `f` reads from outside has no derivative: make it an argument.
 
     Shapes, dtypes: a cotangent has those of its argument.
     Errors: `ArgumentError` where cotangents do not fit the arguments; `GradientError` for a
@@ -133,18 +133,18 @@ def custom_gradient(f: Callable[..., Any], *, vjp: Callable[..., Any]) -> Callab
     check_callable("custom_gradient", "the vjp", vjp)
 
     @wraps(f, updated=())
-    def stated(*args: Any) -> Any:
+    def stated(*args: Any, **options: Any) -> Any:
         given, structure = tensors("custom_gradient", args, "args")
         start = current_serial()
         made, inner = parameters("custom_gradient", (t.type for t in given), given)
         called = unflatten(structure, inner)
-        traced, built = tensors("custom_gradient", f(*called), "result")
+        traced, built = tensors("custom_gradient", f(*called, **options), "result")
         outside = captured(traced, made, start, hoist=False)
         if not traced:
             return unflatten(built, [])
         gs = fresh("g", (y.type for y in traced))
         outs = fresh("out", (y.type for y in traced))
-        back = vjp(unflatten(built, gs), unflatten(built, outs), *called)
+        back = vjp(unflatten(built, gs), unflatten(built, outs), *called, **options)
         by, cotangents = _cotangents(structure, inner, (back,) if len(args) == 1 else back)
         known = [*gs, *outs, *made]
         read = captured(cotangents, known, start, hoist=False)

@@ -63,6 +63,15 @@ def test_structures_and_arguments_without_a_cotangent() -> None:
     assert (dw, db, dk) == (3, 1, 10)
 
 
+def test_keyword_arguments_go_to_both() -> None:
+    f = gc.custom_gradient(
+        lambda x, *, power: x**power, vjp=lambda g, out, x, *, power: g * power * 10
+    )
+    x = f64("x")
+    y = f(x, power=3)
+    assert [float(v) for v in gc.evaluate([y, gc.grad(y, x)], {x: 2.0})] == [8, 30]
+
+
 def test_compiled_and_in_a_scan() -> None:
     x = f64("x", ("n",))
     last, ys = gc.scan(lambda c, x: (twice_sin(c + x), c), gc.constant(0.0, "float64"), x)
