@@ -92,6 +92,27 @@ def test_it_takes_the_dtype_of_the_function_and_its_tolerance() -> None:
     assert 1e-4 < abs(gc.evaluate(rough, {a: 2.0}) - 2**0.5) < 0.1
 
 
+def test_jacobians_in_both_modes_and_the_hessian_of_a_vector_root() -> None:
+    """x0 p0 = x1 and x1^3 = p1: closed forms of the root and of its derivatives."""
+    p = f64("p", (2,))
+
+    def f(p: Any) -> Any:
+        return gc.root(lambda x: gc.stack([x[0] * p[0] - x[1], x[1] ** 3 - p[1]]), np.ones(2))
+
+    total = lambda p: gc.sum(f(p) ** 2)  # noqa: E731
+    found = gc.evaluate(
+        [gc.jacrev(f)(p), gc.jacfwd(f)(p), gc.hessian(total)(p)], {p: np.array([1.5, 2.0])}
+    )
+    a, b = 1.5, 2.0
+    x = b ** (1 / 3)
+    jacobian = [[-x / a**2, x**-2 / 3 / a], [0, x**-2 / 3]]
+    # The total is b^(2/3) (1 + a^-2).
+    mixed = 2 / 3 * b ** (-1 / 3) * -2 * a**-3
+    hessian = [[6 * a**-4 * x**2, mixed], [mixed, -2 / 9 * b ** (-4 / 3) * (1 + a**-2)]]
+    for got, want in zip(found, (jacobian, jacobian, hessian), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-14)
+
+
 def test_inside_of_other_things() -> None:
     """Implicit Euler's rule is a root in each step of a scan; vmap, jit and cond take one too."""
     rate, v = f64("rate"), f64("v", ("k",))
