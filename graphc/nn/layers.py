@@ -10,9 +10,9 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.dim import product
 from graphc.ir.dtype import dtype_or_default
 from graphc.ir.node import Tensor, Variable
-from graphc.ir.shape import TensorType, show
+from graphc.ir.shape import TensorType
 from graphc.nn import activations, initializers
-from graphc.nn.module import Layer, error
+from graphc.nn.module import Layer, error, features, positive_int
 from graphc.ops.contract import matmul
 from graphc.ops.elementwise import where
 from graphc.ops.gather import take
@@ -44,21 +44,13 @@ class Dense(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
-            raise error(
-                self,
-                ArgumentError,
-                "units is not a positive int",
-                expected="an int >= 1",
-                given=repr(units)[:80],
-            )
-        self.units, self.use_bias, self.seed = int(units), use_bias, seed
+        self.units, self.use_bias, self.seed = positive_int(self, "units", units), use_bias, seed
         self.activation = activations.get(activation)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
 
     def build(self, x: TensorType) -> None:
-        shape, rng = (self._input_size(x), self.units), initializers.generator(self.seed)
+        shape, rng = (features(self, x), self.units), initializers.generator(self.seed)
         self.kernel = self.add_variable(
             "kernel", shape, self.kernel_initializer, rng=rng, dtype=x.dtype
         )
@@ -68,36 +60,8 @@ class Dense(Layer):
                 "bias", shape[1:], self.bias_initializer, rng=rng, dtype=x.dtype
             )
 
-    def _input_size(self, x: TensorType) -> int:
-        if not x.dtype.is_float:
-            raise error(
-                self,
-                DTypeError,
-                "the input is not float",
-                expected="float32 or float64",
-                given=x.dtype.name,
-                hint="use x.astype('float32')",
-            )
-        if not x.rank or not isinstance(x.shape[-1], int):
-            raise error(
-                self,
-                ShapeError,
-                "the last axis must have a static size" if x.rank else "the input is a scalar",
-                expected="a shape (..., m) with an int m",
-                given=show(x.shape),
-            )
-        return x.shape[-1]
-
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        size = self._input_size(x.type)
-        if size != self.kernel.shape[0]:
-            raise error(
-                self,
-                ShapeError,
-                "the input has another size than at the first call",
-                expected=f"(..., {self.kernel.shape[0]})",
-                given=show(x.shape),
-            )
+        features(self, x.type, self.kernel.value.shape[0])
         result = matmul(x, self.kernel)
         return self.activation(result if self.bias is None else result + self.bias)
 
@@ -182,16 +146,8 @@ class Embedding(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        for what, size in (("input_dim", input_dim), ("output_dim", output_dim)):
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-                raise error(
-                    self,
-                    ArgumentError,
-                    f"{what} is not a positive int",
-                    expected="an int >= 1",
-                    given=repr(size)[:80],
-                )
-        self.input_dim, self.output_dim = int(input_dim), int(output_dim)
+        self.input_dim = positive_int(self, "input_dim", input_dim)
+        self.output_dim = positive_int(self, "output_dim", output_dim)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.dtype, self.seed = dtype_or_default(dtype), seed
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, GraphcError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType, default_dtype, dtype_or_default
@@ -232,3 +232,47 @@ def error(layer: Layer, kind: type[GraphcError], message: str, **sides: str) -> 
     """An error of `layer` at the user's line."""
     op = f"{type(layer).__name__} {layer.name!r}"
     return kind(message, op=op, where=origin.where(), **sides)
+
+
+def positive_int(layer: Layer, name: str, value: Any) -> int:
+    """`value` as an int >= 1. Errors: `ArgumentError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise error(
+            layer,
+            ArgumentError,
+            f"{name} is not a positive int",
+            expected="an int >= 1",
+            given=repr(value)[:80],
+        )
+    return int(value)
+
+
+def features(layer: Layer, x: TensorType, known: int | None = None) -> int:
+    """The size of the last axis of a float input, which is static, and `known` after the first
+    call. Errors: `DTypeError`, `ShapeError`."""
+    if not x.dtype.is_float:
+        raise error(
+            layer,
+            DTypeError,
+            "the input is not float",
+            expected="float32 or float64",
+            given=x.dtype.name,
+            hint="use x.astype('float32')",
+        )
+    if not x.rank or not isinstance(x.shape[-1], int):
+        raise error(
+            layer,
+            ShapeError,
+            "the last axis must have a static size" if x.rank else "the input is a scalar",
+            expected="a shape (..., m) with an int m",
+            given=show(x.shape),
+        )
+    if known is not None and x.shape[-1] != known:
+        raise error(
+            layer,
+            ShapeError,
+            "the input has another size than at the first call",
+            expected=f"(..., {known})",
+            given=show(x.shape),
+        )
+    return x.shape[-1]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.errors import ArgumentError
 from graphc.ir.node import Tensor, Variable
-from graphc.ir.shape import TensorType, show
+from graphc.ir.shape import TensorType
 from graphc.nn import initializers
-from graphc.nn.module import Layer, error
+from graphc.nn.module import Layer, error, features
 from graphc.ops.elementwise import sqrt, square
 from graphc.ops.reduce import mean
 
@@ -34,35 +34,10 @@ class _Normalization(Layer):
         self.gamma_initializer = initializers.get(gamma_initializer)
 
     def build(self, x: TensorType) -> None:
-        self._size = self._features(x)
+        self._size = features(self, x)
         self.gamma = self.add_variable(
             "gamma", (self._size,), self.gamma_initializer, dtype=x.dtype
         )
-
-    def _features(self, x: TensorType) -> int:
-        if not x.dtype.is_float:
-            raise error(
-                self, DTypeError, "the input is not float", expected="a float", given=x.dtype.name
-            )
-        if not x.rank or not isinstance(x.shape[-1], int):
-            raise error(
-                self,
-                ShapeError,
-                "the last axis must have a static size" if x.rank else "the input is a scalar",
-                expected="a shape (..., features)",
-                given=show(x.shape),
-            )
-        return x.shape[-1]
-
-    def _check(self, x: Tensor) -> None:
-        if self._features(x.type) != self._size:
-            raise error(
-                self,
-                ShapeError,
-                "the input has another size than at the first call",
-                expected=f"(..., {self._size})",
-                given=show(x.shape),
-            )
 
 
 class LayerNorm(_Normalization):
@@ -91,7 +66,7 @@ class LayerNorm(_Normalization):
         self.beta = self.add_variable("beta", (self._size,), self.beta_initializer, dtype=x.dtype)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        self._check(x)
+        features(self, x.type, self._size)
         centred = x - mean(x, axis=-1, keepdims=True)
         spread = mean(square(centred), axis=-1, keepdims=True)
         return centred / sqrt(spread + self.epsilon) * self.gamma + self.beta
@@ -110,6 +85,6 @@ class RMSNorm(_Normalization):
         super().__init__(epsilon, gamma_initializer, name)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        self._check(x)
+        features(self, x.type, self._size)
         size = mean(square(x), axis=-1, keepdims=True)
         return x / sqrt(size + self.epsilon) * self.gamma

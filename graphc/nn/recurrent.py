@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType, show
 from graphc.nn import activations, initializers
-from graphc.nn.module import Layer, error
+from graphc.nn.module import Layer, error, features, positive_int
 from graphc.ops.contract import matmul
 from graphc.ops.create import zeros
 from graphc.ops.elementwise import sigmoid, tanh
@@ -52,15 +52,7 @@ class Recurrent(Layer):
         name: str | None = None,
     ) -> None:
         super().__init__(name)
-        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
-            raise error(
-                self,
-                ArgumentError,
-                "units is not a positive int",
-                expected="an int >= 1",
-                given=repr(units)[:80],
-            )
-        self.units, self.seed = int(units), seed
+        self.units, self.seed = positive_int(self, "units", units), seed
         self.return_sequences, self.go_backwards = bool(return_sequences), bool(go_backwards)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.recurrent_initializer = initializers.get(recurrent_initializer)
@@ -107,31 +99,20 @@ class Recurrent(Layer):
         parts = [self.recurrent_initializer(square, rng, dtype) for _ in range(self.gates)]
         return np.concatenate(parts, axis=1)
 
-    def _features(self, x: TensorType) -> int:
-        if not x.dtype.is_float:
-            raise error(
-                self, DTypeError, "the input is not float", expected="a float", given=x.dtype.name
-            )
-        if x.rank != 3 or not isinstance(x.shape[-1], int):
+    def _features(self, x: TensorType, known: int | None = None) -> int:
+        if x.rank != 3:
             raise error(
                 self,
                 ShapeError,
                 "the input is no batch of sequences",
-                expected="(batch, time, features), features of a static size",
+                expected="(batch, time, features)",
                 given=show(x.shape),
                 hint="x[..., None] adds an axis of one feature" if x.rank == 2 else "",
             )
-        return x.shape[-1]
+        return features(self, x, known)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        if self._features(x.type) != self._size:
-            raise error(
-                self,
-                ShapeError,
-                "the input has another size than at the first call",
-                expected=f"(batch, time, {self._size})",
-                given=show(x.shape),
-            )
+        self._features(x.type, self._size)
 
         def step(state: Any, now: Tensor) -> tuple[Any, Tensor | None]:
             products = matmul(now, self.kernel) + self.bias
