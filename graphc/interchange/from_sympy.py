@@ -18,17 +18,18 @@ from sympy.tensor.array import NDimArray
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.node import Tensor
-from graphc.ops.build import operands, tensor
+from graphc.ops.build import tensor
 from graphc.ops.from_formula import tensors_of
-from graphc.ops.shape import broadcast_to, reshape, stack
+from graphc.ops.matrix_formula import assembled
 from graphc.symbolic.formula import formula
 
 
 def from_sympy(expression: Any, symbols: Mapping[Any, Any]) -> Any:
     """The tensor of a SymPy expression, with tensors in place of its symbols.
 
-    `expression` may also be a matrix or an array, which gives one tensor with its axes behind those
-    of the elements, or a list, tuple or dict of expressions, which gives the same of tensors.
+    `expression` may also be a matrix, an array or a matrix expression (products, inverses and so on
+    of matrix symbols), which gives one tensor with its axes behind those of the elements, or a
+    list, tuple or dict of expressions, which gives the same of tensors.
     `symbols` maps symbols (or their names), functions such as `f(t)`, derivatives, and what has
     elements (`MatrixSymbol`, `IndexedBase`) to tensors, arrays or numbers; elements are those of
     the last axes. Numbers in the expression are rounded once, to the dtype of what they meet.
@@ -98,38 +99,48 @@ def sympified(value: Any, op: str) -> Any:
             given=repr(value)[:80],
             where=origin.where(),
         )
-    return explicit(found, op)
+    return found
 
 
-_LARGEST_INVERSE = 4  # rows of a matrix whose inverse is written out
+_LARGEST_INVERSE = 4  # rows of a matrix whose inverse or determinant is written out
 _LARGEST_MATRIX = 4096  # elements of one that is
 
 
-def explicit(e: Any, op: str) -> Any:
-    """A matrix expression with all of its elements. Errors: `ArgumentError` for one that is too
-    large for that, or whose sizes are no numbers."""
-    if isinstance(e, sp.MatrixBase) or not hasattr(e, "as_explicit"):
+def written_out(e: Any, op: str) -> Any:
+    """An expression with the elements of its matrix expressions. Errors: `ArgumentError` for one
+    that is too large for that, or whose sizes are no numbers."""
+    if isinstance(e, (sp.MatrixBase, NDimArray)):
         return e
-    parts = [x for x in sp.preorder_traversal(e) if isinstance(x, sp.MatrixExpr)]
-    inverses = [x for x in parts if _inverts(x)]
-    wrong = [x for x in parts if not all(n.is_Integer for n in x.shape)]
-    wrong += [x for x in parts if not wrong and sp.prod(x.shape) > _LARGEST_MATRIX]
-    wrong += [x for x in inverses if not wrong and x.shape[0] > _LARGEST_INVERSE]
-    if wrong:
-        raise ArgumentError(
-            "a matrix expression that cannot be written out by its elements",
-            op=op,
-            expected=f"sizes that are numbers, inverses of at most {_LARGEST_INVERSE} rows",
-            given=f"{str(wrong[0])[:80]}, of shape {wrong[0].shape}",
-            where=origin.where(),
-            hint="gc.matmul and gc.linalg compute with tensors of any size",
-        )
-    return e.as_explicit() if not isinstance(e, sp.MatrixExpr) else e.as_explicit().as_immutable()
+    parts = [x for x in sp.preorder_traversal(e) if isinstance(x, _WHOLE)]
+    for x in parts:
+        shape = x.arg.shape if isinstance(x, (sp.Trace, sp.Determinant)) else x.shape
+        known = all(n.is_Integer for n in shape)
+        if (
+            not known
+            or sp.prod(shape) > _LARGEST_MATRIX
+            or (_inverts(x) and shape[0] > _LARGEST_INVERSE)
+        ):
+            raise ArgumentError(
+                "a matrix expression that cannot be written out by its elements",
+                op=op,
+                expected=f"sizes that are numbers, inverses of at most {_LARGEST_INVERSE} rows",
+                given=f"{str(x)[:80]}, of shape {shape}",
+                where=origin.where(),
+                hint="gc.from_sympy computes with matrices of any size",
+            )
+    e = e.replace(sp.Trace, lambda m: m.as_explicit().trace()) if e.has(sp.Trace) else e
+    e = e.replace(sp.Determinant, lambda m: m.as_explicit().det()) if e.has(sp.Determinant) else e
+    if isinstance(e, sp.MatrixExpr):
+        return e.as_explicit().as_immutable()
+    return e.as_explicit() if hasattr(e, "as_explicit") else e
+
+
+_WHOLE = (sp.MatrixExpr, sp.Trace, sp.Determinant)
 
 
 def _inverts(x: Any) -> bool:
     power = isinstance(x, sp.MatPow) and x.exp.could_extract_minus_sign()
-    return power or isinstance(x, sp.Inverse)
+    return power or isinstance(x, (sp.Inverse, sp.Determinant))
 
 
 def leaves(structure: Any) -> list[Any]:
@@ -164,17 +175,8 @@ def shape_of(leaf: Any) -> tuple[int, ...]:
 
 def _assembled(leaf: Any, made: Sequence[Tensor]) -> Tensor:
     """The tensor of a leaf: of a matrix, its elements along new last axes."""
-    shape = shape_of(leaf)
-    if not isinstance(leaf, (sp.MatrixBase, NDimArray)):
-        return made[0]
-    if not made:
-        return tensor([], "from_sympy").reshape(shape)
-    same = operands("from_sympy", *made)
-    total = same[0]
-    for t in same[1:]:
-        total = total + t  # whose shape is that of all elements
-    stacked = stack([broadcast_to(t, total.shape) for t in same], axis=-1)
-    return reshape(stacked, (*total.shape, *shape))
+    whole = isinstance(leaf, (sp.MatrixBase, NDimArray))
+    return assembled(made, shape_of(leaf)) if whole else made[0]
 
 
 def tensors_by_symbol(symbols: Mapping[Any, Any], expressions: Sequence[Any]) -> dict[Any, Tensor]:

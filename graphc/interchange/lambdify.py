@@ -23,7 +23,14 @@ import sympy as sp
 
 from graphc.autodiff.derivatives import pulled
 from graphc.errors import ArgumentError, CallError, ShapeError
-from graphc.interchange.from_sympy import elements, leaves, rebuilt, shape_of, sympified
+from graphc.interchange.from_sympy import (
+    elements,
+    leaves,
+    rebuilt,
+    shape_of,
+    sympified,
+    written_out,
+)
 from graphc.interchange.parts import (
     Argument,
     Given,
@@ -87,7 +94,7 @@ def lambdify(
     (0.0, [0.0, 2.0])
     """
     arguments = arguments_of(args)
-    structure = sympified(exprs, "lambdify")
+    structure = rebuilt(sympified(exprs, "lambdify"), lambda e: written_out(e, "lambdify"))
     if not isinstance(cse, bool) and not callable(cse):
         raise ArgumentError(
             "what finds common subexpressions is a function",

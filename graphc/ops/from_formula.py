@@ -25,6 +25,7 @@ from graphc.ir.node import Tensor
 from graphc.ir.operators import function
 from graphc.ops.build import tensor
 from graphc.ops.formula_functions import BUILDERS, REWRITES, name_of
+from graphc.ops.matrix_formula import entries, is_matrix, matrix_value
 
 Value: TypeAlias = Tensor | float | int | bool
 Given: TypeAlias = Mapping[Any, Tensor]
@@ -118,6 +119,8 @@ class _Walk:
         """The expressions whose values decide that of `e`, in the order that `_build` takes."""
         if e in self._given or not e.args or _is_leaf(e):
             return ()
+        if is_matrix(e):
+            return entries(e)
         if e.is_Mul:
             return tuple(x for x, _ in _factors(e))
         if e.is_Pow and e.exp.is_Rational:
@@ -136,6 +139,8 @@ class _Walk:
         return self._others[e]
 
     def _is_number(self, e: Any, below: Sequence[Any]) -> bool:
+        if is_matrix(e):
+            return False
         if isinstance(e, _BOUND):
             return not e.free_symbols
         if not below:
@@ -154,6 +159,9 @@ class _Walk:
             return self._sum(e)
         if _is_element(e):
             return self._element(e)
+        if is_matrix(e) and not isinstance(e, sp.MatrixSymbol):
+            made = matrix_value(e, operands)
+            return self._lacking(e) if made is None else made
         if e.is_Add:
             return self._total(e, operands)
         if e.is_Mul:

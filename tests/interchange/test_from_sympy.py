@@ -253,17 +253,37 @@ def test_matrix_symbols_and_indexed() -> None:
     np.testing.assert_allclose(gc.evaluate(made, {given_v: w, Y: AT_Y}), wanted)
 
 
-@pytest.mark.parametrize("make", [
-    lambda: sp.MatrixSymbol("m", 5, 5).inv(), lambda: sp.MatrixSymbol("m", sp.Symbol("n"), 2),
-    lambda: sp.MatrixSymbol("m", 99, 99) * 2, lambda: sp.MatrixSymbol("m", 6, 6) ** -2,
-])  # fmt: skip
-def test_matrices_that_are_not_written_out(make: Callable[[], Any]) -> None:
-    with pytest.raises(ArgumentError, match="cannot be written out"):
-        gc.from_sympy(make(), {})
-    large = sp.MatrixSymbol("m", 7, 7)
-    given = {large: gc.placeholder("front_large", (7, 7), "float64")}
-    with pytest.raises(ArgumentError, match="Determinant"):
-        gc.from_sympy(sp.Determinant(large), given)
+def test_matrix_expressions_of_any_size() -> None:
+    n, k = sp.symbols("n k", integer=True)
+    a, b, c = sp.MatrixSymbol("a", n, n), sp.MatrixSymbol("b", n, k), sp.MatrixSymbol("c", n, k)
+    shapes = {a: ("r", 7, 7), b: (7, 5), c: (7, 5)}
+    given = {s: gc.placeholder(f"front_{s}", shape, "float64") for s, shape in shapes.items()}
+    given[x] = gc.placeholder("front_r", ("r",), "float64")
+    rng = np.random.default_rng(0)
+    A, B, C = rng.normal(size=(3, 7, 7)), rng.normal(size=(7, 5)), rng.normal(size=(7, 5))
+    S = np.array([1.0, 2.0, 3.0])
+    e = 2 * x * a * (b - 3 * c) + a.inv() * b - a**2 * sp.HadamardProduct(b, c) + a.T * b
+    column = S[:, None, None]
+    inverse, turned = np.linalg.inv(A), A.swapaxes(1, 2)
+    wanted = 2 * column * (A @ (B - 3 * C)) + inverse @ B - A @ A @ (B * C) + turned @ B
+    arrays = dict(zip(given.values(), (A, B, C, S), strict=True))
+    np.testing.assert_allclose(gc.evaluate(gc.from_sympy(e, given), arrays), wanted, rtol=1e-9)
+    scalar = gc.from_sympy(sp.Trace(a.T * a) * x + sp.Determinant(a), given)
+    wanted = (A * A).sum((1, 2)) * S + np.linalg.det(A)
+    np.testing.assert_allclose(gc.evaluate(scalar, arrays), wanted, rtol=1e-9)
+    with pytest.raises(ArgumentError, match="without a tensor: b"):
+        gc.from_sympy(a * b, {a: given[a]})
+
+
+def test_matrix_expressions_with_matrices_of_numbers() -> None:
+    m = sp.MatrixSymbol("m", 2, 2)
+    given = {m: gc.placeholder("front_m32", (2, 2)), x: gc.placeholder("front_s32", ())}
+    e = m * sp.Matrix([[1, x], [0, 2]]) + sp.Identity(2) * x + sp.OneMatrix(2, 2)
+    made = gc.from_sympy(e, given)
+    a = np.array([[1.0, 2.0], [3.0, 5.0]], "float32")
+    wanted = a @ [[1, 0.5], [0, 2]] + np.eye(2) * 0.5 + 1
+    assert made.dtype is gc.float32
+    np.testing.assert_allclose(gc.evaluate(made, {given[m]: a, given[x]: 0.5}), wanted, rtol=1e-6)
 
 
 def test_functions_and_derivatives_are_symbols_where_given() -> None:

@@ -235,6 +235,7 @@ def test_cse_as_sympy_takes_it() -> None:
 
 
 # -- errors ----------------------------------------------------------------------------------------
+BIG = sp.MatrixSymbol("big", 6, 6)
 f2 = partial(gc.lambdify, [x, [y, z]], x * y + z)
 BAD: list[tuple[type[GraphcError], str, Any]] = [
     (ArgumentError, "no symbols", lambda: gc.lambdify([x * y, 1], x)),
@@ -244,6 +245,8 @@ BAD: list[tuple[type[GraphcError], str, Any]] = [
     (ArgumentError, "not an expression", lambda: gc.lambdify(x, "x + 1")),
     (ArgumentError, "more than one expression", lambda: gc.lambdify(x, [x, x], gradient=True)),
     (ArgumentError, "no argument", lambda: gc.lambdify(x, x, gradient=[y])),
+    (ArgumentError, "written out", lambda: gc.lambdify(BIG, BIG.inv())),
+    (ArgumentError, "cannot be written", lambda: gc.lambdify(BIG, sp.Determinant(BIG) * 2)),
     (ArgumentError, "no argument for modules", lambda: gc.lambdify(x, x, "numpy")),
     (ArgumentError, "a float dtype", lambda: gc.lambdify(x, x, dtype="int32")),
     (CallError, "another number", lambda: f2()(1.0)),
