@@ -118,6 +118,7 @@ def _with_nans(x: Any) -> Any:
 
 SAMPLES: dict[str, list[Sample]] = {
     # -- elements
+    "i0": of(lambda x: np.i0(x), dtypes=FLOATS),
     "sinc": of(lambda x: np.sinc(x), dtypes=(*FLOATS, "int64")),
     # -- reductions
     **{f.__name__: _reduction(f) for f in (np.all, np.any)},

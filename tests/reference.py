@@ -34,6 +34,7 @@ _TITLES = {
     "powers": "Powers and logarithms",
     "signs": "Signs and neighbours",
     "gamma": "The gamma function",
+    "bessel": "Bessel functions",
     "quantile": "The normal distribution and inverses",
     "activations": "Activations",
     "shape": "Shape",

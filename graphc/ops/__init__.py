@@ -5,6 +5,7 @@ from graphc.ops import (
     activations,
     as_numpy,
     at,
+    bessel,
     branch,
     checkpoint,
     contract,
@@ -41,9 +42,9 @@ from graphc.ops import (
 )
 
 FAMILIES = (
-    leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, quantile, activations,
-    shape, index, gather, places, dynamic, getitem, reduce, statistics, segments, manipulate,
-    diagonal, contract, einsum, softmax, scan, while_loop, branch, odeint, checkpoint,
+    leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, bessel, quantile,
+    activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
+    manipulate, diagonal, contract, einsum, softmax, scan, while_loop, branch, odeint, checkpoint,
     custom_gradient, linalg, random, types,
 )  # fmt: skip
 

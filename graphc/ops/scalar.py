@@ -196,9 +196,11 @@ def define(
     facts: Set[Fact] = frozenset(),
     cost: float = 1.0,
     may_fail: bool = False,
+    host: bool = False,
     doc: str = "",
 ) -> Op:
-    if kernel is None and name not in PRIMITIVES:
+    """`host`: no kernel computes it, NumPy's meaning is called back."""
+    if kernel is None and not host and name not in PRIMITIVES:
         raise ArgumentError(
             "what a kernel computes is not said",
             op=name,
@@ -210,12 +212,12 @@ def define(
     return register(
         Op(
             name,
-            Kind.MAP,
+            Kind.HOST if host else Kind.MAP,
             _infer(name, kinds, result, _arity(numpy)),
             numpy=numpy,
             vjp=vjp or (_vjp(table) if table else None),
             jvp=jvp or (_jvp(table) if table and vjp is None else None),
-            at=at(kernel or (lambda k, *values: k.prim(name, *values))),
+            at=None if host else at(kernel or (lambda k, *values: k.prim(name, *values))),
             formula=formula,
             facts=frozenset({*facts, Fact.ELEMENTWISE}),
             cost=cost,

@@ -524,6 +524,8 @@ NOTATIONS: dict[str, Notation] = {
     "lgamma": _around(r"\log\left|\Gamma\left(", r"\right)\right|"),
     "digamma": _function(r"\psi"),
     "polygamma": _polygamma,
+    **{f"{kind.lower()}{n}": _function(f"{kind}_{n}") for kind in "IJ" for n in (0, 1)},
+    **{f"i{n}e": _function(rf"e^{{-|\cdot|}} I_{n}") for n in (0, 1)},
     **{
         name: _function(rf"\{name}")
         for name in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh")
@@ -537,7 +539,7 @@ NOTATIONS: dict[str, Notation] = {
             "expm1", "log1p", "erf", "erfc", "softplus", "relu", "sign", "round", "stop_gradient",
             "atan2", "asinh", "acosh", "atanh", "hypot", "logaddexp", "exp2", "xlogy", "xlog1py",
             "sinc", "copysign", "signbit", "nextafter", "heaviside", "trunc", "deg2rad", "rad2deg",
-            "ndtr", "ndtri", "erfinv", "erfcinv", "logit",
+            "ndtr", "ndtri", "erfinv", "erfcinv", "logit", "gammainc", "gammaincc", "betainc",
         )
     },
     "maximum": _function(r"\max"),

@@ -31,6 +31,7 @@ BOUND = dict.fromkeys(vector_math.FUNCTIONS, 1.0) | {
     **dict.fromkeys(("log2", "log10"), 1.25),
     **dict.fromkeys(("lgamma", "gamma"), 3.0),
     "digamma": 4.5,
+    **dict.fromkeys(("bessel_i0", "bessel_i1", "bessel_i0e", "bessel_i1e"), 6.5),
     "ndtr": 2.5,
     **dict.fromkeys(("erfinv", "erfcinv", "ndtri"), 4.5),
     "sigmoid": 2.0,
@@ -43,6 +44,7 @@ BOUND = dict.fromkeys(vector_math.FUNCTIONS, 1.0) | {
 # computed in double, also of float32: half a unit in the last place and what rounds the double
 IN_DOUBLE = (
     "sin", "cos", "tan", "hypot", "lgamma", "gamma", "digamma", "erfinv", "erfcinv", "ndtri",
+    "bessel_i0", "bessel_i1", "bessel_i0e", "bessel_i1e",
 )  # fmt: skip
 BOUND32 = BOUND | dict.fromkeys(IN_DOUBLE, 0.6)
 # the composed ones add up; glibc's own tests grant its float64 tanh a little over 2
@@ -162,7 +164,8 @@ class Loops:
 
 # ---------------------------------------------------------------- oracles
 
-SCIPY = {"lgamma": "gammaln"}  # where it has another name
+# where SciPy has another name
+SCIPY = {"lgamma": "gammaln"} | {f"bessel_{name}": name for name in ("i0", "i1", "i0e", "i1e")}
 
 
 def naive(name: str, x: Array, *others: Array) -> Array:
@@ -206,6 +209,10 @@ MPMATH: dict[str, Callable[..., Any]] = {
     "softplus": lambda x: mpmath.log1p(mpmath.exp(x)),
     "log1mexp": lambda x: mpmath.log1p(-mpmath.exp(-x)),
     "lgamma": mpmath.loggamma,
+    "bessel_i0": lambda x: mpmath.besseli(0, x),
+    "bessel_i1": lambda x: mpmath.besseli(1, x),
+    "bessel_i0e": lambda x: mpmath.besseli(0, x) * mpmath.exp(-abs(x)),
+    "bessel_i1e": lambda x: mpmath.besseli(1, x) * mpmath.exp(-abs(x)),
     "ndtr": lambda x: mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
     "erfcinv": lambda x: inverse(mpmath.erfc, special.erfcinv(float(x)), x),
     "erfinv": lambda x: inverse(mpmath.erf, special.erfinv(float(x)), x),
@@ -220,6 +227,7 @@ MPMATH: dict[str, Callable[..., Any]] = {
 # mpmath alone has their digits
 WITHOUT_80_BITS = (
     "erfcx", "ndtr", "log_ndtr", "lgamma", "gamma", "digamma", "erfinv", "erfcinv", "ndtri",
+    "bessel_i0", "bessel_i1", "bessel_i0e", "bessel_i1e",
 )  # fmt: skip
 IN_80_BITS = [name for name in vector_math.UNARY if name not in WITHOUT_80_BITS]
 

@@ -36,6 +36,7 @@ FLOAT_UNARY = [
     "erfc", "log_ndtr", "log1mexp", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
     "atanh", "exp2", "log2", "log10", "cbrt", "sinc", "deg2rad", "rad2deg", "signbit",
     "lgamma", "gamma", "digamma", "ndtr", "ndtri", "erfinv", "erfcinv", "logit",
+    "i0", "i1", "i0e", "i1e", "j0", "j1",
 ]  # fmt: skip
 ACTIVATIONS = [
     "relu6", "elu", "celu", "selu", "gelu", "silu", "mish", "softsign", "hard_sigmoid",
@@ -106,10 +107,15 @@ def activation(b: Growth) -> Tensor:
     return getattr(gc, b.choose(ACTIVATIONS))(t)
 
 
-@family(0.5)
-def derivative_of_gamma(b: Growth) -> Tensor:
+@family(1.5)
+def of_gamma(b: Growth) -> Any:
     t = b.pick("f")
-    return gc.beta(t, b.partner(t)) if b.chance(0.3) else gc.polygamma(b.integer(1, 2), t)
+    other, kind = b.partner(t), b.integer(0, 2)
+    if kind == 0:
+        return [gc.gammainc(t, other), gc.gammaincc(t, other)]
+    if kind == 1:
+        return [gc.betainc(t, other, gc.sigmoid(t)), gc.beta(t, other)]
+    return gc.polygamma(b.integer(1, 2), t)
 
 
 @family(3)

@@ -184,7 +184,9 @@ OPS: dict[str, Callable[..., Any]] = {
         "exp2", "log2", "log10", "logaddexp", "sinc", "deg2rad", "rad2deg", "xlogy", "trunc",
         "copysign", "lgamma", "digamma",
     )},
-    **{name: getattr(torch.special, name) for name in ("ndtr", "ndtri", "erfinv", "logit")},
+    **{name: getattr(torch.special, name) for name in (
+        "ndtr", "ndtri", "erfinv", "logit", "i0", "i1", "i0e", "i1e",
+    )},
     "polygamma": lambda x, order: torch.polygamma(order, x),
     "xlog1py": torch.special.xlog1py,
     "cbrt": lambda x: torch.sign(x) * torch.abs(x) ** (1 / 3),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from graphc.errors import ArgumentError
+from graphc.lower.vector_math.bessel import bessel_i0, bessel_i0e, bessel_i1, bessel_i1e
 from graphc.lower.vector_math.emit import FORMATS, Code, Value
 from graphc.lower.vector_math.error_function import erf, erfc, erfcx, log_ndtr, ndtr
 from graphc.lower.vector_math.exponential import (
@@ -63,6 +64,10 @@ _FORMULAS: dict[str, Callable[..., Value]] = {
     "erfinv": erfinv,
     "erfcinv": erfcinv,
     "ndtri": ndtri,
+    "bessel_i0": bessel_i0,
+    "bessel_i1": bessel_i1,
+    "bessel_i0e": bessel_i0e,
+    "bessel_i1e": bessel_i1e,
 }
 BINARY: tuple[str, ...] = ("atan2", "hypot")
 UNARY: tuple[str, ...] = tuple(name for name in _FORMULAS if name not in BINARY)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from graphc.lower.vector_math.bessel import bessel_i0, bessel_i0e, bessel_i1, bessel_i1e
 from graphc.lower.vector_math.emit import Code, Value
 from graphc.lower.vector_math.error_function import scaled_complement
 from graphc.lower.vector_math.gamma import digamma, lgamma
@@ -90,5 +91,9 @@ OVER_LIBM: dict[str, Callable[[Code, Value], Value]] = {
         erfinv,
         erfcinv,
         ndtri,
+        bessel_i0,
+        bessel_i1,
+        bessel_i0e,
+        bessel_i1e,
     )
 }
