@@ -201,7 +201,9 @@ def python_number(b: Growth) -> Tensor:
 
 @family(4)
 def conversion(b: Growth) -> Tensor:
-    return b.pick().astype(b.dtype("biuf") if b.chance(0.7) else b.choose(DTYPES))
+    """One or two: the first of two may lose what the second cannot bring back."""
+    t = b.pick().astype(b.dtype("biuf") if b.chance(0.7) else b.choose(DTYPES))
+    return t.astype(b.choose(DTYPES)) if b.chance(0.3) else t
 
 
 @family(0.5)
