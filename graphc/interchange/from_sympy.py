@@ -114,7 +114,7 @@ def written_out(e: Any, op: str) -> Any:
     parts = [x for x in sp.preorder_traversal(e) if isinstance(x, _WHOLE)]
     for x in parts:
         shape = x.arg.shape if isinstance(x, (sp.Trace, sp.Determinant)) else x.shape
-        known = all(n.is_Integer for n in shape)
+        known = all(sp.sympify(n).is_Integer for n in shape)
         if (
             not known
             or sp.prod(shape) > _LARGEST_MATRIX

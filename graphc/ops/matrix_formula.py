@@ -60,7 +60,7 @@ def assembled(values: Sequence[Any], shape: tuple[int, ...]) -> Tensor:
 
 
 def _made(e: Any) -> Tensor | None:
-    rows, columns = e.shape
+    rows, columns = map(sp.sympify, e.shape)
     if not (rows.is_Integer and columns.is_Integer):
         return None
     shape = (int(rows), int(columns))

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from sympy.matrices.expressions.dotproduct import DotProduct
 from sympy.physics.mechanics import dynamicsymbols
+from sympy.vector import CoordSys3D
 
 import graphc as gc
 from graphc.errors import ArgumentError, CallError, DTypeError, GraphcError, ShapeError
@@ -47,6 +49,7 @@ def same(a: Any, b: Any, **options: Any) -> None:
 
 # -- forms of arguments and results ----------------------------------------------------------------
 q, p = dynamicsymbols("q p")
+SPACE = CoordSys3D("N")
 POINTS: list[tuple[Any, Any, tuple[Any, ...]]] = [
     (x, x**2, (3.0,)),
     ([x, y], x + y, (1, 2)),
@@ -58,6 +61,8 @@ POINTS: list[tuple[Any, Any, tuple[Any, ...]]] = [
     (sp.Matrix([x, y]), sp.Matrix([[x], [y * x]]), (2.0, 3.0)),
     ([X], X.T * X + 2 * X, (np.arange(4.0).reshape(2, 2),)),
     ([V, x], x * V.T * V, (np.array([[1.0], [2], [3]]), 2.0)),
+    ([x, y], DotProduct(sp.Matrix([x, y]), sp.Matrix([x, 3])), (1.0, 2.0)),
+    (list(SPACE.base_scalars()), sum(SPACE.base_scalars()), (1.0, 2.0, 4.0)),
     ([], sp.pi, ()),
     ([x], [1, sp.pi, x], (0.5,)),
     ([x, y], {"a": x + y, "b": [x]}, (1.0, 2.0)),
