@@ -267,7 +267,7 @@ def test_counts_are_positive(name: str, value: Any) -> None:
 
 def test_parts_of_the_wrong_kind() -> None:
     wrong: list[dict[str, Any]] = [
-        {"model": gc.relu}, {"optimizer": "adam"}, {"loss": "hinge"}, {"metrics": ["f1"]},
+        {"model": gc.relu}, {"optimizer": "adam"}, {"loss": "nearness"}, {"metrics": ["f1"]},
         {"metrics": "accuracy"}, {"metrics": ["accuracy", "accuracy"]},
     ]  # fmt: skip
     for part in wrong:
