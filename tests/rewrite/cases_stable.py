@@ -163,6 +163,12 @@ STABLE = (
         lambda d: gc.log((gc.exp(a(d)) + gc.exp(-a(d))) * 0.25),
     ),
     Case(
+        stable.fold_log_of_cosh,
+        lambda d: gc.log(gc.cosh(a(d))),
+        lambda d: _log_cosh(a(d)),
+        lambda d: gc.log(gc.sinh(a(d))),
+    ),
+    Case(
         stable.fold_sigmoid_denominator,
         lambda d: b(d) / (gc.exp(a(d)) + 1),
         lambda d: b(d) * gc.sigmoid(-a(d)),

@@ -32,6 +32,7 @@ from graphc.rewrite.pattern import (
     Pattern,
     abs,
     cos,
+    cosh,
     equal,
     erf,
     erfc,
@@ -103,17 +104,25 @@ def fold_tanh_of_sigmoid(x: Pattern) -> Formulas:
     return 2 * sigmoid(x) - 1, tanh(x * 0.5)
 
 
-@stable.rule(STABLE, where=_are_opposite)
-def fold_log_cosh(x: Pattern, y: Pattern) -> Formulas:
-    """log((exp(x) + exp(y)) / 2) -> where(|x| < 1, 0, |x|) + log1p(...), for y = -x
-
-    cosh(x) is 1 + t^2 / (2 + 2t) for t = exp(|x|) - 1, and e^|x| (1 + t / 2) for
-    t = exp(-2|x|) - 1; the first has its digits near 0, the second does not overflow.
-    """
+def _log_cosh(x: Pattern) -> Pattern:
+    """cosh(x) is 1 + t^2 / (2 + 2t) for t = exp(|x|) - 1, and e^|x| (1 + t / 2) for
+    t = exp(-2|x|) - 1; the first has its digits near 0, the second does not overflow."""
     size, near = abs(x), less(abs(x), 1)
     t = expm1(where(near, size, -2 * size))
     rest = where(near, square(t) / (2 + 2 * t), t * 0.5)
-    return log((exp(x) + exp(y)) * 0.5), where(near, 0, size) + log1p(rest)
+    return where(near, 0, size) + log1p(rest)
+
+
+@stable.rule(STABLE, where=_are_opposite)
+def fold_log_cosh(x: Pattern, y: Pattern) -> Formulas:
+    """log((exp(x) + exp(y)) / 2) -> where(|x| < 1, 0, |x|) + log1p(...), for y = -x"""
+    return log((exp(x) + exp(y)) * 0.5), _log_cosh(x)
+
+
+@stable.rule(STABLE)
+def fold_log_of_cosh(x: Pattern) -> Formulas:
+    """log(cosh(x)) -> where(|x| < 1, 0, |x|) + log1p(...), as above"""
+    return log(cosh(x)), _log_cosh(x)
 
 
 # -- the logistic family ---------------------------------------------------------------------------
