@@ -56,6 +56,11 @@ def _polygamma(order: Any, x: Any) -> Any:
     return function("polygamma")(order, x) if known else _special("polygamma", order, x)
 
 
+def _besseli(order: Any, x: Any) -> Any:
+    native = {0: "i0", 1: "i1"}.get(order) if isinstance(order, int) else None
+    return function(native)(x) if native else _special("besseli", order, x)
+
+
 def _heaviside(x: Any, at_zero: Any = 0.5) -> Any:
     where = function("where")
     below = where(function("less")(x, 0.0), 0.0, where(function("equal")(x, 0.0), at_zero, x))
@@ -80,6 +85,7 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "Xor": _all("logical_xor"),
     "ITE": _if,
     "polygamma": _polygamma,
+    "besseli": _besseli,
     "Determinant": lambda m: function("det")(m),
     "Trace": lambda m: function("sum")(function("diagonal")(m, axis1=-2, axis2=-1), axis=-1),
     "sinc": lambda x: function("_sinc_")(x),

@@ -55,13 +55,13 @@ FORMULAS = [
     sp.RisingFactorial(x, 2 * y), sp.binomial(3 + x, y), sp.lowergamma(x, y), sp.uppergamma(x, y),
     sp.legendre(4, x), sp.chebyshevt(5, x), sp.hermite(3, x), sp.laguerre(3, x),
     sp.jacobi(2, 1, 2, x), sp.assoc_legendre(2, 1, x / 2), sp.gegenbauer(3, 2, x),
-    sp.besselj(0, x), sp.bessely(1, x), sp.besseli(y, x), sp.besselk(2, x), sp.jn(2, x),
-    sp.yn(1, x), sp.airyai(x), sp.airybi(x), sp.Ei(x), sp.Si(x), sp.Ci(x), sp.Shi(x), sp.Chi(x),
-    sp.fresnels(x), sp.fresnelc(x), sp.expint(1, x), sp.LambertW(x), sp.zeta(x + 1),
-    sp.elliptic_k(x / 2), sp.elliptic_e(x / 2), sp.elliptic_f(x, y), c.expm1(x), c.log1p(x),
-    c.log2(x), c.log10(x), c.exp2(x), c.hypot(x, y), numpy_nodes.logaddexp(x, y),
-    numpy_nodes.logaddexp2(x, y), sp.Piecewise((x, x < 0.5), (y, x < 1), (x**2, True)),
-    sp.ITE(x > 1, x < y, y > 0),
+    sp.besselj(0, x), sp.bessely(1, x), sp.besseli(y, x), sp.besseli(0, x), sp.besseli(1, x),
+    sp.besselk(2, x), sp.jn(2, x), sp.yn(1, x), sp.airyai(x), sp.airybi(x), sp.Ei(x), sp.Si(x),
+    sp.Ci(x), sp.Shi(x), sp.Chi(x), sp.fresnels(x), sp.fresnelc(x), sp.expint(1, x),
+    sp.LambertW(x), sp.zeta(x + 1), sp.elliptic_k(x / 2), sp.elliptic_e(x / 2),
+    sp.elliptic_f(x, y), c.expm1(x), c.log1p(x), c.log2(x), c.log10(x), c.exp2(x), c.hypot(x, y),
+    numpy_nodes.logaddexp(x, y), numpy_nodes.logaddexp2(x, y),
+    sp.Piecewise((x, x < 0.5), (y, x < 1), (x**2, True)), sp.ITE(x > 1, x < y, y > 0),
     sp.Piecewise((1, sp.And(x > 0.5, sp.Not(x > 1))), (2, sp.Or(x < 0.1, x > 1.2)), (3, True)),
     sp.Sum(x**i / sp.factorial(i), (i, 0, 10)), sp.Sum(sp.cos(i * x) / i**2, (i, 1, 200)),
     sp.Sum(y * i, (i, 1, 50)) * x, sp.Sum(i * x, (i, 5, 2)), sp.Sum(i * x, (i, 5, 4)),
@@ -175,6 +175,12 @@ def test_scipy_is_called_in_a_compiled_program() -> None:
 # -- what the graph is like ------------------------------------------------------------------------
 def ops(*tensors: Any) -> list[str]:
     return [n.op.name for n in walk(list(tensors)) if n.op.kind is not Kind.LEAF]
+
+
+def test_orders_that_have_an_op() -> None:
+    assert ops(gc.from_sympy(sp.besseli(0, x), {x: X})) == ["i0"]
+    assert ops(gc.from_sympy(sp.besseli(2, x), {x: X}))[-1] == "special"
+    assert ops(gc.from_sympy(sp.polygamma(2, x), {x: X})) == ["polygamma"]
 
 
 def test_powers_and_quotients_are_what_they_mean() -> None:
