@@ -9,11 +9,15 @@ Numba and LLVM. A fork waits for them, so the child finds what they guard whole 
 the ones that it writes, and of functions that are being traced. In the child they are free, unless
 the thread that forked holds them. What another thread was writing is there as far as it had come.
 
+A fork waits also until no other thread imports: most of graphc and all of Numba are imported when
+they are first used, and a module whose import a fork cut off would be locked in the child for ever.
+
 Source: `logging/__init__.py` of Python, which treats its handlers' locks so.
 """
 
 from __future__ import annotations
 
+import _imp
 import os
 import sys
 import threading
@@ -53,15 +57,37 @@ def _llvm() -> Any:
 _kept["llvm"] = _llvm
 
 
+# Python's lock of each module that is being imported, by name, as weak references.
+_imports = sys.modules["_frozen_importlib"]
+
+
+def _importing() -> list[str]:
+    """The modules that other threads import; none where this one does: they may wait for it."""
+    me = threading.get_ident()
+    locks = [(name, found()) for name, found in list(_imports._module_locks.items())]
+    owners = {name: lock.owner for name, lock in locks if lock is not None}
+    return [] if me in owners.values() else [n for n, owner in owners.items() if owner is not None]
+
+
 def _before() -> None:
-    for name in _ORDER:
-        lock = _kept[name]() if name in _kept else None
-        if lock is not None:
-            lock.__enter__()
-            _taken.append(lock)
+    """Take all kept locks, and Python's of imports while none is under way. Who imports may need
+    a kept lock, and who has one may import: so whoever imports is waited for with none held."""
+    while True:
+        for module in _importing():
+            _imports._lock_unlock_module(module)
+        for name in _ORDER:
+            lock = _kept[name]() if name in _kept else None
+            if lock is not None:
+                lock.__enter__()
+                _taken.append(lock)
+        _imp.acquire_lock()
+        if not _importing():
+            return
+        _after()
 
 
 def _after() -> None:
+    _imp.release_lock()
     while _taken:
         _taken.pop().__exit__(None, None, None)
 

@@ -102,6 +102,24 @@ with w.cell.lock:
     w.value = [2.0]
 print(w.value)
 """,
+    "a module is being imported": """
+import importlib, pathlib, tempfile
+folder = tempfile.mkdtemp()
+pathlib.Path(folder, "slowly.py").write_text("from __main__ import held; held(); NUMBER = 7")
+sys.path.insert(0, folder)
+def held():
+    inside.set()
+    done.wait()
+    time.sleep(0.3)
+os.register_at_fork(before=done.set)  # runs before graphc's own, which was registered earlier
+thread = threading.Thread(target=importlib.import_module, args=("slowly",))
+thread.start()
+inside.wait()
+forked(lambda: print(importlib.import_module("slowly").NUMBER))
+thread.join()
+import colorsys  # the parent's imports go on
+forked(lambda: __import__("cmd"))  # and so do a child's
+""",
     "programs are being compiled": """
 def compile_many():
     k = 0
@@ -126,6 +144,7 @@ SHOWN = {
     "a function is being traced": "[2. 2. 2.]\n",
     "the collector is paused": "True\nFalse\n",
     "a thread holds a lock and forks": "[2.]\n",
+    "a module is being imported": "7\n",
     "programs are being compiled": "",
 }
 
