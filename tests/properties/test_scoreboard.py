@@ -19,8 +19,11 @@ from .rows import (
     accuracy,
     bounds,
     chunks,
+    corrupted,
     determinism,
     folding,
+    keys,
+    killed,
     soak,
 )
 from .rows import compiled as compiled_row
@@ -36,7 +39,7 @@ ROWS = [
     m.ROW
     for m in (
         rewrites_row, compiled_row, twins_row, folding, determinism, bounds, derivatives_row,
-        accuracy,
+        accuracy, killed, corrupted, keys,
     )
 ]  # fmt: skip
 
@@ -57,7 +60,8 @@ def test_a_row_is_green_and_its_control_red(row: Row) -> None:
 
 def test_the_rows_are_those_of_the_list() -> None:
     names = [row.name for row in scoreboard.rows()]
-    assert set(names) >= {"R1", "R2", "R3", "R4", "R6", "R8", "R25", "R26", "R31"}
+    cache = {"R16", "R17", "R19", "R20"}
+    assert set(names) >= {"R1", "R2", "R3", "R4", "R6", "R8", "R25", "R26", "R31"} | cache
     assert len(names) == len(set(names))
     assert len(FAULTS) >= planted_row.FIGURE
 

@@ -20,6 +20,7 @@ import pytest
 from graphc.errors import ArgumentError, CacheWarning
 from graphc.runtime import cache
 from graphc.runtime.cache import Cache, make_key
+from tests.properties.rows.killed import kill_writers
 
 KEY = make_key({"graph": "one"})
 OTHER = make_key({"graph": "two"})
@@ -404,58 +405,9 @@ def test_a_sweep_takes_stale_temporary_files_and_nothing_of_others(store: Cache)
 
 # Kills and rivals
 
-KILLS = """
-import os, random, signal, sys, time, warnings
-from pathlib import Path
-from graphc.runtime import cache
-from graphc.runtime.cache import Cache, make_key
-warnings.simplefilter("error")  # a torn entry would warn
-if sys.argv[4] == "naive":
-    cache._write = lambda path, data, sync: path.write_bytes(data)
-directory, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-store, chance = Cache(directory), random.Random(seed)
-keys = [make_key({"n": str(n)}) for n in range(3)]
-
-def check():
-    hits = 0
-    for key in keys:
-        loaded = store.load(key)
-        if loaded is not None:
-            n = loaded[0]["n"]
-            assert loaded == ({"n": n}, bytes([n % 256]) * (20_000 + n)), "a wrong object"
-            hits += 1
-    return hits
-
-interrupted = hits = 0
-for _ in range(kills):
-    child = os.fork()
-    if child == 0:
-        n = chance.randrange(1000)
-        while True:
-            n += 1
-            store.store(keys[n % 3], {"n": n}, bytes([n % 256]) * (20_000 + n))
-    time.sleep(chance.uniform(0, 0.006))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    # The next writer begins with a sweep, so what is here is of this kill.
-    interrupted += any(directory.glob("tmp-*"))
-    hits += check()
-store.sweep()
-assert len(os.listdir(directory)) == 3, "temporary files are left"
-print(hits, interrupted)
-"""
-
-
-def _kill_writers(
-    directory: Path, kills: int, seed: int, writer: str = "ours"
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", KILLS, str(directory), str(kills), str(seed), writer]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
-
-
 @pytest.mark.parametrize("kills", [150, pytest.param(2000, marks=pytest.mark.sweep)])
 def test_kill_9_while_storing(tmp_path: Path, kills: int) -> None:
-    done = _kill_writers(tmp_path / "cache", kills, seed=kills)
+    done = kill_writers(tmp_path / "cache", kills, seed=kills)
     assert done.returncode == 0, done.stderr
     hits, interrupted = map(int, done.stdout.split())
     assert hits >= kills, "entries were there to be checked"
@@ -464,7 +416,7 @@ def test_kill_9_while_storing(tmp_path: Path, kills: int) -> None:
 
 def test_kill_9_would_be_seen_with_a_naive_writer(tmp_path: Path) -> None:
     """The control of the test above: a writer that writes in place leaves torn entries."""
-    done = _kill_writers(tmp_path / "cache", 300, seed=1, writer="naive")
+    done = kill_writers(tmp_path / "cache", 300, 1, "naive")
     assert done.returncode != 0
     assert "CacheWarning" in done.stderr
 
