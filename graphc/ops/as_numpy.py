@@ -13,11 +13,25 @@ from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, float64, int8
 from graphc.ir.node import Tensor
+from graphc.ops import bessel, gamma, quantile
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.build import operands as to_operands
 from graphc.ops.contract import dot
 from graphc.ops.einsum import tensordot
-from graphc.ops.elementwise import abs, clip, equal, erf, expm1, log1p, round, sigmoid, where
+from graphc.ops.elementwise import (
+    abs,
+    clip,
+    equal,
+    erf,
+    erfc,
+    erfcx,
+    expm1,
+    log1p,
+    log_ndtr,
+    round,
+    sigmoid,
+    where,
+)
 from graphc.ops.elementwise import reciprocal as quotient
 from graphc.ops.gather import take
 from graphc.ops.norms import cross
@@ -125,5 +139,17 @@ NUMPY: dict[str, Callable[..., Any] | None] = {
     "where": _where,
     "scipy.special.expit": _of_float(sigmoid, _double),
     "scipy.special.round": _of_float(round),
-    **{f"scipy.special.{f.__name__}": _of_float(f, _double) for f in (erf, expm1, log1p)},
+    "scipy.special.gammaln": _of_float(gamma.lgamma, _double),
+    "scipy.special.psi": _of_float(gamma.digamma, _double),
+    **{
+        f"scipy.special.{f.__name__}": _of_float(f, _double)
+        for f in (
+            erf, erfc, erfcx, log_ndtr, expm1, log1p, gamma.gamma, quantile.ndtr, quantile.logit,
+            bessel.i0, bessel.i1, bessel.i0e, bessel.i1e, bessel.j0, bessel.j1,
+        )
+    },
+    **{
+        f"scipy.special.{f.__name__}": _of_float(f)
+        for f in (quantile.ndtri, quantile.erfinv, quantile.erfcinv)
+    },
 }
