@@ -27,6 +27,7 @@ from graphc.ir.dim import (
     Size,
     evaluate,
     is_nonnegative,
+    minimum,
     names,
     product,
     substitute,
@@ -120,6 +121,15 @@ def require(margin: Size, what: str) -> None:
     if bounds is None:
         raise ShapeError(what, expected=str(_bound(margin)), hint="no sizes > 0 satisfy it")
     _note(bounds)
+
+
+def require_elements(size: Size, count: Size) -> None:
+    """A type rule needs an element on an axis of `size`, if there are any of the `count` indices
+    into it: an index that is out of range reads another one, so that there must be one.
+
+    Errors: `ShapeError` where that holds for no sizes > 0.
+    """
+    require(size - minimum(count, 1), f"an index into an axis without elements, of size {size}")
 
 
 def require_shape(itemsize: int, shape: tuple[Size, ...]) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import DTypeError, ShapeError
-from graphc.ir.dim import Size, dim
+from graphc.ir.conditions import require_elements
+from graphc.ir.dim import Size, dim, product
 from graphc.ir.dtype import bool_, dtype_or_default, int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Batch, Fact, Kind, Op, register
@@ -42,6 +43,7 @@ def _infer_take(
             else "use .astype('int64')",
         )
     _same_batch("take", x.shape, indices.shape, batch)
+    require_elements(x.shape[axis], product(indices.shape[batch:]))
     rest = x.shape[axis + 1 :]
     return (TensorType(x.dtype, (*x.shape[:axis], *indices.shape[batch:], *rest)),)
 
@@ -55,7 +57,8 @@ def _same_batch(op: str, x: Shape, indices: Shape, batch: int) -> None:
 
 
 def checked_index(k: Any, value: Any, size: Size) -> Any:
-    """The i64 index, reported if out of range and brought into it (so that the read is safe)."""
+    """The i64 index, reported if out of range and brought into it, so that the read is safe: type
+    rules see to it that there is an element (`require_elements`)."""
     position = k.cast(value, int64)
     zero = k.const(0, int64)
     wrapped = k.where(k.less(position, zero), k.add(position, k.size(size)), position)
@@ -141,6 +144,7 @@ def _infer_scatter(
             given=f"{indices.dtype.name}, {updates.dtype.name}",
         )
     _same_batch("scatter_add", updates.shape, indices.shape, batch)
+    require_elements(size, product(indices.shape[batch:]))
     end = axis + indices.rank - batch
     shape = (*updates.shape[:axis], size, *updates.shape[end:])
     return (TensorType(updates.dtype, shape),)

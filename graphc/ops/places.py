@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
-from graphc.ir.conditions import agree
-from graphc.ir.dim import Size, dim
+from graphc.ir.conditions import agree, require_elements
+from graphc.ir.dim import Size, dim, product
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
@@ -58,6 +58,7 @@ def _infer_gather(
     x: TensorType, *indices: TensorType, places: tuple[int, ...], start: int
 ) -> tuple[TensorType, ...]:
     block = _block(indices)
+    _require_elements(x.shape, block, places)
     others = [p for p in places if p >= 0 and not start <= p < start + len(block)]
     shape: list[Size] = [0] * (len(block) + len(others))
     shape[start : start + len(block)] = block
@@ -74,6 +75,12 @@ def _infer_gather(
                 )
             shape[place] = common(shape[place], size)
     return (TensorType(x.dtype, tuple(shape)),)
+
+
+def _require_elements(shape: Shape, block: Shape, places: tuple[int, ...]) -> None:
+    for size, place in zip(shape, places, strict=True):
+        if place < 0:
+            require_elements(size, product(block))
 
 
 def _block(indices: Sequence[TensorType]) -> Shape:

@@ -236,3 +236,28 @@ def test_sizes_that_may_be_negative_compile_and_multiply() -> None:
         g = 2 * (a @ b)
         for found, wanted in zip(f(a, b), [a @ b, b @ a, g @ b.T, a.T @ g], strict=True):
             np.testing.assert_array_equal(found, wanted)
+
+
+def test_an_index_into_an_axis_without_elements_is_refused_before_anything_runs() -> None:
+    """A kernel brings an index that is out of range to an element, so that there must be one. This
+    ended the process."""
+    x, i = gc.placeholder("nothing", ("n",)), gc.placeholder("places", ("k",), "int64")
+    picked = {
+        "take": gc.take(x, i),
+        "of a kernel": gc.take(x * 2, i),
+        "gradient": gc.grad(gc.sum(gc.take(x, i)), x),
+        "several": gc.stack([x, x], 1)[i, i % 2],
+        "assigned": x.at[i].set(1.0),
+        "added": (x * 2).at[i].add(1.0),
+    }
+    none, one = np.zeros(0, np.int64), np.zeros(1, np.int64)
+    for name, t in picked.items():
+        f = gc.compile([x, i], t)
+        assert f(np.zeros(0, np.float32), none).shape == (0,), name
+        assert f(np.ones(2, np.float32), one).size, name
+        with pytest.raises(ShapeError, match=r"n >= min\(k, 1\)"):
+            f(np.zeros(0, np.float32), one)
+        with pytest.raises(ShapeError, match=r"n >= min\(k, 1\)"):
+            gc.evaluate(t, {x: np.zeros(0, np.float32), i: one})
+    with pytest.raises(ShapeError, match="an axis without elements"):
+        gc.take(gc.zeros((0, 3)), gc.constant([0]))
