@@ -13,10 +13,11 @@ the C library's mathematics and memory functions.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -72,30 +73,62 @@ class LinkedObject:
         """What is loaded."""
         return tuple(piece.data for piece in self.pieces)
 
-    @cached_property
-    def module(self) -> Any:
-        """All of the program as one module, made when it is asked for."""
-        context = llvm.create_context()
-        first, *others = (llvm.parse_bitcode(piece.bitcode, context) for piece in self.pieces)
-        for module in others:
-            first.link_in(module)
-        _hide(first, "entry")
-        return first
+    @contextmanager
+    def whole(self) -> Iterator[Any]:
+        """All of the program as one module, for as long as the `with` statement."""
+        with _Modules() as modules:
+            first, *others = (modules.read(piece.bitcode) for piece in self.pieces)
+            for module in others:
+                first.link_in(module)
+            _hide(first, "entry")
+            yield first
 
     @property
     def llvm_ir(self) -> str:
-        return str(self.module)
+        with self.whole() as module:
+            return str(module)
 
     @property
     def asm(self) -> str:
-        text: str = target_machine().emit_assembly(self.module)
-        return text
+        with self.whole() as module:
+            text: str = target_machine().emit_assembly(module)
+            return text
 
     @property
     def single(self) -> bytes:
         """All of the program as one object, which defines `entry` and nothing else."""
-        data: bytes = target_machine().emit_object(self.module)
-        return data
+        with self.whole() as module:
+            data: bytes = target_machine().emit_object(module)
+            return data
+
+
+class _Modules:
+    """Modules in a context of their own, since what a context has seen stays as long as it does.
+    They are freed before it, at the end of a `with` statement: left to Python's collector, which
+    keeps no order, a module may outlive its context, and freeing it then ends the process."""
+
+    def __enter__(self) -> _Modules:
+        self._context = llvm.create_context()
+        self._made: list[Any] = []
+        return self
+
+    def parse(self, text: str, machine: Any) -> Any:
+        module = self._kept(llvm.parse_assembly(text, self._context))
+        module.triple = machine.triple
+        module.data_layout = str(machine.target_data)
+        return module
+
+    def read(self, bitcode: bytes) -> Any:
+        return self._kept(llvm.parse_bitcode(bitcode, self._context))
+
+    def _kept(self, module: Any) -> Any:
+        self._made.append(module)
+        return module
+
+    def __exit__(self, *error: object) -> None:
+        for module in self._made:
+            module.close()
+        self._context.close()
 
 
 @cache
@@ -150,15 +183,15 @@ def _defined(wanted: Sequence[tuple[str, int]]) -> str:
 
 def _piece(texts: Sequence[str], symbol: str, called: tuple[str, ...] = ()) -> Piece:
     machine = target_machine()
-    context = llvm.create_context()  # what a context has seen stays as long as it does
-    module, *others = (_parsed(text, machine, context) for text in texts)
-    for other in others:
-        module.link_in(other)
-    _hide(module, symbol)
-    module.verify()
-    _optimize(module, machine)
-    _check_symbols(module, set(called))
-    return Piece(machine.emit_object(module), module.as_bitcode(), called)
+    with _Modules() as modules:
+        module, *others = (modules.parse(text, machine) for text in texts)
+        for other in others:
+            module.link_in(other)
+        _hide(module, symbol)
+        module.verify()
+        _optimize(module, machine)
+        _check_symbols(module, set(called))
+        return Piece(machine.emit_object(module), module.as_bitcode(), called)
 
 
 def link(
@@ -167,21 +200,15 @@ def link(
     """The driver's LLVM IR becomes code, beside its kernels (for each name in the driver, the
     symbol that its piece defines) and what these call. Errors: as `compile_piece`."""
     machine = target_machine(level=0)
-    module = _parsed(driver, machine, llvm.create_context())
-    for name, (symbol, _) in kernels.items():
-        module.get_function(name).name = symbol
-    _hide(module, "entry")
-    module.verify()
-    _check_symbols(module, {symbol for symbol, _ in kernels.values()})
-    first = Piece(machine.emit_object(module), module.as_bitcode())
+    with _Modules() as modules:
+        module = modules.parse(driver, machine)
+        for name, (symbol, _) in kernels.items():
+            module.get_function(name).name = symbol
+        _hide(module, "entry")
+        module.verify()
+        _check_symbols(module, {symbol for symbol, _ in kernels.values()})
+        first = Piece(machine.emit_object(module), module.as_bitcode())
     return LinkedObject((first, *(piece for _, piece in kernels.values()), *functions))
-
-
-def _parsed(text: str, machine: Any, context: Any) -> Any:
-    module = llvm.parse_assembly(text, context)
-    module.triple = machine.triple
-    module.data_layout = str(machine.target_data)
-    return module
 
 
 def _hide(module: Any, kept: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc as collector
 import re
 from typing import Any
 
@@ -10,7 +11,8 @@ import llvmlite.binding as llvm
 import numpy as np
 
 import graphc as gc
-from graphc.lower.link import target_machine
+from graphc.errors import CompileError
+from graphc.lower.link import compile_piece, target_machine
 from graphc.runtime.executable import Executable
 
 
@@ -48,8 +50,9 @@ def test_all_of_a_program_can_be_one_object() -> None:
     function = network()
     made = function.compilation
     single = made.object.single
-    functions = [f for f in made.object.module.functions if not f.is_declaration]
-    assert [f.name for f in functions if f.linkage == llvm.Linkage.external] == ["entry"]
+    with made.object.whole() as module:
+        functions = [(f.name, f.linkage) for f in module.functions if not f.is_declaration]
+    assert [name for name, linkage in functions if linkage == llvm.Linkage.external] == ["entry"]
     assert len(functions) > len(made.kernels)
     alone = Executable({**made.manifest, "objects": [len(single)]}, single, [])
     rng = np.random.default_rng(0)
@@ -63,3 +66,23 @@ def test_all_of_a_program_can_be_one_object() -> None:
         np.testing.assert_array_equal(got, right)
     for got, right in zip(expected, network(target="reference")(*arrays), strict=True):
         np.testing.assert_allclose(got, right, rtol=1e-5, atol=1e-7)
+
+
+def test_modules_are_freed_before_their_context_whatever_holds_them() -> None:
+    """A cycle of Python's, as that of an error and its frames, is freed in no order."""
+    text = "declare void @nobody()\ndefine void @f() {\n  call void @nobody()\n  ret void\n}\n"
+    for _ in range(20):
+        try:
+            compile_piece(text, "f")
+        except CompileError as error:
+            cycle: list[object] = [error]
+            cycle.append(cycle)
+            frames = error.__traceback__
+            while frames is not None:
+                cycle.append(frames.tb_frame)
+                frames = frames.tb_next
+        function = network()
+        assert "define" in function.llvm
+        cycle.append(function)
+        del function
+        collector.collect()
