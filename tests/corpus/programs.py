@@ -378,7 +378,7 @@ def exported_polynomial() -> Any:
 
 @_program
 def exported_graph() -> Any:
-    """Moves that move nothing, conversions there and back, a size known by now."""
+    """Moves that move nothing, conversions there and back, a size known by now, a smooth |x|."""
     x = gc.placeholder("x", ("n", 4))
     i = gc.placeholder("i", ("n",), "int32")
     c = gc.placeholder("c", ("n",), "bool")
@@ -389,4 +389,5 @@ def exported_graph() -> Any:
     either = gc.logical_or(gc.logical_not(gc.logical_not(c)), c)
     chosen = gc.where(gc.constant(True), x, known) + gc.where(gc.constant(False), x, known)
     bits = ~(~(i + 0))
-    return [x, i, c], [same, there_and_back, chosen, truth, either, bits]
+    smooth = gc.log(gc.cosh(x))
+    return [x, i, c], [same, there_and_back, chosen, truth, either, bits, smooth]

@@ -111,10 +111,11 @@ def activation(b: Growth) -> Tensor:
 def of_gamma(b: Growth) -> Any:
     t = b.pick("f")
     other, kind = b.partner(t), b.integer(0, 2)
+    a, c = gc.stop_gradient(t), gc.stop_gradient(other)  # no derivative by a parameter of these
     if kind == 0:
-        return [gc.gammainc(t, other), gc.gammaincc(t, other)]
+        return [gc.gammainc(a, other), gc.gammaincc(a, other)]
     if kind == 1:
-        return [gc.betainc(t, other, gc.sigmoid(t)), gc.beta(t, other)]
+        return [gc.betainc(a, c, gc.sigmoid(t)), gc.beta(t, other)]
     return gc.polygamma(b.integer(1, 2), t)
 
 

@@ -293,7 +293,7 @@ def test_all_that_is_written_here_reads_differently() -> None:
 
 def test_random_tensors_that_read_the_same_are_equal() -> None:
     """Whatever two tensors of a graph have one text, their values are the same."""
-    compared = 0
+    compared = read_the_same = 0
     for seed in range(30):
         made = random_graph(seed)
         graph = made.graph
@@ -305,12 +305,12 @@ def test_random_tensors_that_read_the_same_are_equal() -> None:
             assert well_formed(text), text
             by_text.setdefault(text, []).append(t)
         alike = [pair for found in by_text.values() for pair in pairwise(found)]
-        compared += len(inside)
+        compared, read_the_same = compared + len(inside), read_the_same + len(alike)
         for first, second in alike:
             with contextlib.suppress(GraphError):  # sizes that only other inputs determine
                 one, other = gc.evaluate([first, second], feeds)
                 np.testing.assert_array_equal(one, other)
-        assert len(alike) <= 0.1 * len(inside), [t.node for pair in alike for t in pair]
+    assert read_the_same <= 0.1 * compared
     assert compared > 1000
 
 
