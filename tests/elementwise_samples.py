@@ -144,7 +144,15 @@ float_unary("ndtri", scipy.special.ndtri, domain=(0.05, 0.95))
 float_unary("erfinv", scipy.special.erfinv, domain=(-0.9, 0.9))
 float_unary("erfcinv", scipy.special.erfcinv, domain=(0.1, 1.9))
 float_unary("logit", scipy.special.logit, domain=(0.05, 0.95))
-for _name in ("i0", "i1", "i0e", "i1e", "j0", "j1"):
+for _name, _plain, _limit in (  # SciPy has NaN for their limits
+    ("i0", scipy.special.i0, np.abs), ("i1", scipy.special.i1, np.positive)
+):  # fmt: skip
+    float_unary(
+        _name,
+        lambda x, plain=_plain, limit=_limit: np.where(np.isinf(x), limit(x), plain(x)),
+        domain=(0.3, 4.0),
+    )
+for _name in ("i0e", "i1e", "j0", "j1"):
     float_unary(_name, getattr(scipy.special, _name), domain=(0.3, 4.0))
 float_unary("signbit", np.signbit, domain=None)
 for _name, _numpy, _domain in (

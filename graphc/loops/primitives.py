@@ -44,6 +44,18 @@ def special(name: str, arity: int = 1) -> Callable[..., Any]:
     return function
 
 
+def modified_bessel(order: int) -> Callable[..., Any]:
+    """SciPy's `i0` or `i1`, with the limits at infinities, where it gives NaN."""
+    plain = special(f"i{order}")
+
+    def function(x: Any) -> Any:
+        given = np.asarray(x)
+        return np.where(np.isinf(given), np.abs(given) if order == 0 else given, plain(given))
+
+    function.nin = 1  # type: ignore[attr-defined]
+    return function
+
+
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) without overflow on either side."""
     small = np.exp(-np.abs(x))
@@ -120,8 +132,8 @@ _TABLE = (
     Primitive("erf", 1, special("erf"), "f"),
     Primitive("erfc", 1, special("erfc"), "f"),
     Primitive("erfcx", 1, special("erfcx"), "f"),
-    Primitive("bessel_i0", 1, special("i0"), "f"),
-    Primitive("bessel_i1", 1, special("i1"), "f"),
+    Primitive("bessel_i0", 1, modified_bessel(0), "f"),
+    Primitive("bessel_i1", 1, modified_bessel(1), "f"),
     Primitive("bessel_i0e", 1, special("i0e"), "f"),
     Primitive("bessel_i1e", 1, special("i1e"), "f"),
     Primitive("erfinv", 1, special("erfinv"), "f"),

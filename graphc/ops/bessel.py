@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc.ir.node import Tensor
-from graphc.loops.primitives import special
+from graphc.loops.primitives import modified_bessel, special
 from graphc.ops.elementwise import equal, sign, where
 from graphc.ops.scalar import float_function
 
@@ -27,12 +27,12 @@ def _modified(order: int, scaled: bool) -> Callable[..., Any]:
 
 i0 = float_function(
     "i0", _modified(0, False), "The modified Bessel function of order 0.", cost=70,
-    numpy=special("i0"), kernel=lambda k, x: k.bessel_i0(x),
+    numpy=modified_bessel(0), kernel=lambda k, x: k.bessel_i0(x),
     partials=lambda f, out, x: (lambda: f("i1")(x),),
 )  # fmt: skip
 i1 = float_function(
     "i1", _modified(1, False), "The modified Bessel function of order 1.", cost=70,
-    numpy=special("i1"), kernel=lambda k, x: k.bessel_i1(x),
+    numpy=modified_bessel(1), kernel=lambda k, x: k.bessel_i1(x),
     partials=lambda f, out, x: (lambda: i0(x) - _over(out, x),),
 )  # fmt: skip
 i0e = float_function(

@@ -91,3 +91,17 @@ def test_an_order_that_a_call_gives_is_refused() -> None:
     with pytest.raises(ArgumentError, match="static whole number"):
         gc.polygamma(gc.placeholder("order", (), "int64"), 1.0)
     assert gc.polygamma(0, 2.0) is gc.digamma(2.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_modified_bessel_functions_at_infinities(dtype: str) -> None:
+    """Their limits, where SciPy has NaN; the interpreter and the kernels agree."""
+    x = gc.placeholder("bessel", ("n",), dtype)
+    outputs = [gc.i0(x), gc.i1(x), gc.i0e(x), gc.i1e(x)]
+    given = np.array([np.inf, -np.inf, 1e4, -1e4, np.nan], dtype)
+    huge = [np.inf] * 4
+    for found in (gc.compile([x], outputs)(given), gc.evaluate(outputs, {x: given})):
+        np.testing.assert_array_equal(found[0], [*huge, np.nan])
+        np.testing.assert_array_equal(found[1], [np.inf, -np.inf, np.inf, -np.inf, np.nan])
+        np.testing.assert_array_equal(found[2][:2], [0, 0])
+        np.testing.assert_array_equal(found[3][:2], [0, 0])
