@@ -1,6 +1,6 @@
 """R28: programs that are compiled, run and dropped, and calls without end, leave nothing behind.
 
-    python -m tests.properties.scoreboard R28             100 programs and 10,000 calls
+    python -m tests.properties.scoreboard R28             200 programs and 10,000 calls
     python -m tests.properties.scoreboard R28 --full      10,000 programs and 1,000,000 calls, hours
 
 Two processes: one compiles a program, runs it with updates and gradients, and drops it, each
@@ -22,7 +22,7 @@ from pathlib import Path
 from . import Budget, Result, Tally
 
 FIGURES = {"programs": 10_000, "calls": 1_000_000}
-LEAST = {"programs": 100, "calls": 10_000}
+LEAST = {"programs": 200, "calls": 10_000}
 KEPT = {"programs": 20_000, "calls": 2}  # bytes that each may leave
 NOISE = 2 << 20  # bytes by which two looks at the same state differ
 STORE = (1 << 30) * 17 // 16  # bytes of the cache's folder, which it may pass by a sixteenth
