@@ -9,6 +9,10 @@ Numba and LLVM. A fork waits for them, so the child finds what they guard whole 
 the ones that it writes, and of functions that are being traced. In the child they are free, unless
 the thread that forked holds them. What another thread was writing is there as far as it had come.
 
+What is asked before a fork runs in the reverse order of its registration. `logging` takes its lock
+then, and both who compiles and who imports may want that lock while a fork waits for them here: so
+`logging` is imported first, and its lock taken last.
+
 A fork waits also until no other thread imports: most of graphc and all of Numba are imported when
 they are first used, and a module whose import a fork cut off would be locked in the child for ever.
 
@@ -18,6 +22,7 @@ Source: `logging/__init__.py` of Python, which treats its handlers' locks so.
 from __future__ import annotations
 
 import _imp
+import logging  # noqa: F401
 import os
 import sys
 import threading

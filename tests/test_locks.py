@@ -120,6 +120,23 @@ thread.join()
 import colorsys  # the parent's imports go on
 forked(lambda: __import__("cmd"))  # and so do a child's
 """,
+    "who compiles, logs": """
+from graphc.lower import numba_cpu
+import logging
+os.register_at_fork(before=done.set)  # runs first of all
+def compile():
+    with numba_cpu._lock:  # a fork waits for it
+        inside.set()
+        done.wait()
+        time.sleep(0.3)
+        logging.getLogger("seldom").debug("as Numba does")  # takes a lock that a fork takes too
+thread = threading.Thread(target=compile)
+thread.start()
+inside.wait()
+signal.alarm(120)
+forked(lambda: logging.getLogger("else").debug("and so does a child"))
+thread.join()
+""",
     "programs are being compiled": """
 def compile_many():
     k = 0
@@ -145,6 +162,7 @@ SHOWN = {
     "the collector is paused": "True\nFalse\n",
     "a thread holds a lock and forks": "[2.]\n",
     "a module is being imported": "7\n",
+    "who compiles, logs": "",
     "programs are being compiled": "",
 }
 
