@@ -106,6 +106,9 @@ def page() -> str:
         other = [f'`"{n}"`' for n, f in table.items() if n != _name(f)]
         also = f"\nBy name also {', '.join(other)}.\n" if other else ""
         parts.append(_section(f"`gc.nn.{name}`: by name or as functions", lines) + also)
+    for name, published in _CALLED.items():
+        lines = [_line(f"gc.nn.{name}.{f}", getattr(getattr(gc.nn, name), f)) for f in published]
+        parts.append(_section(f"`gc.nn.{name}`: by name or as published", lines))
     parts.append(_section("`gc.optim`: optimisers", _members(gc.optim, "gc.optim")))
     schedules = [
         _line(f"gc.optim.schedules.{n}", getattr(gc.optim.schedules, n))
@@ -119,6 +122,12 @@ def page() -> str:
     table = [row for row in str(config.__doc__).splitlines() if row.startswith("|")]
     parts.append("## Environment variables\n\n" + "\n".join(table) + "\n")
     return "\n".join(parts)
+
+
+_CALLED = {
+    "regularizers": ("l1", "l2", "l1_l2"),
+    "constraints": ("non_negative", "max_norm", "unit_norm", "min_max_norm"),
+}
 
 
 def _section(title: str, lines: Iterable[str]) -> str:

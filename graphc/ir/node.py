@@ -334,9 +334,11 @@ class Tensor(Operators):
 class Cell:
     """The state of a variable: its array (a copy, on a cache line), its lock, its identity."""
 
-    __slots__ = ("array", "lock", "name", "serial", "trainable")
+    __slots__ = ("array", "constraint", "lock", "name", "regularizer", "serial", "trainable")
 
     def __init__(self, array: np.ndarray[Any, Any], name: str, trainable: bool) -> None:
+        self.regularizer: Callable[[Any], Tensor] | None = None
+        self.constraint: Callable[[Any], Tensor] | None = None
         self.array, self.name, self.trainable = _on_cache_line(array), name, trainable
         self.lock = locks.private()
         self.serial = next(_cell_serials)
@@ -381,9 +383,58 @@ class Variable(Tensor):
     def trainable(self, new: bool) -> None:
         self.cell.trainable = as_flag(new, f"variable {self.name!r}")
 
+    @property
+    def regularizer(self) -> Callable[[Any], Tensor] | None:
+        """A function of the variable whose result, a scalar, is added to a loss that is minimised
+        over it; or None. Can be set."""
+        return self.cell.regularizer
+
+    @regularizer.setter
+    def regularizer(self, new: Callable[[Any], Tensor] | None) -> None:
+        self.cell.regularizer = _function_or_none(self, "regularizer", new)
+
+    @property
+    def constraint(self) -> Callable[[Any], Tensor] | None:
+        """A function that optimisers apply to each new value before it is stored; or None. Can be
+        set."""
+        return self.cell.constraint
+
+    @constraint.setter
+    def constraint(self, new: Callable[[Any], Tensor] | None) -> None:
+        self.cell.constraint = _function_or_none(self, "constraint", new)
+
+    def penalty(self) -> Tensor | None:
+        """What its regulariser makes of it; None without one. Errors: `ShapeError` for what is no
+        scalar."""
+        made = None if self.regularizer is None else self.regularizer(self)
+        if made is not None and made.shape != ():
+            raise ShapeError(
+                "a penalty is a scalar",
+                op=f"the regularizer of {self.name!r}",
+                expected="()",
+                given=show(made.shape),
+                where=origin.where(),
+            )
+        return made
+
+    def constrained(self, value: Tensor) -> Tensor:
+        """`value` as its constraint allows it. Errors: `ShapeError` where that has another type."""
+        made = value if self.constraint is None else self.constraint(value)
+        if made.type != self.type:
+            raise ShapeError(
+                "a constraint gives the type of the variable",
+                op=f"the constraint of {self.name!r}",
+                expected=str(self.type),
+                given=str(made.type),
+                where=origin.where(),
+            )
+        return made
+
     def __deepcopy__(self, memo: Any) -> Tensor:
         """A new variable with this one's value, so that a copy of a model trains on its own."""
-        return _variable(*self._state())
+        copy = _variable(*self._state())
+        copy.regularizer, copy.constraint = self.regularizer, self.constraint
+        return copy
 
     def __reduce__(self) -> Any:
         return _variable, self._state()
@@ -415,9 +466,24 @@ class Variable(Tensor):
             np.copyto(self.cell.array, array)
 
 
-def _variable(value: np.ndarray[Any, Any], name: str, trainable: bool) -> Tensor:
+def _variable(value: np.ndarray[Any, Any], name: str, trainable: bool) -> Variable:
     """A new variable; its value keeps its dtype."""
-    return apply(registry()["variable"], cell=Cell(value, name, trainable)).output()
+    made = apply(registry()["variable"], cell=Cell(value, name, trainable)).output()
+    assert isinstance(made, Variable)
+    return made
+
+
+def _function_or_none(variable: Variable, name: str, given: Any) -> Any:
+    """Errors: `ArgumentError` for what is no function."""
+    if given is not None and not callable(given):
+        raise ArgumentError(
+            f"{name} is a function of a tensor, or None",
+            op=f"variable {variable.name!r}",
+            given=repr(given)[:80],
+            where=origin.where(),
+            hint=f"gc.nn.{name}s has some",
+        )
+    return given
 
 
 def as_flag(value: Any, op: str) -> bool:

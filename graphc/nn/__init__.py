@@ -4,31 +4,43 @@
     logits = model(x, training=True)
 """
 
-from graphc.nn import activations, initializers, losses
+from graphc.nn import activations, constraints, initializers, losses, regularizers
+from graphc.nn.dropout import Dropout
 from graphc.nn.initializers import seed
-from graphc.nn.layers import Activation, Dense, Dropout, Embedding, Flatten
+from graphc.nn.layers import Activation, Dense, Embedding
+from graphc.nn.merge import Add, Concatenate, Lambda, Residual
 from graphc.nn.module import Layer
 from graphc.nn.normalization import LayerNorm, RMSNorm
 from graphc.nn.recurrent import GRU, LSTM, Bidirectional, Recurrent, SimpleRNN
+from graphc.nn.reshaping import Flatten, Permute, RepeatVector, Reshape
 from graphc.nn.sequential import Sequential
 
 __all__ = [
     "GRU",
     "LSTM",
     "Activation",
+    "Add",
     "Bidirectional",
+    "Concatenate",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
+    "Lambda",
     "Layer",
     "LayerNorm",
+    "Permute",
     "RMSNorm",
     "Recurrent",
+    "RepeatVector",
+    "Reshape",
+    "Residual",
     "Sequential",
     "SimpleRNN",
     "activations",
+    "constraints",
     "initializers",
     "losses",
+    "regularizers",
     "seed",
 ]

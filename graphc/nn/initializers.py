@@ -264,10 +264,10 @@ INITIALIZERS: dict[str, Initializer] = {
 
 
 def get(initializer: Any) -> Initializer:
-    """The initialiser for a name, a callable, a number or an array (`constant`).
+    """The initialiser for a name, a callable, or numbers (`constant`).
 
     Errors: `ArgumentError` with the known names.
     """
-    if isinstance(initializer, (int, float, np.ndarray, np.number)):
+    if isinstance(initializer, (int, float, list, tuple, np.ndarray, np.number)):
         return constant(initializer)
     return find("initializer", INITIALIZERS, initializer)

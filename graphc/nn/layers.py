@@ -1,36 +1,36 @@
-"""Dense, activation, dropout, flatten, embedding."""
+"""Dense, activation, embedding."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from graphc.errors import ArgumentError, DTypeError, ShapeError
-from graphc.ir.dim import product
+from graphc.errors import DTypeError
 from graphc.ir.dtype import dtype_or_default
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType
 from graphc.nn import activations, initializers
-from graphc.nn.module import Layer, error, features, positive_int
+from graphc.nn.checks import error, features, positive_int
+from graphc.nn.module import Layer
+from graphc.nn.weights import Weights
 from graphc.ops.contract import matmul
-from graphc.ops.elementwise import where
 from graphc.ops.gather import take
-from graphc.ops.random import bernoulli, fold_in
-from graphc.ops.shape import reshape
 
 
 class Dense(Layer):
     """activation(x @ kernel + bias).
 
+    Kernel and bias have a regulariser and a constraint each, by name or function; the bias is not
+    penalised unless it is given one.
     Shapes: x [..., m], kernel [m, units], bias [units] -> [..., units]; m is static.
     Dtypes: float; the parameters take that of the first input.
-    Errors: `ArgumentError` for units that are no positive int, unknown activations or
-    initialisers; `ShapeError` for a scalar, a symbolic last axis or another m than at first.
+    Errors: `ArgumentError` for units that are no positive int, unknown activations, initialisers,
+    regularisers or constraints; `ShapeError` for a scalar, a symbolic last axis or another m than
+    at first.
     """
 
     kernel: Variable
     bias: Variable | None
+    one_tensor = True
 
     def __init__(
         self,
@@ -40,25 +40,25 @@ class Dense(Layer):
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
         *,
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name)
         self.units, self.use_bias, self.seed = positive_int(self, "units", units), use_bias, seed
         self.activation = activations.get(activation)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.of_kernel = Weights(kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.of_bias = Weights(bias_initializer, bias_regularizer, bias_constraint)
 
     def build(self, x: TensorType) -> None:
         shape, rng = (features(self, x), self.units), initializers.generator(self.seed)
-        self.kernel = self.add_variable(
-            "kernel", shape, self.kernel_initializer, rng=rng, dtype=x.dtype
-        )
+        self.kernel = self.of_kernel.variable(self, "kernel", shape, rng, x.dtype)
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_variable(
-                "bias", shape[1:], self.bias_initializer, rng=rng, dtype=x.dtype
-            )
+            self.bias = self.of_bias.variable(self, "bias", shape[1:], rng, x.dtype)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         features(self, x.type, self.kernel.value.shape[0])
@@ -77,53 +77,6 @@ class Activation(Layer):
         return self.activation(x)
 
 
-class Flatten(Layer):
-    """All axes but the first as one: [n, a, b, ...] -> [n, a * b * ...]."""
-
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        if not x.ndim:
-            raise error(self, ShapeError, "the input is a scalar", expected="(n, ...)", given="()")
-        return reshape(x, (x.shape[0], product(x.shape[1:])))
-
-
-class Dropout(Layer):
-    """In training each element is 0 with probability `rate`, else scaled by 1 / (1 - rate).
-
-    The random key is a variable; a training call notes its successor in `updates()`. Without
-    that update in the compiled step, every step draws the same elements.
-    Errors: `ArgumentError` for a rate outside [0, 1).
-    Source: Srivastava et al., "Dropout" (2014); scaled in training, as section 10 describes.
-    """
-
-    key: Variable
-
-    def __init__(self, rate: float, *, seed: int | None = None, name: str | None = None) -> None:
-        super().__init__(name)
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            raise error(
-                self,
-                ArgumentError,
-                "rate is out of range",
-                expected="a number in [0, 1)",
-                given=repr(rate)[:80],
-            )
-        self.rate, self.seed = float(rate), seed
-
-    def build(self, x: TensorType) -> None:
-        rng = initializers.generator(self.seed)
-        self.key = self.add_variable(
-            "key", (2,), _random_key, rng=rng, dtype="uint32", trainable=False
-        )
-
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        if not training or not self.rate:
-            return x
-        now = self.current(self.key)
-        self.note_update(self.key, fold_in(now, 1))
-        keep = bernoulli(now, 1 - self.rate, x.shape)
-        return where(keep, x * (1 / (1 - self.rate)), 0.0)
-
-
 class Embedding(Layer):
     """The rows of a table at given places: a vector for each int.
 
@@ -134,6 +87,7 @@ class Embedding(Layer):
     """
 
     table: Variable
+    one_tensor = True
 
     def __init__(
         self,
@@ -141,6 +95,8 @@ class Embedding(Layer):
         output_dim: int,
         embeddings_initializer: Any = "uniform",
         *,
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
         dtype: Any = None,
         seed: int | None = None,
         name: str | None = None,
@@ -148,17 +104,14 @@ class Embedding(Layer):
         super().__init__(name)
         self.input_dim = positive_int(self, "input_dim", input_dim)
         self.output_dim = positive_int(self, "output_dim", output_dim)
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.of_table = Weights(
+            embeddings_initializer, embeddings_regularizer, embeddings_constraint
+        )
         self.dtype, self.seed = dtype_or_default(dtype), seed
 
     def build(self, x: TensorType) -> None:
-        self.table = self.add_variable(
-            "table",
-            (self.input_dim, self.output_dim),
-            self.embeddings_initializer,
-            rng=initializers.generator(self.seed),
-            dtype=self.dtype,
-        )
+        shape, rng = (self.input_dim, self.output_dim), initializers.generator(self.seed)
+        self.table = self.of_table.variable(self, "table", shape, rng, self.dtype)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if not x.dtype.is_integer:
@@ -171,7 +124,3 @@ class Embedding(Layer):
                 hint="use x.astype('int64')",
             )
         return take(self.table, x, axis=0)
-
-
-def _random_key(shape: Any, rng: np.random.Generator, dtype: Any) -> Any:
-    return rng.integers(1 << 32, size=shape, dtype=dtype)

@@ -1,28 +1,41 @@
-"""`Layer`: a function of a tensor that owns variables.
+"""`Layer`: a function of tensors that owns variables.
 
-A subclass makes its variables in `build`, which runs at the first call, when the input's type is
-known, and its result in `forward`. Variables and layers that are attributes (also in lists, tuples
-and dicts) belong to it. State that a training call changes, such as a random key, is not written:
-the call notes the new value, and `updates()` hands it to `compile`.
+A subclass makes its variables in `build`, which runs at the first call, when the types of inputs
+are known, and its result in `forward`. Variables and layers that are attributes (also in lists,
+tuples and dicts) belong to it. State that a training call changes, such as a random key, is not
+written: the call notes the new value, and `minimize(loss, model)` takes up what leads to `loss`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import operator
+from collections import Counter
+from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from functools import reduce
+from typing import Any, Self
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError
+from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
-from graphc.ir.dtype import DType, default_dtype, dtype_or_default
+from graphc.ir.dtype import DType, default_dtype, dtype_or_default, promote
 from graphc.ir.node import Tensor, Variable, as_flag
-from graphc.ir.shape import TensorType, show
-from graphc.nn import initializers
-from graphc.ops.build import settle, tensor
+from graphc.ir.shape import show
+from graphc.ir.structure import LEAF, Structure, flatten, unflatten
+from graphc.nn import constraints, initializers, regularizers
+from graphc.nn.hooks import arguments, hook, placeholders
+from graphc.nn.members import by_attribute, distinct, of_kind
+from graphc.nn.notes import Notes
+from graphc.nn.summary import Row, operations, table
+from graphc.ops.build import cast, settle, tensor
+from graphc.ops.closure import tensors
+from graphc.ops.create import zeros
 from graphc.ops.leaf import variable
+
+_outer: ContextVar[Layer | None] = ContextVar("graphc_layer", default=None)  # that is being called
 
 
 @dataclass
@@ -30,19 +43,23 @@ class _Record:
     """What a layer remembers of its calls."""
 
     built: bool = False
-    output: TensorType | None = None
-    pending: dict[Variable, Tensor] = field(default_factory=dict)
     trainable: bool = True
-    collected: bool = False  # whether `updates()` has handed out what is pending
+    names: dict[Layer, str] = field(default_factory=dict)  # of the layers inside
+    labels: dict[Variable, str] = field(default_factory=dict)  # the names of its own variables
+    notes: Notes = field(default_factory=Notes)
+    last: tuple[list[Tensor], list[Tensor], Structure] | None = None  # a call: from what to what
 
 
 class Layer(Unsaved):
-    """Base of layers and models. Call it: `layer(x, training=False)`.
+    """Base of layers and models. Call it: `layer(x, training=False, mask=None)`.
 
-    Nodes that it makes belong to the scope `name`, by which drawings group them.
+    Inputs and results are tensors, or structures of tensors (`one_tensor` says that inputs are
+    tensors only, and what else is given is an error). Nodes that it makes belong to the scope of
+    its path, by which drawings group them.
     """
 
     _instead = "[v.value for v in model.variables()]"
+    one_tensor = False
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not name):
@@ -58,25 +75,81 @@ class Layer(Unsaved):
         self._record = _Record()
 
     # -- what a subclass defines -------------------------------------------------------------------
-    def build(self, x: TensorType) -> None:
-        """Make the variables for inputs of type `x`. Runs once, at the first call."""
+    def build(self, *inputs: Any, **_: Any) -> None:
+        """Make the variables, as `build(self, x)`, for an input of the type `x`: a `TensorType`, or
+        for a structure of tensors one of types. Runs once, at the first call."""
 
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        """The result for the input `x`."""
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """The result for an input, as `forward(self, x, training)`.
+
+        It may have several inputs, and need not have `training`. It is given a `mask` where it has
+        a parameter of that name, and further ones by keyword.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
+    def output_mask(self, mask: Any) -> Any:
+        """The mask of the result, for that of the input: what the next layer is given."""
+        return mask
+
     # -- calling -----------------------------------------------------------------------------------
-    def __call__(self, x: Any, training: bool = False) -> Tensor:
-        with origin.scope(self.name):
-            value = tensor(x, self.name)
-            if value.weak and value.dtype.is_float:
-                value = settle(value, default_dtype())
-            if not self._record.built:
-                self.build(value.type)
-                self._record.built = True
-            result = self.forward(value, training)
-            self._record.output = result.type
-            return result
+    def __call__(self, *inputs: Any, training: bool = False, mask: Any = None, **named: Any) -> Any:
+        outer = _outer.get()
+        name = self.name if outer is None else outer._record.names.get(self, self.name)
+        with origin.scope(name):
+            called = hook(type(self).forward)
+            options = arguments(self, called, inputs, training, mask, named)
+            given = [self._tensors(x) for x in inputs]
+            self._build(given)
+            token, before = _outer.set(self), self._record.notes.begin()
+            try:
+                result = self.forward(*given, **options)
+            finally:
+                _outer.reset(token)
+                noted = self._record.notes.end(before)
+            outputs, structure = tensors(self.name, result, "result")
+            self._record.notes.mark(noted, outputs)
+            self._record.last = flatten([given, options])[0], outputs, structure
+            return unflatten(structure, outputs)
+
+    def _tensors(self, x: Any) -> Any:
+        """An input, its leaves as tensors; a list of numbers is one."""
+        leaves, structure = flatten(x)
+        if structure != LEAF and leaves and all(isinstance(v, _NUMBERS) for v in leaves):
+            leaves, structure = [tensor(x, self.name)], LEAF
+        if self.one_tensor and structure != LEAF:
+            raise ArgumentError(
+                "it takes one tensor",
+                op=f"{type(self).__name__} {self.name!r}",
+                expected="a tensor or an array",
+                given=repr(x)[:80],
+                where=origin.where(),
+            )
+        made, _ = tensors(self.name, unflatten(structure, leaves), "x")
+        floats = [settle(t, default_dtype()) if t.weak and t.dtype.is_float else t for t in made]
+        return unflatten(structure, floats)
+
+    def _build(self, given: list[Any]) -> None:
+        if not self._record.built:
+            types = [_types(x) for x in given]
+            taken = hook(type(self).build).most
+            self.build(*types[: len(types) if taken is None else taken])
+            self._record.built = True
+        self._name_inner()
+
+    def init(self, shape: Any, dtype: Any = None) -> Self:
+        """Build without data, for an input of this shape; the model itself.
+
+        Shapes: as of a placeholder, the batch included: `model.init(("n", 784))`; None is a size
+        that is left open. Several shapes in a structure are an input of that structure.
+        Dtypes: one for all inputs, or the same structure of them; by default the default one.
+        Errors: `ArgumentError` for what is no shape; those of the layers.
+
+        >>> import graphc as gc
+        >>> gc.nn.Dense(3, name="head").init(("n", 4)).kernel.shape
+        (4, 3)
+        """
+        self(placeholders("init", shape, dtype))
+        return self
 
     def add_variable(
         self,
@@ -87,12 +160,16 @@ class Layer(Unsaved):
         rng: np.random.Generator | None = None,
         dtype: DType | str | None = None,
         trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
     ) -> Variable:
         """A new variable called `<scopes>/<layer>/<name>`; for use in `build`.
 
         `rng` is the layer's own generator, by default the one that `gc.nn.seed` sets; of the
-        default dtype where none is given.
-        Errors: `ArgumentError` for an unknown initialiser; `ShapeError` if its array does not fit.
+        default dtype where none is given. What a regulariser makes of it is added to the loss, a
+        constraint is applied to each new value.
+        Errors: `ArgumentError` for an unknown initialiser, regulariser or constraint; `ShapeError`
+        if its first value does not fit.
         """
         kind = dtype_or_default(dtype).numpy
         source = initializers.generator() if rng is None else rng
@@ -106,40 +183,73 @@ class Layer(Unsaved):
                 where=origin.where(),
             )
         path = origin.here()[0].scope
-        return variable(first, f"{path}/{name}" if path else name, trainable, kind)
+        made = variable(first, f"{path}/{name}" if path else name, trainable, kind)
+        made.regularizer = regularizers.get(regularizer)
+        made.constraint = constraints.get(constraint)
+        self._record.labels[made] = name
+        return made
 
     # -- what belongs to it ------------------------------------------------------------------------
+    def _name_inner(self) -> dict[Layer, str]:
+        """The layers right inside, and what each is called here; those without a name get one."""
+        inner = of_kind(vars(self), Layer)
+        kinds = Counter(layer.name for layer in inner)
+        for layer, member in inner.items():
+            if not layer.is_named:
+                layer.name = by_attribute(layer.name, kinds[layer.name] == 1, member)
+                layer.is_named = True
+        names = distinct([layer.name for layer in inner])
+        self._record.names = dict(zip(inner, names, strict=True))
+        return self._record.names
+
+    def layer_paths(self) -> dict[Layer, str]:
+        """This layer and all layers inside it, each once with its path, outer before inner."""
+        found: dict[Layer, str] = {}
+        stack = [(self, self.name)]
+        while stack:
+            layer, path = stack.pop()
+            if layer not in found:
+                found[layer] = path
+                inner = layer._name_inner()
+                stack += [(part, f"{path}/{name}") for part, name in reversed(inner.items())]
+        return found
+
     def layers(self) -> list[Layer]:
         """This layer and all layers inside it, each once, outer before inner."""
-        found: dict[Layer, None] = {}
-        stack = [self]
-        while stack:
-            layer = stack.pop()
-            if layer not in found:
-                found[layer] = None
-                inner = [m for m in _members(vars(layer)) if isinstance(m, Layer)]
-                stack += reversed(inner)
-        return list(found)
+        return list(self.layer_paths())
 
-    def variables(self) -> list[Variable]:
-        """All variables, in order of their layers.
-
-        Errors: `ArgumentError` if a layer has not been called yet, so that it has none.
-        """
-        found: dict[Variable, None] = {}
-        for layer in self.layers():
+    def paths(self) -> dict[str, Variable]:
+        """All variables by their paths, such as `net/block1/dense/kernel`, in order of their
+        layers. No two have one path. Errors: as `variables`."""
+        found: dict[Variable, str] = {}
+        for layer, path in self.layer_paths().items():
             if not layer._record.built and type(layer).build is not Layer.build:
                 raise ArgumentError(
                     f"layer {layer.name!r} has no variables before its first call",
                     op=self.name,
                     where=origin.where(),
-                    hint="call the model on a placeholder first: model(x)",
+                    hint="call the model on a placeholder first: model(x), or model.init(shape)",
                 )
-            found |= dict.fromkeys(layer._own_variables())
-        return list(found)
+            for v, name in layer._own_names().items():
+                found.setdefault(v, f"{path}/{name}")
+        return dict(zip(distinct(list(found.values())), found, strict=True))
 
-    def _own_variables(self) -> list[Variable]:
-        return [m for m in _members(vars(self)) if isinstance(m, Variable)]
+    def _own_names(self) -> dict[Variable, str]:
+        """The layer's own variables, and what each is called in it."""
+        own = of_kind(vars(self), Variable)
+        labels, plain = self._record.labels, (v.name.rpartition("/")[2] for v in own)
+        names = [
+            labels.get(v) or name or by_attribute("", False, member)
+            for (v, member), name in zip(own.items(), plain, strict=True)
+        ]
+        return dict(zip(own, distinct(names), strict=True))
+
+    def variables(self) -> list[Variable]:
+        """All variables, in order of their layers; `paths()` has their names too.
+
+        Errors: `ArgumentError` if a layer has not been called yet, so that it has none.
+        """
+        return list(self.paths().values())
 
     def parameters(self) -> list[Variable]:
         """The trainable variables of trainable layers, in order. Errors: as `variables`."""
@@ -148,7 +258,7 @@ class Layer(Unsaved):
         return list(dict.fromkeys(v for own in trainable for v in own))
 
     def _own_parameters(self) -> list[Variable]:
-        return [v for v in self._own_variables() if v.trainable]
+        return [v for v in of_kind(vars(self), Variable) if v.trainable]
 
     @property
     def trainable(self) -> bool:
@@ -161,118 +271,89 @@ class Layer(Unsaved):
         for layer in self.layers():
             layer._record.trainable = as_flag(new, self.name)
 
+    def penalty(self) -> Tensor:
+        """What the regularisers make of the parameters, summed: a scalar, 0 without any.
+
+        A loss that is minimised has it anyhow; add it to one that is shown. Errors: as `variables`.
+        """
+        parts = [part for v in self.parameters() if (part := v.penalty()) is not None]
+        if not parts:
+            nothing: Tensor = zeros((), default_dtype())
+            return nothing
+        widest = reduce(promote, [part.dtype for part in parts])
+        return reduce(operator.add, [cast(part, widest) for part in parts])
+
     # -- state that a training call changes --------------------------------------------------------
     def current(self, state: Variable) -> Tensor:
         """The value of `state` at this point of a training call: what is noted, or itself."""
-        return state if self._record.collected else self._record.pending.get(state, state)
+        return self._record.notes.current(state)
 
     def note_update(self, state: Variable, value: Tensor) -> None:
-        """Note the new value of `state`, which `updates()` will hand to `compile`."""
-        if self._record.collected:
-            self._record.pending, self._record.collected = {}, False
-        self._record.pending[state] = value
+        """Note the new value of `state`, for use in `forward`; `updates()` hands it on."""
+        self._record.notes.add(state, value)
 
-    def updates(self) -> dict[Variable, Tensor]:
+    def updates(self, *results: Any) -> dict[Variable, Tensor]:
         """New values of state variables by the training calls since they were last collected.
 
-        They belong into the `updates` of the compiled step, beside the optimiser's. The next
-        training call starts afresh.
+        `minimize(loss, model)` has them. Otherwise they belong into the `updates` of the compiled
+        step, beside the optimiser's. Where `results` are given, such as the loss, of a layer that
+        was called for several of them the calls count that lead to these. The next training call
+        starts afresh.
         """
+        leaves = [t for t in flatten(list(results))[0] if isinstance(t, Tensor)]
         found: dict[Variable, Tensor] = {}
         for layer in self.layers():
-            found |= layer._record.pending
-            layer._record.collected = True
+            found |= layer._record.notes.collect(leaves)
         return found
 
     # -- for people --------------------------------------------------------------------------------
-    def summary(self) -> str:
-        """A table of the layers: name and kind, shape of the last result, number of parameters.
+    def summary(self, shape: Any = None, dtype: Any = None) -> str:
+        """A table of the layers: path and kind, shape of the last result, number of parameters, and
+        the operations of a call. With a shape, and perhaps a dtype, the model is built first, as
+        `init` does.
 
-        Errors: as `variables`.
+        Errors: as `init` and `variables`.
         """
-        owned = {layer: layer._own_parameters() for layer in self.layers()}
+        if shape is not None:
+            self.init(shape, dtype)
+        paths = self.layer_paths()
+        owned = {layer: layer._own_parameters() for layer in paths}
         every = {v for own in owned.values() for v in own}
-        totals = [("total", "", f"{_count(every):,}")]
-        if frozen := every - set(self.parameters()):
-            totals.append(("frozen", "", f"{_count(frozen):,}"))
-        rows = [("layer", "output shape", "parameters")]
-        for layer, own in owned.items():
-            if own or len(layer.layers()) == 1:  # a container of layers has no row of its own
-                output = layer._record.output
-                shape = "not called" if output is None else show(output.shape)
-                kind = f"{layer.name} ({type(layer).__name__})"
-                rows.append((kind, shape, f"{_count(own):,}"))
-        widths = [max(len(row[i]) for row in (*rows, *totals)) for i in range(3)]
-        lines = [
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in (*rows, *totals)
+        rows = [
+            layer._row(path, _count(own))
+            for (layer, path), own in zip(paths.items(), owned.values(), strict=True)
+            if own or not layer._record.names  # a container of layers has no row of its own
         ]
-        rule, body = "-" * len(lines[0]), lines[1 : len(rows)]
-        return "\n".join([self.name, rule, lines[0], rule, *body, rule, *lines[len(rows) :]])
+        frozen = every - set(self.parameters())
+        return table(self.name, rows, _count(every), _count(frozen))
+
+    def _row(self, path: str, parameters: int) -> Row:
+        kind, last = type(self).__name__, self._record.last
+        if last is None:
+            return Row(path, kind, "not called", parameters, None)
+        inputs, outputs, structure = last
+        output = unflatten(structure, [_Shown(show(t.shape)) for t in outputs])
+        flops = operations(inputs, outputs)
+        return Row(path, kind, repr(output), parameters, flops)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
+class _Shown(str):
+    """A text that reads as itself in a structure."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+_NUMBERS = (int, float, complex, np.generic)
+
+
+def _types(x: Any) -> Any:
+    leaves, structure = flatten(x)
+    return unflatten(structure, [t.type for t in leaves])
+
+
 def _count(variables: Iterable[Variable]) -> int:
     return sum(v.value.size for v in variables)
-
-
-def _members(attributes: dict[str, Any]) -> Iterator[Any]:
-    """Attribute values, those in lists, tuples and dicts one by one."""
-    for value in attributes.values():
-        if isinstance(value, (list, tuple)):
-            yield from value
-        elif isinstance(value, dict):
-            yield from value.values()
-        else:
-            yield value
-
-
-def error(layer: Layer, kind: type[GraphcError], message: str, **sides: str) -> GraphcError:
-    """An error of `layer` at the user's line."""
-    op = f"{type(layer).__name__} {layer.name!r}"
-    return kind(message, op=op, where=origin.where(), **sides)
-
-
-def positive_int(layer: Layer, name: str, value: Any) -> int:
-    """`value` as an int >= 1. Errors: `ArgumentError`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise error(
-            layer,
-            ArgumentError,
-            f"{name} is not a positive int",
-            expected="an int >= 1",
-            given=repr(value)[:80],
-        )
-    return int(value)
-
-
-def features(layer: Layer, x: TensorType, known: int | None = None) -> int:
-    """The size of the last axis of a float input, which is static, and `known` after the first
-    call. Errors: `DTypeError`, `ShapeError`."""
-    if not x.dtype.is_float:
-        raise error(
-            layer,
-            DTypeError,
-            "the input is not float",
-            expected="float32 or float64",
-            given=x.dtype.name,
-            hint="use x.astype('float32')",
-        )
-    if not x.rank or not isinstance(x.shape[-1], int):
-        raise error(
-            layer,
-            ShapeError,
-            "the last axis must have a static size" if x.rank else "the input is a scalar",
-            expected="a shape (..., m) with an int m",
-            given=show(x.shape),
-        )
-    if known is not None and x.shape[-1] != known:
-        raise error(
-            layer,
-            ShapeError,
-            "the input has another size than at the first call",
-            expected=f"(..., {known})",
-            given=show(x.shape),
-        )
-    return x.shape[-1]

@@ -1,9 +1,13 @@
-"""What a user may name by a string: an activation, an initialiser, a loss, a metric."""
+"""What a user may name by a string (an activation, an initialiser, a loss, a metric), and numbers
+that he gives for one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from graphc.errors import ArgumentError
 from graphc.ir import origin
@@ -29,3 +33,21 @@ def find(kind: str, table: Mapping[str, Callable[..., Any]], given: Any) -> Call
         given=repr(given)[:80],
         where=origin.where(),
     )
+
+
+def given_number(
+    op: str, name: str, value: Any, low: float, below: float = math.inf, *, above: bool = False
+) -> float:
+    """`value` as a float in [low, below), or with `above` in (low, below). Errors:
+    `ArgumentError`."""
+    real = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+    if not real or not low <= value < below or (above and value == low):
+        least = f"a finite number {'>' if above else '>='} {low:g}"
+        raise ArgumentError(
+            f"{name} is out of range",
+            op=op,
+            expected=least if below == math.inf else f"a number in [{low:g}, {below:g})",
+            given=repr(value)[:80],
+            where=origin.where(),
+        )
+    return float(value)

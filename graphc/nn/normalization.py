@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from graphc.errors import ArgumentError
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType
 from graphc.nn import initializers
-from graphc.nn.module import Layer, error, features
+from graphc.nn.checks import features, number
+from graphc.nn.module import Layer
 from graphc.ops.elementwise import sqrt, square
 from graphc.ops.reduce import mean
 
@@ -18,19 +17,11 @@ class _Normalization(Layer):
     """What both share: a scale for each feature of the last axis, and epsilon."""
 
     gamma: Variable
+    one_tensor = True
 
     def __init__(self, epsilon: float, gamma_initializer: Any, name: str | None) -> None:
         super().__init__(name)
-        number = isinstance(epsilon, (int, float)) and not isinstance(epsilon, bool)
-        if not number or not 0 <= epsilon < math.inf:
-            raise error(
-                self,
-                ArgumentError,
-                "epsilon is out of range",
-                expected="a finite number >= 0",
-                given=repr(epsilon)[:80],
-            )
-        self.epsilon = float(epsilon)
+        self.epsilon = number(self, "epsilon", epsilon, 0.0)
         self.gamma_initializer = initializers.get(gamma_initializer)
 
     def build(self, x: TensorType) -> None:

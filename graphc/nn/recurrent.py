@@ -16,7 +16,8 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType, show
 from graphc.nn import activations, initializers
-from graphc.nn.module import Layer, error, features, positive_int
+from graphc.nn.checks import error, features, positive_int
+from graphc.nn.module import Layer
 from graphc.ops.contract import matmul
 from graphc.ops.create import zeros
 from graphc.ops.elementwise import sigmoid, tanh
@@ -38,6 +39,7 @@ class Recurrent(Layer):
     bias: Variable
     gates = 1
     states = 1
+    one_tensor = True
 
     def __init__(
         self,
@@ -257,10 +259,13 @@ class Bidirectional(Layer):
         self.merge = merge
         self.ahead = forward_layer
         self.back = forward_layer.twin()
-        self.ahead.name, self.back.name = "forward", "backward"
+        for layer, name_ in ((self.ahead, "forward"), (self.back, "backward")):
+            layer.name, layer.is_named = name_, True
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        joined: Tensor = _MERGES[self.merge](self.ahead(x, training), self.back(x, training))
+        joined: Tensor = _MERGES[self.merge](
+            self.ahead(x, training=training), self.back(x, training=training)
+        )
         return joined
 
 

@@ -6,24 +6,40 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphc.errors import ArgumentError
-from graphc.ir.node import Tensor
+from graphc.nn.checks import error
+from graphc.nn.hooks import hook
 from graphc.nn.layers import Activation
-from graphc.nn.module import Layer, error
+from graphc.nn.members import of_kind
+from graphc.nn.module import Layer
 
 
 class Sequential(Layer):
     """The layers applied in order; a plain function of a tensor counts as an `Activation`.
 
-    Layers without a name get one from their kind and number: `dense1`, `dense2`, `dropout1`.
-    Errors: `ArgumentError` for no layers, what is no layer, and two layers of one name.
+    What a layer returns, a tuple too, is the one input of the next. A mask is given to the layers
+    that take one. Layers without a name get one from their kind and number: `dense1`, `dense2`,
+    `dropout1`.
+    Errors: `ArgumentError` for what is no layer, and no layers.
+
+    >>> import graphc as gc
+    >>> model = gc.nn.Sequential(name="net")
+    >>> model.add(gc.nn.Dense(3, "relu"))
+    >>> model.add(gc.nn.Dense(2, use_bias=False))
+    >>> [*model.init(("n", 4)).paths()]
+    ['net/dense1/kernel', 'net/dense1/bias', 'net/dense2/kernel']
     """
 
-    def __init__(self, layers: Iterable[Any], name: str | None = None) -> None:
+    def __init__(self, layers: Iterable[Any] | None = None, name: str | None = None) -> None:
         super().__init__(name)
         self.stack = [self._layer(item) for item in _listed(layers)]
-        if not self.stack:
-            raise error(self, ArgumentError, "no layers", expected="at least one layer")
-        self._name_layers()
+        if layers is not None and not self.stack:
+            raise self._empty()
+        self._name_inner()
+
+    def add(self, layer: Any) -> None:
+        """One more layer at the end. Errors: `ArgumentError` for what is none."""
+        self.stack.append(self._layer(layer))
+        self._name_inner()
 
     def _layer(self, item: Any) -> Layer:
         if isinstance(item, Layer):
@@ -38,38 +54,42 @@ class Sequential(Layer):
             given=repr(item)[:80],
         )
 
-    def _name_layers(self) -> None:
-        distinct = dict.fromkeys(self.stack)
-        taken = {layer.name for layer in distinct if layer.is_named}
+    def _empty(self) -> Exception:
+        return error(self, ArgumentError, "no layers", expected="at least one layer")
+
+    def _name_inner(self) -> dict[Layer, str]:
+        inner = of_kind(vars(self), Layer)
+        taken = {layer.name for layer in inner if layer.is_named}
         counts: dict[str, int] = {}
-        owners: dict[str, Layer] = {}
-        for layer in distinct:
+        for layer in inner:
             if not layer.is_named:
                 kind = type(layer).__name__.lower()
                 counts[kind] = counts.get(kind, 0) + 1
                 while f"{kind}{counts[kind]}" in taken:
                     counts[kind] += 1
                 layer.name, layer.is_named = f"{kind}{counts[kind]}", True
-            if layer.name in owners:
-                raise error(
-                    self,
-                    ArgumentError,
-                    "two layers have one name",
-                    given=repr(layer.name),
-                    hint="give each layer a name of its own",
-                )
-            owners[layer.name] = layer
+                taken.add(layer.name)
+        return super()._name_inner()
 
-    def forward(self, x: Tensor, training: bool) -> Tensor:
+    def forward(self, x: Any, training: bool, mask: Any = None) -> Any:
+        if not self.stack:
+            raise self._empty()
         for layer in self.stack:
-            x = layer(x, training)
+            taken = mask if hook(type(layer).forward).has("mask") else None
+            x = layer(x, training=training, mask=taken)
+            mask = layer.output_mask(mask)
         return x
+
+    def output_mask(self, mask: Any) -> Any:
+        for layer in self.stack:
+            mask = layer.output_mask(mask)
+        return mask
 
 
 def _listed(layers: Any) -> list[Any]:
-    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+    if isinstance(layers, Layer) or not (layers is None or isinstance(layers, Iterable)):
         raise ArgumentError(
             "not a list of layers", op="Sequential", given=repr(layers)[:80],
             hint="Sequential([layer, ...])",
         )  # fmt: skip
-    return list(layers)
+    return [] if layers is None else list(layers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
 import numpy as np
 
@@ -18,12 +18,24 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType
+from graphc.ir.graph import walk
 from graphc.ir.node import Tensor, Variable
 from graphc.ops.build import cast, constant, is_python_scalar
 from graphc.ops.leaf import variable
 from graphc.optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 
 Updates = dict[Variable, Tensor]
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What can be minimised over as a whole: a layer, or what has its two methods."""
+
+    def parameters(self) -> Sequence[Variable]:
+        """The variables that are trained."""
+
+    def updates(self, *results: Tensor) -> Updates:
+        """New values of its state by the calls that lead to `results`."""
 
 
 class Options(TypedDict, total=False):
@@ -72,17 +84,31 @@ class Optimizer(Unsaved):
         self._counted = self.counts or scheduled
 
     # -- what users call ---------------------------------------------------------------------------
-    def minimize(self, loss: Tensor, variables: Sequence[Variable]) -> Updates:
+    def minimize(self, loss: Tensor, variables: Sequence[Variable] | Model) -> Updates:
         """Updates that make a step down the gradient of the scalar `loss`: {variable: new value}.
 
+        Of a layer or model it is that of its `parameters()`, and the updates are those of its state
+        too, which training calls change. Penalties of the variables (`Variable.regularizer`) that
+        the loss does not hold are added to it.
         Errors: `GradientError` if the loss is no float scalar or does not depend on a variable;
         `ArgumentError` as `apply`.
         """
+        if isinstance(variables, Model):
+            return self.minimize(loss, variables.parameters()) | variables.updates(loss)
         targets = self._checked(variables)
-        return self.apply(grad(loss, targets), targets)
+        return self.apply(grad(self._penalized(loss, targets), targets), targets)
+
+    def _penalized(self, loss: Tensor, targets: Sequence[Variable]) -> Tensor:
+        penalties = [p for p in (w.penalty() for w in targets) if p is not None]
+        held = set(walk([loss])) if penalties else set()
+        for penalty in penalties:
+            if penalty.node not in held:
+                loss = loss + cast(penalty, loss.dtype)
+        return loss
 
     def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> Updates:
-        """Updates for given gradients, one for each variable: {variable: new value}.
+        """Updates for given gradients, one for each variable: {variable: new value}. Constraints of
+        the variables (`Variable.constraint`) are applied to the new values.
 
         Errors: `ArgumentError` for no variables, what is no float variable, one that is not
         trainable or given twice, and another number of gradients; `ShapeError` for a gradient of
@@ -99,6 +125,7 @@ class Optimizer(Unsaved):
             for w, g in zip(targets, gradients, strict=True):
                 self.update(w, g, updates)
                 self._shrink(w, updates)
+                updates[w] = w.constrained(updates[w])
         return updates
 
     def _shrink(self, w: Variable, updates: Updates) -> None:

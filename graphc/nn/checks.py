@@ -1,0 +1,88 @@
+"""What layers ask of their arguments and inputs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError
+from graphc.ir import origin
+from graphc.ir.shape import TensorType, show
+from graphc.nn.named import given_number
+
+
+def error(layer: Any, kind: type[GraphcError], message: str, **sides: str) -> GraphcError:
+    """An error of `layer` at the user's line."""
+    op = f"{type(layer).__name__} {layer.name!r}"
+    return kind(message, op=op, where=origin.where(), **sides)
+
+
+def positive_int(layer: Any, name: str, value: Any) -> int:
+    """`value` as an int >= 1. Errors: `ArgumentError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise error(
+            layer,
+            ArgumentError,
+            f"{name} is not a positive int",
+            expected="an int >= 1",
+            given=repr(value)[:80],
+        )
+    return int(value)
+
+
+def number(layer: Any, name: str, value: Any, low: float, below: float = math.inf) -> float:
+    """`value` as a float in [low, below). Errors: `ArgumentError`."""
+    return given_number(f"{type(layer).__name__} {layer.name!r}", name, value, low, below)
+
+
+def chosen(layer: Any, name: str, value: Any, known: tuple[str, ...]) -> str:
+    """`value`, one of the `known` words. Errors: `ArgumentError`."""
+    if value not in known:
+        raise error(
+            layer,
+            ArgumentError,
+            f"an unknown {name}",
+            expected=", ".join(map(repr, known[:-1])) + f" or {known[-1]!r}",
+            given=repr(value)[:80],
+        )
+    return str(value)
+
+
+def floats(layer: Any, x: TensorType) -> None:
+    """Errors: `DTypeError` for an input that is not float."""
+    if not x.dtype.is_float:
+        raise error(
+            layer,
+            DTypeError,
+            "the input is not float",
+            expected="float32 or float64",
+            given=x.dtype.name,
+            hint="use x.astype('float32')",
+        )
+
+
+def features(layer: Any, x: TensorType, known: int | None = None, axis: int = -1) -> int:
+    """The size of the last axis of a float input (or of `axis`), which is static, and `known` after
+    the first call. Errors: `DTypeError`, `ShapeError`."""
+    floats(layer, x)
+    place = "last axis" if axis == -1 else f"axis {axis}"
+    if not -x.rank <= axis < x.rank or not isinstance(x.shape[axis], int):
+        raise error(
+            layer,
+            ShapeError,
+            f"the {place} must have a static size" if x.rank else "the input is a scalar",
+            expected="a shape (..., m) with an int m" if axis == -1 else f"an int in {place}",
+            given=show(x.shape),
+        )
+    size: Any = x.shape[axis]
+    if known is not None and size != known:
+        raise error(
+            layer,
+            ShapeError,
+            "the input has another size than at the first call",
+            expected=f"(..., {known})" if axis == -1 else f"{known} in {place}",
+            given=show(x.shape),
+        )
+    return int(size)
