@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
@@ -521,6 +522,7 @@ def bind(size: Size, value: int, values: dict[str, int]) -> None:
 
 
 # -- the normal form -------------------------------------------------------------------------------
+@lru_cache(4096)
 def _key(monomial: Monomial) -> tuple[int, str]:
     degree = sum(power for _, power in monomial)
     return -degree, " ".join(f"{atom}^{power}" for atom, power in monomial)

@@ -20,6 +20,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, chain
 
 import numpy as np
@@ -72,6 +73,7 @@ def hinted_bytes(size: Size, dtype: DType) -> int:
     return size_hint(aligned(size * dtype.itemsize))
 
 
+@lru_cache(4096)
 def aligned(size: Size) -> Size:
     """`size` rounded up to a multiple of `ALIGN`."""
     whole: Size = 0

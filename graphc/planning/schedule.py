@@ -67,7 +67,7 @@ class _Scheduler:
         self.temps = 0
         self.counters = 0
         self.constants: dict[Tensor, Storage] = {}
-        self.kernels: dict[Node, BuiltKernel] = {}
+        self.kernels: dict[tuple[object, ...], BuiltKernel] = {}
 
     def run(self, first: Sequence[Node]) -> Program:
         graph = self.graph
@@ -188,9 +188,11 @@ class _Scheduler:
 
     # -- kernels -----------------------------------------------------------------------------------
     def _built(self, node: Node) -> BuiltKernel:
-        if node not in self.kernels:
-            self.kernels[node] = build_kernel(**node.attrs, machine=self.machine)
-        return self.kernels[node]
+        """Regions that compute the same of other operands have the same body, and one kernel."""
+        region = tuple(node.attrs.values())
+        if region not in self.kernels:
+            self.kernels[region] = build_kernel(**node.attrs, machine=self.machine)
+        return self.kernels[region]
 
     def _call(self, scope: _Scope, node: Node) -> None:
         built = self._built(node)
