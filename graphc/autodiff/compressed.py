@@ -17,6 +17,7 @@ from graphc.ops.closure import fresh
 from graphc.ops.create import iota, zeros
 from graphc.ops.elementwise import astype, equal
 from graphc.ops.gather import take
+from graphc.ops.places import SCATTER_SUM, scatter
 from graphc.ops.shape import broadcast_to, reshape
 
 Array = np.ndarray[Any, Any]
@@ -30,6 +31,11 @@ class Compressed(NamedTuple):
     pattern: Any
     colors: Array
     mode: str
+
+    @property
+    def passes(self) -> int:
+        """How many colours there are: so many passes a call takes, all at once."""
+        return int(self.colors.max(initial=-1)) + 1
 
 
 def compressed_jacobian(op: str, y: Tensor, x: Tensor) -> Compressed:
@@ -64,9 +70,25 @@ def compressed_hessian(op: str, y: Tensor, x: Tensor) -> Compressed:
     return Compressed(_entries(column, unit, pattern, colors), pattern, colors, "symmetric")
 
 
+def dense(found: Compressed) -> Tensor:
+    """The whole matrix, with its zeros: [rows, columns]."""
+    rows, columns = found.pattern.shape
+    if not found.pattern.nnz:
+        return zeros((rows, columns), found.values.dtype)
+    of_entries = np.repeat(np.arange(rows), np.diff(found.pattern.indptr))
+    places = of_entries * columns + found.pattern.indices
+    flat = scatter(SCATTER_SUM, [constant(places)], found.values, (rows * columns,), (-1,), 0)
+    return reshape(flat, (rows, columns))
+
+
+def is_static(*tensors: Tensor) -> bool:
+    """Whether the pattern of a derivative by them can be known."""
+    return all(isinstance(size, int) for t in tensors for size in t.shape)
+
+
 def _static(op: str, *tensors: Tensor) -> None:
     for t in tensors:
-        if not all(isinstance(size, int) for size in t.shape):
+        if not is_static(t):
             raise ArgumentError(
                 "the pattern of a sparse derivative needs sizes that are known",
                 op=op,

@@ -11,8 +11,10 @@ from functools import partial
 from typing import Any
 
 from graphc.autodiff.batching import batched, spread
+from graphc.autodiff.compressed import compressed_jacobian, dense, is_static
 from graphc.autodiff.derivatives import gradient, positions, pulled, pushed
 from graphc.autodiff.given import derivative_of, floats, is_function
+from graphc.errors import ArgumentError
 from graphc.ir.dim import Size, evaluate, names
 from graphc.ir.graph import transform
 from graphc.ir.node import Node, Tensor
@@ -25,10 +27,13 @@ from graphc.ops.create import eye, ones_like, zeros
 from graphc.ops.shape import permute_dims, reshape
 
 Blocks = list[list[Tensor | None]]  # for each output, for each of what it is differentiated by
+Way = Callable[[Sequence[Tensor], Sequence[Tensor]], Blocks]
 _TYPICAL = 64  # what a named size is taken to be, to choose between forward and reverse mode
 
 
-def jacobian(y: Any, wrt: Any = None, *, argnums: Any = None, has_aux: bool = False) -> Any:
+def jacobian(
+    y: Any, wrt: Any = None, *, argnums: Any = None, has_aux: bool = False, sparse: str = ""
+) -> Any:
     """All first derivatives of `y`, by forward or reverse mode, which has less to compute.
 
     `gc.jacobian(y, wrt)`: of tensors by tensors, both in any structure.
@@ -36,11 +41,13 @@ def jacobian(y: Any, wrt: Any = None, *, argnums: Any = None, has_aux: bool = Fa
     by the argument at that position, or for several positions a tuple; with `has_aux`, where `f`
     gives a pair, (Jacobian, aux). As in JAX, the result is built as `y`, and each of its leaves as
     `wrt`: `gc.jacobian({"a": y}, [x])["a"][0]` is the block of y by x.
+    With `sparse="auto"` a block of static sizes whose structure lets it be computed in at most half
+    of the passes is, and is as dense as the others; `gc.sparse_jacobian` gives SciPy's matrices.
 
     Shapes: a block has the shape of its part of `y`, followed by that of its part of `wrt`; the
     shape of x where y is a scalar. Blocks that are zero by structure are zeros. Dtypes: float.
     Errors: `GradientError` for what is not float; `ArgumentError` for what is no tensor and for
-    positions at which there is no argument.
+    positions at which there is no argument, and for another `sparse`.
 
     >>> import graphc as gc
     >>> x = gc.placeholder("x", (2,))
@@ -49,7 +56,7 @@ def jacobian(y: Any, wrt: Any = None, *, argnums: Any = None, has_aux: bool = Fa
            [1., 0.],
            [0., 6.]], dtype=float32)
     """
-    return _jacobian("jacobian", _cheaper, y, wrt, argnums, has_aux)
+    return _jacobian("jacobian", _ways("jacobian", sparse, _cheaper), y, wrt, argnums, has_aux)
 
 
 def jacfwd(y: Any, wrt: Any = None, *, argnums: Any = None, has_aux: bool = False) -> Any:
@@ -80,7 +87,9 @@ def jacrev(y: Any, wrt: Any = None, *, argnums: Any = None, has_aux: bool = Fals
     return _jacobian("jacrev", _by_rows, y, wrt, argnums, has_aux)
 
 
-def hessian(y: Any, wrt: Any = None, *, argnums: Any = None, has_aux: bool = False) -> Any:
+def hessian(
+    y: Any, wrt: Any = None, *, argnums: Any = None, has_aux: bool = False, sparse: str = ""
+) -> Any:
     """All second derivatives of a scalar, by forward over reverse mode.
 
     Arguments as of `jacobian`, for a scalar `y`, or a function that gives one. The result is built
@@ -98,31 +107,24 @@ def hessian(y: Any, wrt: Any = None, *, argnums: Any = None, has_aux: bool = Fal
            [4., 0.]], dtype=float32)
     """
 
+    blocks = _ways("hessian", sparse, _by_symmetry)
+
     def second(y: Any, wrt: Any) -> Any:
-        return _whole("hessian", _by_symmetry, gradient("hessian", y, wrt, "zero"), wrt)
+        return _whole("hessian", blocks, gradient("hessian", y, wrt, "zero"), wrt)
 
     if is_function("hessian", y, wrt, argnums, has_aux):
         return derivative_of("hessian", y, positions(wrt, argnums), has_aux, second)
     return second(y, wrt)
 
 
-def _jacobian(
-    op: str,
-    blocks: Callable[[Sequence[Tensor], Sequence[Tensor]], Blocks],
-    y: Any,
-    wrt: Any,
-    argnums: Any,
-    has_aux: bool,
-) -> Any:
+def _jacobian(op: str, blocks: Way, y: Any, wrt: Any, argnums: Any, has_aux: bool) -> Any:
     if is_function(op, y, wrt, argnums, has_aux):
         at = positions(wrt, argnums)
         return derivative_of(op, y, at, has_aux, lambda y, wrt: _whole(op, blocks, y, wrt))
     return _whole(op, blocks, y, wrt)
 
 
-def _whole(
-    op: str, blocks: Callable[[Sequence[Tensor], Sequence[Tensor]], Blocks], y: Any, wrt: Any
-) -> Any:
+def _whole(op: str, blocks: Way, y: Any, wrt: Any) -> Any:
     outputs, y_structure = floats(op, y, "y")
     targets, structure = floats(op, wrt, "wrt")
     rows = (
@@ -136,6 +138,41 @@ def _whole(
 
 
 # -- blocks ----------------------------------------------------------------------------------------
+def _ways(op: str, sparse: str, way: Way) -> Way:
+    if sparse == "":
+        return way
+    if sparse != "auto":
+        raise ArgumentError(
+            "unknown way of using the structure",
+            op=op,
+            expected='sparse="auto", or nothing',
+            given=repr(sparse)[:80],
+            hint="gc.sparse_jacobian and gc.sparse_hessian give sparse matrices",
+        )
+    return lambda outputs, wrt: _by_structure(op, outputs, wrt, way)
+
+
+def _by_structure(op: str, outputs: Sequence[Tensor], wrt: Sequence[Tensor], way: Way) -> Blocks:
+    """`way`, but for the blocks that need few passes by their structure."""
+    found: Blocks = [[_structured(op, y, x) for x in wrt] for y in outputs]
+    if any(block is None for row in found for block in row):
+        blocks = way(outputs, wrt)
+        return [
+            [b if a is None else a for a, b in zip(*rows, strict=True)]
+            for rows in zip(found, blocks, strict=True)
+        ]
+    return found
+
+
+def _structured(op: str, y: Tensor, x: Tensor) -> Tensor | None:
+    if not is_static(y, x):
+        return None
+    made = compressed_jacobian(op, y, x)
+    if 2 * made.passes > min(int(y.size), int(x.size)):
+        return None
+    return reshape(dense(made), (*y.shape, *x.shape))
+
+
 def _cheaper(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> Blocks:
     """By columns, unless there are fewer rows: a pass backwards keeps what the forward one has."""
     rows, columns = (sum(_typical(t.size) for t in tensors) for tensors in (outputs, wrt))

@@ -108,6 +108,7 @@ class SparseDerivative:
     def __init__(self, op: str, made: Compressed, inputs: Sequence[Tensor]) -> None:
         self._op = op
         self.values, self.pattern, self.colors, self.mode = made
+        self.passes = made.passes
         self.inputs = list(inputs)
 
     @property
@@ -115,11 +116,6 @@ class SparseDerivative:
         """[rows, columns]."""
         rows, columns = self.pattern.shape
         return int(rows), int(columns)
-
-    @property
-    def passes(self) -> int:
-        """How many colours there are: so many passes a call takes, all at once."""
-        return int(self.colors.max(initial=-1)) + 1
 
     @property
     def dense(self) -> bool:

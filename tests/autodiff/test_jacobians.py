@@ -14,6 +14,7 @@ import sympy as sp
 import graphc as gc
 from graphc.errors import ArgumentError, GradientError
 from graphc.ir.graph import Graph
+from graphc.ir.structure import flatten
 
 Array = np.ndarray[Any, Any]
 MODES = [gc.jacobian, gc.jacfwd, gc.jacrev]
@@ -227,3 +228,57 @@ def test_wrong_arguments(name: str) -> None:
     error: Any = caught.value
     assert error.op in ("jacobian", "jacfwd", "jacrev", "hessian")
     assert __file__ in error.where
+
+
+def _banded(x: gc.Tensor) -> gc.Tensor:
+    wide = gc.pad(x, (1, 1))
+    return gc.sin(x) * x - wide[:-2] * wide[2:]
+
+
+STRUCTURED: dict[str, Callable[[Any], Any]] = {
+    "a band": _banded,
+    "a row without zeros and a diagonal": lambda x: gc.concat([gc.sum(x * x)[None], x[1:] ** 3]),
+    "a matrix by a matrix": lambda x: gc.exp(gc.reshape(x, (2, 6))),
+    "no zero": gc.softmax,
+    "all zero": lambda x: gc.ones_like(x) * 3.0,
+    "in a dict": lambda x: {"near": _banded(x), "far": (gc.softmax(x), gc.sum(x))},
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+@pytest.mark.parametrize("second", [False, True])
+def test_structure_saves_passes_and_changes_no_number(name: str, second: bool) -> None:
+    f, a = STRUCTURED[name], np.linspace(-1.0, 1.0, 12)
+    x = f64("structured x", (12,))
+    y: Any = _total(f(x)) if second else f(x)
+    derive = gc.hessian if second else gc.jacobian
+    plain, sparse = flatten(derive(y, x))[0], flatten(derive(y, x, sparse="auto"))[0]
+    for one, two in zip(gc.evaluate(plain, {x: a}), gc.evaluate(sparse, {x: a}), strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-13, atol=1e-13)
+
+
+def _total(y: object) -> gc.Tensor:
+    return sum((gc.sum(leaf * leaf) for leaf in flatten(y)[0]), gc.constant(0.0, "float64"))
+
+
+def test_a_band_takes_three_passes() -> None:
+    """Sixty sines and their cosines are computed, not sixty for each of sixty columns."""
+    x = gc.placeholder("band x", (60,), "float64")
+    made = [gc.jacobian(_banded(x), x, sparse=s) for s in ("auto", "")]
+    cost = [gc.compile([x], j).cost().flops for j in made]
+    assert 5 * cost[0] < cost[1], cost
+
+
+def test_named_sizes_have_no_structure_that_is_known() -> None:
+    x = gc.placeholder("named structured x", ("n",), "float64")
+    j = gc.jacobian(_banded(x), x, sparse="auto")
+    a = np.linspace(0.0, 1.0, 5)
+    (plain,) = gc.evaluate([gc.jacobian(_banded(x), x)], {x: a})
+    np.testing.assert_allclose(gc.evaluate(j, {x: a}), plain)
+
+
+@pytest.mark.parametrize("derive", [gc.jacobian, gc.hessian])
+def test_another_way_of_using_structure_is_refused(derive: Any) -> None:
+    x = gc.placeholder("refused structured x", (3,), "float64")
+    with pytest.raises(ArgumentError, match="unknown way of using the structure"):
+        derive(gc.sum(x * x), x, sparse="csr")
