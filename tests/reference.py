@@ -108,7 +108,7 @@ def page() -> str:
         parts.append(_section(f"`gc.nn.{name}`: by name or as functions", lines) + also)
     for name, published in _CALLED.items():
         lines = [_line(f"gc.nn.{name}.{f}", getattr(getattr(gc.nn, name), f)) for f in published]
-        parts.append(_section(f"`gc.nn.{name}`: by name or as published", lines))
+        parts.append(_section(f"`gc.nn.{name}`: by name or as functions", lines))
     parts.append(_section("`gc.optim`: optimisers", _members(gc.optim, "gc.optim")))
     schedules = [
         _line(f"gc.optim.schedules.{n}", getattr(gc.optim.schedules, n))

@@ -5,12 +5,13 @@
 """
 
 from graphc.nn import activations, constraints, initializers, losses, regularizers
+from graphc.nn.batch_norm import BatchNorm
 from graphc.nn.dropout import Dropout
 from graphc.nn.initializers import seed
 from graphc.nn.layers import Activation, Dense, Embedding
 from graphc.nn.merge import Add, Concatenate, Lambda, Residual
 from graphc.nn.module import Layer
-from graphc.nn.normalization import LayerNorm, RMSNorm
+from graphc.nn.normalization import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from graphc.nn.recurrent import GRU, LSTM, Bidirectional, Recurrent, SimpleRNN
 from graphc.nn.reshaping import Flatten, Permute, RepeatVector, Reshape
 from graphc.nn.sequential import Sequential
@@ -20,12 +21,15 @@ __all__ = [
     "LSTM",
     "Activation",
     "Add",
+    "BatchNorm",
     "Bidirectional",
     "Concatenate",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GroupNorm",
+    "InstanceNorm",
     "Lambda",
     "Layer",
     "LayerNorm",

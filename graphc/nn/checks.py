@@ -9,8 +9,11 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, GraphcError, ShapeError
 from graphc.ir import origin
-from graphc.ir.shape import TensorType, show
+from graphc.ir.dtype import bool_
+from graphc.ir.node import Tensor
+from graphc.ir.shape import TensorType, may_be_equal, show
 from graphc.nn.named import given_number
+from graphc.ops.build import tensor
 
 
 def error(layer: Any, kind: type[GraphcError], message: str, **sides: str) -> GraphcError:
@@ -63,6 +66,31 @@ def floats(layer: Any, x: TensorType) -> None:
         )
 
 
+def channel_axis(layer: Any, x: TensorType, axis: int | None) -> int:
+    """Which axis of a batch has the channels: `axis`, by default 1 for images and the last one of
+    up to three axes. Errors: `ArgumentError`, `ShapeError` for the batch, and what is no axis."""
+    if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int) or axis == 0):
+        raise error(
+            layer,
+            ArgumentError,
+            "not an axis of channels",
+            expected="an int other than 0, the batch",
+            given=repr(axis)[:80],
+        )
+    place = (1 if x.rank >= 4 else -1) if axis is None else axis
+    if not 0 < place % max(x.rank, 1) < x.rank or not -x.rank < place < x.rank:
+        raise error(
+            layer,
+            ShapeError,
+            "the input has no axis of channels",
+            expected="(n, ...) with a channel for each feature"
+            if axis is None
+            else f"axis {axis}, and the batch before it",
+            given=show(x.shape),
+        )
+    return place % x.rank
+
+
 def features(layer: Any, x: TensorType, known: int | None = None, axis: int = -1) -> int:
     """The size of the last axis of a float input (or of `axis`), which is static, and `known` after
     the first call. Errors: `DTypeError`, `ShapeError`."""
@@ -86,3 +114,27 @@ def features(layer: Any, x: TensorType, known: int | None = None, axis: int = -1
             given=show(x.shape),
         )
     return int(size)
+
+
+def times_mask(layer: Any, mask: Any, x: Tensor) -> Tensor:
+    """A mask of steps as a tensor. Errors: `ShapeError`, `DTypeError` for another one than bools
+    [batch, time]."""
+    found = tensor(mask, layer.name)
+    if found.dtype is not bool_:
+        raise error(
+            layer,
+            DTypeError,
+            "a mask is of bools",
+            expected="True where there is a step",
+            given=found.dtype.name,
+            hint="compare it: mask > 0",
+        )
+    if found.ndim != 2 or not may_be_equal(found.shape, x.shape[:2]):
+        raise error(
+            layer,
+            ShapeError,
+            "the mask does not fit the input",
+            expected=f"(batch, time) of {show(x.shape)}",
+            given=show(found.shape),
+        )
+    return found

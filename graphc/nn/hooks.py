@@ -19,14 +19,21 @@ _FLAGS = ("training", "mask")  # that the caller gives by keyword
 
 
 class Hook(NamedTuple):
-    """How many inputs a method takes at the least and at the most (None: any number), and which
-    keywords (None: any)."""
+    """The names of the inputs that a method takes, how many it must have, whether it takes any
+    number of further ones; and which keywords (None: any)."""
 
+    inputs: tuple[str, ...]
     least: int
-    most: int | None
+    several: bool
     keywords: frozenset[str] | None
 
+    @property
+    def most(self) -> int | None:
+        """How many inputs it takes; None for any number."""
+        return None if self.several else len(self.inputs)
+
     def has(self, keyword: str) -> bool:
+        """Whether it takes `keyword`."""
         return self.keywords is None or keyword in self.keywords
 
 
@@ -35,9 +42,9 @@ def hook(method: Callable[..., Any]) -> Hook:
     """What `method` of a layer takes besides `self`.
 
     >>> hook(lambda self, x, y=None, *, training: x)
-    Hook(least=1, most=2, keywords=frozenset({'training'}))
+    Hook(inputs=('x', 'y'), least=1, several=False, keywords=frozenset({'training'}))
     """
-    least, most, keywords = 0, 0, set[str]()
+    inputs, least, keywords = list[str](), 0, set[str]()
     several = anything = False
     for name, p in list(inspect.signature(method).parameters.items())[1:]:
         if p.kind is p.VAR_POSITIONAL:
@@ -47,9 +54,9 @@ def hook(method: Callable[..., Any]) -> Hook:
         elif p.kind is p.KEYWORD_ONLY or name in _FLAGS:
             keywords.add(name)
         else:
-            most += 1
+            inputs.append(name)
             least += p.default is p.empty
-    return Hook(least, None if several else most, None if anything else frozenset(keywords))
+    return Hook(tuple(inputs), least, several, None if anything else frozenset(keywords))
 
 
 def arguments(
@@ -62,14 +69,16 @@ def arguments(
 ) -> dict[str, Any]:
     """The keywords of `forward` for a call. Errors: `ArgumentError` for another number of inputs
     than it takes, a `training` that is no bool, a mask or a keyword that it does not take."""
-    if len(inputs) < called.least or (called.most is not None and len(inputs) > called.most):
+    by_name = [name for name in called.inputs[len(inputs) :] if name in named]
+    count = len(inputs) + len(by_name)
+    if count < called.least or (called.most is not None and count > called.most):
         flag = len(inputs) > called.least and isinstance(inputs[called.least], bool)
         raise error(
             layer,
             ArgumentError,
             "another number of inputs than it takes",
             expected=_inputs(called),
-            given=str(len(inputs)),
+            given=str(count),
             hint="training is given by keyword: layer(x, training=True)"
             if flag
             else "several tensors for one input are a list: layer([a, b])"
@@ -92,7 +101,7 @@ def arguments(
     elif called.keywords is not None and "mask" in called.keywords:
         options["mask"] = None
     for name in options:
-        if not called.has(name):
+        if not called.has(name) and name not in by_name:
             raise error(
                 layer,
                 ArgumentError,

@@ -99,6 +99,7 @@ class Layer(Unsaved):
             called = hook(type(self).forward)
             options = arguments(self, called, inputs, training, mask, named)
             given = [self._tensors(x) for x in inputs]
+            options |= {n: self._tensors(options[n]) for n in called.inputs if n in options}
             self._build(given)
             token, before = _outer.set(self), self._record.notes.begin()
             try:

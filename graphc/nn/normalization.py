@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc.errors import ArgumentError
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType
 from graphc.nn import initializers
-from graphc.nn.checks import features, number
+from graphc.nn.checks import channel_axis, error, features, number, positive_int
 from graphc.nn.module import Layer
 from graphc.ops.elementwise import sqrt, square
 from graphc.ops.reduce import mean
+from graphc.ops.shape import reshape
 
 
 class _Normalization(Layer):
-    """What both share: a scale for each feature of the last axis, and epsilon."""
+    """What these share: a scale for each feature of the last axis, and epsilon."""
 
     gamma: Variable
     one_tensor = True
@@ -79,3 +81,93 @@ class RMSNorm(_Normalization):
         features(self, x.type, self._size)
         size = mean(square(x), axis=-1, keepdims=True)
         return x / sqrt(size + self.epsilon) * self.gamma
+
+
+class GroupNorm(Layer):
+    """gamma * (x - mean) / sqrt(variance + epsilon) + beta; the statistics are those of a group of
+    channels of one example, gamma and beta are of each channel.
+
+    `axis` has the channels, by default 1 for images [n, channels, ...] and the last one of up to
+    three axes. Shapes: x [n, ...] -> the same; the number of channels is static, and a multiple of
+    `groups`. Dtypes: float; the parameters take that of the first input.
+    Errors: `ShapeError`, `DTypeError`; `ArgumentError` for groups that are no positive int or do
+    not divide the channels, and an epsilon below 0.
+    Source: Wu and He, "Group Normalization" (2018), equations 1 to 6.
+    """
+
+    gamma: Variable | None
+    beta: Variable | None
+    one_tensor = True
+
+    def __init__(
+        self,
+        groups: int = 32,
+        axis: int | None = None,
+        epsilon: float = 1e-5,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        *,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.groups: int | None = positive_int(self, "groups", groups)
+        self.axis, self.epsilon = axis, number(self, "epsilon", epsilon, 0.0)
+        self.center, self.scale = bool(center), bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+
+    def build(self, x: TensorType) -> None:
+        self._axis = channel_axis(self, x, self.axis)
+        self._size = features(self, x, axis=self._axis)
+        if self._size % self._groups():
+            raise error(
+                self,
+                ArgumentError,
+                "the channels cannot be grouped",
+                expected=f"a multiple of {self.groups} channels",
+                given=str(self._size),
+            )
+        shape, dtype = (self._size,), x.dtype
+        self.gamma = self.beta = None
+        if self.scale:
+            self.gamma = self.add_variable("gamma", shape, self.gamma_initializer, dtype=dtype)
+        if self.center:
+            self.beta = self.add_variable("beta", shape, self.beta_initializer, dtype=dtype)
+
+    def _groups(self) -> int:
+        return self._size if self.groups is None else self.groups
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        features(self, x.type, self._size, self._axis)
+        before, after = x.shape[: self._axis], x.shape[self._axis + 1 :]
+        groups = self._groups()
+        parts = reshape(x, (*before, groups, self._size // groups, *after))
+        axes = tuple(i for i in range(1, parts.ndim) if i != self._axis)
+        apart = parts - mean(parts, axis=axes, keepdims=True)
+        spread = mean(square(apart), axis=axes, keepdims=True)
+        result = reshape(apart / sqrt(spread + self.epsilon), x.shape)
+        row = (self._size, *(1 for _ in after))
+        result = result if self.gamma is None else result * reshape(self.gamma, row)
+        return result if self.beta is None else result + reshape(self.beta, row)
+
+
+class InstanceNorm(GroupNorm):
+    """`GroupNorm` where each channel is a group: the statistics are those of one channel of one
+    example.
+
+    Shapes, dtypes, errors: as `GroupNorm`.
+    Source: Ulyanov, Vedaldi, Lempitsky, "Instance Normalization" (2016).
+    """
+
+    def __init__(
+        self,
+        axis: int | None = None,
+        epsilon: float = 1e-5,
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(1, axis, epsilon, name=name, **options)
+        self.groups = None

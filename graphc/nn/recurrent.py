@@ -14,13 +14,16 @@ import numpy as np
 
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.node import Tensor, Variable
-from graphc.ir.shape import TensorType, show
+from graphc.ir.shape import TensorType, may_be_equal, show
+from graphc.ir.structure import flatten
 from graphc.nn import activations, initializers
-from graphc.nn.checks import error, features, positive_int
+from graphc.nn.checks import error, features, positive_int, times_mask
 from graphc.nn.module import Layer
+from graphc.nn.weights import Weights
+from graphc.ops.build import tensor
 from graphc.ops.contract import matmul
 from graphc.ops.create import zeros
-from graphc.ops.elementwise import sigmoid, tanh
+from graphc.ops.elementwise import sigmoid, tanh, where
 from graphc.ops.getitem import split
 from graphc.ops.scan import scan
 from graphc.ops.shape import concat, permute_dims
@@ -28,6 +31,11 @@ from graphc.ops.shape import concat, permute_dims
 
 class Recurrent(Layer):
     """Base of recurrent layers: parameters, the scan, and what comes out of it.
+
+    Called as `layer(x, mask=None, initial_state=None)`. Where a mask [batch, time] is False the
+    step is left out: the state stays, and the output is that of the step before. The first state is
+    0 unless it is given: a tensor [batch, units], or a list of as many as the state has. With
+    `return_state` the result is a pair: the output, and the last state as such a list.
 
     A subclass says how many `gates` of `units` columns the kernels have, how many tensors its
     `state` has, and what one `step` does: from W x, the kernels' products with the inputs, to the
@@ -50,15 +58,25 @@ class Recurrent(Layer):
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
         *,
+        return_state: bool = False,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
         seed: int | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name)
         self.units, self.seed = positive_int(self, "units", units), seed
         self.return_sequences, self.go_backwards = bool(return_sequences), bool(go_backwards)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.recurrent_initializer = initializers.get(recurrent_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.return_state = bool(return_state)
+        self.of_kernel = Weights(kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.of_recurrent = Weights(
+            recurrent_initializer, recurrent_regularizer, recurrent_constraint
+        )
+        self.of_bias = Weights(bias_initializer, bias_regularizer, bias_constraint)
 
     # -- what a subclass defines -------------------------------------------------------------------
     def step(self, products: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
@@ -67,7 +85,7 @@ class Recurrent(Layer):
 
     def first_bias(self, rng: np.random.Generator, dtype: Any) -> Any:
         """The bias before training."""
-        return self.bias_initializer((self.gates * self.units,), rng, dtype)
+        return self.of_bias.initializer((self.gates * self.units,), rng, dtype)
 
     # -- what they share ---------------------------------------------------------------------------
     def twin(self) -> Recurrent:
@@ -80,25 +98,18 @@ class Recurrent(Layer):
     def build(self, x: TensorType) -> None:
         rng, width = initializers.generator(self.seed), self.gates * self.units
         self._size = self._features(x)
-        self.kernel = self.add_variable(
-            "kernel", (self._size, width), self.kernel_initializer, rng=rng, dtype=x.dtype
+        self.kernel = self.of_kernel.variable(self, "kernel", (self._size, width), rng, x.dtype)
+        self.recurrent_kernel = self.of_recurrent.variable(
+            self, "recurrent_kernel", (self.units, width), rng, x.dtype, self._first_recurrent
         )
-        self.recurrent_kernel = self.add_variable(
-            "recurrent_kernel",
-            (self.units, width),
-            self._first_recurrent,
-            rng=rng,
-            dtype=x.dtype,
+        self.bias = self.of_bias.variable(
+            self, "bias", (width,), rng, x.dtype, lambda _, rng, dtype: self.first_bias(rng, dtype)
         )
-        self.bias = self.add_variable(
-            "bias", (width,), lambda shape, rng, dtype: self.first_bias(rng, dtype),
-            rng=rng, dtype=x.dtype,
-        )  # fmt: skip
 
     def _first_recurrent(self, shape: Any, rng: np.random.Generator, dtype: Any) -> Any:
         """Each gate's matrix by itself."""
         square = (self.units, self.units)
-        parts = [self.recurrent_initializer(square, rng, dtype) for _ in range(self.gates)]
+        parts = [self.of_recurrent.initializer(square, rng, dtype) for _ in range(self.gates)]
         return np.concatenate(parts, axis=1)
 
     def _features(self, x: TensorType, known: int | None = None) -> int:
@@ -113,21 +124,42 @@ class Recurrent(Layer):
             )
         return features(self, x, known)
 
-    def forward(self, x: Tensor, training: bool) -> Tensor:
+    def forward(self, x: Tensor, *, mask: Any = None, initial_state: Any = None) -> Any:
         self._features(x.type, self._size)
 
-        def step(state: Any, now: Tensor) -> tuple[Any, Tensor | None]:
-            products = matmul(now, self.kernel) + self.bias
-            state = self.step(products, state)
-            return state, state[0] if self.return_sequences else None
+        def step(state: Any, now: Any) -> tuple[Any, Tensor | None]:
+            value, *there = now
+            after = self.step(matmul(value, self.kernel) + self.bias, state)
+            if there:
+                after = [where(there[0], a, b) for a, b in zip(after, state, strict=True)]
+            return after, after[0] if self.return_sequences else None
 
-        start = [zeros((x.shape[0], self.units), x.dtype) for _ in range(self.states)]
-        times = permute_dims(x, (1, 0, 2))
-        last, outputs = scan(step, start, times, reverse=self.go_backwards)
-        if not self.return_sequences:
-            result: Tensor = last[0]
-            return result
-        return permute_dims(outputs, (1, 0, 2))
+        times = [permute_dims(x, (1, 0, 2))]
+        if mask is not None:
+            times.append(permute_dims(times_mask(self, mask, x), (1, 0))[..., None])
+        last, outputs = scan(step, self._start(x, initial_state), times, reverse=self.go_backwards)
+        result = permute_dims(outputs, (1, 0, 2)) if self.return_sequences else last[0]
+        return (result, last) if self.return_state else result
+
+    def _start(self, x: Tensor, given: Any) -> list[Tensor]:
+        """The state before the first step."""
+        shape = (x.shape[0], self.units)
+        if given is None:
+            return [zeros(shape, x.dtype) for _ in range(self.states)]
+        found = [tensor(s, self.name) for s in flatten(given)[0]]
+        fits = [s.dtype is x.dtype and may_be_equal(s.shape, shape) for s in found]
+        if len(found) != self.states or not all(fits):
+            raise error(
+                self,
+                ShapeError,
+                "the initial state does not fit",
+                expected=f"{self.states} of {TensorType(x.dtype, shape)}",
+                given=", ".join(str(s.type) for s in found),
+            )
+        return found
+
+    def output_mask(self, mask: Any) -> Any:
+        return mask if self.return_sequences else None
 
 
 class SimpleRNN(Recurrent):
@@ -135,8 +167,9 @@ class SimpleRNN(Recurrent):
 
     Shapes: x [batch, time, features] -> [batch, units], the last h, or with `return_sequences`
     [batch, time, units]; features and units are static. `go_backwards` begins at the last time;
-    each output stays at the time of its input. Dtypes: float; the parameters take that of the first
-    input. Errors: `ShapeError`, `DTypeError`; `ArgumentError` for units that are no positive int.
+    each output stays at the time of its input. Mask, initial state and `return_state` are as
+    `Recurrent` says. Dtypes: float; the parameters take that of the first input.
+    Errors: `ShapeError`, `DTypeError`; `ArgumentError` for units that are no positive int.
     Source: Elman, "Finding Structure in Time" (1990).
     """
 
@@ -209,8 +242,9 @@ class GRU(Recurrent):
         super().build(x)
         self.recurrent_bias = None
         if self.form != "course":
-            self.recurrent_bias = self.add_variable(
-                "recurrent_bias", (self.units,), self.bias_initializer, dtype=x.dtype
+            shape, rng = (self.units,), initializers.generator(self.seed)
+            self.recurrent_bias = self.of_bias.variable(
+                self, "recurrent_bias", shape, rng, x.dtype
             )
 
     def step(self, products: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
@@ -230,7 +264,8 @@ class Bidirectional(Layer):
     """Two recurrent layers over the same sequences, one from either end; what both give is joined.
 
     `forward_layer` reads from the first time on; its twin, with parameters of its own, from the
-    last. `merge` is "concat" (along the last axis), "sum", "mul" or "ave".
+    last. The initial state is a pair, and so is the last one. `merge` is "concat" (along the last
+    axis), "sum", "mul" or "ave".
     Shapes: as those of the layer; "concat" doubles the last axis.
     Errors: `ArgumentError` for what is no recurrent layer, and another merge.
     Source: Schuster and Paliwal, "Bidirectional Recurrent Neural Networks" (1997).
@@ -262,11 +297,27 @@ class Bidirectional(Layer):
         for layer, name_ in ((self.ahead, "forward"), (self.back, "backward")):
             layer.name, layer.is_named = name_, True
 
-    def forward(self, x: Tensor, training: bool) -> Tensor:
-        joined: Tensor = _MERGES[self.merge](
-            self.ahead(x, training=training), self.back(x, training=training)
-        )
-        return joined
+    def forward(self, x: Tensor, *, mask: Any = None, initial_state: Any = None) -> Any:
+        starts = (None, None) if initial_state is None else initial_state
+        if not isinstance(starts, (list, tuple)) or len(starts) != 2:
+            raise error(
+                self,
+                ArgumentError,
+                "the initial state is no pair",
+                expected="(that of the first layer, that of the other)",
+                given=repr(initial_state)[:80],
+            )
+        pair = [
+            layer(x, mask=mask, initial_state=start)
+            for layer, start in zip((self.ahead, self.back), starts, strict=True)
+        ]
+        if not self.ahead.return_state:
+            return _MERGES[self.merge](*pair)
+        (a, first), (b, second) = pair
+        return _MERGES[self.merge](a, b), (first, second)
+
+    def output_mask(self, mask: Any) -> Any:
+        return self.ahead.output_mask(mask)
 
 
 _MERGES: dict[str, Any] = {

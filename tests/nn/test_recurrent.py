@@ -238,3 +238,67 @@ def test_bad_layers(case: str) -> None:
     kind, text, call = BAD[case]
     with pytest.raises(kind, match=text):
         call()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [gc.nn.SimpleRNN(3, seed=0), gc.nn.LSTM(3, seed=0), gc.nn.GRU(3, seed=0)],
+    ids=["rnn", "lstm", "gru"],
+)
+def test_masked_steps_are_left_out(layer: Any) -> None:
+    """What is computed of padded sequences is what is computed of each without its padding."""
+    x, mask = gc.placeholder("x", (2, 4, 2)), gc.placeholder("mask", (2, 4), "bool")
+    value = rng.normal(size=(2, 4, 2)).astype("float32")
+    there = np.array([[True, True, False, False], [False, True, False, True]])
+    given = gc.evaluate(layer(x, mask=mask), {x: value, mask: there})
+    for i in range(2):
+        alone = gc.evaluate(layer(gc.constant(value[i, there[i]][None])))
+        np.testing.assert_allclose(given[i], alone[0], rtol=1e-6)
+
+
+def test_masks_and_states_go_through_stacks() -> None:
+    x, mask = gc.placeholder("x", (2, 4, 2)), gc.placeholder("mask", (2, 4), "bool")
+    model = gc.nn.Sequential(
+        [
+            gc.nn.Dense(3, seed=0),
+            gc.nn.Bidirectional(gc.nn.GRU(2, return_sequences=True, seed=1)),
+            gc.nn.LSTM(2, seed=2),
+            gc.nn.Dense(1, seed=3),
+        ]
+    )
+    value = rng.normal(size=(2, 4, 2)).astype("float32")
+    there = np.array([[True, True, True, False]] * 2)
+    given = gc.evaluate(model(x, mask=mask), {x: value, mask: there})
+    short = gc.evaluate(model(gc.constant(value[:, :3])))
+    np.testing.assert_allclose(given, short, rtol=1e-5, atol=1e-6)
+    assert model.output_mask(mask) is None
+
+
+def test_a_state_goes_on() -> None:
+    """Two halves, the second from the state of the first, are the whole."""
+    x = gc.placeholder("x", ("n", 6, 2), "float64")
+    layer = gc.nn.LSTM(3, return_sequences=True, return_state=True, seed=0)
+    whole, last = layer(x)
+    first, state = layer(x[:, :2])
+    second, end = layer(x[:, 2:], initial_state=state)
+    value = rng.normal(size=(2, 6, 2))
+    found = gc.evaluate([whole, gc.concat([first, second], axis=1), last, end], {x: value})
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+    np.testing.assert_allclose(found[2], found[3], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"mask": np.ones((2, 4))}, DTypeError, "a mask is of bools"),
+        ({"mask": np.ones((4, 2), bool)}, ShapeError, "does not fit the input"),
+        ({"initial_state": np.ones((2, 3), "float32")}, ShapeError, "2 of f32"),
+        ({"initial_state": [np.ones((2, 3))] * 2}, ShapeError, "does not fit"),
+    ],
+)
+def test_masks_and_states_that_do_not_fit(options: Any, kind: Any, message: str) -> None:
+    with pytest.raises(kind, match=message):
+        gc.nn.LSTM(3)(gc.placeholder("x", (2, 4, 2)), **options)
+    layer = gc.nn.Bidirectional(gc.nn.LSTM(3))
+    with pytest.raises(ArgumentError, match="no pair"):
+        layer(gc.placeholder("x", (2, 4, 2)), initial_state=np.ones((2, 3)))
