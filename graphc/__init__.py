@@ -150,6 +150,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.build import constant
     from graphc.ops.checkpoint import checkpoint
     from graphc.ops.contract import dot, matmul
+    from graphc.ops.convolution import conv, conv_transpose
     from graphc.ops.create import (
         arange,
         asarray,
@@ -284,6 +285,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     )
     from graphc.ops.odeint import odeint
     from graphc.ops.places import flatnonzero, nonzero, put_along_axis, take_along_axis
+    from graphc.ops.pooling import avg_pool, global_avg_pool, global_max_pool, max_pool
     from graphc.ops.powers import cbrt, exp2, log2, log10, logaddexp, power, xlog1py, xlogy
     from graphc.ops.powers import power as pow
     from graphc.ops.quantile import erfcinv, erfinv, logit, ndtr, ndtri
@@ -368,6 +370,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     )
     from graphc.ops.types import can_cast, conj, finfo, iinfo, imag, isdtype, real, result_type
     from graphc.ops.while_loop import fori_loop, while_loop
+    from graphc.ops.windows import fold_windows, windows
     from graphc.runtime.compile import compile
     from graphc.runtime.jit import jit
     from graphc.runtime.sparse import sparse_hessian, sparse_jacobian
@@ -377,41 +380,42 @@ if TYPE_CHECKING:  # what is looked up at first use
 __all__ = [
     "abs", "acos", "acosh", "add", "all", "allclose", "any", "append", "arange", "argmax", "argmin",
     "array_equal", "array_equiv", "array_split", "asarray", "asin", "asinh", "astype", "atan",
-    "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "average", "beta", "betainc",
-    "bincount", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "average", "avg_pool", "beta",
+    "betainc", "bincount", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "bool_", "broadcast_arrays", "broadcast_shapes",
     "broadcast_to", "can_cast", "cbrt", "ceil", "celu", "check_labels", "checkpoint", "clip",
-    "column_stack", "compile", "concat", "cond", "conj", "constant", "copy", "copysign", "corrcoef",
-    "cos", "cosh", "count_nonzero", "cov", "custom_gradient", "default_dtype", "deg2rad", "diag",
-    "diagflat", "diagonal", "diff", "digamma", "Dim", "dim", "divide", "dot", "draw", "dsplit",
-    "dstack", "DType", "dynamic_slice", "dynamic_update_slice", "einsum", "elementwise", "elu",
-    "empty", "empty_like", "equal", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "errors",
-    "evaluate", "exp", "exp2", "expand_dims", "expit", "expm1", "eye", "finfo", "flatnonzero",
-    "flip", "fliplr", "flipud", "float32", "float64", "floor", "floor_divide", "fori_loop",
-    "from_sympy", "full", "full_like", "gamma", "gammainc", "gammaincc", "gelu", "getitem", "glu",
-    "grad", "gradient", "Graph", "GraphcError", "greater", "greater_equal", "hard_sigmoid",
-    "hard_swish", "heaviside", "hessian", "histogram", "hsplit", "hstack", "hvp", "hypot", "i0",
-    "i0e", "i1", "i1e", "identity", "iinfo", "imag", "inner", "int16", "int32", "int64", "int8",
-    "iota", "isclose", "isdtype", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "j0", "j1",
+    "column_stack", "compile", "concat", "cond", "conj", "constant", "conv", "conv_transpose",
+    "copy", "copysign", "corrcoef", "cos", "cosh", "count_nonzero", "cov", "custom_gradient",
+    "default_dtype", "deg2rad", "diag", "diagflat", "diagonal", "diff", "digamma", "Dim", "dim",
+    "divide", "dot", "draw", "dsplit", "dstack", "DType", "dynamic_slice", "dynamic_update_slice",
+    "einsum", "elementwise", "elu", "empty", "empty_like", "equal", "erf", "erfc", "erfcinv",
+    "erfcx", "erfinv", "errors", "evaluate", "exp", "exp2", "expand_dims", "expit", "expm1", "eye",
+    "finfo", "flatnonzero", "flip", "fliplr", "flipud", "float32", "float64", "floor",
+    "floor_divide", "fold_windows", "fori_loop", "from_sympy", "full", "full_like", "gamma",
+    "gammainc", "gammaincc", "gelu", "getitem", "global_avg_pool", "global_max_pool", "glu", "grad",
+    "gradient", "Graph", "GraphcError", "greater", "greater_equal", "hard_sigmoid", "hard_swish",
+    "heaviside", "hessian", "histogram", "hsplit", "hstack", "hvp", "hypot", "i0", "i0e", "i1",
+    "i1e", "identity", "iinfo", "imag", "inner", "int16", "int32", "int64", "int8", "iota",
+    "isclose", "isdtype", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "j0", "j1",
     "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kron", "lambdify", "latex", "leaky_relu", "less",
     "less_equal", "lgamma", "linalg", "linearize", "linspace", "log", "log10", "log1mexp", "log1p",
     "log2", "log_ndtr", "log_sigmoid", "log_softmax", "logaddexp", "logical_and", "logical_not",
     "logical_or", "logical_xor", "logit", "logsumexp", "map", "matmul", "matrix_transpose", "max",
-    "max_and_argmax", "maximum", "mean", "meshgrid", "min", "minimum", "mish", "moveaxis",
-    "multiply", "nan_to_num", "nanargmax", "nanargmin", "nanmax", "nanmean", "nanmin", "nanprod",
-    "nanstd", "nansum", "nanvar", "ndtr", "ndtri", "negative", "nextafter", "nn", "nonzero",
-    "not_equal", "odeint", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "parse_graph",
-    "permute_dims", "placeholder", "polygamma", "positive", "pow", "power", "prelu", "print_graph",
-    "prod", "ptp", "put_along_axis", "rad2deg", "random", "ravel", "real", "reciprocal", "relu",
-    "relu6", "remainder", "repeat", "reshape", "result_type", "roll", "rollaxis", "root", "rot90",
-    "round", "scan", "scatter_add", "scope", "segment_max", "segment_mean", "segment_min",
-    "segment_prod", "segment_sum", "select", "selu", "set_default_dtype", "shift_left",
-    "shift_right", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "size", "softmax",
-    "softmax_cross_entropy", "softplus", "softsign", "sparse_hessian", "sparse_jacobian", "split",
-    "sqrt", "square", "squeeze", "stack", "std", "step", "stop_gradient", "strided_slice",
-    "subtract", "sum", "swapaxes", "switch", "take", "take_along_axis", "tan", "tanh", "Tensor",
-    "tensordot", "tile", "to_sympy", "trace", "train", "trapezoid", "tril", "triu", "trunc",
-    "uint16", "uint32", "uint64", "uint8", "unstack", "value_and_grad", "var", "Variable",
-    "variable", "variance", "vdot", "vecdot", "vjp", "vmap", "vsplit", "vstack", "where",
-    "while_loop", "xlog1py", "xlogy", "zeros", "zeros_like",
+    "max_and_argmax", "max_pool", "maximum", "mean", "meshgrid", "min", "minimum", "mish",
+    "moveaxis", "multiply", "nan_to_num", "nanargmax", "nanargmin", "nanmax", "nanmean", "nanmin",
+    "nanprod", "nanstd", "nansum", "nanvar", "ndtr", "ndtri", "negative", "nextafter", "nn",
+    "nonzero", "not_equal", "odeint", "one_hot", "ones", "ones_like", "optim", "outer", "pad",
+    "parse_graph", "permute_dims", "placeholder", "polygamma", "positive", "pow", "power", "prelu",
+    "print_graph", "prod", "ptp", "put_along_axis", "rad2deg", "random", "ravel", "real",
+    "reciprocal", "relu", "relu6", "remainder", "repeat", "reshape", "result_type", "roll",
+    "rollaxis", "root", "rot90", "round", "scan", "scatter_add", "scope", "segment_max",
+    "segment_mean", "segment_min", "segment_prod", "segment_sum", "select", "selu",
+    "set_default_dtype", "shift_left", "shift_right", "sigmoid", "sign", "signbit", "silu", "sin",
+    "sinc", "sinh", "size", "softmax", "softmax_cross_entropy", "softplus", "softsign",
+    "sparse_hessian", "sparse_jacobian", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "step", "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take",
+    "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy", "trace", "train",
+    "trapezoid", "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unstack",
+    "value_and_grad", "var", "Variable", "variable", "variance", "vdot", "vecdot", "vjp", "vmap",
+    "vsplit", "vstack", "where", "while_loop", "windows", "xlog1py", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

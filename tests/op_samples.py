@@ -14,6 +14,7 @@ import numpy as np
 from . import (
     elementwise_samples,
     gather_samples,
+    image_samples,
     linalg_samples,
     manipulate_samples,
     statistics_samples,
@@ -24,7 +25,7 @@ from .sampling import Array, Case, Samples
 SAMPLES: dict[str, Samples] = {
     **elementwise_samples.SAMPLES, **structural_samples.SAMPLES, **linalg_samples.SAMPLES,
     **manipulate_samples.SAMPLES, **gather_samples.SAMPLES,
-    **statistics_samples.SAMPLES,
+    **statistics_samples.SAMPLES, **image_samples.SAMPLES,
 }  # fmt: skip
 
 

@@ -162,6 +162,7 @@ TIES = (
     Tie("logsumexp(x)", (1000.0, 1000.0), (0.5, 0.5)),
     Tie("logsumexp(x)", (-INF, 0.0), (0.0, 1.0)),
     Tie("take(x, [0, 0])", (1.0, 2.0), (2.0, 0.0)),
+    Tie("max_pool(reshape(x, (1, 1, 3)), 2, stride=1)", (1.0, 1.0, 0.0), (0.5, 1.5, 0.0)),
 )
 
 
@@ -210,7 +211,8 @@ tests (`python -m tests.test_kinks > docs/kinks.md`), which check every line in 
 and in forward mode.
 
 - A tie of `maximum` or `minimum` is shared: one half each. A tie of `max` or `min` over axes is
-  shared equally by all the elements that attain it; `max_and_argmax` gives it to the first.
+  shared equally by all the elements that attain it, and so in each window of `max_pool`;
+  `max_and_argmax` gives it to the first.
 - `relu` is 0 at 0, `abs` is 0 at 0, `leaky_relu` has its slope at 0.
 - `floor`, `ceil`, `trunc`, `round`, `sign`, `signbit`, `//`, comparisons, integers and
   `stop_gradient` have no derivative: nothing flows through them, and a gradient that depends on

@@ -9,6 +9,7 @@ from graphc.ops import (
     branch,
     checkpoint,
     contract,
+    convolution,
     create,
     custom_gradient,
     diagonal,
@@ -25,6 +26,7 @@ from graphc.ops import (
     manipulate,
     odeint,
     places,
+    pooling,
     powers,
     quantile,
     random,
@@ -39,13 +41,14 @@ from graphc.ops import (
     trigonometric,
     types,
     while_loop,
+    windows,
 )
 
 FAMILIES = (
     leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, bessel, quantile,
     activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
-    manipulate, diagonal, contract, einsum, softmax, scan, while_loop, branch, odeint, checkpoint,
-    custom_gradient, linalg, random, types,
+    manipulate, diagonal, contract, einsum, windows, convolution, pooling, softmax, scan,
+    while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types,
 )  # fmt: skip
 
 for _family in FAMILIES:

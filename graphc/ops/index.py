@@ -89,6 +89,23 @@ def _numpy_pad(x: Any, *, starts: Any, sizes: Any, steps: Any) -> Any:
     return result
 
 
+def on_grid(k: Any, moved: Any, step: int, size: Size) -> tuple[Any, Any]:
+    """The element of an axis of `size` that is put `step` apart at the place `moved`, and whether
+    there is one: places between and beside the elements have none."""
+    position, inside = k.number(moved), None
+    if step != 1:
+        divisor = k.const(step, int64)
+        inside = k.equal(k.remainder(position, divisor), k.const(0, int64))
+        moved = k.index(k.floor_divide(position, divisor))
+        position = k.number(moved)
+    for bound in (
+        k.greater_equal(position, k.const(0, int64)),
+        k.less(position, k.size(size)),
+    ):
+        inside = bound if inside is None else k.bitwise_and(inside, bound)
+    return moved, inside
+
+
 def _pad_at(k: Any, values: Any, index: Any, out: TensorType, **where: Any) -> Any:
     """The element where the index falls on a slice element, else 0."""
     (value,) = values
@@ -100,19 +117,8 @@ def _pad_at(k: Any, values: Any, index: Any, out: TensorType, **where: Any) -> A
         if start == 0 and step == 1 and size == out.shape[axis]:
             source.append(i)
             continue
-        moved = i + -start
-        position = k.number(moved)
-        if step != 1:
-            divisor = k.const(step, int64)
-            on_grid = k.equal(k.remainder(position, divisor), k.const(0, int64))
-            moved = k.index(k.floor_divide(position, divisor))
-            position = k.number(moved)
-            inside = on_grid if inside is None else k.bitwise_and(inside, on_grid)
-        for bound in (
-            k.greater_equal(position, k.const(0, int64)),
-            k.less(position, k.size(size)),
-        ):
-            inside = bound if inside is None else k.bitwise_and(inside, bound)
+        moved, here = on_grid(k, i + -start, step, size)
+        inside = here if inside is None else k.bitwise_and(inside, here)
         source.append(moved)
     if inside is None:
         return value(tuple(source))

@@ -16,7 +16,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.conditions import agree, require_elements
 from graphc.ir.dim import Size, dim, product
 from graphc.ir.dtype import dtype as to_dtype
-from graphc.ir.dtype import int64
+from graphc.ir.dtype import float64, int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Batch, Index, Kind, Op, register, registry
 from graphc.ir.shape import (
@@ -285,7 +285,8 @@ def _scatter(
 
     def meaning(*arrays: Any, places: Any, start: int, shape: Any) -> Any:
         *indices, updates = arrays
-        result = np.full(shape, identity(to_dtype(updates.dtype)), updates.dtype)
+        kind = float64 if updates.dtype.kind == "f" else to_dtype(updates.dtype)  # of 80 bits too
+        result = np.full(shape, identity(kind), updates.dtype)
         at = _numpy_places(shape, indices, updates.shape, places, start)
         numpy(result, tuple(np.broadcast_to(i, updates.shape) for i in at), updates)
         return result

@@ -337,6 +337,18 @@ def _product(x: Text, y: Text) -> Text:
     return made(f"{left} {y.above(MATMUL)}", MATMUL, (x, y))
 
 
+def _convolution(sign: str) -> Notation:
+    """A star between the operands; how windows lie, where it is not the usual way, stands below."""
+
+    def write(of: Of, node: Node) -> Text:
+        x, y = operands(of, node)
+        attrs = [rf"\mathrm{{{_escaped(k)}}} = {attribute(v)}" for k, v in node.attrs.items()]
+        star = "_".join([sign, *(f"{{{text}}}" for text in [r",\, ".join(attrs)] if text)])
+        return made(f"{x.above(MATMUL)} {star} {y.above(MATMUL)}", PRODUCT, (x, y))
+
+    return write
+
+
 def _permute(of: Of, node: Node) -> Text:
     x, axes = of(node.inputs[0]), node.attrs["axes"]
     rank = len(axes)
@@ -557,6 +569,9 @@ NOTATIONS: dict[str, Notation] = {
     "where": _where,
     "astype": _astype,
     "matmul": _matmul,
+    "conv": _convolution(r"\ast"),
+    "conv_by_input": _convolution(r"\mathbin{\ast^{\top}}"),
+    "conv_by_kernel": _convolution(r"\star"),
     "permute_dims": _permute,
     "reshape": _reshape,
     "broadcast_to": _broadcast,

@@ -22,6 +22,7 @@ from graphc.ir.dtype import DTYPES
 from graphc.ir.graph import transform
 from graphc.ir.node import Node, Tensor, Variable
 
+from . import image_families as image_families
 from .families import FAMILIES
 from .growth import Growth
 from .sizes import SIZED, calls, has_arrays, holds, sized_axes

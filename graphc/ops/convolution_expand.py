@@ -1,0 +1,175 @@
+"""What convolutions are in terms of other ops: products of windows by a kernel as a matrix.
+
+All of it has channels last, so that the elements of a window that are of one place are neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from graphc.ir.dim import Size, floordiv
+from graphc.ir.dim import product as size_product
+from graphc.ir.node import Tensor, apply
+from graphc.ir.shape import Shape
+from graphc.ops.contract import matmul
+from graphc.ops.elementwise import multiply
+from graphc.ops.image import Steps
+from graphc.ops.index import strided_slice, zero_pad
+from graphc.ops.reduce import sum
+from graphc.ops.shape import matrix_transpose, permute_dims, reshape
+from graphc.ops.windows import FOLD, windows_of
+
+
+class _Work(NamedTuple):
+    """A convolution with its channels last, as what is done has them: images [n, *space, c] and
+    kernels [*window, i, o]."""
+
+    steps: Steps
+
+    def image(self, t: Tensor) -> Tensor:
+        """An image with its channels last."""
+        return t if self.steps.channels_last else permute_dims(t, (0, *range(2, t.ndim), 1))
+
+    def kernel(self, t: Tensor) -> Tensor:
+        return t if self.steps.channels_last else permute_dims(t, (*range(2, t.ndim), 1, 0))
+
+    def image_back(self, t: Tensor) -> Tensor:
+        last = t.ndim - 1
+        return t if self.steps.channels_last else permute_dims(t, (0, last, *range(1, last)))
+
+    def kernel_back(self, t: Tensor) -> Tensor:
+        rank = t.ndim - 2
+        return t if self.steps.channels_last else permute_dims(t, (rank + 1, rank, *range(rank)))
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        return tuple(range(1, 1 + self.steps.rank))
+
+    def padded(self, x: Tensor) -> Tensor:
+        starts = (0, *(a for a, _ in self.steps.padding), 0)
+        sizes = (x.shape[0], *self.steps.padded(x.shape[1:-1]), x.shape[-1])
+        return x if sizes == x.shape else zero_pad(x, starts, sizes, (1,) * x.ndim)
+
+    def cropped(self, x: Tensor, sizes: Shape) -> Tensor:
+        """`padded` undone."""
+        starts = (0, *(a for a, _ in self.steps.padding), 0)
+        return strided_slice(x, starts, (x.shape[0], *sizes, x.shape[-1]), (1,) * x.ndim)
+
+    def windows(self, x: Tensor, window: Shape) -> Tensor:
+        """[n, *places, c, *window] of an image."""
+        steps = self.steps
+        return windows_of(self.padded(x), self.axes, window, steps.strides, steps.dilations)
+
+    def folded(self, cut: Tensor, sizes: Shape) -> Tensor:
+        """The sum of what [n, *places, c, *window] has for each element of an image."""
+        steps = self.steps
+        attrs = {"strides": steps.strides, "dilations": steps.dilations}
+        whole = apply(FOLD, (cut,), axes=self.axes, sizes=steps.padded(sizes), **attrs).output()
+        return self.cropped(whole, sizes)
+
+    # -- windows as matrices, one for each group ---------------------------------------------------
+    def rows(self, x: Tensor, window: Shape) -> Tensor:
+        """The windows of an image as [groups, n * places, taps * i]; without groups in front where
+        there is one."""
+        cut, rank, groups = self.windows(x, window), self.steps.rank, self.steps.groups
+        n, c = x.shape[0], x.shape[-1]
+        places = cut.shape[1 : 1 + rank]
+        order = (0, *range(1, 1 + rank), *range(2 + rank, 2 + 2 * rank), 1 + rank)
+        last = permute_dims(cut, order)  # [n, *places, *window, c]
+        count, taps = size_product((n, *places)), size_product(window)
+        if groups == 1:
+            return reshape(last, (count, taps * c))
+        i = floordiv(c, groups)
+        apart = reshape(last, (count, taps, groups, i))
+        return reshape(permute_dims(apart, (2, 0, 1, 3)), (groups, count, taps * i))
+
+    def from_rows(self, rows: Tensor, n: Size, places: Shape, window: Shape) -> Tensor:
+        """`rows` undone: [n, *places, c, *window]."""
+        groups, rank = self.steps.groups, self.steps.rank
+        i = floordiv(rows.shape[-1], size_product(window))
+        if groups != 1:
+            count, taps = rows.shape[1], size_product(window)
+            apart = permute_dims(reshape(rows, (groups, count, taps, i)), (1, 2, 0, 3))
+            i, rows = groups * i, apart
+        last = reshape(rows, (n, *places, *window, i))
+        order = (*range(1 + rank), 1 + 2 * rank, *range(1 + rank, 1 + 2 * rank))
+        return permute_dims(last, order)
+
+    def matrices(self, w: Tensor) -> Tensor:
+        """A kernel as [groups, taps * i, o / groups]."""
+        *window, i, o = w.shape
+        taps, groups = size_product(window), self.steps.groups
+        if groups == 1:
+            return reshape(w, (taps * i, o))
+        return permute_dims(reshape(w, (taps * i, groups, floordiv(o, groups))), (1, 0, 2))
+
+    def outputs(self, g: Tensor) -> Tensor:
+        """What was made as [groups, n * places, o / groups]."""
+        groups, count, o = self.steps.groups, size_product(g.shape[:-1]), g.shape[-1]
+        if groups == 1:
+            return reshape(g, (count, o))
+        return permute_dims(reshape(g, (count, groups, floordiv(o, groups))), (1, 0, 2))
+
+    def from_outputs(self, rows: Tensor, shape: Shape) -> Tensor:
+        if self.steps.groups != 1:
+            rows = permute_dims(rows, (1, 0, 2))
+        return reshape(rows, shape)
+
+    # -- a channel of its own for each group -------------------------------------------------------
+    def spread_kernel(self, w: Tensor) -> Tensor:
+        """The kernel of what makes each channel of one: [groups, o / groups, *window]."""
+        *window, _, o = w.shape
+        groups, rank = self.steps.groups, len(window)
+        apart = reshape(w, (*window, groups, floordiv(o, groups)))
+        return permute_dims(apart, (rank, rank + 1, *range(rank)))
+
+
+def expand_conv(x: Tensor, w: Tensor, **attrs: Any) -> Tensor:
+    """A product of the windows as rows by the kernel as a matrix. Where each channel is made of one
+    there is nothing to share: an elementwise product, and a sum."""
+    work = _Work(Steps.of(x.shape, attrs))
+    x, w = work.image(x), work.kernel(w)
+    window, (i, o) = w.shape[:-2], w.shape[-2:]
+    n, space = x.shape[0], work.steps.counts(x.shape[1:-1], w.shape[:-2])
+    if i == 1 and work.steps.groups != 1:
+        cut, rank = work.windows(x, window), work.steps.rank
+        wide = reshape(cut, (*cut.shape[: 2 + rank], 1, *window))
+        taps = tuple(range(3 + rank, 3 + 2 * rank))
+        made = sum(multiply(wide, work.spread_kernel(w)), axis=taps, dtype=x.dtype)
+        return work.image_back(reshape(made, (n, *space, o)))
+    rows = matmul(work.rows(x, window), work.matrices(w))
+    return work.image_back(work.from_outputs(rows, (n, *space, o)))
+
+
+def expand_by_input(g: Tensor, w: Tensor, *, sizes: Shape, **attrs: Any) -> Tensor:
+    work = _Work(Steps.of(g.shape, attrs))
+    g, w = work.image(g), work.kernel(w)
+    window, (i, o) = w.shape[:-2], w.shape[-2:]
+    n, places, rank = g.shape[0], g.shape[1:-1], work.steps.rank
+    if i == 1 and work.steps.groups != 1:
+        groups = work.steps.groups
+        wide = reshape(g, (n, *places, groups, floordiv(o, groups), *(1,) * rank))
+        cut = sum(multiply(wide, work.spread_kernel(w)), axis=2 + rank, dtype=g.dtype)
+    else:
+        rows = matmul(work.outputs(g), matrix_transpose(work.matrices(w)))
+        cut = work.from_rows(rows, n, places, window)
+    return work.image_back(work.folded(cut, sizes))
+
+
+def expand_by_kernel(x: Tensor, g: Tensor, *, sizes: Shape, **attrs: Any) -> Tensor:
+    work = _Work(Steps.of(x.shape, attrs))
+    x, g = work.image(x), work.image(g)
+    groups, rank, o = work.steps.groups, work.steps.rank, g.shape[-1]
+    n, places = g.shape[0], g.shape[1:-1]
+    i = floordiv(x.shape[-1], groups)
+    if i == 1 and groups != 1:
+        cut = work.windows(x, sizes)
+        wide = reshape(cut, (*cut.shape[: 2 + rank], 1, *sizes))
+        each_ = reshape(g, (n, *places, groups, floordiv(o, groups), *(1,) * rank))
+        total = sum(multiply(wide, each_), axis=tuple(range(1 + rank)), dtype=x.dtype)
+        order = (*range(2, 2 + rank), 0, 1)  # of [groups, o / groups, *window]
+        return work.kernel_back(reshape(permute_dims(total, order), (*sizes, 1, o)))
+    made = matmul(matrix_transpose(work.rows(x, sizes)), work.outputs(g))
+    if groups != 1:
+        made = permute_dims(made, (1, 0, 2))
+    return work.kernel_back(reshape(made, (*sizes, i, o)))
