@@ -248,7 +248,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     )
     from graphc.ops.gather import check_labels, one_hot, take
     from graphc.ops.getitem import getitem, split
-    from graphc.ops.index import pad, size, strided_slice
+    from graphc.ops.index import size, strided_slice
     from graphc.ops.leaf import placeholder, variable
     from graphc.ops.manipulate import (
         append,
@@ -303,6 +303,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         variance,
     )
     from graphc.ops.reduce import variance as var
+    from graphc.ops.resample import interpolate, pad
     from graphc.ops.scan import map_ as map
     from graphc.ops.scan import scan
     from graphc.ops.segments import (
@@ -395,8 +396,8 @@ __all__ = [
     "gammainc", "gammaincc", "gelu", "getitem", "global_avg_pool", "global_max_pool", "glu", "grad",
     "gradient", "Graph", "GraphcError", "greater", "greater_equal", "hard_sigmoid", "hard_swish",
     "heaviside", "hessian", "histogram", "hsplit", "hstack", "hvp", "hypot", "i0", "i0e", "i1",
-    "i1e", "identity", "iinfo", "imag", "inner", "int16", "int32", "int64", "int8", "iota",
-    "isclose", "isdtype", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "j0", "j1",
+    "i1e", "identity", "iinfo", "imag", "inner", "int16", "int32", "int64", "int8", "interpolate",
+    "iota", "isclose", "isdtype", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "j0", "j1",
     "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kron", "lambdify", "latex", "leaky_relu", "less",
     "less_equal", "lgamma", "linalg", "linearize", "linspace", "log", "log10", "log1mexp", "log1p",
     "log2", "log_ndtr", "log_sigmoid", "log_softmax", "logaddexp", "logical_and", "logical_not",

@@ -11,6 +11,7 @@ import numpy as np
 import graphc as gc
 from graphc.ir.node import apply
 from graphc.ops.convolution import BY_KERNEL
+from graphc.ops.resample import GATHERED
 
 from .sampling import Array, Case, Samples, Shape, of_kinds
 
@@ -281,3 +282,85 @@ for _name, _reduce in (("global_max_pool", np.max), ("global_avg_pool", np.mean)
         wild=False,
         smooth=_name == "global_avg_pool",
     )
+
+
+# -- other places ----------------------------------------------------------------------------------
+def _padded(mode: str, shape: Shape, width: Any) -> Case:
+    return Case(
+        call=lambda x: gc.pad(x, width, mode),
+        numpy=lambda x: np.pad(x, width, mode),  # type: ignore[call-overload]
+        shapes=(shape,),
+    )
+
+
+_MODES = ("edge", "reflect", "symmetric", "wrap")
+SAMPLES["resample"] = Samples(
+    cases=(
+        *(_padded(mode, (4,), (2, 3)) for mode in _MODES),
+        *(_padded(mode, (2, 3), ((0, 0), (7, 8))) for mode in _MODES),
+        *(_padded(mode, ("n", 1, 3), ((0, 0), (2, 1), (1, 0))) for mode in _MODES),
+    )
+)
+
+
+def _resized(x: Array, sizes: Sequence[int], linear: bool) -> Array:
+    """Place by place, along one axis after the other, in extended precision."""
+    for axis, count in zip(range(2, x.ndim), sizes, strict=True):
+        wide, size = x.astype(np.longdouble) if linear else x, x.shape[axis]
+        rows = []
+        for i in range(count):
+            place = (i + np.longdouble(0.5)) * size / count - np.longdouble(0.5)
+            at = max(place, 0) if linear else 0
+            low = int(at) if linear else i * size // count
+            high = min(low + 1, size - 1)
+            first, second = wide.take(low, axis), wide.take(high, axis)
+            rows.append(first + (second - first) * (at - low) if linear else first)
+        x = np.stack(rows, axis).astype(x.dtype)
+    return x
+
+
+_SIZES: tuple[tuple[Shape, tuple[int, ...]], ...] = (
+    ((1, 2, 3, 4), (6, 8)), (("n", 1, 5), (3,)), ((1, 1, 4, 1), (4, 3)), ((2, 1, 7), (9,)),
+)  # fmt: skip
+SAMPLES["interpolate"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x, s=sizes, m=mode: gc.interpolate(x, s, mode=m),
+            numpy=lambda x, s=sizes, m=mode: _resized(x, s, m == "linear"),
+            shapes=(shape,),
+        )
+        for shape, sizes in _SIZES
+        for mode in ("nearest", "linear")
+    ),
+    takes=of_kinds("f"),
+    ulp=8,
+    unit=1.0,
+    wild=False,
+)
+
+
+def _put_back(g: Array, mode: str, size: int, before: int) -> Array:
+    """The transpose of padding the last axis, by the matrix of the padding."""
+    behind = g.shape[-1] - size - before
+    wide = "float64" if g.dtype.kind == "f" else "int64"
+    matrix = np.pad(np.eye(size, dtype=wide), ((0, 0), (before, behind)), mode)  # type: ignore[call-overload]
+    back: Array = (g.astype(wide) @ matrix.T).astype(g.dtype)
+    return back
+
+
+SAMPLES["resample_back"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda g, m=mode: apply(
+                GATHERED, (g,), shape=(*g.shape[:-1], 3), rule=m, starts=(0, 2)
+            ).output(),
+            numpy=lambda g, m=mode: _put_back(g, m, 3, 2),
+            shapes=(("n", 8),),
+        )
+        for mode in _MODES
+    ),
+    takes=of_kinds("iuf"),
+    ulp=8,
+    unit=1.0,
+    wild=False,
+)

@@ -277,6 +277,7 @@ SAMPLES: dict[str, list[Sample]] = {
         lambda x: np.pad(x, [(2, 1)]), lambda x: np.pad(x, 1, "constant"),
         lambda x: np.pad(x, (0, 2), constant_values=3), lambda x: np.pad(x, np.array(1)),
         lambda x: np.pad(x, 1, mode="constant", constant_values=0), lambda x: np.pad(x, [2]),
+        *(lambda x, m=m: np.pad(x, (1, 2), m) for m in ("edge", "reflect", "symmetric", "wrap")),
     ),
     "diagonal": _diagonals(np.diagonal),
     "diag": of(*(lambda x, k=k: np.diag(x, k) for k in (-1, 0, 2)))

@@ -53,6 +53,7 @@ _TITLES = {
     "windows": "Windows and convolutions",
     "convolution": "Windows and convolutions",
     "pooling": "Windows and convolutions",
+    "resample": "Windows and convolutions",
     "softmax": "Softmax and its relatives",
     "scan": "Control flow",
     "while_loop": "Control flow",

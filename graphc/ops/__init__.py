@@ -31,6 +31,7 @@ from graphc.ops import (
     quantile,
     random,
     reduce,
+    resample,
     scan,
     segments,
     shape,
@@ -47,8 +48,8 @@ from graphc.ops import (
 FAMILIES = (
     leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, bessel, quantile,
     activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
-    manipulate, diagonal, contract, einsum, windows, convolution, pooling, softmax, scan,
-    while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types,
+    manipulate, diagonal, contract, einsum, windows, convolution, pooling, resample,
+    softmax, scan, while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types,
 )  # fmt: skip
 
 for _family in FAMILIES:

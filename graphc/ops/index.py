@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, ShapeError
+from graphc.errors import ShapeError
 from graphc.ir.conditions import require
 from graphc.ir.dim import Size, dim
-from graphc.ir.dtype import bool_, int64
 from graphc.ir.dtype import dtype as to_dtype
+from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axis
-from graphc.ops.build import cast, is_python_scalar, size_as_tensor, tensor
-from graphc.ops.create import ones
-from graphc.ops.elementwise import where
+from graphc.ops.build import size_as_tensor, tensor
 from graphc.ops.shape import REINDEX
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -149,38 +147,7 @@ def zero_pad(x: Tensor, starts: Shape, sizes: Shape, steps: tuple[int, ...]) -> 
     return apply(PAD, (x,), starts=starts, sizes=sizes, steps=steps).output()
 
 
-def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
-    """`x` with elements of one value around it, as `numpy.pad`.
-
-    `pad_width` is a size for both sides of every axis, a pair (before, after) for every axis, or a
-    list of such a pair for each axis.
-    Errors: `ArgumentError` for another mode or another value for each side; `ShapeError` for
-    another number of pairs than there are axes.
-
-    >>> import graphc as gc
-    >>> gc.pad(gc.placeholder("x", ("n", 3)), [(0, 1), (2, 2)]).shape
-    (n + 1, 7)
-    """
-    t = tensor(x, "pad")
-    if mode != "constant" or isinstance(constant_values, (list, tuple, dict)):
-        raise ArgumentError(
-            "only one value around the tensor",
-            op="pad",
-            expected="mode 'constant' and one number",
-            given=f"mode {mode!r}, constant_values={constant_values!r}",
-            hint="gc.concat joins parts of any values",
-        )
-    pairs = _pad_pairs(pad_width, t)
-    starts, steps = tuple(a for a, _ in pairs), (1,) * t.ndim
-    sizes = tuple(a + s + b for (a, b), s in zip(pairs, t.shape, strict=True))
-    padded = zero_pad(t, starts, sizes, steps)
-    if is_python_scalar(constant_values) and constant_values == 0:
-        return padded
-    inside = zero_pad(ones(t.shape, bool_), starts, sizes, steps)
-    return where(inside, padded, cast(tensor(constant_values, "pad"), t.dtype))
-
-
-def _pad_pairs(pad_width: Any, t: Tensor) -> list[tuple[Size, Size]]:
+def pad_pairs(pad_width: Any, t: Tensor) -> list[tuple[Size, Size]]:
     """The sizes before and after each axis."""
 
     def is_list(value: Any) -> bool:
@@ -211,5 +178,5 @@ def size(x: Any, axis: int | None = None, dtype: Any = "int64") -> Tensor:
 
 FUNCTIONS |= {
     f.__name__: f
-    for f in (strided_slice, pad, size)
+    for f in (strided_slice, size)
 }

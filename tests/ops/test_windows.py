@@ -115,6 +115,23 @@ def test_ties_are_shared() -> None:
     np.testing.assert_allclose(found[0, 0], [[0, 1 / 3, 0, 0], [1 / 3, 1 / 3, 0, 1]], rtol=1e-6)
 
 
+def test_named_sizes_are_resampled() -> None:
+    """Padding beyond several borders, and images at another size, with the gradients."""
+    x = gc.placeholder("win_r", ("n", 2, "h"))
+    size = gc.dim("h") + 3
+    made = [gc.pad(x, [(0, 0), (1, 0), (4, 5)], "reflect"), gc.interpolate(x, size, mode="linear")]
+    wanted = [*made, *gc.grad(gc.sum(made[0] ** 2) + gc.sum(gc.tanh(made[1])), [x])]
+    step = gc.compile([x], wanted)
+    for n, h in ((1, 2), (2, 5), (0, 1), (1, 1)):
+        a = images(n, 2, h)
+        for value, expected in zip(step(a), gc.evaluate(wanted, {x: a}), strict=True):
+            np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+    a = images(1, 2, 5)
+    np.testing.assert_array_equal(step(a)[0], np.pad(a, ((0, 0), (1, 0), (4, 5)), "reflect"))
+    with pytest.raises(ShapeError):
+        step(images(1, 2, 0))
+
+
 # -- what is refused -------------------------------------------------------------------------------
 K = gc.placeholder("win_k3", (4, 3, 3, 3))
 
@@ -153,6 +170,11 @@ REFUSED: tuple[tuple[type[GraphcError], str, Callable[[], Any]], ...] = (
     (ShapeError, r"size of what was made",
      lambda: gc.conv_transpose(IMAGE, kernel(3, 2, 3, 3), output_padding=1)),
     (DTypeError, r"not numbers", lambda: gc.max_pool(IMAGE > 0, 2)),
+    (ArgumentError, r"unknown mode", lambda: gc.pad(IMAGE, 1, "mirror")),
+    (ShapeError, r"without elements", lambda: gc.pad(gc.zeros((0,)), 1, "edge")),
+    (ArgumentError, r"unknown mode", lambda: gc.interpolate(IMAGE, 4, mode="cubic")),
+    (ArgumentError, r"size or a scale", lambda: gc.interpolate(IMAGE)),
+    (ArgumentError, r"not a size for each", lambda: gc.interpolate(IMAGE, (4, 4, 4))),
 )  # fmt: skip
 
 

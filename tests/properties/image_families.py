@@ -69,3 +69,16 @@ def pooling(b: Growth) -> Tensor:
     padding = b.choose(("valid", "same", 1))
     pool = gc.max_pool if b.chance(0.5) else gc.avg_pool
     return pool(x, 2, padding=padding, **options)
+
+
+@family(1)
+def resampled(b: Growth) -> Tensor:
+    """Padding by what is inside, or another size."""
+    if b.chance(0.6):
+        t = b.pick("iuf", lambda t: t.ndim >= 1)
+        widths = [(b.integer(0, 3), b.integer(0, 2)) for _ in t.shape]
+        return gc.pad(t, widths, b.choose(("edge", "reflect", "symmetric", "wrap")))
+    x, last = _image(b, "f", b.integer(3, 4))
+    sizes = [b.integer(1, 6) for _ in range(x.ndim - 2)]
+    layout = "NHWC" if last else "NCHW"
+    return gc.interpolate(x, sizes, mode=b.choose(("nearest", "linear")), data_format=layout)
