@@ -1,8 +1,8 @@
 """Elements at places that follow from the index by a rule in integers: what is beside a border, and
 images at another size.
 
-A rule gives, for each place along an axis, the place that is read. It is not affine (it reflects, or
-divides), but it reads no data: no index can be out of range, and nothing can fail.
+A rule gives, for each place along an axis, the place that is read. It is not affine (it reflects,
+or divides), but it reads no data: no index can be out of range, and nothing can fail.
 """
 
 from __future__ import annotations
