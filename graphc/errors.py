@@ -110,6 +110,14 @@ class ConvergenceError(RuntimeFailure):
     """An iteration did not come to its end within the steps that it had, as in `gc.root`."""
 
 
+class DivergenceError(RuntimeFailure):
+    """The loss of a training step is not finite. That step changed nothing."""
+
+
+class FileError(GraphcError, ValueError):
+    """A file is not what it should be: foreign, cut short, damaged, or of other weights."""
+
+
 class LinAlgError(RuntimeFailure):
     """A linear-algebra operation has no answer, for example a singular matrix."""
 

@@ -64,6 +64,7 @@ _TITLES = {
     "linalg": "Linear algebra",
     "random": "Random numbers",
     "types": "Dtypes",
+    "ensure": "Checks",
 }
 
 _NUMPY = """## NumPy's functions

@@ -472,6 +472,18 @@ SAMPLES["converged"] = Samples(
     ),
     domain=None,
 )
+SAMPLES["ensure"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x, ok: gc.ensure(x, ok, "not so"),
+            numpy=lambda x, ok: x.copy(),
+            shapes=(shape, ()),
+            dtypes=(None, "bool"),
+            draws=(None, lambda rng, shape: np.ones(shape)),
+        )
+        for shape in ((3,), (), (2, "n"))
+    ),
+)
 SAMPLES["while_loop"] = Samples(
     cases=tuple(
         same(_halved, shape, draws=(lambda rng, shape: rng.uniform(-9, 9, shape),))

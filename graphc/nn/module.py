@@ -29,6 +29,7 @@ from graphc.nn import constraints, initializers, regularizers
 from graphc.nn.hooks import arguments, hook, placeholders
 from graphc.nn.members import by_attribute, distinct, of_kind
 from graphc.nn.notes import Notes
+from graphc.nn.saving import Saved
 from graphc.nn.summary import Row, operations, table
 from graphc.ops.build import cast, settle, tensor
 from graphc.ops.closure import tensors
@@ -50,7 +51,7 @@ class _Record:
     last: tuple[list[Tensor], list[Tensor], Structure] | None = None  # a call: from what to what
 
 
-class Layer(Unsaved):
+class Layer(Saved, Unsaved):
     """Base of layers and models. Call it: `layer(x, training=False, mask=None)`.
 
     Inputs and results are tensors, or structures of tensors (`one_tensor` says that inputs are

@@ -16,6 +16,7 @@ from graphc.ops import (
     dynamic,
     einsum,
     elementwise,
+    ensure,
     formula,
     gamma,
     gather,
@@ -50,6 +51,7 @@ FAMILIES = (
     activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
     manipulate, diagonal, contract, einsum, windows, convolution, pooling, resample,
     softmax, scan, while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types,
+    ensure,
 )  # fmt: skip
 
 for _family in FAMILIES:

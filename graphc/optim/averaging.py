@@ -30,8 +30,17 @@ class Accumulated(Optimizer):
             raise self._error(
                 "not a count of steps", expected="an int >= 1", given=repr(every)[:80]
             )
-        super().__init__(optimizer.learning_rate)
         self.optimizer, self.every = optimizer, every
+        super().__init__(optimizer.learning_rate)
+
+    @property
+    def learning_rate(self) -> Any:
+        """That of the optimiser which makes the steps."""
+        return self.optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, new: Any) -> None:
+        self.optimizer.learning_rate = new
 
     @property
     def state(self) -> list[Variable]:

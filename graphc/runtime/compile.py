@@ -255,6 +255,15 @@ class Function:
             arrays = self._arguments(arrays, named)
         return unflatten(self._structure, self._call(*arrays))
 
+    @property
+    def caller(self) -> Caller | None:
+        """What calls the native program; None where calls are interpreted or checked."""
+        return None if isinstance(self._check, str) else self._caller
+
+    def flat(self, *arrays: Any) -> Any:
+        """A call with all arrays, in order; its results in order, without their structure."""
+        return self._call(*arrays)
+
     @cached_property
     def rows(self) -> Callable[..., np.ndarray[Any, Any]]:
         """This function with its outputs, which are of one type, as the rows of one array: one

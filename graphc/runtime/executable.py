@@ -46,7 +46,8 @@ class Executable:
         self._hosts = dict(hosts)
         ends = list(accumulate(manifest["objects"], initial=0))
         self._engine = _load([data[start:end] for start, end in pairwise(ends)])
-        self.entry = _ENTRY(self._engine.get_function_address("entry"))
+        self.address = self._engine.get_function_address("entry")
+        self.entry = _ENTRY(self.address)
         self.arena: Size = dim(manifest["arena"])
         self._errors: dict[int, BaseException] = {}
         self._callback = _HOST(self._host)

@@ -514,7 +514,7 @@ def attribute(value: Any) -> str:
 
 # Each output is the operand of that number; the further ones say how to differentiate it.
 AS_OPERAND = {"checkpoint", "custom_gradient"}
-FIRST = {"converged": 1}  # how many operands are shown
+FIRST = {"converged": 1, "ensure": 1}  # how many operands are shown
 
 NOTATIONS: dict[str, Notation] = {
     "add": _operator("+", SUM),
@@ -582,6 +582,7 @@ NOTATIONS: dict[str, Notation] = {
     "constant": lambda of, node: constant(node.attrs["value"].array),
     "size": lambda of, node: size(node.attrs["size"]),
     "converged": lambda of, node: of(node.inputs[0]),
+    "ensure": lambda of, node: of(node.inputs[0]),
     "check_labels": lambda of, node: of(node.inputs[0]),
     "check_probability": lambda of, node: of(node.inputs[0]),
     "sum": _reduction(r"\sum", bounds=True),

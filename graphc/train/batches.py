@@ -1,9 +1,12 @@
-"""Data for training: checked once, then cut into mini-batches."""
+"""Data for training: arrays in any structure, checked once, with the examples along the first axis.
+
+Several inputs or outputs are a tuple or a dict of arrays; a list is one array, as NumPy reads it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -12,17 +15,25 @@ from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, int64
 from graphc.ir.given import given_array
 from graphc.ir.shape import show
+from graphc.ir.structure import Structure, flatten, paths
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
+# -- one array -------------------------------------------------------------------------------------
 def examples(op: str, name: str, value: Any, floats: DType) -> Array:
     """`value` as an array of examples along its first axis.
 
     Dtypes: floats become `floats`, ints int64, bools stay.
     Errors: `DTypeError` for what is not numbers; `ShapeError` for a scalar or no examples.
     """
-    array = given_array(op, value)
+    try:
+        array = given_array(op, value)
+    except ValueError as error:  # rows of several lengths
+        raise ShapeError(
+            f"{name} is no array: {error}", op=op, where=origin.where(),
+            hint="several inputs or outputs are a tuple or a dict of arrays",
+        ) from None  # fmt: skip
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             f"{name} is not numbers", op=op, given=f"dtype {array.dtype}", where=origin.where()
@@ -41,36 +52,6 @@ def examples(op: str, name: str, value: Any, floats: DType) -> Array:
     return array.astype(target.numpy, copy=False)
 
 
-def pair(op: str, x: Any, y: Any, floats: DType) -> tuple[Array, Array]:
-    """Examples and their targets. Errors: as `examples`; `ShapeError` if the numbers differ."""
-    inputs, targets = examples(op, "x", x, floats), examples(op, "y", y, floats)
-    if len(inputs) != len(targets):
-        raise ShapeError(
-            "x and y hold different numbers of examples",
-            op=op,
-            expected=f"{len(inputs)} targets",
-            given=str(len(targets)),
-            where=origin.where(),
-        )
-    return inputs, targets
-
-
-def fault(**data: Array) -> str:
-    """The first element of the data that is not finite, in words; "" if all are.
-
-    >>> fault(x=np.ones(3), y=np.array([[0.0], [np.nan]]))
-    'y is nan in example 1'
-    """
-    for name, array in data.items():
-        if array.dtype.kind == "f":
-            flat = array.reshape(len(array), -1)
-            bad = np.flatnonzero(~np.isfinite(flat).all(axis=1))
-            if bad.size:
-                row = flat[bad[0]]
-                return f"{name} is {row[~np.isfinite(row)][0]} in example {bad[0]}"
-    return ""
-
-
 def positive(op: str, name: str, value: Any) -> int:
     """`value` as an int. Errors: `ArgumentError` for what is no int >= 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -84,14 +65,150 @@ def positive(op: str, name: str, value: Any) -> int:
     return int(value)
 
 
-def batches(
-    arrays: tuple[Array, ...], size: int, order: Array | None = None
-) -> Iterator[tuple[Array, ...]]:
-    """The arrays cut along their first axis, in order or in the given one; the last may be less.
+# -- all of them -----------------------------------------------------------------------------------
+class Data(NamedTuple):
+    """Inputs, targets and weights as arrays one after another, and how they are nested.
 
-    >>> [a.tolist() for (a,) in batches((np.arange(5),), 2)]
-    [[0, 1], [2, 3], [4]]
+    >>> from graphc import float32
+    >>> given = data("fit", {"a": [1.0, 2.0]}, [0, 1], None, float32)
+    >>> given.names, given.examples
+    (("x['a']", 'y'), 2)
     """
-    for start in range(0, len(arrays[0]), size):
-        chosen = slice(start, start + size)
-        yield tuple(a[chosen] if order is None else a[order[chosen]] for a in arrays)
+
+    arrays: tuple[Array, ...]
+    names: tuple[str, ...]
+    structure: Structure  # of (x, y, weights); what is not given is None
+
+    @property
+    def examples(self) -> int:
+        """How many there are."""
+        return len(self.arrays[0])
+
+    def part(self, rows: slice) -> Data:
+        return self._replace(arrays=tuple(a[rows] for a in self.arrays))
+
+
+def data(op: str, x: Any, y: Any, weights: Any, floats: DType) -> Data:
+    """Inputs, targets and weights, each checked; None is not given.
+
+    Errors: as `examples`; `ShapeError` if their numbers of examples differ, or weights have another
+    shape than [n]; `ArgumentError` for weights below 0.
+    """
+    parts = {"x": x, "y": y, "sample_weight": weights}
+    tree = tuple(_arrays(op, name, part, floats) for name, part in parts.items())
+    arrays, structure = flatten(tree)
+    names = [
+        path
+        for name, part in zip(parts, tree, strict=True)
+        for path in paths(flatten(part)[1], name)
+    ]
+    count = len(arrays[0])
+    for name, array in zip(names, arrays, strict=True):
+        if len(array) != count:
+            raise ShapeError(
+                f"{names[0]} and {name} hold different numbers of examples",
+                op=op,
+                expected=f"{count} {'targets' if name == 'y' else 'examples'}",
+                given=str(len(array)),
+                where=origin.where(),
+            )
+    if weights is not None:
+        _check_weights(op, arrays[-1])
+        arrays[-1] = arrays[-1].astype(floats.numpy)
+    return Data(tuple(arrays), tuple(names), structure)
+
+
+def _arrays(op: str, name: str, value: Any, floats: DType) -> Any:
+    """The same structure of arrays."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return {k: _arrays(op, f"{name}[{k!r}]", v, floats) for k, v in value.items()}
+    if isinstance(value, tuple) and not all(np.ndim(v) == 0 for v in value if v is not None):
+        return tuple(_arrays(op, f"{name}[{i}]", v, floats) for i, v in enumerate(value))
+    return examples(op, name, value, floats)
+
+
+def _check_weights(op: str, weights: Array) -> None:
+    if weights.ndim != 1:
+        raise ShapeError(
+            "a weight for each example", op=op, expected="(n,)", given=show(weights.shape),
+            where=origin.where(),
+        )  # fmt: skip
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        bad = int(np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[0])
+        raise ArgumentError(
+            "a weight is no finite number of at least 0",
+            op=op,
+            given=f"sample_weight[{bad}] = {weights[bad]}",
+            where=origin.where(),
+        )
+
+
+def class_weights(op: str, targets: Any, weights: Mapping[Any, Any]) -> Array:
+    """The weight of each example by its class: integers [n], or one-hot targets [n, classes].
+
+    Errors: `ArgumentError` for what is no dict, a class without a weight, or several outputs.
+    """
+    if not isinstance(weights, Mapping) or not isinstance(targets, np.ndarray):
+        raise ArgumentError(
+            "class weights are for one output",
+            op=op,
+            expected="class_weight={class: weight}, and targets in one array",
+            given=f"{type(weights).__name__}, {type(targets).__name__}",
+            where=origin.where(),
+        )
+    one_hot = targets.ndim == 2 and targets.shape[1] > 1
+    labels = targets.argmax(1) if one_hot else targets.reshape(len(targets), -1)[:, 0]
+    known, places = np.unique(labels, return_inverse=True)
+    missing = [int(c) for c in known if int(c) not in weights]
+    if missing:
+        raise ArgumentError(
+            "a class has no weight",
+            op=op,
+            expected=f"a weight for {missing[0]}",
+            given=", ".join(map(str, weights)),
+            where=origin.where(),
+        )
+    return np.asarray([float(weights[int(c)]) for c in known])[places]
+
+
+def fault(names: Sequence[str], arrays: Sequence[Array]) -> str:
+    """The first element of the data that is not finite, in words; "" if all are.
+
+    >>> fault(["x", "y"], [np.ones(3), np.array([[0.0, 1.0], [2.0, np.nan]])])
+    'y is nan in example 1, column 1'
+    """
+    for name, array in zip(names, arrays, strict=True):
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            kind = "column" if len(place) == 2 else "place"
+            inside = place[1] if len(place) == 2 else place[1:]
+            column = f", {kind} {inside}" if len(place) > 1 else ""
+            return f"{name} is {array[place]} in example {place[0]}{column}"
+    return ""
+
+
+# -- streams ---------------------------------------------------------------------------------------
+def is_stream(x: Any) -> bool:
+    """Whether `x` gives batches itself: an iterator, a function that makes one, or what can be
+    iterated over and is no array."""
+    if isinstance(x, (Mapping, tuple, list, str)) or hasattr(x, "__array__"):
+        return False
+    return callable(x) or hasattr(x, "__iter__")
+
+
+def stream(op: str, x: Any, floats: DType) -> Iterator[Data]:
+    """The batches of one epoch. Errors: as `data`; `ArgumentError` for a batch that is no (x, y)
+    or (x, y, weights)."""
+    for number, batch in enumerate(x() if callable(x) else x):
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise ArgumentError(
+                f"batch {number} is neither a pair nor a triple",
+                op=op,
+                expected="(x, y) or (x, y, sample_weight)",
+                given=repr(type(batch).__name__),
+                where=origin.where(),
+            )
+        x_part, y_part, *weights = batch
+        yield data(op, x_part, y_part, weights[0] if weights else None, floats)

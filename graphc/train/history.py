@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -15,15 +16,15 @@ class History:
     ([0.5], 1)
     """
 
-    logs: dict[str, list[float]] = field(default_factory=dict)
+    logs: dict[str, list[Any]] = field(default_factory=dict)
     stopped: str = ""  # why training ended before its last epoch
 
-    def add(self, logs: dict[str, float]) -> None:
+    def add(self, logs: dict[str, Any]) -> None:
         """Append one epoch."""
         for name, value in logs.items():
             self.logs.setdefault(name, []).append(value)
 
-    def __getitem__(self, name: str) -> list[float]:
+    def __getitem__(self, name: str) -> list[Any]:
         return self.logs[name]
 
     def __contains__(self, name: str) -> bool:

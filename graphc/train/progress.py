@@ -1,10 +1,12 @@
-"""The progress bar of a training run, by tqdm where it is installed."""
+"""The progress bar of a training run, by tqdm where it is installed: numbers so far, time left."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import numpy as np
 
 from graphc.errors import ArgumentError
 
@@ -15,30 +17,39 @@ class Silent:
     def epoch(self, number: int, total: int) -> None:
         """Say which epoch runs."""
 
-    def advance(self) -> None:
-        """One step is done."""
+    def advance(self, steps: int, logs: Callable[[], dict[str, Any]] | None) -> None:
+        """So many steps are done; `logs` gives the numbers so far."""
 
-    def show(self, logs: dict[str, float]) -> None:
+    def show(self, logs: dict[str, Any]) -> None:
         """The numbers of the last epoch."""
 
 
 class _Bar(Silent):
     def __init__(self, bar: Any) -> None:
         self._bar = bar
+        self._shown = ""  # of the last epoch
 
     def epoch(self, number: int, total: int) -> None:
         self._bar.set_description_str(f"epoch {number}/{total}", refresh=False)
 
-    def advance(self) -> None:
-        self._bar.update()
+    def advance(self, steps: int, logs: Callable[[], dict[str, Any]] | None) -> None:
+        if logs is not None and not self._shown:
+            self._bar.set_postfix_str(_line(logs()), refresh=False)
+        self._bar.update(steps)
 
-    def show(self, logs: dict[str, float]) -> None:
-        self._bar.set_postfix_str(" ".join(f"{k}={v:.4g}" for k, v in logs.items()))
+    def show(self, logs: dict[str, Any]) -> None:
+        self._shown = _line(logs)
+        self._bar.set_postfix_str(self._shown)
+
+
+def _line(logs: dict[str, Any]) -> str:
+    return " ".join(f"{k}={v:.4g}" for k, v in logs.items() if np.ndim(v) == 0)
 
 
 @contextmanager
-def progress(steps: int, verbose: bool) -> Iterator[Silent]:
-    """A bar over `steps` on the standard error stream, closed however the block ends.
+def progress(steps: int | None, verbose: bool) -> Iterator[Silent]:
+    """A bar over `steps`, if it is known how many, on the standard error stream, closed however the
+    block ends.
 
     Errors: `ArgumentError` if tqdm is missing.
     """

@@ -1,41 +1,58 @@
-"""`Trainer`: a model, a loss, an optimiser and metrics as compiled functions, and the loop."""
+"""`Trainer`: a model, a loss, an optimiser, metrics, and the loop that fits one by the others.
+
+Data in memory runs in native chunks of steps, of about a tenth of a second each: between them
+Python shows the bar and takes signals. Callbacks of batches, and data that comes as a stream, run
+step by step.
+"""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, DivergenceError, RuntimeFailure
 from graphc.ir import origin
-from graphc.ir.dtype import dtype_or_default
-from graphc.ir.node import Tensor
-from graphc.nn import losses
+from graphc.ir.dtype import dtype_or_default, float64
+from graphc.ir.node import Tensor, Variable
+from graphc.ir.structure import unflatten
 from graphc.nn.module import Layer
-from graphc.ops.build import tensor
-from graphc.ops.leaf import placeholder
-from graphc.ops.reduce import mean
+from graphc.ops.build import cast
+from graphc.ops.leaf import variable
 from graphc.optim.optimizer import Optimizer
-from graphc.runtime.compile import compile as compile_function
-from graphc.train import metrics as metric_functions
-from graphc.train.batches import Array, batches, examples, fault, pair, positive
-from graphc.train.callbacks import Callback
+from graphc.runtime.batches import Batches
+from graphc.runtime.compile import Function
+from graphc.train import checkpoint, named
+from graphc.train.batches import (
+    Array,
+    Data,
+    class_weights,
+    data,
+    fault,
+    is_stream,
+    positive,
+    stream,
+)
+from graphc.train.callbacks import Callbacks, Stop
 from graphc.train.history import History
+from graphc.train.objective import Loss, loss_of, loss_parts, metric_parts
 from graphc.train.progress import Silent, progress
+from graphc.train.step import Logs, Step, Types, diverged, prediction
 
-Logs = dict[str, float]
+CHUNK = 0.1  # seconds of steps between two looks at the bar and at signals
 
 
 class Trainer:
     """Fits a model by mini-batches.
 
-    `loss` and each of `metrics` is a name or a function (predictions, targets) -> tensor, which is
-    averaged over the examples. Float data is converted to `dtype`, or else to the default one. The
-    first axis of data is a named dim, so one compiled step runs every batch, the last and smaller
-    one too.
+    `loss` is a name or a function (predictions, targets) -> a value for each example, which is
+    averaged; `metrics` are names, such functions, or a `gc.train.Metric`. Of several outputs `loss`
+    is a dict or tuple by output, summed by `loss_weights`, and `metrics` a dict of lists. The
+    optimiser is one of `gc.optim`, or a name. Float data is converted to `dtype`, or else to the
+    default one. The first axis of data is a named dim, so one compiled step runs every batch, the
+    last and smaller one too.
     Errors: `ArgumentError` for what is no layer or optimiser, and unknown names.
     """
 
@@ -44,12 +61,15 @@ class Trainer:
         model: Layer,
         *,
         loss: Any,
-        optimizer: Optimizer,
-        metrics: Sequence[Any] = (),
+        optimizer: Any,
+        metrics: Any = (),
+        loss_weights: Any = None,
         dtype: Any = None,
         target: str = "cpu",
     ) -> None:
-        for name, value, kind in (("model", model, Layer), ("optimizer", optimizer, Optimizer)):
+        self.model, self.optimizer = model, named.optimizer(optimizer)
+        parts = (("model", model, Layer), ("optimizer", self.optimizer, Optimizer))
+        for name, value, kind in parts:
             if not isinstance(value, kind):
                 raise ArgumentError(
                     f"{name} is of another kind",
@@ -58,198 +78,451 @@ class Trainer:
                     given=repr(value)[:80],
                     where=origin.where(),
                 )
-        self.model, self.optimizer = model, optimizer
-        self.loss = losses.get(loss)
-        self.metrics = _by_name([metric_functions.get(m) for m in _listed(metrics)])
+        self._losses = loss_parts(loss, loss_weights)
+        self._metrics = metric_parts(metrics)
         self.dtype, self.target = dtype_or_default(dtype), target
-        self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
+        self.history = History()  # of the last fit, as far as it came
+        self.seed: int | None = None  # of the last fit: what its orders are drawn by
+        self._steps: dict[tuple[Any, ...], Any] = {}
         self._trained: list[int] = []  # the parameters of the compiled steps
+        self.types: Types | None = None  # of the data of the last training step
+        self.callbacks = Callbacks(())
 
-    # -- the three entry points --------------------------------------------------------------------
+    # -- fitting -----------------------------------------------------------------------------------
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 1,
         batch_size: int = 32,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Any = None,
         shuffle: bool = True,
         seed: int | None = None,
-        callbacks: Iterable[Callback] = (),
+        steps_per_epoch: int | None = None,
+        callbacks: Iterable[Any] = (),
+        resume: bool = False,
         verbose: bool = True,
     ) -> History:
-        """Train on examples `x` and targets `y`; the means over each epoch as a `History`.
+        """Train on examples `x` and targets `y`; the numbers of each epoch as a `History`.
+
+        `x` and `y` are arrays, or tuples and dicts of arrays. Or `x` gives the batches itself,
+        (x, y) or (x, y, sample_weight): an iterator, something to iterate over in each epoch, or a
+        function that makes an iterator; `steps_per_epoch` is how many batches are an epoch, and is
+        needed only of an iterator that goes on. A batch is at most as large as the data.
 
         Losses and metrics of the training data are those of the steps, from before each update.
-        `seed` fixes the order of the examples; `gc.nn.seed` fixes the model's first values.
-        A loss that is not finite stops the training with a `RuntimeWarning`, which names the first
-        NaN or infinity of the data, if there is one.
-        Errors: `ShapeError` for no examples or different numbers of `x` and `y`;
-        `ArgumentError` for epochs or a batch size that is no int >= 1.
+        `validation_data` is (x, y) or (x, y, sample_weight); or `validation_split` is the part of
+        the data, at its end, that is held out. A weight counts an example so many times, in the
+        loss (a weighted mean) and in the metrics; `class_weight` is a dict from class to weight.
+        `seed` fixes the order of the examples; `gc.nn.seed` fixes the model's first values. The
+        order of an epoch depends on the seed and its number only. `resume` goes on with the
+        history, the seed and the state of callbacks that `load` read or an interrupt left, up to
+        `epochs` in all.
+        A step whose loss is not finite changes nothing and ends the training. However it ends,
+        `trainer.history` has the epochs so far, and the model what the steps made of it.
+        Errors: `DivergenceError`, naming epoch and step, and the first NaN or infinity of the data;
+        `ShapeError` for no examples or different numbers of them; `ArgumentError` for epochs or a
+        batch size that is no int >= 1, and for arguments that do not go together.
         """
-        inputs, targets = pair("fit", x, y, self.dtype)
         epochs = positive("fit", "epochs", epochs)
         batch_size = positive("fit", "batch_size", batch_size)
-        held_out = None if validation_data is None else self._validation(validation_data)
-        self.step(inputs, targets)  # compiled before the bar starts
-        order = np.random.default_rng(seed)
-        history, watching = History(), list(callbacks)
-        steps = -(-len(inputs) // batch_size)
-        with progress(epochs * steps, verbose) as bar:
-            for epoch in range(epochs):
-                bar.epoch(epoch + 1, epochs)
-                chosen = order.permutation(len(inputs)) if shuffle else None
-                logs, failed = self._epoch(inputs, targets, batch_size, chosen, bar)
-                if failed:
-                    place = f"epoch {epoch + 1}, step {failed}"
-                    culprit = fault(x=inputs, y=targets)
-                    history.stopped = f"the loss is {logs['loss']} in {place}"
-                    history.stopped += f", and {culprit}" * bool(culprit)
-                if held_out is not None:
-                    validated = self.evaluate(*held_out)
-                    logs |= {f"val_{name}": value for name, value in validated.items()}
-                history.add(logs)
-                bar.show(logs)
-                if failed:
-                    break
-                wishes = [callback(epoch, dict(logs)) for callback in watching]
-                if any(wishes):
-                    history.stopped = f"a callback stopped it after epoch {epoch + 1}"
-                    break
-        if failed:
-            advice = "mend the data" if culprit else "try a smaller learning rate"
-            warnings.warn(
-                f"training stopped: {history.stopped}; {advice}",
-                RuntimeWarning,
-                stacklevel=2,
+        if steps_per_epoch is not None:
+            steps_per_epoch = positive("fit", "steps_per_epoch", steps_per_epoch)
+        watching, before = Callbacks(callbacks), self.callbacks.states()
+        if not resume:
+            self.history, self.seed = History(), None
+        self.callbacks = watching
+        self.history.stopped = ""
+        if seed is not None:
+            self.seed = seed
+        elif self.seed is None:
+            self.seed = int(np.random.default_rng().integers(1 << 32))
+        watching.begin(self)
+        if resume:
+            watching.restore(before)
+        source: _Source
+        if y is None and is_stream(x):
+            for name, value in (
+                ("validation_split", validation_split), ("sample_weight", sample_weight),
+                ("class_weight", class_weight),
+            ):  # fmt: skip
+                if value is not None and value != 0.0:
+                    raise ArgumentError(
+                        f"{name} is for data in memory", op="fit", where=origin.where(),
+                        hint="a stream gives (x, y, sample_weight) itself",
+                    )  # fmt: skip
+            source = _Stream(self, x, steps_per_epoch)
+        else:
+            given, held_out = self._given(
+                x, y, sample_weight, class_weight, validation_split, validation_data
             )
-        return history
+            validation_data = held_out if validation_data is None else validation_data
+            source = _Memory(self, given, batch_size, shuffle, steps_per_epoch)
+        validation = None if validation_data is None else self._validation(validation_data)
+        if validation is not None:  # compiled before the bar starts
+            self._step("evaluate", Types.of(validation))
+        self._run(source, epochs, validation, watching, verbose)
+        return self.history
 
-    def _epoch(
-        self, x: Array, y: Array, batch_size: int, order: Array | None, bar: Silent
-    ) -> tuple[Logs, int]:
-        """The means over one epoch; and the number of the step whose loss is not finite, or 0."""
-        step, mean_of = self.step(x, y), _Mean()
-        for number, batch in enumerate(batches((x, y), batch_size, order), start=1):
-            logs = mean_of.add(step(*batch), len(batch[0]))
-            bar.advance()
-            if not math.isfinite(logs["loss"]):
-                return mean_of.value(), number
-        return mean_of.value(), 0
+    def _given(
+        self, x: Any, y: Any, sample_weight: Any, class_weight: Any, split: Any, validation: Any
+    ) -> tuple[Data, Data | None]:
+        """The data to train on, with weights, and what of it is held out."""
+        given = data("fit", x, y, sample_weight, self.dtype)
+        if class_weight is not None:
+            targets = unflatten(given.structure, given.arrays)[1]
+            weights = class_weights("fit", targets, class_weight)
+            if sample_weight is not None:
+                weights = weights * given.arrays[-1]
+            given = data("fit", x, y, weights, self.dtype)
+        if isinstance(split, bool) or not isinstance(split, (int, float)) or not 0 <= split < 1:
+            raise ArgumentError(
+                "validation_split is no part of the data", op="fit", expected="in [0, 1)",
+                given=repr(split)[:80], where=origin.where(),
+            )  # fmt: skip
+        if not split or validation is not None:
+            return given, None
+        kept = given.examples - max(1, round(given.examples * split))
+        if kept < 1:
+            raise ArgumentError(
+                "nothing is left to train on", op="fit", where=origin.where(),
+                given=f"{given.examples} examples, validation_split={split}",
+            )  # fmt: skip
+        return given.part(slice(kept)), given.part(slice(kept, None))
 
-    def evaluate(self, x: Any, y: Any, batch_size: int = 1024) -> Logs:
-        """The means of loss and metrics over examples `x` and targets `y`, without training."""
-        inputs, targets = pair("evaluate", x, y, self.dtype)
+    def _run(
+        self, source: _Source, epochs: int, validation: Data | None, watching: Callbacks, show: bool
+    ) -> None:
+        history = self.history
+        total = None if source.steps is None else (epochs - history.epochs) * source.steps
+        with progress(total, show) as bar:
+            try:
+                while history.epochs < epochs:
+                    epoch = history.epochs
+                    bar.epoch(epoch + 1, epochs)
+                    watching.epoch_begin(epoch)
+                    logs = source.epoch(epoch, watching, bar)
+                    if validation is not None:
+                        held_out = self._evaluate(validation, 1024)
+                        logs |= {f"val_{name}": value for name, value in held_out.items()}
+                    history.add(logs)
+                    bar.show(logs)
+                    if watching.epoch_end(epoch, logs):
+                        history.stopped = f"a callback stopped it after epoch {epoch + 1}"
+                        break
+            except Stop:
+                history.stopped = f"a callback stopped it in epoch {history.epochs + 1}"
+            except RuntimeFailure as error:
+                if not diverged(error):
+                    raise
+                raise self._divergence(source) from None
+            except KeyboardInterrupt:
+                history.stopped = f"interrupted in epoch {history.epochs + 1}"
+                raise
+        watching.end()
+
+    def _divergence(self, source: _Source) -> DivergenceError:
+        place = f"epoch {self.history.epochs + 1}, step {source.step + 1}"
+        culprit = source.fault()
+        self.history.stopped = f"the loss is not finite in {place}" + f", and {culprit}" * bool(
+            culprit
+        )
+        return DivergenceError(
+            self.history.stopped,
+            op="fit",
+            where=origin.where(),
+            hint="mend the data" if culprit else "try a smaller learning rate, or clip gradients: "
+            "the model is as it was before that step",
+        )
+
+    # -- without training --------------------------------------------------------------------------
+    def evaluate(
+        self, x: Any, y: Any = None, batch_size: int = 1024, *, sample_weight: Any = None
+    ) -> Logs:
+        """Loss and metrics over examples `x` and targets `y`, or a stream, untrained."""
         size = positive("evaluate", "batch_size", batch_size)
-        function = self._function("evaluate", inputs, targets)
-        mean_of = _Mean()
-        for batch in batches((inputs, targets), size):
-            mean_of.add(function(*batch), len(batch[0]))
-        return mean_of.value()
+        if y is None and is_stream(x):
+            return self._evaluate_stream(x)
+        return self._evaluate(data("evaluate", x, y, sample_weight, self.dtype), size)
 
-    def predict(self, x: Any, batch_size: int = 1024) -> Array:
+    def _evaluate(self, given: Data, size: int) -> Logs:
+        step: Step = self._step("evaluate", Types.of(given))
+        step.reset()
+        walk = Batches(step.function, given.arrays, min(size, given.examples))
+        for _ in _chunks(walk, walk.count, None):
+            pass
+        return step.logs(walk.results)
+
+    def _evaluate_stream(self, x: Any) -> Logs:
+        source = _Stream(self, x, None, "evaluate")
+        return source.epoch(0, Callbacks(()), Silent())
+
+    def predict(self, x: Any, batch_size: int = 1024) -> Any:
         """The model's results for examples `x`, without training."""
-        inputs = examples("predict", "x", x, self.dtype)
         size = positive("predict", "batch_size", batch_size)
-        function = self._function("predict", inputs)
-        return np.concatenate([function(*batch) for batch in batches((inputs,), size)])
+        given = data("predict", x, None, None, self.dtype)
+        function, structure = self._step("predict", Types.of(given))
+        walk = Batches(function, given.arrays, min(size, given.examples))
+        for _ in _chunks(walk, walk.count, None):
+            pass
+        return unflatten(structure, walk.results)
 
-    def step(self, x: Any, y: Any) -> Callable[..., Any]:
-        """The compiled training step for data like `x` and `y`: (x, y) -> {"loss": ..., ...}."""
-        return self._function("fit", *pair("step", x, y, self.dtype))
+    def step(self, x: Any, y: Any) -> Function:
+        """The compiled training step for data like `x` and `y`: (x, y) -> {"loss": ...}."""
+        step: Step = self._step("fit", Types.of(data("step", x, y, None, self.dtype)))
+        return step.function
 
     # -- compiled functions ------------------------------------------------------------------------
-    def _function(self, purpose: str, *data: Array) -> Callable[..., Any]:
-        key = (purpose, *((a.shape[1:], a.dtype.str) for a in data))
-        if key in self._compiled and purpose == "fit" and self._trained != self._parameters():
-            self._compiled = {k: f for k, f in self._compiled.items() if k[0] != "fit"}
-        if key not in self._compiled:
-            inputs = [
-                placeholder(name, ("n", *a.shape[1:]), a.dtype)
-                for name, a in zip("xy", data, strict=False)
-            ]
-            predictions = self.model(inputs[0], training=purpose == "fit")
-            outputs = predictions if purpose == "predict" else self._scores(predictions, inputs[1])
-            updates: dict[Any, Tensor] = {}
-            if purpose == "fit":
-                updates = self.optimizer.minimize(outputs["loss"], self.model.parameters())
-                updates |= self.model.updates()
-                self._trained = self._parameters()
-            self._compiled[key] = compile_function(
-                inputs,
-                outputs,
-                updates=updates,
-                target=self.target,
-                name=purpose,
-                flush_subnormals=True,
-            )
-        return self._compiled[key]
+    def _step(self, purpose: str, types: Types) -> Any:
+        if purpose == "fit" and self._steps and self._trained != self._parameters():
+            self._forget_steps()
+        key = (purpose, types)
+        if key not in self._steps:
+            if purpose == "predict":
+                self._steps[key] = prediction(types, self._predict, self.target)
+            else:
+                training = self._training if purpose == "fit" else None
+                forward = self._forward if purpose == "fit" else self._predict
+                self._steps[key] = Step(
+                    types, forward, self._loss, self._metrics, training, self.target
+                )
+        if purpose == "fit":
+            self._trained, self.types = self._parameters(), types
+        return self._steps[key]
+
+    def prepare(self, types: Types) -> None:
+        """Make the variables of model and optimiser for such data, and compile nothing."""
+        _, (x, targets, weights) = types.placeholders()
+        self._training(self._loss(self._forward(x), targets, weights).total)
+        self.types = types
+
+    def _forget_steps(self) -> None:
+        self._steps = {key: step for key, step in self._steps.items() if key[0] != "fit"}
+
+    def _predict(self, x: Any) -> Any:
+        return self.model(x)
+
+    def _forward(self, x: Any) -> Any:
+        return self.model(x, training=True)
+
+    def _training(self, loss: Tensor) -> dict[Variable, Tensor]:
+        rate = self.optimizer.learning_rate
+        if not callable(rate) and not isinstance(rate, Tensor):  # so that it can be changed
+            self.optimizer.learning_rate = variable(rate, "learning_rate", False, float64)
+        updates: dict[Variable, Tensor]
+        updates = self.optimizer.minimize(loss, self.model)
+        return updates
+
+    def _loss(self, predictions: Any, targets: Any, weights: Tensor | None) -> Loss:
+        """The loss of a batch, with what regularisers add to it."""
+        found = loss_of(self._losses, predictions, targets, weights)
+        if not any(v.regularizer for v in self.model.parameters()):
+            return found
+        with origin.scope("loss"):
+            whole, total = found.values["loss"], found.total
+            penalty = self.model.penalty()
+            values = found.values | {"loss": whole + cast(penalty, whole.dtype)}
+            return Loss(total + cast(penalty, total.dtype), values)
 
     def _parameters(self) -> list[int]:
         """What a step trains, by identity."""
-        return [id(v) for v in self.model.parameters()]
+        try:
+            return [id(v) for v in self.model.parameters()]
+        except ArgumentError:  # not built yet
+            return []
 
-    def _scores(self, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        scores = {}
-        for name, function in {"loss": self.loss, **self.metrics}.items():
-            with origin.scope(name):
-                values = tensor(function(predictions, targets), name)
-                scores[name] = mean(values) if values.ndim else values
-        return scores
-
-    def _validation(self, data: Any) -> tuple[Array, Array]:
-        if not isinstance(data, (tuple, list)) or len(data) != 2:
+    def _validation(self, given: Any) -> Data:
+        if isinstance(given, Data):
+            return given
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise ArgumentError(
                 "validation_data is no pair",
                 op="fit",
-                expected="a pair (x, y)",
-                given=repr(type(data).__name__),
+                expected="(x, y) or (x, y, sample_weight)",
+                given=repr(type(given).__name__),
                 where=origin.where(),
             )
-        return pair("fit: validation_data", data[0], data[1], self.dtype)
+        x, y, *weights = given
+        return data(
+            "fit: validation_data", x, y, weights[0] if weights else None, self.dtype
+        )
 
-
-class _Mean:
-    """Means over examples of what batches report."""
-
-    def __init__(self) -> None:
-        self._sums: Logs = {}
-        self._count = 0
-
-    def add(self, values: dict[str, Any], count: int) -> Logs:
-        """Add the means over a batch of `count` examples; they are returned as floats."""
-        logs = {name: float(value) for name, value in values.items()}
-        for name, value in logs.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * count
-        self._count += count
-        return logs
-
-    def value(self) -> Logs:
-        """The means over all examples so far."""
-        return {name: total / self._count for name, total in self._sums.items()}
-
-
-def _listed(metrics: Any) -> list[Any]:
-    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
-        raise ArgumentError(
-            "metrics is no list", op="Trainer", expected="names or functions", given=repr(metrics),
-            hint=f"metrics=[{metrics!r}]",
-        )  # fmt: skip
-    return list(metrics)
-
-
-def _by_name(metrics: list[Callable[..., Tensor]]) -> dict[str, Callable[..., Tensor]]:
-    found: dict[str, Callable[..., Tensor]] = {}
-    for metric in metrics:
-        name = getattr(metric, "__name__", type(metric).__name__)
-        if name == "loss" or name in found:
+    # -- the learning rate -------------------------------------------------------------------------
+    @property
+    def learning_rate(self) -> float:
+        """The optimiser's rate. It can be set between steps, unless it is a schedule.
+        Errors: `ArgumentError` for a schedule."""
+        rate = self.optimizer.learning_rate
+        if isinstance(rate, Variable):
+            return float(rate.value)
+        if isinstance(rate, Tensor) or callable(rate):
             raise ArgumentError(
-                "two quantities have one name",
-                op="Trainer",
-                expected="metrics of distinct names other than 'loss'",
-                given=repr(name),
+                "the learning rate is a schedule", op="Trainer", where=origin.where(),
+                hint="give the optimiser a number, which callbacks can change",
+            )  # fmt: skip
+        return float(rate)
+
+    @learning_rate.setter
+    def learning_rate(self, new: float) -> None:
+        _ = self.learning_rate  # which raises for a schedule
+        if isinstance(new, bool) or not 0 <= new < float("inf"):
+            raise ArgumentError(
+                "not a learning rate", op="Trainer", expected="a finite number >= 0",
+                given=repr(new)[:80], where=origin.where(),
+            )  # fmt: skip
+        rate = self.optimizer.learning_rate
+        if isinstance(rate, Variable):
+            rate.value = new
+        else:
+            self.optimizer.learning_rate = float(new)
+
+    # -- files -------------------------------------------------------------------------------------
+    def save(self, path: Any) -> None:
+        """Write all that training goes on from into one file: weights, the optimiser's state,
+        random keys, the numbers of all epochs, the state of callbacks (docs/saving.md).
+
+        The file is written beside its place, synced and renamed: whatever happens meanwhile, at
+        `path` there is what was there before, or all of the new.
+        Errors: `ArgumentError` before the first training step; `OSError` of the disk.
+        """
+        checkpoint.save(self, path)
+
+    def load(self, path: Any) -> None:
+        """Go on where `save` was: `fit(..., resume=True)` gives the same bits as if it had never
+        stopped. The model, loss and optimiser are those of this trainer, and have to be alike.
+
+        Errors: `FileError` for what is no such file, naming all that is missing, is more or has
+        another shape; this trainer is then as it was.
+        """
+        checkpoint.load(self, path)
+
+
+class _Source:
+    """Where the batches of an epoch come from."""
+
+    steps: int | None = None  # of an epoch
+    step = 0  # that runs, from 0 on
+
+    def epoch(self, epoch: int, watching: Callbacks, bar: Silent) -> Logs:
+        """Run all steps; the numbers of the epoch."""
+        raise NotImplementedError
+
+    def fault(self) -> str:
+        """What of the data is not finite."""
+        return ""
+
+
+class _Memory(_Source):
+    """Arrays, in native chunks of steps."""
+
+    def __init__(
+        self, trainer: Trainer, given: Data, size: int, shuffle: bool, steps: int | None
+    ) -> None:
+        self._trainer, self._given, self._shuffle = trainer, given, shuffle
+        self._step: Step = trainer._step("fit", Types.of(given))
+        self._walk = Batches(self._step.function, given.arrays, min(size, given.examples))
+        self.steps = min(self._walk.count, steps or self._walk.count)
+
+    def epoch(self, epoch: int, watching: Callbacks, bar: Silent) -> Logs:
+        order = None
+        if self._shuffle:
+            draw = np.random.default_rng([self._trainer.seed or 0, epoch])
+            order = draw.permutation(self._given.examples)
+        self._step.reset()
+        self.step = 0
+        assert self.steps is not None
+        if watching.see_batches:
+            for number in range(self.steps):
+                watching.batch_begin(number)
+                self._walk.run(number, 1, order)
+                self.step = number + 1
+                bar.advance(1, None)
+                watching.batch_end(number, self._step.running())
+        else:
+            chunks = _chunks(self._walk, self.steps, order)
+            try:
+                for done in chunks:
+                    self.step += done
+                    bar.advance(done, self._step.running)
+            except RuntimeFailure:
+                self.step += self._walk.done
+                raise
+        rows = min(self.steps * self._walk.size, self._given.examples)
+        return self._step.logs([r[:rows] for r in self._walk.results])
+
+    def fault(self) -> str:
+        return fault(self._given.names, self._given.arrays)
+
+
+class _Stream(_Source):
+    """Batches that something else gives, step by step."""
+
+    def __init__(
+        self, trainer: Trainer, x: Any, steps: int | None, purpose: str = "fit"
+    ) -> None:
+        self._trainer, self._x, self.steps, self._purpose = trainer, x, steps, purpose
+        self._is_endless = hasattr(x, "__next__")  # it cannot begin again
+        self._open: Iterator[Data] | None = None
+        self._last: Data | None = None
+
+    def epoch(self, epoch: int, watching: Callbacks, bar: Silent) -> Logs:
+        if self._open is None or not self._is_endless:
+            self._open = stream(self._purpose, self._x, self._trainer.dtype)
+        step: Step | None = None
+        kept: list[list[Array]] = []
+        self.step = 0
+        while self.steps is None or self.step < self.steps:
+            batch = next(self._open, None)
+            if batch is None:
+                break
+            self._last, made = batch, self._trainer._step(self._purpose, Types.of(batch))
+            if step is None:
+                made.reset()
+            elif made is not step:
+                raise ArgumentError(
+                    "batches of other types than the first one",
+                    op=self._purpose,
+                    expected="the same shapes and dtypes, but for the number of examples",
+                    where=origin.where(),
+                )
+            step = made
+            watching.batch_begin(self.step)
+            results = step.function.flat(*batch.arrays)
+            kept.append([r for r in results if np.ndim(r)])
+            self.step += 1
+            bar.advance(1, None)
+            if watching.see_batches:
+                watching.batch_end(self.step - 1, step.running())
+        if step is None or (self.steps is not None and self.step < self.steps):
+            raise ArgumentError(
+                "the data ended early",
+                op=self._purpose,
+                expected=f"{self.steps or 'some'} batches in epoch {epoch + 1}",
+                given=str(self.step),
                 where=origin.where(),
+                hint="give steps_per_epoch, or a function that makes a new iterator",
             )
-        found[name] = metric
-    return found
+        return step.logs([np.concatenate(parts) for parts in zip(*kept, strict=True)])
+
+    def fault(self) -> str:
+        return "" if self._last is None else fault(self._last.names, self._last.arrays)
+
+
+def _chunks(walk: Batches, count: int, order: Array | None) -> Iterator[int]:
+    """Run the batches; how many were done, about every tenth of a second. How many go together
+    depends on a clock, what is computed does not."""
+    first, together = 0, 1
+    while first < count:
+        together = min(together, count - first)
+        start = time.perf_counter()
+        walk.run(first, together, order)
+        seconds = time.perf_counter() - start
+        yield together
+        first += together
+        together = max(1, min(2 * together, int(together * CHUNK / max(seconds, 1e-6))))
+
+

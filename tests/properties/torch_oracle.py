@@ -212,6 +212,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "custom_gradient": lambda *xs, results, **attrs: list(xs[:results]),
     "scan": _scan, "switch": _switch, "while_loop": _while,
     "converged": lambda x, ok, maxiter: x,
+    "ensure": lambda x, ok, message: x,
     "solve": torch.linalg.solve, "inv": torch.linalg.inv, "det": torch.linalg.det,
     "cholesky": _of_finite("cholesky", torch.linalg.cholesky),
     "slogdet": _of_finite("slogdet", lambda x: list(torch.linalg.slogdet(x))),

@@ -13,18 +13,6 @@ from graphc.train import batches
 RNG = np.random.default_rng(23)
 
 
-@pytest.mark.parametrize("size", [1, 3, 10, 11])
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_batches_cover_everything_once_in_order(size: int, shuffled: bool) -> None:
-    x, y = RNG.normal(size=(10, 2)), np.arange(10)
-    order = RNG.permutation(10) if shuffled else None
-    cut = list(batches.batches((x, y), size, order))
-    assert [len(b) for _, b in cut] == [size] * (10 // size) + [10 % size] * (10 % size > 0)
-    expected = y if order is None else order
-    np.testing.assert_array_equal(np.concatenate([b for _, b in cut]), expected)
-    np.testing.assert_array_equal(np.concatenate([a for a, _ in cut]), x[expected])
-
-
 @pytest.mark.parametrize(
     ("given", "expected"),
     [("float64", "float32"), ("float32", "float32"), ("uint8", "int64"), ("bool", "bool")],
@@ -37,8 +25,49 @@ def test_dtypes(given: str, expected: str) -> None:
 
 
 def test_lists_are_data() -> None:
-    x, y = batches.pair("fit", [[1.0], [2.0]], [0, 1], gc.float64)
+    x, y = batches.data("fit", [[1.0], [2.0]], [0, 1], None, gc.float64).arrays
     assert (x.dtype, y.dtype) == (np.float64, np.int64)
+
+
+def test_structures_are_arrays_with_names() -> None:
+    x = {"image": np.ones((3, 2)), "label": (np.ones(3), np.zeros(3, bool))}
+    given = batches.data("fit", x, (0, 1, 2), [1, 2, 0.5], gc.float32)
+    assert given.names == (
+        "x['image']", "x['label'][0]", "x['label'][1]", "y", "sample_weight"
+    )  # fmt: skip
+    assert [str(a.dtype) for a in given.arrays] == [
+        "float32", "float32", "bool", "int64", "float32"
+    ]  # fmt: skip
+    swapped = {name: x[name] for name in reversed(x)}
+    again = batches.data("fit", swapped, (0, 1, 2), [1, 2, 0.5], gc.float32)
+    assert (again.structure, again.names) == (given.structure, given.names)
+    part = given.part(slice(1, None))
+    assert [len(a) for a in part.arrays] == [2] * 5
+
+
+def test_what_does_not_go_together_is_named() -> None:
+    x = (np.ones((3, 2)), np.ones((4, 2)))
+    with pytest.raises(gc.errors.ShapeError, match=r"x\[0\] and x\[1\] hold different numbers"):
+        batches.data("fit", x, np.ones(3), None, gc.float32)
+    with pytest.raises(gc.errors.ShapeError, match="a weight for each example"):
+        batches.data("fit", x[0], np.ones(3), np.ones((3, 1)), gc.float32)
+    for bad in (-1.0, np.nan):
+        with pytest.raises(gc.errors.ArgumentError, match=r"sample_weight\[2\]"):
+            batches.data("fit", x[0], np.ones(3), [1.0, 1.0, bad], gc.float32)
+    with pytest.raises(gc.errors.ShapeError, match="x is no array"):
+        batches.data("fit", [[1.0], [1.0, 2.0]], np.ones(2), None, gc.float32)
+
+
+def test_class_weights() -> None:
+    given = {0: 1.0, 2: 0.5}
+    expected = [1.0, 0.5, 0.5]
+    labels = np.array([0, 2, 2])
+    for targets in (labels, labels[:, None], np.eye(3)[labels]):
+        np.testing.assert_array_equal(batches.class_weights("fit", targets, given), expected)
+    with pytest.raises(gc.errors.ArgumentError, match="a weight for 1"):
+        batches.class_weights("fit", np.array([0, 1]), given)
+    with pytest.raises(gc.errors.ArgumentError, match="one output"):
+        batches.class_weights("fit", {"a": labels}, given)
 
 
 @pytest.mark.parametrize("bad", [["a"], [None], [1j]])

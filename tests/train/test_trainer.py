@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, DivergenceError, DTypeError, ShapeError
 
 RNG = np.random.default_rng(17)
 CENTRES = np.array([[4.0, 0.0], [-4.0, 1.0], [0.0, -4.0]])
@@ -215,11 +215,16 @@ def test_a_trainer_sees_what_is_frozen_between_two_fits() -> None:
 def test_a_loss_that_is_not_finite_stops() -> None:
     x = POINTS.copy()
     x[40] = np.nan
-    with pytest.warns(RuntimeWarning, match="x is nan in example 40; mend the data"):
-        history = _trainer().fit(x, LABELS, epochs=4, batch_size=16, shuffle=False, verbose=False)
-    assert history.epochs == 1
-    assert np.isnan(history["loss"][0])
-    assert history.stopped == "the loss is nan in epoch 1, step 3, and x is nan in example 40"
+    trainer = _trainer()
+    with pytest.raises(DivergenceError, match="x is nan in example 40, column 0") as caught:
+        trainer.fit(x, LABELS, epochs=4, batch_size=16, shuffle=False, verbose=False)
+    assert "the loss is not finite in epoch 1, step 3" in str(caught.value)
+    assert "test_trainer.py" in str(caught.value)
+    assert trainer.history.stopped == caught.value.message
+    other = _trainer()  # what the first two steps made is there, and nothing of the third
+    other.fit(POINTS[:32], LABELS[:32], epochs=1, batch_size=16, shuffle=False, verbose=False)
+    for path, value in other.model.state_dict().items():
+        np.testing.assert_array_equal(trainer.model.state_dict()[path], value)
 
 
 # -- the progress bar ------------------------------------------------------------------------------
@@ -267,7 +272,8 @@ def test_counts_are_positive(name: str, value: Any) -> None:
 
 def test_parts_of_the_wrong_kind() -> None:
     wrong: list[dict[str, Any]] = [
-        {"model": gc.relu}, {"optimizer": "adam"}, {"loss": "nearness"}, {"metrics": ["f1"]},
+        {"model": gc.relu}, {"optimizer": "adem"}, {"optimizer": 0.1}, {"loss": "nearness"},
+        {"metrics": ["f3"]},
         {"metrics": "accuracy"}, {"metrics": ["accuracy", "accuracy"]},
     ]  # fmt: skip
     for part in wrong:

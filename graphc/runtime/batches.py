@@ -1,0 +1,265 @@
+"""One program run on batch after batch of the same arrays, natively: nothing of Python in between.
+
+    walk = Batches(step, [x, y], size=128)
+    walk.run(0, walk.count, order)
+
+A call of `run` is a loop in native code. For each batch it copies the rows that `order` names into
+a buffer (without an order the batch is where it is), points the program's context at them, and
+calls the program. An output has the examples along its first axis: each batch writes its part of
+one array. The loop is an object of its own, as it depends on no program; `runtime/native.py` keeps
+it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphc.ir.evaluate import learn_dims
+from graphc.lower.context import Head
+from graphc.runtime.caller import Caller, Context
+from graphc.runtime.compile import Function
+from graphc.runtime.native import load
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+_RUN = ctypes.CFUNCTYPE(
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+)
+
+# The number of batches that were done; less than `count` if one failed, whose code is then in
+# `code`. `inputs` has four words for each array: its rows, the bytes of one, a buffer, its word of
+# the context; `outputs` has two: its word of the context, the bytes of a batch's part.
+_TEXT = """
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+define i64 @gc.batches(ptr %entry, ptr %context, i64 %count, i64 %size, ptr %order,
+                       ptr %inputs, i64 %input.count, ptr %outputs, i64 %output.count,
+                       ptr %code) {
+start:
+  %ordered = icmp ne ptr %order, null
+  br label %batch
+batch:
+  %done = phi i64 [ 0, %start ], [ %done.next, %advanced ]
+  %goes.on = icmp slt i64 %done, %count
+  br i1 %goes.on, label %gather, label %end
+gather:
+  %first = mul i64 %done, %size
+  br label %input
+input:
+  %i = phi i64 [ 0, %gather ], [ %i.next, %input.done ]
+  %has.input = icmp slt i64 %i, %input.count
+  br i1 %has.input, label %place, label %call
+place:
+  %i.word = mul i64 %i, 4
+  %rows.at = getelementptr i64, ptr %inputs, i64 %i.word
+  %bytes.at = getelementptr i64, ptr %rows.at, i64 1
+  %buffer.at = getelementptr i64, ptr %rows.at, i64 2
+  %word.at = getelementptr i64, ptr %rows.at, i64 3
+  %rows = load ptr, ptr %rows.at
+  %bytes = load i64, ptr %bytes.at
+  %buffer = load ptr, ptr %buffer.at
+  %word = load i64, ptr %word.at
+  %place.at = getelementptr i64, ptr %context, i64 %word
+  br i1 %ordered, label %row, label %in.place
+in.place:
+  %offset = mul i64 %first, %bytes
+  %part = getelementptr i8, ptr %rows, i64 %offset
+  store ptr %part, ptr %place.at
+  br label %input.done
+row:
+  %r = phi i64 [ 0, %place ], [ %r.next, %copy ]
+  %has.row = icmp slt i64 %r, %size
+  br i1 %has.row, label %copy, label %copied
+copy:
+  %number = add i64 %first, %r
+  %number.at = getelementptr i64, ptr %order, i64 %number
+  %row.number = load i64, ptr %number.at
+  %from.offset = mul i64 %row.number, %bytes
+  %from = getelementptr i8, ptr %rows, i64 %from.offset
+  %to.offset = mul i64 %r, %bytes
+  %to = getelementptr i8, ptr %buffer, i64 %to.offset
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %bytes, i1 false)
+  %r.next = add i64 %r, 1
+  br label %row
+copied:
+  store ptr %buffer, ptr %place.at
+  br label %input.done
+input.done:
+  %i.next = add i64 %i, 1
+  br label %input
+call:
+  %result = call i32 %entry(ptr %context)
+  %failed = icmp ne i32 %result, 0
+  br i1 %failed, label %failure, label %output
+failure:
+  store i32 %result, ptr %code
+  br label %end
+output:
+  %o = phi i64 [ 0, %call ], [ %o.next, %move ]
+  %has.output = icmp slt i64 %o, %output.count
+  br i1 %has.output, label %move, label %advanced
+move:
+  %o.word = mul i64 %o, 2
+  %out.word.at = getelementptr i64, ptr %outputs, i64 %o.word
+  %part.bytes.at = getelementptr i64, ptr %out.word.at, i64 1
+  %out.word = load i64, ptr %out.word.at
+  %part.bytes = load i64, ptr %part.bytes.at
+  %out.at = getelementptr i64, ptr %context, i64 %out.word
+  %out = load ptr, ptr %out.at
+  %next = getelementptr i8, ptr %out, i64 %part.bytes
+  store ptr %next, ptr %out.at
+  %o.next = add i64 %o, 1
+  br label %output
+advanced:
+  %done.next = add i64 %done, 1
+  br label %batch
+end:
+  ret i64 %done
+}
+"""
+
+
+@cache
+def _native() -> Any:
+    return _RUN(load("batches", _TEXT, ("gc.batches",))[0])
+
+
+class Batches:
+    """The batches of `arrays`, `size` examples each and the last one less, as calls of `function`.
+
+    Shapes: every array is [examples, ...]; so is every output that is no scalar, and `results` has
+    them whole, one for each such output. Arrays are C-ordered and of the inputs' dtypes.
+    Errors of `run`: those of a call. `done` then says how many batches of that run were computed;
+    variables are as these left them.
+    """
+
+    def __init__(self, function: Function, arrays: Sequence[Array], size: int) -> None:
+        self._function, self.size, self.done = function, size, 0
+        graph = function.graph
+        self._arrays = [
+            np.require(a, t.dtype.numpy, ("C", "A"))
+            for a, t in zip(arrays, graph.inputs, strict=True)
+        ]
+        self.examples = len(self._arrays[0])
+        self.count = -(-self.examples // size)
+        self._parts: dict[int, _Part] = {}
+        self.results = [
+            np.empty((self.examples, *self._rest(t.shape)), t.dtype.numpy)
+            for t in graph.outputs
+            if t.ndim
+        ]
+
+    def _rest(self, shape: Any) -> tuple[int, ...]:
+        return tuple(int(s) for s in shape[1:])
+
+    def run(self, first: int, count: int, order: Array | None = None) -> None:
+        """Batches `first` to `first + count`, of the examples in the order that int64s give."""
+        self.done = 0
+        if order is not None:
+            order = np.ascontiguousarray(order, np.int64)
+        whole = min(count, self.examples // self.size - first)
+        if whole > 0:
+            self._run(first * self.size, whole, self.size, order)
+        if whole < count:  # the last batch, which is smaller
+            start = (first + max(whole, 0)) * self.size
+            self._run(start, 1, self.examples - start, order)
+
+    def _run(self, start: int, count: int, size: int, order: Array | None) -> None:
+        caller = self._function.caller
+        if caller is None:
+            self._interpret(start, count, size, order)
+            return
+        if size not in self._parts:
+            self._parts[size] = _Part(caller, self._arrays, self.results, size)
+        part = self._parts[size]
+        code = part.run(start, count, order)
+        self.done += part.done
+        if code:
+            caller.fail(part.context, code)
+
+    def _interpret(self, start: int, count: int, size: int, order: Array | None) -> None:
+        """Call by call, for programs that are not native or are checked."""
+        for at in range(start, start + count * size, size):
+            rows: Any = slice(at, at + size)
+            chosen = rows if order is None else order[rows]
+            found = self._function.flat(*(a[chosen] for a in self._arrays))
+            for result, array in zip(self.results, filter(np.ndim, found), strict=True):
+                result[rows] = array
+            self.done += 1
+
+
+class _Part:
+    """Batches of one size: a context, a buffer for each array, and the tables of the loop."""
+
+    def __init__(
+        self, caller: Caller, arrays: Sequence[Array], results: Sequence[Array], size: int
+    ) -> None:
+        self._caller, self._arrays, self._results = caller, arrays, results
+        self._size, self.done = size, 0
+        found = learn_dims(caller.graph, [a[:size] for a in arrays])
+        self.context = Context(caller)
+        caller.reserve(self.context, tuple(found[d] for d in caller.dims))
+        for i, name in enumerate(caller.manifest["dims"]):
+            self.context.words[Head.COUNT + i] = found[name]
+        self._buffers = [np.empty((size, *a.shape[1:]), a.dtype) for a in arrays]
+        self._outputs = [
+            (caller.output_words + i, result)
+            for i, result in zip(
+                (i for i, t in enumerate(caller.graph.outputs) if t.ndim), results, strict=True
+            )
+        ]
+
+    def run(self, start: int, count: int, order: Array | None) -> int:
+        """0, or the code of the batch that failed."""
+        inputs = np.array(
+            [
+                (
+                    a.ctypes.data + (0 if order is not None else start * _row_bytes(a)),
+                    _row_bytes(a),
+                    buffer.ctypes.data,
+                    self._caller.input_words + i,
+                )
+                for i, (a, buffer) in enumerate(zip(self._arrays, self._buffers, strict=True))
+            ],
+            np.int64,
+        )
+        outputs = np.array(
+            [(word, self._size * _row_bytes(r)) for word, r in self._outputs], np.int64
+        )
+        for word, result in self._outputs:
+            self.context.words[word] = result.ctypes.data + start * _row_bytes(result)
+        code = ctypes.c_int32(0)
+        rows = None if order is None else order[start:]
+        with self._caller.locks():
+            self.done = _native()(
+                self._caller.executable.address,
+                self.context.address,
+                count,
+                self._size,
+                None if rows is None else rows.ctypes.data,
+                inputs.ctypes.data,
+                len(inputs),
+                outputs.ctypes.data,
+                len(outputs),
+                ctypes.byref(code),
+            )
+        return code.value
+
+
+def _row_bytes(array: Array) -> int:
+    return int(np.prod(array.shape[1:], dtype=np.int64)) * array.itemsize

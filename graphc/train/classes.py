@@ -1,0 +1,187 @@
+"""Metrics of classes: from the confusion matrix of all examples, or from all their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir import origin
+from graphc.ir.dtype import bool_, float64, int64
+from graphc.ir.node import Tensor
+from graphc.ir.op import Fact, Kind
+from graphc.ir.shape import may_be_equal, show
+from graphc.ops.build import cast, tensor
+from graphc.ops.elementwise import greater
+from graphc.ops.reduce import argmax
+from graphc.ops.segments import segment_sum
+from graphc.ops.shape import reshape
+from graphc.train.metric import Array, Metric, State
+
+AVERAGES = ("macro", "micro", "weighted", "none")
+
+
+def labels(op: str, predictions: Any, targets: Any, threshold: float | None) -> tuple[Any, Any]:
+    """The predicted and the true class of each example, int64 [n].
+
+    Shapes: predictions [n, classes] with integers [n] or one-hot targets [n, classes]; or two
+    classes, predictions [n] or [n, 1] with targets of that shape. Errors: `ShapeError`.
+    """
+    p, t = tensor(predictions, op), tensor(targets, op)
+    if is_binary(p, t):
+        rows = (p.shape[0],)
+        here = cast(reshape(greater(p, cut(p, threshold)), rows), int64)
+        return here, cast(reshape(truth(t), rows), int64)
+    if p.ndim and may_be_equal(p.shape, t.shape):
+        return argmax(p, axis=-1), argmax(t, axis=-1)
+    if p.ndim and may_be_equal(p.shape[:-1], t.shape) and not t.dtype.is_float:
+        return argmax(p, axis=-1), cast(t, int64)
+    raise mismatch(op, p, t)
+
+
+def is_binary(p: Tensor, t: Tensor) -> bool:
+    """Whether they are of two classes, one number for each example."""
+    return bool(p.ndim) and may_be_equal(p.shape, t.shape) and p.shape[1:] in ((), (1,))
+
+
+def truth(t: Tensor) -> Tensor:
+    """Targets 0 and 1 as truth values."""
+    return t if t.dtype is bool_ else greater(t, 0.5 if t.dtype.is_float else 0)
+
+
+def cut(p: Tensor, threshold: float | None) -> float:
+    """What a prediction of the second class is above: 0.5 for the result of a sigmoid, which is a
+    probability, else 0, which is that of a logit."""
+    if threshold is not None:
+        return threshold
+    while p.node.inputs and (p.node.op.kind is Kind.VIEW or Fact.REINDEX in p.node.op.facts):
+        p = p.node.inputs[0]
+    return 0.5 if p.node.op.name == "sigmoid" else 0.0
+
+
+def mismatch(op: str, predictions: Tensor, targets: Tensor) -> ShapeError:
+    return ShapeError(
+        "the targets do not fit the predictions",
+        op=op,
+        expected="predictions (n, classes) with integers (n,) or one-hot (n, classes); "
+        "or both (n,) or (n, 1)",
+        given=f"predictions {show(predictions.shape)}, targets {targets.dtype.name} "
+        f"{show(targets.shape)}",
+        where=origin.where(),
+    )
+
+
+class Confusion(Metric):
+    """What `finish` makes of the confusion matrix: how much weight each pair of a true class (row)
+    and a predicted one (column) has."""
+
+    def __init__(
+        self, name: str, finish: Callable[[Array], Any], threshold: float | None = None
+    ) -> None:
+        super().__init__(name)
+        self.finish, self.threshold = finish, threshold
+
+    def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
+        p, t = tensor(predictions, self.name), tensor(targets, self.name)
+        labels(self.name, p, t, self.threshold)
+        classes = 2 if is_binary(p, t) else p.shape[-1]
+        if not isinstance(classes, int):
+            raise ShapeError("the number of classes has a name", op=self.name, given=show(p.shape))
+        return {"matrix": np.zeros((classes, classes))}
+
+    def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
+        given, true = labels(self.name, predictions, targets, self.threshold)
+        classes = state["matrix"].shape[0]
+        assert isinstance(classes, int)
+        if given.ndim > 1:  # a class for each step of each example
+            steps = given.shape[1:]
+            weights = (weights.reshape((-1, *(1 for _ in steps))) + given * 0.0).reshape((-1,))
+            given, true = given.reshape((-1,)), true.reshape((-1,))
+        pairs = segment_sum(weights, true * classes + given, classes * classes)
+        return {"matrix": state["matrix"] + pairs.reshape((classes, classes))}
+
+    def result(self, state: Mapping[str, Array]) -> Any:
+        return self.finish(state["matrix"])
+
+
+class Averaged(Confusion):
+    """A score of each class from its counts (hits, false alarms, misses), averaged over classes."""
+
+    def __init__(
+        self,
+        name: str,
+        score: Callable[[Array, Array, Array], Array],
+        average: str | None,
+        threshold: float | None,
+    ) -> None:
+        average = average if average is None else str(average)
+        if average is not None and average not in AVERAGES:
+            raise ArgumentError(
+                "unknown average", op=name, expected=" or ".join(map(repr, AVERAGES)),
+                given=repr(average),
+            )  # fmt: skip
+        super().__init__(name, self._average, threshold)
+        self.score, self.average = score, average
+        self._binary = False
+
+    def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
+        first = super().start(predictions, targets)
+        self._binary = is_binary(tensor(predictions, self.name), tensor(targets, self.name))
+        return first
+
+    def _average(self, matrix: Array) -> Any:
+        hits = np.diagonal(matrix)
+        alarms, misses = matrix.sum(0) - hits, matrix.sum(1) - hits
+        if self.average == "micro":
+            return float(self.score(hits.sum(), alarms.sum(), misses.sum()))
+        scores = self.score(hits, alarms, misses)
+        if self.average == "none":
+            return scores
+        if self.average is None and self._binary:
+            return float(scores[1])
+        if self.average == "weighted":
+            return float(ratio(np.sum(scores * (hits + misses)), np.sum(hits + misses)))
+        seen = hits + alarms + misses > 0  # a class that is nowhere has no score
+        return float(scores[seen].mean()) if seen.any() else 0.0
+
+
+class AUC(Metric):
+    """The area under the curve of the true by the false positive rate: how often an example of the
+    second class has the higher score than one of the first, a tie counted half.
+
+    Exact: the scores of all examples are kept, sorted at the end. NaN where a class is missing.
+    Source: Hanley and McNeil, "The meaning and use of the area under a receiver operating
+    characteristic (ROC) curve" (1982).
+    """
+
+    def examples(self, predictions: Any, targets: Any, weights: Tensor) -> State:
+        p, t = tensor(predictions, self.name), tensor(targets, self.name)
+        if not p.dtype.is_float:
+            raise DTypeError("scores are floats", op=self.name, given=p.dtype.name)
+        if is_binary(p, t):
+            scores, true = reshape(p, (p.shape[0],)), reshape(truth(t), (p.shape[0],))
+        elif p.ndim == 2 and p.shape[1] == 2:
+            scores = p[:, 1] - p[:, 0]
+            true = cast(labels(self.name, p, t, None)[1], bool_)
+        else:
+            raise mismatch(self.name, p, t)
+        return {"scores": scores, "true": true, "weights": weights}
+
+    def result(self, state: Mapping[str, Array]) -> float:
+        scores, true, weights = (state[k] for k in ("scores", "true", "weights"))
+        if np.isnan(scores).any():
+            return float("nan")
+        _, places = np.unique(scores, return_inverse=True)
+        ones = np.bincount(places, weights * true)
+        zeros = np.bincount(places, weights * ~true)
+        below = np.cumsum(zeros) - zeros
+        pairs = ones.sum() * zeros.sum()
+        return float((ones * (below + zeros / 2)).sum() / pairs) if pairs else float("nan")
+
+
+def ratio(part: Any, whole: Any) -> Any:
+    """part / whole, and 0 where there is nothing."""
+    part, whole = np.asarray(part, float64.numpy), np.asarray(whole, float64.numpy)
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)

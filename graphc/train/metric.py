@@ -1,0 +1,170 @@
+"""`Metric`: a number over all examples of an epoch, by state that every batch adds to.
+
+It is exact over the epoch, not a mean of what batches gave. The state are variables that the same
+native step updates; what cannot be added up, as the scores of a curve, is kept for each example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphc.errors import ArgumentError, ShapeError
+from graphc.ir import origin
+from graphc.ir.dtype import float64
+from graphc.ir.node import Tensor
+from graphc.ir.shape import may_be_equal, show
+from graphc.ops.build import cast, tensor
+from graphc.ops.reduce import mean, sum
+
+Array: TypeAlias = np.ndarray[Any, Any]
+State: TypeAlias = dict[str, Tensor]
+
+
+class Metric:
+    """Base of metrics. A subclass says what it adds up, or what it keeps, and what that comes to.
+
+    `start` gives the first values of its state, by name, `update` the state behind a batch, with a
+    weight for each example; `examples` gives tensors [n, ...] that are kept whole. `result` makes
+    the number, or an array, of all of them.
+
+    >>> import graphc as gc
+    >>> class Largest(gc.train.Metric):
+    ...     def start(self, predictions, targets):
+    ...         return {"most": -np.inf}
+    ...     def update(self, state, predictions, targets, weights):
+    ...         return {"most": gc.maximum(state["most"], gc.max(predictions))}
+    ...     def result(self, state):
+    ...         return float(state["most"])
+    >>> Largest().name
+    'largest'
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or type(self).__name__.lower()
+
+    def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
+        """First values of the state, for predictions and targets like these tensors."""
+        return {}
+
+    def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
+        """The state behind a batch; weights [n] float64."""
+        return {}
+
+    def examples(self, predictions: Any, targets: Any, weights: Tensor) -> State:
+        """What is kept of each example: tensors [n, ...]."""
+        return {}
+
+    def result(self, state: Mapping[str, Array]) -> Any:
+        """What state and examples come to: a number, or an array."""
+        raise NotImplementedError(f"{type(self).__name__} does not define result")
+
+    def __repr__(self) -> str:
+        return f"<metric {self.name!r}>"
+
+
+class Mean(Metric):
+    """The mean, by weights, of a function (predictions, targets) -> a value for each example, or
+    one number for the batch. `finish` is applied to the mean."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        finish: Callable[[float], float] = float,
+    ) -> None:
+        super().__init__(name or named(function))
+        self.function, self.finish = function, finish
+
+    def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
+        return {"total": 0.0, "weight": 0.0}
+
+    def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
+        return self.add(state, self.function(predictions, targets), weights)
+
+    def add(self, state: State, values: Any, weights: Tensor) -> State:
+        """The state behind a batch of these values, or of this mean."""
+        given = of_examples(tensor(values, self.name))
+        count = sum(weights)
+        total = cast(given, float64) * (weights if given.ndim else count)
+        return {
+            "total": state["total"] + (sum(total) if given.ndim else total),
+            "weight": state["weight"] + count,
+        }
+
+    def result(self, state: Mapping[str, Array]) -> float:
+        weight = float(state["weight"])
+        return self.finish(float(state["total"]) / weight) if weight else float("nan")
+
+
+class R2(Metric):
+    """1 - sum((t - p)^2) / sum((t - mean(t))^2), the part of the targets' variance that predictions
+    explain; the mean over columns. Targets that are all equal count 1 where they are met, else 0.
+
+    Mean and sum of squares are merged batch by batch, so that a large mean costs no digits.
+    Source: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances" (1979), equation 2.1.
+    """
+
+    def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
+        p, _ = same_shapes("r2", predictions, targets)
+        columns = tuple(p.shape[1:])
+        if not all(isinstance(s, int) for s in columns):
+            raise ShapeError("columns of named sizes", op="r2", given=show(p.shape))
+        zeros = np.zeros(tuple(int(s) for s in columns))
+        return {"weight": 0.0, "mean": zeros, "squares": zeros, "errors": zeros}
+
+    def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
+        p, t = (cast(x, float64) for x in same_shapes("r2", predictions, targets))
+        w = weights.reshape((weights.shape[0], *(1 for _ in t.shape[1:])))
+        here = sum(weights)
+        after = state["weight"] + here
+        share = here / (after + (after == 0))
+        middle = sum(w * t, axis=0) / (here + (here == 0))
+        apart = middle - state["mean"]
+        spread = sum(w * (t - middle) ** 2, axis=0)
+        return {
+            "weight": after,
+            "mean": state["mean"] + apart * share,
+            "squares": state["squares"] + spread + apart**2 * state["weight"] * share,
+            "errors": state["errors"] + sum(w * (t - p) ** 2, axis=0),
+        }
+
+    def result(self, state: Mapping[str, Array]) -> float:
+        squares, errors = np.ravel(state["squares"]), np.ravel(state["errors"])
+        flat = squares == 0
+        scores = np.where(flat, errors == 0, 1 - errors / np.where(flat, 1, squares))
+        return float(scores.mean())
+
+
+# -- what they share -------------------------------------------------------------------------------
+def named(function: Any) -> str:
+    """The name of a function, also of one with parameters bound by `functools.partial`."""
+    inner = getattr(function, "func", function)
+    return str(getattr(inner, "__name__", type(function).__name__))
+
+
+def of_examples(values: Tensor) -> Tensor:
+    """A value for each example: the mean over all axes but the first."""
+    return mean(values, axis=tuple(range(1, values.ndim))) if values.ndim > 1 else values
+
+
+def same_shapes(op: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors. Errors: `ShapeError` if their shapes differ, or they have no examples."""
+    if not isinstance(predictions, Tensor) or not isinstance(targets, Tensor):
+        raise ArgumentError(
+            "a metric of one output", op=op, expected="a tensor of predictions and one of targets",
+            given=f"{type(predictions).__name__}, {type(targets).__name__}",
+            hint="give metrics by output: metrics={'output': [...]}",
+        )  # fmt: skip
+    if not predictions.ndim or not may_be_equal(predictions.shape, targets.shape):
+        raise ShapeError(
+            "the targets do not fit the predictions",
+            op=op,
+            expected="two equal shapes (n, ...)",
+            given=f"predictions {show(predictions.shape)}, targets {show(targets.shape)}",
+            where=origin.where(),
+        )
+    return predictions, targets

@@ -1,0 +1,163 @@
+"""What is minimised: the loss of one output, or the weighted sum of those of several."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from graphc.errors import ArgumentError
+from graphc.ir import origin
+from graphc.ir.node import Tensor
+from graphc.nn import losses
+from graphc.ops.build import cast, tensor
+from graphc.ops.elementwise import where
+from graphc.ops.reduce import mean, sum
+from graphc.train import metrics as metric_functions
+from graphc.train.metric import Metric, of_examples
+
+
+class Part(NamedTuple):
+    """The loss, or a metric, of one output: its name there, and how the output is found."""
+
+    name: str
+    what: Any
+    key: Any = None  # of the output among several; None is all of them
+
+
+def loss_parts(loss: Any, weights: Any) -> list[tuple[Part, float]]:
+    """The losses with their weights, from what a user gives.
+
+    Errors: `ArgumentError` for unknown names, and for weights that are not numbers or of outputs
+    that have no loss.
+    """
+    several = _by_output(loss)
+    if several is None:
+        if weights is not None:
+            raise _error("weights of one loss", "loss={'a': ..., 'b': ...}", weights)
+        return [(Part("loss", losses.get(loss)), 1.0)]
+    given = _by_output(weights) if weights is not None else {}
+    if given is None or set(given) - set(several):
+        raise _error("weights of other outputs than the losses", _listing(several), weights)
+    found = []
+    for key, each in several.items():
+        weight = given.get(key, 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0:
+            raise _error("the weight of a loss", "a number >= 0", weight)
+        found.append((Part(f"{key}_loss", losses.get(each), key), float(weight)))
+    return found
+
+
+def metric_parts(metrics: Any) -> list[Part]:
+    """The metrics, of the one output or by output. Errors: `ArgumentError` for unknown names, what
+    is no list, and two of one name."""
+    several = metrics if isinstance(metrics, Mapping) else {None: metrics}
+    found: dict[str, Part] = {}
+    for key, each in several.items():
+        if isinstance(each, str) or not hasattr(each, "__iter__"):
+            raise ArgumentError(
+                "metrics is no list", op="Trainer", expected="names, functions or metrics",
+                given=repr(each)[:80], hint=f"metrics=[{each!r}]",
+            )  # fmt: skip
+        for metric in map(metric_functions.get, each):
+            name = metric.name if key is None else f"{key}_{metric.name}"
+            if name == "loss" or name in found:
+                raise ArgumentError(
+                    "two quantities have one name",
+                    op="Trainer",
+                    expected="metrics of distinct names other than 'loss'",
+                    given=repr(name),
+                    where=origin.where(),
+                )
+            found[name] = Part(name, metric, key)
+    return list(found.values())
+
+
+class Loss(NamedTuple):
+    """The loss of a batch: the scalar to minimise, and by name what it is made of, a value for each
+    example where a loss gives that; "loss" comes first."""
+
+    total: Tensor
+    values: dict[str, Tensor]
+
+
+def loss_of(
+    parts: list[tuple[Part, float]], predictions: Any, targets: Any, weights: Tensor | None
+) -> Loss:
+    """The weighted sum of the losses of all outputs, each averaged by the weights of examples."""
+    values: dict[str, Tensor] = {}
+    for (name, function, key), _ in parts:
+        p, t = predictions, targets
+        if key is not None:
+            p, t = at(predictions, key, name), at(targets, key, name)
+        with origin.scope(name):
+            values[name] = of_examples(tensor(function(p, t), name))
+    with origin.scope("loss"):
+        means = {name: _mean(name, value, weights) for name, value in values.items()}
+        if list(values) == ["loss"]:
+            return Loss(means["loss"], values)
+        total, whole = (
+            functools.reduce(
+                operator.add, [found[name] * weight for (name, _, _), weight in parts]
+            )
+            for found in (means, values if all(v.ndim for v in values.values()) else means)
+        )
+    return Loss(total, {"loss": whole, **values})
+
+
+def _mean(name: str, values: Tensor, weights: Tensor | None) -> Tensor:
+    """The mean by weights; 0 of no weight at all."""
+    if weights is None or not values.ndim:
+        if weights is not None:
+            raise ArgumentError(
+                "weights for a loss that is one number", op=name,
+                expected="a loss that gives a value for each example", where=origin.where(),
+            )  # fmt: skip
+        return mean(values) if values.ndim else values
+    w = cast(weights, values.dtype)
+    whole = sum(w)
+    return where(whole > 0, sum(w * values) / where(whole > 0, whole, 1.0), 0.0)
+
+
+def at(tree: Any, key: Any, name: str) -> Any:
+    """The output `key` of several. Errors: `ArgumentError` where there is none."""
+    try:
+        if not isinstance(tree, Tensor):
+            return tree[key]
+    except (KeyError, IndexError, TypeError):
+        pass
+    raise ArgumentError(
+        f"there is no output {key!r}",
+        op=name,
+        expected="an output, and targets, of each name",
+        given=_listing(tree) if isinstance(tree, Mapping) else type(tree).__name__,
+        where=origin.where(),
+    )
+
+
+def each_metric(
+    parts: list[Part], predictions: Any, targets: Any
+) -> Iterator[tuple[str, Metric, Any, Any]]:
+    """Every metric with what it is of."""
+    for name, metric, key in parts:
+        if key is None:
+            yield name, metric, predictions, targets
+        else:
+            yield name, metric, at(predictions, key, name), at(targets, key, name)
+
+
+def _by_output(given: Any) -> dict[Any, Any] | None:
+    if isinstance(given, Mapping):
+        return dict(given)
+    return dict(enumerate(given)) if isinstance(given, (tuple, list)) else None
+
+
+def _listing(tree: Any) -> str:
+    return ", ".join(map(repr, tree))
+
+
+def _error(message: str, expected: str, given: Any) -> ArgumentError:
+    return ArgumentError(
+        message, op="Trainer", expected=expected, given=repr(given)[:80], where=origin.where()
+    )
