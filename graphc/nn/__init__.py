@@ -6,10 +6,12 @@
 
 from graphc.nn import activations, constraints, initializers, losses, regularizers
 from graphc.nn.batch_norm import BatchNorm
+from graphc.nn.calls import Input
 from graphc.nn.dropout import Dropout
 from graphc.nn.initializers import seed
 from graphc.nn.layers import Activation, Dense, Embedding
 from graphc.nn.merge import Add, Concatenate, Lambda, Residual
+from graphc.nn.model import Model
 from graphc.nn.module import Layer
 from graphc.nn.normalization import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from graphc.nn.recurrent import GRU, LSTM, Bidirectional, Recurrent, SimpleRNN
@@ -29,10 +31,12 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GroupNorm",
+    "Input",
     "InstanceNorm",
     "Lambda",
     "Layer",
     "LayerNorm",
+    "Model",
     "Permute",
     "RMSNorm",
     "Recurrent",

@@ -63,6 +63,20 @@ def by_attribute(name: str, alone: bool, member: Member) -> str:
     return attribute if member.place is None else f"{attribute}{member.place}"
 
 
+def numbered(kind: str, taken: set[str]) -> str:
+    """The kind with the first number that is free, which is taken then.
+
+    >>> taken = {"dense1"}
+    >>> numbered("dense", taken), numbered("dense", taken)
+    ('dense2', 'dense3')
+    """
+    number = 1
+    while f"{kind}{number}" in taken:
+        number += 1
+    taken.add(f"{kind}{number}")
+    return f"{kind}{number}"
+
+
 def distinct(names: Collection[str]) -> list[str]:
     """The names, where one that was there before gets the next free number.
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -23,20 +23,29 @@ from graphc.ir import origin
 from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType, default_dtype, dtype_or_default, promote
 from graphc.ir.node import Tensor, Variable, as_flag
-from graphc.ir.shape import show
+from graphc.ir.shape import TensorType, show
 from graphc.ir.structure import LEAF, Structure, flatten, unflatten
-from graphc.nn import constraints, initializers, regularizers
+from graphc.nn import calls, constraints, initializers, regularizers
 from graphc.nn.hooks import arguments, hook, placeholders
-from graphc.nn.members import by_attribute, distinct, of_kind
+from graphc.nn.members import by_attribute, distinct, numbered, of_kind
 from graphc.nn.notes import Notes
 from graphc.nn.saving import Saved
 from graphc.nn.summary import Row, operations, table
 from graphc.ops.build import cast, settle, tensor
-from graphc.ops.closure import tensors
+from graphc.ops.closure import fresh, tensors
 from graphc.ops.create import zeros
 from graphc.ops.leaf import variable
 
 _outer: ContextVar[Layer | None] = ContextVar("graphc_layer", default=None)  # that is being called
+
+
+class _Last(NamedTuple):
+    """The last call: its inputs and keywords, with types for tensors; the types of its results."""
+
+    given: list[Any]
+    structure: Structure
+    results: list[TensorType]
+    result: Structure
 
 
 @dataclass
@@ -48,7 +57,7 @@ class _Record:
     names: dict[Layer, str] = field(default_factory=dict)  # of the layers inside
     labels: dict[Variable, str] = field(default_factory=dict)  # the names of its own variables
     notes: Notes = field(default_factory=Notes)
-    last: tuple[list[Tensor], list[Tensor], Structure] | None = None  # a call: from what to what
+    last: _Last | None = None
 
 
 class Layer(Saved, Unsaved):
@@ -61,6 +70,7 @@ class Layer(Saved, Unsaved):
 
     _instead = "[v.value for v in model.variables()]"
     one_tensor = False
+    numbers_layers = False  # whether layers inside without a name are called `dense1`, `dense2`
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not name):
@@ -110,7 +120,11 @@ class Layer(Saved, Unsaved):
                 noted = self._record.notes.end(before)
             outputs, structure = tensors(self.name, result, "result")
             self._record.notes.mark(noted, outputs)
-            self._record.last = flatten([given, options])[0], outputs, structure
+            if outer is None and not training:
+                outputs = calls.noted(self, given, options, outputs)
+            self._record.last = _Last(
+                *_types((given, options)), [t.type for t in outputs], structure
+            )
             return unflatten(structure, outputs)
 
     def _tensors(self, x: Any) -> Any:
@@ -132,7 +146,7 @@ class Layer(Saved, Unsaved):
 
     def _build(self, given: list[Any]) -> None:
         if not self._record.built:
-            types = [_types(x) for x in given]
+            types = [_typed(x) for x in given]
             taken = hook(type(self).build).most
             self.build(*types[: len(types) if taken is None else taken])
             self._record.built = True
@@ -196,9 +210,13 @@ class Layer(Saved, Unsaved):
         """The layers right inside, and what each is called here; those without a name get one."""
         inner = of_kind(vars(self), Layer)
         kinds = Counter(layer.name for layer in inner)
+        taken = {layer.name for layer in inner if layer.is_named}
         for layer, member in inner.items():
             if not layer.is_named:
-                layer.name = by_attribute(layer.name, kinds[layer.name] == 1, member)
+                if self.numbers_layers:
+                    layer.name = numbered(layer.name, taken)
+                else:
+                    layer.name = by_attribute(layer.name, kinds[layer.name] == 1, member)
                 layer.is_named = True
         names = distinct([layer.name for layer in inner])
         self._record.names = dict(zip(inner, names, strict=True))
@@ -333,10 +351,14 @@ class Layer(Saved, Unsaved):
         kind, last = type(self).__name__, self._record.last
         if last is None:
             return Row(path, kind, "not called", parameters, None)
-        inputs, outputs, structure = last
-        output = unflatten(structure, [_Shown(show(t.shape)) for t in outputs])
-        flops = operations(inputs, outputs)
-        return Row(path, kind, repr(output), parameters, flops)
+        shown = repr(unflatten(last.result, [_Shown(show(t.shape)) for t in last.results]))
+        types = [t for t in last.given if isinstance(t, TensorType)]
+        made = fresh("summary", types)
+        given = iter(made)
+        again = [next(given) if isinstance(t, TensorType) else t for t in last.given]
+        inputs, options = unflatten(last.structure, again)
+        results = self(*inputs, **options | {"training": False})
+        return Row(path, kind, shown, parameters, operations(made, flatten(results)[0]))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -352,10 +374,17 @@ class _Shown(str):
 _NUMBERS = (int, float, complex, np.generic)
 
 
-def _types(x: Any) -> Any:
+def _types(x: Any) -> tuple[list[Any], Structure]:
+    """The leaves of a tree, with types for tensors, and its structure."""
     leaves, structure = flatten(x)
-    return unflatten(structure, [t.type for t in leaves])
+    return [t.type if isinstance(t, Tensor) else t for t in leaves], structure
 
 
 def _count(variables: Iterable[Variable]) -> int:
     return sum(v.value.size for v in variables)
+
+
+def _typed(x: Any) -> Any:
+    """A tree of tensors as one of types."""
+    types, structure = _types(x)
+    return unflatten(structure, types)

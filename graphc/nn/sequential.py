@@ -9,7 +9,6 @@ from graphc.errors import ArgumentError
 from graphc.nn.checks import error
 from graphc.nn.hooks import hook
 from graphc.nn.layers import Activation
-from graphc.nn.members import of_kind
 from graphc.nn.module import Layer
 
 
@@ -28,6 +27,8 @@ class Sequential(Layer):
     >>> [*model.init(("n", 4)).paths()]
     ['net/dense1/kernel', 'net/dense1/bias', 'net/dense2/kernel']
     """
+
+    numbers_layers = True
 
     def __init__(self, layers: Iterable[Any] | None = None, name: str | None = None) -> None:
         super().__init__(name)
@@ -56,20 +57,6 @@ class Sequential(Layer):
 
     def _empty(self) -> Exception:
         return error(self, ArgumentError, "no layers", expected="at least one layer")
-
-    def _name_inner(self) -> dict[Layer, str]:
-        inner = of_kind(vars(self), Layer)
-        taken = {layer.name for layer in inner if layer.is_named}
-        counts: dict[str, int] = {}
-        for layer in inner:
-            if not layer.is_named:
-                kind = type(layer).__name__.lower()
-                counts[kind] = counts.get(kind, 0) + 1
-                while f"{kind}{counts[kind]}" in taken:
-                    counts[kind] += 1
-                layer.name, layer.is_named = f"{kind}{counts[kind]}", True
-                taken.add(layer.name)
-        return super()._name_inner()
 
     def forward(self, x: Any, training: bool, mask: Any = None) -> Any:
         if not self.stack:
