@@ -86,7 +86,7 @@ def page() -> str:
             "grad", "value_and_grad", "vjp", "jvp", "linearize", "hvp", "jacobian", "jacfwd",
             "jacrev", "hessian", "sparse_jacobian", "sparse_hessian", "root", "stop_gradient"
         )
-    ]))  # fmt: skip
+    ] + [_line("gc.GradientTape", gc.GradientTape)]))  # fmt: skip
     parts.append(_section("SymPy", [
         _line(f"gc.{name}", getattr(gc, name)) for name in ("lambdify", "from_sympy", "to_sympy")
     ]))  # fmt: skip

@@ -15,15 +15,17 @@ from graphc.errors import (
     GraphError,
     RuntimeFailure,
     ShapeError,
+    SymbolicValueError,
 )
 from graphc.ir import origin
 from graphc.ir.conditions import Condition
 from graphc.ir.dim import Dim, Size, bind, named, names
 from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.given import fitting_array
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Fact
+from graphc.ir.operators import publish
 from graphc.ir.shape import show
 from graphc.ir.structure import at_leaf, flatten, unflatten
 
@@ -302,6 +304,24 @@ def evaluate(outputs: Any, feeds: Mapping[Tensor, Any] | None = None) -> Any:
     arrays = [fitting_array(f"evaluate, input {t.name!r}", a, t.type) for t, a in feeds.items()]
     values = evaluate_graph(graph, [array.copy() for array in arrays])  # results share with these
     return unflatten(structure, values)
+
+
+def _value(t: Tensor) -> Any:
+    """See `Tensor.numpy`."""
+    inputs = [n.output() for n in walk([t]) if Fact.INPUT in n.op.facts]
+    if inputs:
+        raise SymbolicValueError(
+            "this tensor needs an input",
+            op="numpy",
+            expected="constants and variables",
+            given=", ".join(repr(x) for x in inputs[:3]),
+            where=origin.where(),
+            hint="gc.evaluate(t, {x: array}), or compile and call the function",
+        )
+    return np.asarray(evaluate(t))[()]
+
+
+publish({"_numpy_": _value})
 
 
 def _no_argument(message: str, expected: str, given: object) -> ArgumentError:

@@ -86,6 +86,16 @@ def fitting_array(op: str, value: Any, to: TensorType) -> np.ndarray[Any, Any]:
     return converted
 
 
+def short(array: np.ndarray[Any, Any]) -> str:
+    """An array in one line, the middle of a long one left out.
+
+    >>> short(np.arange(40.0))
+    '[0., 1., ..., 38., 39.]'
+    """
+    lines = np.array2string(array, separator=", ", threshold=12, edgeitems=2, max_line_width=1000)
+    return " ".join(lines.split()).replace("[ ", "[")
+
+
 def _keeps_values(
     array: np.ndarray[Any, Any], wanted: np.dtype[Any], converted: np.ndarray[Any, Any]
 ) -> bool:

@@ -22,9 +22,10 @@ from graphc.ir import conditions, origin, protocols
 from graphc.ir.asked import constructs
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
-from graphc.ir.given import fitting_array
+from graphc.ir.given import fitting_array, short
 from graphc.ir.op import Attrs, Fact, Op, registry
 from graphc.ir.operators import Operators, functions
+from graphc.ir.recording import record, recorders
 from graphc.ir.shape import Shape, TensorType, show
 from graphc.machine import LINE
 
@@ -137,6 +138,8 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
         node = _table.get(key)
         if node is not None:
             node.origins = origin.merge(node.origins, origin.here())
+            if recorders:
+                record(node)
             return node
         conditions.forget()
         try:
@@ -156,6 +159,8 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
         _serial += 1
         node.serial = _serial
         _table[key] = node
+        if recorders:
+            record(node)
         return node
 
 
@@ -241,7 +246,31 @@ class Tensor(Operators):
     def __repr__(self) -> str:
         label = f" {self.name!r}" if self.name else ""
         weak = ", weak" if self.weak else ""
-        return f"<{type(self).__name__}{label} {self.type} = {self.node.op.name}{weak}>"
+        known = self._known()
+        what = self.node.op.name if known is None else short(known)
+        return f"<{type(self).__name__}{label} {self.type} = {what}{weak}>"
+
+    def __str__(self) -> str:
+        known = self._known()
+        if known is None:
+            return repr(self)
+        label = f"{self.name!r}, " if self.name else ""
+        head = f"{type(self).__name__}({label}"
+        shown = np.array2string(known, threshold=1000, prefix=head)
+        return f"{head}{shown}, shape={known.shape}, dtype={known.dtype})"
+
+    def _known(self) -> np.ndarray[Any, Any] | None:
+        """The value of a constant, and of a variable now."""
+        found = self.node.attrs.get("value") if Fact.CONSTANT in self.node.op.facts else None
+        return found.array if isinstance(found, ArrayValue) else None
+
+    def numpy(self) -> Any:
+        """The value of a tensor that is made of constants and variables, as these are now.
+
+        Computed by the interpreter, as `gc.evaluate` does; a scalar is one of NumPy's.
+        Errors: `SymbolicValueError` for a tensor that needs an input.
+        """
+        return functions()["_numpy_"](self)
 
     def _repr_svg_(self) -> str:
         return str(functions()["_repr_svg_"](self))
@@ -372,6 +401,9 @@ class Variable(Tensor):
     @property
     def name(self) -> str:
         return self.cell.name
+
+    def _known(self) -> np.ndarray[Any, Any] | None:
+        return self.value
 
     @property
     def trainable(self) -> bool:
