@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 
+import graphc as gc
 from graphc.ir.node import apply
 from graphc.ir.op import registry
 
@@ -30,6 +32,30 @@ def _dtype_name(x: Any) -> str:
 _SQUARE: tuple[Shape, ...] = ((3, 3), (2, 3, 3), ("n", 3, 3))
 
 
+def each(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of single matrices for batches, which all operands have."""
+
+    def of_batch(*arrays: Array) -> Any:
+        if arrays[0].ndim == 2:
+            return function(*arrays)
+        rows = [function(*row) for row in zip(*arrays, strict=True)]
+        if not rows:
+            one = function(*(_any_of(a.shape[1:], a.dtype) for a in arrays))
+            parts = one if isinstance(one, tuple) else (one,)
+            empty = tuple(np.zeros((0, *np.shape(p)), np.asarray(p).dtype) for p in parts)
+            return empty if isinstance(one, tuple) else empty[0]
+        if isinstance(rows[0], tuple):
+            return tuple(np.stack(part) for part in zip(*rows, strict=True))
+        return np.stack(rows)
+
+    return of_batch
+
+
+def _any_of(shape: tuple[int, ...], dtype: Any) -> Array:
+    """A regular matrix, or no exchanges."""
+    return np.eye(*shape, dtype=dtype) if len(shape) == 2 else np.arange(1, shape[0] + 1)
+
+
 def _linalg(name: str, make: Callable[[Any, Any], Any] = _regular) -> Samples:
     return Samples(
         cases=tuple(
@@ -51,6 +77,52 @@ def tuple_or_array(result: Any) -> Any:
 for _name in ("inv", "det", "slogdet"):
     SAMPLES[_name] = _linalg(_name)
 SAMPLES["cholesky"] = _linalg("cholesky", _positive)
+
+
+SAMPLES["triangular_solve"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda a, b, o=options: gc.linalg.triangular_solve(_regular(gc, a), b, **o),
+            numpy=lambda a, b, o=options: _substituted(_regular(np, a), b, **o),
+            shapes=shapes,
+            draws=(bounded, None),
+        )
+        for shapes, options in (
+            (((3, 3), (3,)), {}), (((3, 3), (2, 3, 2)), {"lower": True}),
+            ((("n", 3, 3), ("n", 3, 1)), {"trans": True, "unit_diagonal": True}),
+        )
+    ),
+    takes=FLOATS,
+    wild=False,
+    ulp=200,
+    unit=1,
+)  # fmt: skip
+SAMPLES["lu"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x: tuple(gc.linalg.lu(_regular(gc, x))),
+            numpy=lambda x: each(scipy.linalg.lu)(_regular(np, x)),
+            shapes=(shape,),
+            draws=(bounded,),
+        )
+        for shape in _SQUARE
+    ),
+    takes=FLOATS,
+    wild=False,
+    ulp=200,
+    unit=1,
+)
+
+
+def _substituted(
+    a: Array, b: Array, lower: bool = False, trans: bool = False, unit_diagonal: bool = False
+) -> Array:
+    """x of triangles, by NumPy's own solve."""
+    a = np.tril(a) if lower else np.triu(a)
+    if unit_diagonal:
+        here = np.eye(a.shape[-1], dtype=bool)
+        a = np.where(here, np.ones((), a.dtype), a)
+    return np.asarray(np.linalg.solve(np.swapaxes(a, -1, -2) if trans else a, b))
 
 
 def _determinants(x: Array) -> Array:

@@ -16,6 +16,7 @@ from . import (
     gather_samples,
     image_samples,
     linalg_samples,
+    linalg_step_samples,
     manipulate_samples,
     statistics_samples,
     structural_samples,
@@ -24,7 +25,7 @@ from .sampling import Array, Case, Samples
 
 SAMPLES: dict[str, Samples] = {
     **elementwise_samples.SAMPLES, **structural_samples.SAMPLES, **linalg_samples.SAMPLES,
-    **manipulate_samples.SAMPLES, **gather_samples.SAMPLES,
+    **linalg_step_samples.SAMPLES, **manipulate_samples.SAMPLES, **gather_samples.SAMPLES,
     **statistics_samples.SAMPLES, **image_samples.SAMPLES,
 }  # fmt: skip
 

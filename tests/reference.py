@@ -150,7 +150,7 @@ def _functions(module: Any) -> list[str]:
     told = getattr(module, "__all__", None)
     found = {
         n: f for n, f in vars(module).items()
-        if own and inspect.isfunction(f) and n[0] != "_"
+        if own and not hasattr(module, "ALSO") and inspect.isfunction(f) and n[0] != "_"
         and (f.__module__ == module.__name__ if told is None else n in told)
     } or dict(module.FUNCTIONS)  # fmt: skip
     found |= getattr(module, "ALSO", {})

@@ -238,7 +238,8 @@ class _Shaking:
 
     def compute(self, node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
         exact = evaluation.compute
-        if node.op.kind in (Kind.REDUCE, Kind.CONTRACT, Kind.COMPOSITE, Kind.HOST):
+        free = node.op.kind in (Kind.REDUCE, Kind.CONTRACT, Kind.COMPOSITE, Kind.HOST)
+        if free or Fact.ROUNDS in node.op.facts:
             if Fact.EXACT in node.op.facts:
                 return exact(node, values, sizes)
             return [self.shake(a) for a in exact(node, [self.shake(v) for v in values], sizes)]

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 from graphc.errors import GraphError, RuntimeFailure
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
+from graphc.ir.routine import Routine
 from graphc.ir.shape import Shape, TensorType
 
 Attrs: TypeAlias = Mapping[str, Any]
@@ -33,7 +34,7 @@ class Kind(Enum):
     COMPOSITE = "composite"  # `expand` gives it in terms of other ops
     CONTROL = "control"  # holds sub-graphs: a loop, a branch
     REGION = "region"  # a fused region: becomes one kernel
-    HOST = "host"  # calls back into Python
+    HOST = "host"  # a routine of LAPACK, else calls back into Python
 
 
 class Fact(Enum):
@@ -56,6 +57,7 @@ class Fact(Enum):
     KEEPS_ALL = "keeps all"  # every element of the operand is somewhere in the result
 
     # What rounding and extended precision do to it, for comparing two evaluations.
+    ROUNDS = "rounds"  # of ops that are not elementwise: computes with elements, in a free order
     EXACT = "exact"  # no target and no rule of the default pipeline rounds it otherwise
     COMPARES = "compares"  # jumps where its two operands are equal
     JUMPS = "jumps"  # jumps, or has no finite value, at an integer; most often at zero
@@ -189,6 +191,7 @@ Jvp: TypeAlias = Callable[..., Any]  # given a `ForwardContext` first
 At: TypeAlias = Callable[..., Any]  # given a `Builder`, and `Operand`s
 Batched: TypeAlias = Callable[..., Any]  # given a `Batch` first
 Expand: TypeAlias = Callable[..., Any]  # one tensor, a tuple of them, or None
+Lapack: TypeAlias = Callable[..., Routine]  # given the types of operands and of results
 Formula: TypeAlias = Callable[..., Any]  # an expression of SymPy, or of what stands for it
 
 _NO_REDUCER: Any = None  # of an op that is no REDUCE, and whose reducer nobody asks for
@@ -208,6 +211,7 @@ class Op:
                                                    cheaper to state than what follows from `vjp`
     at(kernel, operands, index, out, **attrs)      MAP: the element at `index` as a kernel value
     reducer                                        REDUCE: how elements are accumulated
+    lapack(operands, results, **attrs) -> Routine  HOST: what computes it where the BLAS has it
     expand(*inputs, **attrs) -> tensor or tuple    COMPOSITE: the definition in other ops; for
                                                    others smaller ones of its kind, or None
     axes                                           of the attributes that speak of axes, what they
@@ -226,6 +230,7 @@ class Op:
     jvp: Jvp | None = None
     at: At | None = None
     reducer: Reducer = _NO_REDUCER
+    lapack: Lapack | None = None
     expand: Expand | None = None
     axes: Mapping[str, Axes] | None = None
     batched: Batched | None = None

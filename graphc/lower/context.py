@@ -1,6 +1,7 @@
 """The context: the array of 64-bit words through which native code gets all that it works on.
 
-    head (`Head`) | named dims | pointers of inputs, outputs, variables, constants | table
+    head (`Head`) | named dims | pointers of inputs, outputs, variables, constants, and of
+    routines of LAPACK | table
 
 It is filled by `runtime/caller.py` and read by the functions that `driver.py` prints. The table is
 their own: sizes that are computed from the dims, and places in the arena, once for all of them.
@@ -11,7 +12,8 @@ from __future__ import annotations
 from enum import IntEnum
 
 from graphc.ir.dim import Size
-from graphc.planning.program import Program, Storage
+from graphc.ir.dtype import DType
+from graphc.planning.program import Host, Program, Storage, walk_steps
 
 
 class Head(IntEnum):
@@ -35,6 +37,19 @@ class Head(IntEnum):
     COUNT = 17
 
 
+def routines(program: Program) -> list[str]:
+    """The routines of LAPACK that a program calls, with the letter for their dtype, in order."""
+    hosts = [s for s in walk_steps(program.steps) if isinstance(s, Host)]
+    return sorted({routine_name(s) for s in hosts if s.native is not None})
+
+
+def routine_name(step: Host) -> str:
+    """The routine of a step, for the floats of its first operand."""
+    assert step.native is not None
+    dtype: DType = step.node.inputs[0].dtype
+    return ("s" if dtype.itemsize == 4 else "d") + step.native.routine.name
+
+
 class Layout:
     """Which word of the context holds what, for one program."""
 
@@ -46,9 +61,11 @@ class Layout:
         self.pointers: dict[Storage, int] = {
             storage: first + i for i, storage in enumerate(s for group in storages for s in group)
         }
+        first += len(self.pointers)
+        self.routines = {name: first + i for i, name in enumerate(routines(program))}
         self.table: dict[Size | Storage, int] = {}
 
     def entry(self, what: Size | Storage) -> int:
         """The word of the table for a size over the dims, or for the address of a temporary."""
-        first = Head.COUNT + len(self.dims) + len(self.pointers)
+        first = Head.COUNT + len(self.dims) + len(self.pointers) + len(self.routines)
         return self.table.setdefault(what, first + len(self.table))

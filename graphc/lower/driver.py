@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, product
 from graphc.loops.grammar import may_fail, parallel_loop
-from graphc.lower import interrupt, products, subnormals
-from graphc.lower.context import Head, Layout
+from graphc.lower import interrupt, lapack, products, subnormals
+from graphc.lower.context import Head, Layout, routine_name
 from graphc.lower.function_text import FunctionText, Word
 from graphc.planning.program import (
     Blocks,
@@ -363,6 +363,24 @@ class _Driver:
         )
 
     def _host(self, step: Host) -> None:
+        """By LAPACK if the library has the routine, else by a call back."""
+        native = step.native
+        if native is None:
+            self._call_back(step)
+            return
+        text = self.text
+        routine = text.word("ptr", self.layout.routines[routine_name(step)])
+
+        def run() -> None:
+            mode = text.emit(subnormals.LEAVE) if self.flush else ""  # as NumPy's calls see it
+            lapack.run(text, step, native, routine, self.integer)
+            if mode:
+                text.emit(subnormals.restore(mode))
+
+        known = text.emit(f"icmp ne ptr {routine}, null")
+        text.choose(known, run, partial(self._call_back, step))
+
+    def _call_back(self, step: Host) -> None:
         text = self.text
         if self.may_stop:  # a signal that is handled inside of the call could not end it
             self._look()

@@ -25,6 +25,7 @@ from graphc.planning.program import (
     Host,
     Leave,
     Loop,
+    Native,
     Step,
     touched,
     walk_steps,
@@ -87,6 +88,8 @@ def _work(step: Step) -> Size:
             return STEP + (1 if extent is None else extent) * work(body)
         case Branch(sides=sides):
             return STEP + total(map(work, sides))
+        case Host(native=Native(routine=routine, batch=batch)):
+            return STEP + floordiv(routine.work * product(batch), MULTIPLY_ADDS)
         case Host() | Leave():
             return STEP
 

@@ -5,7 +5,8 @@
              | Gemm(a, b, c, sizes, strides)            a (batched) matrix product
              | Blocks(Gemm, Call)                       a product, taken up by a kernel as it comes
              | Copy(target, source, size)               bytes moved
-             | Host(site, operands, results)            a call back into Python
+             | Host(site, operands, results, Native?)   a call back into Python, or a routine of
+                                                        LAPACK if the library has it
              | Loop(counter, extent, Step*)             a scan; without extent, until it is left
              | Leave(condition)                         ends the loop around, unless that holds
              | Branch(selector, Step**)                 a cond, a switch
@@ -25,6 +26,7 @@ from graphc.ir.dim import Size
 from graphc.ir.dtype import DType, bool_
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
+from graphc.ir.routine import Routine
 from graphc.loops.grammar import Kernel
 
 
@@ -115,11 +117,26 @@ class Copy:
 
 
 @dataclass(slots=True)
+class Native:
+    """A routine of LAPACK, called for each index over `batch`: the steps of each operand and result
+    along its axes, and memory of its own, one for each argument that needs some. `site` is that of
+    its failure."""
+
+    routine: Routine
+    batch: tuple[Size, ...]
+    operand_steps: tuple[tuple[Size, ...], ...]
+    result_steps: tuple[tuple[Size, ...], ...]
+    work: tuple[Ref | None, ...]
+    site: int
+
+
+@dataclass(slots=True)
 class Host:
     site: int
     operands: tuple[Ref, ...]
     results: tuple[Ref, ...]
     node: Node
+    native: Native | None = None
 
 
 @dataclass(slots=True)
@@ -210,8 +227,9 @@ def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
             return [a.ref, b.ref], [c.ref] if packed is None else [c.ref, packed]
         case Copy(target=target, source=source):
             return [source], [target]
-        case Host(operands=operands, results=results):
-            return operands, results
+        case Host(operands=operands, results=results, native=native):
+            own = () if native is None else [ref for ref in native.work if ref is not None]
+            return operands, [*results, *own]
         case Branch(selector=place) | Leave(condition=place):
             return [place], []
         case _:

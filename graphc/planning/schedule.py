@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from graphc.fusion.kernel import BuiltKernel, build_kernel
 from graphc.fusion.views import blas_view, permuted_strides
@@ -22,6 +23,7 @@ from graphc.loops.grammar import For, Kernel, Stmt, is_splittable, parallel_loop
 from graphc.machine import CPU, Machine
 from graphc.ops.closure import is_source
 from graphc.planning.alias import alias_in_place
+from graphc.planning.native import native
 from graphc.planning.order import order_for_memory
 from graphc.planning.program import (
     Branch,
@@ -98,8 +100,11 @@ class _Scheduler:
         return [Storage(kind, i, t.dtype, t.size) for i, t in enumerate(tensors)]
 
     def _temp(self, tensor: Tensor) -> Ref:
+        return self._memory(tensor.dtype, tensor.size)
+
+    def _memory(self, dtype: DType, size: Size) -> Ref:
         self.temps += 1
-        return Ref(Storage("temp", self.temps, tensor.dtype, tensor.size))
+        return Ref(Storage("temp", self.temps, dtype, size))
 
     # -- one graph: the program's own, or the body of a loop or branch -----------------------------
     def _schedule(
@@ -176,7 +181,9 @@ class _Scheduler:
         elif kind is Kind.HOST:
             operands = tuple(self._ref(scope, t) for t in node.inputs)
             results = tuple(self._place(scope, t) for t in node.outputs)
-            scope.steps.append(Host(self._site("", node), operands, results, node))
+            site = self._site("", node)
+            own = native(node, self._memory, partial(self._site, node=node))
+            scope.steps.append(Host(site, operands, results, node, own))
         elif kind is Kind.CONTROL:
             facts = node.op.facts
             if Fact.LOOP in facts:
@@ -212,8 +219,7 @@ class _Scheduler:
                 built = replace(built, kernel=kernel, outputs=outputs)
             refs[buffer] = self._place(scope, tensor)
         for buffer in built.scratch:
-            self.temps += 1
-            refs[buffer] = Ref(Storage("temp", self.temps, buffer.dtype, buffer.size))
+            refs[buffer] = self._memory(buffer.dtype, buffer.size)
         kernel = built.kernel
         loop = parallel_loop(kernel)
         sites = tuple(self._site(message, owner) for message, owner in built.sites)
@@ -255,9 +261,7 @@ class _Scheduler:
         machine = self.machine
         if machine.product_columns == 0 or (isinstance(n, int) and n > machine.product_columns):
             return None
-        self.temps += 1
-        size = minimum(k * n, machine.cached_bytes // dtype.itemsize)
-        return Ref(Storage("temp", self.temps, dtype, size))
+        return self._memory(dtype, minimum(k * n, machine.cached_bytes // dtype.itemsize))
 
     def _matrix(self, scope: _Scope, tensor: Tensor, batch: tuple[Size, ...]) -> Matrix:
         found = blas_view(tensor)

@@ -62,7 +62,8 @@ def _print_steps(
             case Host():
                 results = ", ".join(map(ref, step.results))
                 operands = ", ".join(map(ref, step.operands))
-                add(f"{results} = host {step.node.op.name}({operands})")
+                routine = "" if step.native is None else f" or {step.native.routine.name}"
+                add(f"{results} = host {step.node.op.name}{routine}({operands})")
             case Loop():
                 add("loop:" if step.extent is None else f"for {step.counter} in {step.extent}:")
                 _print_steps(step.body, depth + 1, names, lines)

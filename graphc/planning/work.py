@@ -1,7 +1,7 @@
 """How much a node of a fused graph computes and moves, as sizes.
 
 The operations of a region are those of the ops in it, by `Op.cost` (an addition is 1, an `exp` 12);
-those of a product of [m, k] and [k, n] are 2*m*n*k.
+those of a product of [m, k] and [k, n] are 2*m*n*k, and what LAPACK computes is counted so too.
 """
 
 from __future__ import annotations
@@ -30,4 +30,8 @@ def _of_op(node: Node) -> Size:
         return product(node.op.reducer.space([t.type for t in node.inputs], **node.attrs))
     if node.op.kind is Kind.MAP:
         return node.types[0].size * round(node.op.cost)
+    if node.op.lapack is not None:
+        routine = node.op.lapack([t.type for t in node.inputs], node.types, **node.attrs)
+        batch = node.types[0].shape[: node.types[0].rank - routine.results[0]]
+        return 2 * routine.work * product(batch)
     return 0

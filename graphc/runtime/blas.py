@@ -1,7 +1,8 @@
 """The BLAS that is in the process anyway, as native addresses.
 
 Compiled programs call matrix products by address, so graphc builds and ships no BLAS of its own:
-`find_blas()` gives the addresses of NumPy's, else SciPy's, unless `GRAPHC_BLAS` names another.
+`find_blas()` gives the addresses of NumPy's, else SciPy's, unless `GRAPHC_BLAS` names another. Such
+a library has LAPACK too, most often; `Blas.routine` gives what it has.
 
 All routines have the Fortran interface: every argument is a pointer, matrices are column-major,
 and the width of every integer is `Blas.integer_bits`. A row-major C = A B is the column-major
@@ -56,6 +57,14 @@ class Blas:
     addresses: Mapping[str, int]
     # Held so that the library stays loaded as long as its addresses are known.
     library: ctypes.CDLL = field(repr=False, compare=False)
+
+    def routine(self, name: str) -> int:
+        """The address of another routine of the library, as of LAPACK; 0 where it has none."""
+        for spelling, bits in _SPELLINGS:
+            symbol = _symbol(self.library, spelling.format(name))
+            if bits == self.integer_bits and symbol is not None:
+                return _address(symbol)
+        return 0
 
 
 def find_blas() -> Blas:
@@ -159,9 +168,12 @@ def _routines(library: ctypes.CDLL) -> tuple[int, Mapping[str, int]] | None:
         symbols = [_symbol(library, spelling.format(name)) for name in ROUTINES]
         if None not in symbols:
             pairs = zip(ROUTINES, symbols, strict=True)
-            addresses = {n: ctypes.cast(s, ctypes.c_void_p).value or 0 for n, s in pairs}
-            return bits, MappingProxyType(addresses)
+            return bits, MappingProxyType({name: _address(symbol) for name, symbol in pairs})
     return None
+
+
+def _address(symbol: Any) -> int:
+    return ctypes.cast(symbol, ctypes.c_void_p).value or 0
 
 
 def _symbol(library: ctypes.CDLL, name: str) -> Any:

@@ -108,8 +108,11 @@ class Caller:
         self.output_words = first + len(graph.inputs)
         self.count = len(graph.outputs)
         variable_words = self.output_words + self.count
-        constant_words = variable_words + len(variables)
-        self.word_count = constant_words + len(constants) + manifest["table"]
+        pointers = [v.cell.array.ctypes.data for v in variables]
+        pointers += [c.ctypes.data for c in constants]
+        pointers += executable.routines
+        self.fixed = list(enumerate(pointers, variable_words))
+        self.word_count = variable_words + len(pointers) + manifest["table"]
         self.scalar_inputs = [
             (i, _ctype(t.dtype.numpy)) for i, t in enumerate(graph.inputs) if t.ndim == 0
         ]
@@ -120,9 +123,6 @@ class Caller:
         returned = sum(len(positions) for _, positions in self.scalar_outputs)
         self.scalar_count = len(self.scalar_inputs) + returned
         self.constants = constants
-        pointers = [v.cell.array.ctypes.data for v in variables]
-        pointers += [c.ctypes.data for c in constants]
-        self.fixed = list(enumerate(pointers, variable_words))
         self.threads = threads.num_threads()
         shares = manifest["parallel"] and self.threads > 1
         self.parallel_for = threads.parallel_for_address() if shares else 0

@@ -64,6 +64,7 @@ class Executable:
             head[Head.SPRODUCT if bits == 32 else Head.DPRODUCT] = product
             head[Head.STRANSPOSE if bits == 32 else Head.DTRANSPOSE] = transposition
         self.head = tuple(head)
+        self.routines = [blas.routine(name) for name in manifest["routines"]]
 
     def arena_bytes(self, dims: dict[str, int]) -> int:
         """The bytes of temporary memory at the given sizes."""

@@ -16,7 +16,18 @@ from graphc.machine import Machine
 from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
 from graphc.pipeline.stages import Stages
-from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Host, Leave, Loop, Step
+from graphc.planning.program import (
+    Blocks,
+    Branch,
+    Call,
+    Copy,
+    Gemm,
+    Host,
+    Leave,
+    Loop,
+    Native,
+    Step,
+)
 from graphc.runtime.kernels import distinct_kernels
 
 INDENT = "  "
@@ -68,8 +79,10 @@ def _steps(steps: Iterable[Step], numbers: dict[Node, int], indent: str) -> Iter
                 yield behind + line
             case Copy():
                 yield f"{indent}copy of {step.size} elements"
-            case Host(node=node):
+            case Host(node=node, native=None):
                 yield f"{indent}call of NumPy for {node.op.name}{_lines(node)}"
+            case Host(node=node, native=Native(routine=routine)):
+                yield f"{indent}LAPACK's {routine.name} for {node.op.name}{_lines(node)}"
             case Loop(node=node):
                 times = "again and again" if step.extent is None else f"{step.extent} times"
                 yield f"{indent}{times}:{_lines(node)}"

@@ -16,11 +16,12 @@ from graphc.ir import literal, origin
 from graphc.ir.graph import Graph, all_nodes
 from graphc.ir.node import Node
 from graphc.ir.op import registry
+from graphc.lower.context import routines
 from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_steps
 from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]
-ABI = 5  # of the entry and its context
+ABI = 6  # of the entry and its context
 
 
 def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[int]) -> Manifest:
@@ -45,12 +46,13 @@ def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[
         "sites": [
             {
                 "message": site.message,
-                "op": site.node.op.name,
+                "op": site.node.attrs.get("told_as", site.node.op.name),
                 "node": next((origins[o] for o in site.node.origins if o in origins), -1),
             }
             for site in program.sites
         ],
         "hosts": [_host(step) for step in hosts],
+        "routines": routines(program),
         "products": sorted({s.dtype.bits for s in steps if isinstance(s, Gemm)}),
         "parallel": any(
             isinstance(s, Gemm) or (isinstance(s, Call) and s.work is not None) for s in steps

@@ -195,7 +195,7 @@ def test_a_product_by_one_matrix_is_one_product(make: Any) -> None:
 def test_one_matrix_is_decomposed_once() -> None:
     x, a = given("x", "b", 3), given("a", 3, 3)
     made = gc.vmap(lambda v: gc.linalg.solve(a, v))(x)
-    (solve,) = [n for n in walk([made]) if n.op.kind is Kind.HOST]
+    (solve,) = [n for n in walk([made]) if n.op.name == "solve"]
     assert [t.ndim for t in solve.inputs] == [2, 2]
     matrix, rows = RNG.normal(size=(3, 3)) + 4 * np.eye(3), RNG.normal(size=(4, 3))
     expected = np.linalg.solve(matrix, rows.T).T

@@ -67,9 +67,9 @@ f = gc.compile([n], y, {w: y})
 interrupted(lambda: f(np.zeros(1000, "int8")))
 """,
     "a loop that calls back": """
-a = gc.variable(np.eye(2) * 2)
-y = gc.scan(lambda c, _: (gc.linalg.inv(c), None), a, length=2**42)[0]
-interrupted(gc.compile([], y, {w: y[0, 0]}))
+a = gc.variable(np.ones(4))
+y = gc.scan(lambda c, _: (gc.flatnonzero(c, size=4) + 1.0, None), a, length=2**42)[0]
+interrupted(gc.compile([], y, {w: y[0]}))
 """,
     "steps": """
 a = gc.placeholder("a", ("n", "n"))
@@ -118,13 +118,13 @@ def test_what_is_raised_before_a_call_back_has_begun_ends_the_call(
 
     monkeypatch.setattr(Executable, "_host", raising)
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
-    y = gc.linalg.inv(gc.linalg.inv(x))
+    y = gc.reshape(gc.flatnonzero(gc.flatnonzero(x, size=4), size=4) * 1.0, (2, 2))
     f = gc.compile([x], y, {w: y})
     f(np.eye(2))
     with pytest.raises(KeyboardInterrupt):
-        f(np.eye(2) * 3)
-    np.testing.assert_array_equal(w.value, np.eye(2))
-    np.testing.assert_allclose(f(np.eye(2) * 3), np.eye(2) * 3, rtol=1e-12)
+        f(np.ones((2, 2)))
+    np.testing.assert_array_equal(w.value, [[1, 0], [0, 0]])
+    np.testing.assert_array_equal(f(np.ones((2, 2))), [[1, 2], [3, 0]])
 
 
 def looks(inputs: list[gc.Tensor], outputs: list[gc.Tensor], updates: Any = ()) -> int:

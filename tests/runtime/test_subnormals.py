@@ -43,23 +43,34 @@ def test_the_mode_is_put_back() -> None:
 @x86
 def test_host_calls_see_the_mode_of_python() -> None:
     seen: list[float] = []
-    solve = registry()["solve"]
-    numpy = solve.numpy
+    host = registry()["flatnonzero"]
+    numpy = host.numpy
 
-    def watched(*arrays: np.ndarray) -> np.ndarray:
+    def watched(*arrays: np.ndarray, size: int) -> np.ndarray:
         seen.append(float(TINY[0] * np.float32(0.5)))
-        return numpy(*arrays)
+        return numpy(*arrays, size=size)
 
-    a, b = gc.placeholder("a", (2, 2)), gc.placeholder("b", (2,))
-    f = gc.compile([a, b], gc.linalg.solve(a, b) * 0.5, flush_subnormals=True)
-    object.__setattr__(solve, "numpy", watched)
+    b = gc.placeholder("b", (2,))
+    f = gc.compile([b], [gc.flatnonzero(b, size=2), b * 0.5], flush_subnormals=True)
+    object.__setattr__(host, "numpy", watched)
     try:
-        result = f(np.eye(2, dtype=np.float32), TINY[:2])
+        places, half = f(TINY[:2])
     finally:
-        object.__setattr__(solve, "numpy", numpy)
+        object.__setattr__(host, "numpy", numpy)
     assert seen == [float(TINY[0] * np.float32(0.5))]
     assert seen[0] > 0
-    np.testing.assert_array_equal(result, [0, 0])
+    np.testing.assert_array_equal(places, [0, 1])
+    np.testing.assert_array_equal(half, [0, 0])
+
+
+@x86
+def test_lapack_sees_the_mode_of_python() -> None:
+    """Its answers for subnormal numbers are NumPy's, and what is computed with them flushes."""
+    a, b = gc.placeholder("a", (5, 5)), gc.placeholder("b", (5,))
+    f = gc.compile([a, b], [gc.linalg.solve(a, b), b * 0.5], flush_subnormals=True)
+    x, half = f(np.eye(5, dtype=np.float32), TINY)
+    np.testing.assert_array_equal(x, TINY)
+    np.testing.assert_array_equal(half, [0, 0, 0, 0, 0.5])
 
 
 @x86

@@ -1,0 +1,143 @@
+"""Linear algebra by LAPACK's addresses: no Python in between, whatever the width of its integers,
+and by NumPy where the library has no such routine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import LinAlgError
+from graphc.lower.context import routines
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.runtime import blas
+from graphc.runtime.executable import Executable
+
+RNG = np.random.default_rng(5)
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(params=["NumPy's", "SciPy's", "none"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """NumPy's LAPACK has integers of 64 bits where it is bundled, SciPy's has 32; or there is
+    none, so that NumPy is called back."""
+    blas._find.cache_clear()
+    if request.param == "SciPy's":
+        monkeypatch.setenv("GRAPHC_BLAS", blas._open_scipy().path)
+        monkeypatch.setattr(blas, "_open_named", lambda named: blas._open_scipy())
+    if request.param == "none":
+        monkeypatch.setattr(blas.Blas, "routine", lambda self, name: 0)
+    else:
+        monkeypatch.setattr(Executable, "_host", _never)
+    yield request.param
+    blas._find.cache_clear()
+
+
+def _never(self: Executable, *arguments: object) -> int:
+    raise AssertionError("a call back into Python")
+
+
+def program(dtype: str) -> tuple[list[Any], list[Any]]:
+    """Every step that LAPACK computes, over batches of named sizes; one operand lacks the batch."""
+    a = gc.placeholder("lapack_a", ("lb", "ln", "ln"), dtype)
+    one = gc.placeholder("lapack_one", ("ln", "ln"), dtype)
+    b = gc.placeholder("lapack_b", ("lb", "ln", "lk"), dtype)
+    spd = a @ gc.matrix_transpose(a) + gc.eye(gc.dim("ln"), dtype=dtype)
+    rows = [
+        gc.linalg.solve(a, b), gc.linalg.solve(gc.matrix_transpose(a), b), gc.linalg.solve(one, b),
+        gc.linalg.inv(a), gc.linalg.det(a), *gc.linalg.slogdet(a), gc.linalg.cholesky(spd),
+        gc.linalg.triangular_solve(a, b), gc.linalg.triangular_solve(a, b, trans=True),
+        gc.linalg.triangular_solve(one, b, lower=True, unit_diagonal=True), *gc.linalg.lu(a),
+        gc.linalg.lu(b).p, gc.linalg.solve(spd, b, assume_a="pos"),
+    ]  # fmt: skip
+    return [a, one, b], rows
+
+
+def values(dtype: str, b: int, n: int, k: int) -> list[Array]:
+    shapes = (b, n, n), (n, n), (b, n, k)
+    arrays = [RNG.uniform(-1, 1, s) for s in shapes]
+    arrays[0] += 3 * np.eye(n)
+    arrays[1] += 3 * np.eye(n)
+    return [a.astype(dtype) for a in arrays]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_equals_numpy_at_all_small_sizes(library: str, dtype: str) -> None:
+    inputs, outputs = program(dtype)
+    function = gc.compile(inputs, outputs)
+    for b, n, k in ((3, 7, 2), (1, 1, 1), (2, 5, 0), (0, 4, 2), (2, 0, 3), (1, 70, 9)):
+        arrays = values(dtype, b, n, k)
+        found = function(*arrays)
+        wanted = gc.evaluate(outputs, dict(zip(inputs, arrays, strict=True)))
+        for got, expected in zip(found, wanted, strict=True):
+            scale = np.abs(expected).max(initial=1.0)
+            eps = np.finfo(dtype).eps
+            np.testing.assert_allclose(got, expected, rtol=0, atol=40 * max(n, 1) * eps * scale)
+
+
+def test_which_routines_a_program_calls() -> None:
+    inputs, outputs = program("float32")
+    graph = gc.Graph(inputs, outputs)
+    assert routines(run_pipeline(graph, Stages()).program) == [
+        "sgetrf", "sgetrs", "slaswp", "spotrf", "strtrs"
+    ]
+    text = gc.compile(inputs, outputs).explain()
+    assert "LAPACK's getrf for lu_by_columns" in text
+
+
+def test_a_matrix_and_its_transposed_are_decomposed_once() -> None:
+    a, b = gc.placeholder("once_a", ("n", "n")), gc.placeholder("once_b", ("n",))
+    loss = gc.sum(gc.linalg.solve(a, b) ** 2) + gc.linalg.slogdet(a).logabsdet
+    program = run_pipeline(gc.Graph([a, b], [loss, *gc.grad(loss, [a, b])]), Stages()).program
+    assert str(gc.compile([a, b], [loss, *gc.grad(loss, [a, b])]).explain()).count("getrf") == 1
+    assert routines(program) == ["sgetrf", "sgetrs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "build", "why"),
+    [
+        ("solve", lambda a: gc.linalg.solve(a, np.ones(6)), "singular"),
+        ("inv", lambda a: gc.linalg.inv(a), "singular"),
+        ("cholesky", lambda a: gc.linalg.cholesky(a), "not positive definite"),
+        ("triangular_solve", lambda a: gc.linalg.triangular_solve(a, np.ones(6)), "singular"),
+    ],
+)
+def test_failures_have_the_names_of_what_the_user_called(
+    library: str, name: str, build: Any, why: str
+) -> None:
+    """And leave variables as they were."""
+    a = gc.placeholder("failing", ("fb", 6, 6), "float64")
+    w = gc.variable(np.ones(()), name="w")
+    function = gc.compile([a], build(a), {w: w + 1})
+    good, bad = np.stack([np.eye(6)] * 3), np.stack([np.eye(6)] * 3)
+    bad[2, 3, 3] = 0
+    function(good)
+    with pytest.raises(LinAlgError, match=rf"{name}: .*{why}(.|\n)*test_lapack\.py:\d+"):
+        function(bad)
+    assert w.value == 2
+
+
+def test_a_zero_determinant_is_no_failure(library: str) -> None:
+    a = gc.placeholder("flat", (2, 5, 5), "float64")
+    function = gc.compile([a], [gc.linalg.det(a), *gc.linalg.slogdet(a)])
+    found = function(np.zeros((2, 5, 5)))
+    np.testing.assert_array_equal(found, [[0, 0], [0, 0], [-np.inf, -np.inf]])
+
+
+def test_many_threads_at_once(library: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    a = gc.placeholder("shared", ("n", "n"), "float64")
+    function = gc.compile([a], gc.linalg.inv(a))
+
+    def work(i: int) -> None:
+        matrix = RNG.uniform(-1, 1, (5 + i, 5 + i)) + 4 * np.eye(5 + i)
+        for _ in range(20):
+            np.testing.assert_allclose(function(matrix) @ matrix, np.eye(5 + i), atol=1e-12)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(8)))
