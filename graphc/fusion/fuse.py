@@ -4,7 +4,8 @@ Every node that does scalar work starts as a group of its own. Two groups merge 
 the consumer reads the producer at its own position (so the value is still in a register), their
 iteration spaces nest, and no path between them leaves them (which would make a cycle). Groups over
 one space that read one tensor merge too. What is then cheaper to compute than to store is computed
-by its readers (`recompute.py`).
+by its readers (`recompute.py`), and what is heavy for single numbers gets a loop of its own
+(`tails.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from graphc.fusion.region import (
     space_of,
     squeezed,
 )
+from graphc.fusion.tails import split_tails
 from graphc.ir import origin
 from graphc.ir.graph import Graph, transform, with_results
 from graphc.ir.node import Node, Tensor, apply
@@ -58,6 +60,7 @@ def fuse(graph: Graph, borders: list[Border] | None = None, machine: Machine = C
     _merge_along_edges(groups)
     _merge_siblings(groups)
     inline_cheap(groups, machine)
+    split_tails(groups, machine)
     return _Regions(groups, borders).build()
 
 
@@ -94,6 +97,7 @@ def _try_merge(groups: Groups, a: Group, b: Group) -> None:
         groups.merge(big, small, outer)
 
 
+_TAIL = "heavy work on the result of each row is done for many rows at once"
 _CYCLE = "a path between them leads through other work, which would have to run in the middle"
 
 
@@ -254,7 +258,8 @@ class _Regions:
         borders = []
         for a, b in found:
             reason = _shared_loops(self.groups, a, b)
-            text = reason if isinstance(reason, str) else _CYCLE
+            apart = _TAIL if b in self.groups.tails else _CYCLE
+            text = reason if isinstance(reason, str) else apart
             borders.append(Border(self.regions[a], self.regions[b], text))
         return borders
 

@@ -41,6 +41,7 @@ class Groups:
         self.reads = Reads(graph)
         self.position = {node: p for p, node in enumerate(graph.nodes)}
         self.of: dict[Node, Group] = {}
+        self.tails: set[Group] = set()  # those that were split off another
         vertices: dict[Node, Vertex] = {}
         for node in graph.nodes:
             if node in self.reads.of:
@@ -63,6 +64,18 @@ class Groups:
         big.statements += small.statements
         for member in small.members:
             self.of[member] = big
+
+    def split(self, group: Group, members: list[Node]) -> None:
+        """Move members, which no others of `group` depend on, to a group of their own."""
+        apart = Group(members[0], {t for m in members for t, _ in self.reads.of[m]}, 0)
+        apart.members = members
+        apart.space = max((space_of(m) for m in members), key=len)
+        group.members = [m for m in group.members if m not in set(members)]
+        for part in (group, apart):
+            part.count(*(self.reads.statements[m] for m in part.members))
+        for member in members:
+            self.of[member] = apart
+        self.tails.add(apart)
 
     def is_used_outside(self, tensor: Tensor) -> bool:
         """Whether another group than its own, another op or the caller needs the tensor."""

@@ -46,7 +46,7 @@ def build_kernel(body: Graph, space: Shape, outer: int, *, machine: Machine = CP
     inputs = tuple(plan.inputs.values())
     outputs = tuple(plan.outputs[t] for t in body.outputs)
     kernel = Kernel("kernel", (*inputs, *outputs, *plan.scratch), k.scopes[0].body)
-    kernel = finish(kernel, machine.unrolled)
+    kernel = finish(kernel, machine)
     scratch = kernel.buffers[len(inputs) + len(outputs) :]
     return BuiltKernel(kernel, inputs, outputs, scratch, tuple(k.sites))
 

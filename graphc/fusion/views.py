@@ -91,8 +91,8 @@ def permuted_strides(body: Graph) -> tuple[Size, ...] | None:
     view = strided_view(result)
     if view.base is not operand or view.offset != 0 or result.size != operand.size:
         return None
-    steps = zip(strides(result.shape), result.shape, strict=True)
-    places = dict(zip(view.strides, steps, strict=True))
+    axes = zip(view.strides, strides(result.shape), result.shape, strict=True)
+    places = {own: (step, extent) for own, step, extent in axes if extent != 1}
     found: list[Size] = []
     for size, step in zip(operand.shape, strides(operand.shape), strict=True):
         place, extent = (0, 1) if size == 1 else places.pop(step, (0, 0))

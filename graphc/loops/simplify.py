@@ -30,12 +30,14 @@ from graphc.loops.grammar import (
 )
 from graphc.loops.parallel import shared
 from graphc.loops.sums import cut_long_sums
+from graphc.machine import Machine
 
 
-def finish(kernel: Kernel, unrolled: int) -> Kernel:
+def finish(kernel: Kernel, machine: Machine) -> Kernel:
     """`kernel` with loops collapsed, long sums in runs, loops parallel where that is shown, and
-    sizes as parameters: all but static ones up to `unrolled`."""
-    return parametrize(mark_parallel(cut_long_sums(collapse(kernel))), unrolled)
+    sizes as parameters: all but the static ones that are short for the machine."""
+    kernel = mark_parallel(cut_long_sums(collapse(kernel)))
+    return parametrize(kernel, machine.unrolled, machine.summed)
 
 
 # -- collapsing ------------------------------------------------------------------------------------
@@ -90,8 +92,13 @@ def mark_parallel(kernel: Kernel) -> Kernel:
 
 
 # -- sizes as parameters ---------------------------------------------------------------------------
-def parametrize(kernel: Kernel, unrolled: int) -> Kernel:
-    """Sizes that are symbolic, or larger than `unrolled`, become `s0, s1, ...`, as they appear.
+def _is_short(size: Size, most: int) -> bool:
+    return isinstance(size, int) and -most <= size <= most
+
+
+def parametrize(kernel: Kernel, unrolled: int, summed: int = 0) -> Kernel:
+    """Sizes that are symbolic, or larger than `unrolled`, become `s0, s1, ...`, as they appear;
+    the lengths of innermost loops that accumulate up to `summed` do not.
 
     The extent of the parallel loop stays as it is: the caller gives that loop's range.
     """
@@ -99,7 +106,7 @@ def parametrize(kernel: Kernel, unrolled: int) -> Kernel:
     shared = parallel_loop(kernel)
 
     def parameter(size: Size) -> Size:
-        if isinstance(size, int) and -unrolled <= size <= unrolled:
+        if _is_short(size, unrolled):
             return size
         if size not in names:
             negated = -size
@@ -113,11 +120,18 @@ def parametrize(kernel: Kernel, unrolled: int) -> Kernel:
 
     for stmt in statements(kernel.body):
         if isinstance(stmt, For):
-            stmt.extent = stmt.extent if stmt is shared else parameter(stmt.extent)
+            kept = stmt is shared or (_accumulates(stmt) and _is_short(stmt.extent, summed))
+            stmt.extent = stmt.extent if kept else parameter(stmt.extent)
         elif isinstance(stmt, (Load, Store, Number)):
             stmt.index = affine(stmt.index)
     kernel.sizes = {name: size for size, name in names.items()}
     return kernel
+
+
+def _accumulates(loop: For) -> bool:
+    """Whether a loop adds up, without loops in it."""
+    inner = any(isinstance(s, For) for s in loop.body)
+    return not inner and any(isinstance(s, Accumulate) for s in loop.body)
 
 
 def canonical_names(kernel: Kernel) -> dict[Buffer | Var, str]:

@@ -64,6 +64,11 @@ def read_apart() -> Graph:
     return Graph([x], [gc.flip(y, 0) * 2.0, y.T + x.T])
 
 
+def sums_of_a_hundred() -> Graph:
+    x = gc.placeholder("x", ("n", 100))
+    return Graph([x], [gc.tanh(gc.tanh(gc.sum(x * x, axis=1)))])
+
+
 CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
     "tiny_product": (tiny_products, 0),
     "step_rows": (recurrence, 0),
@@ -71,6 +76,8 @@ CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
     "store": (read_twice, 0.0),
     "strided": (read_apart, 0.0),
     "unrolled": (short_loops, 0),
+    "summed": (sums_of_a_hundred, 0),
+    "scalar_tail": (sums_of_a_hundred, 1e9),
     "product_columns": (layer, 0),
     "cached_bytes": (transposed, 64),
 }
