@@ -7,6 +7,14 @@
 from graphc.nn import activations, constraints, initializers, losses, regularizers
 from graphc.nn.batch_norm import BatchNorm
 from graphc.nn.calls import Input
+from graphc.nn.convolution import (
+    Conv1D,
+    Conv1DTranspose,
+    Conv2D,
+    Conv2DTranspose,
+    Conv3D,
+    DepthwiseConv2D,
+)
 from graphc.nn.dropout import Dropout
 from graphc.nn.initializers import seed
 from graphc.nn.layers import Activation, Dense, Embedding
@@ -14,6 +22,16 @@ from graphc.nn.merge import Add, Concatenate, Lambda, Residual
 from graphc.nn.model import Model
 from graphc.nn.module import Layer
 from graphc.nn.normalization import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
+from graphc.nn.pooling import (
+    AvgPool1D,
+    AvgPool2D,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool1D,
+    MaxPool2D,
+    UpSampling2D,
+    ZeroPad2D,
+)
 from graphc.nn.recurrent import GRU, LSTM, Bidirectional, Recurrent, SimpleRNN
 from graphc.nn.reshaping import Flatten, Permute, RepeatVector, Reshape
 from graphc.nn.sequential import Sequential
@@ -23,19 +41,31 @@ __all__ = [
     "LSTM",
     "Activation",
     "Add",
+    "AvgPool1D",
+    "AvgPool2D",
     "BatchNorm",
     "Bidirectional",
     "Concatenate",
+    "Conv1D",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
     "GroupNorm",
     "Input",
     "InstanceNorm",
     "Lambda",
     "Layer",
     "LayerNorm",
+    "MaxPool1D",
+    "MaxPool2D",
     "Model",
     "Permute",
     "RMSNorm",
@@ -45,6 +75,8 @@ __all__ = [
     "Residual",
     "Sequential",
     "SimpleRNN",
+    "UpSampling2D",
+    "ZeroPad2D",
     "activations",
     "constraints",
     "initializers",

@@ -25,7 +25,7 @@ def table(name: str, rows: Sequence[Row], parameters: int, frozen: int) -> str:
     """The rows below the model's name, and the totals; `frozen` of the parameters are not trained.
 
     The operations are those of one call at its sizes, as `cost()` counts them: an addition is 1, a
-    product of [m, k] and [k, n] is 2*m*n*k.
+    product of [m, k] and [k, n] is 2*m*n*k, and what only moves elements is none.
     """
     called = [row.flops for row in rows if row.flops is not None]
     head = ("layer", "output shape", "parameters", "flops")
@@ -71,4 +71,4 @@ def _of_node(node: Node) -> Size:
     if held := bodies(node):
         turns: Size = node.attrs.get("length", 1)  # what only the data tell counts once
         return turns * total(_operations(body.nodes) for body in held)
-    return work.operations([node])
+    return 0 if node.op.only_moves else work.operations([node])

@@ -20,6 +20,7 @@ class Weights:
 
     def __init__(self, initializer: Any, regularizer: Any = None, constraint: Any = None) -> None:
         self.initializer = initializers.get(initializer)
+        self.given = not isinstance(initializer, str) and not callable(initializer)  # as numbers
         self.regularizer = regularizers.get(regularizer)
         self.constraint = constraints.get(constraint)
 

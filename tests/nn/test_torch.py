@@ -92,6 +92,7 @@ class OfGradient(NamedTuple):
 
 
 NORM = {"gamma": of("weight"), "beta": of("bias")}
+LINEAR = {"kernel": of("weight"), "bias": of("bias")}
 MOVING = {"moving_mean": "running_mean", "moving_variance": "running_var"}
 RNN: dict[str, Any] = {"return_sequences": True, "return_state": True}
 
@@ -152,6 +153,15 @@ CASES: dict[str, Case] = {
     "lstm_from_a_state": Case(
         lambda: gc.nn.LSTM(2, **RNN), recurrent("inner."), _with_state
     ),
+    "conv1d": Case(lambda: gc.nn.Conv1D(2, 3, 2, 1), LINEAR),
+    "conv2d": Case(lambda: gc.nn.Conv2D(3, (3, 2), (2, 1), (1, 0)), LINEAR),
+    "conv2d_dilated_in_groups": Case(lambda: gc.nn.Conv2D(2, 2, dilation=2, groups=2), LINEAR),
+    "conv2d_depthwise": Case(lambda: gc.nn.DepthwiseConv2D(3, 1, 1, multiplier=2), LINEAR),
+    "conv2d_transpose": Case(
+        lambda: gc.nn.Conv2DTranspose(3, 3, 2, 1, output_padding=1), LINEAR
+    ),
+    "max_pool": Case(lambda: gc.nn.MaxPool2D(2), {}),
+    "avg_pool": Case(lambda: gc.nn.AvgPool2D(2, 1), {}),
     "gru_of_padded": Case(lambda: gc.nn.GRU(2, form="torch"), gru("inner."), _padded),
 }
 
