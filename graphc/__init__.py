@@ -287,6 +287,14 @@ if TYPE_CHECKING:  # what is looked up at first use
         vstack,
     )
     from graphc.ops.odeint import odeint
+    from graphc.ops.order_statistics import (
+        median,
+        nanmedian,
+        nanpercentile,
+        nanquantile,
+        percentile,
+        quantile,
+    )
     from graphc.ops.places import flatnonzero, nonzero, put_along_axis, take_along_axis
     from graphc.ops.pooling import avg_pool, global_avg_pool, global_max_pool, max_pool
     from graphc.ops.powers import cbrt, exp2, log2, log10, logaddexp, power, xlog1py, xlogy
@@ -309,6 +317,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.resample import interpolate, pad
     from graphc.ops.scan import map_ as map
     from graphc.ops.scan import scan
+    from graphc.ops.searching import digitize, searchsorted
     from graphc.ops.segments import (
         bincount,
         histogram,
@@ -332,6 +341,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     )
     from graphc.ops.signs import copysign, heaviside, nextafter, positive, signbit
     from graphc.ops.softmax import log_softmax, logsumexp, softmax, softmax_cross_entropy
+    from graphc.ops.sorting import argpartition, argsort, lexsort, partition, sort, topk
     from graphc.ops.statistics import (
         allclose,
         array_equal,
@@ -373,6 +383,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         tan,
     )
     from graphc.ops.types import can_cast, conj, finfo, iinfo, imag, isdtype, real, result_type
+    from graphc.ops.unique import unique, unique_all, unique_counts, unique_inverse, unique_values
     from graphc.ops.while_loop import fori_loop, while_loop
     from graphc.ops.windows import fold_windows, windows
     from graphc.runtime.compile import compile
@@ -383,44 +394,47 @@ if TYPE_CHECKING:  # what is looked up at first use
 
 __all__ = [
     "abs", "acos", "acosh", "add", "all", "allclose", "any", "append", "arange", "argmax", "argmin",
-    "array_equal", "array_equiv", "array_split", "asarray", "asin", "asinh", "astype", "atan",
-    "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "average", "avg_pool", "beta",
-    "betainc", "bincount", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "bool_", "broadcast_arrays", "broadcast_shapes",
-    "broadcast_to", "can_cast", "cbrt", "ceil", "celu", "check_labels", "checkpoint", "clip",
-    "column_stack", "compile", "concat", "cond", "conj", "constant", "conv", "conv_transpose",
-    "copy", "copysign", "corrcoef", "cos", "cosh", "count_nonzero", "cov", "custom_gradient",
-    "default_dtype", "deg2rad", "diag", "diagflat", "diagonal", "diff", "digamma", "Dim", "dim",
-    "divide", "dot", "draw", "dsplit", "dstack", "DType", "dynamic_slice", "dynamic_update_slice",
-    "einsum", "elementwise", "elu", "empty", "empty_like", "ensure", "equal", "erf", "erfc",
-    "erfcinv", "erfcx", "erfinv", "errors", "evaluate", "exp", "exp2", "expand_dims", "expit",
-    "expm1", "eye", "finfo", "flatnonzero", "flip", "fliplr", "flipud", "float32", "float64",
-    "floor", "floor_divide", "fold_windows", "fori_loop", "from_sympy", "full", "full_like",
-    "gamma", "gammainc", "gammaincc", "gelu", "getitem", "global_avg_pool", "global_max_pool",
-    "glu", "grad", "gradient", "GradientTape", "Graph", "GraphcError", "greater", "greater_equal",
-    "hard_sigmoid", "hard_swish", "heaviside", "hessian", "histogram", "hsplit", "hstack", "hvp",
-    "hypot", "i0", "i0e", "i1", "i1e", "identity", "iinfo", "imag", "inner", "int16", "int32",
-    "int64", "int8", "interpolate", "iota", "isclose", "isdtype", "isfinite", "isinf", "isnan",
-    "isneginf", "isposinf", "j0", "j1", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kron",
-    "lambdify", "latex", "leaky_relu", "less", "less_equal", "lgamma", "linalg", "linearize",
-    "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr", "log_sigmoid",
-    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logit",
-    "logsumexp", "map", "matmul", "matrix_transpose", "max", "max_and_argmax", "max_pool",
-    "maximum", "mean", "meshgrid", "min", "minimum", "mish", "moveaxis", "multiply", "nan_to_num",
-    "nanargmax", "nanargmin", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum",
-    "nanvar", "ndtr", "ndtri", "negative", "nextafter", "nn", "nonzero", "not_equal", "odeint",
-    "one_hot", "ones", "ones_like", "optim", "outer", "pad", "parse_graph", "permute_dims",
-    "placeholder", "polygamma", "positive", "pow", "power", "prelu", "print_graph", "prod", "ptp",
-    "put_along_axis", "rad2deg", "random", "ravel", "real", "reciprocal", "relu", "relu6",
-    "remainder", "repeat", "reshape", "result_type", "roll", "rollaxis", "root", "rot90", "round",
-    "scan", "scatter_add", "scope", "segment_max", "segment_mean", "segment_min", "segment_prod",
+    "argpartition", "argsort", "array_equal", "array_equiv", "array_split", "asarray", "asin",
+    "asinh", "astype", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d",
+    "average", "avg_pool", "beta", "betainc", "bincount", "bitwise_and", "bitwise_invert",
+    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bool_",
+    "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "cbrt", "ceil", "celu",
+    "check_labels", "checkpoint", "clip", "column_stack", "compile", "concat", "cond", "conj",
+    "constant", "conv", "conv_transpose", "copy", "copysign", "corrcoef", "cos", "cosh",
+    "count_nonzero", "cov", "custom_gradient", "default_dtype", "deg2rad", "diag", "diagflat",
+    "diagonal", "diff", "digamma", "digitize", "Dim", "dim", "divide", "dot", "draw", "dsplit",
+    "dstack", "DType", "dynamic_slice", "dynamic_update_slice", "einsum", "elementwise", "elu",
+    "empty", "empty_like", "ensure", "equal", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "errors",
+    "evaluate", "exp", "exp2", "expand_dims", "expit", "expm1", "eye", "finfo", "flatnonzero",
+    "flip", "fliplr", "flipud", "float32", "float64", "floor", "floor_divide", "fold_windows",
+    "fori_loop", "from_sympy", "full", "full_like", "gamma", "gammainc", "gammaincc", "gelu",
+    "getitem", "global_avg_pool", "global_max_pool", "glu", "grad", "gradient", "GradientTape",
+    "Graph", "GraphcError", "greater", "greater_equal", "hard_sigmoid", "hard_swish", "heaviside",
+    "hessian", "histogram", "hsplit", "hstack", "hvp", "hypot", "i0", "i0e", "i1", "i1e",
+    "identity", "iinfo", "imag", "inner", "int16", "int32", "int64", "int8", "interpolate", "iota",
+    "isclose", "isdtype", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "j0", "j1",
+    "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kron", "lambdify", "latex", "leaky_relu", "less",
+    "less_equal", "lexsort", "lgamma", "linalg", "linearize", "linspace", "log", "log10",
+    "log1mexp", "log1p", "log2", "log_ndtr", "log_sigmoid", "log_softmax", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logsumexp", "map",
+    "matmul", "matrix_transpose", "max", "max_and_argmax", "max_pool", "maximum", "mean", "median",
+    "meshgrid", "min", "minimum", "mish", "moveaxis", "multiply", "nan_to_num", "nanargmax",
+    "nanargmin", "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod",
+    "nanquantile", "nanstd", "nansum", "nanvar", "ndtr", "ndtri", "negative", "nextafter", "nn",
+    "nonzero", "not_equal", "odeint", "one_hot", "ones", "ones_like", "optim", "outer", "pad",
+    "parse_graph", "partition", "percentile", "permute_dims", "placeholder", "polygamma",
+    "positive", "pow", "power", "prelu", "print_graph", "prod", "ptp", "put_along_axis", "quantile",
+    "rad2deg", "random", "ravel", "real", "reciprocal", "relu", "relu6", "remainder", "repeat",
+    "reshape", "result_type", "roll", "rollaxis", "root", "rot90", "round", "scan", "scatter_add",
+    "scope", "searchsorted", "segment_max", "segment_mean", "segment_min", "segment_prod",
     "segment_sum", "select", "selu", "set_default_dtype", "shift_left", "shift_right", "sigmoid",
     "sign", "signbit", "silu", "sin", "sinc", "sinh", "size", "softmax", "softmax_cross_entropy",
-    "softplus", "softsign", "sparse_hessian", "sparse_jacobian", "split", "sqrt", "square",
+    "softplus", "softsign", "sort", "sparse_hessian", "sparse_jacobian", "split", "sqrt", "square",
     "squeeze", "stack", "std", "step", "stop_gradient", "strided_slice", "subtract", "sum",
     "swapaxes", "switch", "take", "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile",
-    "to_sympy", "trace", "train", "trapezoid", "tril", "triu", "trunc", "uint16", "uint32",
-    "uint64", "uint8", "unstack", "value_and_grad", "var", "Variable", "variable", "variance",
-    "vdot", "vecdot", "vjp", "vmap", "vsplit", "vstack", "where", "while_loop", "windows",
-    "xlog1py", "xlogy", "zeros", "zeros_like",
+    "to_sympy", "topk", "trace", "train", "trapezoid", "tril", "triu", "trunc", "uint16", "uint32",
+    "uint64", "uint8", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values",
+    "unstack", "value_and_grad", "var", "Variable", "variable", "variance", "vdot", "vecdot", "vjp",
+    "vmap", "vsplit", "vstack", "where", "while_loop", "windows", "xlog1py", "xlogy", "zeros",
+    "zeros_like",
 ]  # fmt: skip

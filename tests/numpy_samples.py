@@ -20,6 +20,10 @@ MODULES = (np, np.linalg, np.fft, np.char, np.strings, np.lib.scimath, np.lib.st
 ALL = tuple(d.name for d in DTYPES)
 NUMBERS = tuple(name for name in ALL if name != "bool")
 FLOATS = ("float32", "float64")
+METHODS = (
+    "lower", "higher", "midpoint", "nearest", "hazen", "weibull", "median_unbiased",
+    "normal_unbiased", "interpolated_inverted_cdf",
+)  # fmt: skip
 
 
 class Sample(NamedTuple):
@@ -214,6 +218,55 @@ SAMPLES: dict[str, list[Sample]] = {
         dtypes=("float64", "int64"),
     ) + of(lambda x: np.histogram(x, 7), shapes=((30,),), dtypes=("float32",)),
     # -- indices; how many elements are not 0 is not known, so these two need a size
+    "sort": of(
+        lambda x: np.sort(x), lambda x: np.sort(x, 0), lambda x: np.sort(x, axis=None),
+        lambda x: np.sort(x, kind="stable"), lambda x: np.sort(x, -1, stable=True),
+    ),
+    "argsort": of(
+        lambda x: np.argsort(x, kind="stable"), lambda x: np.argsort(x, 0, stable=True),
+        lambda x: np.argsort(x, axis=None, kind="mergesort"),
+    ),
+    # only that one place is NumPy's
+    "partition": of(
+        lambda x: np.partition(x, 1)[:, 1], lambda x: np.partition(x, 0, axis=0)[0],
+        lambda x: np.partition(x, 4, axis=None)[4],
+    ),
+    "argpartition": of(lambda x: np.take_along_axis(x, np.argpartition(x, 2), -1)[:, 2]),
+    "lexsort": of(
+        lambda x: np.lexsort(x), lambda x: np.lexsort((x[0], x[1])), lambda x: np.lexsort(x, 0),
+        shapes=((2, 3),),
+    ),
+    "searchsorted": of(
+        lambda x, v: np.searchsorted(np.sort(x), v),
+        lambda x, v: np.searchsorted(np.sort(x), v, "right"),
+        lambda x, v: np.searchsorted(x, v, sorter=np.argsort(x, kind="stable")),
+        shapes=((5,), (2, 3)),
+    ),
+    "digitize": of(
+        lambda x: np.digitize(x, [-1, 0.5, 1]), lambda x: np.digitize(x, [1.0, 0, -2], right=True),
+        lambda x: np.digitize(x, np.array([0, 1]), True), dtypes=NUMBERS,
+    ),
+    **{
+        f.__name__: of(
+            lambda x, f=f: f(x), lambda x, f=f: f(x, 1), lambda x, f=f: f(x, axis=(0, 2)),
+            lambda x, f=f: f(x, axis=-1, keepdims=True), shapes=((2, 3, 4),), dtypes=NUMBERS,
+        )
+        for f in (np.median, np.nanmedian)
+    },
+    **{
+        f.__name__: of(
+            lambda x, f=f: f(x, 1.0), lambda x, f=f: f(x, 0.25, 1),
+            lambda x, f=f: f(x, [0, 0.75], 0),
+            lambda x, f=f: f(x, 0.5, axis=(0, 2), keepdims=True),
+            lambda x, f=f: f(x, [[0.3, 1.0]], -1, keepdims=True),
+            *(lambda x, f=f, m=m: f(x, 0.4, -1, method=m) for m in METHODS),
+            shapes=((2, 3, 4),),
+            dtypes=("float64", "int64", "uint8"),
+        )
+        for f in (np.quantile, np.percentile, np.nanquantile, np.nanpercentile)
+    },
+    # refused: how many there are only data tell
+    **{f"unique{part}": [] for part in ("", "_values", "_all", "_counts", "_inverse")},
     "nonzero": [],
     "flatnonzero": [],
     "take_along_axis": of(

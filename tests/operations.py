@@ -82,12 +82,15 @@ OTHERS = {  # what people look for by the words of PyTorch and of JAX
     "jax.numpy.ndarray.at": "x.at[key].set, add, multiply, min, max",
     "jax.numpy.clip": "gc.clip", "jax.lax.stop_gradient": "gc.stop_gradient",
     "tf.gather": "gc.take", "tf.gather_nd": "x[i, j]", "tf.math.segment_mean": "gc.segment_mean",
+    "torch.topk, jax.lax.top_k, tf.math.top_k": "gc.topk",
+    "torch.bucketize, tf.searchsorted": "gc.searchsorted, gc.digitize",
+    "torch.randperm, tf.random.shuffle": "gc.random.permutation",
+    "torch.kthvalue": "gc.sort and an index", "torch.msort": "gc.sort(x, 0)",
     "tf.boolean_mask": "x[mask], to be reduced", "tf.reduce_sum": "gc.sum",
 }  # fmt: skip
 
 # -- why not ---------------------------------------------------------------------------------------
 LATER = "not yet"
-BY_DATA = "the shape of the result would depend on the data"
 WHY = {
     "from_dlpack": "arrays come in at a call: `gc.compile` and `gc.asarray` take what NumPy takes",
     "put_along_axis": "it writes into its argument; `gc.put_along_axis` gives a new tensor",
@@ -98,13 +101,10 @@ WHY = {
     "flatnonzero": "`gc.flatnonzero(x, size=...)`",
     "angle": "there are no complex numbers",
     "linalg.multi_dot": "`gc.einsum`, and chains of `@`, are put into the cheapest order anyway",
-    **dict.fromkeys(
-        ("unique", "unique_all", "unique_counts", "unique_inverse", "unique_values"), BY_DATA
-    ),
+    "unique": "`gc.unique(x, size=...)`: how many there are is not known without a size",
     **dict.fromkeys(
         (
-            "argsort", "sort", "searchsorted", "argpartition", "median", "percentile", "quantile",
-            "digitize", "cumulative_prod", "cumulative_sum", "cumprod", "cumsum", "convolve",
+            "cumulative_prod", "cumulative_sum", "cumprod", "cumsum", "convolve",
             "correlate", "interp", "linalg.eigh", "linalg.eigvalsh",
             "linalg.matrix_rank", "linalg.pinv", "linalg.qr", "linalg.svd", "linalg.svdvals",
             "linalg.lstsq", "linalg.cond",

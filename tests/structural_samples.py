@@ -185,12 +185,11 @@ SAMPLES["check_probability"] = Samples(
             call=lambda x: apply(CHECK_PROBABILITY, (x,)).output(),
             numpy=lambda x: x,
             shapes=(s,),
-            draws=(lambda rng, shape: rng.choice([0.0, 1.0, *rng.random(5)], shape),),
+            draws=(lambda rng, shape: rng.uniform(0.01, 0.99, shape),),
         )
         for s in ((5,), ("n", 2), (0,))
     ),
     takes=FLOATS,
-    domain=None,
 )
 
 # -- reductions ------------------------------------------------------------------------------------

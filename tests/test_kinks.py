@@ -156,6 +156,10 @@ TIES = (
     Tie("max(x)", (INF, INF), (0.5, 0.5)),
     Tie("max(x)", (1.0, NAN), (0.0, 0.0)),
     Tie("max_and_argmax(x)[0]", (1.0, 3.0, 3.0), (0.0, 1.0, 0.0)),
+    Tie("sort(x)[1]", (3.0, 1.0, 1.0), (0.0, 0.0, 1.0)),
+    Tie("topk(x, 1).values", (1.0, 3.0, 3.0), (0.0, 1.0, 0.0)),
+    Tie("median(x)", (2.0, 2.0, 1.0, 3.0), (0.5, 0.5, 0.0, 0.0)),
+    Tie("quantile(x, 0.25)", (2.0, 2.0, 1.0), (0.5, 0.0, 0.5)),
     Tie("prod(x)", (0.0, 2.0, 3.0), (6.0, 0.0, 0.0)),
     Tie("prod(x)", (0.0, 0.0, 3.0), (0.0, 0.0, 0.0)),
     Tie("prod(x)", (2.0, 3.0, 4.0), (12.0, 8.0, 6.0)),
@@ -212,7 +216,8 @@ and in forward mode.
 
 - A tie of `maximum` or `minimum` is shared: one half each. A tie of `max` or `min` over axes is
   shared equally by all the elements that attain it, and so in each window of `max_pool`;
-  `max_and_argmax` gives it to the first.
+  `max_and_argmax` gives it to the first, and `sort`, `topk` and quantiles to the elements that a
+  stable sort puts at the places they read.
 - `relu` is 0 at 0, `abs` is 0 at 0, `leaky_relu` has its slope at 0.
 - `floor`, `ceil`, `trunc`, `round`, `sign`, `signbit`, `//`, comparisons, integers and
   `stop_gradient` have no derivative: nothing flows through them, and a gradient that depends on

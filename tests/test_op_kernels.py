@@ -26,7 +26,7 @@ from .sampling import Case
 pytestmark = pytest.mark.filterwarnings(f"ignore::{DTypeWarning.__module__}.DTypeWarning")
 IN_KERNELS = [
     name for name, op in registry().items()
-    if op.kind in (Kind.MAP, Kind.REDUCE, Kind.VIEW) and name in SAMPLES
+    if op.kind in (Kind.MAP, Kind.REDUCE, Kind.VIEW, Kind.KERNEL) and name in SAMPLES
 ]  # fmt: skip
 
 

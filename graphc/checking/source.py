@@ -14,9 +14,10 @@ import numpy as np
 
 from graphc.ir.dim import evaluate
 from graphc.ir.dtype import DTYPES, DType, bool_
+from graphc.ir.dtype import dtype as to_dtype
 from graphc.loops.grammar import Buffer, Kernel, may_fail, parallel_loop
 from graphc.loops.interpret import convert
-from graphc.loops.primitives import PRIMITIVES
+from graphc.loops.primitives import PRIMITIVES, Primitive
 from graphc.lower.numba_source import print_kernel
 
 Array = np.ndarray[Any, Any]
@@ -78,7 +79,7 @@ def stand_ins() -> dict[str, Any]:
     scope["range"] = lambda *bounds: map(np.int64, range(*map(int, bounds)))
     for name, primitive in PRIMITIVES.items():
         if name != "select":
-            scope[name] = _same_dtype(name, primitive.numpy, primitive.to_bool)
+            scope[name] = _of_one_dtype(primitive)
             if primitive.reorders:
                 scope[f"{name}_any_order"] = scope[name]
     for dtype in DTYPES:
@@ -95,15 +96,16 @@ def _select(condition: Any, x: Any, y: Any) -> Any:
     return x if condition else y
 
 
-def _same_dtype(name: str, meaning: Callable[..., Any], to_bool: bool) -> Callable[..., Any]:
+def _of_one_dtype(primitive: Primitive) -> Callable[..., Any]:
     """The primitive on operands of one dtype: Numba would widen unequal ones silently."""
 
     def function(*values: Any) -> Any:
         arrays = [np.asarray(v) for v in values]
         dtype = arrays[0].dtype
         if any(a.dtype != dtype for a in arrays):
-            raise TypeError(f"{name} of {', '.join(map(repr, values))}")
-        return np.bool_(meaning(*values)) if to_bool else dtype.type(meaning(*values))
+            raise TypeError(f"{primitive.name} of {', '.join(map(repr, values))}")
+        result = primitive.result(to_dtype(dtype))
+        return result.numpy.type(primitive.numpy(*values))
 
     return function
 

@@ -104,6 +104,9 @@ _CYCLE = "a path between them leads through other work, which would have to run 
 def _shared_loops(groups: Groups, a: Group, b: Group) -> int | str | None:
     """How many outer loops the groups share as one region (None if that is still open), or why
     they cannot be one."""
+    for group in (a, b):
+        if any(m.op.kind is Kind.KERNEL for m in group.members):
+            return f"{group.members[0].op.name} has a kernel of its own"
     if len(a.members) + len(b.members) > MEMBERS:
         return f"together they would have more than {MEMBERS} ops, which compile slowly"
     loads = sum(groups.of.get(t.node) not in (a, b) for t in a.reads | b.reads)

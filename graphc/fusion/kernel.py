@@ -21,7 +21,8 @@ from graphc.fusion.region import (
 )
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
-from graphc.ir.shape import Shape, strides
+from graphc.ir.op import Kind
+from graphc.ir.shape import Shape, TensorType, strides
 from graphc.loops.builder import Builder
 from graphc.loops.grammar import Affine, Buffer, Kernel, Value, Var, of
 from graphc.loops.simplify import finish
@@ -45,10 +46,28 @@ def build_kernel(body: Graph, space: Shape, outer: int, *, machine: Machine = CP
     k = _Writer(plan).write()
     inputs = tuple(plan.inputs.values())
     outputs = tuple(plan.outputs[t] for t in body.outputs)
-    kernel = Kernel("kernel", (*inputs, *outputs, *plan.scratch), k.scopes[0].body)
+    buffers = (*inputs, *outputs, *plan.scratch, *k.memory)
+    kernel = Kernel("kernel", buffers, k.scopes[0].body)
     kernel = finish(kernel, machine)
     scratch = kernel.buffers[len(inputs) + len(outputs) :]
     return BuiltKernel(kernel, inputs, outputs, scratch, tuple(k.sites))
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What an op that writes its kernel sees of a result."""
+
+    k: Builder
+    type: TensorType
+    buffer: Buffer | None
+
+    @property
+    def wanted(self) -> bool:
+        return self.buffer is not None
+
+    def store(self, index: tuple[Affine, ...], value: Value) -> None:
+        if self.buffer is not None:
+            self.k.store(self.buffer, flat_index(index, strides(self.type.shape)), value)
 
 
 class _Writer:
@@ -127,6 +146,9 @@ class _Writer:
         if node in plan.reductions:
             self._accumulate(node)
             return
+        if node.op.kind is Kind.KERNEL:
+            self._own(node)
+            return
         tensor = node.output()
         value = self.read(tensor, self._here(tensor))
         if stage is None or plan.stage[node] == stage.number:
@@ -134,6 +156,13 @@ class _Writer:
         kept = plan.kept.get(tensor)
         if kept is not None and kept is not plan.outputs.get(tensor) and tensor not in self.loads:
             self.k.store(kept, self._kept_index(kept), value)
+
+    def _own(self, node: Node) -> None:
+        """The kernel that the node's op writes itself."""
+        operands = [Operand(t, self.read) for t in node.inputs]
+        results = [_Result(self.k, t.type, self.plan.outputs.get(t)) for t in node.outputs]
+        with naming(node):
+            node.op.write(self.k, operands, results, **node.attrs)  # type: ignore[misc]
 
     # -- reductions --------------------------------------------------------------------------------
     def _start(self, reductions: Iterable[Node]) -> None:

@@ -77,7 +77,9 @@ class KernelPlan:
 
 def plan_kernel(body: Graph, space: Shape, outer: int) -> KernelPlan:
     """The plan of a region's kernel."""
-    return _Planner(body, space, outer).plan()
+    planner = _Planner(body, space, outer)
+    own = tuple(n for n in body.nodes if n.op.kind is Kind.KERNEL)
+    return planner.of_own(own) if own else planner.plan()
 
 
 class _Planner:
@@ -118,6 +120,12 @@ class _Planner:
             tuple(self.scratch),
             self.kept,
         )
+
+    def of_own(self, own: tuple[Node, ...]) -> KernelPlan:
+        """The plan of a node that writes a kernel of its own: nothing but that node. What it reads
+        is computed where it reads."""
+        inputs, outputs = self.inputs, self.outputs
+        return KernelPlan(self.body, (), 0, own, (), (), {}, {}, inputs, outputs, (), {})
 
     # -- which nodes work, and when ----------------------------------------------------------------
     def _works(self, node: Node) -> bool:

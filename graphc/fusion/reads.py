@@ -174,6 +174,9 @@ def _visit(node: Node, builder: Builder, read: Any, index: Index) -> None:
         with naming(node):
             node.op.reducer.target(builder, operands, index, **node.attrs)
             node.op.reducer.element(builder, operands, index, **node.attrs)
+    elif node.op.kind is Kind.KERNEL:  # which reads them all, in an order of its own
+        for tensor in node.inputs:
+            read(tensor, canonical_index(tensor.shape, LOOPS))
     elif Fact.ELEMENTWISE in node.op.facts:
         for tensor in node.inputs:
             read(tensor, project(index, tensor.type, node.types[0]))

@@ -67,7 +67,7 @@ def is_scalar_constant(node: Node) -> bool:
 
 def is_member(node: Node) -> bool:
     """Whether the node does work inside a kernel."""
-    return node.op.kind in (Kind.MAP, Kind.REDUCE) and not is_free(node)
+    return node.op.kind in (Kind.MAP, Kind.REDUCE, Kind.KERNEL) and not is_free(node)
 
 
 def space_of(node: Node) -> Shape:

@@ -30,6 +30,7 @@ class Kind(Enum):
     MAP = "map"  # each output element from elements at computed indices: inlined into kernels
     VIEW = "view"  # the same bytes under another shape
     REDUCE = "reduce"  # accumulates elements into fewer
+    KERNEL = "kernel"  # writes a kernel of its own, loops and all: a sort
     CONTRACT = "contract"  # a matrix product, for the BLAS
     COMPOSITE = "composite"  # `expand` gives it in terms of other ops
     CONTROL = "control"  # holds sub-graphs: a loop, a branch
@@ -115,6 +116,17 @@ class Operand(Protocol):
     def __call__(self, index: Index, /) -> Any: ...
 
 
+class Result(Protocol):
+    """A result in a kernel that its op writes: its type, and where its elements go. One that nobody
+    wants has no memory, and need not be computed."""
+
+    @property
+    def type(self) -> TensorType: ...
+    @property
+    def wanted(self) -> bool: ...
+    def store(self, index: Index, value: Any, /) -> None: ...
+
+
 class Builder(Protocol):
     """What `at` and reducers compute with; `k.exp(v)` applies the primitive `exp`."""
 
@@ -189,6 +201,7 @@ Numpy: TypeAlias = Callable[..., Any]  # one array, or a tuple of them
 Vjp: TypeAlias = Callable[..., Sequence[Any]]  # given a `Context` first
 Jvp: TypeAlias = Callable[..., Any]  # given a `ForwardContext` first
 At: TypeAlias = Callable[..., Any]  # given a `Builder`, and `Operand`s
+Write: TypeAlias = Callable[..., None]  # given a `Builder`, `Operand`s and `Result`s
 Batched: TypeAlias = Callable[..., Any]  # given a `Batch` first
 Expand: TypeAlias = Callable[..., Any]  # one tensor, a tuple of them, or None
 Lapack: TypeAlias = Callable[..., Routine]  # given the types of operands and of results
@@ -211,6 +224,8 @@ class Op:
                                                    cheaper to state than what follows from `vjp`
     at(kernel, operands, index, out, **attrs)      MAP: the element at `index` as a kernel value
     reducer                                        REDUCE: how elements are accumulated
+    write(kernel, operands, results, **attrs)      KERNEL: all of its statements; memory that it
+                                                   needs is `kernel.scratch(dtype, size)`
     lapack(operands, results, **attrs) -> Routine  HOST: what computes it where the BLAS has it
     expand(*inputs, **attrs) -> tensor or tuple    COMPOSITE: the definition in other ops; for
                                                    others smaller ones of its kind, or None
@@ -230,6 +245,7 @@ class Op:
     jvp: Jvp | None = None
     at: At | None = None
     reducer: Reducer = _NO_REDUCER
+    write: Write | None = None
     lapack: Lapack | None = None
     expand: Expand | None = None
     axes: Mapping[str, Axes] | None = None

@@ -222,6 +222,15 @@ class Operators:
             return self._apply("take", self._apply("ravel", self), indices)
         return self._apply("take", self, indices, axis)
 
+    def sort(self, axis: Any = -1, *, descending: bool = False) -> Self:
+        return self._apply("sort", self, axis, descending=descending)
+
+    def argsort(self, axis: Any = -1, *, descending: bool = False) -> Self:
+        return self._apply("argsort", self, axis, descending=descending)
+
+    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Self:
+        return self._apply("searchsorted", self, v, side, sorter)
+
     def nonzero(self, *, size: Any = None, fill_value: int = 0) -> Any:
         return self._apply("nonzero", self, size=size, fill_value=fill_value)
 

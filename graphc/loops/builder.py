@@ -56,6 +56,7 @@ class Builder:
         self.guard: Value | None = None
         self.sites: list[tuple[str, Any]] = []  # what may fail: the message and who owns it
         self.owner: Any = None  # set by whoever builds: stands beside each message
+        self.memory: list[Buffer] = []  # what the kernel needs beside operands and results
 
     # -- values ------------------------------------------------------------------------------------
     def const(self, value: Any, dtype: DType) -> Const:
@@ -152,6 +153,12 @@ class Builder:
         self.levels[found] = self.scopes[-1].level
         self.scopes[-1].body.append(Load(found, buffer, index))
         return found
+
+    def scratch(self, dtype: DType, size: Size) -> Buffer:
+        """Memory of the kernel's own, of `size` elements. Nothing is in it at first; it is read by
+        `reload`."""
+        self.memory.append(Buffer(f"memory{len(self.memory)}", dtype, size))
+        return self.memory[-1]
 
     def fail_if(self, condition: Value, message: str) -> None:
         """Reports a failure if the condition holds (in the scope where the condition lives)."""

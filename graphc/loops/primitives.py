@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.dtype import DType, bool_
+from graphc.ir.dtype import BY_SHORT, DType, bool_
 
 
 @dataclass(frozen=True, slots=True)
 class Primitive:
-    """`kinds`: the dtype kinds of its operands. `to_bool`: it gives bool, else its operand's dtype.
-    `reorders`: an accumulation by it may be reordered within the documented error bound."""
+    """`kinds`: the dtype kinds of its operands. `to_bool`: it gives bool, else its operand's dtype,
+    or what `to` says. `reorders`: an accumulation by it may be reordered within the documented
+    error bound."""
 
     name: str
     arity: int
@@ -27,6 +28,11 @@ class Primitive:
     kinds: str
     to_bool: bool = False
     reorders: bool = False
+    to: Callable[[DType], DType] | None = None
+
+    def result(self, operand: DType) -> DType:
+        """The dtype of its result, for operands of a dtype."""
+        return bool_ if self.to_bool else operand if self.to is None else self.to(operand)
 
 
 def special(name: str, arity: int = 1) -> Callable[..., Any]:
@@ -82,6 +88,22 @@ def rotate_left(x: Any, count: Any) -> Any:
     """The bits of x moved to the left by `count` modulo their number, and round."""
     bits = np.asarray(x).dtype.type(np.asarray(x).dtype.itemsize * 8)
     return np.left_shift(x, count % bits) | np.right_shift(x, (bits - count % bits) % bits)
+
+
+def of_kind(kind: str) -> Callable[[DType], DType]:
+    """The dtype of the same width of a kind."""
+    return lambda dtype: BY_SHORT[f"{kind}{dtype.bits}"]
+
+
+def reinterpreted(kind: str) -> Callable[[Any], Any]:
+    """The same bits as a number of another kind: 1.0 is 0x3F800000."""
+
+    def function(x: Any) -> Any:
+        given = np.asarray(x)
+        return given.view(f"{kind}{given.dtype.itemsize}")[()]
+
+    function.nin = 1  # type: ignore[attr-defined]
+    return function
 
 
 _TABLE = (
@@ -152,6 +174,8 @@ _TABLE = (
     Primitive("shift_left", 2, np.left_shift, "iu"),
     Primitive("shift_right", 2, np.right_shift, "iu"),
     Primitive("rotate_left", 2, rotate_left, "u"),
+    Primitive("bits", 1, reinterpreted("u"), "f", to=of_kind("u")),
+    Primitive("from_bits", 1, reinterpreted("f"), "u", to=of_kind("f")),
     Primitive("equal", 2, np.equal, "biuf", to_bool=True),
     Primitive("not_equal", 2, np.not_equal, "biuf", to_bool=True),
     Primitive("less", 2, np.less, "biuf", to_bool=True),
@@ -182,4 +206,4 @@ def result_type(name: str, *args: DType) -> DType:
             f"{primitive.arity} values{' behind a bool' * (name == 'select')} of one dtype, "
             f"of the kinds {primitive.kinds!r}"
         )
-    return bool_ if primitive.to_bool else operands[0]
+    return primitive.result(operands[0])

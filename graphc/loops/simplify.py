@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphc.ir.dim import Size, named
+from graphc.ir.dtype import BY_SHORT
 from graphc.loops.grammar import (
     Accumulate,
     Affine,
@@ -135,11 +136,13 @@ def _accumulates(loop: For) -> bool:
 
 
 def canonical_names(kernel: Kernel) -> dict[Buffer | Var, str]:
-    """Names by order of appearance, so that equal kernels print equally."""
+    """Names by order of appearance, so that equal kernels print equally. A ninth loop is not `i8`,
+    which is a dtype."""
     names: dict[Buffer | Var, str] = {b: f"b{i}" for i, b in enumerate(kernel.buffers)}
     loops = values = 0
     for stmt in statements(kernel.body):
         if isinstance(stmt, For):
+            loops += f"i{loops}" in BY_SHORT
             names[stmt.var] = f"i{loops}"
             loops += 1
         elif hasattr(stmt, "var") and stmt.var not in names:

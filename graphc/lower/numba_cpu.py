@@ -191,6 +191,8 @@ def _install(typing_context: Any, target_context: Any) -> dict[str, Any]:
     ]
     for name, (emit, to) in numba_functions.CONVERSIONS.items():
         table.append((name, emit, [(d, (d,), to) for d in numba_functions.FLOATS]))
+    for name, (emit, pairs) in numba_functions.BITS.items():
+        table.append((name, emit, [(d, (d,), to) for d, to in pairs]))
     table.append(("select", numba_functions.select, [(d, (bool_, d, d), d) for d in DTYPES]))
     for name, emit, cases in table:
         function = _Function(name)

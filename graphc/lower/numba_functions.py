@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from graphc.ir.dtype import DTYPES, DType, bool_
+from graphc.ir.dtype import BY_SHORT, DTYPES, DType, bool_
 from graphc.lower import vector_math
 
 Emit = Callable[[ir.IRBuilder, DType, list[Any]], Any]
@@ -250,6 +250,21 @@ BINARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "minimum_any_order": (_extremum_any_order("minimum"), FLOATS),
 }
 CONVERSIONS = {f"to_{d.short}": (_saturating(d), d) for d in INTEGERS}
+
+
+def _reinterpreted(to: Callable[[int], ir.Type]) -> Emit:
+    return lambda b, d, args: b.bitcast(args[0], to(d.bits))
+
+
+def _float_type(bits: int) -> ir.Type:
+    return ir.FloatType() if bits == 32 else ir.DoubleType()
+
+
+# The same bits as another number: for each name, from which dtypes to which.
+BITS: dict[str, tuple[Emit, tuple[tuple[DType, DType], ...]]] = {
+    "bits": (_reinterpreted(ir.IntType), tuple((d, BY_SHORT[f"u{d.bits}"]) for d in FLOATS)),
+    "from_bits": (_reinterpreted(_float_type), tuple((BY_SHORT[f"u{d.bits}"], d) for d in FLOATS)),
+}
 
 
 def select(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:

@@ -26,6 +26,7 @@ from graphc.ops import (
     linalg,
     manipulate,
     odeint,
+    order_statistics,
     places,
     pooling,
     powers,
@@ -34,14 +35,17 @@ from graphc.ops import (
     reduce,
     resample,
     scan,
+    searching,
     segments,
     shape,
     signs,
     softmax,
+    sorting,
     special,
     statistics,
     trigonometric,
     types,
+    unique,
     while_loop,
     windows,
 )
@@ -49,9 +53,9 @@ from graphc.ops import (
 FAMILIES = (
     leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, bessel, quantile,
     activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
-    manipulate, diagonal, contract, einsum, windows, convolution, pooling, resample,
-    softmax, scan, while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types,
-    ensure,
+    sorting, searching, unique, order_statistics, manipulate, diagonal, contract, einsum, windows,
+    convolution, pooling, resample, softmax, scan, while_loop, branch, odeint, checkpoint,
+    custom_gradient, linalg, random, types, ensure,
 )  # fmt: skip
 
 for _family in FAMILIES:

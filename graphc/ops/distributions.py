@@ -17,6 +17,7 @@ import numpy as np
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import dtype as dtypes
 from graphc.ir import origin
+from graphc.ir.dim import product as size_product
 from graphc.ir.dtype import DType, default_dtype, float32, float64, int64, uint64
 from graphc.ir.node import Tensor
 from graphc.ir.shape import broadcast, normalize_axis, shape_of, show
@@ -41,11 +42,14 @@ from graphc.ops.elementwise import (
 )
 from graphc.ops.gamma import lgamma
 from graphc.ops.gather import take
+from graphc.ops.index import strided_slice
 from graphc.ops.linalg import cholesky
 from graphc.ops.random_bits import bits_of, float_of, fold_in, normal, scaled, split, uniform
 from graphc.ops.reduce import any as any_of
 from graphc.ops.reduce import argmax
-from graphc.ops.shape import broadcast_to
+from graphc.ops.shape import broadcast_to, reshape
+from graphc.ops.shuffling import random_order
+from graphc.ops.sorting import argsort
 from graphc.ops.while_loop import while_loop
 
 LARGE = 10.0  # the mean of counts from which they are drawn by rejection, rather than one by one
@@ -138,12 +142,18 @@ def categorical(key: Any, logits: Any, shape: Any = (), axis: int = -1) -> Tenso
     return cast(argmax(given + noise, axis=place), int64)
 
 
-def choice(key: Any, a: Any, shape: Any = (), p: Any = None) -> Tensor:
-    """Elements of `a` along its first axis, or of 0, ..., a - 1 for an int, drawn with
-    replacement: equally likely, or with the probabilities `p`.
+def choice(
+    key: Any, a: Any, shape: Any = (), p: Any = None, *, replace: bool = True
+) -> Tensor:
+    """Elements of `a` along its first axis, or of 0, ..., a - 1 for an int, drawn with replacement:
+    equally likely, or with the probabilities `p`. Without `replace` each at most once; with `p`
+    then one after another, each with the probabilities of those that are left.
 
     Shapes: a [n, ...], p [n] -> [*shape, ...]. Errors: `ArgumentError` for nothing to choose from;
-    `ShapeError` for a scalar, and for an axis that has no static size, where `p` is not given.
+    `ShapeError` for a scalar, for more than there are without `replace`, and for an axis that has
+    no static size, where neither `p` nor `replace=False` is given.
+    Source: without replacement the largest of log p + g, g from Gumbel's distribution: Efraimidis
+    and Spirakis, Weighted random sampling with a reservoir, 2006.
     """
     is_count = isinstance(a, (int, np.integer)) and not isinstance(a, bool)
     pool = None if is_count else tensor(a, "random.choice")
@@ -152,7 +162,9 @@ def choice(key: Any, a: Any, shape: Any = (), p: Any = None) -> Tensor:
             "nothing to choose from", op="random.choice", expected="[n, ...], or an int",
             given=str(pool.type), where=origin.where(),
         )  # fmt: skip
-    if p is not None:
+    if not replace:
+        places = _without_replacement(key, a if pool is None else pool.shape[0], shape, p)
+    elif p is not None:
         places = categorical(key, log(_floats("choice", p)), shape)
     else:
         count = a if pool is None else pool.shape[0]
@@ -166,6 +178,23 @@ def choice(key: Any, a: Any, shape: Any = (), p: Any = None) -> Tensor:
             raise _error("choice", "nothing to choose from", "at least one element", count)
         places = randint(key, shape, 0, int(count))
     return places if pool is None else take(pool, places, axis=0)
+
+
+def _without_replacement(key: Any, count: Any, shape: Any, p: Any) -> Tensor:
+    """So many different places below `count`, as the shape has elements."""
+    sizes = shape_of(shape)
+    if p is None:
+        order = random_order(key, (count,))
+    else:
+        weights = log(_floats("choice", p))
+        order = argsort(weights + gumbel(key, weights.shape, weights.dtype), descending=True)
+    drawn = size_product(sizes)
+    if isinstance(drawn, int) and isinstance(order.size, int) and drawn > order.size:
+        raise ShapeError(
+            f"{drawn} different ones of {order.size}", op="random.choice",
+            expected=f"at most {order.size}", given=str(sizes), where=origin.where(),
+        )  # fmt: skip
+    return reshape(strided_slice(order, (0,), (drawn,), (1,)), sizes)
 
 
 def multivariate_normal(key: Any, mean: Any, covariance: Any, shape: Any = ()) -> Tensor:

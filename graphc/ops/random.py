@@ -1,6 +1,7 @@
 """`gc.random`: random numbers as functions of a key.
 
-`random_bits.py` has keys, bits, and what is made of them directly; `distributions.py` the rest.
+`random_bits.py` has keys, bits, and what is made of them directly; `distributions.py` the rest, but
+for random orders, which are in `shuffling.py`.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from graphc.ops.distributions import (
     randint,
 )
 from graphc.ops.random_bits import bernoulli, fold_in, key, normal, random_bits, split, uniform
+from graphc.ops.shuffling import permutation, shuffle
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}  # all are reached as gc.random.*
 
@@ -37,9 +39,11 @@ __all__ = [
     "laplace",
     "multivariate_normal",
     "normal",
+    "permutation",
     "poisson",
     "randint",
     "random_bits",
+    "shuffle",
     "split",
     "uniform",
 ]

@@ -307,13 +307,13 @@ CHECK_PROBABILITY = register(
         at=_probability_at,
         facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
         may_fail=True,
-        differentiable=False,
+        vjp=lambda context, g, out, p: [g],
         doc="The probabilities, after checking that each is in [0, 1].",
     )
 )
 
 
-def _checked(p: Tensor) -> Tensor:
+def checked_probability(op: str, p: Tensor) -> Tensor:
     """p, checked to be a probability: now, where it is known, else at the call."""
     if Fact.CONSTANT not in p.node.op.facts:
         return apply(CHECK_PROBABILITY, (p,)).output()
@@ -322,7 +322,7 @@ def _checked(p: Tensor) -> Tensor:
     if bad.size:
         raise ArgumentError(
             "not a probability",
-            op="random.bernoulli", expected="p in [0, 1]", given=str(bad.flat[0]),
+            op=op, expected="in [0, 1]", given=str(bad.flat[0]),
             where=origin.where(),
         )  # fmt: skip
     return p
@@ -339,7 +339,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None) -> Tensor:
     probability = tensor(p, "random.bernoulli")
     if probability.weak or not probability.dtype.is_float:
         probability = settle(probability, default_dtype())
-    probability = _checked(probability)
+    probability = checked_probability("random.bernoulli", probability)
     target = probability.shape if shape is None else shape
     return less(uniform(key, target, probability.dtype), probability)
 

@@ -121,7 +121,8 @@ def test_an_argument_that_graphc_lacks_is_named(name: str, argument: str) -> Non
         "reshape": (x, (9,)), "stack": ([x, x],), "take": (x, i), "full_like": (x, 1),
         "linspace": (x, 1), "take_along_axis": (x, i), "allclose": (x, x), "isclose": (x, x),
         "array_equal": (x, x), "cross": (x, x), "array_equiv": (x, x), "kron": (x, x),
-        "hstack": ([x, x],), "vstack": ([x, x],),
+        "hstack": ([x, x],), "vstack": ([x, x],), "partition": (x, 1), "argpartition": (x, 1),
+        "quantile": (x, 0.5), "percentile": (x, 5), "nanquantile": (x, 0), "nanpercentile": (x, 0),
     }  # fmt: skip
     arguments = required.get(name, (x,))
     given = {argument: OTHERS.get(argument, np.zeros(1))}
