@@ -97,6 +97,11 @@ def data(op: str, x: Any, y: Any, weights: Any, floats: DType) -> Data:
     parts = {"x": x, "y": y, "sample_weight": weights}
     tree = tuple(_arrays(op, name, part, floats) for name, part in parts.items())
     arrays, structure = flatten(tree)
+    if not arrays:
+        raise ArgumentError(
+            "x holds no arrays", op=op, expected="arrays, or tuples and dicts of arrays",
+            given=repr(x)[:80], where=origin.where(),
+        )  # fmt: skip
     names = [
         path
         for name, part in zip(parts, tree, strict=True)

@@ -56,7 +56,10 @@ def load(trainer: Any, path: Any) -> None:
     with safetensors.TensorFile(path) as file:
         manifest = _manifest(file.metadata, str(path))
         types = _types_in(manifest["types"], str(path))
-        trainer.prepare(types)
+        try:
+            trainer.prepare(types)
+        except MemoryError as error:  # of a model without variables yet, for types that are absurd
+            raise FileError(f"its model does not fit in memory: {error}", op=str(path)) from None
         known = _variables(trainer)
         shapes = {
             name: entry.shape

@@ -22,8 +22,11 @@ from .rows import (
     corrupted,
     determinism,
     folding,
+    hostile,
     keys,
     killed,
+    refused,
+    saved,
     soak,
 )
 from .rows import compiled as compiled_row
@@ -39,7 +42,7 @@ ROWS = [
     m.ROW
     for m in (
         rewrites_row, compiled_row, twins_row, folding, determinism, bounds, derivatives_row,
-        accuracy, killed, corrupted, keys,
+        accuracy, killed, corrupted, keys, hostile, refused, saved,
     )
 ]  # fmt: skip
 
@@ -60,7 +63,7 @@ def test_a_row_is_green_and_its_control_red(row: Row) -> None:
 
 def test_the_rows_are_those_of_the_list() -> None:
     names = [row.name for row in scoreboard.rows()]
-    cache = {"R16", "R17", "R19", "R20"}
+    cache = {"R15", "R16", "R17", "R18", "R19", "R20", "R21"}
     assert set(names) >= {"R1", "R2", "R3", "R4", "R6", "R8", "R25", "R26", "R31"} | cache
     assert len(names) == len(set(names))
     assert len(FAULTS) >= planted_row.FIGURE
