@@ -143,6 +143,28 @@ SAMPLES: dict[str, list[Sample]] = {
             lambda x, f=f: f(x, 1, "float64", None, 1, True), shapes=((2, 3),),
         ) for f in (np.std, np.var)
     },
+    **{
+        f.__name__: of(
+            lambda x, f=f: f(x), lambda x, f=f: f(x, 1), lambda x, f=f: f(x, axis=-2),
+            lambda x, f=f: f(x, axis=0, dtype="float64"), lambda x, f=f: f(x, 2, np.int16, None),
+            shapes=((2, 3, 4),),
+        ) + of(lambda x, f=f: f(x), shapes=((),))
+        for f in (np.cumsum, np.cumprod)
+    },
+    **{
+        f.__name__: of(lambda x, f=f: f(x)) + of(
+            lambda x, f=f: f(_with_nans(x)), lambda x, f=f: f(_with_nans(x), 1),
+            lambda x, f=f: f(_with_nans(x), axis=0, dtype="float64"), dtypes=FLOATS,
+        ) for f in (np.nancumsum, np.nancumprod)
+    },
+    **{
+        f.__name__: of(
+            lambda x, f=f: f(x, axis=1), lambda x, f=f: f(x, axis=-2, include_initial=True),
+            lambda x, f=f: f(x, axis=0, dtype="float64"), shapes=((2, 3),),
+        ) + of(
+            lambda x, f=f: f(x), lambda x, f=f: f(x, include_initial=True), shapes=((4,),)
+        ) for f in (np.cumulative_sum, np.cumulative_prod)
+    },
     "ptp": [s._replace(dtypes=NUMBERS) for s in _reduction(np.ptp)],
     "count_nonzero": of(
         lambda x: np.count_nonzero(x), lambda x: np.count_nonzero(x, 1),

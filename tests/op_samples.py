@@ -18,6 +18,7 @@ from . import (
     linalg_samples,
     linalg_step_samples,
     manipulate_samples,
+    running_samples,
     sorting_samples,
     statistics_samples,
     structural_samples,
@@ -28,6 +29,7 @@ SAMPLES: dict[str, Samples] = {
     **elementwise_samples.SAMPLES, **structural_samples.SAMPLES, **linalg_samples.SAMPLES,
     **linalg_step_samples.SAMPLES, **manipulate_samples.SAMPLES, **gather_samples.SAMPLES,
     **statistics_samples.SAMPLES, **image_samples.SAMPLES, **sorting_samples.SAMPLES,
+    **running_samples.SAMPLES,
 }  # fmt: skip
 
 

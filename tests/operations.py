@@ -46,6 +46,7 @@ NUMPY = (
     "bitwise_invert bitwise_or bitwise_xor broadcast_arrays broadcast_to cbrt ceil clip "
     "column_stack concatenate conjugate convolve copy copysign corrcoef correlate cos cosh "
     "count_nonzero cov cross cumprod cumsum deg2rad delete diag diagonal diff digitize divide "
+    "cumulative_prod cumulative_sum nancumprod nancumsum "
     "dot dstack einsum empty_like equal exp exp2 expand_dims expm1 fabs flatnonzero flip "
     "fliplr flipud floor floor_divide full_like gradient greater greater_equal heaviside "
     "histogram hstack hypot imag inner insert interp isclose isfinite isinf isnan kron "
@@ -64,6 +65,8 @@ NUMPY = (
     "linalg.slogdet linalg.solve linalg.svd linalg.trace linalg.vector_norm"
 )
 OTHERS = {  # what people look for by the words of PyTorch and of JAX
+    "torch.cummax, cummin": "gc.cummax, gc.cummin: the values",
+    "np.maximum.accumulate": "gc.cummax, and by NumPy's name",
     "torch.cat": "gc.concat", "torch.unsqueeze": "gc.expand_dims", "torch.clamp": "gc.clip",
     "torch.permute": "gc.permute_dims", "torch.transpose": "gc.swapaxes",
     "torch.gather": "gc.take_along_axis", "torch.index_select": "gc.take",
@@ -104,7 +107,7 @@ WHY = {
     "unique": "`gc.unique(x, size=...)`: how many there are is not known without a size",
     **dict.fromkeys(
         (
-            "cumulative_prod", "cumulative_sum", "cumprod", "cumsum", "convolve",
+            "convolve",
             "correlate", "interp", "linalg.eigh", "linalg.eigvalsh",
             "linalg.matrix_rank", "linalg.pinv", "linalg.qr", "linalg.svd", "linalg.svdvals",
             "linalg.lstsq", "linalg.cond",

@@ -50,6 +50,7 @@ _TITLES = {
     "searching": "Sorting and searching",
     "unique": "Sorting and searching",
     "order_statistics": "Medians and quantiles",
+    "cumulative": "Running reductions",
     "manipulate": "Moving and cutting",
     "diagonal": "Diagonals",
     "contract": "Matrix products",

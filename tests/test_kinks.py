@@ -165,6 +165,14 @@ TIES = (
     Tie("prod(x)", (2.0, 3.0, 4.0), (12.0, 8.0, 6.0)),
     Tie("logsumexp(x)", (1000.0, 1000.0), (0.5, 0.5)),
     Tie("logsumexp(x)", (-INF, 0.0), (0.0, 1.0)),
+    Tie("cummax(x)", (1.0, 3.0, 3.0), (1.0, 1.5, 0.5)),
+    Tie("cummax(x)", (2.0, 2.0, 2.0), (11 / 6, 5 / 6, 1 / 3)),
+    Tie("cummax(x)", (1.0, NAN, 2.0), (1.0, 0.0, 0.0)),
+    Tie("cummin(x)", (INF, INF), (1.5, 0.5)),
+    Tie("cumprod(x)", (0.0, 2.0, 3.0), (9.0, 0.0, 0.0)),
+    Tie("cumprod(x)", (2.0, 0.0, 0.0), (1.0, 2.0, 0.0)),
+    Tie("logcumsumexp(x)", (1000.0, 1000.0), (1.5, 0.5)),
+    Tie("logcumsumexp(x)", (-INF, 0.0), (1.0, 1.0)),
     Tie("take(x, [0, 0])", (1.0, 2.0), (2.0, 0.0)),
     Tie("max_pool(reshape(x, (1, 1, 3)), 2, stride=1)", (1.0, 1.0, 0.0), (0.5, 1.5, 0.0)),
 )
@@ -215,9 +223,9 @@ tests (`python -m tests.test_kinks > docs/kinks.md`), which check every line in 
 and in forward mode.
 
 - A tie of `maximum` or `minimum` is shared: one half each. A tie of `max` or `min` over axes is
-  shared equally by all the elements that attain it, and so in each window of `max_pool`;
-  `max_and_argmax` gives it to the first, and `sort`, `topk` and quantiles to the elements that a
-  stable sort puts at the places they read.
+  shared equally by all the elements that attain it, and so in each window of `max_pool` and at each
+  step of `cummax`; `max_and_argmax` gives it to the first, and `sort`, `topk` and quantiles to the
+  elements that a stable sort puts at the places they read.
 - `relu` is 0 at 0, `abs` is 0 at 0, `leaky_relu` has its slope at 0.
 - `floor`, `ceil`, `trunc`, `round`, `sign`, `signbit`, `//`, comparisons, integers and
   `stop_gradient` have no derivative: nothing flows through them, and a gradient that depends on
@@ -228,9 +236,9 @@ and in forward mode.
   never make a NaN in a gradient, whatever their derivatives are, also behind sums and matrix
   products. What remains is an infinite or NaN operand of a matrix product: the gradient of the
   other operand is a product with it, and `0 * inf` is NaN there.
-- Derivatives of `prod` of any order are those of the polynomial, whatever elements are zero. So are
-  the first and second of `linalg.det` at singular matrices; a third one, and the first of
-  `linalg.slogdet`, is an error there at the call.
+- Derivatives of `prod` and `cumprod` of any order are those of the polynomial, whatever elements
+  are zero. So are the first and second of `linalg.det` at singular matrices; a third one, and the
+  first of `linalg.slogdet`, is an error there at the call.
 """
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from graphc.checking.kernels import check_region, regions_of
 from graphc.errors import DTypeWarning
+from graphc.fusion.region import WORK
 from graphc.ir.graph import Graph
 from graphc.ir.node import apply
 from graphc.ir.op import Fact, Kind, Op, registry
@@ -26,7 +27,7 @@ from .sampling import Case
 pytestmark = pytest.mark.filterwarnings(f"ignore::{DTypeWarning.__module__}.DTypeWarning")
 IN_KERNELS = [
     name for name, op in registry().items()
-    if op.kind in (Kind.MAP, Kind.REDUCE, Kind.VIEW, Kind.KERNEL) and name in SAMPLES
+    if op.kind in WORK | {Kind.VIEW} and name in SAMPLES
 ]  # fmt: skip
 
 

@@ -230,6 +230,9 @@ def shaken(
         return evaluate_graph(graph, arrays, dims)
 
 
+_ROUNDING = {Kind.REDUCE, Kind.RUNNING, Kind.CONTRACT, Kind.COMPOSITE, Kind.HOST}
+
+
 class _Shaking:
     """Gives the results of what may round otherwise a few units in the last place away."""
 
@@ -238,8 +241,7 @@ class _Shaking:
 
     def compute(self, node: Node, values: Sequence[Array], sizes: Dims) -> list[Array]:
         exact = evaluation.compute
-        free = node.op.kind in (Kind.REDUCE, Kind.CONTRACT, Kind.COMPOSITE, Kind.HOST)
-        if free or Fact.ROUNDS in node.op.facts:
+        if node.op.kind in _ROUNDING or Fact.ROUNDS in node.op.facts:
             if Fact.EXACT in node.op.facts:
                 return exact(node, values, sizes)
             return [self.shake(a) for a in exact(node, [self.shake(v) for v in values], sizes)]

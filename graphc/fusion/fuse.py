@@ -23,6 +23,7 @@ from graphc.fusion.region import (
     FUSED,
     LOOPS,
     canonical_index,
+    directions,
     fits,
     is_free,
     kept_loops,
@@ -114,6 +115,9 @@ def _shared_loops(groups: Groups, a: Group, b: Group) -> int | str | None:
         return f"together they would read more than {BUFFERS} arrays"
     if a.statements + b.statements + loads > STATEMENTS:
         return f"together they would have more than {STATEMENTS} statements, which compile slowly"
+    first, second = directions(a.members), directions(b.members)
+    if any(first[loop] != second[loop] for loop in first.keys() & second.keys()):
+        return "they go through one loop in opposite directions"
     short, long = sorted((a.space, b.space), key=len)
     if long[: len(short)] != short:
         return f"their loops differ: {show(a.space)} and {show(b.space)}"

@@ -10,15 +10,17 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from graphc.fusion.kernel_plan import AFTER, BEFORE, KernelPlan, Stage, plan_kernel
+from graphc.fusion.kernel_plan import AFTER, BEFORE, Carry, KernelPlan, Stage, plan_kernel
 from graphc.fusion.reads import element, naming
 from graphc.fusion.region import (
     Operand,
-    canonical_index,
     flat_index,
     full_space,
+    index_at,
     is_scalar_constant,
+    space_of,
 )
+from graphc.ir.dim import product
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
@@ -71,12 +73,13 @@ class _Result:
 
 
 class _Writer:
-    """Walks a plan with the loops that are open, and what has been computed there."""
+    """Walks a plan with the loops that are open, and what has been computed there. `loops`: the
+    position along each of them; `accumulators`: of reductions, and states of running ones."""
 
     def __init__(self, plan: KernelPlan) -> None:
         self.plan = plan
         self.k = Builder()
-        self.loops: list[Var] = []
+        self.loops: list[Affine] = []
         self.accumulators: dict[Node, list[Var]] = {}
         self.results: dict[Tensor, Value] = {}
         self.loads: frozenset[Tensor] = frozenset()  # kept values that earlier stages have stored
@@ -89,8 +92,8 @@ class _Writer:
         looped = [n for n in plan.reductions if plan.stage[n] != BEFORE]
         self._start(looped)
         with ExitStack() as stack:
-            for depth, size in enumerate(plan.space[: plan.outer]):
-                self.loops.append(stack.enter_context(k.loop(size, parallel=depth == 0)))
+            for depth in range(plan.outer):
+                self._open(stack, depth, plan.running)
             for stage in plan.stages:
                 self._stage(stage)
         self.loops.clear()
@@ -120,14 +123,25 @@ class _Writer:
             self._declare(node)
         if stage.inner:
             with ExitStack() as stack:
-                for size in plan.space[plan.outer :]:
-                    self.loops.append(stack.enter_context(self.k.loop(size)))
+                for depth in range(plan.outer, len(plan.space)):
+                    self._open(stack, depth, stage.inner)
                 for node in stage.inner:
                     self._node(node, stage)
             del self.loops[plan.outer :]
         self.loads |= {t for n in stage.inner for t in n.outputs if t in plan.kept}
         for node in complete:
             self._finish(node)
+
+    def _open(self, stack: ExitStack, depth: int, nodes: Iterable[Node]) -> None:
+        """Open a loop, before which those of `nodes` start that carry a state along it."""
+        for node in nodes:
+            carry = self.plan.running.get(node)
+            if carry is not None and carry.loop == depth:
+                self._begin(node, carry)
+        size = self.plan.space[depth]
+        parallel = depth == 0 < self.plan.outer
+        turn = of(stack.enter_context(self.k.loop(size, parallel)))
+        self.loops.append(-turn + (size - 1) if depth in self.plan.backwards else turn)
 
     def _row(self, node: Node) -> None:
         """A node that runs once for each turn of the outer loops, or before them."""
@@ -150,6 +164,8 @@ class _Writer:
             self._own(node)
             return
         tensor = node.output()
+        if node in plan.running:
+            self._advance(node)
         value = self.read(tensor, self._here(tensor))
         if stage is None or plan.stage[node] == stage.number:
             self._store(tensor, value)
@@ -193,7 +209,7 @@ class _Writer:
     def _accumulate_element(self, node: Node) -> None:
         k, reducer = self.k, node.op.reducer
         operands = [Operand(t, self.read) for t in node.inputs]
-        index = canonical_index(full_space(node), tuple(self.loops))
+        index = index_at(full_space(node), self.loops)
         element = reducer.element(k, operands, index, **node.attrs)
         if not self.plan.reductions[node].in_register:
             target = reducer.target(k, operands, index, **node.attrs)
@@ -224,9 +240,49 @@ class _Writer:
         if reduction is not None and reduction.in_register and reduction.depth == 0:
             self._finish(node)
 
+    # -- running reductions ------------------------------------------------------------------------
+    def _begin(self, node: Node, carry: Carry) -> None:
+        """The first state, in memory one for each turn of the loops inside of the carried one."""
+        if not carry.memory:
+            first = node.op.recurrence.initial(self.k, node.types[0].dtype)
+            self.accumulators[node] = [self.k.declare(v) for v in first]
+            return
+        depth, space = len(self.loops), space_of(node)
+        inside = product(space[depth + 1 :])
+        with self.k.loop(inside) as turn:
+            at = flat_index((*self.loops, of(turn)), strides((*space[:depth], inside)))
+            first = node.op.recurrence.initial(self.k, node.types[0].dtype)
+            for buffer, value in zip(carry.memory, first, strict=True):
+                self.k.store(buffer, at, value)
+
+    def _advance(self, node: Node) -> None:
+        """One step of a running reduction; what it gives is what the node's readers find."""
+        k, recurrence, carry = self.k, node.op.recurrence, self.plan.running[node]
+        tensor, space = node.output(), space_of(node)
+        here = self._here(tensor)
+        with naming(node):
+            element = recurrence.element(k, [Operand(t, self.read) for t in node.inputs], here)
+            if carry.loop is None:
+                before = recurrence.initial(k, tensor.dtype)
+                after = recurrence.step(k, before, element)
+            elif not carry.memory:
+                before = [k.read(a) for a in self.accumulators[node]]
+                after = recurrence.step(k, before, element)
+                for accumulator, value in zip(self.accumulators[node], after, strict=True):
+                    k.assign(accumulator, value)
+            else:
+                others = [i for i in range(len(space)) if i != carry.loop]
+                sizes = tuple(space[i] for i in others)
+                at = flat_index(tuple(self.loops[i] for i in others), strides(sizes))
+                before = [k.reload(buffer, at) for buffer in carry.memory]
+                after = recurrence.step(k, before, element)
+                for buffer, value in zip(carry.memory, after, strict=True):
+                    k.store(buffer, at, value)
+            k.remember(("element", tensor, here, None), recurrence.result(k, after, tensor.dtype))
+
     # -- values ------------------------------------------------------------------------------------
     def _here(self, tensor: Tensor) -> tuple[Affine, ...]:
-        return canonical_index(tensor.shape, tuple(self.loops))
+        return index_at(tensor.shape, self.loops)
 
     def _store(self, tensor: Tensor, value: Value) -> None:
         if tensor in self.plan.outputs:
@@ -237,8 +293,7 @@ class _Writer:
         """The position of a kept value: in a scratch row over the inner loops only, in the buffer
         of an output over all."""
         first = self.plan.outer if buffer in self.plan.scratch else 0
-        loops = tuple(of(v) for v in self.loops[first:])
-        return flat_index(loops, strides(self.plan.space[first:]))
+        return flat_index(tuple(self.loops[first:]), strides(self.plan.space[first:]))
 
     def read(self, tensor: Tensor, index: tuple[Affine, ...]) -> Value:
         """The element of a tensor of the region at an index."""

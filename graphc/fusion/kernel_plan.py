@@ -1,9 +1,10 @@
 """What the kernel of a region will do, as data: its stages, its reductions, and what is kept where.
 
 Every node that does work has a stage. A reduction over the inner loops is complete when they have
-run, so that what reads its result belongs to the next stage. A value that a later stage needs again
-is computed again if that is cheap, else kept: in the memory of the output that it leads to, or in a
-scratch row. `fusion/kernel.py` writes the kernel that a plan describes.
+run, so that what reads its result belongs to the next stage. A running reduction has a value at
+each turn, which its own stage may read, and carries a state along one loop. A value that a later
+stage needs again is computed again if that is cheap, else kept: in the memory of the output that it
+leads to, or in a scratch row. `fusion/kernel.py` writes the kernel that a plan describes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from graphc.fusion.region import LOOPS, fits, is_free, kept_loops, space_of
+from graphc.fusion.region import (
+    LOOPS,
+    carried_loop,
+    directions,
+    fits,
+    is_free,
+    kept_loops,
+    probe,
+    space_of,
+)
 from graphc.ir.dim import Size, product
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
@@ -35,6 +45,16 @@ class Reduction:
 
 
 @dataclass(frozen=True, slots=True)
+class Carry:
+    """Along which loop a running reduction carries its state, if there is one, and where: in
+    registers if that is the innermost of its loops, else in `memory`, where each turn of its other
+    loops has a state of its own."""
+
+    loop: int | None
+    memory: tuple[Buffer, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """What is computed in each turn of the outer loops, in order: first `rows`, once, then `inner`,
     in the inner loops. Of `inner`, some are computed again for the stage's own work.
@@ -52,7 +72,8 @@ class Stage:
 class KernelPlan:
     """The kernel of a region: `before` its loops, in the `stages` inside of them, `after` them.
 
-    The first `outer` loops of `space` are shared by all stages. `kept`: where values are that later
+    The first `outer` loops of `space` are shared by all stages; those of `backwards` go from the
+    last element to the first. `kept`: where values are that later
     stages load again; the buffers of `outputs` are of results, and of reductions in memory that are
     no results.
     """
@@ -65,6 +86,8 @@ class KernelPlan:
     after: tuple[Node, ...]
     stage: Mapping[Node, int]
     reductions: Mapping[Node, Reduction]
+    running: Mapping[Node, Carry]
+    backwards: frozenset[int]
     inputs: Mapping[Tensor, Buffer]
     outputs: Mapping[Tensor, Buffer]
     scratch: tuple[Buffer, ...]
@@ -92,6 +115,7 @@ class _Planner:
         self.members = [n for n in body.nodes if self._works(n)]
         self.deps = {n: self._dependencies(n) for n in self.members}
         self.reductions = {n: self._reduction(n) for n in self.members if _reduces(n)}
+        self.running = {n: self._carry(n) for n in self.members if n.op.kind is Kind.RUNNING}
         self.stage: dict[Node, int] = {}
         for node in self.members:
             self.stage[node] = self._first_stage(node)
@@ -115,6 +139,8 @@ class _Planner:
             after,
             self.stage,
             self.reductions,
+            self.running,
+            frozenset(loop for loop, back in directions(self.members).items() if back),
             self.inputs,
             self.outputs,
             tuple(self.scratch),
@@ -124,8 +150,22 @@ class _Planner:
     def of_own(self, own: tuple[Node, ...]) -> KernelPlan:
         """The plan of a node that writes a kernel of its own: nothing but that node. What it reads
         is computed where it reads."""
-        inputs, outputs = self.inputs, self.outputs
-        return KernelPlan(self.body, (), 0, own, (), (), {}, {}, inputs, outputs, (), {})
+        return KernelPlan(
+            body=self.body,
+            space=(),
+            outer=0,
+            before=own,
+            stages=(),
+            after=(),
+            stage={},
+            reductions={},
+            running={},
+            backwards=frozenset(),
+            inputs=self.inputs,
+            outputs=self.outputs,
+            scratch=(),
+            kept={},
+        )
 
     # -- which nodes work, and when ----------------------------------------------------------------
     def _works(self, node: Node) -> bool:
@@ -158,6 +198,18 @@ class _Planner:
         depth = len(kept)
         outside = kept == list(LOOPS[:depth]) and depth in (0, self.outer)
         return Reduction(depth, outside and not node.op.reducer.scatters)
+
+    def _carry(self, node: Node) -> Carry:
+        loop, space = carried_loop(node), space_of(node)
+        if loop is None or loop == len(space) - 1:
+            return Carry(loop, ())
+        size = product(space[:loop] + space[loop + 1 :])
+        state = node.op.recurrence.initial(probe(node), node.types[0].dtype)
+        self.scratch += [Buffer(f"state{i}", v.dtype, size) for i, v in enumerate(state)]
+        return Carry(loop, tuple(self.scratch[-len(state) :]))
+
+    def _accumulates(self, node: Node) -> bool:
+        return node in self.reductions or node in self.running
 
     def _first_stage(self, node: Node) -> int:
         deps = self.deps[node]
@@ -240,7 +292,7 @@ class _Planner:
         if tensor in self.outputs and Fact.INPUT not in node.op.facts:
             self.kept[tensor] = self.outputs[tensor]
             return True
-        if self._cost(node) <= CHEAP:
+        if node not in self.running and self._cost(node) <= CHEAP:
             return False
         spare = self._spare_output(node)
         if spare is None:
@@ -281,8 +333,8 @@ class _Planner:
         """Whether a stage that needs the node's value computes it, for sure."""
         if node in self.reductions:
             return False
-        cheap = not self._is_sink(node) and self._cost(node) <= CHEAP
-        return self.stage[node] == stage or cheap
+        again = not self._is_sink(node) and node not in self.running
+        return self.stage[node] == stage or (again and self._cost(node) <= CHEAP)
 
     def _cost(self, node: Node) -> float:
         """Kernel operations to compute the node again, up to the first above CHEAP."""
@@ -291,7 +343,7 @@ class _Planner:
             current = stack.pop()
             total += current.op.cost
             for source in self.deps[current]:
-                if source not in seen and source not in self.reductions:
+                if source not in seen and not self._accumulates(source):
                     seen.add(source)
                     stack.append(source)
         return total

@@ -128,7 +128,7 @@ class Reads:
 
     def _computing(self, node: Node, visited: int) -> int:
         """The statements that compute the node; visiting its reads made `visited`."""
-        if node.op.kind is Kind.REDUCE:
+        if node.op.kind in (Kind.REDUCE, Kind.RUNNING):
             return visited + STAGE
         if Fact.ELEMENTWISE not in node.op.facts:  # the words of a random block share it
             first = self._blocks.setdefault((node.op.name, node.inputs), node)
@@ -177,6 +177,10 @@ def _visit(node: Node, builder: Builder, read: Any, index: Index) -> None:
     elif node.op.kind is Kind.KERNEL:  # which reads them all, in an order of its own
         for tensor in node.inputs:
             read(tensor, canonical_index(tensor.shape, LOOPS))
+    elif node.op.kind is Kind.RUNNING:
+        with naming(node):
+            operands = [Operand(t, read) for t in node.inputs]
+            node.op.recurrence.element(builder, operands, index)
     elif Fact.ELEMENTWISE in node.op.facts:
         for tensor in node.inputs:
             read(tensor, project(index, tensor.type, node.types[0]))

@@ -7,7 +7,7 @@ the next stage may use its result: softmax is three stages over each row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from graphc.ir.dim import Size
@@ -45,6 +45,9 @@ FUSED = register(
 )
 
 
+WORK = frozenset({Kind.MAP, Kind.REDUCE, Kind.RUNNING, Kind.KERNEL})  # what kernels compute
+
+
 # -- how nodes read their operands -----------------------------------------------------------------
 def is_free(node: Node) -> bool:
     """Whether a kernel computes through the node at no cost, so that it is never stored for its
@@ -67,7 +70,7 @@ def is_scalar_constant(node: Node) -> bool:
 
 def is_member(node: Node) -> bool:
     """Whether the node does work inside a kernel."""
-    return node.op.kind in (Kind.MAP, Kind.REDUCE, Kind.KERNEL) and not is_free(node)
+    return node.op.kind in WORK and not is_free(node)
 
 
 def space_of(node: Node) -> Shape:
@@ -85,8 +88,13 @@ def squeezed(shape: Shape) -> Shape:
 
 def canonical_index(shape: Shape, loops: tuple[Var, ...]) -> tuple[Affine, ...]:
     """The index of an element of `shape` in terms of the loops over its squeezed axes."""
-    rest = iter(loops)
-    return tuple(Affine() if s == 1 else of(next(rest)) for s in shape)
+    return index_at(shape, tuple(map(of, loops)))
+
+
+def index_at(shape: Shape, positions: Sequence[Affine]) -> tuple[Affine, ...]:
+    """The index of the element of `shape` at `positions` along its squeezed axes."""
+    rest = iter(positions)
+    return tuple(Affine() if s == 1 else next(rest) for s in shape)
 
 
 LOOPS = tuple(Var(f"i{k}", int64) for k in range(16))  # for asking ops how they index
@@ -109,6 +117,26 @@ def kept_loops(node: Node) -> list[Var]:
     index = canonical_index(full_space(node), LOOPS)
     target = node.op.reducer.target(builder, operands, index, **node.attrs)
     return [loop for i in target for loop, _ in i.terms]
+
+
+def carried_loop(node: Node) -> int | None:
+    """The loop, of those over its space, along which a running reduction carries its state; None
+    if that axis has one element."""
+    shape, axis = node.types[0].shape, node.attrs["axis"]
+    return None if shape[axis] == 1 else len(squeezed(shape[:axis]))
+
+
+def directions(nodes: Iterable[Node]) -> dict[int, bool]:
+    """The loops that the nodes need to run in one direction: True if that is backwards."""
+    found: dict[int, bool] = {}
+    for node in nodes:
+        if node.op.kind is Kind.RUNNING:
+            loop = carried_loop(node)
+            if loop is not None:
+                found[loop] = node.attrs["reverse"]
+        elif node.op.kind is Kind.REDUCE and (node.op.reducer.ordered or node.op.reducer.scatters):
+            found |= dict.fromkeys(range(len(space_of(node))), False)
+    return found
 
 
 def fits(node: Node, space: Shape, outer: int) -> bool:

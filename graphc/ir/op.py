@@ -31,6 +31,7 @@ class Kind(Enum):
     VIEW = "view"  # the same bytes under another shape
     REDUCE = "reduce"  # accumulates elements into fewer
     KERNEL = "kernel"  # writes a kernel of its own, loops and all: a sort
+    RUNNING = "running"  # accumulates along one axis, and gives what it has at each step
     CONTRACT = "contract"  # a matrix product, for the BLAS
     COMPOSITE = "composite"  # `expand` gives it in terms of other ops
     CONTROL = "control"  # holds sub-graphs: a loop, a branch
@@ -194,6 +195,16 @@ class Reducer(Protocol):
     ) -> list[Any]: ...
 
 
+class Recurrence(Protocol):
+    """What a running reduction carries from step to step; `ops/cumulative.py` has those that there
+    are. The state is one or several numbers, and no step changes their dtypes."""
+
+    def initial(self, k: Builder, dtype: DType) -> list[Any]: ...
+    def element(self, k: Builder, values: Sequence[Operand], index: Index) -> Any: ...
+    def step(self, k: Builder, state: list[Any], element: Any) -> list[Any]: ...
+    def result(self, k: Builder, state: list[Any], dtype: DType) -> Any: ...
+
+
 # Parameters as `Op` says; each op's own attributes, by name, are in no common type. Tensors are
 # `Any`: they are made of ops.
 Infer: TypeAlias = Callable[..., tuple[TensorType, ...]]
@@ -207,7 +218,7 @@ Expand: TypeAlias = Callable[..., Any]  # one tensor, a tuple of them, or None
 Lapack: TypeAlias = Callable[..., Routine]  # given the types of operands and of results
 Formula: TypeAlias = Callable[..., Any]  # an expression of SymPy, or of what stands for it
 
-_NO_REDUCER: Any = None  # of an op that is no REDUCE, and whose reducer nobody asks for
+_NOT_ASKED_FOR: Any = None  # the reducer of an op that is no REDUCE, and so on
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,6 +238,8 @@ class Op:
     write(kernel, operands, results, **attrs)      KERNEL: all of its statements; memory that it
                                                    needs is `kernel.scratch(dtype, size)`
     lapack(operands, results, **attrs) -> Routine  HOST: what computes it where the BLAS has it
+    recurrence                                     RUNNING: what is carried along the attribute
+                                                   `axis`, from its end if `reverse`
     expand(*inputs, **attrs) -> tensor or tuple    COMPOSITE: the definition in other ops; for
                                                    others smaller ones of its kind, or None
     axes                                           of the attributes that speak of axes, what they
@@ -244,9 +257,10 @@ class Op:
     vjp: Vjp | None = None
     jvp: Jvp | None = None
     at: At | None = None
-    reducer: Reducer = _NO_REDUCER
+    reducer: Reducer = _NOT_ASKED_FOR
     write: Write | None = None
     lapack: Lapack | None = None
+    recurrence: Recurrence = _NOT_ASKED_FOR
     expand: Expand | None = None
     axes: Mapping[str, Axes] | None = None
     batched: Batched | None = None

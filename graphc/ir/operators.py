@@ -256,6 +256,12 @@ class Operators:
     def sum(self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None) -> Self:
         return self._reduced("sum", axis, keepdims, dtype=dtype)
 
+    def cumsum(self, axis: int | None = None, dtype: Any = None) -> Self:
+        return self._apply("cumsum", self, axis, dtype)
+
+    def cumprod(self, axis: int | None = None, dtype: Any = None) -> Self:
+        return self._apply("cumprod", self, axis, dtype)
+
     def mean(self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None) -> Self:
         return self._reduced("mean", axis, keepdims, dtype=dtype)
 

@@ -22,8 +22,13 @@ from graphc.ir.operators import nearest, numpy_function
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """`ufunc(*inputs)`. Errors: `ArgumentError` for other methods, keywords and functions."""
-    found = numpy_function(_name(ufunc))
+    """`ufunc(*inputs)`, or a method of it that a family answers, such as `np.maximum.accumulate`.
+    Errors: `ArgumentError` for other methods, keywords and functions."""
+    name = _name(ufunc)
+    answer = None if method == "__call__" else numpy_function(f"{name}.{method}")
+    if answer is not None and kwargs.keys() <= inspect.signature(answer).parameters.keys():
+        return answer(*inputs, **kwargs)
+    found = numpy_function(name)
     if found is None:
         raise _unknown(f"numpy.{ufunc.__name__}")
     if method != "__call__" or kwargs:

@@ -210,6 +210,20 @@ def statements(body: list[Stmt]) -> Iterator[Stmt]:
             stack.pop()
 
 
+def values(body: list[Stmt]) -> Iterator[Value]:
+    """The values that statements read, other than in indices."""
+    for stmt in statements(body):
+        match stmt:
+            case Let(_, _, args):
+                yield from args
+            case Load(_, _, _, guard) if guard is not None:
+                yield guard
+            case Store(_, _, value) | Declare(_, value) | Assign(_, value):
+                yield value
+            case Accumulate(_, _, value) | Fail(value, _):
+                yield value
+
+
 def parallel_loop(kernel: Kernel) -> For | None:
     """The loop whose range the caller gives, so that threads can share it, or None."""
     loops = [s for s in kernel.body if isinstance(s, For) and s.parallel]

@@ -13,21 +13,17 @@ from graphc.ir.dtype import BY_SHORT
 from graphc.loops.grammar import (
     Accumulate,
     Affine,
-    Assign,
     Buffer,
-    Declare,
-    Fail,
     For,
     Kernel,
-    Let,
     Load,
     Number,
     Stmt,
     Store,
-    Value,
     Var,
     parallel_loop,
     statements,
+    values,
 )
 from graphc.loops.parallel import shared
 from graphc.loops.sums import cut_long_sums
@@ -56,7 +52,7 @@ def _collapsed(loop: For) -> For:
     inner = loop.body[0]
     indices = list(_indices(inner.body))
     steps = all(i.coefficient(loop.var) == i.coefficient(inner.var) * inner.extent for i in indices)
-    if not steps or any(v in (loop.var, inner.var) for v in _values(inner.body)):
+    if not steps or any(v in (loop.var, inner.var) for v in values(inner.body)):
         return loop
     for stmt in statements(inner.body):
         if isinstance(stmt, (Load, Store, Number)):
@@ -67,20 +63,6 @@ def _collapsed(loop: For) -> For:
 
 def _indices(body: list[Stmt]) -> Iterator[Affine]:
     return (s.index for s in statements(body) if isinstance(s, (Load, Store, Number)))
-
-
-def _values(body: list[Stmt]) -> Iterator[Value]:
-    """The values that statements read, other than in indices."""
-    for stmt in statements(body):
-        match stmt:
-            case Let(_, _, args):
-                yield from args
-            case Load(_, _, _, guard) if guard is not None:
-                yield guard
-            case Store(_, _, value) | Declare(_, value) | Assign(_, value):
-                yield value
-            case Accumulate(_, _, value) | Fail(value, _):
-                yield value
 
 
 # -- threads ---------------------------------------------------------------------------------------
@@ -149,5 +131,3 @@ def canonical_names(kernel: Kernel) -> dict[Buffer | Var, str]:
             names[stmt.var] = f"v{values}"
             values += 1
     return names
-
-

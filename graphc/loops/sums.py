@@ -10,6 +10,16 @@ and what a run gives is added to the total with the rounding error of that carri
                                            for i in run r: part += x[i]
                                            total, lost = total + (part - lost), its rounding error
 
+A running sum, whose value at each turn is read, is cut in the same way: what is read is the total
+and what its run has so far. Its runs are short, as each of their turns waits for the one before,
+and no run for another one's.
+
+    for i in n: s += x[i]        ->    for r in runs:
+                f(s)                       part = 0
+                                           for i in run r: part += x[i]
+                                                           f(total + (part - lost))
+                                           total, lost = total + (part - lost), its rounding error
+
 A sum accumulates in memory where loops inside of the reduced one go over its results: then partial
 sums and what was lost are in memory too, one for each result that a run reaches. Short loops inside
 of the one that is cut add up by themselves first. Sums that are known to be of few numbers stay as
@@ -42,11 +52,14 @@ from graphc.loops.grammar import (
     Store,
     Value,
     Var,
+    of,
     statements,
+    values,
 )
 
 RUN = 1024  # turns of a run in a loop that becomes vectors: some 32 sums at once
 ROWS = 64  # where each turn adds to the same number
+STEPS = 16  # of a running sum
 SHORT = 2  # runs that a loop of known size may have and not be cut
 
 
@@ -70,12 +83,14 @@ def cut_long_sums(kernel: Kernel) -> Kernel:
 @dataclass(frozen=True, eq=False, slots=True)
 class _Sum:
     """A sum, the loops around it from the outermost that it reduces, and those that it keeps.
-    `alone`: its innermost loop has no other loop in it, so that it may become vectors."""
+    `alone`: its innermost loop has no other loop in it, so that it may become vectors. `running`:
+    its value at each turn is read."""
 
     place: Place
     loops: tuple[For, ...]
     kept: tuple[For, ...]
     alone: bool
+    running: bool
 
     @property
     def dtype(self) -> DType:
@@ -95,6 +110,7 @@ class _Sum:
                 continue
             apart = not self.kept_inside(loop)
             most = RUN if self.alone and apart and loop is self.loops[-1] else ROWS
+            most = STEPS if self.running else most
             if not isinstance(loop.extent, int) or loop.extent * numbers > SHORT * most:
                 return _Cut(loop, max(most // each, 1), inner)
             numbers *= loop.extent
@@ -124,35 +140,57 @@ def _sums(body: list[Stmt], loops: tuple[For, ...], outer: Mapping[Var, int]) ->
             yield from _sums(stmt.body, (*loops, stmt), declared)
         elif isinstance(stmt, Declare):
             declared[stmt.var] = len(loops)
-        elif isinstance(stmt, Accumulate):
-            inside = loops[declared[stmt.var] :]
-            if stmt.primitive == "add" and stmt.var.dtype.is_float and inside:
-                yield _Sum(stmt.var, inside, (), alone)
-        elif isinstance(stmt, Load) and _adds_in_memory(body, at):
-            found = _in_memory(stmt, loops, alone)
+        addition = _addition(body, at)
+        if addition is None:
+            continue
+        place, running = addition.place, addition.is_read(body)
+        if isinstance(place, Element):
+            found = _in_memory(place, loops, alone, running)
             if found is not None:
                 yield found
+        elif loops[declared[place] :]:
+            yield _Sum(place, loops[declared[place] :], (), alone, running)
 
 
-def _adds_in_memory(body: list[Stmt], at: int) -> bool:
-    """Whether the three statements from `at` are `b[i] = b[i] + value`, of floats."""
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    """`count` statements that add `value` to the float at `place`, whose value is then `new`."""
+
+    place: Place
+    value: Value
+    new: Value
+    count: int
+
+    def is_read(self, body: list[Stmt]) -> bool:
+        """Whether others of the statements read what the sum is at this turn."""
+        return self.count > 1 and sum(v is self.new for v in values(body)) > 1
+
+
+def _addition(body: list[Stmt], at: int) -> _Addition | None:
+    """The addition that the statements from `at` are, or None."""
     match body[at : at + 3]:
-        case [Load(old, b, i, None), Let(new, "add", (first, _)), Store(c, j, stored)]:
-            return first is old and stored is new and b is c and i == j and b.dtype.is_float
-    return False
+        case [Accumulate(var, "add", value), *_] if var.dtype.is_float:
+            return _Addition(var, value, var, 1)
+        case [Load(old, b, i, None), Let(new, "add", (first, value)), Store(c, j, stored)]:
+            if first is old and stored is new and b is c and i == j and b.dtype.is_float:
+                return _Addition(Element(b, i), value, new, 3)
+        case [Let(old, _, (var,)), Let(new, "add", (first, value)), Assign(carry, stored)]:
+            if first is old and stored is new and var is carry and carry.dtype.is_float:
+                return _Addition(carry, value, new, 3)
+    return None
 
 
-def _in_memory(load: Load, loops: tuple[For, ...], alone: bool) -> _Sum | None:
-    variables = {v for v, _ in load.index.terms}
+def _in_memory(element: Element, loops: tuple[For, ...], alone: bool, running: bool) -> _Sum | None:
+    variables = {v for v, _ in element.index.terms}
     kept = tuple(loop for loop in loops if loop.var in variables)
     reduced = [loop for loop in loops if loop.var not in variables]
     if not reduced or len(kept) != len(variables):
         return None
     uses = (s for s in statements(reduced[0].body) if isinstance(s, (Load, Store)))
-    if sum(s.buffer is load.buffer for s in uses) != 2:
+    if sum(s.buffer is element.buffer for s in uses) != 2:
         return None
     inside = loops[_position(loops, reduced[0]) :]
-    return _Sum(Element(load.buffer, load.index), inside, kept, alone)
+    return _Sum(element, inside, kept, alone, running)
 
 
 # -- cutting ---------------------------------------------------------------------------------------
@@ -185,21 +223,19 @@ class _Cutter:
         found: list[Stmt] = []
         rest = list(body)
         while rest:
-            stmt = rest[0]
-            taken = rest[:3] if _adds_in_memory(rest, 0) else rest[:1]
+            stmt, addition = rest[0], _addition(rest, 0)
+            taken = rest[: 1 if addition is None else addition.count]
             del rest[: len(taken)]
             if isinstance(stmt, For):
                 found += self._loop(stmt)
-            elif isinstance(stmt, Accumulate) or len(taken) == 3:
-                found += self._added(taken)
             else:
-                found += taken
+                found += taken if addition is None else self._added(addition, taken)
         return found
 
     def _loop(self, loop: For) -> Iterator[Stmt]:
         for long in self.long:
             if long.sum.loops[0] is loop:
-                yield from self._zeros(long.lost, long.sum.kept_inside(loop))
+                yield from self._fill(long.lost, long.sum.kept_inside(loop), 0.0)
         length = self.lengths.get(id(loop), 0)
         new = replace(loop, body=self.block(loop.body), parallel=loop.parallel and length == 0)
         around: list[Stmt] = [new]
@@ -207,28 +243,26 @@ class _Cutter:
             for number, (at, place) in enumerate(long.parts):
                 if at is loop:
                     kept = long.sum.kept_inside(loop)
-                    around = [*self._zeros(place, kept), *around, *self._step(long, number, kept)]
+                    first = -0.0 if long.sum.running else 0.0  # so that sums of -0 are -0
+                    start = self._fill(place, kept, first)
+                    around = [*start, *around, *self._step(long, number, kept)]
         if length == 0 or (isinstance(loop.extent, int) and loop.extent <= SHORT * length):
             yield from around
         else:
             new.run = Run(self.fresh(int64), length)
             yield For(new.run.number, floordiv(loop.extent + (length - 1), length), around)
 
-    def _added(self, taken: list[Stmt]) -> list[Stmt]:
+    def _added(self, addition: _Addition, taken: list[Stmt]) -> list[Stmt]:
         """What adds to a sum adds to a partial one, if the sum is cut."""
-        match taken:
-            case [Accumulate(var, _, value)]:
-                place: Place = var
-            case [Load(_, buffer, index), Let(_, _, (_, value)), _]:
-                place = Element(buffer, index)
-        part = next((long.parts[0][1] for long in self.long if long.sum.place == place), None)
-        if part is None:
+        long = next((s for s in self.long if s.sum.place == addition.place), None)
+        if long is None:
             return taken
+        part, sums = long.parts[0][1], _Sums(self, long.sum.dtype, lambda index: index)
+        if long.sum.running and isinstance(addition.new, Var):
+            return sums.add_running(long.sum.place, part, long.lost, addition.value, addition.new)
         if isinstance(part, Var):
-            return [Accumulate(part, "add", value)]
-        old, new = self.fresh(value.dtype), self.fresh(value.dtype)
-        buffer, index = part.buffer, part.index
-        return [Load(old, buffer, index), Let(new, "add", (old, value)), Store(buffer, index, new)]
+            return [Accumulate(part, "add", addition.value)]
+        return sums.add(part, addition.value)
 
     # -- partial sums, and what was lost -----------------------------------------------------------
     def fresh(self, dtype: DType) -> Var:
@@ -240,19 +274,18 @@ class _Cutter:
         kept = found.kept_inside(loop)
         if isinstance(found.place, Var) or not kept:
             return self.fresh(found.dtype)
-        variables = {k.var for k in kept}
-        index = Affine(tuple((v, s) for v, s in found.place.index.terms if v in variables))
+        index: Affine = Affine()
         size: Size = 1
-        for k in kept:
-            size = size + index.coefficient(k.var) * (k.extent - 1)
+        for k in reversed(kept):
+            index, size = of(k.var) * size + index, size * k.extent
         self.buffers.append(Buffer(f"sum{len(self.buffers)}", found.dtype, size))
         return Element(self.buffers[-1], index)
 
-    def _zeros(self, place: Place, kept: tuple[For, ...]) -> list[Stmt]:
-        zero = _constant(0, place.dtype if isinstance(place, Var) else place.buffer.dtype)
+    def _fill(self, place: Place, kept: tuple[For, ...], value: float) -> list[Stmt]:
+        first = _constant(value, place.dtype if isinstance(place, Var) else place.buffer.dtype)
         if isinstance(place, Var):
-            return [Declare(place, zero)]
-        return self._nest(kept, lambda at: [Store(place.buffer, at(place.index), zero)])
+            return [Declare(place, first)]
+        return self._nest(kept, lambda at: [Store(place.buffer, at(place.index), first)])
 
     def _step(self, long: _Long, number: int, kept: tuple[For, ...]) -> list[Stmt]:
         """A partial sum is added to the next one, or to the total, for each result it is of."""
@@ -285,9 +318,19 @@ class _Sums:
         self.cutter, self.dtype, self.at = cutter, dtype, at
         self.body: list[Stmt] = []
 
-    def add(self, total: Place, part: Place) -> list[Stmt]:
+    def add(self, total: Place, part: Place | Value) -> list[Stmt]:
         """total = total + part"""
         self.put(total, self.let("add", self.value(total), self.value(part)))
+        return self.body
+
+    def add_running(
+        self, total: Place, part: Place, lost: Place, value: Value, now: Var
+    ) -> list[Stmt]:
+        """part = part + value; now = total + (part - lost)"""
+        after = self.let("add", self.value(part), value)
+        self.put(part, after)
+        more = self.let("subtract", after, self.value(lost))
+        self.body.append(Let(now, "add", (self.value(total), more)))
         return self.body
 
     def add_all(self, place: Place, part: Place, lost: Place) -> list[Stmt]:
@@ -305,8 +348,8 @@ class _Sums:
         self.put(place, after)
         return self.body
 
-    def value(self, place: Place) -> Value:
-        if isinstance(place, Var):
+    def value(self, place: Place | Value) -> Value:
+        if not isinstance(place, Element):
             return place
         loaded = self.cutter.fresh(self.dtype)
         self.body.append(Load(loaded, place.buffer, self.at(place.index)))

@@ -11,6 +11,7 @@ from graphc.ops import (
     contract,
     convolution,
     create,
+    cumulative,
     custom_gradient,
     diagonal,
     dynamic,
@@ -53,9 +54,9 @@ from graphc.ops import (
 FAMILIES = (
     leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, bessel, quantile,
     activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
-    sorting, searching, unique, order_statistics, manipulate, diagonal, contract, einsum, windows,
-    convolution, pooling, resample, softmax, scan, while_loop, branch, odeint, checkpoint,
-    custom_gradient, linalg, random, types, ensure,
+    cumulative, sorting, searching, unique, order_statistics, manipulate, diagonal, contract,
+    einsum, windows, convolution, pooling, resample, softmax, scan, while_loop, branch, odeint,
+    checkpoint, custom_gradient, linalg, random, types, ensure,
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -28,7 +28,7 @@ def _of_op(node: Node) -> Size:
         return 2 * node.types[0].size * node.inputs[0].shape[-1]
     if node.op.kind is Kind.REDUCE:
         return product(node.op.reducer.space([t.type for t in node.inputs], **node.attrs))
-    if node.op.kind in (Kind.MAP, Kind.KERNEL):
+    if node.op.kind in (Kind.MAP, Kind.RUNNING, Kind.KERNEL):
         return node.types[0].size * round(node.op.cost)
     if node.op.lapack is not None:
         routine = node.op.lapack([t.type for t in node.inputs], node.types, **node.attrs)

@@ -281,7 +281,12 @@ class _Sketch:
 def _look(node: Node) -> Look:
     if node.op.only_moves:
         return Look.MOVE
-    found = {Kind.REDUCE: Look.REDUCE, Kind.CONTRACT: Look.CONTRACT, Kind.HOST: Look.HOST}
+    found = {
+        Kind.REDUCE: Look.REDUCE,
+        Kind.RUNNING: Look.REDUCE,
+        Kind.CONTRACT: Look.CONTRACT,
+        Kind.HOST: Look.HOST,
+    }
     return found.get(node.op.kind, Look.OP)
 
 

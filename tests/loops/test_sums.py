@@ -169,5 +169,6 @@ def test_kernels_with_runs_of_few_turns_mean_the_same(
 ) -> None:
     monkeypatch.setattr(sums, "RUN", 3)
     monkeypatch.setattr(sums, "ROWS", 2)
+    monkeypatch.setattr(sums, "STEPS", 2)
     monkeypatch.setattr(sums, "SHORT", 1)
     assert sum(map(check_kernels, range(200 + chunk * 10, 210 + chunk * 10))) > 20

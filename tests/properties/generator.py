@@ -27,6 +27,7 @@ from . import linalg_families as linalg_families
 from . import order_families as order_families
 from .families import FAMILIES
 from .growth import Growth
+from .running import RUNNING
 from .sizes import SIZED, calls, has_arrays, holds, sized_axes
 from .values import LAYOUTS, Array, draw
 
@@ -64,7 +65,7 @@ def random_graph(seed: int) -> RandomGraph:
     """The random graph of a seed."""
     rng = np.random.default_rng(seed)
     sized = seed >= SIZES_FROM
-    families = [*FAMILIES, *SIZED] if sized else FAMILIES
+    families = [*FAMILIES, *RUNNING, *(SIZED if sized else ())]
     axes = sized_axes(rng) if sized else _axes(rng)
     names = [d.name for d in DTYPES]
     chosen = {str(name) for name in rng.choice(names, rng.integers(1, 4))}

@@ -286,17 +286,17 @@ def _without_offset(k: Builder, index: Any) -> Any:
     return _number(k, of(index.terms[0][0]) if index.terms else index)
 
 
-_zeros = sums._Cutter._zeros
+_fill = sums._Cutter._fill
 
 
 def check_short_runs(seed: int) -> None:
     """Sums in runs of so few turns that small sizes have several."""
-    with mock.patch.multiple(sums, RUN=3, ROWS=2, SHORT=1):
+    with mock.patch.multiple(sums, RUN=3, ROWS=2, STEPS=2, SHORT=1):
         check_kernels(seed)
 
 
-def _declared_only(cutter: Any, place: Any, kept: Any) -> list[Any]:
-    return _zeros(cutter, place, kept) if isinstance(place, Var) else []
+def _declared_only(cutter: Any, place: Any, kept: Any, value: float) -> list[Any]:
+    return _fill(cutter, place, kept, value) if isinstance(place, Var) else []
 
 
 def _one_turn_less(k: Builder, extent: Any, parallel: bool = False) -> Any:
@@ -319,7 +319,7 @@ patched("passes", "row-major taken for column-major", check_kernels, kernels, "s
         lambda shape: _built_strides(shape)[::-1])  # fmt: skip
 patched("loops", "operands of select swapped", check_kernels, Builder, "where",
         lambda k, c, x, y: k.prim("select", c, y, x))  # fmt: skip
-patched("loops", "loops collapsed although positions are used", check_kernels, simplify, "_values",
+patched("loops", "loops collapsed although positions are used", check_kernels, simplify, "values",
         lambda body: iter(()), 100)  # fmt: skip
 patched("loops", "an index that forgets its offset", check_kernels, Builder, "number",
         _without_offset)  # fmt: skip
@@ -328,7 +328,7 @@ patched("loops", "a running sum over a loop that threads share", check_kernels, 
         lambda loop, sizes: "")  # fmt: skip
 @fault("loops", "a partial sum that starts from the one before", check_short_runs)
 def _() -> Iterator[Any]:
-    with mock.patch.object(sums._Cutter, "_zeros", _declared_only):
+    with mock.patch.object(sums._Cutter, "_fill", _declared_only):
         yield
 
 

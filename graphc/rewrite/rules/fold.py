@@ -21,7 +21,7 @@ WORK = 1 << 22  # elements times the op's cost: some milliseconds of NumPy
 _SMALL_AS_THEY_ARE = ("broadcast_to", "random_bits")  # much from little: computed where it is read
 
 
-@fold.rewrite(EXACT, Kind.MAP, Kind.VIEW, Kind.REDUCE, over=["constant"])
+@fold.rewrite(EXACT, Kind.MAP, Kind.VIEW, Kind.REDUCE, Kind.RUNNING, over=["constant"])
 def fold_constants(node: Node) -> Result:
     """op(constants) -> constant"""
     if not node.inputs or any(t.node.op.name != "constant" for t in node.inputs):
