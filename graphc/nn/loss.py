@@ -1,0 +1,214 @@
+"""What losses share: weights, masks, means; predictions and targets that fit each other.
+
+A loss is a function (predictions, targets) that gives the loss of each example. `loss` makes of it
+one that takes weights of examples, a mask and a reduction too; `elementwise` does of one that gives
+a value for each element, which are averaged over all axes but the first.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir import origin
+from graphc.ir.dtype import bool_
+from graphc.ir.node import Tensor
+from graphc.ir.shape import may_be_equal, show
+from graphc.ops.build import cast, tensor
+from graphc.ops.elementwise import abs, equal, logical_and, where
+from graphc.ops.reduce import mean, sum
+from graphc.ops.shape import broadcast_to, reshape
+
+Loss = Callable[..., Tensor]
+REDUCTIONS = ("none", "mean", "sum")
+
+
+def loss(function: Callable[..., Any]) -> Loss:
+    """A loss of examples with weights, mask and reduction.
+
+    `function` gives the values, or a pair: values, and the weights that their mean divides by.
+    """
+    return _with_weights(function, lambda values, mask: (values, None, mask))
+
+
+def elementwise(function: Callable[..., Any]) -> Loss:
+    """A loss of elements with weights, mask and reduction: of each example the mean over its
+    elements where the mask is True, and in the mean it counts as much as it has of them."""
+    return _with_weights(function, _per_example)
+
+
+def _with_weights(function: Callable[..., Any], of_examples: Callable[..., Any]) -> Loss:
+    name = function.__name__
+
+    @functools.wraps(function)
+    def weighted(
+        predictions: Any,
+        targets: Any,
+        *args: Any,
+        sample_weight: Any = None,
+        mask: Any = None,
+        reduction: str = "none",
+        **options: Any,
+    ) -> Tensor:
+        if reduction not in REDUCTIONS:
+            raise ArgumentError(
+                "an unknown reduction",
+                op=name,
+                expected=", ".join(map(repr, REDUCTIONS)),
+                given=repr(reduction)[:80],
+                where=origin.where(),
+            )
+        there = None if mask is None else _mask(name, mask, tensor(targets, name))
+        if there is not None:
+            targets = _where(there, tensor(targets, name), 0)
+        made = function(predictions, targets, *args, **options)
+        values, counts = made if isinstance(made, tuple) else (made, None)
+        values, part, there = of_examples(values, there)
+        weight = None if sample_weight is None else _weight(name, sample_weight, values)
+        return _reduced(values, _Weights(weight, there, part, counts), reduction)
+
+    given = inspect.signature(function)
+    further = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in _OPTIONS]
+    signature = given.replace(parameters=[*given.parameters.values(), *further])
+    weighted.__signature__ = signature  # type: ignore[attr-defined]
+    return weighted
+
+
+_OPTIONS = (("sample_weight", None), ("mask", None), ("reduction", "none"))
+
+
+class _Weights(NamedTuple):
+    """What counts of examples: weights that their values are multiplied by, the mask, the part of
+    its elements that each has, and what their mean divides by besides."""
+
+    weight: Tensor | None
+    mask: Tensor | None
+    part: Tensor | None
+    divisor: Tensor | None
+
+
+def _reduced(values: Tensor, weights: _Weights, reduction: str) -> Tensor:
+    """Values of examples by their weights; a mean is 0 of no weight at all."""
+    weight, mask, part, divisor = weights
+    if mask is not None:
+        values = _where(mask, values, 0)
+    if weight is not None:
+        values = values * _along(weight, values)
+    if reduction == "none":
+        return values
+    if reduction == "sum":
+        return sum(values)
+    factors = [cast(f, values.dtype) for f in (weight, mask, part, divisor) if f is not None]
+    if not factors:
+        return mean(values)
+    size = functools.reduce(operator.mul, [_along(f, values) for f in factors])
+    whole = sum(broadcast_to(size, values.shape))
+    total = sum(values if part is None else values * part)
+    return where(equal(whole, 0), 0.0, total / where(equal(whole, 0), 1.0, whole))
+
+
+def _per_example(
+    values: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Values of examples, the part of its elements that each has, and the mask that is left."""
+    axes = tuple(range(1, values.ndim))
+    if not axes:
+        return values, None, mask
+    if mask is None or mask.ndim == 1:
+        return mean(values, axis=axes), None, mask
+    there = cast(broadcast_to(_along(mask, values), values.shape), values.dtype)
+    part = mean(there, axis=axes)
+    kept = mean(_where(mask, values, 0), axis=axes)
+    return kept / where(equal(part, 0), 1.0, part), part, None
+
+
+# -- arguments -------------------------------------------------------------------------------------
+def _mask(op: str, mask: Any, targets: Tensor) -> Tensor:
+    found = tensor(mask, op)
+    leading = targets.shape[: found.ndim]
+    if found.dtype is not bool_ or not found.ndim or not may_be_equal(found.shape, leading):
+        raise (DTypeError if found.dtype is not bool_ else ShapeError)(
+            "the mask does not fit the targets",
+            op=op,
+            expected=f"bools of the first axes of {show(targets.shape)}",
+            given=str(found.type),
+            where=origin.where(),
+            hint="compare it: mask > 0" if found.dtype is not bool_ else "",
+        )
+    return found
+
+
+def _weight(op: str, weight: Any, values: Tensor) -> Tensor:
+    found = tensor(weight, op)
+    if not found.ndim or not may_be_equal(found.shape, values.shape[: found.ndim]):
+        raise ShapeError(
+            "the weights do not fit the examples",
+            op=op,
+            expected=f"the first axes of {show(values.shape)}",
+            given=show(found.shape),
+            where=origin.where(),
+        )
+    return cast(found, values.dtype)
+
+
+def _along(first: Tensor, values: Tensor) -> Tensor:
+    """A tensor of the first axes, with axes of size 1 for the others."""
+    return reshape(first, (*first.shape, *(1 for _ in range(values.ndim - first.ndim))))
+
+
+def _where(mask: Tensor, values: Tensor, other: Any) -> Tensor:
+    return where(_along(mask, values), values, other)
+
+
+def floats(predictions: Tensor, op: str) -> Tensor:
+    """`predictions`, which are floats. Errors: `DTypeError`."""
+    if not predictions.dtype.is_float:
+        raise DTypeError(
+            "predictions are floats",
+            op=op,
+            expected="float32 or float64",
+            given=predictions.dtype.name,
+            where=origin.where(),
+        )
+    return predictions
+
+
+def pair(op: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors of one dtype and one shape: broadcasting here is a mistake, [n, 1] with [n]
+    would silently compare every prediction with every target."""
+    p, t = floats(tensor(predictions, op), op), tensor(targets, op)
+    if p.ndim == 0 or not may_be_equal(p.shape, t.shape):
+        raise ShapeError(
+            "the targets do not fit the predictions",
+            op=op,
+            expected="two equal shapes (n, ...)",
+            given=f"predictions {show(p.shape)}, targets {show(t.shape)}",
+            where=origin.where(),
+            hint="targets[:, None] adds an axis of size 1" if p.ndim == t.ndim + 1 else "",
+        )
+    return p, cast(t, p.dtype)
+
+
+def times(weight: Tensor, value: Tensor) -> Tensor:
+    """weight * value, where a weight of 0 takes nothing of an infinite value."""
+    nothing = logical_and(equal(weight, 0), equal(abs(value), math.inf))
+    return weight * where(nothing, 0, value)
+
+
+def part_of(op: str, name: str, value: Any) -> float:
+    """A number in [0, 1]. Errors: `ArgumentError`."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise ArgumentError(
+            f"{name} is a part of each target",
+            op=op,
+            expected="a number in [0, 1]",
+            given=repr(value)[:80],
+            where=origin.where(),
+        )
+    return float(value)
