@@ -35,7 +35,8 @@ class Metric:
     ...     def start(self, predictions, targets):
     ...         return {"most": -np.inf}
     ...     def update(self, state, predictions, targets, weights):
-    ...         return {"most": gc.maximum(state["most"], gc.max(predictions))}
+    ...         here = gc.max(predictions).astype("float64")
+    ...         return {"most": gc.maximum(state["most"], here)}
     ...     def result(self, state):
     ...         return float(state["most"])
     >>> Largest().name

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -342,6 +345,21 @@ def test_what_goes_wrong_leaves_all_so_far() -> None:
     _same(_weights(trainer), _weights(whole))
     with pytest.raises(ArgumentError, match="not a callback"):
         trainer.fit(X, Y, callbacks=[gc.train.EarlyStopping], verbose=False)
+
+
+def test_ctrl_c_ends_a_training_between_two_chunks() -> None:
+    class Interrupt(gc.train.Callback):
+        def on_epoch_begin(self, epoch: int) -> None:
+            if epoch == 2:  # it arrives while steps run
+                threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
+
+    trainer = _trainer(target="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(X, Y, epochs=1 << 40, batch_size=1, callbacks=[Interrupt()], verbose=False)
+    assert trainer.history.epochs >= 2
+    assert trainer.history.stopped.startswith("interrupted in epoch")
+    assert np.isfinite(_weights(trainer)["_linear/w"]).all()
+    trainer.fit(X, Y, epochs=trainer.history.epochs + 1, resume=True, verbose=False)
 
 
 def test_labels_out_of_range_are_named() -> None:
