@@ -22,6 +22,8 @@ from graphc.ir.dim import Dim, dim
 from graphc.ir.dtype import (
     DType,
     bool_,
+    complex64,
+    complex128,
     default_dtype,
     float32,
     float64,
@@ -52,6 +54,7 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "train": ("graphc.train", ""),
     "random": ("graphc.ops.random", ""),
     "linalg": ("graphc.ops.linalg", ""),
+    "fft": ("graphc.ops.fft", ""),
     "grad": ("graphc.autodiff.derivatives", "grad"),
     "value_and_grad": ("graphc.autodiff.derivatives", "value_and_grad"),
     "vjp": ("graphc.autodiff.derivatives", "vjp"),
@@ -130,7 +133,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.autodiff.vmap import vmap
     from graphc.interchange.from_sympy import from_sympy, to_sympy
     from graphc.interchange.lambdify import lambdify
-    from graphc.ops import linalg, random
+    from graphc.ops import fft, linalg, random
     from graphc.ops.activations import (
         celu,
         elu,
@@ -151,6 +154,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.branch import cond, switch
     from graphc.ops.build import constant
     from graphc.ops.checkpoint import checkpoint
+    from graphc.ops.complex import angle, complex, conj, imag, real
     from graphc.ops.contract import dot, matmul
     from graphc.ops.convolution import conv, conv_transpose
     from graphc.ops.create import (

@@ -8,6 +8,7 @@ dtypes. `np.f(x)` is the same expression for an array, where it is the truth, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ METHODS = (
     "lower", "higher", "midpoint", "nearest", "hazen", "weibull", "median_unbiased",
     "normal_unbiased", "interpolated_inverted_cdf",
 )  # fmt: skip
+COMPLEX = (*ALL, "complex64", "complex128")
 
 
 class Sample(NamedTuple):
@@ -32,6 +34,10 @@ class Sample(NamedTuple):
     call: Callable[..., Any]
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[str, ...] = ALL
+
+
+def _transformed(name: str, x: Any, **options: Any) -> Any:
+    return getattr(np.fft, name)(x, **options)
 
 
 def of(*calls: Callable[..., Any], shapes: Any = ((2, 3),), dtypes: Any = ALL) -> list[Sample]:
@@ -58,8 +64,9 @@ def answered_ufuncs() -> Iterator[np.ufunc]:
 
 def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
     kind = np.dtype(dtype).kind
-    if kind == "f":
-        return rng.normal(size=shape).astype(dtype)
+    if kind in "fc":
+        parts = rng.normal(size=(2, *shape))
+        return (parts[0] + (1j * parts[1] if kind == "c" else 0)).astype(dtype)
     return rng.integers(0 if kind in "bu" else -5, 2 if kind == "b" else 6, shape).astype(dtype)
 
 
@@ -477,7 +484,9 @@ SAMPLES: dict[str, list[Sample]] = {
         lambda x: np.full_like(x, 1), lambda x: np.full_like(x, 2.5, "float32"),
         lambda x: np.full_like(x, fill_value=True, dtype="int16"),
     ),
-    **{f.__name__: of(lambda x, f=f: f(x)) for f in (np.real, np.imag)},
+    **{
+        f.__name__: of(lambda x, f=f: f(x), dtypes=COMPLEX) for f in (np.real, np.imag, np.angle)
+    },
     "copy": of(lambda x: np.copy(x), lambda x: np.copy(x, order="K")),
     "linspace": of(
         lambda x: np.linspace(x, 7, 5), lambda x: np.linspace(0, x, num=4, endpoint=False),
@@ -581,6 +590,26 @@ SAMPLES: dict[str, list[Sample]] = {
         )
     ],
 }  # fmt: skip
+
+# Transforms, of real and of complex numbers, by every argument.
+for _name, _dtypes, _options in (
+    ("fft", COMPLEX, {"n": 5, "axis": 0, "norm": "ortho"}),
+    ("ifft", COMPLEX, {"n": 2, "axis": -2, "norm": "forward"}),
+    ("rfft", ALL, {"n": 6, "axis": 0, "norm": "ortho"}),
+    ("irfft", COMPLEX, {"n": 5, "axis": 0, "norm": "forward"}),
+    ("hfft", COMPLEX, {"n": 5, "axis": 0, "norm": "ortho"}),
+    ("ihfft", ALL, {"n": 3, "axis": 0, "norm": "forward"}),
+    *(
+        (name, ALL if name.startswith("r") else COMPLEX, {"s": (3, 4), "axes": (1, 0)})
+        for name in ("fft2", "ifft2", "rfft2", "irfft2", "fftn", "ifftn", "rfftn", "irfftn")
+    ),
+    ("fftshift", COMPLEX, {"axes": 1}),
+    ("ifftshift", COMPLEX, {"axes": (0, 1)}),
+):
+    SAMPLES[f"fft.{_name}"] = [
+        Sample(partial(_transformed, _name, **options), ((4, 3),), _dtypes)
+        for options in ({}, _options)
+    ]
 
 # Ufuncs that work on whole axes; those of elements are called with all dtypes.
 GUFUNCS: dict[str, list[Sample]] = {

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import (
     elementwise_samples,
+    fft_samples,
     gather_samples,
     image_samples,
     linalg_samples,
@@ -30,6 +31,7 @@ SAMPLES: dict[str, Samples] = {
     **linalg_step_samples.SAMPLES, **manipulate_samples.SAMPLES, **gather_samples.SAMPLES,
     **statistics_samples.SAMPLES, **image_samples.SAMPLES, **sorting_samples.SAMPLES,
     **running_samples.SAMPLES,
+    **fft_samples.SAMPLES,
 }  # fmt: skip
 
 

@@ -38,6 +38,8 @@ ARRAY_API = {
     "linalg.matrix_norm linalg.matrix_power linalg.matrix_rank linalg.matrix_transpose "
     "linalg.outer linalg.pinv linalg.qr linalg.slogdet linalg.solve linalg.svd linalg.svdvals "
     "linalg.tensordot linalg.trace linalg.vecdot linalg.vector_norm",
+    "Fourier transforms": "fft.fft fft.ifft fft.fftn fft.ifftn fft.rfft fft.irfft fft.rfftn "
+    "fft.irfftn fft.hfft fft.ihfft fft.fftfreq fft.rfftfreq fft.fftshift fft.ifftshift",
 }
 NUMPY = (
     "abs add all allclose amax amin angle any append arange arccos arccosh arcsin arcsinh "
@@ -62,7 +64,9 @@ NUMPY = (
     "unstack var vdot vecdot vstack where zeros_like linalg.cholesky linalg.cond linalg.cross "
     "linalg.det linalg.eigh linalg.inv linalg.lstsq linalg.matrix_norm linalg.matrix_power "
     "linalg.matrix_rank linalg.multi_dot linalg.norm linalg.outer linalg.pinv linalg.qr "
-    "linalg.slogdet linalg.solve linalg.svd linalg.trace linalg.vector_norm"
+    "linalg.slogdet linalg.solve linalg.svd linalg.trace linalg.vector_norm fft.fft fft.fft2 "
+    "fft.fftn fft.fftshift fft.hfft fft.ifft fft.ifft2 fft.ifftn fft.ifftshift fft.ihfft fft.irfft "
+    "fft.irfft2 fft.irfftn fft.rfft fft.rfft2 fft.rfftn"
 )
 OTHERS = {  # what people look for by the words of PyTorch and of JAX
     "torch.cummax, cummin": "gc.cummax, gc.cummin: the values",
@@ -102,7 +106,6 @@ WHY = {
     "argwhere": "`gc.nonzero(x, size=...)` gives as many places as it is told",
     "nonzero": "`gc.nonzero(x, size=...)`: how many there are is not known without a size",
     "flatnonzero": "`gc.flatnonzero(x, size=...)`",
-    "angle": "there are no complex numbers",
     "linalg.multi_dot": "`gc.einsum`, and chains of `@`, are put into the cheapest order anyway",
     "unique": "`gc.unique(x, size=...)`: how many there are is not known without a size",
     **dict.fromkeys(

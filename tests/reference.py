@@ -70,6 +70,8 @@ _TITLES = {
     "random": "Random numbers",
     "types": "Dtypes",
     "ensure": "Checks",
+    "complex": "Complex numbers",
+    "fft": "Fourier transforms",
 }
 
 _NUMPY = """## NumPy's functions
@@ -150,7 +152,7 @@ def _family(module: Any) -> str:
 
 def _functions(module: Any) -> list[str]:
     family = _family(module)
-    own = family in ("linalg", "random")
+    own = family in ("linalg", "random", "fft")
     prefix = f"gc.{family}" if own else "gc"
     told = getattr(module, "__all__", None)
     found = {

@@ -98,7 +98,7 @@ POINTS = {
         Kink("acosh(x)", -2.0, NAN),
         Kink("atanh(x)", -1.0, INF),
         Kink("atanh(x)", 2.0, -1 / 3),
-        Kink("hypot(x, y)", 0.0, NAN, 0.0, NAN),
+        Kink("hypot(x, y)", 0.0, 0.0, 0.0, 0.0),
         Kink("hypot(x, y)", 0.0, 0.0, -2.0, -1.0),
         Kink("atan2(x, y)", 0.0, NAN, 0.0, NAN),
         Kink("atan2(x, y)", 0.0, -0.5, -2.0, 0.0),
@@ -226,12 +226,13 @@ and in forward mode.
   shared equally by all the elements that attain it, and so in each window of `max_pool` and at each
   step of `cummax`; `max_and_argmax` gives it to the first, and `sort`, `topk` and quantiles to the
   elements that a stable sort puts at the places they read.
-- `relu` is 0 at 0, `abs` is 0 at 0, `leaky_relu` has its slope at 0.
+- `relu` is 0 at 0, `abs` is 0 at 0, of complex numbers too, and so is `hypot`; `leaky_relu` has
+  its slope at 0.
 - `floor`, `ceil`, `trunc`, `round`, `sign`, `signbit`, `//`, comparisons, integers and
   `stop_gradient` have no derivative: nothing flows through them, and a gradient that depends on
   nothing else is an error, or zeros with `unconnected="zero"`.
 - Nothing flows through the sign of `copysign`, the second operand of `nextafter` and the first of
-  `heaviside`. `hypot` and `atan2` have no derivative where both operands are 0.
+  `heaviside`. `atan2` has no derivative where both operands are 0.
 - The untaken branch of `where`, and what `maximum`, `minimum`, `clip` and `relu` do not choose,
   never make a NaN in a gradient, whatever their derivatives are, also behind sums and matrix
   products. What remains is an infinite or NaN operand of a matrix product: the gradient of the

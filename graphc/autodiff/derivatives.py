@@ -155,6 +155,7 @@ def gradient(op: str, y: Any, wrt: Any, unconnected: str) -> Any:
             given=str(y.type),
             hint="sum or average it first, or use gc.vjp with a cotangent, or gc.jacobian",
         )
+    floats(op, y, "y", complex=False)
     return _pull(op, y, wrt, None, unconnected)
 
 

@@ -58,7 +58,7 @@ def push_forward(
             continue
         with origin.inherit(node.origins):
             for y, t in zip(node.outputs, _apply_jvp(node, ts), strict=True):
-                if t is not None and y.dtype.is_float:
+                if t is not None and y.dtype.has_derivative:
                     moved = stretch(t, y.shape)  # sizes may be equal by assumption
                     found[y] = found[y] + moved if y in found else moved
     return [found.get(y) for y in outputs]
@@ -88,7 +88,7 @@ def _transposed(node: Node, ts: Tangents) -> Tangents:
     op = node.op
     if op.vjp is None:
         raise no_derivative(node)
-    floats = [y for y in node.outputs if y.dtype.is_float]
+    floats = [y for y in node.outputs if y.dtype.has_derivative]
     stands = dict(zip(floats, fresh("cotangent", (y.type for y in floats)), strict=True))
     gs = [weak_like(stands[y], y) if y in stands else None for y in node.outputs]
     several = len(node.types) > 1

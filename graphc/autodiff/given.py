@@ -23,23 +23,34 @@ from graphc.ops.scalar import stretch
 
 
 # -- tensors ---------------------------------------------------------------------------------------
-def floats(op: str, tree: Any, root: str) -> tuple[list[Tensor], Structure]:
+def floats(
+    op: str, tree: Any, root: str, complex: bool = True
+) -> tuple[list[Tensor], Structure]:
     """The leaves of `tree`, whose name is `root`. Errors: `ArgumentError` for one that is no
-    tensor, `GradientError` for one that has no derivative: an integer, a truth value."""
+    tensor, `GradientError` for one that has no derivative: an integer, a truth value, and a complex
+    number without `complex`."""
     leaves, structure = flatten(tree)
     for i, leaf in enumerate(leaves):
-        error = _refused(op, leaf)
+        error = _refused(op, leaf, complex)
         if error is not None:
             raise at_leaf(error, structure, i, root)
     return leaves, structure
 
 
-def _refused(op: str, leaf: Any) -> GraphcError | None:
+def _refused(op: str, leaf: Any, complex: bool) -> GraphcError | None:
     if not isinstance(leaf, Tensor):
         expected = "a tensor, or tensors in lists, dicts and so on"
         return ArgumentError("not a tensor", op=op, expected=expected, given=repr(leaf)[:80])
-    if leaf.dtype.is_float:
+    if leaf.dtype.is_float or (complex and leaf.dtype.is_complex):
         return None
+    if leaf.dtype.is_complex:
+        return GradientError(
+            "a complex number where a real one is needed",
+            op=op,
+            expected="a float dtype",
+            given=repr(leaf),
+            hint="gc.real, gc.imag and gc.abs make it real; gc.vjp and gc.jvp take complex numbers",
+        )
     integer = leaf.dtype.is_integer
     return GradientError(
         f"{'an integer' if integer else 'a truth value'} has no derivative",

@@ -125,8 +125,8 @@ def _jacobian(op: str, blocks: Way, y: Any, wrt: Any, argnums: Any, has_aux: boo
 
 
 def _whole(op: str, blocks: Way, y: Any, wrt: Any) -> Any:
-    outputs, y_structure = floats(op, y, "y")
-    targets, structure = floats(op, wrt, "wrt")
+    outputs, y_structure = floats(op, y, "y", complex=False)
+    targets, structure = floats(op, wrt, "wrt", complex=False)
     rows = (
         [
             zeros((*t.shape, *x.shape), t.dtype) if block is None else block

@@ -48,7 +48,7 @@ def _ends(outputs: Sequence[Tensor], wrt: Tensor) -> Iterator[Node]:
     for node in order:
         if node in below and any(x in moved for x in node.inputs):
             if _passes(node, [x in moved for x in node.inputs]):
-                moved.update(y for y in node.outputs if y.dtype.is_float)
+                moved.update(y for y in node.outputs if y.dtype.has_derivative)
             else:
                 yield node
 
@@ -57,7 +57,7 @@ def _passes(node: Node, wanted: Sequence[bool]) -> bool:
     op, several = node.op, len(node.types) > 1
     if op.vjp is None or not op.differentiable:
         return False
-    gs = [zeros_like(y) if y.dtype.is_float else None for y in node.outputs]
+    gs = [zeros_like(y) if y.dtype.has_derivative else None for y in node.outputs]
     found = op.vjp(
         Context(wanted),
         gs if several else gs[0],

@@ -89,7 +89,7 @@ def nodes_above(order: Sequence[Node], sources: set[Node]) -> set[Node]:
     """The nodes of `order` that are in `sources` or whose derivative by one may be other than 0."""
     above: set[Node] = set()
     for node in order:
-        flows = (t.dtype.is_float and t.node in above for t in node.inputs)
+        flows = (t.dtype.has_derivative and t.node in above for t in node.inputs)
         if node in sources or (node.op.differentiable and any(flows)):
             above.add(node)
     return above
@@ -103,7 +103,7 @@ def _apply_vjp(
         return [None] * len(node.inputs)
     if op.vjp is None:
         raise no_derivative(node)
-    wanted = [t.node in on_path and t.dtype.is_float for t in node.inputs]
+    wanted = [t.node in on_path and t.dtype.has_derivative for t in node.inputs]
     context: Asked = Context(wanted, hidden)
     several = len(node.types) > 1
     result = op.vjp(

@@ -78,7 +78,7 @@ def _sources(results: Sequence[Tensor], values: Mapping[Tensor, Array]) -> set[N
 
 def _is_fresh(node: Node, mask: Array, result: Array, operands: Sequence[Array]) -> bool:
     """Whether an element under the mask is NaN of no NaN, or infinite of what is finite."""
-    floats = [v for v in operands if v.dtype.kind == "f"]
+    floats = [v for v in operands if v.dtype.kind in "fc"]
     nan, inf = mask & np.isnan(result), mask & np.isinf(result)
     if Fact.ELEMENTWISE in node.op.facts:
         for value in floats:
@@ -112,7 +112,7 @@ def _inside(node: Node, operands: Sequence[Array], sizes: Mapping[str, int]) -> 
         found = evaluation.compute(inner, given, dims)
         if not seen and inner is not node and inner.op.kind not in (Kind.LEAF, Kind.CONTROL):
             for value in found:
-                mask = ~np.isfinite(value) if value.dtype.kind == "f" else np.zeros((), bool)
+                mask = ~np.isfinite(value) if value.dtype.kind in "fc" else np.zeros((), bool)
                 if mask.any() and _is_fresh(inner, mask, value, given):
                     seen.append(Culprit(inner, [np.array(g) for g in given], value))
                     break

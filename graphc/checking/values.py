@@ -28,8 +28,10 @@ import numpy as np
 from graphc.ir import evaluate as evaluation
 from graphc.ir.evaluate import computing, evaluate_graph
 from graphc.ir.graph import Graph
-from graphc.ir.node import Node
+from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
+from graphc.loops.primitives import complex_number
+from graphc.ops.complex import imag, real
 from graphc.passes.chains import reorder_products
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules.contract import contract
@@ -60,6 +62,9 @@ def differences(
     unequal = [i for i, pair in enumerate(zip(expected, actual, strict=True)) if not _same(*pair)]
     if not unequal:
         return []
+    if any(e.dtype.kind == "c" and e.dtype == actual[i].dtype for i, e in enumerate(expected)):
+        graph, expected, actual = _in_parts(graph, expected, actual)
+        return differences(graph, arrays, expected, actual, dims, explained)
     roundings = _Roundings(graph, arrays, dims)
     reasons: Counter[str] = Counter()
     found = []
@@ -81,6 +86,20 @@ def differences(
     if explained is not None:
         explained += reasons
     return found
+
+
+def _in_parts(
+    graph: Graph, expected: Sequence[Array], actual: Sequence[Array]
+) -> tuple[Graph, list[Array], list[Array]]:
+    """The same with a result for each part of a complex one."""
+    results: list[Tensor] = []
+    pairs: list[tuple[Array, Array]] = []
+    for t, e, a in zip(graph.results, expected, actual, strict=True):
+        split = t.dtype.is_complex and e.dtype == a.dtype
+        results += (real(t), imag(t)) if split else (t,)
+        pairs += ((e.real, a.real), (e.imag, a.imag)) if split else ((e, a),)
+    parts = Graph(graph.inputs, results, name=graph.name)
+    return parts, [e for e, _ in pairs], [a for _, a in pairs]
 
 
 def _explanations(roundings: _Roundings, i: int, e: Array, a: Array) -> Any:
@@ -119,7 +138,7 @@ def _describe(i: int, e: Array, a: Array, wrong: Array, others: Sequence[Array])
 def _same(expected: Array, actual: Array) -> bool:
     if expected.dtype != actual.dtype or expected.shape != actual.shape:
         return False
-    return bool(np.array_equal(expected, actual, equal_nan=expected.dtype.kind == "f"))
+    return bool(np.array_equal(expected, actual, equal_nan=expected.dtype.kind in "fc"))
 
 
 def _same_elements(expected: Array, actual: Array) -> Array:
@@ -250,6 +269,8 @@ class _Shaking:
         return [self.shake(a) for a in found] if rounds else found
 
     def shake(self, a: Array) -> Array:
+        if a.dtype.kind == "c":
+            return np.asarray(complex_number(self.shake(a.real), self.shake(a.imag)))
         if a.dtype.kind != "f":
             return a
         noise = self.rng.uniform(-AMPLITUDE, AMPLITUDE, a.shape) * np.finfo(a.dtype).eps
@@ -291,11 +312,15 @@ class _Visits:
         seen = self.operands.setdefault(key, list(operands))
         with np.errstate(all="ignore"):
             moved = [
-                np.nan_to_num(np.abs(a.astype(float) - b), nan=0.0)
+                np.nan_to_num(np.abs(_double(a) - b), nan=0.0)
                 for a, b in zip(seen, operands, strict=True)
             ]
         before = self.spread.get(key, moved)
         self.spread[key] = [np.maximum(a, b) for a, b in zip(before, moved, strict=True)]
+
+
+def _double(a: Array) -> Array:
+    return a.astype(complex if a.dtype.kind == "c" else float)
 
 
 def snapped(graph: Graph, arrays: Sequence[Array], dims: Dims | None = None) -> list[list[Array]]:
@@ -333,7 +358,7 @@ def _may_jump(node: Node) -> bool:
 
 def _is_step(node: Node) -> bool:
     """Whether the results jump: integers and bools, and floats that are whole numbers."""
-    return Fact.WHOLE in node.op.facts or not any(t.dtype.is_float for t in node.types)
+    return Fact.WHOLE in node.op.facts or not any(t.dtype.has_derivative for t in node.types)
 
 
 def _snap(node: Node, values: Sequence[Array], spread: Sequence[Array] | None) -> list[Array]:

@@ -40,6 +40,7 @@ FUSED = register(
         Kind.REGION,
         _infer_fused,
         numpy=_numpy_fused,
+        facts=frozenset({Fact.COMPLEX}),
         doc="Several ops in one kernel.",
     )
 )

@@ -1,6 +1,7 @@
 """Element types: what a tensor is made of, how two of them promote, and which is the default.
 
-A `DType` is one of eleven interned values; graphc promotes exactly as NumPy 2 does.
+A `DType` is one of thirteen interned values; graphc promotes exactly as NumPy 2 does. Kernels
+compute with eleven of them; a complex number is two of these (`ops/complex.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class DType:
 
     name: str
     short: str
-    kind: str  # 'b' bool, 'i' signed, 'u' unsigned, 'f' floating
+    kind: str  # 'b' bool, 'i' signed, 'u' unsigned, 'f' floating, 'c' complex
     bits: int
     numpy: np.dtype[Any]
 
@@ -38,6 +39,20 @@ class DType:
     def is_integer(self) -> bool:
         return self.kind in "iu"
 
+    @property
+    def is_complex(self) -> bool:
+        return self.kind == "c"
+
+    @property
+    def has_derivative(self) -> bool:
+        """Whether a small change of such a number makes sense: of floats and complex numbers."""
+        return self.kind in "fc"
+
+    @property
+    def part(self) -> DType:
+        """What the real and the imaginary part are; of a number that is real, the dtype itself."""
+        return _PARTS.get(self, self)
+
     def __repr__(self) -> str:
         return self.short
 
@@ -53,18 +68,21 @@ bool_ = _dtype("bool", "bool", "b", 1)
 int8, int16, int32, int64 = (_dtype(f"int{n}", f"i{n}", "i", n) for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (_dtype(f"uint{n}", f"u{n}", "u", n) for n in (8, 16, 32, 64))
 float32, float64 = (_dtype(f"float{n}", f"f{n}", "f", n) for n in (32, 64))
+complex64, complex128 = (_dtype(f"complex{n}", f"c{n}", "c", n) for n in (64, 128))
 
 DTYPES = (
     bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64,
 )  # fmt: skip
-BY_SHORT = {d.short: d for d in DTYPES}
-_BY_NUMPY = {d.numpy: d for d in DTYPES}
+COMPLEX = (complex64, complex128)
+_PARTS = {complex64: float32, complex128: float64}
+BY_SHORT = {d.short: d for d in (*DTYPES, *COMPLEX)}
+_BY_NUMPY = {d.numpy: d for d in (*DTYPES, *COMPLEX)}
 
 
 def dtype(spec: Any) -> DType:
     """The `DType` for a name, a NumPy dtype or type, a Python type, or a `DType`.
 
-    Errors: `DTypeError` for anything else, such as `object`, complex or strings.
+    Errors: `DTypeError` for anything else, such as `object` or strings.
 
     >>> dtype("float32"), dtype(int), dtype(np.uint8)
     (f32, i64, u8)
@@ -81,7 +99,7 @@ def dtype(spec: Any) -> DType:
         raise DTypeError(
             "not an element type of graphc",
             op="dtype",
-            expected="one of " + ", ".join(d.name for d in DTYPES),
+            expected="one of " + ", ".join(d.name for d in (*DTYPES, *COMPLEX)),
             given=repr(spec),
         )
     return found
@@ -158,7 +176,16 @@ def promote(*types: DType) -> DType:
     return _BY_NUMPY[np.result_type(*(t.numpy for t in types))]
 
 
-def weak_type(value: bool | int | float, other: DType) -> DType:
+def complex_of(part: DType) -> DType:
+    """The complex dtype whose parts are of the float dtype `part`.
+
+    >>> complex_of(float32)
+    c64
+    """
+    return next(d for d in COMPLEX if d.part is part)
+
+
+def weak_type(value: bool | int | float | complex, other: DType) -> DType:
     """The type that a Python scalar takes beside a tensor of type `other` (NEP 50).
 
     Errors: `DTypeError` when an integer does not fit (`uint8 + 300`).
@@ -166,11 +193,9 @@ def weak_type(value: bool | int | float, other: DType) -> DType:
     >>> weak_type(2, float32), weak_type(2.5, int32)
     (f32, f64)
     """
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, (int, float)) and other.has_derivative):
         return other
     if isinstance(value, int):
-        if other.is_float:
-            return other
         if other is bool_:
             other = int64
         info = np.iinfo(other.numpy)
@@ -182,4 +207,6 @@ def weak_type(value: bool | int | float, other: DType) -> DType:
                 given=str(value),
             )
         return other
-    return other if other.is_float else float64
+    if isinstance(value, complex):
+        return other if other.is_complex else complex_of(other if other.is_float else float64)
+    return float64

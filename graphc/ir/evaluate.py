@@ -274,6 +274,18 @@ def bound(value: Any, sizes: Mapping[str, int]) -> Any:
     return value
 
 
+def names_within(*values: Any) -> list[str]:
+    """The named dims in the values of attributes, sorted: what `bound` needs."""
+    found: set[str] = set()
+    pending = list(values)
+    for value in pending:  # which grows meanwhile
+        if isinstance(value, Dim):
+            found |= names(value)
+        elif isinstance(value, tuple):
+            pending += value
+    return sorted(found)
+
+
 def evaluate(outputs: Any, feeds: Mapping[Tensor, Any] | None = None) -> Any:
     """The value of a tensor, or of tensors in lists, tuples, dicts and dataclasses, for arrays that
     are given for placeholders.

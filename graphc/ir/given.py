@@ -61,14 +61,22 @@ def fitting_array(op: str, value: Any, to: TensorType) -> np.ndarray[Any, Any]:
             given=type(value).__name__,
             where=origin.where(),
         ) from None
-    if array.dtype.kind not in "biuf":
-        is_complex = array.dtype.kind == "c"
-        raise (DTypeError if is_complex else ArgumentError)(
-            "complex numbers: graphc has none" if is_complex else "not numbers",
+    if array.dtype.kind not in "biufc":
+        raise ArgumentError(
+            "not numbers",
             op=op,
             expected=str(to),
             given=f"{type(value).__name__} of dtype {array.dtype}",
             where=origin.where(),
+        )
+    if array.dtype.kind == "c" and not to.dtype.is_complex:
+        raise DTypeError(
+            "complex numbers where real ones are wanted",
+            op=op,
+            expected=str(to),
+            given=f"{type(value).__name__} of dtype {array.dtype}",
+            where=origin.where(),
+            hint="give .real of them, or declare a complex dtype",
         )
     if array.size == 0 and isinstance(value, (list, tuple)):  # no numbers, so of no dtype yet
         array = array.astype(to.dtype.numpy)
@@ -102,7 +110,7 @@ def _keeps_values(
     given = array.dtype.newbyteorder("=")
     if given == wanted or np.can_cast(given, wanted, "safe"):
         return True
-    if wanted.kind == "f":
+    if wanted.kind in "fc":
         finite = np.isfinite(converted)
         return bool(finite.all()) or not np.isfinite(array[~finite]).any()
     if wanted.kind in "iu" and given.kind in "iu":

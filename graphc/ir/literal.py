@@ -4,6 +4,7 @@
     f32  n  2*n + 1                                a dtype, a dim, a size
     (0, n, ('a', 'b'))                             tuples
     f32(2.0)  i64([1, 2])  f32[2,64]("base64")     arrays: decimals where short, else their bytes
+    c64([2.0, -1.0])                               complex numbers: their parts, along a last axis
     ...                                            a graph, written below the node
 
 Every value reads back exactly: decimals are the shortest that round to the same number, and a
@@ -118,7 +119,20 @@ def read(tree: ast.expr, bodies: Iterator[Graph]) -> Any:
 # -- arrays ----------------------------------------------------------------------------------------
 def write_scalar(value: Any) -> str:
     """A scalar constant, as it is written inside an operand list: `f32(2.0)`."""
-    return f"{dtype(value.dtype).short}({_number(value)})"
+    kind = dtype(value.dtype)
+    if not kind.is_complex:
+        return f"{kind.short}({_number(value)})"
+    parts = _nested(_parts(value))
+    return f"{kind.short}({parts if '=' not in parts else _bits(value)})"
+
+
+def _parts(array: Any) -> Any:
+    """Complex numbers as pairs of floats, along a new last axis; others as they are."""
+    return np.stack([array.real, array.imag], -1) if array.dtype.kind == "c" else array
+
+
+def _bits(value: Any) -> str:
+    return f"bits={hex(int.from_bytes(value.tobytes(), sys.byteorder))}"
 
 
 def _write_array(array: np.ndarray[Any, Any], exact: bool) -> str:
@@ -126,7 +140,7 @@ def _write_array(array: np.ndarray[Any, Any], exact: bool) -> str:
         return write_scalar(array[()])
     short = dtype(array.dtype).short
     if 0 < array.size <= _SHORT_ARRAY:
-        numbers = _nested(array)
+        numbers = _nested(_parts(array))
         if "=" not in numbers:  # a NaN as bits stands alone only
             return f"{short}({numbers})"
     data = array.astype(array.dtype.newbyteorder("<")).tobytes()
@@ -149,7 +163,7 @@ def _number(value: Any) -> str:
         return str(value)
     if np.isnan(value):
         usual = value.tobytes() == value.dtype.type(np.nan).tobytes()
-        return "nan" if usual else f"bits={hex(int.from_bytes(value.tobytes(), sys.byteorder))}"
+        return "nan" if usual else _bits(value)
     if value.dtype == np.float64:
         return repr(float(value))
     text = str(value)
@@ -160,7 +174,8 @@ def _number(value: Any) -> str:
 def _read_array(kind: DType, args: list[ast.expr], keywords: list[ast.keyword]) -> ArrayValue:
     match args, keywords:
         case [[tree], []]:
-            return ArrayValue(np.array(_numbers(tree, kind), kind.numpy))
+            array = np.array(_numbers(tree, kind.part), kind.part.numpy)
+            return ArrayValue(array.view(kind.numpy)[..., 0] if kind.is_complex else array)
         case [[], [ast.keyword(arg="bits", value=ast.Constant(value=int(bits)))]]:
             data = bits.to_bytes(kind.itemsize, sys.byteorder)
             return ArrayValue(np.frombuffer(data, kind.numpy).reshape(()))

@@ -125,7 +125,8 @@ def _dead() -> None:
 
 
 def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
-    """The node `op(inputs, attrs)`: the existing one if it is alive, else a new one.
+    """The node `op(inputs, attrs)`: the existing one if it is alive, else a new one. Of complex
+    numbers, which few ops take as they are, the node that puts the result together of its parts.
 
     Errors: those of the op's type rule, with the op's name and the user's line added.
     """
@@ -141,6 +142,10 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
             if recorders:
                 record(node)
             return node
+        if any(t.dtype.is_complex for t in operands) and Fact.COMPLEX not in op.facts:
+            lifted: Node | None = functions()["_of_complex_"](op, operands, attrs)
+            if lifted is not None:
+                return lifted
         conditions.forget()
         try:
             made = op.infer(*(t.type for t in operands), **attrs)

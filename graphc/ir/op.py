@@ -50,6 +50,11 @@ class Fact(Enum):
     CONVERTS = "converts"  # the same number in another dtype
     BY_VALUE = "by value"  # its last operand, where that is known, decides how it is computed
 
+    # Complex numbers. What is neither, nor merely moves elements, nor has a formula in
+    # `ops/complex.py`, refuses them.
+    COMPLEX = "complex"  # takes or gives them as they are in memory
+    BY_PARTS = "by parts"  # real parts give the real part of the result, imaginary ones the other
+
     # Ops that move elements.
     #
     # REINDEX: the element at an index is the first operand's element at an affine function of that

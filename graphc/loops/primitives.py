@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.dtype import BY_SHORT, DType, bool_
+from graphc.ir.dtype import BY_SHORT, DType, bool_, complex_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,14 @@ def reinterpreted(kind: str) -> Callable[[Any], Any]:
     return function
 
 
+def complex_number(real: Any, imag: Any) -> Any:
+    """The complex number of two parts, whatever they are (`x + 1j * y` makes NaN of infinities)."""
+    shape = np.broadcast_shapes(np.shape(real), np.shape(imag))
+    made = np.empty(shape, np.result_type(real, imag, np.complex64))
+    made.real, made.imag = real, imag
+    return made
+
+
 _TABLE = (
     Primitive("add", 2, np.add, "iuf", reorders=True),
     Primitive("subtract", 2, np.subtract, "iuf"),
@@ -183,6 +191,10 @@ _TABLE = (
     Primitive("greater", 2, np.greater, "biuf", to_bool=True),
     Primitive("greater_equal", 2, np.greater_equal, "biuf", to_bool=True),
     Primitive("select", 3, np.where, "biuf"),
+    # A complex number in memory: put together of its parts, and taken apart.
+    Primitive("complex", 2, complex_number, "f", to=complex_of),
+    Primitive("real", 1, np.real, "c", to=lambda d: d.part),
+    Primitive("imag", 1, np.imag, "c", to=lambda d: d.part),
 )
 PRIMITIVES = {p.name: p for p in _TABLE}
 CAST = "cast_"  # `cast_f32` and so on: conversion as NumPy's astype

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, product
+from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, product
+from graphc.ir.evaluate import names_within
 from graphc.loops.grammar import may_fail, parallel_loop
 from graphc.lower import interrupt, lapack, products, subnormals
 from graphc.lower.context import Head, Layout, routine_name
@@ -69,10 +70,11 @@ def print_driver(program: Program, blas_bits: int, flush: bool = False) -> Print
 
 
 def host_sizes(step: Host) -> list[Size]:
-    """The sizes that a host call is given: those of all shapes of its operands and results."""
+    """The sizes that a host call is given: those of all shapes of its operands and results, and
+    the named dims of its attributes."""
     node = step.node
     types = [*(t.type for t in node.inputs), *node.types]
-    return [s for t in types for s in t.shape]
+    return [*(s for t in types for s in t.shape), *map(named, names_within(*node.attrs.values()))]
 
 
 class _Driver:

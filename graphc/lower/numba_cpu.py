@@ -24,14 +24,14 @@ from numba.cpython import rangeobj as _rangeobj  # noqa: F401
 
 from graphc import locks
 from graphc.errors import CompileError
-from graphc.ir.dtype import DTYPES, DType, bool_
+from graphc.ir.dtype import COMPLEX, DTYPES, DType, bool_
 from graphc.loops.grammar import Kernel, may_fail, parallel_loop
 from graphc.lower import numba_functions
 from graphc.lower.numba_source import print_kernel
 
 _lock = locks.kept("numba")
 NUMBA_TYPES: dict[DType, Any] = {
-    d: types.boolean if d is bool_ else getattr(types, d.name) for d in DTYPES
+    d: types.boolean if d is bool_ else getattr(types, d.name) for d in (*DTYPES, *COMPLEX)
 }
 
 
@@ -193,6 +193,10 @@ def _install(typing_context: Any, target_context: Any) -> dict[str, Any]:
         table.append((name, emit, [(d, (d,), to) for d in numba_functions.FLOATS]))
     for name, (emit, pairs) in numba_functions.BITS.items():
         table.append((name, emit, [(d, (d,), to) for d, to in pairs]))
+    for name, emit in numba_functions.COMPLEX_PARTS.items():
+        table.append((name, emit, [(d, (d,), d.part) for d in COMPLEX]))
+    parts: list[tuple[DType, tuple[DType, ...], DType]] = [(d, (d.part,) * 2, d) for d in COMPLEX]
+    table.append(("complex", numba_functions.complex_number, parts))
     table.append(("select", numba_functions.select, [(d, (bool_, d, d), d) for d in DTYPES]))
     for name, emit, cases in table:
         function = _Function(name)

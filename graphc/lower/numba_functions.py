@@ -249,6 +249,21 @@ BINARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "maximum_any_order": (_extremum_any_order("maximum"), FLOATS),
     "minimum_any_order": (_extremum_any_order("minimum"), FLOATS),
 }
+# How a complex number is in memory: two floats, which LLVM keeps apart.
+COMPLEX_PARTS: dict[str, Emit] = {
+    "real": lambda b, d, args: b.extract_value(args[0], 0),
+    "imag": lambda b, d, args: b.extract_value(args[0], 1),
+}
+
+
+def complex_number(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """The pair of two floats."""
+    made = ir.Constant(ir.LiteralStructType([a.type for a in args]), ir.Undefined)
+    for position, value in enumerate(args):
+        made = b.insert_value(made, value, position)
+    return made
+
+
 CONVERSIONS = {f"to_{d.short}": (_saturating(d), d) for d in INTEGERS}
 
 

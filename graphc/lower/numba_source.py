@@ -159,6 +159,9 @@ def _cast(value: str, source: DType, target: DType) -> str:
 
 
 def _literal(value: Const) -> str:
+    if value.dtype.is_complex:
+        parts = (Const(part, value.dtype.part) for part in (value.value.real, value.value.imag))
+        return f"complex({', '.join(map(_literal, parts))})"
     number = value.value.item()
     if value.dtype is bool_:
         return str(number)
@@ -169,6 +172,8 @@ def _literal(value: Const) -> str:
 
 
 def _literal_zero(buffer: Buffer) -> str:
+    if buffer.dtype.is_complex:
+        return _literal(Const(buffer.dtype.numpy.type(0), buffer.dtype))
     return "False" if buffer.dtype is bool_ else f"{buffer.dtype.short}(0)"
 
 

@@ -8,6 +8,7 @@ from graphc.ops import (
     bessel,
     branch,
     checkpoint,
+    complex,
     contract,
     convolution,
     create,
@@ -18,6 +19,7 @@ from graphc.ops import (
     einsum,
     elementwise,
     ensure,
+    fft,
     formula,
     gamma,
     gather,
@@ -56,10 +58,11 @@ FAMILIES = (
     activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
     cumulative, sorting, searching, unique, order_statistics, manipulate, diagonal, contract,
     einsum, windows, convolution, pooling, resample, softmax, scan, while_loop, branch, odeint,
-    checkpoint, custom_gradient, linalg, random, types, ensure,
+    checkpoint, custom_gradient, linalg, random, types, ensure, complex, fft,
 )  # fmt: skip
 
 for _family in FAMILIES:
     publish(_family.FUNCTIONS, getattr(_family, "NUMPY", {}))
 publish({"_special_": special.special, "_sinc_": formula.SINC}, as_numpy.NUMPY)
+publish({"_of_complex_": complex.of_complex})
 publish({"_at": at.At, "_selected": at.Selected})

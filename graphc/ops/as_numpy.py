@@ -61,7 +61,7 @@ def _reciprocal(x: Any) -> Tensor:
     """1 / x without its fraction, for ints: x itself if that is 1 or -1, else 0, also where x is 0
     (for which NumPy's result depends on the processor)."""
     t = tensor(x, "numpy.reciprocal")
-    if t.dtype.is_float:
+    if t.dtype.has_derivative:
         return quotient(t)
     t = cast(t, int8) if t.dtype is bool_ else t
     is_unit = equal(abs(t) if t.dtype.kind == "i" else t, scalar_like(1, t))

@@ -17,6 +17,8 @@ from graphc.ir.dim import Dim, Size
 from graphc.ir.dtype import (
     DType,
     bool_,
+    complex128,
+    complex_of,
     default_dtype,
     float32,
     float64,
@@ -73,7 +75,7 @@ WEAK = register(
         vjp=lambda context, g, out, x: [g],
         at=lambda k, values, index, out: values[0](index),
         formula=lambda s, x: x,
-        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.COMPLEX}),
         cost=0,
         weak=True,
         doc="x itself, which takes the dtype of what it meets (`Tensor.weak`).",
@@ -86,8 +88,9 @@ def constant(value: Any, dtype: Any = None) -> Tensor:
 
     Shapes: those of the value. Dtypes: the value's, unless `dtype` is given; Python floats give
     the default dtype (`gc.set_default_dtype`), ints int64 (uint64 from 2^63 on), bools bool.
-    Errors: `DTypeError` for objects, strings and complex numbers, and for a value that `dtype`
-    cannot hold: floats are rounded, never wrapped.
+    Python's complex numbers have parts of the default dtype.
+    Errors: `DTypeError` for objects and strings, and for a value that `dtype` cannot hold: floats
+    are rounded, never wrapped, and complex numbers have no value of a real dtype.
 
     >>> constant([1.0, 2.0]).type
     TensorType(dtype=f32, shape=(2,))
@@ -105,7 +108,7 @@ def as_array(op: str, value: Any, wanted: Any) -> np.ndarray[Any, Any]:
     python = not isinstance(value, (np.ndarray, np.generic))
     if python and (array.dtype == object or (array.dtype == np.float64 and _is_huge(array))):
         array = _integers(op, value, array, wanted)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biufc":
         raise DTypeError(
             "not numbers",
             op=op,
@@ -118,6 +121,8 @@ def as_array(op: str, value: Any, wanted: Any) -> np.ndarray[Any, Any]:
         _check_fits(op, array, kind)
     elif python and array.dtype == np.float64:
         kind = default_dtype()
+    elif python and array.dtype == np.complex128:
+        kind = complex_of(default_dtype())
     else:
         kind = to_dtype(array.dtype)
     return array.astype(kind.numpy, copy=False)
@@ -150,12 +155,27 @@ def _integers(
 
 
 def _check_fits(op: str, array: np.ndarray[Any, Any], kind: DType) -> None:
-    """Errors: `DTypeError` for numbers outside of the range of an integer dtype."""
+    """Errors: `DTypeError` for numbers outside of the range of an integer dtype, and for complex
+    ones where the dtype is real."""
+    if array.dtype.kind == "c" and not kind.is_complex:
+        raise no_real_value(op, array.dtype)
     if not kind.is_integer or np.can_cast(array.dtype, kind.numpy) or not array.size:
         return
     info, low, high = np.iinfo(kind.numpy), array.min().item(), array.max().item()
     if not (info.min <= low and high <= info.max):  # neither holds of a NaN
         raise _does_not_fit(op, "a value does not fit", kind.name, low, high)
+
+
+def no_real_value(op: str, given: Any) -> DTypeError:
+    """The error of complex numbers where real ones are wanted."""
+    return DTypeError(
+        "a complex number is no real one",
+        op=op,
+        expected="a real dtype",
+        given=str(given),
+        where=origin.where(),
+        hint="gc.real(x), gc.imag(x), gc.abs(x) and gc.angle(x) are real",
+    )
 
 
 def _does_not_fit(op: str, message: str, kind: str, low: Any, high: Any) -> DTypeError:
@@ -173,11 +193,13 @@ def size_as_tensor(size: Size, dtype: DType) -> Tensor:
     """A size as a scalar tensor: a constant where it is static."""
     if isinstance(size, int):
         return constant(size, dtype)
+    if dtype.is_complex:
+        return cast(size_as_tensor(size, dtype.part), dtype)
     return apply(SIZE, size=size, dtype=dtype).output()
 
 
 def is_python_scalar(value: Any) -> bool:
-    return isinstance(value, (bool, int, float)) and not isinstance(value, np.generic)
+    return isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic)
 
 
 def tensor(value: Any, op: str) -> Tensor:
@@ -188,7 +210,7 @@ def tensor(value: Any, op: str) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if is_python_scalar(value) or _is_of_python_floats(value):
-        return as_weak(constant(value, float64 if not isinstance(value, int) else None))
+        return as_weak(constant(value, _python_dtype(value)))
     if isinstance(value, Dim):
         raise ArgumentError(
             "a symbolic size is not a tensor",
@@ -217,10 +239,19 @@ def tensor(value: Any, op: str) -> Tensor:
     return constant(value)
 
 
+def _python_dtype(value: Any) -> DType | None:
+    """What Python numbers are computed in until they meet something: None says as they are read."""
+    numbers = list(_flat(value)) if isinstance(value, (list, tuple)) else [value]
+    if any(isinstance(v, complex) for v in numbers):
+        return complex128
+    return None if isinstance(value, int) else float64
+
+
 def _is_of_python_floats(value: Any) -> bool:
-    """Whether `value` is nested lists of Python numbers, a float among them."""
+    """Whether `value` is nested lists of Python numbers, one that is no int among them."""
     numbers = list(_flat(value)) if isinstance(value, (list, tuple)) else []
-    return all(map(is_python_scalar, numbers)) and any(isinstance(v, float) for v in numbers)
+    broken = any(isinstance(v, (float, complex)) for v in numbers)
+    return broken and all(map(is_python_scalar, numbers))
 
 
 def _flat(value: Any) -> Iterator[Any]:
@@ -308,6 +339,8 @@ def cast(x: Tensor, to: DType) -> Tensor:
     stays weak in a dtype of 64 bits, where it lost nothing."""
     if x.dtype is to:
         return x
+    if x.dtype.is_complex and not to.is_complex and to is not bool_:
+        raise no_real_value("astype", x)
     source = x.node.inputs[0].node if x.node.op is WEAK else x.node
     made: Tensor
     if source.op is CONSTANT and not x.shape:
@@ -315,7 +348,7 @@ def cast(x: Tensor, to: DType) -> Tensor:
             made = constant(source.attrs["value"].array.astype(to.numpy))
     else:
         made = function("astype")(x, to)
-    return weak_like(made, x) if to.bits == 64 else made
+    return weak_like(made, x) if to.part.bits == 64 else made
 
 
 def settle(x: Tensor, to: DType) -> Tensor:
@@ -327,8 +360,8 @@ def settle(x: Tensor, to: DType) -> Tensor:
 
 
 def float_type(dtype: DType) -> DType:
-    """The floating dtype that a float function of an int gives (NumPy's, without float16)."""
-    if dtype.is_float:
+    """The dtype that a float function gives: of an int NumPy's, without float16, else its own."""
+    if dtype.has_derivative:
         return dtype
     return float32 if dtype is bool_ or dtype.bits <= 16 else float64
 

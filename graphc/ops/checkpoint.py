@@ -15,7 +15,7 @@ from typing import Any
 
 from graphc.ir.graph import transform
 from graphc.ir.node import Tensor, apply, current_serial
-from graphc.ir.op import Batch, Kind, Op, register
+from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType
 from graphc.ir.structure import unflatten
 from graphc.ops.build import weak_like
@@ -34,6 +34,7 @@ AFTER = register(
         lambda x, *tokens: (x,),
         numpy=lambda x, *tokens: x,
         vjp=lambda context, g, out, x, *tokens: [g, *(None for _ in tokens)],
+        facts=frozenset({Fact.COMPLEX}),
         batched=_batched_after,
         doc="x itself, not before the other operands are computed.",
     )
@@ -82,6 +83,7 @@ CHECKPOINT = register(
         jvp=lambda context, ts, out, *inputs, results: ts[0] if results == 1 else ts[:results],
         expand=lambda *inputs, results: inputs[:results],
         batched=_batched,
+        facts=frozenset({Fact.COMPLEX}),
         weak=False,  # each result for itself
         doc="Its first operands; derivatives compute them again from the others.",
     )

@@ -17,6 +17,7 @@ from graphc.ir.dim import Size, size_hint
 from graphc.ir.node import Tensor
 from graphc.ir.shape import normalize_axis, show
 from graphc.ops.build import operands as to_operands
+from graphc.ops.complex import conj
 from graphc.ops.contract import Labelled, Labels, contract, permuted, sum_out
 from graphc.ops.contraction_order import contraction_order
 from graphc.ops.diagonal import main_diagonal
@@ -259,12 +260,17 @@ def _paired_axes(axes: Any, left: int, right: int) -> tuple[list[int], list[int]
 
 
 def vecdot(x: Any, y: Any, axis: int = -1) -> Tensor:
-    """The products of vectors along `axis`, summed; the other axes broadcast.
+    """The products of vectors along `axis`, summed; the other axes broadcast. Complex numbers of
+    the first are conjugated.
 
     Shapes: [..., n, ...] x [..., n, ...] -> [..., ...]. Dtypes: the operands' common one.
     """
     a, b = (_axis_last("vecdot", t, axis) for t in to_operands("vecdot", x, y))
-    return _last_axes("vecdot", "...i,...i->...", a, b)
+    return _last_axes("vecdot", "...i,...i->...", _conjugated(a), b)
+
+
+def _conjugated(t: Tensor) -> Tensor:
+    return conj(t) if t.dtype.is_complex else t
 
 
 def inner(x: Any, y: Any) -> Tensor:
@@ -280,9 +286,9 @@ def inner(x: Any, y: Any) -> Tensor:
 
 
 def vdot(x: Any, y: Any) -> Tensor:
-    """The sum of products of all elements in row-major order."""
+    """The sum of products of all elements in row-major order; complex ones of x are conjugated."""
     a, b = (reshape(t, (t.size,)) for t in to_operands("vdot", x, y))
-    return _last_axes("vdot", "i,i->", a, b)
+    return _last_axes("vdot", "i,i->", _conjugated(a), b)
 
 
 def outer(x: Any, y: Any) -> Tensor:

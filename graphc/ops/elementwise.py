@@ -18,6 +18,7 @@ from graphc.ir.dtype import DType, bool_, promote, uint64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
+from graphc.ir.operators import function
 from graphc.ir.shape import TensorType
 from graphc.ir.structure import flatten, unflatten
 from graphc.loops.primitives import PRIMITIVES
@@ -27,8 +28,10 @@ from graphc.loops.primitives import softplus as numpy_softplus
 from graphc.ops.build import (
     WEAK,
     cast,
+    constant,
     float_type,
     is_python_scalar,
+    no_real_value,
     operands,
     scalar_like,
     tensor,
@@ -65,7 +68,7 @@ _DIVIDE = define(
     facts={Fact.JUMPS, Fact.POLE},  # not exact: it may become x * (1 / y), or come from it
 )  # fmt: skip
 negative = numeric_function(
-    "negative", lambda s, x: -x, "-x, elementwise.", facts={Fact.EXACT}
+    "negative", lambda s, x: -x, "-x, elementwise.", facts={Fact.EXACT, Fact.BY_PARTS}
 )
 
 
@@ -141,7 +144,7 @@ def _comparison(name: str, numpy: Any, relation: Any, doc: str) -> Callable[...,
 
 def _outside(value: Any, dtype: DType) -> int:
     """1 for a Python int above all that integers or bools beside it can be, -1 for one below."""
-    if isinstance(value, Tensor) or not isinstance(value, int) or dtype.is_float:
+    if isinstance(value, Tensor) or not isinstance(value, int) or dtype.has_derivative:
         return 0
     info = np.iinfo(dtype.numpy if dtype.is_integer else np.int64)
     return int(value > info.max) - int(value < info.min)
@@ -250,7 +253,7 @@ def _where_jvp(
 WHERE = define(
     "where", np.where, lambda s, c, x, y: s.Piecewise((x, c), (y, True)), kinds="biuf",
     kernel=lambda k, c, x, y: k.where(c, x, y), doc="x where condition holds, else y.",
-    vjp=_where_vjp, jvp=_where_jvp, facts={Fact.EXACT},
+    vjp=_where_vjp, jvp=_where_jvp, facts={Fact.EXACT, Fact.BY_PARTS},
 )  # fmt: skip
 
 
@@ -323,7 +326,7 @@ def _rounding(name: str, formula: Any, doc: str) -> Callable[..., Tensor]:
 
     def frontend(x: Any) -> Tensor:
         t = tensor(x, name)
-        return apply(op, (t,)).output() if t.dtype.is_float else t
+        return t if t.dtype.is_integer or t.dtype is bool_ else apply(op, (t,)).output()
 
     return publish(op, frontend)
 
@@ -406,7 +409,7 @@ STOP_GRADIENT = register(
         numpy=lambda x: x,
         at=at(lambda k, x: x),
         formula=lambda s, x: x,
-        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.BY_PARTS}),
         cost=0,
         differentiable=False,
         doc="x itself, constant to derivatives.",
@@ -463,8 +466,10 @@ def isfinite(x: Any) -> Tensor:
 
 
 def isinf(x: Any) -> Tensor:
-    """Whether x is plus or minus infinity."""
+    """Whether x is plus or minus infinity; of a complex number, whether one of its parts is."""
     t = tensor(x, "isinf")
+    if t.dtype.is_complex:
+        return logical_or(*(isinf(function(part)(t)) for part in ("real", "imag")))
     return logical_not(logical_or(isfinite(t), isnan(t)))
 
 
@@ -522,6 +527,11 @@ def astype(x: Any, dtype: Any) -> Tensor:
     The result is of that dtype for good, even if x is weak (made of Python numbers alone).
     """
     t, to = tensor(x, "astype"), to_dtype(dtype)
+    if to.is_complex and not t.dtype.is_complex:
+        made: Tensor = function("complex")(astype(t, to.part), constant(0, to.part))
+        return made
+    if t.dtype.is_complex and not to.is_complex and to is not bool_:
+        raise no_real_value("astype", t)
     t = t.node.inputs[0] if t.node.op is WEAK else t
     return t if t.dtype is to and not t.weak else apply(ASTYPE, (t,), dtype=to).output()
 

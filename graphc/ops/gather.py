@@ -115,6 +115,7 @@ TAKE = register(
         vjp=_take_vjp,
         at=_take_at,
         batched=_batched_take,
+        facts=frozenset({Fact.BY_PARTS}),
         cost=4,
         may_fail=True,
         doc="Elements along an axis, at the positions that an integer tensor gives.",
@@ -209,6 +210,7 @@ SCATTER_ADD = register(
         vjp=_scatter_vjp,
         reducer=_Scatter("add", lambda dtype: 0),
         batched=_batched_scatter,
+        facts=frozenset({Fact.BY_PARTS}),
         may_fail=True,
         doc="Zeros, with each update added at the position along an axis that indices give.",
     )

@@ -13,7 +13,7 @@ from graphc.ir.dim import Size, dim
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Axes, Kind, Op, register
+from graphc.ir.op import Axes, Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axis
 from graphc.ops.build import size_as_tensor, tensor
 from graphc.ops.shape import REINDEX
@@ -136,6 +136,7 @@ PAD = register(
         ],
         at=_pad_at,
         axes=_ON_EACH_AXIS,
+        facts=frozenset({Fact.BY_PARTS}),
         cost=6,
         doc="Zeros of shape `sizes`, with x at every `steps`-th element from `starts` on.",
     )

@@ -14,7 +14,7 @@ from graphc.errors import ArgumentError, OutOfRangeError, ShapeError
 from graphc.ir.dim import Dim, Size
 from graphc.ir.dtype import bool_, int64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Axes, Kind, Op, register
+from graphc.ir.op import Axes, Fact, Kind, Op, register
 from graphc.ir.shape import (
     Shape,
     TensorType,
@@ -94,6 +94,7 @@ ROLL = register(
         vjp=_roll_vjp,
         at=_roll_at,
         axes={"axes": Axes.SEVERAL},
+        facts=frozenset({Fact.BY_PARTS}),
         cost=6,
         doc="The elements `shifts` places on along distinct axes; those at the end come first.",
     )

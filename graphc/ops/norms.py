@@ -13,9 +13,10 @@ from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
 from graphc.ir.shape import normalize_axes, normalize_axis, show
 from graphc.ops.build import cast, operands, tensor
+from graphc.ops.complex import imag, real
 from graphc.ops.diagonal import diagonal as any_diagonal
 from graphc.ops.einsum import outer as outer_of_all
-from graphc.ops.elementwise import abs, multiply, not_equal, sqrt, square, subtract
+from graphc.ops.elementwise import abs, add, multiply, not_equal, sqrt, square, subtract
 from graphc.ops.getitem import read, select
 from graphc.ops.powers import power
 from graphc.ops.reduce import max, min, restore_axes, sum
@@ -25,7 +26,12 @@ from graphc.ops.shape import permute_dims, reshape, stack
 # -- norms -----------------------------------------------------------------------------------------
 def _float(op: str, x: Any) -> Tensor:
     t = tensor(x, op)
-    return t if t.dtype.is_float else cast(t, float64)
+    return t if t.dtype.has_derivative else cast(t, float64)
+
+
+def _square_of_size(t: Tensor) -> Tensor:
+    """|x| squared: of a complex number the sum of the squares of its parts."""
+    return add(square(real(t)), square(imag(t))) if t.dtype.is_complex else square(t)
 
 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Tensor:
@@ -46,12 +52,12 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
             "not the order of a norm", op="vector_norm", expected="a number", given=repr(ord)
         )
     if ord == 2:
-        return sqrt(sum(square(t), axis, keepdims))
+        return sqrt(sum(_square_of_size(t), axis, keepdims))
     size = abs(t)
     if math.isinf(ord):
         return max(size, axis, keepdims) if ord > 0 else min(size, axis, keepdims)
     if ord == 0:
-        return sum(cast(not_equal(t, 0), t.dtype), axis, keepdims)
+        return sum(cast(not_equal(t, 0), t.dtype.part), axis, keepdims)
     if ord == 1:
         return sum(size, axis, keepdims)
     return power(sum(power(size, float(ord)), axis, keepdims), 1 / ord)
@@ -70,7 +76,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
             "not matrices", op="matrix_norm", expected="(..., m, n)", given=show(t.shape)
         )
     if ord == "fro":
-        return sqrt(sum(square(t), (-2, -1), keepdims))
+        return sqrt(sum(_square_of_size(t), (-2, -1), keepdims))
     if ord not in (1, -1, math.inf, -math.inf):
         raise ArgumentError(
             "no such norm of matrices",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact
 from graphc.loops.primitives import special
 from graphc.ops.build import cast, operands, scalar_like, tensor
-from graphc.ops.elementwise import equal, log, log1p, sigmoid, where
+from graphc.ops.elementwise import divide, equal, log, log1p, sigmoid, where
 from graphc.ops.scalar import COMMUTES, binary_float_function, define, float_function, named
 
 
@@ -41,10 +42,13 @@ def power(x: Any, y: Any) -> Tensor:
         base = tensor(x, "power")
         if base.dtype.is_integer:
             return _integer_power(base, y)
+        if base.dtype.is_complex:
+            product = _integer_power(base, builtins.abs(y))
+            return product if y >= 0 else divide(scalar_like(1, product), product)
     a, b = operands("power", x, y)
     if a.dtype is bool_:
         a, b = cast(a, int8), cast(b, int8)
-    return apply(_POWER if a.dtype.is_float else _INTEGER_POWER, (a, b)).output()
+    return apply(_INTEGER_POWER if a.dtype.is_integer else _POWER, (a, b)).output()
 
 
 def _integer_power(base: Tensor, exponent: int) -> Tensor:

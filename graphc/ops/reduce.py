@@ -21,6 +21,7 @@ from graphc.ir.dtype import DType, bool_, int64, uint64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Builder, Fact, Index, Kind, Op, Operand, register
+from graphc.ir.operators import function
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
 from graphc.ops.build import (
     cast,
@@ -32,7 +33,7 @@ from graphc.ops.build import (
     weak_like,
 )
 from graphc.ops.create import iota
-from graphc.ops.elementwise import equal, logical_not, maximum, where
+from graphc.ops.elementwise import equal, logical_not, maximum, square, where
 from graphc.ops.scalar import masked_multiply
 from graphc.ops.scan import scan
 from graphc.ops.shape import broadcast_to, expand_dims, permute_dims, reshape
@@ -132,6 +133,7 @@ SUM = register(
         jvp=_sum_jvp,
         reducer=Reducer("add", lambda dtype: 0),
         axes={"axes": Axes.SEVERAL},
+        facts=frozenset({Fact.BY_PARTS}),
         doc="The sum over axes.",
     )
 )
@@ -353,7 +355,7 @@ def _accumulated(op: Op, x: Any, axis: Any, keepdims: bool, wanted: Any, mask: A
     t = tensor(x, op.name)
     if wanted is not None:
         t = cast(t, to_dtype(wanted))
-    elif not t.dtype.is_float:
+    elif not t.dtype.has_derivative:
         t = cast(t, uint64 if t.dtype.kind == "u" else int64)
     if mask is not None:
         t = where(mask, t, scalar_like(op.reducer.identity(t.dtype), t))
@@ -388,7 +390,7 @@ def mean(
     Dtypes: `dtype`, else ints give floats.
     """
     t = tensor(x, "mean")
-    if dtype is not None or not t.dtype.is_float:
+    if dtype is not None or not t.dtype.has_derivative:
         t = cast(t, float_type(int64) if dtype is None else to_dtype(dtype))
     _no_tensor("mean", axis)
     total = sum(t, axis, keepdims, where=where)
@@ -491,6 +493,8 @@ def variance(
     t = t if dtype is None else cast(t, to_dtype(dtype))
     centred = t - mean(t, axis, keepdims=True, where=where)
     squares = centred * centred
+    if t.dtype.is_complex:
+        squares = square(function("real")(centred)) + square(function("imag")(centred))
     less = ddof if correction is None else correction
     if is_python_scalar(less) and less == 0:
         return mean(squares, axis, keepdims, where=where)

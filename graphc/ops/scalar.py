@@ -131,7 +131,7 @@ def _outer_branch(g: Tensor) -> tuple[Tensor, Tensor] | None:
     while Fact.REINDEX in g.node.op.facts:
         moves.append(g.node)
         g = g.node.inputs[0]
-    if g.node.op.name != "where" or not _is_zero(g.node.inputs[2]):
+    if g.node.op.name != "where" or not is_zero(g.node.inputs[2]):
         return None
     condition, taken = g.node.inputs[:2]
     for move in reversed(moves):
@@ -146,7 +146,7 @@ def stretch(x: Tensor, shape: Any) -> Tensor:
     return result
 
 
-def _is_zero(t: Tensor) -> bool:
+def is_zero(t: Tensor) -> bool:
     if t.node.op.name == "broadcast_to":
         t = t.node.inputs[0]
     if Fact.CONSTANT not in t.node.op.facts:

@@ -11,7 +11,16 @@ from graphc.errors import ShapeError
 from graphc.ir.dtype import float64, int64
 from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, normalize_axis, show
-from graphc.ops.build import cast, constant, operands, scalar_like, size_as_tensor, tensor
+from graphc.ops.build import (
+    cast,
+    constant,
+    no_real_value,
+    operands,
+    scalar_like,
+    size_as_tensor,
+    tensor,
+)
+from graphc.ops.complex import complex, conj, imag, real
 from graphc.ops.contract import matmul
 from graphc.ops.create import zeros
 from graphc.ops.diagonal import diagonal
@@ -77,7 +86,7 @@ def average(x: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = F
     if weights is None:
         return mean(t, axis, keepdims)
     t, w = operands("average", t, weights)
-    t, w = (v if v.dtype.is_float else cast(v, float64) for v in (t, w))
+    t, w = (v if v.dtype.has_derivative else cast(v, float64) for v in (t, w))
     if w.ndim == 1 and t.ndim != 1:
         at = None if axis is None or isinstance(axis, (tuple, list)) else axis
         if at is None:
@@ -120,7 +129,7 @@ def cov(
     less = (0 if bias else 1) if ddof is None else ddof
     centred = subtract(rows, mean(rows, axis=1, keepdims=True))
     left = subtract(size_as_tensor(rows.shape[1], rows.dtype), less)
-    found = divide(matmul(centred, matrix_transpose(centred)), left)
+    found = divide(matmul(centred, matrix_transpose(conj(centred))), left)
     return reshape(found, ()) if found.shape == (1, 1) else found
 
 
@@ -128,7 +137,7 @@ def _variables(x: Any, rowvar: bool) -> Tensor:
     t = tensor(x, "cov")
     if t.ndim > 2:
         raise ShapeError("a matrix", op="cov", expected="rank 1 or 2", given=show(t.shape))
-    t = t if t.dtype.is_float else cast(t, float64)
+    t = t if t.dtype.has_derivative else cast(t, float64)
     if t.ndim < 2:
         return reshape(t, (1, t.size))
     return t if rowvar or t.shape[0] == 1 else matrix_transpose(t)
@@ -151,6 +160,9 @@ def nan_to_num(
     """`x` with `nan` in place of NaN, and for infinities `posinf` and `neginf`, by default the
     largest and the least number of the dtype."""
     t = tensor(x, "nan_to_num")
+    if t.dtype.is_complex:
+        parts = (nan_to_num(p, nan=nan, posinf=posinf, neginf=neginf) for p in (real(t), imag(t)))
+        return complex(*parts)
     if not t.dtype.is_float:
         return t
     info = np.finfo(t.dtype.numpy)
@@ -164,7 +176,7 @@ def nan_to_num(
 def _without_nan(x: Any, op: str) -> tuple[Tensor, Tensor | None]:
     """The tensor and where it is a number; None where it always is."""
     t = tensor(x, op)
-    return t, logical_not(isnan(t)) if t.dtype.is_float else None
+    return t, logical_not(isnan(t)) if t.dtype.has_derivative else None
 
 
 def nansum(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -241,7 +253,7 @@ def isclose(
     NaN is close to NaN only with `equal_nan`.
     """
     a, b = operands("isclose", x, y)
-    if not a.dtype.is_float:
+    if not a.dtype.has_derivative:
         a, b = cast(a, float64), cast(b, float64)
     near = less_equal(abs(subtract(a, b)), add(multiply(abs(b), rtol), atol))
     found = logical_or(logical_and(near, isfinite(b)), equal(a, b))
@@ -276,15 +288,22 @@ def array_equiv(x: Any, y: Any) -> Tensor:
         return astype(constant(False), bool)
 
 
+def _ordered(op: str, x: Any) -> Tensor:
+    t = tensor(x, op)
+    if t.dtype.is_complex:
+        raise no_real_value(op, t.dtype.name)
+    return t
+
+
 def isposinf(x: Any) -> Tensor:
     """Whether x is plus infinity, elementwise."""
-    t = tensor(x, "isposinf")
+    t = _ordered("isposinf", x)
     return equal(t, np.inf) if t.dtype.is_float else zeros(t.shape, bool)
 
 
 def isneginf(x: Any) -> Tensor:
     """Whether x is minus infinity, elementwise."""
-    t = tensor(x, "isneginf")
+    t = _ordered("isneginf", x)
     return equal(t, -np.inf) if t.dtype.is_float else zeros(t.shape, bool)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from graphc.ir.node import Tensor
 from graphc.ir.op import Fact
-from graphc.ops.elementwise import abs, cos, sqrt, where
+from graphc.ops.build import scalar_like
+from graphc.ops.elementwise import abs, cos, equal, sqrt, where
 from graphc.ops.scalar import binary_float_function, float_function
 
 DOMAIN = {Fact.JUMPS}  # NaN beyond an integer
@@ -43,10 +44,20 @@ atan2 = binary_float_function(
     "The angle in [-pi, pi] of the point whose coordinates are x and y: atan2(y, x).",
     partials=_atan2_partials, cost=40, facts=DOMAIN,
 )  # fmt: skip
+def _hypot_partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, Any]:
+    """x and y over the distance, 0 at the origin."""
+
+    def over_distance(z: Tensor) -> Tensor:
+        zero, one = scalar_like(0, out), scalar_like(1, out)
+        return z / where(equal(out, zero), one, out)
+
+    return lambda: over_distance(x), lambda: over_distance(y)
+
+
 hypot = binary_float_function(
     "hypot", np.hypot, lambda s, x, y: s.sqrt(x**2 + y**2),
     "sqrt(x**2 + y**2), where no square overflows or vanishes.",
-    partials=lambda f, out, x, y: (lambda: x / out, lambda: y / out), cost=12,
+    partials=_hypot_partials, cost=12,
     facts={Fact.COMMUTATIVE, Fact.JUMPS},
 )  # fmt: skip
 

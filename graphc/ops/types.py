@@ -1,4 +1,4 @@
-"""Questions about dtypes, by the array API's names: limits, kinds, promotion; parts of numbers."""
+"""Questions about dtypes, by the array API's names: limits, kinds, promotion."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError
-from graphc.ir.dtype import DTYPES, DType, default_dtype, int64, promote
+from graphc.ir.dtype import COMPLEX, DTYPES, DType, complex_of, default_dtype, int64, promote
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor
 from graphc.ops.build import beside, is_python_scalar, tensor
-from graphc.ops.create import zeros_like
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -39,7 +38,7 @@ class IntInfo(NamedTuple):
 
 _KINDS = {
     "bool": "b", "signed integer": "i", "unsigned integer": "u", "integral": "iu",
-    "real floating": "f", "complex floating": "", "numeric": "iuf",
+    "real floating": "f", "complex floating": "c", "numeric": "iufc",
 }  # fmt: skip
 
 
@@ -49,14 +48,16 @@ def _of(value: Any) -> DType:
 
 
 def finfo(type: Any, /) -> FloatInfo:
-    """The limits of a float dtype, or of a tensor's. Errors: `DTypeError` for another.
+    """The limits of a float dtype, or of a tensor's; of a complex one those of its parts.
+    Errors: `DTypeError` for another.
 
     >>> finfo("float32").eps == 2.0**-23
     True
     """
     kind = _of(type)
-    if not kind.is_float:
+    if not kind.has_derivative:
         raise DTypeError("not a float", op="finfo", expected="float32, float64", given=kind.name)
+    kind = kind.part
     info = np.finfo(kind.numpy)
     eps, high, low, least = map(float, (info.eps, info.max, info.min, info.smallest_normal))
     return FloatInfo(kind.bits, eps, high, low, least, kind)
@@ -108,26 +109,6 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
     return found
 
 
-# -- parts of numbers, which are real --------------------------------------------------------------
-def real(x: Any) -> Tensor:
-    """`x`: dtypes are real."""
-    return tensor(x, "real")
-
-
-def imag(x: Any) -> Tensor:
-    """Zeros of x's shape and dtype: dtypes are real."""
-    return zeros_like(tensor(x, "imag"))
-
-
-def conj(x: Any) -> Tensor:
-    """`x`: dtypes are real. Errors: `DTypeError` for bools."""
-    t = tensor(x, "conj")
-    if t.dtype.kind == "b":
-        raise DTypeError("no numbers", op="conj", expected="ints or floats", given="bool")
-    return t
-
-
-FUNCTIONS |= {f.__name__: f for f in (real, imag, conj)}
 # -- what the namespace is -------------------------------------------------------------------------
 class NamespaceInfo:
     """What the array API's programs may ask of graphc."""
@@ -146,16 +127,21 @@ class NamespaceInfo:
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
         """The dtypes that are taken where none is given."""
-        return {"real floating": default_dtype(), "integral": int64, "indexing": int64}
+        real = default_dtype()
+        return {
+            "real floating": real,
+            "complex floating": complex_of(real),
+            "integral": int64,
+            "indexing": int64,
+        }
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, DType]:
         """All dtypes of a kind, as `isdtype` has kinds, by their names."""
-        return {d.name: d for d in DTYPES if kind is None or isdtype(d, kind)}
+        return {d.name: d for d in (*DTYPES, *COMPLEX) if kind is None or isdtype(d, kind)}
 
 
 FUNCTIONS |= {f.__name__: f for f in (finfo, iinfo, isdtype, can_cast, result_type)}
 NUMPY: dict[str, Callable[..., Any] | None] = {
     "can_cast": None,  # whose answers are NumPy's dtypes
     "result_type": None,
-    "conjugate": conj,
 }

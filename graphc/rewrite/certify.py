@@ -30,11 +30,12 @@ import numpy as np
 from graphc.errors import GraphError
 from graphc.ir.dim import evaluate as evaluate_size
 from graphc.ir.dim import named
-from graphc.ir.dtype import DTYPES, DType
+from graphc.ir.dtype import COMPLEX, DTYPES, DType
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Tensor
 from graphc.ir.op import Fact, Kind
+from graphc.loops.primitives import complex_number
 from graphc.ops.leaf import placeholder
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.extended import extended_values
@@ -134,7 +135,7 @@ def _from_formulas(rule: Rule) -> Iterator[Graph]:
 
 def _choices(groups: Sequence[str]) -> Iterator[dict[str, DType]]:
     """One dtype for each group of allowed kinds, in every combination."""
-    options = [[d for d in DTYPES if d.kind in allowed] for allowed in groups]
+    options = [[d for d in (*DTYPES, *COMPLEX) if d.kind in allowed] for allowed in groups]
     for chosen in itertools.product(*options):
         yield dict(zip(groups, chosen, strict=True))
 
@@ -152,6 +153,9 @@ def special_values(dtype: DType) -> Array:
     """Where rules go wrong: zeros, subnormals, neighbours of 1, edges, infinities, NaN."""
     if dtype.kind == "b":
         return np.array([False, True])
+    if dtype.is_complex:
+        x, y = np.meshgrid(*[special_values(dtype.part)] * 2)
+        return np.asarray(complex_number(x, y)).ravel()
     if dtype.is_integer:
         info = np.iinfo(dtype.numpy)
         values = {0, 1, 2, 3, 7, 64, 100, info.max // 2, info.max - 1, info.max}
@@ -257,6 +261,8 @@ def _exact(rule: Rule, before: Graph, after: Graph) -> Certificate:
 
 def same_bits(a: Array, b: Array) -> Array:
     """Where two arrays of one dtype have the same bits, or a NaN each."""
+    if a.dtype.kind == "c":
+        return same_bits(a.real, b.real) & same_bits(a.imag, b.imag)
     if a.dtype.kind != "f":
         return np.asarray(a == b)
     words = f"u{a.dtype.itemsize}"

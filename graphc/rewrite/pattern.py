@@ -116,6 +116,7 @@ sum, max, reshape = _Function("sum"), _Function("max"), _Function("reshape")
 softmax, log_softmax = _Function("softmax"), _Function("log_softmax")
 logsumexp, stop_gradient = _Function("logsumexp"), _Function("stop_gradient")
 weak = _Function("weak")
+complex_of, real, imag = _Function("complex"), _Function("real"), _Function("imag")
 
 
 def reshaped(operand: Pattern, shape: Pattern) -> Pattern:

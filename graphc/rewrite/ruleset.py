@@ -127,7 +127,7 @@ class Ruleset:
     ) -> Callable[[Callable[..., Formulas]], Rule]:
         """Define a rule by its two formulas.
 
-        `kinds`: the dtype kinds (of `biuf`) that its tensors may have; `masks`: the names of its
+        `kinds`: the dtype kinds (of `biufc`) that its tensors may have; `masks`: the names of its
         variables that are bools. `where` may decline a match by giving a reason. `absolute`: see
         `Rule`.
         """

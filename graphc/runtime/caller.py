@@ -114,11 +114,11 @@ class Caller:
         self.fixed = list(enumerate(pointers, variable_words))
         self.word_count = variable_words + len(pointers) + manifest["table"]
         self.scalar_inputs = [
-            (i, _ctype(t.dtype.numpy)) for i, t in enumerate(graph.inputs) if t.ndim == 0
+            (i, _ctype(t.dtype.numpy)) for i, t in enumerate(graph.inputs) if _in_a_word(t)
         ]
         self.scalar_outputs: list[tuple[np.dtype[Any], list[int]]] = []
-        for dtype in dict.fromkeys(t.dtype for t in graph.outputs if t.ndim == 0):
-            found = [i for i, t in enumerate(graph.outputs) if t.ndim == 0 and t.dtype is dtype]
+        for dtype in dict.fromkeys(t.dtype for t in graph.outputs if _in_a_word(t)):
+            found = [i for i, t in enumerate(graph.outputs) if _in_a_word(t) and t.dtype is dtype]
             self.scalar_outputs.append((dtype.numpy, found))
         returned = sum(len(positions) for _, positions in self.scalar_outputs)
         self.scalar_count = len(self.scalar_inputs) + returned
@@ -284,7 +284,7 @@ class Caller:
         arrays = f"({''.join(f'{a}, ' for a in given)})"
         dims = self.dims
         for i, tensor in enumerate(self.graph.inputs):
-            if tensor.ndim == 0:  # a number, or an array that does not fit
+            if _in_a_word(tensor):  # a number, or an array that does not fit
                 checks.append(f"a{i}.__class__ is ndarray")
                 continue
             add(f"s{i} = a{i}.shape")
@@ -349,13 +349,16 @@ class _Each:
 
     def before(self) -> Iterator[str]:
         for i, tensor in enumerate(self._caller.graph.outputs):
-            if tensor.ndim:
+            if not _in_a_word(tensor):
                 yield f"r{i} = empty({self._caller.shape(tensor)}, e{i})"
                 yield f"words[{self._caller.output_words + i}] = {_pointer(f'r{i}', tensor)}"
 
     def behind(self) -> Iterator[str]:
         for k, (_, positions) in enumerate(self._caller.scalar_outputs):
             yield f"{''.join(f'r{i}, ' for i in positions)}= context.results[{k}]"
+        for i, tensor in enumerate(self._caller.graph.outputs):
+            if not tensor.ndim and not _in_a_word(tensor):
+                yield f"r{i} = r{i}[()]"
 
 
 class _Rows:
@@ -368,14 +371,14 @@ class _Rows:
         self._first = caller.graph.outputs[0]
 
     def before(self) -> Iterator[str]:
-        if self._first.ndim:
+        if not _in_a_word(self._first):
             yield f"r = empty(({self._caller.count}, *{self._caller.shape(self._first)}), e0)"
             yield "outputs = context.outputs"
             yield "times(numbers, r.strides[0], outputs)"
             yield f"add_to(outputs, {_pointer('r', self._first)}, outputs)"
 
     def behind(self) -> Iterator[str]:
-        if not self._first.ndim:
+        if _in_a_word(self._first):
             yield "r = context.results[0].copy()"
 
 
@@ -384,6 +387,11 @@ def _pointer(name: str, tensor: Tensor) -> str:
     pointer = f"address_of(bytes_of({name}))"  # much faster than r.ctypes.data
     never_empty = all(isinstance(s, int) and s > 0 for s in tensor.shape)
     return pointer if never_empty else f"({pointer} if {name}.size else 0)"
+
+
+def _in_a_word(tensor: Tensor) -> bool:
+    """Whether it lies in the context by value. A complex number takes two words: it is an array."""
+    return tensor.ndim == 0 and not tensor.dtype.is_complex
 
 
 def _ctype(dtype: np.dtype[Any]) -> Any:

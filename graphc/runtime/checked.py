@@ -242,7 +242,7 @@ def _what(found: Array) -> str:
 def _range(value: Array) -> str:
     """An operand in a few words: type, and the range of its finite values."""
     shape = f"{value.dtype}[{', '.join(map(str, value.shape))}]"
-    finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value.ravel()
+    finite = value[np.isfinite(value)] if value.dtype.kind in "fc" else value.ravel()
     if not finite.size:
         return f"{shape} without a finite value"
     return f"{shape} from {finite.min()} to {finite.max()}"

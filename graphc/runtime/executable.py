@@ -86,10 +86,14 @@ class Executable:
 
 
 class HostCall:
-    """A host op at one site: arrays are made over the program's memory, results copied into it."""
+    """A host op at one site: arrays are made over the program's memory, results copied into it.
+    Its attributes have `dims` named dims, whose values are given last."""
 
-    def __init__(self, compute: Any, operands: list[tuple[Any, int]], results: list[Any]) -> None:
+    def __init__(
+        self, compute: Any, operands: list[tuple[Any, int]], results: list[Any], dims: int
+    ) -> None:
         self._compute, self._operands, self._results = compute, operands, results
+        self._dims = dims
 
     def __call__(self, pointers: Any, sizes: Any) -> None:
         arrays, at = [], 0
@@ -98,7 +102,8 @@ class HostCall:
             at += rank
             arrays.append(_array_at(pointers[i], dtype, shape))
         count = len(self._operands)
-        found = self._compute([a.copy() for a in arrays[:count]])
+        last = [sizes[at + i] for i in range(self._dims)]
+        found = self._compute([a.copy() for a in arrays[:count]], last)
         for target, value in zip(arrays[count:], found, strict=True):
             target[...] = value
 

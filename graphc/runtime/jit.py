@@ -306,7 +306,9 @@ class Jitted:
 
     def _array(self, value: Any) -> Array:
         array = given_array(self._name, value) if hasattr(value, "__array__") else None
-        if array is None or array.dtype.kind not in "biuf":
+        if isinstance(value, complex) and array is None:
+            array = np.asarray(value)
+        if array is None or array.dtype.kind not in "biufc":
             raise ArgumentError(
                 "an argument is neither an array of numbers nor static",
                 op=self._name,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc.ir import literal, origin
+from graphc.ir.evaluate import bound, names_within
 from graphc.ir.graph import Graph, all_nodes
 from graphc.ir.node import Node
 from graphc.ir.op import registry
@@ -89,17 +90,20 @@ def _host_call(host: Manifest, node: Node | None) -> HostCall:
         k: literal.read(ast.parse(v, mode="eval").body, iter(())) for k, v in host["attrs"].items()
     }
     origins = node.origins if node is not None else ()
+    unknown = names_within(*attrs.values())
 
-    def compute(arrays: Sequence[Any]) -> list[Any]:
+    def compute(arrays: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
         assert op.numpy is not None
+        dims = dict(zip(unknown, sizes, strict=True))
+        known = {k: bound(v, dims) for k, v in attrs.items()}
         with origin.inherit(origins), np.errstate(all="ignore"):
-            found = op.numpy(*arrays, **attrs)
+            found = op.numpy(*arrays, **known)
         return list(found) if isinstance(found, tuple) else [found]
 
     def typed(parts: Any) -> list[tuple[Any, int]]:
         return [(np.dtype(name), rank) for name, rank in parts]
 
-    return HostCall(compute, typed(host["operands"]), typed(host["results"]))
+    return HostCall(compute, typed(host["operands"]), typed(host["results"]), len(unknown))
 
 
 def where(graph: Graph, manifest: Manifest, code: int) -> str:

@@ -89,6 +89,9 @@ def number(value: Any) -> Text:
     """
     if value.dtype.kind == "b":
         return Text(r"\mathrm{true}" if value else r"\mathrm{false}")
+    if value.dtype.kind == "c":
+        parts = number(value.real), number(value.imag)
+        return Text(rf"{parts[0].text} + {parts[1].above(PRODUCT)} \mathrm{{i}}", SUM)
     if value.dtype.kind != "f":
         return Text(str(int(value)), SUM if value < 0 else ATOM)
     if np.isnan(value):
@@ -258,6 +261,11 @@ def _around(*parts: str) -> Notation:
 
 def _function(name: str) -> Notation:
     return lambda of, node: called(name, operands(of, node))
+
+
+def _complex(of: Of, node: Node) -> Text:
+    x, y = operands(of, node)
+    return made(rf"{x.above(BIG)} + {y.above(PRODUCT)} \mathrm{{i}}", SUM, (x, y))
 
 
 def called(name: str, xs: Sequence[Text]) -> Text:
@@ -568,6 +576,9 @@ NOTATIONS: dict[str, Notation] = {
     "logical_not": _function(r"\neg"),
     "where": _where,
     "astype": _astype,
+    "complex": _complex,
+    "real": _function(r"\operatorname{Re}"),
+    "imag": _function(r"\operatorname{Im}"),
     "matmul": _matmul,
     "conv": _convolution(r"\ast"),
     "conv_by_input": _convolution(r"\mathbin{\ast^{\top}}"),

@@ -39,6 +39,8 @@ def _array(seed: int, t: Tensor) -> np.ndarray[Any, Any]:
     random = np.random.default_rng(seed)
     if t.dtype.is_float:
         return random.uniform(0.1, 0.9, shape).astype(t.dtype.numpy)
+    if t.dtype.is_complex:
+        return (random.uniform(0.1, 0.9, (*shape, 2)) @ [1, 1j]).astype(t.dtype.numpy)
     return random.integers(0, 2 if t.dtype.kind == "b" else 4, shape).astype(t.dtype.numpy)
 
 
@@ -365,6 +367,17 @@ def outer_sum() -> Any:
     rows = gc.broadcast_to(gc.broadcast_to(x, (3, 4)), (2, 3, 4))
     columns = gc.broadcast_to(x, (3, 4)).reshape(3, 1, 4)
     return [x, s], [rows, columns, gc.broadcast_to(s, (3, 4)).T + gc.exp(rows).T[:, :, 0]]
+
+
+@_program
+def power_spectrum() -> Any:
+    """How the power at each frequency depends on a signal given by its parts."""
+    x, z = gc.placeholder("x", ("n",)), gc.placeholder("z", ("n",), "complex64")
+
+    def power(z: Tensor) -> Tensor:
+        return gc.sum(gc.abs(gc.fft.fft(z)) ** 2 * gc.real(z) * gc.imag(z))
+
+    return [x, z], [gc.grad(power)(gc.complex(x, x * x)), gc.conj(gc.conj(z)) * z]
 
 
 # -- graphs that other tools made ------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_no_fraction_is_cut() -> None:
         ([1.5], "the values do not fit the dtype"),
         ([2.0], "the values do not fit the dtype"),
         (["1"], "not numbers"),
-        ([1j], "complex numbers"),
+        ([1j], "complex numbers where real ones are wanted"),
     ):
         with pytest.raises((DTypeError, ArgumentError), match=f"input 'i': {message}"):
             gc.evaluate(i, {i: value})

@@ -228,7 +228,7 @@ ERRORS: list[tuple[type[GraphcError], str, Callable[[], Any]]] = [
     (ArgumentError, "getitem", lambda: x()[::0]),
     (ArgumentError, "placeholder", lambda: gc.placeholder("", (2,))),
     (ArgumentError, "dim", lambda: gc.placeholder("q", (-2,))),
-    (DTypeError, "dtype", lambda: gc.placeholder("q", (2,), "complex64")),
+    (DTypeError, "dtype", lambda: gc.placeholder("q", (2,), "longdouble")),
     (DTypeError, "constant", lambda: gc.constant("text")),
     (ArgumentError, "constant", lambda: gc.constant([[1], [1, 2]])),
     (ArgumentError, "add", lambda: gc.add(x(), None)),

@@ -54,7 +54,7 @@ def agree(call: Callable[..., Any], arrays: list[Array]) -> None:
     outputs = list(built) if isinstance(built, (tuple, list)) else built
     assert all(isinstance(t, gc.Tensor) for t in ([outputs] if outputs is built else outputs))
     found = gc.evaluate(outputs, dict(zip(tensors, arrays, strict=True)))
-    single = any(a.dtype == np.float32 for a in arrays)
+    single = any(a.dtype in (np.float32, np.complex64) for a in arrays)
     equal(found, expected, 1e-5 if single else 1e-12)
 
 

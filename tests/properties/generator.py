@@ -25,6 +25,7 @@ from graphc.ir.node import Node, Tensor, Variable
 from . import image_families as image_families
 from . import linalg_families as linalg_families
 from . import order_families as order_families
+from . import spectra as spectra
 from .families import FAMILIES
 from .growth import Growth
 from .running import RUNNING

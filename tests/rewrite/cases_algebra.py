@@ -256,6 +256,24 @@ ALGEBRA = (
         lambda d: gc.floor(gc.ceil(a(d))),
     ),
     Case(
+        algebra.take_real_part,
+        lambda d: raw("real", gc.complex(a(d), b(d))),
+        a,
+        lambda d: gc.imag(a("complex64")) + gc.real(a("complex64")),
+    ),
+    Case(
+        algebra.take_imaginary_part,
+        lambda d: raw("imag", gc.complex(a(d), b(d))),
+        b,
+        lambda d: gc.imag(a("complex64")),
+    ),
+    Case(
+        algebra.join_parts,
+        lambda d: gc.complex(gc.real(a("complex64")), gc.imag(a("complex64"))),
+        lambda d: a("complex64"),
+        lambda d: gc.complex(gc.imag(a("complex64")), gc.real(a("complex64"))),
+    ),
+    Case(
         algebra.drop_same_conversion,
         lambda d: raw("astype", a(d), dtype=d),
         a,

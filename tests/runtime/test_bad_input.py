@@ -192,7 +192,7 @@ BUILDS: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
     "a broadcast to less": (ShapeError, lambda: gc.broadcast_to(m, (3,))),
     "a shape that is none": (GraphcError, lambda: gc.placeholder("a", (1.5,))),
     "a negative size": (GraphcError, lambda: gc.placeholder("a", (-1,))),
-    "a dtype that is none": (DTypeError, lambda: gc.placeholder("a", (), "complex64")),
+    "a dtype that is none": (DTypeError, lambda: gc.placeholder("a", (), "longdouble")),
     "a truth value": (GraphcError, lambda: bool(v)),
     "an array of a tensor": (GraphcError, lambda: np.asarray(v)),
     "solve of no square": (ShapeError, lambda: gc.linalg.solve(m, v)),

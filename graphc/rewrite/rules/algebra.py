@@ -24,11 +24,14 @@ from graphc.rewrite.pattern import (
     Pattern,
     abs,
     bitwise_invert,
+    complex_of,
+    imag,
     logical_and,
     logical_not,
     logical_or,
     maximum,
     minimum,
+    real,
     relu,
     scalar_value,
     sqrt,
@@ -351,6 +354,25 @@ def drop_repeated_idempotent(node: Node) -> Result:
     """f(f(x)) -> f(x), for abs, relu and rounding"""
     first = node.inputs[0]
     return first if len(node.inputs) == 1 and first.node.op is node.op else None
+
+
+# -- parts of complex numbers ----------------------------------------------------------------------
+@algebra.rule(EXACT)
+def take_real_part(x: Pattern, y: Pattern) -> Formulas:
+    """real(complex(x, y)) -> x"""
+    return real(complex_of(x, y)), x
+
+
+@algebra.rule(EXACT)
+def take_imaginary_part(x: Pattern, y: Pattern) -> Formulas:
+    """imag(complex(x, y)) -> y"""
+    return imag(complex_of(x, y)), y
+
+
+@algebra.rule(EXACT, kinds="c")
+def join_parts(z: Pattern) -> Formulas:
+    """complex(real(z), imag(z)) -> z"""
+    return complex_of(real(z), imag(z)), z
 
 
 # -- conversion ------------------------------------------------------------------------------------

@@ -112,8 +112,8 @@ def _below(node: Node, op: str) -> Tensor | None:
 @shape.rewrite(EXACT, Fact.ELEMENTWISE, over=["broadcast_to", "constant"])
 def broadcast_after_elementwise(node: Node) -> Result:
     """f(broadcast_to(x), y) -> f(x, y), broadcast if y does not stretch it; of numbers, a number"""
-    if node.op.may_fail:
-        return None  # of no elements it does not fail
+    if node.op.may_fail or node.types[0].dtype.is_complex:
+        return None  # of no elements it does not fail; complex numbers move by their parts
     operands = [_unstretched(t) for t in node.inputs]
     if all(map(operator.is_, operands, node.inputs)):
         return None
@@ -211,7 +211,7 @@ def permute_after_elementwise(node: Node) -> Result:
     Permutations then meet, and cancel, or meet a matrix product, which reads its operands
     transposed at no cost. Several operands may be permuted, all in the same way.
     """
-    if node.op.may_fail:
+    if node.op.may_fail or node.types[0].dtype.is_complex:
         return None
     axes: tuple[int, ...] | None = None
     operands: list[Tensor] = []
