@@ -611,6 +611,18 @@ for _name, _dtypes, _options in (
         for options in ({}, _options)
     ]
 
+for _name in ("convolve", "correlate"):
+    SAMPLES[_name] = _pairs(
+        getattr(np, _name), ((5,), (3,)), ((2,), (4,)), dtypes=COMPLEX
+    ) + [
+        Sample(partial(getattr(np, _name), mode=mode), ((5,), (4,)), COMPLEX)
+        for mode in ("full", "same", "valid")
+    ]
+SAMPLES["interp"] = of(
+    lambda x, f: np.interp(x, [-0.5, 0.25, 1.0], f), lambda x, f: np.interp(x, [0.0, 1, 2], f, -1),
+    lambda x, f: np.interp(x, [-2, 0, 5], f, left=0.5, right=9.0), shapes=((4, 2), (3,)),
+)
+
 # Ufuncs that work on whole axes; those of elements are called with all dtypes.
 GUFUNCS: dict[str, list[Sample]] = {
     "matmul": _pairs(np.matmul, ((2, 3), (3, 4)), ((3,), (3, 4)), ((5, 2, 3), (3,)),

@@ -110,9 +110,8 @@ WHY = {
     "unique": "`gc.unique(x, size=...)`: how many there are is not known without a size",
     **dict.fromkeys(
         (
-            "convolve",
-            "correlate", "interp", "linalg.eigh", "linalg.eigvalsh",
-            "linalg.matrix_rank", "linalg.pinv", "linalg.qr", "linalg.svd", "linalg.svdvals",
+            "linalg.eigh", "linalg.eigvalsh", "linalg.matrix_rank", "linalg.pinv", "linalg.qr",
+            "linalg.svd", "linalg.svdvals",
             "linalg.lstsq", "linalg.cond",
         ),
         LATER,

@@ -72,6 +72,7 @@ _TITLES = {
     "ensure": "Checks",
     "complex": "Complex numbers",
     "fft": "Fourier transforms",
+    "signal": "Sampled signals",
 }
 
 _NUMPY = """## NumPy's functions

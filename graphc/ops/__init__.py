@@ -41,6 +41,7 @@ from graphc.ops import (
     searching,
     segments,
     shape,
+    signal,
     signs,
     softmax,
     sorting,
@@ -58,7 +59,7 @@ FAMILIES = (
     activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
     cumulative, sorting, searching, unique, order_statistics, manipulate, diagonal, contract,
     einsum, windows, convolution, pooling, resample, softmax, scan, while_loop, branch, odeint,
-    checkpoint, custom_gradient, linalg, random, types, ensure, complex, fft,
+    checkpoint, custom_gradient, linalg, random, types, ensure, complex, fft, signal,
 )  # fmt: skip
 
 for _family in FAMILIES:

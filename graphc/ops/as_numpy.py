@@ -11,7 +11,7 @@ from typing import Any
 
 from graphc.errors import ArgumentError
 from graphc.ir import origin
-from graphc.ir.dtype import DType, bool_, float64, int8
+from graphc.ir.dtype import DType, bool_, complex128, float64, int8
 from graphc.ir.node import Tensor
 from graphc.ops import bessel, gamma, quantile
 from graphc.ops.build import cast, float_type, scalar_like, tensor
@@ -36,6 +36,7 @@ from graphc.ops.elementwise import reciprocal as quotient
 from graphc.ops.gather import take
 from graphc.ops.norms import cross
 from graphc.ops.shape import concat, reshape
+from graphc.ops.signal import interp
 from graphc.ops.statistics import corrcoef, cov
 
 
@@ -125,7 +126,15 @@ def _corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Tensor:
     return corrcoef(_in_double(x), _in_double(y), rowvar)
 
 
+def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Tensor:
+    """In float64, whatever the dtypes; of complex values in complex128."""
+    at, points, values = (tensor(t, "numpy.interp") for t in (x, xp, fp))
+    values = cast(values, complex128 if values.dtype.is_complex else float64)
+    return interp(cast(at, float64), cast(points, float64), values, left, right)
+
+
 NUMPY: dict[str, Callable[..., Any] | None] = {
+    "interp": _interp,
     "corrcoef": _corrcoef,
     "cov": _cov,
     "cross": _cross,

@@ -25,9 +25,12 @@ from graphc.ops.build import cast, constant, settle, tensor
 from graphc.ops.contract import matmul
 from graphc.ops.elementwise import (
     abs,
+    clip,
     exp,
     floor,
+    greater,
     isfinite,
+    less,
     log,
     log1p,
     logical_and,
@@ -44,6 +47,7 @@ from graphc.ops.gamma import lgamma
 from graphc.ops.gather import take
 from graphc.ops.index import strided_slice
 from graphc.ops.linalg import cholesky
+from graphc.ops.quantile import ndtr, ndtri
 from graphc.ops.random_bits import bits_of, float_of, fold_in, normal, scaled, split, uniform
 from graphc.ops.reduce import any as any_of
 from graphc.ops.reduce import argmax
@@ -92,6 +96,30 @@ def _above_zero(key: Any, shape: Any, to: DType) -> Tensor:
     if to is float32:
         return scaled(cast(bits_of(key, shape), to) + constant(1.0, to), -32)
     return constant(1.0, to) - uniform(key, shape, to)
+
+
+def truncated_normal(
+    key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = None
+) -> Tensor:
+    """Standard normal numbers that are between `lower` and `upper`; NaN where none is.
+
+    By the inverse of the distribution, from the side on which it is small, so that bounds far from
+    0 cost no digits; there are derivatives by both bounds, which may be infinite.
+    Shapes: the bounds broadcast to `shape`, or to each other where it is None. Dtypes: float, the
+    bounds' where none is given. Errors: `ShapeError`, `DTypeError`.
+
+    >>> import graphc as gc
+    >>> x = gc.evaluate(gc.random.truncated_normal(gc.random.key(1), 2.0, 3.0, (100,)))
+    >>> bool((2 <= x).all()) and bool((x <= 3).all())
+    True
+    """
+    low, high = _parameters("truncated_normal", dtype, shape, lower, upper)
+    turned = greater(low, -high)  # more of it is above 0
+    first, last = where(turned, -high, low), where(turned, -low, high)
+    u = maximum(uniform(key, low.shape, low.dtype), constant(2.0**-25, low.dtype))
+    below, above = ndtr(first), ndtr(last)
+    found = clip(ndtri(below + u * (above - below)), first, last)
+    return where(less(low, high), where(turned, -found, found), float("nan"))
 
 
 def randint(key: Any, shape: Any, low: int, high: int, dtype: Any = "int64") -> Tensor:

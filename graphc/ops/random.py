@@ -19,6 +19,7 @@ from graphc.ops.distributions import (
     multivariate_normal,
     poisson,
     randint,
+    truncated_normal,
 )
 from graphc.ops.random_bits import bernoulli, fold_in, key, normal, random_bits, split, uniform
 from graphc.ops.shuffling import permutation, shuffle
@@ -45,5 +46,6 @@ __all__ = [
     "random_bits",
     "shuffle",
     "split",
+    "truncated_normal",
     "uniform",
 ]

@@ -123,6 +123,7 @@ def test_an_argument_that_graphc_lacks_is_named(name: str, argument: str) -> Non
         "array_equal": (x, x), "cross": (x, x), "array_equiv": (x, x), "kron": (x, x),
         "hstack": ([x, x],), "vstack": ([x, x],), "partition": (x, 1), "argpartition": (x, 1),
         "quantile": (x, 0.5), "percentile": (x, 5), "nanquantile": (x, 0), "nanpercentile": (x, 0),
+        "interp": (x, x[0], x[0]),
     }  # fmt: skip
     arguments = required.get(name, (x,))
     given = {argument: OTHERS.get(argument, np.zeros(1))}

@@ -31,6 +31,13 @@ CONTINUOUS: dict[str, tuple[Callable[[Any, Any, Any], gc.Tensor], Any]] = {
         )
         for a, b in ((0.1, 0.2), (2.0, 5.0), (50.0, 1.0))
     },
+    **{
+        f"truncated_normal {a} {b}": (
+            lambda key, shape, t, a=a, b=b: random.truncated_normal(key, a, b, shape, t),
+            stats.truncnorm(a, b),
+        )
+        for a, b in ((-2.0, 2.0), (-1.0, 5.0), (6.0, np.inf), (-np.inf, -3.0), (-np.inf, np.inf))
+    },
 }  # fmt: skip
 
 
@@ -198,3 +205,32 @@ def test_bad_arguments(case: str) -> None:
     kind, call = BAD[case]
     with pytest.raises(kind):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_truncated_normal_numbers_stay_inside(dtype: str) -> None:
+    """Between bounds for each element, however far out; of bounds out of order there is none."""
+    low = np.array([-8.0, 0.0, 4.9, 12.0, -3.0, 2.0], dtype)
+    high = np.array([-7.5, 1e-3, np.inf, 13.0, -3.0, 1.0], dtype)
+    made = random.truncated_normal(random.key(2), low, high, (2000, 6))
+    drawn = gc.evaluate(made)
+    assert drawn.dtype == dtype
+    assert np.isnan(drawn[:, 4:]).all()
+    inside = drawn[:, :4]
+    assert ((low[:4] <= inside) & (inside <= high[:4])).all()
+    assert (np.std(inside[:, :3], axis=0) > 0).all()
+    compiled = gc.compile([], made)()
+    np.testing.assert_allclose(compiled, drawn, rtol=2e-4 if dtype == "float32" else 1e-9)
+
+
+def test_truncated_normal_moves_with_its_bounds() -> None:
+    a, b = (gc.placeholder(f"bound_{n}", (), "float64") for n in "ab")
+    made = gc.sum(random.truncated_normal(random.key(5), a, b, (50,)) ** 2)
+    at, step = {a: -0.5, b: 1.5}, 1e-6
+    for which, slope in zip((a, b), gc.evaluate(gc.grad(made, [a, b]), at), strict=True):
+        ahead, behind = (gc.evaluate(made, at | {which: at[which] + s}) for s in (step, -step))
+        assert slope == pytest.approx((ahead - behind) / (2 * step), rel=1e-6)
+    with pytest.raises(DTypeError):
+        random.truncated_normal(random.key(1), -1.0, 1.0, (3,), "int32")
+    with pytest.raises(ShapeError):
+        random.truncated_normal(random.key(1), np.zeros(2), 1.0, (3,))
