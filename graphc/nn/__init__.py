@@ -5,6 +5,12 @@
 """
 
 from graphc.nn import activations, constraints, initializers, losses, regularizers
+from graphc.nn.attention import (
+    MultiHeadAttention,
+    PositionalEncoding,
+    PositionEmbedding,
+    TransformerBlock,
+)
 from graphc.nn.batch_norm import BatchNorm
 from graphc.nn.calls import Input
 from graphc.nn.convolution import (
@@ -67,7 +73,10 @@ __all__ = [
     "MaxPool1D",
     "MaxPool2D",
     "Model",
+    "MultiHeadAttention",
     "Permute",
+    "PositionEmbedding",
+    "PositionalEncoding",
     "RMSNorm",
     "Recurrent",
     "RepeatVector",
@@ -75,6 +84,7 @@ __all__ = [
     "Residual",
     "Sequential",
     "SimpleRNN",
+    "TransformerBlock",
     "UpSampling2D",
     "ZeroPad2D",
     "activations",

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphc.errors import ArgumentError, ShapeError
-from graphc.ir import origin
-from graphc.ir.dim import Dim, Size, names, substitute
-from graphc.ir.graph import Graph, rebuild, transform
-from graphc.ir.node import Node, Tensor, apply
+from graphc.ir.dim import Size, names
+from graphc.ir.graph import rebuild
+from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import may_be_equal
 from graphc.ir.structure import flatten, flatten_like, unflatten
 from graphc.nn.calls import Called, call_of, vanished
 from graphc.nn.checks import error
 from graphc.nn.module import Layer
+from graphc.passes.unify import at_sizes
 
 Step = Called | Node
 
@@ -126,15 +126,17 @@ class _Graph:
         """The layers that are called, each once."""
         return list(dict.fromkeys(step.layer for step, _ in self.steps if isinstance(step, Called)))
 
-    def run(self, inputs: tuple[Any, ...], training: bool) -> Any:
+    def run(self, given: tuple[Any, ...], training: bool) -> Any:
         """The outputs for other inputs."""
-        values = self._values(inputs)
+        values = self._values(given)
         sizes = _sizes(values)
+        made: Sequence[Tensor]
         for step, results in self.steps:
             if isinstance(step, Node):
-                made = _resized(step, [values[t] for t in step.inputs], sizes)
+                inputs = [values[t] for t in step.inputs]
+                made = at_sizes(step, inputs, sizes) or rebuild(step, inputs).outputs
             else:
-                made = tuple(step.again(values, training))
+                made = step.again(values, training)
             values |= {t: v for t, v in zip(results, made, strict=True) if t is not None}
         return unflatten(self.result, [values[t] for t in self.outputs])
 
@@ -163,30 +165,6 @@ def _sizes(values: Mapping[Tensor, Tensor]) -> dict[str, Size]:
             if own != given and names(own) == {str(own)}:
                 found.setdefault(str(own), given)
     return found
-
-
-def _resized(node: Node, inputs: Sequence[Tensor], sizes: dict[str, Size]) -> Sequence[Tensor]:
-    """The outputs of a node over other inputs, at other sizes."""
-    if not sizes:
-        return rebuild(node, inputs).outputs
-    with origin.inherit(node.origins):
-        attrs = {name: _of_size(value, sizes) for name, value in node.attrs.items()}
-        return apply(node.op, inputs, **attrs).outputs
-
-
-def _of_size(value: Any, sizes: dict[str, Size]) -> Any:
-    if isinstance(value, Dim):
-        return substitute(value, sizes)
-    if isinstance(value, tuple):
-        parts = [_of_size(part, sizes) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    if isinstance(value, Graph):
-        changed = transform(
-            [*value.inputs, *value.outputs], lambda node, inputs: _resized(node, inputs, sizes)
-        )
-        count = len(value.inputs)
-        return Graph(changed[:count], changed[count:])
-    return value
 
 
 def _needs(step: Step) -> list[Tensor]:

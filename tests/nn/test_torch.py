@@ -128,6 +128,29 @@ def _padded(layer: gc.nn.Layer, x: Any, lengths: Any) -> Any:
     return layer(x, mask=gc.arange(x.shape[1]) < lengths[:, None])[None]
 
 
+def rows(name: str, part: int) -> Take:
+    """One of three blocks of rows, turned."""
+    return lambda arrays: np.split(arrays[name], 3)[part].T
+
+
+def attention(prefix: str = "", path: str = "") -> dict[str, Take]:
+    found: dict[str, Take] = {}
+    for i, name in enumerate(("query", "key", "value")):
+        found[f"{path}{name}/kernel"] = rows(f"{prefix}in_proj_weight", i)
+        found[f"{path}{name}/bias"] = rows(f"{prefix}in_proj_bias", i)
+    found[f"{path}output/kernel"] = turned(f"{prefix}out_proj.weight")
+    found[f"{path}output/bias"] = of(f"{prefix}out_proj.bias")
+    return found
+
+
+BLOCK = attention("self_attn.", "attention/") | {
+    "attention_norm/gamma": of("norm1.weight"), "attention_norm/beta": of("norm1.bias"),
+    "dense_norm/gamma": of("norm2.weight"), "dense_norm/beta": of("norm2.bias"),
+    "inner/kernel": turned("linear1.weight"), "inner/bias": of("linear1.bias"),
+    "outer/kernel": turned("linear2.weight"), "outer/bias": of("linear2.bias"),
+}  # fmt: skip
+
+
 def _ctc(logits: Any, labels: Any, times: Any, lengths: Any) -> Any:
     return losses.ctc(logits, labels, input_lengths=times, target_lengths=lengths)
 
@@ -199,6 +222,15 @@ CASES: dict[str, Case] = {
     "max_pool": Case(lambda: gc.nn.MaxPool2D(2), {}),
     "avg_pool": Case(lambda: gc.nn.AvgPool2D(2, 1), {}),
     **{name: Case(lambda f=f: gc.nn.Lambda(f), {}) for name, f in LOSSES.items()},
+    "attention": Case(lambda: gc.nn.MultiHeadAttention(2), attention("inner.")),
+    "attention_across": Case(lambda: gc.nn.MultiHeadAttention(2), attention("inner.")),
+    "attention_causal": Case(
+        lambda: gc.nn.MultiHeadAttention(2, causal=True), attention("inner.")
+    ),
+    "transformer_block": Case(lambda: gc.nn.TransformerBlock(2, 6), BLOCK),
+    "transformer_block_normed_last": Case(
+        lambda: gc.nn.TransformerBlock(2, 6, "relu", norm_first=False), BLOCK
+    ),
     "gru_of_padded": Case(lambda: gc.nn.GRU(2, form="torch"), gru("inner."), _padded),
 }
 
@@ -213,6 +245,10 @@ def _close(given: Any, expected: Any, dtype: str, what: str) -> None:
     part = 1e-10 if dtype == "float64" else 1e-5
     size = max(1.0, float(np.abs(expected).max(initial=0)))
     np.testing.assert_allclose(given, expected, rtol=part, atol=part * size, err_msg=what)
+
+
+def test_every_case_of_torch_has_one_of_ours() -> None:
+    assert set(CASES) == set(NUMBERS)
 
 
 @pytest.fixture(autouse=True)
