@@ -53,7 +53,8 @@ def each(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _any_of(shape: tuple[int, ...], dtype: Any) -> Array:
     """A regular matrix, or no exchanges."""
-    return np.eye(*shape, dtype=dtype) if len(shape) == 2 else np.arange(1, shape[0] + 1)
+    whole = np.eye(*shape) if len(shape) == 2 else np.arange(1, shape[0] + 1)
+    return whole.astype(dtype)
 
 
 def _linalg(name: str, make: Callable[[Any, Any], Any] = _regular) -> Samples:
@@ -185,6 +186,61 @@ SAMPLES["solve"] = Samples(
     cases=tuple(
         same(lambda m, a, b: m.linalg.solve(_regular(m, a), b), a, b, draws=(bounded, None))
         for a, b in (((3, 3), (3,)), ((3, 3), (3, 2)), (("n", 3, 3), ("n", 3, 1)))
+    ),
+    takes=FLOATS,
+    wild=False,
+)
+
+
+# -- decompositions --------------------------------------------------------------------------------
+def _apart(m: Any, x: Any) -> Any:
+    """Symmetric, the eigenvalues apart."""
+    apart = np.diag([0, 4, 8]).astype(_dtype_name(x))
+    return x + m.matrix_transpose(x) + apart
+
+
+def _tall(m: Any, x: Any) -> Any:
+    """Rectangles whose singular values are apart."""
+    rows, columns = (int(s) for s in x.shape[-2:])
+    apart = np.zeros((rows, columns), _dtype_name(x))
+    for i in range(min(rows, columns)):
+        apart[i, i] = 3 * (i + 1)
+    return x + apart
+
+
+_RECTANGLES: tuple[Shape, ...] = ((3, 3), (2, 4, 3), ("n", 2, 3))
+
+
+def _decomposition(
+    call: Callable[[Any, Any], Any], make: Callable[[Any, Any], Any], shapes: tuple[Shape, ...]
+) -> Samples:
+    return Samples(
+        cases=tuple(
+            same(
+                lambda m, x: tuple_or_array(call(m.linalg, make(m, x))), shape, draws=(bounded,)
+            )
+            for shape in shapes
+        ),
+        takes=FLOATS,
+        wild=False,
+    )
+
+
+SAMPLES["eigh"] = _decomposition(lambda m, x: m.eigh(x), _apart, _SQUARE)
+SAMPLES["eigvalsh"] = _decomposition(lambda m, x: m.eigvalsh(x), _apart, _SQUARE)
+SAMPLES["svd"] = _decomposition(lambda m, x: m.svd(x, full_matrices=False), _tall, _RECTANGLES)
+SAMPLES["svdvals"] = _decomposition(lambda m, x: m.svdvals(x), _tall, _RECTANGLES)
+SAMPLES["qr"] = _decomposition(lambda m, x: m.qr(x), _tall, _RECTANGLES)
+SAMPLES["pinv"] = _decomposition(lambda m, x: m.pinv(x, rtol=1e-3), _tall, _RECTANGLES)
+SAMPLES["expm"] = Samples(
+    cases=tuple(
+        Case(
+            call=gc.linalg.expm,
+            numpy=lambda x: scipy.linalg.expm(x) if x.size else x,
+            shapes=(shape,),
+            draws=(bounded,),
+        )
+        for shape in _SQUARE
     ),
     takes=FLOATS,
     wild=False,

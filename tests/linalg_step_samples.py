@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 
 from graphc.ops import by_columns, small
+from graphc.ops import factors_by_columns as steps
 
 from .linalg_samples import _cofactors, each
 from .sampling import FLOATS, Array, Case, Draw, Samples, Shape, bounded
@@ -121,3 +122,46 @@ SAMPLES["small_solve"] = Samples(
     takes=FLOATS, wild=False, ulp=200, unit=1, domain=None,
 )  # fmt: skip
 SAMPLES["small_triangular_solve"] = _step(*_triangular(False, False), (regular, None), ((3, 2),))
+
+
+# -- factors by columns ----------------------------------------------------------------------------
+def _householder_product(packed: Array, factors: Array) -> Array:
+    """The first columns of the product of 1 - f v v^T, as matrices."""
+    a = packed.T
+    m, n = a.shape
+    product = np.eye(m, dtype=a.dtype)
+    for j, f in enumerate(factors):
+        v = np.concatenate([np.zeros(j), [1], a[j + 1 :, j]]).astype(a.dtype)
+        product = product @ (np.eye(m, dtype=a.dtype) - f * np.outer(v, v))
+    return product[:, :n].T
+
+
+def _eigh(t: Array) -> tuple[Array, Array]:
+    values, vectors = np.linalg.eigh(t.T)
+    return values, vectors.T
+
+
+def _svd(t: Array) -> tuple[Array, Array, Array]:
+    u, s, vh = np.linalg.svd(t.T, full_matrices=False)
+    return u.T, s, vh.T
+
+
+_RECTANGLES: tuple[Shape, ...] = ((3, 4), (2, 4, 3), ("n", 3, 3))
+SAMPLES["householder_by_columns"] = _step(
+    steps.householder, lambda t: tuple(np.linalg.qr(t.T, mode="raw")), (None,), batches=_RECTANGLES
+)
+SAMPLES["householder_product_by_columns"] = _step(
+    steps.householder_product, _householder_product, (bounded, bounded), ((2,),),
+    batches=((2, 4), ("n", 3, 3)),
+)  # fmt: skip
+SAMPLES["eigh_by_columns"] = _step(lambda t: steps.eigh(t, "eigh"), _eigh)
+SAMPLES["eigvalsh_by_columns"] = _step(
+    lambda t: steps.eigvalsh(t, "eigvalsh"), lambda t: np.linalg.eigvalsh(t.T)
+)
+SAMPLES["svd_by_columns"] = _step(
+    lambda t: steps.svd(t, False, "svd"), _svd, (None,), batches=_RECTANGLES
+)
+SAMPLES["svdvals_by_columns"] = _step(
+    lambda t: steps.svdvals(t, "svdvals"), lambda t: np.linalg.svdvals(t.T), (None,),
+    batches=_RECTANGLES,
+)  # fmt: skip

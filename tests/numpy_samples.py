@@ -576,6 +576,30 @@ SAMPLES: dict[str, list[Sample]] = {
         shapes=((2, 3, 4),), dtypes=FLOATS,
     ),
     "linalg.det": _matrices(lambda x: np.linalg.det(x)),
+    "linalg.eigh": _matrices(lambda x: np.linalg.eigh(_regular(x)))
+    + _matrices(lambda x: np.linalg.eigh(_regular(x), UPLO="U")[0]),
+    "linalg.eigvalsh": _matrices(lambda x: np.linalg.eigvalsh(_regular(x), "U")),
+    "linalg.svd": _matrices(lambda x: np.linalg.svd(x))
+    + _matrices(lambda x: np.linalg.svd(x[..., :1], full_matrices=False))
+    + _matrices(lambda x: np.linalg.svd(x, compute_uv=False)),
+    "linalg.svdvals": _matrices(lambda x: np.linalg.svdvals(x)),
+    "linalg.qr": _matrices(lambda x: np.linalg.qr(x[..., :1]))
+    + _matrices(lambda x: np.linalg.qr(x[..., :1], mode="complete"))
+    + _matrices(lambda x: np.linalg.qr(x, "r")),
+    "linalg.pinv": _matrices(lambda x: np.linalg.pinv(_regular(x)[..., :1]))
+    + _matrices(lambda x: np.linalg.pinv(_regular(x), rtol=1e-3)),
+    "linalg.matrix_rank": _matrices(lambda x: np.linalg.matrix_rank(x))
+    + _matrices(lambda x: np.linalg.matrix_rank(x, tol=0.5)),
+    "linalg.cond": _matrices(lambda x: np.linalg.cond(_regular(x)))
+    + _matrices(lambda x: np.linalg.cond(_regular(x), p=1)),
+    "linalg.lstsq": of(
+        lambda x, y: np.linalg.lstsq(x, y)[0], lambda x, y: np.linalg.lstsq(x, y, rcond=None)[1],
+        shapes=((4, 2), (4, 3)), dtypes=FLOATS,
+    ),
+    "linalg.multi_dot": of(
+        lambda x, y: np.linalg.multi_dot([x, y, x]), lambda x, y: np.linalg.multi_dot((x[0], y)),
+        shapes=((2, 3), (3, 2)), dtypes=FLOATS,
+    ),
     "linalg.inv": _matrices(lambda x: np.linalg.inv(_regular(x))),
     "linalg.cholesky": _matrices(lambda x: np.linalg.cholesky(_regular(x)))
     + _matrices(lambda x: np.linalg.cholesky(_regular(x), upper=False))

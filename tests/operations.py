@@ -97,7 +97,6 @@ OTHERS = {  # what people look for by the words of PyTorch and of JAX
 }  # fmt: skip
 
 # -- why not ---------------------------------------------------------------------------------------
-LATER = "not yet"
 WHY = {
     "from_dlpack": "arrays come in at a call: `gc.compile` and `gc.asarray` take what NumPy takes",
     "put_along_axis": "it writes into its argument; `gc.put_along_axis` gives a new tensor",
@@ -106,16 +105,7 @@ WHY = {
     "argwhere": "`gc.nonzero(x, size=...)` gives as many places as it is told",
     "nonzero": "`gc.nonzero(x, size=...)`: how many there are is not known without a size",
     "flatnonzero": "`gc.flatnonzero(x, size=...)`",
-    "linalg.multi_dot": "`gc.einsum`, and chains of `@`, are put into the cheapest order anyway",
     "unique": "`gc.unique(x, size=...)`: how many there are is not known without a size",
-    **dict.fromkeys(
-        (
-            "linalg.eigh", "linalg.eigvalsh", "linalg.matrix_rank", "linalg.pinv", "linalg.qr",
-            "linalg.svd", "linalg.svdvals",
-            "linalg.lstsq", "linalg.cond",
-        ),
-        LATER,
-    ),
 }  # fmt: skip
 
 

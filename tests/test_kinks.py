@@ -240,6 +240,10 @@ and in forward mode.
 - Derivatives of `prod` and `cumprod` of any order are those of the polynomial, whatever elements
   are zero. So are the first and second of `linalg.det` at singular matrices; a third one, and the
   first of `linalg.slogdet`, is an error there at the call.
+- Where eigenvalues or singular values are equal, `linalg.eigh` and `linalg.svd` count the turns of
+  their vectors among themselves as constant, and what is divided by a singular value 0 as 0. `qr`
+  has no derivative where its first columns are linearly dependent: an error at the call. That of
+  `pinv` and `lstsq` is for a rank that stays.
 """
 
 

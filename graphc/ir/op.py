@@ -79,6 +79,7 @@ class Fact(Enum):
     CONSTANT = "constant"  # known before the program runs
     LOOP = "loop"  # runs its body for each step
     WHILE = "while"  # runs its body as long as its condition holds, which may be for ever
+    STEP = "step"  # what other ops are expanded into: no user applies it
 
     # Members are single objects, and facts are asked for at every node of a graph.
     __hash__ = object.__hash__

@@ -17,11 +17,13 @@ from graphc.errors import LinAlgError, RuntimeFailure
 from graphc.ir.dim import minimum
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.routine import Argument, Count, Flag, Leading, Operand, Result, Routine
 from graphc.ir.shape import TensorType, broadcast
 from graphc.ops import elimination, small
 from graphc.ops.small import NOT_POSITIVE, SINGULAR, of_floats
+
+STEP = frozenset({Fact.STEP})
 
 
 def turned(a: Any) -> Any:
@@ -34,14 +36,16 @@ def matrix_step(
     return register(
         Op(
             name, Kind.HOST, of_floats(name, infer), numpy=numpy, lapack=lapack, axes={},
-            may_fail=may_fail, failure=LinAlgError if may_fail else RuntimeFailure, doc=doc,
+            facts=STEP, may_fail=may_fail,
+            failure=LinAlgError if may_fail else RuntimeFailure, doc=doc,
         )
     )  # fmt: skip
 
 
 def vectors(t: TensorType) -> TensorType:
     """For each matrix a vector of as many elements as it has rows, or columns if these are less."""
-    return TensorType(t.dtype, (*t.shape[:-2], minimum(*t.shape[-2:])))
+    n, m = t.shape[-2:]
+    return TensorType(t.dtype, (*t.shape[:-2], minimum(m, n)))
 
 
 # -- elimination -----------------------------------------------------------------------------------
@@ -88,7 +92,7 @@ _REGULAR = register(
     Op(
         "regular", Kind.MAP, of_floats("regular", lambda packed, pivots, *, told_as: (pivots,)),
         numpy=_numpy_regular,
-        at=_regular_at, axes={}, may_fail=True, failure=LinAlgError, cost=3,
+        at=_regular_at, axes={}, facts=STEP, may_fail=True, failure=LinAlgError, cost=3,
         doc="The exchanges of an elimination, after checking that no pivot is 0.",
     )
 )  # fmt: skip

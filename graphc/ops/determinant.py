@@ -36,7 +36,7 @@ def _det_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor) -> list[Any]:
 def _expand_det(a: Tensor) -> Tensor:
     if is_small(a):
         return small.det(a)
-    sign, size = _expand_slogdet(a)
+    sign, size = slogdet(a)
     return multiply(sign, exp(size))  # as NumPy
 
 

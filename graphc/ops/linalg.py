@@ -1,5 +1,6 @@
 """`gc.linalg`: linear algebra on the last two axes; leading axes are a batch. The families are in
-`solving.py` (equations, triangles), `determinant.py`, and `norms.py` (what is made of sums).
+`solving.py` (equations, triangles), `determinant.py`, `decompositions.py`, `matrix_functions.py`,
+and `norms.py` (what is made of sums).
 """
 
 from __future__ import annotations
@@ -7,19 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from graphc.errors import ArgumentError, ShapeError
-from graphc.ir.conditions import never_equal
-from graphc.ir.node import Tensor
-from graphc.ir.shape import show
-from graphc.ops.build import tensor
+from graphc.errors import ArgumentError
 from graphc.ops.contract import matmul as matmul
-from graphc.ops.create import eye
+from graphc.ops.decompositions import eigh as eigh
+from graphc.ops.decompositions import eigvalsh as eigvalsh
+from graphc.ops.decompositions import qr as qr
+from graphc.ops.decompositions import svd as svd
+from graphc.ops.decompositions import svdvals as svdvals
 from graphc.ops.determinant import det as det
 from graphc.ops.determinant import slogdet as slogdet
 from graphc.ops.einsum import tensordot as tensordot
 from graphc.ops.einsum import vecdot as vecdot
+from graphc.ops.elementwise import greater
+from graphc.ops.matrix_functions import cond as cond
+from graphc.ops.matrix_functions import count_of
+from graphc.ops.matrix_functions import expm as expm
+from graphc.ops.matrix_functions import lstsq as lstsq
+from graphc.ops.matrix_functions import matrix_power as matrix_power
+from graphc.ops.matrix_functions import matrix_rank as matrix_rank
+from graphc.ops.matrix_functions import multi_dot as multi_dot
+from graphc.ops.matrix_functions import pinv as pinv
 from graphc.ops.norms import cross as cross
 from graphc.ops.norms import diagonal as diagonal
 from graphc.ops.norms import matrix_norm as matrix_norm
@@ -27,7 +35,6 @@ from graphc.ops.norms import norm as norm
 from graphc.ops.norms import outer as outer
 from graphc.ops.norms import trace as trace
 from graphc.ops.norms import vector_norm as vector_norm
-from graphc.ops.shape import broadcast_to
 from graphc.ops.shape import matrix_transpose as matrix_transpose
 from graphc.ops.solving import cho_factor as cho_factor
 from graphc.ops.solving import cho_solve as cho_solve
@@ -37,49 +44,61 @@ from graphc.ops.solving import lu as lu
 from graphc.ops.solving import solve as solve
 from graphc.ops.solving import triangular_solve as triangular_solve
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {}
-
-
-# -- powers ----------------------------------------------------------------------------------------
-def matrix_power(x: Any, n: int, /) -> Tensor:
-    """The product of `n` times the same square matrices; of the inverse, where n is negative.
-
-    Shapes: [..., n, n] -> the same. Errors: `ArgumentError` for a power that is no int,
-    `ShapeError`; `DTypeError` for the inverse of ints; `LinAlgError` at the call for that of a
-    singular matrix.
-    """
-    t = tensor(x, "matrix_power")
-    if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
-        raise ArgumentError(
-            "not a number of times", op="matrix_power", expected="an int", given=repr(n)
-        )
-    if t.ndim < 2 or never_equal(t.shape[-2], t.shape[-1]):
-        raise ShapeError(
-            "not square", op="matrix_power", expected="(..., n, n)", given=show(t.shape)
-        )
-    if n == 0:
-        return broadcast_to(eye(t.shape[-1], dtype=t.dtype), t.shape)
-    square, result = (inv(t) if n < 0 else t), None
-    count = -n if n < 0 else n
-    while count:
-        if count % 2:
-            result = square if result is None else matmul(result, square)
-        count //= 2
-        square = matmul(square, square) if count else square
-    assert result is not None
-    return result
-
-
-FUNCTIONS |= {f.__name__: f for f in (solve, inv, det, slogdet, cholesky)}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    f.__name__: f for f in (solve, inv, det, slogdet, cholesky)
+}
 ALSO = {  # of `gc.linalg`, and of no other name
     f.__name__: f
     for f in (
-        triangular_solve, cho_factor, cho_solve, lu, matrix_power, matmul, matrix_transpose,
-        vector_norm, matrix_norm, norm, cross, outer, tensordot, vecdot, diagonal, trace,
+        triangular_solve, cho_factor, cho_solve, lu, eigh, eigvalsh, svd, svdvals, qr, pinv, lstsq,
+        matrix_rank, cond, expm, matrix_power, multi_dot, matmul, matrix_transpose, vector_norm,
+        matrix_norm, norm, cross, outer, tensordot, vecdot, diagonal, trace,
     )
 }  # fmt: skip
-NUMPY = {
-    f"linalg.{name}": f
-    for name, f in (FUNCTIONS | ALSO).items()
-    if name not in ("triangular_solve", "cho_factor", "cho_solve", "lu")  # which NumPy has not
+
+
+# -- where NumPy's function takes other arguments, or gives something else -------------------------
+def _eigh(a: Any, UPLO: str = "L") -> Any:
+    return eigh(_lower(a, UPLO))
+
+
+def _eigvalsh(a: Any, UPLO: str = "L") -> Any:
+    return eigvalsh(_lower(a, UPLO))
+
+
+def _lower(a: Any, uplo: str) -> Any:
+    if uplo not in ("L", "U"):
+        raise ArgumentError("no triangle", op="eigh", expected="'L' or 'U'", given=repr(uplo))
+    return a if uplo == "L" else matrix_transpose(a)
+
+
+def _svd(
+    a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
+) -> Any:
+    return svd(a, full_matrices=full_matrices) if compute_uv else svdvals(a)
+
+
+def _qr(a: Any, mode: str = "reduced") -> Any:
+    return qr(a).R if mode == "r" else qr(a, mode=mode)
+
+
+def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    """NumPy keeps what is above 1e-15 of the largest, if not told."""
+    return pinv(a, rtol=rtol if rtol is not None else 1e-15 if rcond is None else rcond)
+
+
+def _matrix_rank(
+    A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None
+) -> Any:  # fmt: skip
+    """`tol` is absolute."""
+    return matrix_rank(A, rtol=rtol) if tol is None else count_of(greater(svdvals(A), tol))
+
+
+_NOT_OF_NUMPY = ("triangular_solve", "cho_factor", "cho_solve", "lu", "expm")
+NUMPY: dict[str, Callable[..., Any]] = {
+    f"linalg.{name}": f for name, f in (FUNCTIONS | ALSO).items() if name not in _NOT_OF_NUMPY
+}
+NUMPY |= {
+    f"linalg.{f.__name__.removeprefix('_')}": f
+    for f in (_eigh, _eigvalsh, _svd, _qr, _pinv, _matrix_rank)
 }

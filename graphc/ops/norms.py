@@ -14,6 +14,7 @@ from graphc.ir.node import Tensor
 from graphc.ir.shape import normalize_axes, normalize_axis, show
 from graphc.ops.build import cast, operands, tensor
 from graphc.ops.complex import imag, real
+from graphc.ops.decompositions import svdvals
 from graphc.ops.diagonal import diagonal as any_diagonal
 from graphc.ops.einsum import outer as outer_of_all
 from graphc.ops.elementwise import abs, add, multiply, not_equal, sqrt, square, subtract
@@ -67,7 +68,8 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     """The norm of matrices, which are the last two axes.
 
     `ord` is "fro" (the root of the sum of squares), 1 or -1 (the largest or smallest sum of
-    absolute values of a column), inf or -inf (of a row). Dtypes: ints give float64.
+    absolute values of a column), inf or -inf (of a row); 2 or -2 (the largest or smallest singular
+    value), "nuc" (their sum). Dtypes: ints give float64.
     Errors: `ShapeError` for fewer than two axes, `ArgumentError` for another order.
     """
     t = _float("matrix_norm", x)
@@ -77,11 +79,15 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
         )
     if ord == "fro":
         return sqrt(sum(_square_of_size(t), (-2, -1), keepdims))
+    if ord in ("nuc", 2, -2):
+        values = svdvals(t)
+        found = (sum if ord == "nuc" else max if ord == 2 else min)(values, -1)
+        return reshape(found, (*t.shape[:-2], 1, 1)) if keepdims else found
     if ord not in (1, -1, math.inf, -math.inf):
         raise ArgumentError(
             "no such norm of matrices",
             op="matrix_norm",
-            expected="'fro', 1, -1, inf or -inf",
+            expected="'fro', 'nuc', 1, -1, 2, -2, inf or -inf",
             given=repr(ord),
         )
     first, second = (-2, -1) if math.isfinite(ord) else (-1, -2)

@@ -41,7 +41,7 @@ def _small(
     return register(
         Op(
             name, Kind.MAP, of_floats(name, infer), numpy=numpy, at=at, axes={}, cost=cost,
-            facts=frozenset({Fact.ROUNDS}), may_fail=may_fail,
+            facts=frozenset({Fact.ROUNDS, Fact.STEP}), may_fail=may_fail,
             failure=LinAlgError if may_fail else RuntimeFailure, doc=doc,
         )
     )  # fmt: skip

@@ -23,9 +23,10 @@ def expand_composites(graph: Graph) -> Graph:
         expanded = None if node.op.expand is None else node.op.expand(*inputs, **node.attrs)
         return (expanded,) if isinstance(expanded, Tensor) else expanded
 
-    graph = map_graph(graph, expand)
-    while any(n.op.kind is Kind.COMPOSITE for n in graph.nodes):
-        graph = map_graph(graph, expand)
+    while any(n.op.expand is not None for n in graph.nodes):
+        before, graph = graph, map_graph(graph, expand)
+        if all(x is y for x, y in zip(before.results, graph.results, strict=True)):
+            break  # what is left gives None
     return in_bodies(graph, expand_composites)
 
 

@@ -191,7 +191,7 @@ WRONG: list[tuple[Callable[[], Any], type[GraphcError], str]] = [
     (lambda: gc.histogram(V, X), ShapeError, "vector"),
     (lambda: gc.linalg.vector_norm(V, ord="fro"), ArgumentError, "'fro'"),
     (lambda: gc.linalg.matrix_norm(V), ShapeError, "matrices"),
-    (lambda: gc.linalg.matrix_norm(X, ord="nuc"), ArgumentError, "'nuc'"),
+    (lambda: gc.linalg.matrix_norm(X, ord="odd"), ArgumentError, "'odd'"),
     (lambda: gc.linalg.norm(np.zeros((2, 2, 2)), 1), ShapeError, "two axes"),
     (lambda: gc.linalg.cross(V[:2], V[:2]), ShapeError, "3 elements"),
     (lambda: gc.linalg.outer(X, V), ShapeError, "vectors"),

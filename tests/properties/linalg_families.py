@@ -33,3 +33,27 @@ def triangles(b: Growth) -> Any:
     if kind == 1:
         return gc.linalg.solve(a, t, assume_a="pos")
     return list(gc.linalg.lu(a)[1:])
+
+
+@family(1)
+def decompositions(b: Growth) -> Any:
+    """What of them does not depend on signs and on the order of equal values."""
+    t = gc.tanh(b.pick("f", lambda t: t.ndim >= 2))
+    if 0 in t.shape[-2:] or not all(isinstance(s, int) for s in t.shape[-2:]):
+        raise UnsuitedError
+    kind = b.integer(0, 6)
+    if kind == 0:
+        return gc.linalg.svdvals(t)
+    if kind == 1:
+        u, s, vh = gc.linalg.svd(t, full_matrices=b.chance(0.3) and t.shape[-2] == t.shape[-1])
+        return (u * s[..., None, :]) @ vh
+    if kind == 2:
+        q, r = gc.linalg.qr(t, mode=b.choose(("reduced", "complete")))
+        return q @ r
+    a = regular(b, t)
+    if kind == 3:
+        return gc.linalg.eigvalsh(a)
+    if kind == 4:
+        w, v = gc.linalg.eigh(a)
+        return (v * w[..., None, :]) @ gc.matrix_transpose(v)
+    return gc.linalg.pinv(a) if kind == 5 else gc.linalg.expm(a / 4)

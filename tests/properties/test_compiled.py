@@ -8,10 +8,11 @@ from __future__ import annotations
 import pytest
 
 from graphc.ir.dtype import DTYPES
-from graphc.ir.op import Kind, registry
+from graphc.ir.op import Fact, Kind, registry
+from graphc.passes.canonical import expand_composites
 
 from .checking import check_compiled
-from .generator import RandomGraph, histogram, random_graph
+from .generator import RandomGraph, all_nodes, histogram, random_graph
 
 CHUNKS, MORE, IN_A_CHUNK = 12, 30, 10  # of the default run, with the sweep, graphs
 DRAWN, LEAST = 600, 3  # graphs that are drawn; those that use each op and each dtype, at least
@@ -48,10 +49,20 @@ def test_every_op_and_dtype_is_drawn(
     counts = [*sorted(ops.items()), *sorted(dtypes.items())]
     text = ", ".join(f"{name} {count}" for name, count in counts)
     record_property("shown", f"graphs in which each op and dtype is drawn: {text}")
-    drawn = [n for n, op in registry().items() if op.kind is not Kind.REGION]
+    made = {n for n, op in registry().items() if op.kind is Kind.REGION or Fact.STEP in op.facts}
+    drawn = [n for n in registry() if n not in made]
     seldom = {n: ops[n] for n in drawn if ops[n] < LEAST}
     seldom |= {d.name: dtypes[d.name] for d in DTYPES if dtypes[d.name] < LEAST}
     assert not seldom, f"drawn in fewer than {LEAST} graphs: {seldom}"
+
+
+def test_every_step_that_ops_are_expanded_into_is_drawn(graphs: list[RandomGraph]) -> None:
+    steps = {n for n, op in registry().items() if Fact.STEP in op.facts}
+    found: set[str] = set()
+    for random in graphs:
+        expanded = expand_composites(random.graph)
+        found |= {node.op.name for node in all_nodes(expanded)} & steps
+    assert found == steps
 
 
 def test_graphs_are_as_varied_as_promised(graphs: list[RandomGraph]) -> None:
