@@ -9,19 +9,26 @@ from graphc.optim.adaptive import Adadelta, Adagrad, RMSProp
 from graphc.optim.averaging import EMA, accumulate
 from graphc.optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from graphc.optim.descent import SGD, Momentum, Nesterov
+from graphc.optim.lbfgs import LBFGS
+from graphc.optim.newton import ConjugateGradient, GaussNewton, LevenbergMarquardt, Newton
 from graphc.optim.optimizer import Optimizer
 
 __all__ = [
     "EMA",
+    "LBFGS",
     "SGD",
     "AMSGrad",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
+    "ConjugateGradient",
+    "GaussNewton",
+    "LevenbergMarquardt",
     "Momentum",
     "Nadam",
     "Nesterov",
+    "Newton",
     "Optimizer",
     "RMSProp",
     "accumulate",

@@ -13,7 +13,7 @@ OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
     cls.__name__.lower(): cls
     for cls in (
         optim.SGD, optim.Momentum, optim.Nesterov, optim.Adagrad, optim.Adadelta, optim.RMSProp,
-        optim.Adam, optim.AdamW, optim.AMSGrad, optim.Nadam,
+        optim.Adam, optim.AdamW, optim.AMSGrad, optim.Nadam, optim.LBFGS, optim.Newton,
     )
 }  # fmt: skip
 

@@ -124,9 +124,9 @@ class Step:
         total, values = loss(predictions, targets, weights)
         updates: dict[Variable, Tensor] = {}
         if training is not None:
-            with origin.scope("loss"):
-                total = ensure(total, isfinite(total), NOT_FINITE)
             updates = training(total)
+            with origin.scope("loss"):  # beside the updates: trials inside of them may be infinite
+                total = ensure(total, isfinite(total), NOT_FINITE)
         count = inputs[0].shape[0]
         with origin.scope("loss"):
             each = ones((count,), float64) if weights is None else cast(weights, float64)

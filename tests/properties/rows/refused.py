@@ -107,10 +107,15 @@ def optimisers() -> Iterator[Case]:
         name = kind.__name__
         for rate in _NO_RATES[:-1]:
             yield f"optim.{name}({rate!r})", lambda kind=kind, rate=rate: kind(rate)
+        if issubclass(kind, (gc.optim.GaussNewton, gc.optim.LevenbergMarquardt)):
+            continue  # of residuals of any shape
+        yield f"optim.{name} of no scalar", lambda kind=kind: kind(0.1).minimize(w * w, [w])
+        if issubclass(kind, (gc.optim.Newton, gc.optim.LBFGS, gc.optim.ConjugateGradient)):
+            yield f"optim.{name}.apply", lambda kind=kind: kind().apply([w], [w])
+            continue  # no options
         yield f"optim.{name}(decay)", lambda kind=kind: kind(0.1, weight_decay=-1.0)
         yield f"optim.{name}(clip)", lambda kind=kind: kind(0.1, clip_norm=-1.0)
         yield f"optim.{name}(option)", lambda kind=kind: kind(0.1, momentums=1.0)
-        yield f"optim.{name} of no scalar", lambda kind=kind: kind(0.1).minimize(w * w, [w])
     sgd = gc.optim.SGD(0.1)
     for variables in ([], [whole], [fixed], [w, w], [w * 2], ["w"]):
         yield f"minimize over {variables}"[:60], lambda v=variables: sgd.minimize(loss, v)
