@@ -106,6 +106,10 @@ class RuntimeFailure(GraphcError):  # noqa: N818  (an error of the compiled prog
     """A compiled program failed at a site of its own, for example a singular matrix in `solve`."""
 
 
+class DeviceError(GraphcError):
+    """No device that the target can use: not installed, not there, too old, or out of memory."""
+
+
 class ConvergenceError(RuntimeFailure):
     """An iteration did not come to its end within the steps that it had, as in `gc.root`."""
 

@@ -27,6 +27,8 @@ class Machine:
     product_columns: products of at most so many columns are computed some rows at a time, with the
         kernel that takes them up; 0 where none is.
     cached_bytes: so much of a right operand, if not all of its rows, stays in cache meanwhile.
+    many_threads: thousands of threads share a kernel, as `loops/nest.py` finds; else a few share
+        its outer loop, and long sums of one thread are cut into runs.
     """
 
     tiny_product: int
@@ -39,6 +41,7 @@ class Machine:
     scalar_tail: float
     product_columns: int
     cached_bytes: int
+    many_threads: bool = False
 
 
 CPU = Machine(
@@ -69,4 +72,19 @@ CPU = Machine(
     scalar_tail=24.0,
     product_columns=512,
     cached_bytes=7 << 17,  # of a second-level cache
+)
+
+# No card has been measured yet. A product is a call of a library there, and so is a batch of them.
+CUDA = Machine(
+    tiny_product=128,
+    step_rows=64,
+    load=4.0,
+    store=6.0,
+    strided=16.0,
+    unrolled=64,
+    summed=64,
+    scalar_tail=24.0,
+    product_columns=0,
+    cached_bytes=0,
+    many_threads=True,
 )

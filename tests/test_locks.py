@@ -125,7 +125,7 @@ from graphc.lower import numba_cpu
 import logging
 os.register_at_fork(before=done.set)  # runs first of all
 def compile():
-    with numba_cpu._lock:  # a fork waits for it
+    with numba_cpu.lock:  # a fork waits for it
         inside.set()
         done.wait()
         time.sleep(0.3)

@@ -22,6 +22,7 @@ from graphc.passes.canonical import expand_composites, lower_contractions
 from graphc.pipeline.pipeline import fuse_all
 
 from .op_samples import SAMPLES, arrays_of
+from .properties.launches import check_launches, fused
 from .sampling import Case
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{DTypeWarning.__module__}.DTypeWarning")
@@ -53,6 +54,19 @@ def test_its_kernels_equal_its_meaning(name: str) -> None:
     for tested in kinds.values():
         for case in samples.cases if tested == samples.takes[-1] else samples.cases[:2]:
             assert not faults(name, case, tested), (case.shapes, tested)
+
+
+@pytest.mark.parametrize("name", IN_KERNELS)
+def test_its_launches_equal_its_meaning(name: str) -> None:
+    """The same kernels for a card, simulated: some cases in each kind of dtype."""
+    samples = SAMPLES[name]
+    for tested in {tested.rstrip("0123456789"): tested for tested in samples.takes}.values():
+        for case in samples.cases[:2]:
+            inputs = case.placeholders(tested)
+            made = case.call(*inputs)
+            graph = Graph(inputs, made if isinstance(made, tuple) else [made])
+            graph = fused(lower_contractions(expand_composites(graph)))
+            check_launches(graph, arrays_of(name, tested, case), f"{name} of {tested}")
 
 
 def test_a_kernel_that_is_wrong_for_some_operands_is_seen() -> None:

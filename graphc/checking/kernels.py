@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.checking.simulator import RaceError
 from graphc.checking.source import run_source
 from graphc.checking.stages import attempt
 from graphc.checking.values import differences
@@ -26,6 +27,7 @@ from graphc.ir.op import Kind
 from graphc.loops.check import check_kernel
 from graphc.loops.grammar import For, Kernel, Stmt
 from graphc.loops.interpret import interpret_kernel
+from graphc.machine import CPU, Machine
 
 Array = np.ndarray[Any, Any]
 Dims = Mapping[str, int]
@@ -63,22 +65,27 @@ def regions_of(graph: Graph, arrays: Sequence[Array]) -> list[Region]:
 
 
 def check_region(
-    region: Region, limit: int | None = None, explained: Counter[str] | None = None
+    region: Region,
+    limit: int | None = None,
+    explained: Counter[str] | None = None,
+    ways: Mapping[str, Run] = WAYS,
+    machine: Machine = CPU,
 ) -> str | None:
     """How the kernel of a region differs from its meaning; '' if it does not, None if it would run
     more than `limit` statements and was not run.
 
-    Looked at are the invariants of loop IR, the interpreted loop IR, and the printed source.
+    Looked at are the invariants of loop IR, and what it means by each of `ways`: interpreted, and
+    as printed source. `machine`: the one that it is built for.
     """
     try:
-        built = build_kernel(**region.node.attrs)
+        built = build_kernel(**region.node.attrs, machine=machine)
         check_kernel(built.kernel)
     except GraphcError as error:
         return f"the kernel is not valid: {error}"
     if limit is not None and statement_count(built.kernel, region.dims) > limit:
         return None
     expected, failure = _meaning(region)
-    for way, run in WAYS.items():
+    for way, run in ways.items():
         found = _difference(region, built, run, expected, failure, explained)
         if found:
             return f"its {way}: {found}"
@@ -108,7 +115,7 @@ def _difference(
         memory[buffer][...] = np.ravel(array)
     try:
         failed = run(built.kernel, memory, region.dims)
-    except (IndexError, TypeError, NameError) as error:
+    except (IndexError, TypeError, NameError, RaceError) as error:
         return f"{type(error).__name__}: {error}"
     if failure is not None:
         return "" if failed else f"a failure is not reported: {failure.message}"

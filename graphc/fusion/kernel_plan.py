@@ -281,7 +281,8 @@ class _Planner:
                     self.outputs[tensor] = self._scratch("part", tensor, tensor.size)
 
     def _scratch(self, name: str, tensor: Tensor, size: Size) -> Buffer:
-        self.scratch.append(Buffer(f"{name}{len(self.scratch)}", tensor.dtype, size))
+        place = f"{name}{len(self.scratch)}"
+        self.scratch.append(Buffer(place, tensor.dtype, size, private=name == "row"))
         return self.scratch[-1]
 
     def _keep(self, node: Node) -> bool:

@@ -1,7 +1,8 @@
 """The loop IR: the small language that kernels are written in, and all that a target reads.
 
     Kernel    := kernel name(Buffer*) { Stmt* }          sizes are polynomials over named sizes
-    Buffer    := name: dtype[Size]                        a flat array; never aliases another one
+    Buffer    := name: dtype[Size] private?               a flat array; never aliases another one;
+                                                          private: new in each turn of outer loops
     Stmt      := Let(var, primitive, Value*)              var = primitive(values)
                | Number(var, Affine)                      var = the index as an i64 value
                | Load(var, buffer, Affine, Value?)        var = buffer[index], or 0 unless guard
@@ -105,11 +106,13 @@ def of(var: Var) -> Affine:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Buffer:
-    """A flat array of `size` elements."""
+    """A flat array of `size` elements. `private`: scratch memory, of which each turn of the outer
+    loops reads only what it has written."""
 
     name: str
     dtype: DType
     size: Size
+    private: bool = False
 
 
 @dataclass(slots=True)

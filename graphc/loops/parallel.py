@@ -48,6 +48,16 @@ def shared(loop: For, sizes: Mapping[str, Size]) -> str:
     return ""
 
 
+def meet(
+    var: Var, indices: list[Affine], loops: Iterable[For], sizes: Mapping[str, Size]
+) -> str:
+    """Why two values of `var` may index one element, the variables of `loops` being any of
+    theirs; "" if they cannot."""
+    extents = {loop.var: substitute(loop.extent, sizes) for loop in loops}
+    over_dims = [_over_dims(index, sizes) for index in indices]
+    return _overlap(var, over_dims, set(extents), extents)
+
+
 def _defined(body: Iterable[Stmt]) -> Iterator[Var]:
     return (s.var for s in body if isinstance(s, (Let, Number, Load, Declare, For)))
 

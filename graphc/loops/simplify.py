@@ -32,8 +32,11 @@ from graphc.machine import Machine
 
 def finish(kernel: Kernel, machine: Machine) -> Kernel:
     """`kernel` with loops collapsed, long sums in runs, loops parallel where that is shown, and
-    sizes as parameters: all but the static ones that are short for the machine."""
-    kernel = mark_parallel(cut_long_sums(collapse(kernel)))
+    sizes as parameters: all but the static ones that are short for the machine. Where many threads
+    share it, `nest.py` takes it apart: no loop's range is the caller's, no sum is one thread's."""
+    kernel = collapse(kernel)
+    many = machine.many_threads
+    kernel = unshared(kernel) if many else mark_parallel(cut_long_sums(kernel))
     return parametrize(kernel, machine.unrolled, machine.summed)
 
 
@@ -71,6 +74,14 @@ def mark_parallel(kernel: Kernel) -> Kernel:
     for stmt in kernel.body:
         if isinstance(stmt, For):
             stmt.parallel = stmt.parallel and not shared(stmt, kernel.sizes)
+    return kernel
+
+
+def unshared(kernel: Kernel) -> Kernel:
+    """Of no loop the caller gives the range."""
+    for stmt in kernel.body:
+        if isinstance(stmt, For):
+            stmt.parallel = False
     return kernel
 
 

@@ -76,11 +76,11 @@ class LinkedObject:
     @contextmanager
     def whole(self) -> Iterator[Any]:
         """All of the program as one module, for as long as the `with` statement."""
-        with _Modules() as modules:
+        with Modules() as modules:
             first, *others = (modules.read(piece.bitcode) for piece in self.pieces)
             for module in others:
                 first.link_in(module)
-            _hide(first, "entry")
+            hide(first, "entry")
             yield first
 
     @property
@@ -102,12 +102,12 @@ class LinkedObject:
             return data
 
 
-class _Modules:
+class Modules:
     """Modules in a context of their own, since what a context has seen stays as long as it does.
     They are freed before it, at the end of a `with` statement: left to Python's collector, which
     keeps no order, a module may outlive its context, and freeing it then ends the process."""
 
-    def __enter__(self) -> _Modules:
+    def __enter__(self) -> Modules:
         self._context = llvm.create_context()
         self._made: list[Any] = []
         return self
@@ -183,13 +183,13 @@ def _defined(wanted: Sequence[tuple[str, int]]) -> str:
 
 def _piece(texts: Sequence[str], symbol: str, called: tuple[str, ...] = ()) -> Piece:
     machine = target_machine()
-    with _Modules() as modules:
+    with Modules() as modules:
         module, *others = (modules.parse(text, machine) for text in texts)
         for other in others:
             module.link_in(other)
-        _hide(module, symbol)
+        hide(module, symbol)
         module.verify()
-        _optimize(module, machine)
+        optimize(module, machine)
         _check_symbols(module, set(called))
         return Piece(machine.emit_object(module), module.as_bitcode(), called)
 
@@ -200,25 +200,25 @@ def link(
     """The driver's LLVM IR becomes code, beside its kernels (for each name in the driver, the
     symbol that its piece defines) and what these call. Errors: as `compile_piece`."""
     machine = target_machine(level=0)
-    with _Modules() as modules:
+    with Modules() as modules:
         module = modules.parse(driver, machine)
         for name, (symbol, _) in kernels.items():
             module.get_function(name).name = symbol
-        _hide(module, "entry")
+        hide(module, "entry")
         module.verify()
         _check_symbols(module, {symbol for symbol, _ in kernels.values()})
         first = Piece(machine.emit_object(module), module.as_bitcode())
     return LinkedObject((first, *(piece for _, piece in kernels.values()), *functions))
 
 
-def _hide(module: Any, kept: str) -> None:
-    """Make all that a module defines internal, but for the symbol `kept`."""
+def hide(module: Any, *kept: str) -> None:
+    """Make all that a module defines internal, but for the symbols `kept`."""
     for value in (*module.functions, *module.global_variables):
         if not value.is_declaration:
-            value.linkage = "external" if value.name == kept else "internal"
+            value.linkage = "external" if value.name in kept else "internal"
 
 
-def _optimize(module: Any, machine: Any) -> None:
+def optimize(module: Any, machine: Any) -> None:
     """At the second level: the third takes a quarter longer and gives the same code for three
     kernels of four; the others it unrolls further, which no benchmark shows."""
     options = llvm.create_pipeline_tuning_options(speed_level=2)

@@ -9,6 +9,7 @@ is optimised or loaded by Numba: `link.py` does that.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -29,7 +30,7 @@ from graphc.loops.grammar import Kernel, may_fail, parallel_loop
 from graphc.lower import numba_functions
 from graphc.lower.numba_source import print_kernel
 
-_lock = locks.kept("numba")
+lock = locks.kept("numba")
 NUMBA_TYPES: dict[DType, Any] = {
     d: types.boolean if d is bool_ else getattr(types, d.name) for d in (*DTYPES, *COMPLEX)
 }
@@ -179,40 +180,56 @@ class _Function:
         raise TypeError(f"{self.__name__} runs in compiled kernels only")
 
 
-def _install(typing_context: Any, target_context: Any) -> dict[str, Any]:
-    scope: dict[str, Any] = {d.short: d.numpy.type for d in DTYPES if d is not bool_} | {
-        "inf": np.inf,
-        "nan": np.nan,
-    }
-    table = [
-        (name, emit, [(d, (d,) * arity, d) for d in dtypes])
-        for arity, functions in ((1, numba_functions.UNARY), (2, numba_functions.BINARY))
-        for name, (emit, dtypes) in functions.items()
-    ]
+Case = tuple[DType, tuple[Any, ...], Any]  # what `emit` is told, the types of operands and result
+Row = tuple[str, numba_functions.Emit, Sequence[Case]]
+
+
+def scalar_functions() -> list[Row]:
+    """The functions of primitives, conversions and choice, as rows for `Contexts`."""
+    table: list[Row] = []
+    for arity, functions in ((1, numba_functions.UNARY), (2, numba_functions.BINARY)):
+        for name, (emit, dtypes) in functions.items():
+            kinds = [(d, NUMBA_TYPES[d]) for d in dtypes]
+            table.append((name, emit, [(d, (kind,) * arity, kind) for d, kind in kinds]))
     for name, (emit, to) in numba_functions.CONVERSIONS.items():
-        table.append((name, emit, [(d, (d,), to) for d in numba_functions.FLOATS]))
+        result = NUMBA_TYPES[to]
+        floats = numba_functions.FLOATS
+        table.append((name, emit, [(d, (NUMBA_TYPES[d],), result) for d in floats]))
     for name, (emit, pairs) in numba_functions.BITS.items():
-        table.append((name, emit, [(d, (d,), to) for d, to in pairs]))
+        cases = [(d, (NUMBA_TYPES[d],), NUMBA_TYPES[to]) for d, to in pairs]
+        table.append((name, emit, cases))
+    parts = [(d, NUMBA_TYPES[d], NUMBA_TYPES[d.part]) for d in COMPLEX]
     for name, emit in numba_functions.COMPLEX_PARTS.items():
-        table.append((name, emit, [(d, (d,), d.part) for d in COMPLEX]))
-    parts: list[tuple[DType, tuple[DType, ...], DType]] = [(d, (d.part,) * 2, d) for d in COMPLEX]
-    table.append(("complex", numba_functions.complex_number, parts))
-    table.append(("select", numba_functions.select, [(d, (bool_, d, d), d) for d in DTYPES]))
-    for name, emit, cases in table:
+        table.append((name, emit, [(d, (kind,), part) for d, kind, part in parts]))
+    made = [(d, (part, part), kind) for d, kind, part in parts]
+    table.append(("complex", numba_functions.complex_number, made))
+    chosen = [(d, (types.boolean, kind, kind), kind) for d, kind in NUMBA_TYPES.items()]
+    table.append(("select", numba_functions.select, chosen))
+    return table
+
+
+class Contexts:
+    """Numba's two contexts, and the names that kernel source may use."""
+
+    def __init__(self, table: Iterable[Row]) -> None:
+        self.typing = _TypingContext()
+        self.typing.load_kernel_types()
+        self.target = _TargetContext(self.typing)
+        self.target.refresh()
+        self.scope: dict[str, Any] = {d.short: d.numpy.type for d in DTYPES if d is not bool_}
+        self.scope |= {"inf": np.inf, "nan": np.nan}
+        for name, emit, cases in table:
+            self._install(name, emit, cases)
+
+    def _install(self, name: str, emit: numba_functions.Emit, cases: Sequence[Case]) -> None:
         function = _Function(name)
-        signatures = [
-            templates.signature(NUMBA_TYPES[result], *(NUMBA_TYPES[a] for a in args))
-            for _, args, result in cases
-        ]
+        signatures = [templates.signature(result, *args) for _, args, result in cases]
         template = templates.make_concrete_template(name, function, signatures)
-        typing_context.insert_global(function, _FunctionType(template))
-        definitions = [
-            (_lowering(emit, dtype), function, tuple(NUMBA_TYPES[a] for a in args))
-            for dtype, args, _ in cases
-        ]
-        target_context.insert_func_defn(definitions)
-        scope[name] = function
-    return scope
+        self.typing.insert_global(function, _FunctionType(template))
+        self.target.insert_func_defn(
+            [(_lowering(emit, dtype), function, args) for dtype, args, _ in cases]
+        )
+        self.scope[name] = function
 
 
 def _lowering(emit: numba_functions.Emit, dtype: DType) -> Any:
@@ -223,17 +240,13 @@ def _lowering(emit: numba_functions.Emit, dtype: DType) -> Any:
 
 
 @cache
-def _contexts() -> tuple[Any, Any, dict[str, Any]]:
-    typing_context = _TypingContext()
-    typing_context.load_kernel_types()
-    target_context = _TargetContext(typing_context)
-    target_context.refresh()
-    return typing_context, target_context, _install(typing_context, target_context)
+def _contexts() -> Contexts:
+    return Contexts(scalar_functions())
 
 
 def prepare() -> None:
     """Make the contexts, which takes a process some time, once."""
-    with _lock:
+    with lock:
         _contexts()
 
 
@@ -256,33 +269,39 @@ def compile_kernel(kernel: Kernel, name: str) -> str:
     Errors: `CompileError` with the source, should Numba refuse it (a defect of graphc).
     """
     source = print_kernel(kernel)
-    with _lock:
-        typing_context, target_context, scope = _contexts()
-        namespace = dict(scope)
-        exec(compile(source, f"<{name}>", "exec"), namespace)
-        flags: Any = compiler.Flags()
-        flags.error_model = "numpy"
-        flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
-        flags.nrt = False
-        try:
-            result = compiler.compile_extra(
-                typing_context,
-                target_context,
-                namespace["kernel"],
-                signature(kernel),
-                types.void,
-                flags,
-                {},
-                pipeline_class=_Pipeline,
-            )
-        except Exception as error:
-            raise CompileError(
-                f"Numba refused a kernel: {error}", op="numba", given="\n" + source
-            ) from error
-        text: str = result.library.text
-        mangled = result.fndesc.llvm_func_name
+    with lock:
+        text, mangled = to_llvm(source, "kernel", signature(kernel), _contexts())
     start = text.index(f'define i32 @"{mangled}"(')
     end = text.index("\n", start)
     head = text[start:end].replace(f'@"{mangled}"(', f"@{name}(")
     head = re.sub(r'(\*|\bptr) %"arg\.', r'\1 noalias %"arg.', head)
     return text[:start] + head + text[end:]
+
+
+def to_llvm(
+    source: str, name: str, signature: tuple[Any, ...], contexts: Contexts
+) -> tuple[str, str]:
+    """The function `name` of kernel source as LLVM IR, and its symbol there. Errors: as
+    `compile_kernel`; the caller holds Numba's lock."""
+    namespace = dict(contexts.scope)
+    exec(compile(source, f"<{name}>", "exec"), namespace)
+    flags: Any = compiler.Flags()
+    flags.error_model = "numpy"
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+    flags.nrt = False
+    try:
+        result = compiler.compile_extra(
+            contexts.typing,
+            contexts.target,
+            namespace[name],
+            signature,
+            types.void,
+            flags,
+            {},
+            pipeline_class=_Pipeline,
+        )
+    except Exception as error:
+        raise CompileError(
+            f"Numba refused a kernel: {error}", op="numba", given="\n" + source
+        ) from error
+    return result.library.text, result.fndesc.llvm_func_name

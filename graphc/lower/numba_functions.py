@@ -20,7 +20,7 @@ FLOATS = tuple(d for d in DTYPES if d.is_float)
 INTEGERS = tuple(d for d in DTYPES if d.is_integer)
 
 
-def _declared(
+def declared(
     b: ir.IRBuilder, name: str, result: Any, args: list[Any], flags: tuple[str, ...] = ()
 ) -> Any:
     """A call of a function declared in the builder's module."""
@@ -33,14 +33,14 @@ def _declared(
 
 def _intrinsic(name: str) -> Emit:
     def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
-        return _declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args)
+        return declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args)
 
     return emit
 
 
 def _vector_function(name: str) -> Emit:
     def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
-        return _declared(b, vector_math.symbol(name, d.bits), args[0].type, args)
+        return declared(b, vector_math.symbol(name, d.bits), args[0].type, args)
 
     return emit
 
@@ -50,7 +50,7 @@ def _extremum(name: str, relation: str) -> Emit:
 
     def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
         if d.is_float:
-            return _declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args)
+            return declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args)
         compare = b.icmp_signed if d.kind == "i" else b.icmp_unsigned
         return b.select(compare(relation, *args), *args)
 
@@ -60,7 +60,7 @@ def _extremum(name: str, relation: str) -> Emit:
 def _abs(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
     (x,) = args
     if d.is_float:
-        return _declared(b, f"llvm.fabs.f{d.bits}", x.type, args)
+        return declared(b, f"llvm.fabs.f{d.bits}", x.type, args)
     if d.kind == "u":
         return x
     return b.select(b.icmp_signed("<", x, x.type(0)), b.sub(x.type(0), x), x)
@@ -132,7 +132,7 @@ def _shift(left: bool) -> Emit:
 
 def _rotate(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
     x, count = args
-    return _declared(b, f"llvm.fshl.i{d.bits}", x.type, [x, x, count])
+    return declared(b, f"llvm.fshl.i{d.bits}", x.type, [x, x, count])
 
 
 def _integer_power(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
@@ -179,7 +179,7 @@ def _next_after(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
     away = b.icmp_unsigned("==", b.fcmp_ordered("<", x, y), b.fcmp_ordered(">", x, x.type(0)))
     stepped = b.bitcast(b.select(away, b.add(bits, one), b.sub(bits, one)), x.type)
     least = b.bitcast(one, x.type)
-    from_zero = _declared(b, f"llvm.copysign.f{d.bits}", x.type, [least, y])
+    from_zero = declared(b, f"llvm.copysign.f{d.bits}", x.type, [least, y])
     moved = b.select(b.fcmp_ordered("==", x, x.type(0)), from_zero, stepped)
     moved = b.select(b.fcmp_ordered("==", x, y), y, moved)
     return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), moved)
@@ -196,7 +196,7 @@ def _extremum_any_order(name: str) -> Emit:
     """Of zeros of both signs any may be the result, as in NumPy: half the instructions."""
 
     def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
-        return _declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args, ("nsz",))
+        return declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args, ("nsz",))
 
     return emit
 
@@ -207,7 +207,7 @@ def _saturating(target: DType) -> Emit:
     def emit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
         sign = "s" if target.kind == "i" else "u"
         name = f"llvm.fpto{sign}i.sat.i{target.bits}.f{d.bits}"
-        return _declared(b, name, ir.IntType(target.bits), args)
+        return declared(b, name, ir.IntType(target.bits), args)
 
     return emit
 

@@ -57,10 +57,12 @@ def parameters(kernel: Kernel) -> list[str]:
 
 def print_kernel(kernel: Kernel) -> str:
     """The kernel as Python source; equal kernels give equal text."""
-    return _Printer(kernel).text()
+    return Printer(kernel).text()
 
 
-class _Printer:
+class Printer:
+    """Prints the statements of one kernel."""
+
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.names = canonical_names(kernel)
@@ -81,52 +83,48 @@ class _Printer:
 
     def _block(self, body: list[Stmt], depth: int) -> None:
         for stmt in body:
-            self.lines.append("    " * depth + self._statement(stmt))
+            self.lines.append("    " * depth + self.statement(stmt))
             if isinstance(stmt, For):
                 self._block(stmt.body, depth + 1)
                 if not stmt.body:
                     self.lines.append("    " * (depth + 1) + "pass")
 
-    def _statement(self, stmt: Stmt) -> str:
+    def statement(self, stmt: Stmt) -> str:
         name = self.names.get
         match stmt:
             case Let(var, primitive, args):
                 return f"{name(var)} = {self._expression(primitive, args)}"
             case Number(var, index):
-                return f"{name(var)} = {self._affine(index)}"
+                return f"{name(var)} = {self.affine(index)}"
             case Load(var, buffer, index, guard):
-                element = f"{name(buffer)}[{self._affine(index)}]"
-                if buffer.dtype is bool_:
-                    element = f"{element} != u8(0)"
+                element = loaded(self.element(buffer, index), buffer.dtype)
                 if guard is not None:
-                    element = f"({element}) if {self._value(guard)} else {_literal_zero(buffer)}"
+                    element = f"({element}) if {self.value(guard)} else {_literal_zero(buffer)}"
                 return f"{name(var)} = {element}"
             case Store(buffer, index, value):
-                stored = self._value(value)
-                stored = f"u8({stored})" if buffer.dtype is bool_ else stored
-                return f"{name(buffer)}[{self._affine(index)}] = {stored}"
+                return f"{self.element(buffer, index)} = {stored(self.value(value), buffer.dtype)}"
             case Declare(var, value) | Assign(var, value):
-                return f"{name(var)} = {self._value(value)}"
+                return f"{name(var)} = {self.value(value)}"
             case Accumulate(var, primitive, value):
-                return f"{name(var)} = {self._accumulated(var, primitive, value)}"
+                return f"{name(var)} = {self.accumulated(var, primitive, value)}"
             case For(var, extent, _, parallel, run):
-                bounds = "start, stop" if parallel and self.parallel else _size(extent)
+                bounds = "start, stop" if parallel and self.parallel else size_text(extent)
                 if run is not None:
                     start = f"{name(run.number)} * {run.length}"
                     bounds = f"i64({bounds})" if isinstance(extent, int) else bounds
                     bounds = f"{start}, minimum({start} + {run.length}, {bounds})"
                 return f"for {name(var)} in range({bounds}):"
             case Fail(condition, site):
-                bit = f"select({self._value(condition)}, i64({1 << site}), i64(0))"
+                bit = f"select({self.value(condition)}, i64({1 << site}), i64(0))"
                 return f"failed = failed | {bit}"
 
-    def _accumulated(self, var: Var, primitive: str, value: Value) -> str:
+    def accumulated(self, var: Var, primitive: str, value: Value) -> str:
         if var.dtype.is_float and primitive in ("add", "multiply", "maximum", "minimum"):
-            return f"{primitive}_any_order({self.names[var]}, {self._value(value)})"
+            return f"{primitive}_any_order({self.names[var]}, {self.value(value)})"
         return self._expression(primitive, (var, value))
 
     def _expression(self, primitive: str, args: tuple[Value, ...]) -> str:
-        values = [self._value(a) for a in args]
+        values = [self.value(a) for a in args]
         target = cast_target(primitive)
         if target is not None:
             return _cast(values[0], args[0].dtype, target)
@@ -134,18 +132,32 @@ class _Printer:
             return f"{values[0]} {INFIX[primitive]} {values[1]}"
         return f"{primitive}({', '.join(values)})"
 
-    def _value(self, value: Value) -> str:
+    def element(self, buffer: Buffer, index: Affine) -> str:
+        """The element of a buffer, as Python source."""
+        return f"{self.names[buffer]}[{self.affine(index)}]"
+
+    def value(self, value: Value) -> str:
         return _literal(value) if isinstance(value, Const) else self.names[value]
 
-    def _affine(self, index: Affine) -> str:
+    def affine(self, index: Affine) -> str:
         parts = []
         for var, size in index.terms:
-            factor = _size(size)
+            factor = size_text(size)
             factor = f"({factor})" if isinstance(size, Dim) and len(size.terms) > 1 else factor
             parts.append(self.names[var] if size == 1 else f"{self.names[var]} * {factor}")
         if index.const != 0 or not parts:
-            parts.append(_size(index.const))
+            parts.append(size_text(index.const))
         return " + ".join(parts)
+
+
+def loaded(element: str, dtype: DType) -> str:
+    """An element of memory as a value: bools are bytes there."""
+    return f"{element} != u8(0)" if dtype is bool_ else element
+
+
+def stored(value: str, dtype: DType) -> str:
+    """A value as an element of memory."""
+    return f"u8({value})" if dtype is bool_ else value
 
 
 def _cast(value: str, source: DType, target: DType) -> str:
@@ -177,7 +189,7 @@ def _literal_zero(buffer: Buffer) -> str:
     return "False" if buffer.dtype is bool_ else f"{buffer.dtype.short}(0)"
 
 
-def _size(size: Size) -> str:
+def size_text(size: Size) -> str:
     """A size as a Python expression over the kernel's size parameters."""
     if isinstance(size, int):
         return str(size)

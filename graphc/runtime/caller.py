@@ -413,6 +413,19 @@ def _fits(name: str, dtype: np.dtype[Any]) -> str:
     return f"{name}.__class__ is int and {info.min} <= {name} <= {info.max}"
 
 
+def aligned_constants(sizes: Sequence[int], blob: bytes) -> list[np.ndarray[Any, Any]]:
+    """The program's constants, which follow each other in `blob`, on cache lines."""
+    arrays, at = [], 0
+    for size in sizes:
+        memory = np.empty(size + ALIGN, np.uint8)
+        start = (-memory.ctypes.data) % ALIGN
+        aligned = memory[start : start + size]
+        aligned[:] = np.frombuffer(blob[at : at + size], np.uint8)
+        arrays.append(aligned)
+        at += size
+    return arrays
+
+
 def hold(variables: Iterable[Variable]) -> ExitStack:
     """The locks of variables that a call writes, in one order for all callers."""
     stack = ExitStack()

@@ -52,9 +52,10 @@ def compile(
     the function returns the same structure of arrays. `updates` maps variables to their new values
     (or is a list of pairs); all outputs and updates read the values from before the call, and a
     call that fails changes none.
-    `target` is "cpu", or "reference" for the NumPy interpreter. `check=True` verifies the graph
-    after every stage; `check="all"` compares every stage, kernel and call with the interpreter,
-    slowly, and raises `CheckError` naming the first that differs; `check="nan"` raises
+    `target` is "cpu", "cuda" for NVIDIA's cards, or "reference" for the NumPy interpreter.
+    `check=True` verifies the graph after every stage; `check="all"` compares every stage, kernel
+    and call with the interpreter, slowly, and raises `CheckError` naming the first that differs;
+    `check="nan"` raises
     `NonFiniteError` naming the operation and your line that made a NaN or infinity of a result.
     `flush_subnormals=True` takes numbers below the normal range (1.2e-38 in float32) as zero, as
     XLA does and NumPy does not; training is up to a sixth faster, because moments of gradients
@@ -257,8 +258,10 @@ class Function:
 
     @property
     def caller(self) -> Caller | None:
-        """What calls the native program; None where calls are interpreted or checked."""
-        return None if isinstance(self._check, str) else self._caller
+        """What calls the processor's native program; None where calls are interpreted or checked,
+        or run elsewhere."""
+        checked = isinstance(self._check, str)
+        return self._caller if isinstance(self._caller, Caller) and not checked else None
 
     def flat(self, *arrays: Any) -> Any:
         """A call with all arrays, in order; its results in order, without their structure."""
@@ -279,7 +282,8 @@ class Function:
             )
         if self._caller is None or isinstance(self._check, str):
             return lambda *arrays: np.stack(self._call(*arrays))
-        return self._caller.rows
+        rows: Callable[..., np.ndarray[Any, Any]] = self._caller.rows
+        return rows
 
     def _arguments(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         placed, rest = self._names[: len(arrays)], self._names[len(arrays) :]
@@ -352,6 +356,19 @@ class Function:
         """The machine code of the whole program, as assembly."""
         return str(self.compilation.object.asm)
 
+    @property
+    def ptx(self) -> str:
+        """The code of a card, as PTX. Errors: `ArgumentError` for another target than "cuda"."""
+        text = getattr(self.compilation.object, "ptx", None)
+        if text is None:
+            raise ArgumentError(
+                "PTX is what cards run",
+                op="ptx",
+                expected='gc.compile(..., target="cuda")',
+                given=f"target={self._target_name!r}, whose code is .asm",
+            )
+        return str(text)
+
     def cost(self) -> Any:
         """What a call costs: `.flops`, `.bytes` and `.peak_bytes` as SymPy expressions in the dims,
         `.at(n=32)` as numbers, `.steps`, and a table as text."""
@@ -364,7 +381,7 @@ class Function:
         neighbouring kernels are two, and which rules fired where."""
         from graphc.runtime.explain import explain
 
-        return explain(self.graph, self._options, self._target.machine)
+        return explain(self.graph, self._options, self._target)
 
     def _repr_svg_(self) -> str:
         from graphc.ir.operators import function
@@ -377,7 +394,7 @@ class Function:
         return f"<graphc function {self.graph.name}({inputs}) -> {outputs}>"
 
 
-def _program(graph: Graph, options: Options, target: Target, seconds: Timings) -> Caller:
+def _program(graph: Graph, options: Options, target: Target, seconds: Timings) -> Any:
     """The program of a graph, from the cache or compiled: compiled if somebody looks at the
     stages, which a program from the cache does not pass through."""
     with seconds.stage("key"):
@@ -400,25 +417,8 @@ def _program(graph: Graph, options: Options, target: Target, seconds: Timings) -
         _statistics["cache_hits"] += 1
         manifest, data = found
     with seconds.stage("load"):
-        from graphc.runtime.manifest import host_calls
-
         size = sum(manifest["objects"])
-        code, blob = data[:size], data[size:]
-        executable = target.load(manifest, code, host_calls(graph, manifest))
-        return Caller(graph, graph.name, manifest, executable, _constants(manifest, blob))
-
-
-def _constants(manifest: Any, blob: bytes) -> list[np.ndarray[Any, Any]]:
-    """The program's constants as bytes on cache lines."""
-    arrays, at = [], 0
-    for size in manifest["constants"]:
-        memory = np.empty(size + 64, np.uint8)
-        start = (-memory.ctypes.data) % 64
-        aligned = memory[start : start + size]
-        aligned[:] = np.frombuffer(blob[at : at + size], np.uint8)
-        arrays.append(aligned)
-        at += size
-    return arrays
+        return target.load(graph, manifest, data[:size], data[size:])
 
 
 def _key(graph: Graph, options: Options, target: Target) -> str:

@@ -12,7 +12,6 @@ from graphc.ir import origin
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.shape import show
-from graphc.machine import Machine
 from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
 from graphc.pipeline.stages import Stages
@@ -29,15 +28,16 @@ from graphc.planning.program import (
     Step,
 )
 from graphc.runtime.kernels import distinct_kernels
+from graphc.runtime.target import Target
 
 INDENT = "  "
 
 
-def explain(graph: Graph, options: Options, machine: Machine) -> str:
+def explain(graph: Graph, options: Options, target: Target) -> str:
     """The explanation of a graph's program, as text."""
     borders: list[Border] = []
-    compiled = run_pipeline(graph, Stages(), borders, options, machine)
-    kernels = distinct_kernels(compiled)
+    compiled = run_pipeline(graph, Stages(), borders, options, target.machine)
+    kernels = distinct_kernels(compiled, target)
     numbers: dict[Node, int] = {}
     steps = list(_steps(compiled.program.steps, numbers, INDENT))
     products = sum("matrix product" in line for line in steps)

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.loops.grammar import For
-from graphc.lower.numba_source import print_kernel
 from graphc.pipeline.pipeline import Compiled
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, walk_steps
 from graphc.runtime import cache
-from graphc.runtime.target import Target
+from graphc.runtime.target import TARGETS, Target
 
 
 @dataclass
@@ -44,12 +43,13 @@ class KernelInfo:
         return "kernel." + hashlib.sha256(self.identity.encode()).hexdigest()[:32]
 
 
-def distinct_kernels(compiled: Compiled) -> list[KernelInfo]:
-    """Each kernel once, by its source and the types of its buffers; calls are given its name."""
+def distinct_kernels(compiled: Compiled, target: Target = TARGETS["cpu"]) -> list[KernelInfo]:
+    """Each kernel once, by its source for a target and the types of its buffers; calls are given
+    its name."""
     found: dict[tuple[str, ...], KernelInfo] = {}
     for step in walk_steps(compiled.program.steps):
         if isinstance(step, Call):
-            source = print_kernel(step.kernel)
+            source = target.print_kernel(step.kernel)
             key = (source, *(b.dtype.short for b in step.kernel.buffers))
             if key not in found:
                 found[key] = KernelInfo(f"kernel{len(found)}", source, [])
@@ -71,7 +71,7 @@ class Pieces:
 
 def compile_kernels(compiled: Compiled, target: Target, stages: Stages, anew: bool) -> Pieces:
     """The code of a program's kernels. `anew`: all are compiled, whatever the cache has."""
-    kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled))
+    kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled, target))
     pieces: dict[str, Any] = {}
     if not anew:
         found = stages.run("find_kernels", lambda: [_find(k.identity, target) for k in kernels])

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from graphc.ir.graph import Graph
 from graphc.loops.grammar import Kernel
-from graphc.machine import CPU, Machine
+from graphc.machine import CPU, CUDA, Machine
 from graphc.planning.program import Program
 
 
@@ -24,7 +25,9 @@ class Target:
                                          key, which has the target's name besides
     prepare()                            loads what compiling kernels needs, so that what a process
                                          does once is a stage by itself
-    compile_kernel(kernel, symbol) -> text   one kernel, not optimised
+    print_kernel(kernel) -> source       one kernel, as people see it; what its code depends on,
+                                         beside the types of its buffers
+    compile_kernel(kernel, symbol) -> text   the same, not optimised
     compile_piece(text, symbol, inline) -> piece   its native code, optimised; `inline`: with all
                                          that it calls, so that loops vectorise
     compile_function(symbol) -> piece    one of `piece.functions`, what a piece calls otherwise
@@ -32,17 +35,19 @@ class Target:
                                              gives None for what is none
     print_driver(program, flush)         what runs the steps, as `.text`, with the `.table` that its
                                          manifest needs; `flush`: numbers below the normal range are
-                                         zero
+                                         zero. Errors: `CompileError` for operations that it lacks
     link(driver, kernels, functions) -> linked   with `.objects`, the bytes to load and to keep;
                                          `.llvm_ir` and `.asm` for people; `kernels`: symbol and
                                          piece by name; `functions`: the pieces that they call
-    load(manifest, data, hosts) -> executable
+    load(graph, manifest, code, constants) -> caller   with `.call` and `.rows`, which run the
+                                         program on arrays
     """
 
     name: str
     machine: Machine
     identity: Callable[[], Mapping[str, str]]
     prepare: Callable[[], None]
+    print_kernel: Callable[[Kernel], str]
     compile_kernel: Callable[[Kernel, str], str]
     compile_piece: Callable[[str, str, bool], Any]
     compile_function: Callable[[str], Any]
@@ -50,7 +55,7 @@ class Target:
     read_piece: Callable[[Mapping[str, Any], bytes], Any]
     print_driver: Callable[[Program, bool], Any]
     link: Callable[[str, Mapping[str, tuple[str, Any]], Sequence[Any]], Any]
-    load: Callable[[Any, bytes, Sequence[Any]], Any]
+    load: Callable[[Graph, Any, bytes, bytes], Any]
 
 
 # -- the processor that this runs on ---------------------------------------------------------------
@@ -66,6 +71,12 @@ def _prepare() -> None:
     from graphc.lower import numba_cpu
 
     numba_cpu.prepare()
+
+
+def _print_kernel(kernel: Kernel) -> str:
+    from graphc.lower.numba_source import print_kernel
+
+    return print_kernel(kernel)
 
 
 def _compile_kernel(kernel: Kernel, name: str) -> str:
@@ -114,25 +125,45 @@ def _link(driver: str, kernels: Mapping[str, tuple[str, Any]], functions: Sequen
     return link(driver, kernels, functions)
 
 
-def _load(manifest: Any, data: bytes, hosts: Sequence[Any]) -> Any:
+def _load(graph: Graph, manifest: Any, code: bytes, constants: bytes) -> Any:
+    from graphc.runtime.caller import Caller, aligned_constants
     from graphc.runtime.executable import Executable
+    from graphc.runtime.manifest import host_calls
 
-    return Executable(manifest, data, hosts)
+    executable = Executable(manifest, code, host_calls(graph, manifest))
+    arrays = aligned_constants(manifest["constants"], constants)
+    return Caller(graph, graph.name, manifest, executable, arrays)
 
 
-TARGETS = {
-    "cpu": Target(
-        "cpu",
-        CPU,
-        _identity,
-        _prepare,
-        _compile_kernel,
-        _compile_piece,
-        _compile_function,
-        _write_piece,
-        _read_piece,
-        _print_driver,
-        _link,
-        _load,
-    ),
-}
+_CPU = Target(
+    "cpu",
+    CPU,
+    _identity,
+    _prepare,
+    _print_kernel,
+    _compile_kernel,
+    _compile_piece,
+    _compile_function,
+    _write_piece,
+    _read_piece,
+    _print_driver,
+    _link,
+    _load,
+)
+
+
+# -- NVIDIA's cards --------------------------------------------------------------------------------
+def _later(name: str) -> Callable[..., Any]:
+    """A function of `runtime/cuda_target.py`, which is loaded when it is first called."""
+
+    def call(*given: Any) -> Any:
+        from graphc.runtime import cuda_target
+
+        return getattr(cuda_target, name)(*given)
+
+    return call
+
+
+_CUDA = Target("cuda", CUDA, *map(_later, Target.__slots__[2:]))
+
+TARGETS = {target.name: target for target in (_CPU, _CUDA)}

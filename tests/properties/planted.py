@@ -30,6 +30,7 @@ from graphc.pipeline.stages import Stages
 from graphc.planning import alias, blocks, memory, rerun, waits
 from graphc.planning import schedule as scheduling
 from graphc.planning.program import Call, Copy
+from graphc.runtime import caller
 from graphc.runtime import compile as compiling
 
 from .batches import check_batched
@@ -475,7 +476,7 @@ def _() -> Iterator[Any]:
 
 
 # -- lower: products, and the printed source -------------------------------------------------------
-_cast, _expression = numba_source._cast, numba_source._Printer._expression
+_cast, _expression = numba_source._cast, numba_source.Printer._expression
 
 
 def _lazy_cast(value: str, source: Any, target: Any) -> str:
@@ -490,7 +491,7 @@ def _wrapping_cast(value: str, source: Any, target: Any) -> str:
 
 def _maximum_without_nan(self: Any, primitive: str, args: Any) -> str:
     if primitive == "maximum" and args[0].dtype.is_float:
-        x, y = map(self._value, args)
+        x, y = map(self.value, args)
         return f"select({x} > {y}, {x}, {y})"
     return _expression(self, primitive, args)
 
@@ -521,9 +522,9 @@ patched("lower", "an integer that is not converted back", check_kernels, numba_s
         _lazy_cast)  # fmt: skip
 patched("lower", "a float to int that does not saturate", check_kernels, numba_source, "_cast",
         _wrapping_cast)  # fmt: skip
-patched("lower", "a maximum that drops NaN", check_wild_kernels, numba_source._Printer,
+patched("lower", "a maximum that drops NaN", check_wild_kernels, numba_source.Printer,
         "_expression", _maximum_without_nan, 400)  # fmt: skip
-patched("lower", "operands swapped in print", check_kernels, numba_source._Printer, "_expression",
+patched("lower", "operands swapped in print", check_kernels, numba_source.Printer, "_expression",
         _scalar_order)  # fmt: skip
 patched("lower", "< printed as <=", check_kernels, numba_source, "INFIX",
         {**numba_source.INFIX, "less": "<="}, 150)  # fmt: skip
@@ -532,13 +533,13 @@ patched("lower", "< printed as <=", check_kernels, numba_source, "INFIX",
 # -- runtime: constants and the cache --------------------------------------------------------------
 @fault("runtime", "constants of one size share memory", check_compiled, range(150))
 def _() -> Iterator[Any]:
-    right = compiling._constants
+    right = caller.aligned_constants
 
-    def shared(manifest: Any, blob: bytes) -> Any:
+    def shared(sizes: Any, blob: bytes) -> Any:
         by_size: dict[int, Any] = {}
-        return [by_size.setdefault(a.size, a) for a in right(manifest, blob)]
+        return [by_size.setdefault(a.size, a) for a in right(sizes, blob)]
 
-    with mock.patch.object(compiling, "_constants", shared):
+    with mock.patch.object(caller, "aligned_constants", shared):
         yield
 
 

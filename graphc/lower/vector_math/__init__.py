@@ -13,6 +13,7 @@ from graphc.lower.vector_math.library import (
     UNARY,
     available,
     definitions,
+    definitions_anywhere,
     libm_definitions,
     symbol,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "UNARY",
     "available",
     "definitions",
+    "definitions_anywhere",
     "libm_definitions",
     "symbol",
 ]

@@ -23,6 +23,7 @@ from graphc.lower.vector_math.hyperbolic import acosh, asinh, atanh, cosh, sinh
 from graphc.lower.vector_math.inverse_trigonometric import acos, asin, atan, atan2
 from graphc.lower.vector_math.logarithm import log, log1p, log2, log10
 from graphc.lower.vector_math.over_libm import OVER_LIBM
+from graphc.lower.vector_math.powers import WITHOUT_LIBM, remainder
 from graphc.lower.vector_math.quantile import erfcinv, erfinv, ndtri
 from graphc.lower.vector_math.roots import cbrt, hypot
 from graphc.lower.vector_math.trigonometric import cos, sin, tan
@@ -105,6 +106,24 @@ def definitions(wanted: Iterable[tuple[str, int]]) -> str:
     where `available`. They are inlined into the loops that call them, which then vectorise.
     """
     return _module(wanted, _inline_definition)
+
+
+def definitions_anywhere(wanted: Iterable[tuple[str, int]]) -> str:
+    """As `definitions`, for where there is no C library either: `power` and `fmod` too."""
+    given = set(wanted)
+    own = {(name, bits) for name, bits in given if name in WITHOUT_LIBM}
+    remainders = {bits for name, bits in given if name == "fmod"}
+    texts = [definitions(given - own - {("fmod", bits) for bits in remainders})]
+    for name, bits in sorted(own):
+        code = Code(FORMATS[bits])
+        x, y = code.parameters(2)
+        result = WITHOUT_LIBM[name](code, x, y)
+        function = code.function(f"gc.{name}.f{bits}", [x, y], result)
+        texts += [*code.declarations, function]
+    texts += [remainder(bits) for bits in sorted(remainders)]
+    lines = "\n".join(texts).split("\n")
+    declared = dict.fromkeys(line for line in lines if line.startswith("declare "))
+    return "\n".join([*declared, *(line for line in lines if line not in declared)]) + "\n"
 
 
 def libm_definitions(wanted: Iterable[tuple[str, int]]) -> str:

@@ -1,0 +1,92 @@
+"""The launches of a kernel as machine code of this processor, one thread a block.
+
+What Numba and LLVM make of their text is run at full speed, with every block and so with the parts
+of sums of all sizes; only what threads of a block do together is left out.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from graphc.checking.simulator import Array, Memory, run_launches
+from graphc.loops.grammar import Buffer, Kernel
+from graphc.lower import gpu_functions, link, nvptx
+from graphc.lower.gpu_source import Launch, Launches, print_launches
+
+_RUN = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64))
+
+
+class HostLaunches:
+    """Runs the launches of one kernel: as `Simulator`."""
+
+    threads = 1
+    races = False
+
+    def __init__(self, launches: Launches) -> None:
+        kinds = nvptx.kinds(launches)
+        texts = []
+        for launch in launches.launches:
+            text, symbol = nvptx.to_llvm(launches, launch)
+            texts += [text, _loop_over_blocks(launch.name, symbol, kinds)]
+        machine = link.target_machine()
+        names = [launch.name for launch in launches.launches]
+        with link.Modules() as modules:
+            module = nvptx.joined(modules, texts, gpu_functions.host, names, machine)
+            data = machine.emit_object(module)
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self._engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
+        self._engine.finalize_object()
+
+    def run(self, launch: Launch, blocks: int, arguments: Sequence[Any]) -> None:
+        words = (ctypes.c_int64 * len(arguments))()
+        for i, given in enumerate(arguments):
+            words[i] = given.array.ctypes.data if isinstance(given, Memory) else int(given)
+        _RUN(self._engine.get_function_address(launch.name))(blocks, words)
+
+
+def _loop_over_blocks(name: str, symbol: str, kinds: Sequence[str]) -> str:
+    """`void name(i64 blocks, ptr words)`: a launch, block by block."""
+    declared, called = nvptx.call(symbol, kinds)
+    loads = [
+        line
+        for i, kind in enumerate(kinds)
+        for line in (
+            f"  %p{i} = getelementptr i64, ptr %words, i64 {i}",
+            f"  %a{i} = load {kind}, ptr %p{i}",
+        )
+    ]
+    return "\n".join(
+        [
+            "@gpu.block = external global i64",
+            "@gpu.blocks = external global i64",
+            declared,
+            f"define void @{name}(i64 %blocks, ptr %words) {{",
+            "entry:",
+            "  %unused = alloca [4 x i64]",
+            *loads,
+            "  store i64 %blocks, ptr @gpu.blocks",
+            "  br label %head",
+            "head:",
+            "  %b = phi i64 [ 0, %entry ], [ %next, %body ]",
+            "  %more = icmp slt i64 %b, %blocks",
+            "  br i1 %more, label %body, label %end",
+            "body:",
+            "  store i64 %b, ptr @gpu.block",
+            called,
+            "  %next = add i64 %b, 1",
+            "  br label %head",
+            "end:",
+            "  ret void",
+            "}\n",
+        ]
+    )
+
+
+def run_on_host(kernel: Kernel, memory: Mapping[Buffer, Array], dims: Mapping[str, int]) -> int:
+    """The kernel as its launches, on this processor: as `interpret_kernel`."""
+    launches = print_launches(kernel)
+    return run_launches(launches, HostLaunches(launches), memory, dims)

@@ -1,0 +1,205 @@
+"""The launches of a kernel as PTX, by LLVM's backend for NVIDIA's cards, which llvmlite contains.
+
+Numba types the source, as for the processor, and its IR is optimised with what it calls. No package
+of CUDA takes part. What the backend cannot translate would end the process, so instructions and
+intrinsics are looked at before; powers and remainders of floats, for which there is neither, are
+functions of our own.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from numba import types
+
+from graphc.errors import CompileError
+from graphc.ir.dtype import DType, bool_
+from graphc.loops.grammar import Store, statements
+from graphc.lower import gpu_functions, link, numba_cpu, vector_math
+from graphc.lower.gpu_source import THREADS, Launch, Launches
+
+TRIPLE = "nvptx64-nvidia-cuda"
+ARCHITECTURE = "sm_80"  # where there is no card to ask
+# The oldest version of PTX that knows each architecture, and so the oldest driver that takes it.
+VERSIONS = {"sm_75": 63, "sm_80": 70, "sm_86": 71, "sm_89": 78, "sm_90": 78, "sm_100": 86}
+VERSIONS |= {"sm_103": 88, "sm_120": 87, "sm_121": 88}
+# What the backend translates: intrinsics by their first words.
+INTRINSICS = re.compile(
+    r"llvm\.(abs|assume|bswap|ceil|copysign|ctlz|ctpop|cttz|experimental|fabs|floor|fma|fptosi|fptoui"
+    r"|fshl|fshr|lifetime|maximum|maxnum|memcpy|memmove|memset|minimum|minnum|nvvm|rint|roundeven"
+    r"|sadd|smax|smin|smul|sqrt|ssub|trunc|uadd|umax|umin|umul|usub)(\.|$)"
+)
+_CALLED = re.compile(r"declare [^@\n]*@\"?(gpu|gc)\.([\w.]+)\"?\(")
+_ENTRY = re.compile(r"define ptx_kernel void @(\w+)\(")
+_REMAINDER = re.compile(r"= frem (float|double) (\S+), (\S+)")
+
+
+@cache
+def contexts() -> numba_cpu.Contexts:
+    """Numba's contexts for launches."""
+    return numba_cpu.Contexts([*numba_cpu.scalar_functions(), *gpu_functions.launch_functions()])
+
+
+@cache
+def machine(architecture: str) -> Any:
+    """LLVM's machine for an architecture such as sm_90."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    features = f"+ptx{VERSIONS[architecture]}"
+    target = llvm.Target.from_triple(TRIPLE)
+    return target.create_target_machine(cpu=architecture, features=features, opt=3)
+
+
+class _Unrolled(ast.NodeTransformer):
+    """`for u in range(4)` as four copies: loads of neighbours become one where no loop is left."""
+
+    def visit_For(self, node: ast.For) -> Any:
+        self.generic_visit(node)
+        match node:
+            case ast.For(ast.Name("u"), ast.Call(_, [ast.Constant(int(count))])):
+                text = "\n".join(map(ast.unparse, node.body)) + "\n"
+                copies = (re.sub(r"\bu\b", str(u), text) for u in range(count))
+                return ast.parse("".join(copies)).body
+        return node
+
+
+def to_llvm(launches: Launches, launch: Launch) -> tuple[str, str]:
+    """One launch as LLVM IR, and the symbol of its function there: `i32 f(ptr, ptr, ...)`, two
+    unused pointers and then the parameters."""
+    source = launch.source
+    for name, call in gpu_functions.CALLS.items():
+        source = source.replace(name, call)
+    source = ast.unparse(_Unrolled().visit(ast.parse(source)))
+    with numba_cpu.lock:
+        text, symbol = numba_cpu.to_llvm(source, launch.name, signature(launches), contexts())
+    text = re.sub(r"@\"?llvm\.pow\.f(\d+)\"?\(", r"@gc.power.f\1(", text)
+    text, count = _REMAINDER.subn(_remainder_call, text)
+    for kind, bits in (("float", 32), ("double", 64)) if count else ():
+        text += f"\ndeclare {kind} @gc.fmod.f{bits}({kind}, {kind})\n"
+    return text, symbol
+
+
+def _remainder_call(found: re.Match[str]) -> str:
+    kind, x, y = found.groups()
+    return f"= call {kind} @gc.fmod.f{32 if kind == 'float' else 64}({kind} {x}, {kind} {y})"
+
+
+def signature(launches: Launches) -> tuple[Any, ...]:
+    """Numba's types of the parameters of launches."""
+    memory: dict[str, DType] = {f"b{i}": b.dtype for i, b in enumerate(launches.kernel.buffers)}
+    memory |= {room.name: room.dtype for room in launches.rooms}
+
+    def kind(name: str) -> Any:
+        if name == "failures":
+            return types.CPointer(types.int64)
+        if name not in memory:
+            return types.int64
+        dtype = memory[name]
+        return types.CPointer(types.uint8 if dtype is bool_ else numba_cpu.NUMBA_TYPES[dtype])
+
+    return tuple(kind(name) for name in launches.parameters)
+
+
+def kinds(launches: Launches) -> list[str]:
+    """The parameters' types in LLVM."""
+    found = signature(launches)
+    return ["ptr" if isinstance(kind, types.CPointer) else "i64" for kind in found]
+
+
+def call(symbol: str, kinds: Sequence[str]) -> tuple[str, str]:
+    """A declaration of a launch's function, and a call of it with arguments %a0, %a1 and so on."""
+    passed = ", ".join(f"{kind} %a{i}" for i, kind in enumerate(kinds))
+    declared = f"declare i32 @{symbol}({', '.join(['ptr', 'ptr', *kinds])})"
+    return declared, f"  %r = call i32 @{symbol}(ptr %unused, ptr %unused, {passed})"
+
+
+def joined(
+    modules: link.Modules, texts: Sequence[str], defined: Any, kept: Iterable[str], machine: Any
+) -> Any:
+    """Texts as one optimised module, with what they call, in which `kept` symbols can be seen.
+    `defined`: gives the text of the functions of `gpu_functions` with these names."""
+    called = {found for text in texts for found in _CALLED.findall(text)}
+    wanted = sorted(name for room, name in called if room == "gpu")
+    functions = [name.rsplit(".f", 1) for room, name in called if room == "gc"]
+    more = [defined([n for n in wanted if n not in gpu_functions.INDICES])]
+    if functions:
+        more.append(vector_math.definitions_anywhere([(n, int(bits)) for n, bits in functions]))
+    module, *others = (modules.parse(text, machine) for text in (*texts, *more))
+    for other in others:
+        module.link_in(other)
+    for function in module.functions:
+        if not function.is_declaration and function.name not in kept:
+            function.add_function_attribute("alwaysinline")
+    link.hide(module, *kept)
+    module.verify()
+    link.optimize(module, machine)
+    return module
+
+
+MODULE = "; ---- another module\n"
+
+
+def unoptimized(launches: Launches) -> list[str]:
+    """The launches of a kernel as the texts of LLVM modules: of each its function, and the entry
+    that a card calls."""
+    stores = {s.buffer for s in statements(launches.kernel.body) if isinstance(s, Store)}
+    read = {f"b{i}" for i, b in enumerate(launches.kernel.buffers) if b not in stores}
+    align = "align 16 " if launches.aligned else ""
+    passed = kinds(launches)
+    given = ", ".join(
+        f"ptr noalias {align}{'readonly ' if name in read else ''}%a{i}"
+        if kind == "ptr"
+        else f"i64 %a{i}"
+        for i, (name, kind) in enumerate(zip(launches.parameters, passed, strict=True))
+    )
+    texts = []
+    for launch in launches.launches:
+        text, symbol = to_llvm(launches, launch)
+        declared, called = call(symbol, passed)
+        head = f'define ptx_kernel void @{launch.name}({given}) "nvvm.maxntid"="{THREADS}" {{'
+        body = f"  %unused = alloca [4 x i64]\n{called}\n  ret void\n}}\n"
+        texts += [text, f"{declared}\n{head}\n{body}"]
+    return texts
+
+
+def join(texts: Sequence[str]) -> str:
+    """Modules as one text, for people and for `split`."""
+    return MODULE.join(texts)
+
+
+def split(text: str) -> list[str]:
+    return text.split(MODULE)
+
+
+def compile_texts(texts: Sequence[str], architecture: str) -> tuple[str, str]:
+    """Modules as PTX, and the LLVM IR that it was made from, optimised.
+
+    Errors: `CompileError` for what LLVM's backend does not translate.
+    """
+    target = machine(architecture)
+    names = [name for text in texts for name in _ENTRY.findall(text)]
+    with link.Modules() as modules:
+        module = joined(modules, texts, gpu_functions.device, names, target)
+        _check(module)
+        ptx: str = target.emit_assembly(module)
+        return ptx, str(module)
+
+
+def _check(module: Any) -> None:
+    unknown = {
+        f.name for f in module.functions if f.is_declaration and not INTRINSICS.match(f.name)
+    }
+    if " frem " in str(module):
+        unknown.add("frem")
+    if unknown:
+        raise CompileError(
+            "LLVM does not translate these for a card",
+            op="nvptx",
+            expected="intrinsics that are instructions, or functions of our own",
+            given=", ".join(sorted(unknown)),
+        )

@@ -1,0 +1,187 @@
+"""Target "cuda": the functions of its record in `target.py`.
+
+A program is compiled, and can be looked at, on any computer; it runs where there is a card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
+
+import llvmlite
+
+from graphc.errors import CompileError, DeviceError
+from graphc.ir.dtype import DTYPES
+from graphc.ir.graph import Graph
+from graphc.loops.grammar import Kernel
+from graphc.lower import nvptx
+from graphc.lower.gpu_source import print_launches
+from graphc.planning.program import (
+    Branch,
+    Call,
+    Copy,
+    Gemm,
+    Host,
+    Leave,
+    Loop,
+    Program,
+    Step,
+    walk_steps,
+)
+from graphc.planning.show import print_program
+from graphc.runtime import cuda_driver
+
+
+class Piece(NamedTuple):
+    """The PTX of a kernel, and the LLVM IR that it was made from."""
+
+    ptx: str
+    llvm_ir: str
+    functions: tuple[str, ...] = ()
+
+
+class Driver(NamedTuple):
+    """What runs the steps: the program as it stands, which is walked on the host."""
+
+    text: str
+    table: int = 0
+
+
+@dataclass(frozen=True)
+class LinkedPtx:
+    """The code of a program: a module of PTX for each kernel."""
+
+    pieces: tuple[Piece, ...]
+
+    @property
+    def objects(self) -> tuple[bytes, ...]:
+        return tuple(piece.ptx.encode() for piece in self.pieces)
+
+    @property
+    def ptx(self) -> str:
+        return "\n".join(piece.ptx for piece in self.pieces)
+
+    @property
+    def asm(self) -> str:
+        return self.ptx
+
+    @property
+    def llvm_ir(self) -> str:
+        return "\n".join(piece.llvm_ir for piece in self.pieces)
+
+
+def architecture() -> str:
+    """That of the first card; where there is none, one that all newer cards take."""
+    try:
+        found = cuda_driver.devices()[0].architecture
+    except DeviceError:
+        return nvptx.ARCHITECTURE
+    known = [name for name in nvptx.VERSIONS if _number(name) <= _number(found)]
+    return found if found in known else max(known, key=_number)
+
+
+def _number(architecture: str) -> int:
+    return int(architecture.removeprefix("sm_"))
+
+
+# -- compiling -------------------------------------------------------------------------------------
+def identity() -> dict[str, str]:
+    return {"architecture": architecture(), "llvm": llvmlite.__version__}
+
+
+def prepare() -> None:
+    nvptx.contexts()
+
+
+def print_kernel(kernel: Kernel) -> str:
+    return print_launches(kernel).source
+
+
+def compile_kernel(kernel: Kernel, symbol: str) -> str:
+    return nvptx.join(nvptx.unoptimized(print_launches(kernel)))
+
+
+def compile_piece(text: str, symbol: str, inline: bool) -> Piece:
+    return Piece(*nvptx.compile_texts(nvptx.split(text), architecture()))
+
+
+def compile_function(symbol: str) -> NoReturn:
+    raise CompileError("a kernel for a card has all that it calls", op="cuda", given=symbol)
+
+
+def write_piece(piece: Piece) -> tuple[Mapping[str, Any], bytes]:
+    ptx = piece.ptx.encode()
+    return {"ptx": len(ptx)}, ptx + piece.llvm_ir.encode()
+
+
+def read_piece(manifest: Mapping[str, Any], data: bytes) -> Piece | None:
+    size = manifest.get("ptx")
+    return Piece(data[:size].decode(), data[size:].decode()) if isinstance(size, int) else None
+
+
+def print_driver(program: Program, flush: bool) -> Driver:
+    """Errors: `CompileError` that lists all operations that the target lacks."""
+    missing = dict.fromkeys(_missing(program, flush))
+    if missing:
+        raise CompileError(
+            "target 'cuda' lacks some operations of the program",
+            op="compile",
+            expected="operations that it has",
+            given="; ".join(missing),
+            hint="compile it for target='cpu'",
+        )
+    return Driver(print_program(program))
+
+
+def _missing(program: Program, flush: bool) -> Iterator[str]:
+    if flush:
+        yield "flush_subnormals=True, since cards keep subnormal numbers"
+    for step in walk_steps(program.steps):
+        if isinstance(step, Call):
+            dtypes = {b.dtype for b in step.kernel.buffers if b.dtype not in DTYPES}
+            yield from (f"a kernel of {dtype}{_at(step)}" for dtype in dtypes)
+        elif not isinstance(step, (Gemm, Copy, Host, Loop, Leave, Branch)):
+            yield f"{type(step).__name__.lower()} of {_name(step)}{_at(step)}"
+
+
+def _name(step: Step) -> str:
+    node = getattr(step, "node", None)
+    return node.op.name if node is not None else "steps"
+
+
+def _at(step: Step) -> str:
+    node = getattr(step, "node", None)
+    return f" at {node.origins[0]}" if node is not None and node.origins else ""
+
+
+def link(
+    driver: str, kernels: Mapping[str, tuple[str, Any]], functions: Sequence[Any]
+) -> LinkedPtx:
+    return LinkedPtx(tuple(piece for _, piece in kernels.values()))
+
+
+# -- running ---------------------------------------------------------------------------------------
+def load(graph: Graph, manifest: Any, code: bytes, constants: bytes) -> Unloaded:
+    return Unloaded(graph)
+
+
+class Unloaded:
+    """A program that no device runs yet: calling it says what was found."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def call(self, *arrays: Any) -> NoReturn:
+        """Errors: `DeviceError`."""
+        found = ", ".join(f"{d.name} ({d.architecture})" for d in cuda_driver.devices())
+        raise DeviceError(
+            "programs for cards can be compiled, and not run yet",
+            op=self._graph.name,
+            given=found,
+            hint="compile it for target='cpu'",
+        )
+
+    @property
+    def rows(self) -> Callable[..., Any]:
+        return self.call

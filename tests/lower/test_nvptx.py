@@ -1,0 +1,82 @@
+"""Kernels as PTX, without a card; assembled where NVIDIA's assembler is installed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import graphc as gc
+from graphc.errors import CompileError
+from graphc.ir.graph import Graph
+from graphc.lower import nvptx
+from graphc.lower.gpu_source import Launches, print_launches
+from graphc.machine import CUDA
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Call, walk_steps
+from tests.properties.launches import PROGRAMS, chain, column_sums, layer_norm
+
+ASSEMBLED = ("sm_80", "sm_90", "sm_100")
+
+
+def launches_of(graph: Graph) -> list[Launches]:
+    program = run_pipeline(graph, Stages(), machine=CUDA).program
+    calls = [step for step in walk_steps(program.steps) if isinstance(step, Call)]
+    return [print_launches(call.kernel) for call in calls]
+
+
+def ptx_of(launches: Launches, architecture: str = "sm_80") -> str:
+    return nvptx.compile_texts(nvptx.unoptimized(launches), architecture)[0]
+
+
+@pytest.mark.parametrize("architecture", nvptx.VERSIONS)
+def test_every_architecture(architecture: str) -> None:
+    (launches,) = launches_of(column_sums())
+    text = ptx_of(launches, architecture)
+    assert f".target {architecture}" in text
+    for launch in launches.launches:
+        assert f".visible .entry {launch.name}(" in text
+
+
+def test_neighbours_are_loaded_together() -> None:
+    (launches,) = launches_of(chain())
+    text = ptx_of(launches)
+    assert re.search(r"ld\.global\.nc\.v4\.(f32|b32)", text)
+    assert re.search(r"st\.global\.v4\.(f32|b32)", text)
+
+
+def test_nothing_is_contracted_and_nothing_is_atomic() -> None:
+    """But for what a formula says, and the word of failures."""
+    (launches,) = launches_of(layer_norm())
+    text = ptx_of(launches)
+    assert "fma" not in text
+    assert "atom." not in text
+
+
+def test_powers_and_remainders_are_functions_of_our_own() -> None:
+    x, y = (gc.placeholder(f"ptx_{name}", ("n",)) for name in "xy")
+    (launches,) = launches_of(Graph([x, y], [x**y + gc.remainder(x, y)]))
+    assert ".visible .entry" in ptx_of(launches)
+
+
+def test_what_the_backend_lacks_is_an_error_and_not_the_end_of_the_process() -> None:
+    (launches,) = launches_of(chain())
+    text = nvptx.join(nvptx.unoptimized(launches)).replace("gc.tanh.f32", "llvm.tanh.f32")
+    with pytest.raises(CompileError, match=r"llvm\.tanh\.f32"):
+        nvptx.compile_texts(nvptx.split(text), "sm_80")
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(shutil.which("ptxas") is None, reason="no ptxas on the path")
+@pytest.mark.parametrize("architecture", ASSEMBLED)
+def test_nothing_spills(architecture: str, tmp_path: Path) -> None:
+    for program in PROGRAMS:
+        for launches in launches_of(program()):
+            path = tmp_path / "kernel.ptx"
+            path.write_text(ptx_of(launches, architecture), encoding="utf-8")
+            command = ["ptxas", "-v", f"-arch={architecture}", str(path), "-o", "/dev/null"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            assert set(re.findall(r"(\d+) bytes spill", done.stderr)) <= {"0"}, done.stderr
