@@ -89,10 +89,11 @@ SAMPLES["topk"] = Samples(
             shapes=(shape,),
         )
         for shape, k, axis, largest in (
+            ((70,), 4, 0, True), ((66, 2), 3, 0, False), (("n", 2), 0, 0, False),
             ((2, 5), 2, 1, True), ((4, 3), 3, 0, False), (("n", 3), 0, -1, True),
-            ((70,), 4, 0, True),
         )
     ),
+    domain=(-50.0, 50.0),
     smooth=False,
 )  # fmt: skip
 SAMPLES["lexsort"] = Samples(

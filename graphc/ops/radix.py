@@ -1,4 +1,4 @@
-"""The kernel of a sort: by the digits of keys, from the last to the first, or by counting.
+"""The kernels of sorts: by the digits of keys, from the last to the first, or by counting.
 
 Each element becomes a key, an unsigned number that orders as the elements do. Where there are more
 than `FEW`, elements go to their places by one byte of the key after another, from the lowest on;
@@ -6,6 +6,9 @@ each pass keeps the order of equals, so that the last one leaves all in order (K
 Computer Programming, volume 3, 5.2.5). How many keys have which byte is counted for all passes in
 one. Of few elements the place of each is how many there are that go before it: n^2 comparisons,
 which vectorise, and no table of counts.
+
+The largest few of many are not sorted for: digits of the last of them are found from the first on,
+by counting those of the keys that agree with what is known; what goes before it is taken out.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ DIGIT = 8  # bits
 BINS = 1 << DIGIT
 
 Place = Callable[[Affine], tuple[Affine, ...]]
+Turn = Callable[[Any], Any]  # of a turn of a loop
 
 def write_sort(
     k: Any, operands: Sequence[Any], results: Sequence[Any], *, axis: int, descending: bool
@@ -30,11 +34,59 @@ def write_sort(
     """The kernel that sorts along an axis: results are the elements in order, and where they
     were."""
     (x,) = operands
-    shape = x.type.shape
-    sort = _Sort(k, x, results, shape[axis], Keys(k, x.type.dtype, descending))
+    keys, write = Keys(k, x.type.dtype, descending), _Writes(k, results)
+    sort = _Sort(k, keys, x.type.shape[axis], results[1].wanted)
+    with _rows(k, x.type.shape, axis) as place:
+        sort.row(
+            lambda i: keys.code(x(place(of(i)))),
+            lambda i: i,
+            lambda at, code, position: write(keys, place(at), code, position),
+        )
+
+
+def write_topk(
+    k: Any,
+    operands: Sequence[Any],
+    results: Sequence[Any],
+    *,
+    axis: int,
+    count: int,
+    largest: bool,
+) -> None:
+    """The kernel that finds the `count` first of a sort along an axis, and where they were."""
+    (x,) = operands
+    keys, write = Keys(k, x.type.dtype, descending=largest), _Writes(k, results)
+    choice = _Choice(k, keys, x.type.shape[axis], count)
+    sort = _Sort(k, keys, count, results[1].wanted)
+    with _rows(k, x.type.shape, axis) as place:
+        choice.row(lambda i: keys.code(x(place(of(i)))))
+        sort.row(
+            lambda i: k.reload(choice.chosen, of(i)),
+            lambda i: k.reload(choice.places, of(i)),
+            lambda at, code, position: write(keys, place(at), code, position),
+        )
+
+
+@contextmanager
+def _rows(k: Any, shape: Sequence[Size], axis: int) -> Iterator[Place]:
+    """Loops over all axes but one; gives the index of an element along that."""
     with ExitStack() as stack:
         loops = [of(stack.enter_context(k.loop(s))) for a, s in enumerate(shape) if a != axis]
-        sort.row(lambda i: (*loops[:axis], i, *loops[axis:]))
+        yield lambda i: (*loops[:axis], i, *loops[axis:])
+
+
+class _Writes:
+    """Stores an element in the results that are wanted."""
+
+    def __init__(self, k: Any, results: Sequence[Any]) -> None:
+        self.values, self.positions = results
+
+    def __call__(self, keys: Keys, at: tuple[Affine, ...], code: Any, position: Any) -> None:
+        if self.values.wanted:
+            self.values.store(at, keys.element(code))
+        if self.positions.wanted:
+            self.positions.store(at, position)
+
 
 @contextmanager
 def _only(k: Any, turns: Size) -> Iterator[None]:
@@ -92,12 +144,21 @@ class Keys:
         first = self.k.equal(code, self.number((1 << (self.bits - 1)) - 1))
         return self.k.add(code, self.k.cast(first, self.dtype))
 
-class _Sort:
-    """Writes the sort of one row after another."""
+    def shift(self, number: Any) -> Any:
+        """How far a byte of keys is from the lowest."""
+        return self.k.cast(self.k.multiply(number, self.k.const(DIGIT, int64)), self.dtype)
 
-    def __init__(self, k: Any, x: Any, results: Sequence[Any], size: Size, keys: Keys) -> None:
-        self.k, self.x, self.size, self.keys = k, x, size, keys
-        self.values, self.positions = results
+    def digit(self, key: Any, shift: Any) -> Any:
+        """The byte of a key at `shift`."""
+        return self.k.bitwise_and(self.k.shift_right(key, shift), self.number(BINS - 1))
+
+
+class _Sort:
+    """Writes the sort of one row after another: what `code` and `position` give for the turns of a
+    loop, to where `write` puts it. `with_places`: whether positions are wanted."""
+
+    def __init__(self, k: Any, keys: Keys, size: Size, with_places: bool) -> None:
+        self.k, self.keys, self.size = k, keys, size
         self.many = minimum(floordiv(size, FEW + 1), 1)
         self.passes = keys.bits // DIGIT
         if self.many != 1:
@@ -105,67 +166,62 @@ class _Sort:
         if self.many != 0:  # two halves, of which each pass goes from one to the other
             self.counts = k.scratch(int64, self.passes * BINS)
             self.codes = k.scratch(keys.dtype, 2 * size)
-            self.places = k.scratch(int64, 2 * size) if self.positions.wanted else None
+            self.places = k.scratch(int64, 2 * size) if with_places else None
 
-    def row(self, place: Place) -> None:
+    def row(self, code: Turn, position: Turn, write: Callable[..., None]) -> None:
         if self.many != 1:
             with _only(self.k, 1 - self.many):
-                self._by_counting(place)
+                self._by_counting(code, position, write)
         if self.many != 0:
             with _only(self.k, self.many):
-                self._by_digits(place)
+                self._by_digits(code, position, write)
 
     # -- few elements ------------------------------------------------------------------------------
-    def _by_counting(self, place: Place) -> None:
+    def _by_counting(self, code: Turn, position: Turn, write: Callable[..., None]) -> None:
         k, keys = self.k, self.keys
         with k.loop(self.size) as i:
-            k.store(self.few, of(i), keys.key(keys.code(self.x(place(of(i))))))
+            k.store(self.few, of(i), code(i))
         with k.loop(self.size) as i:
-            mine = k.reload(self.few, of(i))
-            before = k.declare(k.const(0, int64))
+            own = k.reload(self.few, of(i))
+            mine, before = keys.key(own), k.declare(k.const(0, int64))
             with k.loop(self.size) as j:
-                other = k.reload(self.few, of(j))
+                other = keys.key(k.reload(self.few, of(j)))
                 first = k.bitwise_and(k.equal(other, mine), k.less(j, i))
                 goes_before = k.bitwise_or(k.less(other, mine), first)
                 k.accumulate(before, "add", k.cast(goes_before, int64))
-            at = place(k.index(k.read(before)))
-            if self.values.wanted:
-                self.values.store(at, self.x(place(of(i))))
-            self.positions.store(at, i)
+            write(k.index(k.read(before)), own, position(i))
 
     # -- many --------------------------------------------------------------------------------------
-    def _by_digits(self, place: Place) -> None:
+    def _by_digits(self, code: Turn, position: Turn, write: Callable[..., None]) -> None:
         k = self.k
-        self._count(place)
+        self._count(code, position)
         with k.loop(self.passes) as number:
             self._begin(number)
             half = k.bitwise_and(number, k.const(1, int64))
             source = of(half) * self.size
             target = k.index(k.bitwise_xor(half, k.const(1, int64))) * self.size
             with k.loop(self.size) as i:
-                code = k.reload(self.codes, of(i) + source)
-                at = self._next(number, self.keys.key(code)) + target
-                k.store(self.codes, at, code)
+                moved = k.reload(self.codes, of(i) + source)
+                at = self._next(number, self.keys.key(moved)) + target
+                k.store(self.codes, at, moved)
                 if self.places is not None:
                     k.store(self.places, at, k.reload(self.places, of(i) + source))
         with k.loop(self.size) as i:
             last = of(i) + self.size * (self.passes % 2)
-            if self.values.wanted:
-                self.values.store(place(of(i)), self.keys.element(k.reload(self.codes, last)))
-            if self.places is not None:
-                self.positions.store(place(of(i)), k.reload(self.places, last))
+            place = None if self.places is None else k.reload(self.places, last)
+            write(of(i), k.reload(self.codes, last), place)
 
-    def _count(self, place: Place) -> None:
+    def _count(self, code: Turn, position: Turn) -> None:
         """Each element's code and place, and how many keys have which byte."""
         k = self.k
         with k.loop(self.passes * BINS) as i:
             k.store(self.counts, of(i), k.const(0, int64))
         with k.loop(self.size) as i:
-            code = self.keys.code(self.x(place(of(i))))
-            key = self.keys.key(code)
-            k.store(self.codes, of(i), code)
+            given = code(i)
+            k.store(self.codes, of(i), given)
             if self.places is not None:
-                k.store(self.places, of(i), i)
+                k.store(self.places, of(i), position(i))
+            key = self.keys.key(given)
             with k.loop(self.passes) as number:
                 self._next(number, key)
 
@@ -182,11 +238,80 @@ class _Sort:
 
     def _next(self, number: Any, key: Any) -> Affine:
         """The count of one of the key's bytes, which is one more after that."""
-        k, keys = self.k, self.keys
-        shift = k.cast(k.multiply(number, k.const(DIGIT, int64)), keys.dtype)
-        digit = k.bitwise_and(k.shift_right(key, shift), keys.number(BINS - 1))
+        k = self.k
+        digit = self.keys.digit(key, self.keys.shift(number))
         at = k.index(k.cast(digit, int64)) + of(number) * BINS
         count = k.reload(self.counts, at)
         k.store(self.counts, at, k.add(count, k.const(1, int64)))
         found: Affine = k.index(count)
         return found
+
+
+class _Choice:
+    """Writes which elements of one row after another are the first `count` of a sort, in the order
+    in which they stand there: their codes are in `chosen`, their positions in `places`."""
+
+    def __init__(self, k: Any, keys: Keys, size: Size, count: int) -> None:
+        self.k, self.keys, self.size, self.count = k, keys, size, count
+        self.counts, self.codes = k.scratch(int64, BINS), k.scratch(keys.dtype, size)
+        # one more, which is written over as long as none is found
+        self.chosen, self.places = (k.scratch(d, count + 1) for d in (keys.dtype, int64))
+
+    def row(self, code: Turn) -> None:
+        k, keys = self.k, self.keys
+        with k.loop(self.size) as i:
+            k.store(self.codes, of(i), code(i))
+        # the key of the last one that is chosen, and how many of that key are
+        last, left = k.declare(keys.number(0)), k.declare(k.const(self.count, int64))
+        passes = keys.bits // DIGIT
+        with k.loop(passes) as number:
+            shift = keys.shift(k.subtract(k.const(passes - 1, int64), number))
+            self._count(k.read(last), shift)
+            digit, rest = self._find(k.read(left))
+            k.assign(last, k.bitwise_or(k.read(last), k.shift_left(digit, shift)))
+            k.assign(left, rest)
+        self._take(k.read(last), left)
+
+    def _count(self, known: Any, shift: Any) -> None:
+        """Of the keys whose bytes before that at `shift` are the known ones, how many have which
+        byte."""
+        k, keys = self.k, self.keys
+        above = k.add(shift, keys.number(DIGIT))
+        known = k.shift_right(known, above)
+        with k.loop(BINS) as i:
+            k.store(self.counts, of(i), k.const(0, int64))
+        with k.loop(self.size) as i:
+            key = keys.key(k.reload(self.codes, of(i)))
+            agrees = k.equal(k.shift_right(key, above), known)
+            at = k.index(k.cast(keys.digit(key, shift), int64))
+            count = k.reload(self.counts, at)
+            k.store(self.counts, at, k.add(count, k.cast(agrees, int64)))
+
+    def _find(self, wanted: Any) -> tuple[Any, Any]:
+        """The byte at which `wanted` keys are reached, and how many of that byte it takes."""
+        k, keys = self.k, self.keys
+        digit, rest = k.declare(keys.number(0)), k.declare(k.const(0, int64))
+        below = k.declare(k.const(0, int64))
+        with k.loop(BINS) as i:
+            start = k.read(below)
+            end = k.add(start, k.reload(self.counts, of(i)))
+            here = k.bitwise_and(k.less(start, wanted), k.less_equal(wanted, end))
+            k.assign(digit, k.where(here, k.cast(i, keys.dtype), k.read(digit)))
+            k.assign(rest, k.where(here, k.subtract(wanted, start), k.read(rest)))
+            k.assign(below, end)
+        return k.read(digit), k.read(rest)
+
+    def _take(self, last: Any, left: Any) -> None:
+        """Those whose key is below `last`, and the first `left` of the others that have it."""
+        k, keys = self.k, self.keys
+        zero, taken = k.const(0, int64), k.declare(k.const(0, int64))
+        with k.loop(self.size) as i:
+            code = k.reload(self.codes, of(i))
+            key, ties = keys.key(code), k.read(left)
+            ties_in = k.bitwise_and(k.equal(key, last), k.less(zero, ties))
+            is_chosen = k.bitwise_or(k.less(key, last), ties_in)
+            at = k.read(taken)
+            k.store(self.chosen, k.index(at), code)
+            k.store(self.places, k.index(at), i)
+            k.assign(taken, k.add(at, k.cast(is_chosen, int64)))
+            k.assign(left, k.subtract(ties, k.cast(ties_in, int64)))

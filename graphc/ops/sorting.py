@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import ArgumentError, ShapeError
-from graphc.ir.dim import dim
+from graphc.ir.conditions import require
+from graphc.ir.dim import Size, dim
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Fact, Kind, Op, register
@@ -21,10 +22,11 @@ from graphc.ir.shape import TensorType, normalize_axis, show
 from graphc.ops.build import tensor
 from graphc.ops.index import strided_slice
 from graphc.ops.places import SCATTER_SUM, gather, scatter, take_along_axis
-from graphc.ops.radix import write_sort
+from graphc.ops.radix import FEW, write_sort, write_topk
 from graphc.ops.shape import reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+SORTED = 8  # times as many elements as are wanted: what is sorted for them, if not more
 
 
 def _infer_sort(x: TensorType, *, axis: int, descending: bool) -> tuple[TensorType, ...]:
@@ -45,7 +47,7 @@ def _places(x: Tensor, axis: int) -> list[int]:
 
 
 def _sort_vjp(
-    context: Any, g: Any, out: Any, x: Tensor, *, axis: int, descending: bool
+    context: Any, g: Any, out: Any, x: Tensor, *, axis: int, **attrs: Any
 ) -> list[Any]:
     """g goes back to where the elements were."""
     if g[0] is None:
@@ -54,7 +56,7 @@ def _sort_vjp(
 
 
 def _sort_jvp(
-    context: Any, ts: Any, out: Any, x: Tensor, *, axis: int, descending: bool
+    context: Any, ts: Any, out: Any, x: Tensor, *, axis: int, **attrs: Any
 ) -> tuple[Any, Any]:
     return gather(ts[0], [out[1]], _places(x, axis), 0), None
 
@@ -72,6 +74,38 @@ SORT = register(
         facts=frozenset({Fact.EXACT, Fact.CHOOSES}),
         cost=32,
         doc="The elements along an axis in order, and where they were: two outputs.",
+    )
+)
+
+
+# -- the first of a sort ---------------------------------------------------------------------------
+def _infer_topk(
+    x: TensorType, *, axis: int, count: int, largest: bool
+) -> tuple[TensorType, ...]:
+    require(x.shape[axis] - count, f"{count} elements of an axis of size {x.shape[axis]}")
+    shape = tuple(count if a == axis else s for a, s in enumerate(x.shape))
+    return TensorType(x.dtype, shape), TensorType(int64, shape)
+
+
+def _numpy_topk(x: Any, *, axis: int, count: int, largest: bool) -> tuple[Any, Any]:
+    both = _numpy_sort(x, axis=axis, descending=largest)
+    values, places = (found.take(np.arange(count), axis) for found in both)
+    return values, places
+
+
+TOPK = register(
+    Op(
+        "topk",
+        Kind.KERNEL,
+        _infer_topk,
+        numpy=_numpy_topk,
+        vjp=_sort_vjp,
+        jvp=_sort_jvp,
+        write=write_topk,
+        axes={"axis": Axes.ONE},
+        facts=frozenset({Fact.EXACT, Fact.CHOOSES}),
+        cost=32,
+        doc="The first elements along an axis in order, of a sort, and where they were.",
     )
 )
 
@@ -146,10 +180,17 @@ def topk(x: Any, k: Any, axis: int = -1, *, largest: bool = True) -> TopK:
             f"{count} elements of an axis of {size}", op="topk", expected=f"k <= {size}",
             given=show(t.shape),
         )  # fmt: skip
+    if isinstance(count, int) and not _is_few(size, count):
+        return TopK(*apply(TOPK, (t,), axis=axis, count=count, largest=bool(largest)).outputs)
     sizes = tuple(count if a == axis else s for a, s in enumerate(t.shape))
     zeros, ones = (0,) * t.ndim, (1,) * t.ndim
     both = _sorted("topk", t, axis, largest)
     return TopK(*(strided_slice(found, zeros, sizes, ones) for found in both))
+
+
+def _is_few(size: Size, count: int) -> bool:
+    """Whether all are sorted to have the first ones: few elements, or not many more than those."""
+    return isinstance(size, int) and size <= max(FEW, SORTED * count)
 
 
 def partition(x: Any, kth: Any, axis: int | None = -1) -> Tensor:

@@ -137,6 +137,28 @@ def test_both_results_are_of_one_sort() -> None:
     assert sum(m.op.kind is Kind.KERNEL for body in bodies for m in body.nodes) == 1
 
 
+def test_the_largest_are_those_of_a_sort() -> None:
+    """A few of many, many of more, and of several rows; of equal ones the first; gradients."""
+    x, y = gc.placeholder("most_x", ("most_n",)), gc.placeholder("most_y", (2, 700), "int16")
+    few, many = gc.topk(x, 5), gc.topk(y, FEW + 6, axis=1, largest=False)
+    slope = gc.grad(gc.sum(few.values * np.arange(1, 6, dtype="float32")), x)
+    program = gc.compile([x, y], [*few, *many, slope])
+    rng = np.random.default_rng(8)
+    b = drawn(rng, (2, 700), "int16")
+    for n in (5, 6, 300):
+        a = drawn(rng, (n,), "float32")
+        values, places, least, where, back = program(a, b)
+        same(places, descending(a, 0)[:5])
+        same(values, a[places])
+        np.testing.assert_array_equal(np.sort(back)[-5:], [1, 2, 3, 4, 5])
+        np.testing.assert_array_equal(back[places], [1, 2, 3, 4, 5])
+        order = np.argsort(b, axis=1, kind="stable")[:, : FEW + 6]
+        same(where, order)
+        same(least, np.take_along_axis(b, order, 1))
+    with pytest.raises(ShapeError):
+        program(a[:4], b)
+
+
 # -- orders ----------------------------------------------------------------------------------------
 def test_searches_of_named_sizes() -> None:
     x, v = gc.placeholder("searched", ("searched_n",)), gc.placeholder("sought", ("sought_n",))

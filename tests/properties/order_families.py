@@ -22,10 +22,17 @@ def sorting(b: Growth) -> Any:
         return gc.argsort(t, axis, descending=descending)
     if kind == 2:
         size = t.shape[axis]
-        count = b.integer(0, size) if isinstance(size, int) else size
+        count = b.integer(0, size) if isinstance(size, int) else b.integer(0, 2)
         return list(gc.topk(t, count, axis, largest=descending))
     both = gc.sort(t, axis), gc.argsort(t, axis)
     return [*both, gc.take_along_axis(b.pick("f", lambda s: s.shape == t.shape), both[1], axis)]
+
+
+@family(1)
+def largest_of_a_named_axis(b: Growth) -> Any:
+    t = b.pick("biuf", lambda t: any(not isinstance(s, int) for s in t.shape))
+    axis = b.choose([a for a, s in enumerate(t.shape) if not isinstance(s, int)])
+    return list(gc.topk(t, b.integer(0, 2), axis, largest=b.chance(0.5)))
 
 
 @family(1)
