@@ -2,8 +2,9 @@
 
 All accesses of a buffer that the loop writes have to be at `c*i + rest`, where `i` is the loop's
 variable, `c` is one size, and what `rest` can be, over the loops inside of this one, spans fewer
-than `c` elements: so the elements of one turn lie in a block of their own. Sizes are compared as
-polynomials that hold for all values of the program's dims.
+than `c` elements: so the elements of one turn lie in a block of their own. A turn of a run is where
+the run begins and a place in it, so that `i - 16 * r` is one of the 16 places of run `r`. Sizes are
+compared as polynomials that hold for all values of the program's dims.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from graphc.ir.dim import Size, is_nonnegative, substitute
+from graphc.ir.dtype import int64
 from graphc.loops.grammar import (
     Accumulate,
     Affine,
@@ -21,9 +23,11 @@ from graphc.loops.grammar import (
     Let,
     Load,
     Number,
+    Run,
     Stmt,
     Store,
     Var,
+    of,
     statements,
 )
 
@@ -37,10 +41,13 @@ def shared(loop: For, sizes: Mapping[str, Size]) -> str:
         if isinstance(stmt, (Assign, Accumulate)) and stmt.var not in own:
             return f"turns change {stmt.var}, which is declared outside of the loop"
     extents = {s.var: substitute(s.extent, sizes) for s in body if isinstance(s, For)}
+    runs = {s.var: (s.run, Var("place", int64)) for s in body if isinstance(s, For) and s.run}
+    extents |= {place: run.length for run, place in runs.values()}
+    own |= {place for _, place in runs.values()}
     places: dict[Buffer, list[Affine]] = {s.buffer: [] for s in body if isinstance(s, Store)}
     for stmt in body:
         if isinstance(stmt, (Load, Store)) and stmt.buffer in places:
-            places[stmt.buffer].append(_over_dims(stmt.index, sizes))
+            places[stmt.buffer].append(_in_runs(_over_dims(stmt.index, sizes), runs))
     for buffer, indices in places.items():
         found = _overlap(loop.var, indices, own, extents)
         if found:
@@ -65,6 +72,18 @@ def _defined(body: Iterable[Stmt]) -> Iterator[Var]:
 def _over_dims(index: Affine, sizes: Mapping[str, Size]) -> Affine:
     terms = tuple((var, substitute(size, sizes)) for var, size in index.terms)
     return Affine(terms, substitute(index.const, sizes))
+
+
+def _in_runs(index: Affine, runs: Mapping[Var, tuple[Run, Var]]) -> Affine:
+    """The index over places in runs, where it does not depend on which runs these are."""
+    found = index
+    while any(v in runs for v, _ in found.terms):
+        var, size = next((v, s) for v, s in found.terms if v in runs)
+        run, place = runs[var]
+        turn = of(run.number) * (size * run.length) + of(place) * size
+        found = found + of(var) * -size + turn
+    numbers = {run.number for run, _ in runs.values()}
+    return index if any(v in numbers for v, _ in found.terms) else found
 
 
 def _overlap(var: Var, indices: list[Affine], own: set[Var], extents: Mapping[Var, Size]) -> str:

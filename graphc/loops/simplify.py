@@ -26,17 +26,21 @@ from graphc.loops.grammar import (
     values,
 )
 from graphc.loops.parallel import shared
+from graphc.loops.split import split_loops
 from graphc.loops.sums import cut_long_sums
 from graphc.machine import Machine
 
 
 def finish(kernel: Kernel, machine: Machine) -> Kernel:
-    """`kernel` with loops collapsed, long sums in runs, loops parallel where that is shown, and
-    sizes as parameters: all but the static ones that are short for the machine. Where many threads
-    share it, `nest.py` takes it apart: no loop's range is the caller's, no sum is one thread's."""
+    """`kernel` with loops collapsed, long sums in runs, what is dear beside a carried value in
+    loops of its own, loops parallel where that is shown, and sizes as parameters: all but the
+    static ones that are short for the machine. Where many threads share it, `nest.py` takes it
+    apart: no loop's range is the caller's, no sum is one thread's."""
     kernel = collapse(kernel)
-    many = machine.many_threads
-    kernel = unshared(kernel) if many else mark_parallel(cut_long_sums(kernel))
+    if machine.many_threads:
+        kernel = unshared(kernel)
+    else:
+        kernel = mark_parallel(split_loops(cut_long_sums(kernel)))
     return parametrize(kernel, machine.unrolled, machine.summed)
 
 

@@ -274,6 +274,7 @@ class _Cutter:
         kept = found.kept_inside(loop)
         if isinstance(found.place, Var) or not kept:
             return self.fresh(found.dtype)
+        kept = found.kept if found.running else kept  # so that the loops around may be parallel
         index: Affine = Affine()
         size: Size = 1
         for k in reversed(kept):

@@ -104,7 +104,8 @@ class _LogSumExp:
         small = k.where(same, one, k.exp(k.negative(distance)))
         grows = k.greater(x, largest)
         scaled = k.multiply(k.add(others, one), small)
-        return [k.maximum(largest, x), k.where(grows, scaled, k.add(others, small))]
+        kept = k.where(grows, x, largest)  # of what is a number; the sum has the NaN
+        return [kept, k.where(grows, scaled, k.add(others, small))]
 
     def result(self, k: Builder, state: list[Any], dtype: DType) -> Any:
         return k.cast(k.add(state[0], k.log1p(state[1])), dtype)

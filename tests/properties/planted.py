@@ -18,7 +18,7 @@ from graphc.ir.graph import map_graph
 from graphc.ir.node import apply
 from graphc.ir.op import Axes, registry
 from graphc.ir.shape import strides
-from graphc.loops import simplify, sums
+from graphc.loops import simplify, split, sums
 from graphc.loops.builder import Builder
 from graphc.loops.grammar import Var, of
 from graphc.lower import numba_source, products
@@ -291,8 +291,11 @@ _fill = sums._Cutter._fill
 
 
 def check_short_runs(seed: int) -> None:
-    """Sums in runs of so few turns that small sizes have several."""
-    with mock.patch.multiple(sums, RUN=3, ROWS=2, STEPS=2, SHORT=1):
+    """Sums in runs, and split loops in blocks, of so few turns that small sizes have several."""
+    with (
+        mock.patch.multiple(sums, RUN=3, ROWS=2, STEPS=2, SHORT=1),
+        mock.patch.object(split, "BLOCK", 4),
+    ):
         check_kernels(seed)
 
 
