@@ -27,6 +27,11 @@ def positive(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return rng.uniform(-0.3, 0.3, shape) + 3 * np.eye(shape[-1])
 
 
+def lower_positive(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """What the step is given of a positive definite matrix: nothing above its diagonal."""
+    return np.tril(positive(rng, shape))
+
+
 def exchanges(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """With which row each is exchanged, itself or one behind it; counted from 1."""
     n = shape[-1]
@@ -87,7 +92,7 @@ SAMPLES["triangular_solve_by_columns"] = _step(
     lambda a, b: scipy.linalg.solve_triangular(a.T, b.T).T, (regular, None), ((2, 3),),
 )  # fmt: skip
 SAMPLES["cholesky_by_columns"] = _step(
-    lambda t: by_columns.cholesky(t, "cholesky"), np.linalg.cholesky, (positive,)
+    lambda t: by_columns.cholesky(t, "cholesky"), np.linalg.cholesky, (lower_positive,)
 )
 
 

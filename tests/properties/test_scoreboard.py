@@ -18,16 +18,21 @@ from .rows import (
     Tally,
     accuracy,
     bounds,
+    broadcasting,
     chunks,
     corrupted,
     determinism,
+    every_op,
     folding,
     hostile,
+    integers,
     keys,
     killed,
+    layouts,
     refused,
     saved,
     soak,
+    special_values,
 )
 from .rows import compiled as compiled_row
 from .rows import derivatives as derivatives_row
@@ -42,7 +47,8 @@ ROWS = [
     m.ROW
     for m in (
         rewrites_row, compiled_row, twins_row, folding, determinism, bounds, derivatives_row,
-        accuracy, killed, corrupted, keys, hostile, refused, saved,
+        accuracy, killed, corrupted, keys, hostile, refused, saved, every_op, special_values,
+        integers, broadcasting, layouts,
     )
 ]  # fmt: skip
 

@@ -203,7 +203,8 @@ def lgamma(code: Code, x: Value) -> Value:
     below = -log(code, sine * (1 / math.pi)) - code.select(small, value, value + high)
     result = code.select(x < 0.0, below, above) + 0.0  # no -0 at 1
     result = code.select(a.equals(0.0), math.inf, result)
-    return code.select(a < OVERFLOW, result, x * math.inf)  # as SciPy's: -inf of -inf
+    huge = code.select(a < math.inf, math.inf, x)  # a pole below 0; as SciPy's, -inf of -inf
+    return code.select(a < OVERFLOW, result, huge)
 
 
 @in_double

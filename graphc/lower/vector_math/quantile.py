@@ -103,7 +103,8 @@ def erfinv(code: Code, x: Value) -> Value:
 def erfcinv(code: Code, x: Value) -> Value:
     """The inverse of erfc, from 0 to 2."""
     other = 2.0 - x
-    return _quantile(code, 1.0 - x, code.select(x < 1.0, x, other) * 0.5)
+    result = _quantile(code, 1.0 - x, code.select(x < 1.0, x, other) * 0.5)
+    return code.select(x < 0.0, math.nan, result)  # half of the least number below 0 is none
 
 
 @in_double
