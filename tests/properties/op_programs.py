@@ -50,9 +50,12 @@ class Program:
     def arrays(self, wild: bool) -> Iterator[list[list[Array]]]:
         """Operands of all cases, for each value of the named dim where one has any."""
         named = any("n" in shape for case in self.cases for shape in case.shapes)
-        rng = np.random.default_rng(sum(map(ord, self.name + self.tested)))
+        seed = sum(map(ord, self.name + self.tested))
         for n in (0, 1, 3) if named else (3,):
-            yield [case.arrays(self.tested, n, rng, wild) for case in self.cases]
+            yield [
+                case.arrays(self.tested, n, np.random.default_rng(seed), wild)
+                for case in self.cases
+            ]
 
     def run(self, arrays: Sequence[Sequence[Any]]) -> list[Array]:
         """The results of all cases, one after another."""

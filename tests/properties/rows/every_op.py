@@ -55,7 +55,8 @@ def check(program: Program, tally: Tally) -> None:
         results = program.run(arrays)
         if (loss := LOSSES.get(program.name)) is not None:
             for ours, theirs in zip(results, meant, strict=True):
-                np.testing.assert_allclose(ours, theirs, rtol=loss)
+                finite = np.isfinite(theirs)  # its lgamma overflows at subnormals
+                np.testing.assert_allclose(ours[finite], theirs[finite], rtol=loss)
             tally.explained["SciPy's digits"] += 1
             continue
         found = differences(program.graph, flat, meant, results, explained=tally.explained)
