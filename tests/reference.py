@@ -121,7 +121,7 @@ def page() -> str:
         parts.append(_section(f"`gc.nn.{name}`: by name or as functions", lines) + also)
     for name, published in _CALLED.items():
         lines = [_line(f"gc.nn.{name}.{f}", getattr(getattr(gc.nn, name), f)) for f in published]
-        parts.append(_section(f"`gc.nn.{name}`: by name or as functions", lines))
+        parts.append(_section(f"`gc.nn.{name}` with numbers of your own", lines))
     parts.append(_section("`gc.optim`: optimisers", _members(gc.optim, "gc.optim")))
     schedules = [
         _line(f"gc.optim.schedules.{n}", getattr(gc.optim.schedules, n))
@@ -138,6 +138,10 @@ def page() -> str:
 
 
 _CALLED = {
+    "initializers": (
+        "constant", "normal", "uniform", "truncated_normal", "variance_scaling", "orthogonal",
+        "identity",
+    ),
     "regularizers": ("l1", "l2", "l1_l2"),
     "constraints": ("non_negative", "max_norm", "unit_norm", "min_max_norm"),
 }

@@ -2,8 +2,9 @@
 
 A layer takes one as a name, a function, a number or an array. A fan is the number of inputs
 (outputs) that one output (input) is connected to: of a dense kernel [inputs, outputs] its sizes, of
-a convolution's [outputs, inputs, *window] those times the window. The normal distributions are not
-truncated.
+a convolution's [outputs, inputs, *window] those times the window; the layers of groups and of
+transposes see to it that theirs are what an element is connected to. Normal distributions are not
+truncated, but for `truncated_normal`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.given import given_array
 from graphc.ir.shape import show
-from graphc.nn.named import find
+from graphc.nn.named import find, given_number
 
 Array: TypeAlias = np.ndarray[Any, Any]
 StaticShape: TypeAlias = tuple[int, ...]
@@ -178,6 +179,56 @@ def lecun_normal(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Ar
     return _by_variance(1 / fans(shape)[0], shape, rng, dtype, uniformly=False)
 
 
+def variance_scaling(
+    scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal"
+) -> Initializer:
+    """Variance scale / n, where n is the fan in, the fan out or the mean of both ("fan_avg"), of a
+    normal or a uniform distribution.
+
+    Errors: `ArgumentError` for a scale that is no finite number > 0, another mode or distribution.
+
+    >>> variance_scaling(2.0)((1000, 50), np.random.default_rng(0), "float64").std().round(3)
+    np.float64(0.045)
+    """
+    given = given_number("variance_scaling", "scale", scale, 0.0, above=True)
+    if mode not in _FANS or distribution not in ("normal", "uniform"):
+        raise ArgumentError(
+            "an unknown mode" if mode not in _FANS else "an unknown distribution",
+            op="variance_scaling",
+            expected=", ".join(_FANS) if mode not in _FANS else "normal, uniform",
+            given=repr(mode if mode not in _FANS else distribution)[:80],
+            where=origin.where(),
+        )
+
+    def initializer(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+        variance = given / _FANS[mode](*fans(shape))
+        return _by_variance(variance, shape, rng, dtype, uniformly=distribution == "uniform")
+
+    return initializer
+
+
+_FANS: dict[str, Callable[[int, int], float]] = {
+    "fan_in": lambda inputs, outputs: inputs,
+    "fan_out": lambda inputs, outputs: outputs,
+    "fan_avg": lambda inputs, outputs: (inputs + outputs) / 2,
+}
+
+
+def truncated_normal(stddev: float = 0.05, mean: float = 0.0) -> Initializer:
+    """Draws from the normal distribution, those beyond two `stddev` from the mean drawn again.
+    Errors: as `normal`."""
+    draw = normal(1.0)
+    normal(stddev, mean)  # its checks
+
+    def initializer(shape: StaticShape, rng: np.random.Generator, dtype: Any) -> Array:
+        found = np.asarray(draw(shape, rng, "float64"))
+        while (beyond := np.abs(found) > 2).any():
+            found = np.where(beyond, draw(shape, rng, "float64"), found)
+        return (mean + stddev * found).astype(dtype)
+
+    return initializer
+
+
 def orthogonal(gain: float = 1.0) -> Initializer:
     """`gain` times a random matrix with orthonormal rows or columns, whichever are fewer; a
     parameter with more axes is that matrix with its last axes as one.
@@ -250,6 +301,9 @@ INITIALIZERS: dict[str, Initializer] = {
     "ones": ones,
     "normal": normal(),
     "uniform": uniform(),
+    "truncated_normal": truncated_normal(),
+    "random_normal": normal(),
+    "random_uniform": uniform(),
     "orthogonal": orthogonal(),
     "identity": identity(),
     "glorot_uniform": glorot_uniform,

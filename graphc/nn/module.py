@@ -72,6 +72,16 @@ class Layer(Saved, Unsaved):
     one_tensor = False
     numbers_layers = False  # whether layers inside without a name are called `dense1`, `dense2`
 
+    is_named: bool
+    name: str
+    _record: _Record
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """What every layer has, whether or not a subclass calls `super().__init__()`."""
+        made = super().__new__(cls)
+        made.is_named, made.name, made._record = False, cls.__name__.lower(), _Record()
+        return made
+
     def __init__(self, name: str | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not name):
             raise ArgumentError(
@@ -81,9 +91,8 @@ class Layer(Saved, Unsaved):
                 given=repr(name)[:80],
                 where=origin.where(),
             )
-        self.is_named = name is not None
-        self.name = name or type(self).__name__.lower()
-        self._record = _Record()
+        if name is not None:
+            self.is_named, self.name = True, name
 
     # -- what a subclass defines -------------------------------------------------------------------
     def build(self, *inputs: Any, **_: Any) -> None:

@@ -157,3 +157,17 @@ def test_identity_and_names() -> None:
             make(shape, np.random.default_rng(0), np.dtype("float32"))
     with pytest.raises(ArgumentError, match="not a gain"):
         initializers.orthogonal(float("nan"))
+
+
+def test_variance_scaling_and_truncation() -> None:
+    rng, make = np.random.default_rng(0), gc.nn.initializers
+    for mode, size in (("fan_in", 200), ("fan_out", 100), ("fan_avg", 150)):
+        for distribution in ("normal", "uniform"):
+            first = make.variance_scaling(3.0, mode, distribution)((200, 100), rng, "float64")
+            assert first.var() == pytest.approx(3 / size, rel=0.05)
+    cut = make.truncated_normal(0.5, 1.0)((20_000,), rng, "float32")
+    assert np.abs(cut - 1).max() <= 1.0
+    assert cut.std() == pytest.approx(0.5 * 0.8796, rel=0.02)  # sqrt(1 - 4 phi(2) / (2 Phi(2) - 1))
+    for wrong in ({"scale": 0.0}, {"mode": "fan"}, {"distribution": "cauchy"}):
+        with pytest.raises(ArgumentError):
+            make.variance_scaling(**wrong)

@@ -105,6 +105,17 @@ def test_results_are_tensors() -> None:
         Text()(gc.placeholder("a", ("n", 3)))
 
 
+def test_a_subclass_need_not_call_init() -> None:
+    class Bare(gc.nn.Layer):
+        def __init__(self) -> None:
+            self.inner = gc.nn.Dense(2)
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(x)
+
+    assert list(Bare().init((None, 3)).paths()) == ["bare/dense/kernel", "bare/dense/bias"]
+
+
 # -- names -----------------------------------------------------------------------------------------
 def test_paths_are_unique() -> None:
     class Block(gc.nn.Layer):
