@@ -130,6 +130,13 @@ SAMPLES["searchsorted"] = Samples(
         _searched((7,), (2, 3), "left"), _searched(("n",), (5,), "right"),
         _searched((1,), (), "right"), _searched((0,), (3,), "left"),
         _searched((8,), ("n",), "left"),
+        Case(
+            call=lambda x, v: gc.searchsorted(gc.sort(x), v, "right"),
+            numpy=lambda x, v: np.stack(
+                [np.searchsorted(np.sort(a), b, "right") for a, b in zip(x, v, strict=True)]
+            ),
+            shapes=((2, 5), (2, "n")),
+        ),
     ),
     domain=None,
 )  # fmt: skip

@@ -272,7 +272,7 @@ def _reinterpreted(to: Callable[[int], ir.Type]) -> Emit:
 
 
 def _float_type(bits: int) -> ir.Type:
-    return ir.FloatType() if bits == 32 else ir.DoubleType()
+    return {16: ir.HalfType, 32: ir.FloatType, 64: ir.DoubleType}[bits]()
 
 
 # The same bits as another number: for each name, from which dtypes to which.

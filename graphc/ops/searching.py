@@ -18,6 +18,7 @@ from graphc.ops.elementwise import (
     subtract,
 )
 from graphc.ops.gather import take
+from graphc.ops.places import take_along_axis
 from graphc.ops.shape import flip
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -114,11 +115,11 @@ def searchsorted(
     x1: Any, x2: Any, /, side: str = "left", sorter: Any = None
 ) -> Tensor:
     """Where each of `x2` belongs in the sorted vector `x1`: how many elements are less, or with
-    side="right" not greater.
+    side="right" not greater. Of several vectors each has values of its own.
 
     `sorter` says where the elements are in order, as `argsort` does. NaN is larger than all
     numbers. A vector that is not sorted gives numbers in [0, n], but which is not said.
-    Shapes: [n], any -> as x2, int64. Errors: `ShapeError`, `ArgumentError`.
+    Shapes: [n], any, or [*b, n], [*b, m] -> as x2, int64. Errors: `ShapeError`, `ArgumentError`.
 
     >>> import graphc as gc
     >>> gc.evaluate(gc.searchsorted([1, 2, 2, 5], [2, 6]))
@@ -129,11 +130,15 @@ def searchsorted(
         raise ArgumentError(
             "no side", op="searchsorted", expected="'left' or 'right'", given=repr(side)[:80]
         )
-    if t.ndim != 1:
-        raise ShapeError("no vector", op="searchsorted", expected="(n,)", given=show(t.shape))
+    if t.ndim == 0 or (t.ndim > 1 and v.ndim != t.ndim):
+        raise ShapeError(
+            "no vector, and not one for each row of the values", op="searchsorted",
+            expected="[n] and any, or [*b, n] and [*b, m]", given=f"{t.type} and {v.type}",
+        )  # fmt: skip
     if sorter is not None:
-        t = take(t, sorter)
-    return apply(SEARCH, (t, v), right=side == "right").output()
+        t = take(t, sorter) if t.ndim == 1 else take_along_axis(t, sorter)
+    batch = {"batch": t.ndim - 1} if t.ndim > 1 else {}
+    return apply(SEARCH, (t, v), right=side == "right", **batch).output()
 
 
 def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
