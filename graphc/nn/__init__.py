@@ -21,7 +21,7 @@ from graphc.nn.convolution import (
     Conv3D,
     DepthwiseConv2D,
 )
-from graphc.nn.dropout import Dropout
+from graphc.nn.dropout import Dropout, GaussianNoise
 from graphc.nn.initializers import seed
 from graphc.nn.layers import Activation, Dense, Embedding
 from graphc.nn.merge import Add, Concatenate, Lambda, Residual
@@ -62,6 +62,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GaussianNoise",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GroupNorm",

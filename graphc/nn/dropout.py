@@ -1,18 +1,13 @@
-"""Dropout."""
+"""Layers that are random in training: dropout and noise."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType
-from graphc.nn import initializers
 from graphc.nn.checks import chosen, floats, number
 from graphc.nn.module import Layer
 from graphc.ops.elementwise import where
-from graphc.ops.random import bernoulli, fold_in
+from graphc.ops.random import bernoulli, normal
 
 
 class Dropout(Layer):
@@ -47,10 +42,7 @@ class Dropout(Layer):
         self.mode = chosen(self, "mode", mode, ("inverted", "course"))
 
     def build(self, x: TensorType) -> None:
-        rng = initializers.generator(self.seed)
-        self.key = self.add_variable(
-            "key", (2,), _random_key, rng=rng, dtype="uint32", trainable=False
-        )
+        self.key = self.add_key(seed=self.seed)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         floats(self, x.type)
@@ -59,11 +51,32 @@ class Dropout(Layer):
         course, kept = self.mode == "course", 1 - self.rate
         if not training:
             return x * kept if course else x
-        now = self.current(self.key)
-        self.note_update(self.key, fold_in(now, 1))
-        keep = bernoulli(now, kept, x.shape[-1:] if course else x.shape)
+        keep = bernoulli(self.draw(self.key), kept, x.shape[-1:] if course else x.shape)
         return where(keep, x if course else x * (1 / kept), 0.0)
 
 
-def _random_key(shape: Any, rng: np.random.Generator, dtype: Any) -> Any:
-    return rng.integers(1 << 32, size=shape, dtype=dtype)
+class GaussianNoise(Layer):
+    """In training x plus independent draws from the normal distribution; else x.
+
+    Shapes: x [...] -> the same. Dtypes: float. The key is as `Dropout` has it.
+    Errors: `ArgumentError` for a `stddev` that is no finite number >= 0; `DTypeError`.
+    Source: Bishop, "Training with Noise is Equivalent to Tikhonov Regularization" (1995).
+    """
+
+    key: Variable
+    one_tensor = True
+
+    def __init__(
+        self, stddev: float, *, seed: int | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(name)
+        self.stddev, self.seed = number(self, "stddev", stddev, 0.0), seed
+
+    def build(self, x: TensorType) -> None:
+        self.key = self.add_key(seed=self.seed)
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        floats(self, x.type)
+        if not training or not self.stddev:
+            return x
+        return x + self.stddev * normal(self.draw(self.key), x.shape, dtype=x.dtype)

@@ -35,6 +35,7 @@ from graphc.ops.build import cast, settle, tensor
 from graphc.ops.closure import fresh, tensors
 from graphc.ops.create import zeros
 from graphc.ops.leaf import variable
+from graphc.ops.random import fold_in
 
 _outer: ContextVar[Layer | None] = ContextVar("graphc_layer", default=None)  # that is being called
 
@@ -321,6 +322,18 @@ class Layer(Saved, Unsaved):
         """Note the new value of `state`, for use in `forward`; `updates()` hands it on."""
         self._record.notes.add(state, value)
 
+    def add_key(self, name: str = "key", *, seed: int | None = None) -> Variable:
+        """A variable that is a key of `gc.random`, for use in `build`; `draw` takes keys of it."""
+        rng = initializers.generator(seed)
+        return self.add_variable(name, (2,), _random_key, rng=rng, dtype="uint32", trainable=False)
+
+    def draw(self, key: Variable) -> Tensor:
+        """A key that no other call in this step has, for use in `forward`; the next step begins
+        with the one after it."""
+        now = self.current(key)
+        self.note_update(key, fold_in(now, 1))
+        return now
+
     def updates(self, *results: Any) -> dict[Variable, Tensor]:
         """New values of state variables by the training calls since they were last collected.
 
@@ -378,6 +391,10 @@ class _Shown(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def _random_key(shape: Any, rng: np.random.Generator, dtype: Any) -> Any:
+    return rng.integers(1 << 32, size=shape, dtype=dtype)
 
 
 _NUMBERS = (int, float, complex, np.generic)

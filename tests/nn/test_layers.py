@@ -162,6 +162,20 @@ def test_rate_is_in_range(rate: Any) -> None:
         gc.nn.Dropout(rate)
 
 
+def test_noise() -> None:
+    x = gc.placeholder("x", ("n", 100))
+    layer = gc.nn.GaussianNoise(0.5, seed=4)
+    y = layer(x, training=True)
+    step = gc.compile([x], y, updates=layer.updates(y))
+    zeros = np.zeros((100, 100), np.float32)
+    first, second = step(zeros), step(zeros)
+    assert first.std() == pytest.approx(0.5, rel=0.03)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.04  # 4 standard errors
+    assert layer(x) is x
+    with pytest.raises(ArgumentError, match="a finite number >= 0"):
+        gc.nn.GaussianNoise(-1)
+
+
 # -- sequential ------------------------------------------------------------------------------------
 def _mlp() -> gc.nn.Sequential:
     return gc.nn.Sequential(
