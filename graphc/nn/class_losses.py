@@ -10,7 +10,7 @@ import numpy as np
 from graphc.errors import LossWarning, ShapeError
 from graphc.ir import origin
 from graphc.ir.node import Tensor
-from graphc.ir.op import registry
+from graphc.ir.op import Kind, registry
 from graphc.ir.shape import may_be_equal, show
 from graphc.nn.loss import elementwise, floats, loss, pair, part_of, times
 from graphc.ops.build import cast, tensor
@@ -73,6 +73,7 @@ def categorical_cross_entropy(
     p = floats(tensor(predictions, op), op)
     if from_logits:
         return _of_logits(op, p, targets, label_smoothing, class_weight)
+    _warn_of_scores(p, "softmax", op)
     return _cross_entropy(op, _log(p), targets, label_smoothing, class_weight)
 
 
@@ -99,6 +100,25 @@ def _warn_of(z: Tensor, function: str, op: str, instead: str) -> None:
             f"{instead}",
             LossWarning,
         )
+
+
+def _warn_of_scores(p: Tensor, function: str, op: str) -> None:
+    """The result of a linear layer where probabilities are wanted."""
+    p = _moved(p)
+    parts = p.node.inputs if p.node.op is registry()["add"] else (p,)
+    if any(_moved(part).node.op.kind is Kind.CONTRACT for part in parts):
+        origin.warn_once(
+            f"{op} takes probabilities, and these are the scores of a linear layer: give "
+            f"from_logits=True, or put a {function} behind the layer",
+            LossWarning,
+        )
+
+
+def _moved(t: Tensor) -> Tensor:
+    """What a tensor is moved elements of."""
+    while t.node.op.only_moves and len(t.node.inputs) == 1:
+        (t,) = t.node.inputs
+    return t
 
 
 def _cross_entropy(op: str, logits: Tensor, targets: Any, smoothing: float, weights: Any) -> Any:
@@ -193,6 +213,7 @@ def binary_cross_entropy(
     if from_logits:
         _warn_of(z, "sigmoid", "binary_cross_entropy", "give from_logits=False")
         return times(t, softplus(-z)) + times(1 - t, softplus(z))
+    _warn_of_scores(z, "sigmoid", "binary_cross_entropy")
     log_p, log_q = _logs(z)
     return -(t * log_p + (1 - t) * log_q)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,22 @@ def test_probabilities_where_logits_are_wanted() -> None:
         losses.categorical_cross_entropy(gc.softmax(z), t, from_logits=True)
     with pytest.warns(LossWarning, match="leave the sigmoid out, or give from_logits=False"):
         losses.binary_cross_entropy(gc.sigmoid(z), t)
+
+
+def test_scores_where_probabilities_are_wanted() -> None:
+    """Their logarithms are NaN, and so would the loss be."""
+    x, t = gc.placeholder("scored", ("n", 4)), gc.placeholder("score targets", ("n", 4))
+    w, b = gc.variable(np.ones((4, 4), "float32")), gc.variable(np.ones(4, "float32"))
+    with pytest.warns(LossWarning, match="put a softmax behind the layer"):
+        losses.categorical_cross_entropy(x @ w, t)
+    with pytest.warns(LossWarning, match="put a softmax behind the layer"):
+        losses.categorical_cross_entropy(gc.reshape(b + x @ w, (-1, 4)), t)
+    with pytest.warns(LossWarning, match="put a sigmoid behind the layer"):
+        losses.binary_cross_entropy(x @ w + b, t, from_logits=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        losses.categorical_cross_entropy(gc.softmax(x @ w + b), t)
+        losses.categorical_cross_entropy(x @ w, t, from_logits=True)
 
 
 # -- connectionist temporal classification ---------------------------------------------------------

@@ -363,7 +363,7 @@ def test_ctrl_c_ends_a_training_between_two_chunks() -> None:
 
 
 def test_labels_out_of_range_are_named() -> None:
-    model = gc.nn.Dense(3, seed=0)
+    model = gc.nn.Dense(3, "softmax", seed=0)
     trainer = _trainer(model, loss="sparse_categorical_crossentropy", target="cpu")
     with pytest.raises(RuntimeFailure, match="class") as caught:
         trainer.fit(X, LABELS + 2, epochs=1, verbose=False)
