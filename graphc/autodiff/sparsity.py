@@ -79,6 +79,8 @@ def _of_node(node: Node, inputs: Sequence[State], size: int) -> Sequence[State]:
         return [State(rows=_of_elements(node, inputs, size))]
     if kind is Kind.REDUCE:
         return [State(rows=_of_reduction(node, inputs, size))] * len(node.types)
+    if kind is Kind.RUNNING:
+        return [State(rows=_of_running(node, inputs))]
     if kind is Kind.CONTRACT:
         return [State(rows=_of_product(node, inputs, size))]
     if Fact.LOOP in node.op.facts and int(node.attrs["length"]) <= STEPS:
@@ -265,6 +267,19 @@ def _of_reduction(node: Node, inputs: Sequence[State], size: int) -> Any:
     if any(i is _ANYWHERE for i in target):
         return _repeated(_on_all([rows], size), out)
     return _gathered(rows, target, out.shape)
+
+
+def _of_running(node: Node, inputs: Sequence[State]) -> Any:
+    """Each step has what its own elements depend on, and those of the steps before it."""
+    from scipy.sparse import csr_matrix
+
+    shape, axis = tuple(map(int, node.types[0].shape)), node.attrs["axis"]
+    count, steps = math.prod(shape), shape[axis]
+    lines = np.moveaxis(np.arange(count).reshape(shape), axis, -1).reshape(-1, steps)
+    lines = lines[:, ::-1] if node.attrs["reverse"] else lines
+    later, earlier = (lines[:, i].reshape(-1) for i in np.tril_indices(steps))
+    to = csr_matrix((np.ones(later.size, bool), (later, earlier)), (count, count))
+    return to @ _either(*(state.rows for state in inputs))
 
 
 def _of_product(node: Node, inputs: Sequence[State], size: int) -> Any:

@@ -57,6 +57,9 @@ EXACT: dict[str, Callable[[Any], Any]] = {
     "nothing": lambda x: gc.floor(x),
     "one": lambda x: gc.sum(x) * x[2],
     "running sums": lambda x: gc.scan(lambda c, x: (c + x, c * x), x[0], x[1:])[1],
+    "cumulative sums": lambda x: gc.cumsum(x),
+    "cumulative sums backwards": lambda x: gc.cumsum(x.reshape(2, 3), 1, reverse=True),
+    "cumulative products": lambda x: gc.cumprod(x.reshape(3, 2), 0),
     "a loop backwards": lambda x: gc.concat(
         [t.reshape(-1) for t in gc.scan(
             lambda c, x: ((c[0] * x[1], c[1]), (x * 2, c[0])), (x[0], x[1]), x[2:].reshape(2, 2),

@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 
 import graphc as gc
-from graphc.fusion import fuse
+from graphc.fusion import fuse, kernel_plan
 from graphc.fusion import kernel as kernels
 from graphc.fusion.kernel_plan import _Planner
 from graphc.fusion.views import permuted_strides
@@ -315,6 +315,10 @@ def _unguarded(k: Builder, condition: Any) -> Iterator[None]:
 
 patched("passes", "where elements are read is ignored in fusion", check_kernels, fuse, "_edge",
         lambda *_: -1)  # fmt: skip
+patched("passes", "a running reduction that goes forwards always", check_kernels, kernel_plan,
+        "directions", lambda nodes: {}, 200)  # fmt: skip
+patched("passes", "loops that go both ways are joined", check_kernels, fuse, "directions",
+        lambda nodes: {}, 300)  # fmt: skip
 patched("passes", "a sum over all steps that forgets its start", check_network, distribute, "add",
         lambda start, more: more)  # fmt: skip
 patched("passes", "a kept value in memory that is written before", check_kept, _Planner,
@@ -328,6 +332,8 @@ patched("loops", "loops collapsed although positions are used", check_kernels, s
 patched("loops", "an index that forgets its offset", check_kernels, Builder, "number",
         _without_offset)  # fmt: skip
 patched("loops", "a loop one turn too short", check_kernels, Builder, "loop", _one_turn_less)
+patched("loops", "what waits for a carried value does not", check_short_runs, split, "_reached",
+        lambda start, edges: set(), 300)  # fmt: skip
 patched("loops", "a running sum over a loop that threads share", check_kernels, simplify, "shared",
         lambda loop, sizes: "")  # fmt: skip
 @fault("loops", "a partial sum that starts from the one before", check_short_runs)
