@@ -644,7 +644,8 @@ for _name in ("convolve", "correlate"):
     ]
 SAMPLES["interp"] = of(
     lambda x, f: np.interp(x, [-0.5, 0.25, 1.0], f), lambda x, f: np.interp(x, [0.0, 1, 2], f, -1),
-    lambda x, f: np.interp(x, [-2, 0, 5], f, left=0.5, right=9.0), shapes=((4, 2), (3,)),
+    lambda x, f: np.interp(x, [-2, 0, 5], f, left=0.5, right=9.0),
+    lambda x, f: np.interp(x, [5.5, -2, 0.5], f, period=2.25), shapes=((4, 2), (3,)),
 )
 
 # Ufuncs that work on whole axes; those of elements are called with all dtypes.

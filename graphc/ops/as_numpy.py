@@ -126,11 +126,13 @@ def _corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Tensor:
     return corrcoef(_in_double(x), _in_double(y), rowvar)
 
 
-def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Tensor:
+def _interp(
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
+) -> Tensor:
     """In float64, whatever the dtypes; of complex values in complex128."""
     at, points, values = (tensor(t, "numpy.interp") for t in (x, xp, fp))
     values = cast(values, complex128 if values.dtype.is_complex else float64)
-    return interp(cast(at, float64), cast(points, float64), values, left, right)
+    return interp(cast(at, float64), cast(points, float64), values, left, right, period)
 
 
 NUMPY: dict[str, Callable[..., Any] | None] = {

@@ -284,6 +284,7 @@ CUMULATIVE_SUM = _running(
     numpy=_numpy_sum,
     vjp=_sum_vjp,
     jvp=_sum_jvp,
+    facts=frozenset({Fact.BY_PARTS}),
 )
 
 
@@ -427,7 +428,7 @@ def _in_dtype(x: Any, name: str, wanted: Any) -> Tensor:
     t = tensor(x, name)
     if wanted is not None:
         return cast(t, to_dtype(wanted))
-    return t if t.dtype.is_float else cast(t, uint64 if t.dtype.kind == "u" else int64)
+    return t if t.dtype.has_derivative else cast(t, uint64 if t.dtype.kind == "u" else int64)
 
 
 def _with_initial(
@@ -512,7 +513,7 @@ def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
 
 def _numbers(x: Any, name: str, instead: int) -> Tensor:
     t = tensor(x, name)
-    return where(isnan(t), scalar_like(instead, t), t) if t.dtype.is_float else t
+    return where(isnan(t), scalar_like(instead, t), t) if t.dtype.has_derivative else t
 
 
 def cummax(x: Any, axis: int | None = None, *, reverse: bool = False) -> Tensor:

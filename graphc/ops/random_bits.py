@@ -134,8 +134,14 @@ def bits_of(key: Any, shape: Any, word: int = 0) -> Tensor:
 
 
 def _one_key(key: Any, op: str) -> Tensor:
-    given = tensor(key, op)
-    if given.dtype is uint32 and given.shape != (2,):
+    given = None if key is None or isinstance(key, str) else tensor(key, op)
+    if given is None or given.dtype is not uint32:
+        raise DTypeError(
+            "not a key", op=op, expected="a key, uint32[2]",
+            given=repr(key)[:80] if given is None else str(given.type), where=origin.where(),
+            hint="gc.random.key(seed) makes one of a number, gc.random.split several of one",
+        )  # fmt: skip
+    if given.shape != (2,):
         raise ShapeError(
             "not a key", op=op, expected="one key, uint32[2]", given=str(given.type),
             hint="gc.vmap takes one of several keys for each element",

@@ -13,16 +13,17 @@ from graphc.ir.shape import agree_on_shape, show
 from graphc.ops.build import cast, operands, scalar_like, size_as_tensor, tensor
 from graphc.ops.complex import conj
 from graphc.ops.elementwise import (
+    abs,
     add,
     clip,
     divide,
     equal,
     greater,
     less,
-    less_equal,
     maximum,
     minimum,
     multiply,
+    remainder,
     subtract,
     where,
 )
@@ -30,7 +31,9 @@ from graphc.ops.gather import take
 from graphc.ops.index import strided_slice
 from graphc.ops.reduce import any, sum
 from graphc.ops.resample import pad
-from graphc.ops.shape import expand_dims, flip, reshape
+from graphc.ops.searching import searchsorted
+from graphc.ops.shape import concat, flip, reshape
+from graphc.ops.sorting import argsort
 from graphc.ops.windows import windows
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -107,11 +110,14 @@ def _products(x: Tensor, w: Tensor) -> Tensor:
 
 
 # -- linear interpolation --------------------------------------------------------------------------
-def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Tensor:
+def interp(
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
+) -> Tensor:
     """The values at `x` of the function that is `fp` at the points `xp` and linear between them.
 
     `left` is its value below the first point, `right` above the last one; by default those at the
-    points. The points increase; this is not checked. Each x is compared with each point.
+    points. The points increase; this is not checked. With a `period` they need not: x and points
+    are taken modulo it, and the function goes on from the last point to the first one.
     Shapes: x any, xp [m], fp [m] -> that of x. Dtypes: the common one, ints give float64; fp may be
     complex. The derivative by x at a point is that to its right, 0 outside.
     Errors: `ShapeError` for points and values that are no vectors of one size, or empty.
@@ -121,10 +127,11 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Ten
     array([4., 5.])
     """
     at, points, values = _samples(x, xp, fp)
-    m = points.shape[0]
-    count = sum(cast(less_equal(points, expand_dims(at, -1)), int64), axis=-1)
-    last = size_as_tensor(m, int64) - 1
-    below = clip(count - 1, 0, maximum(last - 1, 0))
+    if period is not None:
+        at, points, values = _unrolled(at, points, values, period)
+        left = right = None
+    last = size_as_tensor(points.shape[0], int64) - 1
+    below = clip(searchsorted(points, at, "right") - 1, 0, maximum(last - 1, 0))
     above = minimum(below + 1, last)
     start, first = take(points, below), take(values, below)
     width = subtract(take(points, above), start)
@@ -137,6 +144,18 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Ten
     inside = where(equal(at, points[-1]), values[-1], inside)
     outside = where(less(at, points[0]), lowest, inside)
     return where(greater(at, points[-1]), highest, outside)
+
+
+def _unrolled(
+    at: Tensor, points: Tensor, values: Tensor, period: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A period of the function, in order, with the point before it and the one behind it."""
+    length = abs(cast(tensor(period, "interp"), at.dtype))
+    at, points = remainder(at, length), remainder(points, length)
+    order = argsort(points)
+    points, values = take(points, order), take(values, order)
+    around = [points[-1:] - length, points, points[:1] + length]
+    return at, concat(around), concat([values[-1:], values, values[:1]])
 
 
 def _samples(x: Any, xp: Any, fp: Any) -> tuple[Tensor, Tensor, Tensor]:

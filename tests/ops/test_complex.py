@@ -66,6 +66,8 @@ REDUCED: dict[str, Callable[..., Any]] = {
     "vdot": lambda np, z, w, x: np.vdot(z, w),
     "norm": lambda np, z, w, x: np.linalg.norm(z),
     "norm1": lambda np, z, w, x: np.linalg.norm(z, 1),
+    "cumsum": lambda np, z, w, x: np.cumsum(z * w),
+    "nancumsum": lambda np, z, w, x: np.nancumsum(z / (z != 0)),
     "nansum": lambda np, z, w, x: np.nansum(z / (z != 0)),
     "average": lambda np, z, w, x: np.average(z, weights=x * x),
     "dot": lambda np, z, w, x: np.dot(z, w),

@@ -316,3 +316,11 @@ def run(body: Any, result: Any, place: dict[Any, int], arrays: dict[Any, Array])
                     else PRIMITIVES[stmt.primitive].numpy(*args)
                 )
     return found[result]
+
+
+@pytest.mark.parametrize("given", [0, 3.5, None, "seed", (2, 3), np.arange(2), [1, 2]])
+def test_what_is_no_key_is_told_how_to_make_one(given: Any) -> None:
+    for call in (gc.random.normal, gc.random.uniform, gc.random.split, gc.random.bernoulli):
+        with pytest.raises(DTypeError, match=r"gc\.random\.key\(seed\)") as raised:
+            call(given)
+        assert __file__ in raised.value.where
