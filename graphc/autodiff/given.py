@@ -41,7 +41,7 @@ def _refused(op: str, leaf: Any, complex: bool) -> GraphcError | None:
     if not isinstance(leaf, Tensor):
         expected = "a tensor, or tensors in lists, dicts and so on"
         return ArgumentError("not a tensor", op=op, expected=expected, given=repr(leaf)[:80])
-    if leaf.dtype.is_float or (complex and leaf.dtype.is_complex):
+    if leaf.dtype.has_derivative and (complex or not leaf.dtype.is_complex):
         return None
     if leaf.dtype.is_complex:
         return GradientError(

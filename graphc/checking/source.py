@@ -82,6 +82,7 @@ def stand_ins() -> dict[str, Any]:
             scope[name] = _of_one_dtype(primitive)
             if primitive.reorders:
                 scope[f"{name}_any_order"] = scope[name]
+    scope |= {"from_half": np.float32, "to_half": np.float16}
     for dtype in DTYPES:
         if dtype is not bool_:
             scope[dtype.short] = _conversion(dtype)

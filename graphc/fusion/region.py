@@ -40,7 +40,7 @@ FUSED = register(
         Kind.REGION,
         _infer_fused,
         numpy=_numpy_fused,
-        facts=frozenset({Fact.COMPLEX}),
+        facts=frozenset({Fact.AS_STORED}),
         doc="Several ops in one kernel.",
     )
 )

@@ -1,7 +1,8 @@
 """Element types: what a tensor is made of, how two of them promote, and which is the default.
 
-A `DType` is one of thirteen interned values; graphc promotes exactly as NumPy 2 does. Kernels
-compute with eleven of them; a complex number is two of these (`ops/complex.py`).
+A `DType` is one of fourteen interned values; graphc promotes exactly as NumPy 2 does. Kernels
+compute with eleven of them: a complex number is two of these (`ops/complex.py`), and float16 is
+stored only, and computed with in float32 (`ops/lift.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class DType:
 
     name: str
     short: str
-    kind: str  # 'b' bool, 'i' signed, 'u' unsigned, 'f' floating, 'c' complex
+    kind: str  # 'b' bool, 'i' signed, 'u' unsigned, 'f' floating, 'c' complex, 's' float16
     bits: int
     numpy: np.dtype[Any]
 
@@ -46,7 +47,12 @@ class DType:
     @property
     def has_derivative(self) -> bool:
         """Whether a small change of such a number makes sense: of floats and complex numbers."""
-        return self.kind in "fc"
+        return self.kind in "fcs"
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether kernels compute with it, rather than with what it is made of or converted to."""
+        return self.kind in "biuf"
 
     @property
     def part(self) -> DType:
@@ -68,6 +74,7 @@ bool_ = _dtype("bool", "bool", "b", 1)
 int8, int16, int32, int64 = (_dtype(f"int{n}", f"i{n}", "i", n) for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (_dtype(f"uint{n}", f"u{n}", "u", n) for n in (8, 16, 32, 64))
 float32, float64 = (_dtype(f"float{n}", f"f{n}", "f", n) for n in (32, 64))
+float16 = _dtype("float16", "f16", "s", 16)
 complex64, complex128 = (_dtype(f"complex{n}", f"c{n}", "c", n) for n in (64, 128))
 
 DTYPES = (
@@ -75,8 +82,9 @@ DTYPES = (
 )  # fmt: skip
 COMPLEX = (complex64, complex128)
 _PARTS = {complex64: float32, complex128: float64}
-BY_SHORT = {d.short: d for d in (*DTYPES, *COMPLEX)}
-_BY_NUMPY = {d.numpy: d for d in (*DTYPES, *COMPLEX)}
+EVERY = (*DTYPES, float16, *COMPLEX)
+BY_SHORT = {d.short: d for d in EVERY}
+_BY_NUMPY = {d.numpy: d for d in EVERY}
 
 
 def dtype(spec: Any) -> DType:
@@ -99,7 +107,7 @@ def dtype(spec: Any) -> DType:
         raise DTypeError(
             "not an element type of graphc",
             op="dtype",
-            expected="one of " + ", ".join(d.name for d in (*DTYPES, *COMPLEX)),
+            expected="one of " + ", ".join(d.name for d in EVERY),
             given=repr(spec),
         )
     return found

@@ -196,12 +196,12 @@ def _numbers(tree: ast.expr, kind: DType) -> Any:
             return [_numbers(item, kind) for item in items]
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_numbers(operand, kind)
-        case ast.Name(id="inf" | "nan" as name) if kind.is_float:
+        case ast.Name(id="inf" | "nan" as name) if kind.has_derivative:
             return float(name)
         case ast.Constant(value=bool() as value) if kind is bool_:
             return value
         case ast.Constant(value=int() as value) if type(value) is int and kind is not bool_:
             return value
-        case ast.Constant(value=float() as value) if kind.is_float:
+        case ast.Constant(value=float() as value) if kind.has_derivative:
             return value
     raise ValueError(f"not a number of {kind.name}")

@@ -125,8 +125,8 @@ def _dead() -> None:
 
 
 def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
-    """The node `op(inputs, attrs)`: the existing one if it is alive, else a new one. Of complex
-    numbers, which few ops take as they are, the node that puts the result together of its parts.
+    """The node `op(inputs, attrs)`: the existing one if it is alive, else a new one. Of what
+    kernels do not compute with, complex numbers and float16, the node that `ops/lift.py` makes.
 
     Errors: those of the op's type rule, with the op's name and the user's line added.
     """
@@ -142,8 +142,8 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
             if recorders:
                 record(node)
             return node
-        if any(t.dtype.is_complex for t in operands) and Fact.COMPLEX not in op.facts:
-            lifted: Node | None = functions()["_of_complex_"](op, operands, attrs)
+        if Fact.AS_STORED not in op.facts and not all(t.dtype.is_computed for t in operands):
+            lifted: Node | None = functions()["_lifted_"](op, operands, attrs)
             if lifted is not None:
                 return lifted
         conditions.forget()

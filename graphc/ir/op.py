@@ -50,9 +50,9 @@ class Fact(Enum):
     CONVERTS = "converts"  # the same number in another dtype
     BY_VALUE = "by value"  # its last operand, where that is known, decides how it is computed
 
-    # Complex numbers. What is neither, nor merely moves elements, nor has a formula in
-    # `ops/complex.py`, refuses them.
-    COMPLEX = "complex"  # takes or gives them as they are in memory
+    # Complex numbers and float16, with which kernels do not compute: see `ops/lift.py`.
+    AS_STORED = "as stored"  # takes or gives them as they are in memory
+    PICKS = "picks"  # each element of the result is one of the operands', or 0
     BY_PARTS = "by parts"  # real parts give the real part of the result, imaginary ones the other
 
     # Ops that move elements.

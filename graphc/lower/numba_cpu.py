@@ -25,15 +25,15 @@ from numba.cpython import rangeobj as _rangeobj  # noqa: F401
 
 from graphc import locks
 from graphc.errors import CompileError
-from graphc.ir.dtype import COMPLEX, DTYPES, DType, bool_
+from graphc.ir.dtype import COMPLEX, DTYPES, DType, bool_, float16, float32
 from graphc.loops.grammar import Kernel, may_fail, parallel_loop
-from graphc.lower import numba_functions
+from graphc.lower import half, numba_functions
 from graphc.lower.numba_source import print_kernel
 
 lock = locks.kept("numba")
 NUMBA_TYPES: dict[DType, Any] = {
     d: types.boolean if d is bool_ else getattr(types, d.name) for d in (*DTYPES, *COMPLEX)
-}
+} | {float16: types.uint16}  # its bits
 
 
 # -- contexts that know only what kernels use ------------------------------------------------------
@@ -203,7 +203,13 @@ def scalar_functions() -> list[Row]:
         table.append((name, emit, [(d, (kind,), part) for d, kind, part in parts]))
     made = [(d, (part, part), kind) for d, kind, part in parts]
     table.append(("complex", numba_functions.complex_number, made))
-    chosen = [(d, (types.boolean, kind, kind), kind) for d, kind in NUMBA_TYPES.items()]
+    stored = NUMBA_TYPES[float16]
+    single = NUMBA_TYPES[float32]
+    table.append(("from_half", half.from_half, [(float32, (stored,), single)]))
+    halves = [(d, (NUMBA_TYPES[d],), stored) for d in numba_functions.FLOATS]
+    table.append(("to_half", half.to_half, halves))
+    computed = [(d, NUMBA_TYPES[d]) for d in DTYPES]
+    chosen = [(d, (types.boolean, kind, kind), kind) for d, kind in computed]
     table.append(("select", numba_functions.select, chosen))
     return table
 

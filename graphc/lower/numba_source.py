@@ -7,8 +7,10 @@ overflow). It is shown to users, compiled by `numba_cpu.py`, and can be run as o
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphc.ir.dim import Call, Dim, Size
-from graphc.ir.dtype import DType, bool_
+from graphc.ir.dtype import DType, bool_, float16, float32
 from graphc.loops.builder import cast_target
 from graphc.loops.grammar import (
     Accumulate,
@@ -163,6 +165,10 @@ def stored(value: str, dtype: DType) -> str:
 def _cast(value: str, source: DType, target: DType) -> str:
     if source is target:
         return value
+    if source is float16:
+        return _cast(f"from_half({value})", float32, target)
+    if target is float16:
+        return f"to_half({value if source.is_float else _cast(value, source, float32)})"
     if target is bool_:
         return f"{value} != {source.short}(0)"
     if source.is_float and target.is_integer:
@@ -174,6 +180,8 @@ def _literal(value: Const) -> str:
     if value.dtype.is_complex:
         parts = (Const(part, value.dtype.part) for part in (value.value.real, value.value.imag))
         return f"complex({', '.join(map(_literal, parts))})"
+    if value.dtype is float16:
+        return f"to_half({_literal(Const(np.float32(value.value), float32))})"
     number = value.value.item()
     if value.dtype is bool_:
         return str(number)
@@ -184,7 +192,7 @@ def _literal(value: Const) -> str:
 
 
 def _literal_zero(buffer: Buffer) -> str:
-    if buffer.dtype.is_complex:
+    if not buffer.dtype.is_computed:
         return _literal(Const(buffer.dtype.numpy.type(0), buffer.dtype))
     return "False" if buffer.dtype is bool_ else f"{buffer.dtype.short}(0)"
 

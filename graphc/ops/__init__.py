@@ -26,6 +26,7 @@ from graphc.ops import (
     getitem,
     index,
     leaf,
+    lift,
     linalg,
     manipulate,
     odeint,
@@ -65,5 +66,5 @@ FAMILIES = (
 for _family in FAMILIES:
     publish(_family.FUNCTIONS, getattr(_family, "NUMPY", {}))
 publish({"_special_": special.special, "_sinc_": formula.SINC}, as_numpy.NUMPY)
-publish({"_of_complex_": complex.of_complex})
+publish({"_lifted_": lift.lifted})
 publish({"_at": at.At, "_selected": at.Selected})

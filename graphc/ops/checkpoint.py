@@ -34,7 +34,7 @@ AFTER = register(
         lambda x, *tokens: (x,),
         numpy=lambda x, *tokens: x,
         vjp=lambda context, g, out, x, *tokens: [g, *(None for _ in tokens)],
-        facts=frozenset({Fact.COMPLEX}),
+        facts=frozenset({Fact.AS_STORED}),
         batched=_batched_after,
         doc="x itself, not before the other operands are computed.",
     )
@@ -83,7 +83,7 @@ CHECKPOINT = register(
         jvp=lambda context, ts, out, *inputs, results: ts[0] if results == 1 else ts[:results],
         expand=lambda *inputs, results: inputs[:results],
         batched=_batched,
-        facts=frozenset({Fact.COMPLEX}),
+        facts=frozenset({Fact.AS_STORED}),
         weak=False,  # each result for itself
         doc="Its first operands; derivatives compute them again from the others.",
     )

@@ -110,7 +110,7 @@ def _imag_vjp(context: Any, g: Tensor, out: Tensor, z: Tensor) -> list[Any]:
     return [apply(COMPLEX, (scalar_like(0, g), negative(g))).output()]
 
 
-_FACTS = frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.COMPLEX})
+_FACTS = frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.AS_STORED})
 COMPLEX = register(
     Op(
         "complex",
@@ -368,7 +368,7 @@ def of_complex(op: Op, operands: Sequence[Tensor], attrs: Attrs) -> Node | None:
         return _OF_COMPLEX[op.name](*operands, **attrs).node
     if op.only_moves and operands[0].node.op not in (COMPLEX, WEAK):
         return None
-    if not (op.only_moves or Fact.BY_PARTS in op.facts):
+    if not (op.only_moves or op.facts & {Fact.PICKS, Fact.BY_PARTS}):
         raise DTypeError(
             "complex numbers, which the operation does not take",
             op=op.name,

@@ -116,7 +116,7 @@ DYNAMIC_SLICE = register(
         vjp=_slice_vjp,
         at=_slice_at,
         batched=_batched_slice,
-        facts=frozenset({Fact.BY_PARTS}),
+        facts=frozenset({Fact.PICKS}),
         cost=2,
         doc="`sizes` elements from `starts` on, which are moved to where they fit.",
     )
@@ -194,7 +194,7 @@ DYNAMIC_UPDATE = register(
         vjp=_update_vjp,
         at=_update_at,
         batched=_batched_update,
-        facts=frozenset({Fact.BY_PARTS}),
+        facts=frozenset({Fact.PICKS}),
         cost=6,
         doc="x with a slice from `starts` on replaced; these are moved to where it fits.",
     )

@@ -253,7 +253,7 @@ def _where_jvp(
 WHERE = define(
     "where", np.where, lambda s, c, x, y: s.Piecewise((x, c), (y, True)), kinds="biuf",
     kernel=lambda k, c, x, y: k.where(c, x, y), doc="x where condition holds, else y.",
-    vjp=_where_vjp, jvp=_where_jvp, facts={Fact.EXACT, Fact.BY_PARTS},
+    vjp=_where_vjp, jvp=_where_jvp, facts={Fact.EXACT, Fact.PICKS},
 )  # fmt: skip
 
 
@@ -409,7 +409,7 @@ STOP_GRADIENT = register(
         numpy=lambda x: x,
         at=at(lambda k, x: x),
         formula=lambda s, x: x,
-        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.BY_PARTS}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.PICKS}),
         cost=0,
         differentiable=False,
         doc="x itself, constant to derivatives.",
@@ -479,7 +479,7 @@ def _infer_astype(x: TensorType, *, dtype: DType) -> tuple[TensorType, ...]:
 
 
 def _astype_vjp(context: Any, g: Tensor, out: Tensor, x: Tensor, *, dtype: DType) -> list[Any]:
-    differentiable = dtype.is_float and x.dtype.is_float
+    differentiable = dtype.has_derivative and x.dtype.has_derivative
     return [cast(g, x.dtype) if differentiable else None]
 
 
@@ -491,7 +491,7 @@ def _astype_formula(s: Any, x: Any, *, dtype: DType) -> Any:
         return x if truth else s.Ne(x, 0)
     if truth:
         return s.Piecewise((1, x), (0, True))
-    return x if dtype.is_float or x.is_integer else s.sign(x) * s.floor(s.Abs(x))
+    return x if dtype.has_derivative or x.is_integer else s.sign(x) * s.floor(s.Abs(x))
 
 
 def _numpy_astype(x: Any, *, dtype: DType) -> Any:

@@ -39,7 +39,7 @@ from graphc.ops.manipulate import roll
 
 _NORMS = ("backward", "ortho", "forward")
 _TRANSPOSED = dict(zip(_NORMS, reversed(_NORMS), strict=True))  # who divides by n, exchanged
-_FACTS = frozenset({Fact.COMPLEX})
+_FACTS = frozenset({Fact.AS_STORED})
 
 
 # -- the ops ---------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ PAD = register(
         ],
         at=_pad_at,
         axes=_ON_EACH_AXIS,
-        facts=frozenset({Fact.BY_PARTS}),
+        facts=frozenset({Fact.PICKS}),
         cost=6,
         doc="Zeros of shape `sizes`, with x at every `steps`-th element from `starts` on.",
     )

@@ -94,7 +94,7 @@ ROLL = register(
         vjp=_roll_vjp,
         at=_roll_at,
         axes={"axes": Axes.SEVERAL},
-        facts=frozenset({Fact.BY_PARTS}),
+        facts=frozenset({Fact.PICKS}),
         cost=6,
         doc="The elements `shifts` places on along distinct axes; those at the end come first.",
     )

@@ -224,7 +224,7 @@ GATHER = register(
         vjp=_gather_vjp,
         at=_gather_at,
         batched=_batched_gather,
-        facts=frozenset({Fact.BY_PARTS}),
+        facts=frozenset({Fact.PICKS}),
         cost=6,
         may_fail=True,
         doc="Elements at places that an integer tensor for each of some axes says.",
@@ -278,7 +278,7 @@ def _infer_scatter(
 
 def _scatter(
     name: str, numpy: Any, primitive: str, identity: Any, kinds: str, vjp: Any, doc: str,
-    by_parts: bool = False,
+    facts: frozenset[Fact] = frozenset(),
 ) -> Op:
     def infer(*types: TensorType, **attrs: Any) -> tuple[TensorType, ...]:
         if types[-1].dtype.kind not in kinds:
@@ -303,7 +303,7 @@ def _scatter(
             vjp=vjp,
             reducer=reducer,
             batched=_batched_scatter(name),
-            facts=frozenset({Fact.BY_PARTS} if by_parts else ()),
+            facts=facts,
             may_fail=True,
             doc=doc,
         )
@@ -368,7 +368,7 @@ def _assign(result: Any, at: Any, updates: Any) -> None:
 
 SCATTER_SUM = _scatter(
     "scatter_sum", np.add.at, "add", lambda dtype: 0, "iuf", _sum_vjp,
-    "The sum of the updates of each place, 0 of none.", by_parts=True,
+    "The sum of the updates of each place, 0 of none.", frozenset({Fact.BY_PARTS}),
 )  # fmt: skip
 SCATTER_PROD = _scatter(
     "scatter_prod", np.multiply.at, "multiply", lambda dtype: 1, "iuf", _product_vjp,
@@ -384,7 +384,8 @@ SCATTER_MIN = _scatter(
 )  # fmt: skip
 SCATTER_LAST = _scatter(
     "scatter_last", _assign, "", lambda dtype: 0, "biuf", _last_vjp,
-    "The last update of each place, in row-major order of the updates; 0 of none.", by_parts=True,
+    "The last update of each place, in row-major order of the updates; 0 of none.",
+    frozenset({Fact.PICKS}),
 )  # fmt: skip
 
 

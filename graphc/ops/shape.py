@@ -345,7 +345,7 @@ CONCAT = register(
         at=_concat_at,
         expand=_joined,
         axes={"axis": Axes.ONE},
-        facts=frozenset({Fact.BY_PARTS}),
+        facts=frozenset({Fact.PICKS}),
         cost=6,
         doc="Parts one after another along an axis.",
     )

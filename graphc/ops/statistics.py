@@ -163,7 +163,7 @@ def nan_to_num(
     if t.dtype.is_complex:
         parts = (nan_to_num(p, nan=nan, posinf=posinf, neginf=neginf) for p in (real(t), imag(t)))
         return complex(*parts)
-    if not t.dtype.is_float:
+    if not t.dtype.has_derivative:
         return t
     info = np.finfo(t.dtype.numpy)
     high = float(info.max) if posinf is None else posinf
@@ -298,13 +298,13 @@ def _ordered(op: str, x: Any) -> Tensor:
 def isposinf(x: Any) -> Tensor:
     """Whether x is plus infinity, elementwise."""
     t = _ordered("isposinf", x)
-    return equal(t, np.inf) if t.dtype.is_float else zeros(t.shape, bool)
+    return equal(t, np.inf) if t.dtype.has_derivative else zeros(t.shape, bool)
 
 
 def isneginf(x: Any) -> Tensor:
     """Whether x is minus infinity, elementwise."""
     t = _ordered("isneginf", x)
-    return equal(t, -np.inf) if t.dtype.is_float else zeros(t.shape, bool)
+    return equal(t, -np.inf) if t.dtype.has_derivative else zeros(t.shape, bool)
 
 
 FUNCTIONS |= {

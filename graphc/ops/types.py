@@ -38,7 +38,7 @@ class IntInfo(NamedTuple):
 
 _KINDS = {
     "bool": "b", "signed integer": "i", "unsigned integer": "u", "integral": "iu",
-    "real floating": "f", "complex floating": "c", "numeric": "iufc",
+    "real floating": "fs", "complex floating": "c", "numeric": "iufsc",
 }  # fmt: skip
 
 

@@ -390,8 +390,9 @@ def _pointer(name: str, tensor: Tensor) -> str:
 
 
 def _in_a_word(tensor: Tensor) -> bool:
-    """Whether it lies in the context by value. A complex number takes two words: it is an array."""
-    return tensor.ndim == 0 and not tensor.dtype.is_complex
+    """Whether it lies in the context by value. A complex number takes two words, and ctypes has no
+    float16: these are arrays."""
+    return tensor.ndim == 0 and tensor.dtype.is_computed
 
 
 def _ctype(dtype: np.dtype[Any]) -> Any:

@@ -80,7 +80,7 @@ def symbol(tensor: Tensor, name: str) -> sp.Symbol:
     kind = tensor.dtype.kind
     if kind == "b":
         return sp.Symbol(name)
-    if kind == "f":
+    if kind in "fs":
         return sp.Symbol(name, real=True)
     return sp.Symbol(name, integer=True, nonnegative=True if kind == "u" else None)
 

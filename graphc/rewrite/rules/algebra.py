@@ -389,7 +389,7 @@ def convert_chosen_number(node: Node) -> Result:
     Where it costs no conversion: one of the two is a number.
     """
     inner = node.inputs[0].node
-    if inner.op.name != "where":
+    if inner.op.name != "where" or not node.types[0].dtype.is_computed:
         return None
     c, *chosen = inner.inputs
     if all(scalar_value(x) is None for x in chosen):
