@@ -88,3 +88,18 @@ CUDA = Machine(
     cached_bytes=0,
     many_threads=True,
 )
+
+# The architectures of cards that code is made for, and the oldest version of PTX that knows each:
+# so the oldest driver that takes it. Where there is no card to ask, code is for sm_80.
+PTX_VERSIONS = {
+    "sm_75": 63,
+    "sm_80": 70,
+    "sm_86": 71,
+    "sm_89": 78,
+    "sm_90": 78,
+    "sm_100": 86,
+    "sm_103": 88,
+    "sm_120": 87,
+    "sm_121": 88,
+}
+DEFAULT_ARCHITECTURE = "sm_80"

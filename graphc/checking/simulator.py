@@ -232,10 +232,16 @@ def _together(running: Sequence[Iterator[Any]]) -> None:
 
 
 def run_launches(
-    launches: Launches, machine: Any, memory: Mapping[Buffer, Array], dims: Mapping[str, int]
+    launches: Launches,
+    machine: Any,
+    memory: Mapping[Buffer, Array],
+    dims: Mapping[str, int],
+    aligned: bool = True,
 ) -> int:
     """Run the launches of a kernel by a `Simulator` or something like it, on flat arrays, one for
-    each buffer. The word of failures."""
+    each buffer: those for arrays that are `aligned`, or that begin anywhere. The word of failures.
+    """
+    assert launches.kernel is not None
     grid, threads = launches.grid(dims, machine.threads), machine.threads
     values: dict[str, Any] = {
         f"b{i}": Memory(f"b{i}", memory[buffer], machine.races)
@@ -250,7 +256,7 @@ def run_launches(
     values |= _numbers(grid)
     arguments = [values[name] for name in launches.parameters]
     with np.errstate(all="ignore"):
-        for launch in launches.launches:
+        for launch in launches.chosen(aligned):
             machine.run(launch, launches.blocks(launch, grid, dims, threads), arguments)
     return int(values["failures"].array[0])
 

@@ -366,9 +366,16 @@ class Tensor(Operators):
 
 
 class Cell:
-    """The state of a variable: its array (a copy, on a cache line), its lock, its identity."""
+    """The state of a variable: its array (a copy, on a cache line), its lock, its identity.
 
-    __slots__ = ("array", "constraint", "lock", "name", "regularizer", "serial", "trainable")
+    `remote`: its memory on a device, or None. It says by `newest` that the array is older, and by
+    `stale` that the device's is; `bring_home()` makes the array the newest.
+    """
+
+    __slots__ = (
+        "__weakref__", "array", "constraint", "lock", "name", "regularizer", "remote", "serial",
+        "trainable",
+    )  # fmt: skip
 
     def __init__(self, array: np.ndarray[Any, Any], name: str, trainable: bool) -> None:
         self.regularizer: Callable[[Any], Tensor] | None = None
@@ -376,6 +383,14 @@ class Cell:
         self.array, self.name, self.trainable = _on_cache_line(array), name, trainable
         self.lock = locks.private()
         self.serial = next(_cell_serials)
+        self.remote: Any = None
+
+    def bring_home(self, written: bool = False) -> None:
+        """The array has the newest value; if it is `written` next, only it has. Who calls holds
+        the lock."""
+        if self.remote is not None:
+            self.remote.bring_home()
+            self.remote.stale = self.remote.stale or written
 
 
 def _on_cache_line(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -390,6 +405,7 @@ def _on_cache_line(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 _cell_serials = iter(range(1 << 62))
+elsewhere: weakref.WeakSet[Cell] = weakref.WeakSet()  # the variables that have been on a device
 
 
 class Variable(Tensor):
@@ -484,6 +500,7 @@ class Variable(Tensor):
         """The current value, as an array that stays as it is: `np.array(v.value)` can be written.
         The value changes by updates, and by assignment: `v.value = v.value + 1`."""
         with self.cell.lock:
+            self.cell.bring_home()
             copy = self.cell.array.copy()
         copy.setflags(write=False)
         return copy
@@ -500,6 +517,7 @@ class Variable(Tensor):
                 where=origin.where(),
             )
         with self.cell.lock:
+            self.cell.bring_home(written=True)
             np.copyto(self.cell.array, array)
 
 

@@ -14,9 +14,9 @@ run it on each block of rows right behind the product, while the block is in cac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, product
 from graphc.ir.evaluate import names_within
@@ -54,10 +54,11 @@ declare i64 @llvm.cttz.i64(i64, i1)"""
 
 
 class PrintedDriver(NamedTuple):
-    """A driver as LLVM IR, and how many words its table has."""
+    """A driver as LLVM IR, how many words its table has, and what else its manifest needs."""
 
     text: str
     table: int
+    facts: Mapping[str, Any] = {}
 
 
 def print_driver(program: Program, blas_bits: int, flush: bool = False) -> PrintedDriver:

@@ -6,6 +6,8 @@ What many threads add up is added in one order: lanes of a warp by halves, warps
 one after the other. There is no atomic operation but on the word of failures.
 
     fill      first values of sums in memory
+    plain     in place of a map that loads neighbours at once, where an array does not begin at a
+              multiple of 16 bytes
     map, row, column, scatter, serial    the kernel: see `loops/nest.py`
     finish    the parts of sums in memory, added up
     last      the parts of totals, added up by one block; and what follows the loops, by one thread
@@ -17,9 +19,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from graphc.ir.dim import Size, evaluate
-from graphc.ir.dtype import DType, bool_
+from graphc.ir.dim import Size, dim, evaluate
+from graphc.ir.dtype import BY_SHORT, DType, bool_
 from graphc.loops.grammar import (
     Accumulate,
     Affine,
@@ -94,7 +97,7 @@ class Launches:
     memory allows; `each`: elements of a thread of a map.
     """
 
-    kernel: Kernel
+    kernel: Kernel | None  # None where it was read from data
     kind: str
     why: str
     launches: tuple[Launch, ...]
@@ -104,7 +107,25 @@ class Launches:
     across: tuple[Size, ...]
     each: int
     limits: bool  # whether groups are at most as many as parts of sums
-    aligned: bool  # whether every buffer begins at a multiple of 16 bytes
+
+    def facts(self) -> dict[str, Any]:
+        """What running the launches needs, as plain data; `read_launches` is the inverse."""
+        return {
+            "kind": self.kind,
+            "launches": [[x.name, x.kind, str(x.turns)] for x in self.launches],
+            "parameters": list(self.parameters),
+            "sizes": {name: str(size) for name, size in self.sizes.items()},
+            "rooms": [[r.name, r.dtype.short, str(r.size), r.each] for r in self.rooms],
+            "across": list(map(str, self.across)),
+            "each": self.each,
+            "limits": self.limits,
+        }
+
+    def chosen(self, aligned: bool) -> list[Launch]:
+        """The launches, in order; `aligned`: all arrays begin at multiples of 16 bytes."""
+        plain = next((x for x in self.launches if x.kind == "plain"), None)
+        left_out = self.main if plain is not None and not aligned else plain
+        return [x for x in self.launches if x is not left_out]
 
     @property
     def source(self) -> str:
@@ -140,7 +161,7 @@ class Launches:
 
     def blocks(self, launch: Launch, grid: Grid, dims: Mapping[str, int], threads: int) -> int:
         """How many blocks a launch has."""
-        if launch.kind == self.kind:
+        if launch.kind in (self.kind, "plain"):
             return grid.blocks
         return 1 if launch.kind == "last" else _parts(evaluate(launch.turns, dims), threads)
 
@@ -158,10 +179,25 @@ def _power(size: int) -> int:
     return 1 << max(size - 1, 0).bit_length()
 
 
-def print_launches(kernel: Kernel, aligned: bool = True) -> Launches:
-    """The launches of a kernel; equal kernels give equal text. `aligned`: every buffer begins at a
-    multiple of 16 bytes."""
-    return _Kernels(kernel, aligned).launches()
+def print_launches(kernel: Kernel) -> Launches:
+    """The launches of a kernel; equal kernels give equal text."""
+    return _Kernels(kernel).launches()
+
+
+def read_launches(facts: Mapping[str, Any]) -> Launches:
+    """The launches that `facts` are of, without their source."""
+    return Launches(
+        None,
+        facts["kind"],
+        "",
+        tuple(Launch(name, kind, "", dim(turns)) for name, kind, turns in facts["launches"]),
+        tuple(facts["parameters"]),
+        {name: dim(size) for name, size in facts["sizes"].items()},
+        tuple(Room(n, BY_SHORT[d], dim(size), each) for n, d, size, each in facts["rooms"]),
+        tuple(map(dim, facts["across"])),
+        facts["each"],
+        facts["limits"],
+    )
 
 
 # -- statements ------------------------------------------------------------------------------------
@@ -273,15 +309,14 @@ def _long_sums(kernel: Kernel) -> set[Var]:
 
 # -- launches --------------------------------------------------------------------------------------
 class _Kernels:
-    def __init__(self, kernel: Kernel, aligned: bool) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.nest = kernel, take_apart(kernel)
         self.long = _long_sums(kernel)
         self.sizes = dict(kernel.sizes)
         self.rooms: list[Room] = []
         self.parts: dict[int, str] = {}  # the rooms of sums and totals, by the identity of each
         self.fails = may_fail(kernel)
-        self.aligned = aligned
-        self.vector = aligned and self._is_contiguous()
+        self.vector = self._is_contiguous()
         self.across: list[Size] = []
         self.made: list[tuple[str, _Text, Size]] = []
 
@@ -295,6 +330,10 @@ class _Kernels:
         text = self._text()
         getattr(self, f"_{kind}")(text)
         self.made.append((kind, text, main))
+        if self.vector:
+            plain = self._text()
+            self._map(plain, vector=False)
+            self.made.append(("plain", plain, main))
         if any(id(s) in self.parts for s in nest.sums):
             self._finish()
         if kind != "serial" and (nest.totals or nest.after or nest.stores):
@@ -322,7 +361,6 @@ class _Kernels:
             tuple(self.across),
             VECTOR if self.vector or nest.totals else 1,
             bool(self.parts) or kind == "scatter",
-            self.aligned,
         )
 
     def _text(self) -> _Text:
@@ -409,7 +447,7 @@ class _Kernels:
             self.made.append(("fill", text, buffer.size))
 
     # -- the kinds ---------------------------------------------------------------------------------
-    def _map(self, text: _Text) -> None:
+    def _map(self, text: _Text, vector: bool = True) -> None:
         nest = self.nest
         if any(b.private for b in self.kernel.buffers):
             text.add("group = cuda.grid(1)")
@@ -420,7 +458,7 @@ class _Kernels:
         if not nest.own:
             with text.inside("if cuda.grid(1) == 0:"):
                 text.plain(inner)
-        elif self.vector:
+        elif self.vector and vector:
             i, n = text.names[nest.own[0].var], times(nest.own)
             text.add("t = cuda.grid(1)")
             with text.inside(f"while t < floor_divide({n}, i64({VECTOR})):"):

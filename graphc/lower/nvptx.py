@@ -22,12 +22,9 @@ from graphc.ir.dtype import DType, bool_
 from graphc.loops.grammar import Store, statements
 from graphc.lower import gpu_functions, link, numba_cpu, vector_math
 from graphc.lower.gpu_source import THREADS, Launch, Launches
+from graphc.machine import PTX_VERSIONS
 
 TRIPLE = "nvptx64-nvidia-cuda"
-ARCHITECTURE = "sm_80"  # where there is no card to ask
-# The oldest version of PTX that knows each architecture, and so the oldest driver that takes it.
-VERSIONS = {"sm_75": 63, "sm_80": 70, "sm_86": 71, "sm_89": 78, "sm_90": 78, "sm_100": 86}
-VERSIONS |= {"sm_103": 88, "sm_120": 87, "sm_121": 88}
 # What the backend translates: intrinsics by their first words.
 INTRINSICS = re.compile(
     r"llvm\.(abs|assume|bswap|ceil|copysign|ctlz|ctpop|cttz|experimental|fabs|floor|fma|fptosi|fptoui"
@@ -50,7 +47,7 @@ def machine(architecture: str) -> Any:
     """LLVM's machine for an architecture such as sm_90."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    features = f"+ptx{VERSIONS[architecture]}"
+    features = f"+ptx{PTX_VERSIONS[architecture]}"
     target = llvm.Target.from_triple(TRIPLE)
     return target.create_target_machine(cpu=architecture, features=features, opt=3)
 
@@ -91,6 +88,7 @@ def _remainder_call(found: re.Match[str]) -> str:
 
 def signature(launches: Launches) -> tuple[Any, ...]:
     """Numba's types of the parameters of launches."""
+    assert launches.kernel is not None
     memory: dict[str, DType] = {f"b{i}": b.dtype for i, b in enumerate(launches.kernel.buffers)}
     memory |= {room.name: room.dtype for room in launches.rooms}
 
@@ -147,18 +145,20 @@ MODULE = "; ---- another module\n"
 def unoptimized(launches: Launches) -> list[str]:
     """The launches of a kernel as the texts of LLVM modules: of each its function, and the entry
     that a card calls."""
+    assert launches.kernel is not None
     stores = {s.buffer for s in statements(launches.kernel.body) if isinstance(s, Store)}
     read = {f"b{i}" for i, b in enumerate(launches.kernel.buffers) if b not in stores}
-    align = "align 16 " if launches.aligned else ""
     passed = kinds(launches)
-    given = ", ".join(
-        f"ptr noalias {align}{'readonly ' if name in read else ''}%a{i}"
-        if kind == "ptr"
-        else f"i64 %a{i}"
-        for i, (name, kind) in enumerate(zip(launches.parameters, passed, strict=True))
-    )
+    vectors = any(launch.kind == "plain" for launch in launches.launches)
     texts = []
     for launch in launches.launches:
+        align = "align 16 " if vectors and launch.kind == "map" else ""
+        given = ", ".join(
+            f"ptr noalias {align}{'readonly ' if name in read else ''}%a{i}"
+            if kind == "ptr"
+            else f"i64 %a{i}"
+            for i, (name, kind) in enumerate(zip(launches.parameters, passed, strict=True))
+        )
         text, symbol = to_llvm(launches, launch)
         declared, called = call(symbol, passed)
         head = f'define ptx_kernel void @{launch.name}({given}) "nvvm.maxntid"="{THREADS}" {{'

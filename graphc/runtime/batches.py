@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphc.ir.evaluate import learn_dims
+from graphc.ir.node import elsewhere
 from graphc.lower.context import Head
 from graphc.runtime.caller import Caller, Context
 from graphc.runtime.compile import Function
@@ -246,6 +247,8 @@ class _Part:
         code = ctypes.c_int32(0)
         rows = None if order is None else order[start:]
         with self._caller.locks():
+            if elsewhere:
+                self._caller.bring_home()
             self.done = _native()(
                 self._caller.executable.address,
                 self.context.address,

@@ -61,4 +61,5 @@ def _build(
     stages.finish()
     blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())
     manifest = make_manifest(graph, program, driver.table, [len(o) for o in linked.objects])
+    manifest |= driver.facts
     return Compilation(compiled, pieces.kernels, linked, manifest, blob, pieces.compiled)

@@ -21,7 +21,7 @@ from graphc.errors import ShapeError
 from graphc.ir.dim import Size, evaluate, named, names, substitute
 from graphc.ir.evaluate import bind_dims, check_sizes, learn_dims
 from graphc.ir.graph import Graph
-from graphc.ir.node import Tensor, Variable
+from graphc.ir.node import Tensor, Variable, elsewhere
 from graphc.ir.op import registry
 from graphc.ir.shape import show
 from graphc.lower.context import Head
@@ -127,6 +127,7 @@ class Caller:
         shares = manifest["parallel"] and self.threads > 1
         self.parallel_for = threads.parallel_for_address() if shares else 0
         self.written = [v for v, _ in graph.updates]
+        self.variables = variables
         self.pool: list[Context] = []
         self.arenas: dict[tuple[int, ...], int] = {}
         self.dims = graph.dims  # of the user's inputs: the program may have fewer
@@ -194,6 +195,17 @@ class Caller:
             site["message"], op=site["op"], where=where(self.graph, self.manifest, code)
         )
 
+    def bring_home(self) -> None:
+        """Where a variable may be on a device: its array has the newest value afterwards."""
+        written = {variable.cell for variable in self.written}
+        with hold(self.variables):
+            for variable in self.variables:
+                variable.cell.bring_home(variable.cell in written)
+
+    def run_at_home(self, context: Context) -> int:
+        self.bring_home()
+        return int(self.executable.entry(context.address))
+
     def locks(self) -> ExitStack:
         return hold(self.written)
 
@@ -206,6 +218,7 @@ class Caller:
             "caller": self,
             "pool": self.pool,
             "Context": Context,
+            "elsewhere": elsewhere,
             "entry": self.executable.entry,
             "add_to": np.add,
             "empty": np.empty,
@@ -267,7 +280,10 @@ class Caller:
         for line in results.before():
             add(line)
         guard = {0: "", 1: "with lock: "}.get(len(self.written), "with caller.locks(): ")
-        add(f"{guard}code = entry(context.address)")
+        run = "entry(context.address)"
+        if self.variables:
+            run = f"caller.run_at_home(context) if elsewhere else {run}"
+        add(f"{guard}code = {run}")
         add("if code:")
         add("try: caller.fail(context, code)", 2)
         add("finally: pool.append(context)", 2)

@@ -87,7 +87,7 @@ def devices() -> tuple[Device, ...]:
             )
         )
         memory = done(api.cuDeviceTotalMem(handle), "asking a device")
-        text = name.rstrip(b"\0").decode(errors="replace")
+        text = name.split(b"\0")[0].decode(errors="replace")
         device = Device(index, text, (capability[0], capability[1]), int(memory))
         (found if device.capability >= OLDEST else old).append(device)
     if not found:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, NoReturn
 
-import llvmlite
+import numpy as np
 
+from graphc import locks
 from graphc.errors import CompileError, DeviceError
 from graphc.ir.dtype import DTYPES
 from graphc.ir.graph import Graph
 from graphc.loops.grammar import Kernel
-from graphc.lower import nvptx
 from graphc.lower.gpu_source import print_launches
+from graphc.machine import DEFAULT_ARCHITECTURE, PTX_VERSIONS
 from graphc.planning.program import (
     Branch,
     Call,
@@ -31,6 +34,7 @@ from graphc.planning.program import (
 )
 from graphc.planning.show import print_program
 from graphc.runtime import cuda_driver
+from graphc.runtime.cuda_program import CudaProgram
 
 
 class Piece(NamedTuple):
@@ -42,9 +46,10 @@ class Piece(NamedTuple):
 
 
 class Driver(NamedTuple):
-    """What runs the steps: the program as it stands, which is walked on the host."""
+    """What runs the steps: the program as it stands, whose steps the host enqueues."""
 
     text: str
+    facts: Mapping[str, Any]
     table: int = 0
 
 
@@ -76,8 +81,8 @@ def architecture() -> str:
     try:
         found = cuda_driver.devices()[0].architecture
     except DeviceError:
-        return nvptx.ARCHITECTURE
-    known = [name for name in nvptx.VERSIONS if _number(name) <= _number(found)]
+        return DEFAULT_ARCHITECTURE
+    known = [name for name in PTX_VERSIONS if _number(name) <= _number(found)]
     return found if found in known else max(known, key=_number)
 
 
@@ -87,10 +92,12 @@ def _number(architecture: str) -> int:
 
 # -- compiling -------------------------------------------------------------------------------------
 def identity() -> dict[str, str]:
-    return {"architecture": architecture(), "llvm": llvmlite.__version__}
+    return {"architecture": architecture()}
 
 
 def prepare() -> None:
+    from graphc.lower import nvptx
+
     nvptx.contexts()
 
 
@@ -99,10 +106,14 @@ def print_kernel(kernel: Kernel) -> str:
 
 
 def compile_kernel(kernel: Kernel, symbol: str) -> str:
+    from graphc.lower import nvptx
+
     return nvptx.join(nvptx.unoptimized(print_launches(kernel)))
 
 
 def compile_piece(text: str, symbol: str, inline: bool) -> Piece:
+    from graphc.lower import nvptx
+
     return Piece(*nvptx.compile_texts(nvptx.split(text), architecture()))
 
 
@@ -131,7 +142,10 @@ def print_driver(program: Program, flush: bool) -> Driver:
             given="; ".join(missing),
             hint="compile it for target='cpu'",
         )
-    return Driver(print_program(program))
+    from graphc.lower.enqueue import enqueued, kernel_names
+
+    facts = enqueued(program)
+    return Driver(print_program(program), {**facts, "kernels": list(kernel_names(facts["steps"]))})
 
 
 def _missing(program: Program, flush: bool) -> Iterator[str]:
@@ -162,26 +176,30 @@ def link(
 
 
 # -- running ---------------------------------------------------------------------------------------
-def load(graph: Graph, manifest: Any, code: bytes, constants: bytes) -> Unloaded:
-    return Unloaded(graph)
+def load(graph: Graph, manifest: Any, code: bytes, constants: bytes) -> LazyProgram:
+    return LazyProgram(graph, manifest, code, constants)
 
 
-class Unloaded:
-    """A program that no device runs yet: calling it says what was found."""
+class LazyProgram:
+    """A program that is loaded onto a card when it is first called."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, manifest: Any, code: bytes, constants: bytes) -> None:
+        self._parts = graph, manifest, code, constants
+        self._lock = locks.private()
 
-    def call(self, *arrays: Any) -> NoReturn:
-        """Errors: `DeviceError`."""
-        found = ", ".join(f"{d.name} ({d.architecture})" for d in cuda_driver.devices())
-        raise DeviceError(
-            "programs for cards can be compiled, and not run yet",
-            op=self._graph.name,
-            given=found,
-            hint="compile it for target='cpu'",
-        )
+    @cached_property
+    def _loaded(self) -> CudaProgram:
+        graph, manifest, code, constants = self._parts
+        ends = list(accumulate(manifest["objects"], initial=0))
+        modules = [code[start:end] for start, end in pairwise(ends)]
+        return CudaProgram(graph, manifest, modules, constants)
+
+    def call(self, *arrays: Any) -> tuple[Any, ...]:
+        """Errors: `DeviceError` where no card can run it, with what was found."""
+        with self._lock:
+            loaded = self._loaded
+        return loaded.call(*arrays)
 
     @property
     def rows(self) -> Callable[..., Any]:
-        return self.call
+        return lambda *arrays: np.stack(self.call(*arrays))

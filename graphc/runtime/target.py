@@ -33,9 +33,10 @@ class Target:
     compile_function(symbol) -> piece    one of `piece.functions`, what a piece calls otherwise
     write_piece(piece) -> manifest, data     as the cache keeps it; `read_piece` is its inverse, and
                                              gives None for what is none
-    print_driver(program, flush)         what runs the steps, as `.text`, with the `.table` that its
-                                         manifest needs; `flush`: numbers below the normal range are
-                                         zero. Errors: `CompileError` for operations that it lacks
+    print_driver(program, flush)         what runs the steps, as `.text`, with the `.table` and
+                                         `.facts` that its manifest needs; `flush`: numbers below
+                                         the normal range are zero. Errors: `CompileError` for
+                                         operations that it lacks
     link(driver, kernels, functions) -> linked   with `.objects`, the bytes to load and to keep;
                                          `.llvm_ir` and `.asm` for people; `kernels`: symbol and
                                          piece by name; `functions`: the pieces that they call

@@ -12,7 +12,7 @@ from graphc.errors import CompileError
 from graphc.ir.graph import Graph
 from graphc.lower import nvptx
 from graphc.lower.gpu_source import Launches, print_launches
-from graphc.machine import CUDA
+from graphc.machine import CUDA, PTX_VERSIONS
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, walk_steps
@@ -31,7 +31,7 @@ def ptx_of(launches: Launches, architecture: str = "sm_80") -> str:
     return nvptx.compile_texts(nvptx.unoptimized(launches), architecture)[0]
 
 
-@pytest.mark.parametrize("architecture", nvptx.VERSIONS)
+@pytest.mark.parametrize("architecture", PTX_VERSIONS)
 def test_every_architecture(architecture: str) -> None:
     (launches,) = launches_of(column_sums())
     text = ptx_of(launches, architecture)

@@ -1,6 +1,8 @@
-"""Target "cuda" on a computer without a card: programs are compiled and looked at; a call says what
-was found."""
+"""Target "cuda" where cuda-bindings is not installed: programs are compiled and looked at; a call
+says what is missing."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 import graphc as gc
 from graphc.errors import ArgumentError, CompileError, DeviceError
+from graphc.lower import nvptx
 from graphc.runtime import cuda_driver, cuda_target
 from graphc.runtime.target import TARGETS
 
@@ -73,7 +76,7 @@ def test_kernels_come_from_the_cache(
 ) -> None:
     monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
     first = gc.compile(*program(), target="cuda")
-    monkeypatch.setattr(cuda_target.nvptx, "unoptimized", None)  # compiling again would fail
+    monkeypatch.setattr(nvptx, "unoptimized", None)  # compiling again would fail
     again = gc.compile(*program(), target="cuda")
     assert "numba" not in again.timings
     assert again.ptx == first.ptx
@@ -84,3 +87,20 @@ def test_a_damaged_entry_of_the_cache_is_none() -> None:
     piece = cuda_target.Piece(".version 7.0", "; IR")
     assert target.read_piece(*target.write_piece(piece)) == piece
     assert target.read_piece({"ptx": "many"}, b"") is None
+
+
+def test_a_program_from_the_cache_loads_no_compiler(tmp_path: object) -> None:
+    code = (
+        "import sys, numpy as np, graphc as gc\n"
+        "x = gc.placeholder('x', ('n', 40))\n"
+        "f = gc.compile([x], gc.softmax(x), target='cuda')\n"
+        "try: f(np.zeros((2, 40), 'float32'))\n"
+        "except gc.errors.DeviceError: pass\n"
+        "print(*({'numba', 'llvmlite', 'sympy'} & sys.modules.keys()), 'cache' in f.timings)\n"
+    )
+    env = os.environ | {"GRAPHC_CACHE_DIR": str(tmp_path)}
+    for loaded in (True, False):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+        )
+        assert ("numba" in done.stdout) == loaded, done.stdout

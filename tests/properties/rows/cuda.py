@@ -4,8 +4,11 @@ sizes around those of a warp and of a block."""
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 from graphc.checking import simulator
@@ -22,6 +25,7 @@ from tests.properties.launches import (
     check_launches,
     optimised,
 )
+from tests.runtime.cuda_stub.on_this_processor import run_programs, run_with_stub, why_not
 
 from . import Budget, Result, Tally, chunks
 
@@ -69,6 +73,25 @@ def launches_of_program(task: tuple[str, bool]) -> Tally:
     return _told(tally)
 
 
+def programs_on_a_stub() -> Tally:
+    """Whole programs, through cuda-bindings, on a driver whose card is this processor; and all that
+    a card would be asked."""
+    tally = Tally()
+    if why_not():
+        tally.skipped[f"programs on a stub: {why_not()}"] += 1
+        return tally
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        asked = "-m", "tests.benchmarks.gpu", "--stub", "--out", str(place / "gpu.jsonl")
+        for done in (run_programs(place), run_with_stub(place, *asked)):
+            counted = re.search(r"(\d+) (passed|questions)", done.stdout)
+            if counted:
+                tally.counts[f"{counted[2]} on a stub"] += int(counted[1])
+            if done.returncode:
+                tally.failures.append(done.stdout[-6000:] + done.stderr[-2000:])
+    return tally
+
+
 def _told(tally: Tally) -> Tally:
     long = tally.counts.pop("too long", 0)
     if long:
@@ -107,6 +130,7 @@ class Cuda:
         tally = Tally.sum(budget.map(launches_of_graphs, chunks(FIRST, graphs, 5)))
         tasks = [(program.__name__, whole) for program in PROGRAMS]
         tally += Tally.sum(budget.map(launches_of_program, tasks))
+        tally += programs_on_a_stub()
         kinds: Counter[str] = Counter({k: tally.counts[k] for k in KINDS})
         reached = f"{tally.counts['graphs']:,} graphs, {kinds.total():,} kernels simulated"
         holds = tally.counts["graphs"] >= graphs and not tally.failures and all(kinds.values())

@@ -1,0 +1,238 @@
+"""All that a card is asked, in one call: cheap questions first, figures written as they come.
+
+    python -m tests.benchmarks.gpu [--minutes 10] [--out gpu.jsonl] [--stub]
+
+Every line of the file is one answer: what is there; the bandwidth of copies; what a launch costs;
+whether kernels give what the interpreter gives, and the very bits that the simulator of threads
+gives (but for functions such as exp, which are NumPy's there); whether training steps give what the
+CPU gives, and how long they take; the bandwidth of kernels over large arrays. What fails is an
+answer too, and the next question is asked. `--stub` asks the driver of tests/runtime/cuda_stub,
+where times mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRAPHC_CACHE", "0")
+
+import numpy as np
+
+import graphc as gc
+from graphc.checking.kernels import regions_of
+from graphc.checking.simulator import Simulator, run_launches
+from graphc.fusion.kernel import build_kernel
+from graphc.ir.dim import evaluate
+from graphc.lower.gpu_source import print_launches
+from graphc.machine import CUDA
+from graphc.runtime import cuda_driver
+from graphc.runtime.cuda_driver import done
+from graphc.runtime.cuda_memory import Card
+from tests.properties.launches import PROGRAMS, Program, arrays_at, optimised
+from tests.runtime.cuda_stub import models as steps
+
+Answer = dict[str, Any]
+TIMES = 20
+
+
+class Asked:
+    """The questions of one run, until the time is up."""
+
+    def __init__(self, path: Path, minutes: float, stub: bool) -> None:
+        self.path, self.stub = path, stub
+        self.end = time.monotonic() + 60 * minutes
+        self.answers: list[Answer] = []
+        self.path.write_text("", encoding="utf-8")
+
+    def ask(self, question: str, answer: Callable[[], Answer]) -> None:
+        if time.monotonic() > self.end:
+            found: Answer = {"left out": "the time is up"}
+        else:
+            try:
+                found = answer()
+            except Exception as error:  # an answer, too
+                found = {"failed": f"{type(error).__name__}: {error}"[:2000]}
+        self.answers.append({"question": question, **found})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(self.answers[-1]) + "\n")
+        print(question, "|", ", ".join(f"{k}: {v}" for k, v in found.items()), flush=True)
+
+    @property
+    def bandwidth(self) -> float:
+        return next((a["GB/s"] for a in self.answers if "copies" in a["question"]), float("nan"))
+
+
+def seconds(call: Callable[[], Any], times: int) -> float:
+    """Of one call, the median; it waits for the card."""
+    call()
+    found = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - started)
+    return float(np.median(found))
+
+
+# -- the questions ---------------------------------------------------------------------------------
+def what_is_there() -> Answer:
+    device = cuda_driver.devices()[0]
+    packages = {}
+    for name in ("graphc", "cuda-bindings", "nvidia-cublas", "numba", "torch", "jax"):
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    driver = done(cuda_driver.driver().cuDriverGetVersion(), "asking the driver")
+    return {
+        "card": device.name,
+        "architecture": device.architecture,
+        "memory": device.memory,
+        "driver": int(driver),
+        "python": platform.python_version(),
+        **packages,
+    }
+
+
+def copies(size: int) -> Answer:
+    """Bytes read and written a second by a copy on the card."""
+    card = Card()
+    card.enter()
+    stream, blocks = card.stream(), [card.allocate(size) for _ in range(2)]
+
+    def copy() -> None:
+        for _ in range(10):
+            done(card.api.cuMemcpyDtoDAsync(blocks[0], blocks[1], size, stream), "copying")
+        card.wait(stream)
+
+    taken = seconds(copy, 5) / 10
+    for block in blocks:
+        card.free(block)
+    return {"bytes": size, "GB/s": round(2 * size / taken / 1e9, 1)}
+
+
+def a_launch(kernels: int) -> Answer:
+    """A call of a program of small kernels, each of which waits for the one before."""
+    x = gc.placeholder("gpu_x", (64,))
+    y = x
+    for _ in range(kernels):
+        y = gc.flip(y / (1.0 + gc.sum(y)))
+    f = gc.compile([x], y, target="cuda")
+    array = np.ones(64, "float32")
+    calls = sum(len(kernel.calls) for kernel in f.kernels)
+    taken = seconds(lambda: f(array), TIMES)
+    return {"kernels": calls, "microseconds a call": round(1e6 * taken, 1)}
+
+
+def equals_the_interpreter(program: Program, n: int, m: int) -> Answer:
+    graph = program()
+    arrays = arrays_at(graph, n, m)
+    card, cpu = (
+        gc.compile(list(graph.inputs), list(graph.outputs), target=target)
+        for target in ("cuda", "reference")
+    )
+    worst = 0.0
+    for a, e in zip(card(*arrays), cpu(*arrays), strict=True):
+        np.testing.assert_allclose(a, e, rtol=2e-4, atol=2e-4)
+        worst = max([worst, *np.ravel(np.abs(np.asarray(a, float) - e))])
+    return {"n": n, "m": m, "largest difference": float(worst)}
+
+
+def has_the_bits_of_the_simulator(program: Program, n: int, m: int) -> Answer:
+    """Of a program that is one kernel."""
+    graph = program()
+    arrays = arrays_at(graph, n, m)
+    (region,) = regions_of(optimised(graph), arrays)
+    built = build_kernel(**region.node.attrs, machine=CUDA)
+    memory = {}
+    for buffer in built.kernel.buffers:
+        memory[buffer] = np.zeros(evaluate(buffer.size, region.dims), buffer.dtype.numpy)
+    for buffer, array in zip(built.inputs, region.operands, strict=True):
+        memory[buffer][...] = np.ravel(array)
+    threads = Simulator(Card.threads, races=False)
+    run_launches(print_launches(built.kernel), threads, memory, region.dims)
+    found = gc.compile(list(region.body.inputs), list(region.body.outputs), target="cuda")
+    differ = sum(
+        int((np.ravel(a).view(np.uint8) != memory[b].view(np.uint8)).any())
+        for a, b in zip(found(*region.operands), built.outputs, strict=True)
+    )
+    return {"n": n, "m": m, "results": len(built.outputs), "of other bits": differ}
+
+
+def a_step(build: Any, n: int, m: int) -> Answer:
+    """Training steps against the CPU's, and how long one takes."""
+    arrays = steps.data(build.__name__, n, m)
+    (cpu, ours), (card, theirs) = steps.both(build)
+    for _ in range(5):
+        steps.assert_close(card(*arrays), cpu(*arrays))
+    steps.assert_close([v.value for v in theirs], [v.value for v in ours])
+    taken = {"card": seconds(lambda: card(*arrays), TIMES), "cpu": seconds(lambda: cpu(*arrays), 3)}
+    return {"n": n, "m": m, **{f"{k} ms": round(1000 * s, 3) for k, s in taken.items()}}
+
+
+def large(name: str, megabytes: int, bandwidth: float) -> Answer:
+    """A kernel over arrays that stay on the card: variables."""
+    n = megabytes * (1 << 20) // 4 // 1024
+    x = gc.variable(np.ones((n, 1024), "float32"), "gpu_large")
+    new = {"elementwise": lambda: gc.tanh(x) * 0.5 + 1.0, "rows": lambda: gc.softmax(x)}[name]()
+    f = gc.compile([], [], {x: new}, target="cuda")
+    taken = seconds(f, TIMES)
+    reached = 2 * n * 4096 / taken / 1e9
+    return {"MB": megabytes, "GB/s": round(reached, 1), "of copies": round(reached / bandwidth, 3)}
+
+
+def questions(asked: Asked) -> Iterator[tuple[str, Callable[[], Answer]]]:
+    """From the cheapest on."""
+    small = asked.stub
+    yield "what is there", what_is_there
+    yield "copies", lambda: copies(1 << (20 if small else 28))
+    yield "a launch", lambda: a_launch(2)
+    yield "launches", lambda: a_launch(4 if small else 25)
+    sizes: Sequence[tuple[int, int]] = ((33, 5),) if small else ((33, 5), (257, 300), (1025, 1025))
+    for program in PROGRAMS:
+        for n, m in sizes:
+            name = f"{program.__name__} against the interpreter"
+            yield name, lambda p=program, n=n, m=m: equals_the_interpreter(p, n, m)
+    for program in PROGRAMS:
+        name = f"{program.__name__} bit by bit"
+        yield name, lambda p=program: has_the_bits_of_the_simulator(p, 33, 5)
+    for build in (steps.classifier, steps.recurrent, steps.attention):
+        for n, m in ((4, 6),) if small else ((32, 16), (128, 64), (4096, 64)):
+            yield f"steps of {build.__name__}", lambda b=build, n=n, m=m: a_step(b, n, m)
+    for name in ("elementwise", "rows"):
+        for megabytes in (1,) if small else (64, 256):
+            kind = f"{name} over large arrays"
+            yield kind, lambda k=name, s=megabytes: large(k, s, asked.bandwidth)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="gpu", description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--out", type=Path, default=Path("gpu.jsonl"))
+    parser.add_argument("--stub", action="store_true")
+    given = parser.parse_args()
+    asked = Asked(given.out, given.minutes, given.stub)
+    context: Any = nullcontext()
+    if given.stub:
+        from tests.runtime.cuda_stub.on_this_processor import as_this_processor
+
+        context = as_this_processor()
+    with context:
+        for question, answer in questions(asked):
+            asked.ask(question, answer)
+    failed = [a["question"] for a in asked.answers if "failed" in a]
+    print(f"{len(asked.answers)} questions, {len(failed)} failed: {', '.join(failed)}")
+    return min(len(failed), 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

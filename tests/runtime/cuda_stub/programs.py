@@ -1,0 +1,198 @@
+"""Whole programs on the stub: run by `test_cuda_programs.py`, in a process that finds it."""
+
+from __future__ import annotations
+
+import gc as collector
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import DeviceError, RuntimeFailure
+from graphc.runtime import cuda_driver
+from tests.runtime.cuda_stub.models import (
+    assert_close,
+    attention,
+    both,
+    classifier,
+    data,
+    recurrent,
+    weight,
+)
+from tests.runtime.cuda_stub.on_this_processor import as_this_processor, number
+
+
+@pytest.fixture(autouse=True)
+def _stub() -> Iterator[None]:
+    with as_this_processor():
+        yield
+    number("memory").value = (1 << 63) - 1
+    number("launches").value = (1 << 63) - 1
+
+
+def gc_collect() -> None:
+    for _ in range(3):
+        collector.collect()
+
+
+@pytest.mark.parametrize("build", [classifier, recurrent, attention])
+def test_steps_equal_those_of_the_cpu(build: Any) -> None:
+    (cpu, ours), (card, theirs) = both(build)
+    for n, m in ((4, 6), (33, 1), (1, 1), (4, 6), (3, 17), (4, 6)):
+        arrays = data(build.__name__, n, m)
+        assert_close(card(*arrays), cpu(*arrays))
+    assert_close([v.value for v in theirs], [v.value for v in ours])
+
+
+def test_what_is_recorded_is_not_recorded_again() -> None:
+    (_, _), (card, _) = both(classifier)
+    arrays = data("classifier", 5, 1)
+    card(*arrays)
+    recorded, replayed = number("recorded").value, number("replayed").value
+    for _ in range(3):
+        card(*arrays)
+    assert number("recorded").value == recorded
+    assert number("replayed").value == replayed + 3 * 2  # what may fail, then what writes
+    card(*data("classifier", 6, 1))
+    assert number("recorded").value > recorded
+
+
+def test_variables_have_two_homes() -> None:
+    x, v = gc.placeholder("x", (3,)), gc.variable(np.ones(3, "float32"))
+    on_card = gc.compile([x], [v * x], {v: v + x}, target="cuda")
+    on_cpu = gc.compile([x], [v * x], {v: v + x})
+    one = np.ones(3, "float32")
+    for step, f in enumerate((on_card, on_cpu, on_card, on_card, on_cpu)):
+        assert f(one)[0][0] == step + 1
+    v.value = np.full(3, 7, "float32")
+    assert on_card(one)[0][0] == 7
+    assert v.value[0] == 8
+    assert gc.evaluate(v * 2.0)[0] == 16
+
+
+def test_a_value_stays_on_the_card_until_somebody_looks() -> None:
+    (_, _), (card, _) = both(classifier)
+    arrays = data("classifier", 4, 1)
+    card(*arrays)
+    card(*arrays)
+    before = number("uploaded").value
+    card(*arrays)
+    assert number("uploaded").value == before  # only what was recorded copies: no variable does
+
+
+def test_a_label_out_of_range_changes_no_variable() -> None:
+    (_, _), (card, variables) = both(classifier)
+    x, t = data("classifier", 9, 1)
+    card(x, t)
+    before = [v.value for v in variables]
+    t[4] = 70
+    with pytest.raises(RuntimeFailure, match="range"):
+        card(x, t)
+    assert_close([v.value for v in variables], before)
+    t[4] = 0
+    card(x, t)
+
+
+def test_branches_loops_and_calls_back() -> None:
+    x = gc.placeholder("x", ("n", "n"))
+    cases = {
+        "cond": gc.cond(gc.sum(x) > 0.0, lambda: x * 2.0, lambda: x - 1.0),
+        "while": gc.while_loop(lambda s: gc.sum(s) < 100.0, lambda s: s * 2.0 + 1.0, x * x),
+        "host": gc.linalg.solve(x @ x.T + gc.eye(x.shape[0]), x) + 1.0,
+    }
+    for seed, n in ((0, 3), (1, 5)):
+        array = np.random.default_rng(seed).normal(size=(n, n)).astype("float32")
+        for name, result in cases.items():
+            outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+            card, cpu = (gc.compile([x], outputs, target=t) for t in ("cuda", "cpu"))
+            assert_close(card(array), cpu(array)), name
+
+
+def test_products_of_all_layouts() -> None:
+    rng = np.random.default_rng(0)
+    a, b = gc.placeholder("a", ("i", 3, 4, "k")), gc.placeholder("b", ("i", 3, "k", 5))
+    turned = gc.permute_dims(b, (0, 1, 3, 2))
+    outputs = [a @ b, gc.permute_dims(a @ b, (0, 1, 3, 2)), (turned @ b) * 2.0, a[0, 1] @ b[0, 2]]
+    card, cpu = (gc.compile([a, b], outputs, target=t) for t in ("cuda", "cpu"))
+    for i, k in ((2, 9), (1, 1), (2, 0)):
+        arrays = [rng.normal(size=s).astype("float32") for s in ((i, 3, 4, k), (i, 3, k, 5))]
+        assert_close(card(*arrays), cpu(*arrays))
+
+
+def test_float64() -> None:
+    x = gc.placeholder("x", ("n", "n"), "float64")
+    card, cpu = (gc.compile([x], [x @ x, gc.sum(x)], target=t) for t in ("cuda", "cpu"))
+    array = np.random.default_rng(0).normal(size=(5, 5))
+    for a, e in zip(card(array), cpu(array), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-14)
+
+
+def test_out_of_memory() -> None:
+    (_, _), (card, variables) = both(classifier)
+    card(*data("classifier", 4, 1))
+    before = [v.value for v in variables]
+    number("memory").value = number("allocated").value + 100_000
+    with pytest.raises(DeviceError, match="too little memory") as error:
+        card(*data("classifier", 100_000, 1))
+    assert "memory_budget" in str(error.value.hint)
+    assert_close([v.value for v in variables], before)
+    card(*data("classifier", 4, 1))
+
+
+def test_memory_is_given_back() -> None:
+    gc_collect()
+    before = number("allocated").value
+    x, v = gc.placeholder("x", ("n", 7)), weight(7, 3)
+    f = gc.compile([x], [x @ v], {v: v * 0.5}, target="cuda")
+    for n in range(1, 40):  # more tuples of sizes than are kept
+        f(np.ones((n, 7), "float32"))
+    most = number("allocated").value
+    assert most < before + (40 << 20)
+    del f, v
+    gc_collect()
+    assert number("allocated").value < most - (30 << 20)
+
+
+def test_a_card_that_is_lost() -> None:
+    x, v = gc.placeholder("x", (3,)), gc.variable(np.ones(3, "float32"))
+    f = gc.compile([x], [gc.exp(x) * v], {v: v + x}, target="cuda")
+    one = np.ones(3, "float32")
+    f(one)
+    assert v.value[0] == 2
+    number("launches").value = 0
+    with pytest.raises(DeviceError, match="the driver says"):
+        f(one)
+    assert v.value[0] == 2
+    assert gc.compile([x], [x + 1.0])(one)[0][0] == 2
+
+
+def test_a_fork_after_cuda_began() -> None:
+    x = gc.placeholder("x", (3,))
+    f = gc.compile([x], [x + 1.0], target="cuda")
+    one = np.ones(3, "float32")
+    f(one)
+    child = os.fork()
+    if child == 0:
+        try:
+            f(one)
+        except DeviceError as error:
+            os._exit(0 if "forked" in str(error) else 1)
+        os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    f(one)
+
+
+def test_devices_that_do_not_do() -> None:
+    for name, value, said in (("devices", 0, "no device"), ("major", 6, "sm_6")):
+        kept = number(name).value
+        number(name).value = value
+        cuda_driver.devices.cache_clear()
+        with pytest.raises(DeviceError) as error:
+            cuda_driver.devices()
+        assert said in str(error.value.given)
+        number(name).value = kept
+    cuda_driver.devices.cache_clear()
+    assert cuda_driver.devices()[0].name == "this processor"

@@ -1,0 +1,214 @@
+/* A driver whose card is this processor, and a cuBLASLt over it, for tests without a card.
+
+   Memory is the host's. A module is a table of native functions, whose address its text says. A
+   stream runs at once, unless it records. Declared here is what graphc calls, in C's plain types:
+   handles are pointers, addresses 64-bit numbers, results 0 or the driver's number of an error. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint64_t address;
+typedef struct { const char *name; void (*run)(int64_t blocks, int64_t *words); int64_t words; } function;
+typedef struct { int64_t count; function functions[]; } module;
+typedef struct node {
+  struct node *next;
+  int kind; /* 0 a kernel, 1 a copy, 2 bytes that are set, 3 a product */
+  function *made_of;
+  int64_t blocks, *words;
+  char *target; const char *source; size_t size, pitch, rows; int value;
+} node;
+typedef struct { node *first, *last; } graph;
+enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NO_DEVICE = 100, LAUNCH_FAILED = 719 };
+
+/* what tests set and read: bytes that there are, devices, launches until the card is lost */
+int64_t stub_memory = INT64_MAX, stub_devices = 1, stub_launches = INT64_MAX, stub_major = 9;
+int64_t stub_recorded, stub_replayed, stub_uploaded, stub_allocated;
+static graph *recording;
+static int here;
+
+static void execute(node *n);
+static int enqueue(node made) {
+  if (!recording) { execute(&made); return OK; }
+  node *kept = malloc(sizeof *kept);
+  *kept = made; kept->next = NULL;
+  if (recording->last) recording->last->next = kept; else recording->first = kept;
+  recording->last = kept;
+  stub_recorded++;
+  return OK;
+}
+
+int cuInit(unsigned flags) { return stub_devices < 0 ? NO_DEVICE : OK; }
+int cuDriverGetVersion(int *version) { *version = 13000; return OK; }
+int cuDeviceGetCount(int *count) { *count = (int)stub_devices; return OK; }
+int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return OK; }
+int cuDeviceGetName(char *name, int size, int device) { snprintf(name, size, "this processor"); return OK; }
+int cuDeviceGetAttribute(int *value, int kind, int device) { *value = kind == 75 ? (int)stub_major : 0; return OK; }
+int cuDeviceTotalMem_v2(size_t *size, int device) { *size = 1 << 30; return OK; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &here; return OK; }
+int cuCtxSetCurrent(void *context) { return OK; }
+int cuGetErrorName(int error, const char **name) { *name = "STUB"; return OK; }
+
+int cuMemAlloc_v2(address *pointer, size_t size) {
+  if ((int64_t)size > stub_memory - stub_allocated) return OUT_OF_MEMORY;
+  size_t *block = aligned_alloc(256, (size + 511) / 256 * 256 + 256);
+  block[0] = size; stub_allocated += size;
+  memset((char *)block + 256, 0xA5, size); /* nobody has written it */
+  *pointer = (address)block + 256;
+  return OK;
+}
+int cuMemFree_v2(address pointer) {
+  size_t *block = (size_t *)(pointer - 256);
+  stub_allocated -= block[0];
+  free(block);
+  return OK;
+}
+int cuMemHostAlloc(void **pointer, size_t size, unsigned flags) {
+  *pointer = aligned_alloc(256, (size + 255) / 256 * 256);
+  return OK;
+}
+int cuMemFreeHost(void *pointer) { free(pointer); return OK; }
+static int copy(void *target, const void *source, size_t size) {
+  return enqueue((node){.kind = 1, .target = target, .source = source, .size = size});
+}
+int cuMemcpyHtoDAsync_v2(address t, const void *s, size_t n, void *stream) { stub_uploaded += n; return copy((void *)t, s, n); }
+int cuMemcpyDtoHAsync_v2(void *t, address s, size_t n, void *stream) { return copy(t, (void *)s, n); }
+int cuMemcpyDtoDAsync_v2(address t, address s, size_t n, void *stream) { return copy((void *)t, (void *)s, n); }
+int cuMemsetD2D8Async(address t, size_t pitch, unsigned char value, size_t width, size_t height, void *stream) {
+  return enqueue((node){.kind = 2, .target = (char *)t, .value = value, .size = width, .pitch = pitch, .rows = height});
+}
+int cuMemsetD8Async(address t, unsigned char value, size_t n, void *stream) { return cuMemsetD2D8Async(t, 0, value, n, 1, stream); }
+
+int cuStreamCreate(void **stream, unsigned flags) { *stream = &here; return OK; }
+int cuStreamDestroy_v2(void *stream) { return OK; }
+int cuStreamSynchronize(void *stream) { return recording ? INVALID : stub_launches < 0 ? LAUNCH_FAILED : OK; }
+int cuStreamBeginCapture_v2(void *stream, int mode) {
+  if (recording) return INVALID;
+  recording = calloc(1, sizeof *recording);
+  return OK;
+}
+int cuStreamEndCapture(void *stream, void **made) {
+  *made = recording; recording = NULL;
+  return OK;
+}
+int cuGraphInstantiateWithFlags(void **made, void *from, unsigned long long flags) { *made = from; return OK; }
+int cuGraphDestroy(void *made) { return OK; }
+int cuGraphExecDestroy(void *made) { free(made); return OK; }
+int cuGraphLaunch(void *made, void *stream) {
+  if (recording) return INVALID;
+  for (node *n = ((graph *)made)->first; n; n = n->next) execute(n);
+  stub_replayed++;
+  return OK;
+}
+
+int cuModuleLoadData(void **made, const void *text) {
+  *made = (void *)strtoull(text, NULL, 16);
+  return *made ? OK : INVALID;
+}
+int cuModuleGetFunction(void **found, void *in, const char *name) {
+  module *from = in;
+  for (int64_t i = 0; i < from->count; i++)
+    if (!strcmp(from->functions[i].name, name)) { *found = &from->functions[i]; return OK; }
+  return NOT_FOUND;
+}
+int cuModuleUnload(void *made) { return OK; }
+int cuLaunchKernel(void *what, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz,
+                   unsigned shared, void *stream, void **parameters, void **extra) {
+  function *f = what;
+  if (x == 0 || y != 1 || z != 1 || tx != 1) return INVALID;
+  int64_t *words = malloc(sizeof(int64_t) * (f->words + 1));
+  for (int64_t i = 0; i < f->words; i++) words[i] = *(int64_t *)parameters[i];
+  return enqueue((node){.kind = 0, .made_of = f, .blocks = x, .words = words});
+}
+
+/* cuBLASLt: descriptors are plain records, and a product is three loops */
+typedef struct { int kind; uint64_t rows, columns; int64_t leading, step; int32_t batch; } layout;
+typedef struct { int compute; int32_t turned[2]; } description;
+typedef struct { description d; layout a, b, c; const char *x, *y; char *z; } multiplication;
+int cublasLtCreate(void **handle) { *handle = &here; return OK; }
+int cublasLtDestroy(void *handle) { return OK; }
+int cublasLtMatmulDescCreate(void **made, int compute, int scale) {
+  description *d = calloc(1, sizeof *d);
+  d->compute = compute;
+  *made = d;
+  return (compute == 68 && scale == 0) || (compute == 70 && scale == 1) ? OK : INVALID;
+}
+int cublasLtMatmulDescSetAttribute(void *made, int attribute, const void *value, size_t size) {
+  if (attribute < 3 || attribute > 4 || size != 4) return INVALID;
+  ((description *)made)->turned[attribute - 3] = *(int32_t *)value;
+  return OK;
+}
+int cublasLtMatrixLayoutCreate(void **made, int kind, uint64_t rows, uint64_t columns, int64_t leading) {
+  layout *l = calloc(1, sizeof *l);
+  *l = (layout){kind, rows, columns, leading, 0, 1};
+  *made = l;
+  return leading >= (int64_t)rows ? OK : INVALID;
+}
+int cublasLtMatrixLayoutSetAttribute(void *made, int attribute, const void *value, size_t size) {
+  layout *l = made;
+  if (attribute == 5 && size == 4) l->batch = *(int32_t *)value;
+  else if (attribute == 6 && size == 8) l->step = *(int64_t *)value;
+  else return INVALID;
+  return OK;
+}
+int cublasLtMatmulPreferenceCreate(void **made) { *made = &here; return OK; }
+int cublasLtMatmulPreferenceSetAttribute(void *made, int attribute, const void *value, size_t size) {
+  return attribute == 1 && size == 8 ? OK : INVALID;
+}
+int cublasLtMatmulAlgoGetHeuristic(void *handle, void *d, void *a, void *b, void *c, void *e, void *preference,
+                                   int most, uint64_t *found, int *count) {
+  *count = 1;
+  found[0] = 0x5EED;
+  return most == 1 ? OK : INVALID;
+}
+static double element(const char *x, layout *l, int64_t number, int turned, uint64_t row, uint64_t column) {
+  uint64_t r = turned ? column : row, c = turned ? row : column;
+  if (r >= l->rows || c >= l->columns) abort();
+  int64_t place = number * l->step + (int64_t)r + (int64_t)c * l->leading;
+  return l->kind ? ((double *)x)[place] : ((float *)x)[place];
+}
+static void multiply(multiplication *p) {
+  uint64_t inner = p->d.turned[0] ? p->a.rows : p->a.columns;
+  for (int64_t i = 0; i < p->c.batch; i++)
+    for (uint64_t r = 0; r < p->c.rows; r++)
+      for (uint64_t c = 0; c < p->c.columns; c++) {
+        double sum = 0;
+        for (uint64_t k = 0; k < inner; k++)
+          sum += element(p->x, &p->a, i, p->d.turned[0], r, k) * element(p->y, &p->b, i, p->d.turned[1], k, c);
+        int64_t place = i * p->c.step + (int64_t)r + (int64_t)c * p->c.leading;
+        if (p->c.kind) ((double *)p->z)[place] = sum; else ((float *)p->z)[place] = (float)sum;
+      }
+}
+int cublasLtMatmul(void *handle, void *d, const void *one, const void *x, void *a, const void *y, void *b,
+                   const void *zero, const void *z, void *c, void *result, void *e, const uint64_t *algorithm,
+                   void *workspace, size_t size, void *stream) {
+  if (algorithm[0] != 0x5EED || result != z || !workspace) return INVALID;
+  multiplication *p = malloc(sizeof *p);
+  *p = (multiplication){*(description *)d, *(layout *)a, *(layout *)b, *(layout *)c, x, y, result};
+  return enqueue((node){.kind = 3, .target = (char *)p});
+}
+
+static void execute(node *n) {
+  if (stub_launches <= 0) { stub_launches = -1; return; } /* what is lost computes nothing */
+  if (n->kind == 0) { stub_launches--; n->made_of->run(n->blocks, n->words); }
+  if (n->kind == 1) memmove(n->target, n->source, n->size);
+  if (n->kind == 2) for (size_t r = 0; r < n->rows; r++) memset(n->target + r * n->pitch, n->value, n->size);
+  if (n->kind == 3) multiply((multiplication *)n->target);
+}
+
+int cuGetProcAddress_v2(const char *name, void **found, int version, uint64_t flags, int *result) {
+  static void *self;
+  Dl_info info;
+  char versioned[200];
+  if (!self && dladdr((void *)cuInit, &info)) self = dlopen(info.dli_fname, RTLD_NOW);
+  const char *forms[] = {"%s_v2", "%s", "%sWithFlags"};
+  *found = NULL;
+  for (int i = 0; i < 3 && !*found; i++) {
+    snprintf(versioned, sizeof versioned, forms[i], name);
+    *found = dlsym(self, versioned);
+  }
+  if (result) *result = *found ? 0 : 1;
+  return *found ? OK : NOT_FOUND;
+}
