@@ -115,9 +115,10 @@ class Trainer:
         needed only of an iterator that goes on. A batch is at most as large as the data.
 
         Losses and metrics of the training data are those of the steps, from before each update.
-        `validation_data` is (x, y) or (x, y, sample_weight); or `validation_split` is the part of
-        the data, at its end, that is held out. A weight counts an example so many times, in the
-        loss (a weighted mean) and in the metrics; `class_weight` is a dict from class to weight.
+        `validation_data` is (x, y) or (x, y, sample_weight), or gives such batches anew in each
+        epoch; or `validation_split` is the part of the data, at its end, that is held out. A weight
+        counts an example so many times, in the loss (a weighted mean) and in the metrics;
+        `class_weight` is a dict from class to weight.
         `seed` fixes the order of the examples; `gc.nn.seed` fixes the model's first values. The
         order of an epoch depends on the seed and its number only. `resume` goes on with the
         history, the seed and the state of callbacks that `load` read or an interrupt left, up to
@@ -163,7 +164,7 @@ class Trainer:
             validation_data = held_out if validation_data is None else validation_data
             source = _Memory(self, given, batch_size, shuffle, steps_per_epoch)
         validation = None if validation_data is None else self._validation(validation_data)
-        if validation is not None:  # compiled before the bar starts
+        if isinstance(validation, Data):  # compiled before the bar starts
             self._step("evaluate", Types.of(validation))
         self._run(source, epochs, validation, watching, verbose)
         return self.history
@@ -195,7 +196,7 @@ class Trainer:
         return given.part(slice(kept)), given.part(slice(kept, None))
 
     def _run(
-        self, source: _Source, epochs: int, validation: Data | None, watching: Callbacks, show: bool
+        self, source: _Source, epochs: int, validation: Any, watching: Callbacks, show: bool
     ) -> None:
         history = self.history
         total = None if source.steps is None else (epochs - history.epochs) * source.steps
@@ -207,7 +208,7 @@ class Trainer:
                     watching.epoch_begin(epoch)
                     logs = source.epoch(epoch, watching, bar)
                     if validation is not None:
-                        held_out = self._evaluate(validation, 1024)
+                        held_out = self._held_out(validation)
                         logs |= {f"val_{name}": value for name, value in held_out.items()}
                     history.add(logs)
                     bar.show(logs)
@@ -256,6 +257,11 @@ class Trainer:
         for _ in _chunks(walk, walk.count, None):
             pass
         return step.logs(walk.results)
+
+    def _held_out(self, given: Any) -> Logs:
+        if isinstance(given, Data):
+            return self._evaluate(given, 1024)
+        return self._evaluate_stream(given)
 
     def _evaluate_stream(self, x: Any) -> Logs:
         source = _Stream(self, x, None, "evaluate")
@@ -335,14 +341,15 @@ class Trainer:
         except ArgumentError:  # not built yet
             return []
 
-    def _validation(self, given: Any) -> Data:
-        if isinstance(given, Data):
+    def _validation(self, given: Any) -> Any:
+        """What is held out: data, or a stream of it."""
+        if isinstance(given, Data) or (is_stream(given) and not hasattr(given, "__next__")):
             return given
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise ArgumentError(
                 "validation_data is no pair",
                 op="fit",
-                expected="(x, y) or (x, y, sample_weight)",
+                expected="(x, y) or (x, y, sample_weight), or a function that makes an iterator",
                 given=repr(type(given).__name__),
                 where=origin.where(),
             )

@@ -155,6 +155,11 @@ def test_streams_give_what_arrays_give() -> None:
         assert seen.logs == history.logs
         _same(_weights(trainer), _weights(plain))
     assert trainer.evaluate(_cut) == pytest.approx(plain.evaluate(X, Y))
+    held_out = [
+        _trainer(metrics=["r2"]).fit(X, Y, seed=0, validation_data=given, **options)["val_r2"]
+        for given in ((X[:32], Y[:32]), lambda: iter([(X[:16], Y[:16]), (X[16:32], Y[16:32])]))
+    ]
+    assert held_out[0] == pytest.approx(held_out[1])
 
 
 class _Loader:
