@@ -21,7 +21,7 @@ from graphc.ir.dim import Size, floordiv, minimum
 from graphc.ir.dtype import BY_SHORT, DType, bool_, int64
 from graphc.loops.grammar import Affine, of
 
-FEW = 64  # elements that are counted against each other, at the most
+FEW = 64  # elements that are counted against each other, at the most: a byte can count them
 DIGIT = 8  # bits
 BINS = 1 << DIGIT
 
@@ -178,17 +178,19 @@ class _Sort:
 
     # -- few elements ------------------------------------------------------------------------------
     def _by_counting(self, code: Turn, position: Turn, write: Callable[..., None]) -> None:
+        """All is as wide as keys are, so that it fits the same vectors: even bytes can count."""
         k, keys = self.k, self.keys
         with k.loop(self.size) as i:
             k.store(self.few, of(i), code(i))
         with k.loop(self.size) as i:
             own = k.reload(self.few, of(i))
-            mine, before = keys.key(own), k.declare(k.const(0, int64))
+            mine, before = keys.key(own), k.declare(keys.number(0))
+            here = k.cast(i, keys.dtype)
             with k.loop(self.size) as j:
                 other = keys.key(k.reload(self.few, of(j)))
-                first = k.bitwise_and(k.equal(other, mine), k.less(j, i))
+                first = k.bitwise_and(k.equal(other, mine), k.less(k.cast(j, keys.dtype), here))
                 goes_before = k.bitwise_or(k.less(other, mine), first)
-                k.accumulate(before, "add", k.cast(goes_before, int64))
+                k.accumulate(before, "add", k.cast(goes_before, keys.dtype))
             write(k.index(k.read(before)), own, position(i))
 
     # -- many --------------------------------------------------------------------------------------
