@@ -158,6 +158,20 @@ def dense_on_sequences() -> Any:
 
 
 @_program
+def images_with_channels_first() -> Any:
+    """Images [n, h, w, c] for functions that have channels first, and the gradient."""
+    x, scale = gc.placeholder("x", ("n", 6, 5, 3)), gc.placeholder("scale", (3, 1, 1))
+    images = gc.permute_dims(x, (0, 3, 1, 2))
+    both = gc.concat([gc.relu(images * scale), images], axis=1)
+    pooled = gc.max_pool(gc.pad(both, [(0, 0), (0, 0), (1, 0), (0, 0)], "reflect"), 2)
+    means = gc.mean(pooled, axis=(2, 3))
+    sums = gc.fold_windows(gc.windows(images, 2, 3), 5, 3)
+    wide = gc.broadcast_to(sums, (2, *sums.shape))
+    loss = gc.sum(means**2) + gc.mean(wide)
+    return [x, scale], [loss, *gc.grad(loss, [x, scale])]
+
+
+@_program
 def lstm_gates() -> Any:
     """Gates computed at once and split, an input joined from parts, and their gradient."""
     x, h = gc.placeholder("x", ("n", 3)), gc.placeholder("h", ("n", 4))

@@ -112,12 +112,6 @@ SHAPE = (
         lambda d: gc.sum(gc.exp(gc.sum(k(d), axis=1)), axis=1),
     ),
     Case(
-        shape.permute_after_elementwise,
-        lambda d: gc.exp(m(d).T * 2) + gc.sin(m(d).T),
-        lambda d: (gc.exp(m(d) * 2) + gc.sin(m(d))).T,
-        lambda d: m(d).T * gc.placeholder("u", (4, 1), d),
-    ),
-    Case(
         shape.take_part_of_concat,
         lambda d: gc.concat([m(d), m(d) + 1])[m(d).shape[0] :],
         lambda d: m(d) + 1,

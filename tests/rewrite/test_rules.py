@@ -14,11 +14,12 @@ from graphc.rewrite.ruleset import Promise, Rule
 from .cases_algebra import ALGEBRA, FOLD
 from .cases_contract import CONTRACT
 from .cases_fastmath import FASTMATH
+from .cases_layout import LAYOUT
 from .cases_shape import SHAPE
 from .cases_stable import STABLE
 from .checking import Case, check_rule, graph_of
 
-CASES = (*FOLD, *ALGEBRA, *SHAPE, *CONTRACT, *STABLE, *FASTMATH)
+CASES = (*FOLD, *ALGEBRA, *SHAPE, *LAYOUT, *CONTRACT, *STABLE, *FASTMATH)
 BY_RULE = {case.rule: case for case in CASES}
 RULES = [rule for ruleset in (*DEFAULT, fastmath) for rule in ruleset]
 

@@ -1,8 +1,8 @@
 """The rules. `DEFAULT` are those of the default pipeline, in the order in which they are tried."""
 
-from graphc.rewrite.rules import algebra, contract, fold, shape, stable
+from graphc.rewrite.rules import algebra, contract, fold, layout, shape, stable
 
-DEFAULT = (fold.fold, algebra.algebra, shape.shape, contract.contract, stable.stable)
+DEFAULT = (fold.fold, algebra.algebra, shape.shape, layout.layout, contract.contract, stable.stable)
 
 # After composite ops have been expanded: without the rules that would compose them again.
-LOWERED = (fold.fold, algebra.algebra, shape.shape, contract.contract)
+LOWERED = (fold.fold, algebra.algebra, shape.shape, layout.layout, contract.contract)

@@ -203,33 +203,6 @@ def merge_sums(node: Node) -> Result:
     return apply(SUM, (x,), axes=tuple(sorted((*inner, *outer)))).output()
 
 
-# -- transposes towards the matrix products that read them as they are -----------------------------
-@shape.rewrite(EXACT, Fact.ELEMENTWISE, over=["permute_dims"])
-def permute_after_elementwise(node: Node) -> Result:
-    """f(permute_dims(x), number) -> permute_dims(f(x, number))
-
-    Permutations then meet, and cancel, or meet a matrix product, which reads its operands
-    transposed at no cost. Several operands may be permuted, all in the same way.
-    """
-    if node.op.may_fail or node.types[0].dtype.is_complex:
-        return None
-    axes: tuple[int, ...] | None = None
-    operands: list[Tensor] = []
-    for t in node.inputs:
-        if t.node.op.name == "permute_dims":
-            if axes not in (None, t.node.attrs["axes"]):
-                return None
-            axes = t.node.attrs["axes"]
-            operands.append(t.node.inputs[0])
-        elif t.ndim == 0:
-            operands.append(t)
-        else:
-            return None
-    if axes is None:
-        return None
-    return permute_dims(apply(node.op, operands, **node.attrs).output(), axes)
-
-
 # -- parts that were cut and are put together, or the other way round ------------------------------
 @shape.rewrite(EXACT, "slice")
 def take_part_of_concat(node: Node) -> Result:
