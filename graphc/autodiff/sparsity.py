@@ -25,6 +25,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import TensorType
 from graphc.loops.primitives import PRIMITIVES, result_type
+from graphc.ops.convolution_expand import add_up_products
 
 Array = np.ndarray[Any, Any]
 KNOWN = 1 << 22  # elements of an array that is computed to be known
@@ -85,8 +86,9 @@ def _of_node(node: Node, inputs: Sequence[State], size: int) -> Sequence[State]:
         return [State(rows=_of_product(node, inputs, size))]
     if Fact.LOOP in node.op.facts and int(node.attrs["length"]) <= STEPS:
         return _of_loop(node, inputs, size)
-    if kind is Kind.COMPOSITE and node.op.expand is not None:
-        smaller = node.op.expand(*node.inputs, **node.attrs)
+    if kind is Kind.CONVOLVE or (kind is Kind.COMPOSITE and node.op.expand is not None):
+        expand: Any = add_up_products if kind is Kind.CONVOLVE else node.op.expand
+        smaller = expand(*node.inputs, **node.attrs)
         if smaller is not None:
             results = [smaller] if isinstance(smaller, Tensor) else list(smaller)
             states = _walk(results, dict(zip(node.inputs, inputs, strict=True)), size)

@@ -23,7 +23,7 @@ from graphc.fusion.region import (
     is_scalar_constant,
     probe,
 )
-from graphc.fusion.views import blas_view
+from graphc.fusion.views import matrix_view
 from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph, users
 from graphc.ir.node import Node, Tensor
@@ -159,7 +159,7 @@ def _stored_free_nodes(graph: Graph) -> set[Node]:
     while True:
         known = len(stored)
         for node, tensor in operands:
-            view = blas_view(tensor, stored) if node.op.kind is Kind.CONTRACT else None
+            view = matrix_view(node, tensor, stored) if node.op.multiplies_matrices else None
             needed = tensor.node if view is None else view[0].base.node
             if is_free(needed):
                 stored.add(needed)

@@ -69,6 +69,16 @@ def blas_view(tensor: Tensor, stored: Container[Node] = ()) -> tuple[View, bool,
     return (view, transposed, leading) if _forward(leading, view.base) else None
 
 
+def matrix_view(
+    node: Node, tensor: Tensor, stored: Container[Node] = ()
+) -> tuple[View, bool, Size] | None:
+    """The operand of a node that multiplies matrices as matrices in place, else None. Of a sum of
+    products the right operands are read again and again, so that they have to be in order."""
+    found = blas_view(tensor, stored)
+    right = node.op.kind is Kind.CONVOLVE and tensor is node.inputs[1]
+    return None if found is None or (right and found[1]) else found
+
+
 def _forward(step: Size, base: Tensor) -> bool:
     """Whether a stride is positive: by its coefficients, or as a multiple of one of the base's (of
     axes `n - 1`, say, which no tensor has with a negative size)."""

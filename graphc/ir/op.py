@@ -33,6 +33,7 @@ class Kind(Enum):
     KERNEL = "kernel"  # writes a kernel of its own, loops and all: a sort
     RUNNING = "running"  # accumulates along one axis, and gives what it has at each step
     CONTRACT = "contract"  # a matrix product, for the BLAS
+    CONVOLVE = "convolve"  # a sum of matrix products, whose left operands may overlap in memory
     COMPOSITE = "composite"  # `expand` gives it in terms of other ops
     CONTROL = "control"  # holds sub-graphs: a loop, a branch
     REGION = "region"  # a fused region: becomes one kernel
@@ -289,6 +290,11 @@ class Op:
     def is_pure(self) -> bool:
         """Free to be duplicated, folded and moved across branches."""
         return not self.may_fail and self.kind is not Kind.HOST
+
+    @property
+    def multiplies_matrices(self) -> bool:
+        """Whether it is a step of its own, whose operands are matrices in memory."""
+        return self.kind in (Kind.CONTRACT, Kind.CONVOLVE)
 
     @property
     def only_moves(self) -> bool:

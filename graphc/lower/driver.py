@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, product
+from graphc.ir.dtype import DType
 from graphc.ir.evaluate import names_within
 from graphc.loops.grammar import may_fail, parallel_loop
 from graphc.lower import interrupt, lapack, products, subnormals
@@ -84,6 +85,7 @@ class _Driver:
         self.layout = Layout(program)
         self.text = FunctionText(self.layout)  # of the entry
         self.functions: dict[str, list[str]] = {}  # those of ranges
+        self.sums: set[DType] = set()  # whose products have taps
         self.may_stop = True  # no variable is written yet
         self.looks = False  # whether there is a place that looks for signals
 
@@ -104,6 +106,8 @@ class _Driver:
             lines.append(f"@chunk.numbers = internal constant [{MOST_CHUNKS} x i64] [{numbers}]")
         for function in self.functions.values():
             lines += function
+        for dtype in sorted(self.sums, key=str):
+            lines.append(products.plain(dtype))
         if self.looks:
             lines.append(interrupt.DEFINITIONS)
         first = ""
@@ -223,7 +227,9 @@ class _Driver:
         threads may share, where each part is computed on one thread; else one after the other."""
         text = self.text
         inside = products.is_own(text, step)
-        if step.batch:
+        if step.taps:
+            self.sums.add(step.dtype)
+        elif step.batch:
             size = text.size(step.m * step.n * step.k)
             small = text.emit(f"icmp sle i64 {size}, {BLAS_ALONE}", early=True)
             alone = text.emit(f"icmp sle i64 {self._threads()}, 1", early=True)
@@ -233,9 +239,11 @@ class _Driver:
             self._one_after_the_other(step, blocks)
             return
         name = f"rows{len(self.functions)}"
-        self.functions[name] = (self._matrices if step.batch else self._rows)(name, step, blocks)
+        whole = step.batch or step.taps
+        self.functions[name] = (self._matrices if whole else self._rows)(name, step, blocks)
         words = [("ptr", "%context"), *(("i64", value) for value in text.counters.values())]
-        work = floordiv(step.m * step.n * step.k * product(step.batch), MULTIPLY_ADDS)
+        terms = product((*step.batch, *step.taps))
+        work = floordiv(step.m * step.n * step.k * terms, MULTIPLY_ADDS)
         if blocks is not None and blocks.call.work is not None:
             work = work + blocks.call.work
 
@@ -256,6 +264,9 @@ class _Driver:
                 products.pack(text, step, text.pointer(step.b.ref), start)
                 run([("i64", start)], text.size(step.m), BLOCK_ROWS)
 
+        if step.taps:
+            matrices()
+            return
         text.choose(
             inside,
             matrices if step.batch else rows,
@@ -282,7 +293,10 @@ class _Driver:
                 products.pack(text, step, at[1])
                 products.own(text, step, at, text.size(step.m))
 
-            text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
+            if step.taps:
+                products.add_up(text, step, at)
+            else:
+                text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
             if blocks is not None:
                 following = text.emit(f"add i64 {number}, 1")
                 _run_kernel(text, blocks.call, _turns(text, blocks, number, following))

@@ -78,8 +78,8 @@ def _work(step: Step) -> Size:
     match step:
         case Call(node=node):
             return STEP + operations(_inside(node))
-        case Gemm(m=m, n=n, k=k, batch=batch):
-            return STEP + floordiv(m * n * k * product(batch), MULTIPLY_ADDS)
+        case Gemm(m=m, n=n, k=k, batch=batch, taps=taps):
+            return STEP + floordiv(m * n * k * product((*batch, *taps)), MULTIPLY_ADDS)
         case Blocks(product=gemm, call=call):
             return _work(gemm) + _work(call)
         case Copy(size=size):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.ir.dim import Size, floordiv, maximum
+from graphc.ir.dim import Size, floordiv, maximum, minimum, product
+from graphc.ir.dtype import DType
 from graphc.lower.context import Head
 from graphc.lower.function_text import FunctionText
 from graphc.machine import CPU
@@ -23,6 +24,8 @@ STACK_BYTES = 1 << 17  # for one b of a batch in order
 
 def is_own(text: FunctionText, step: Gemm) -> str:
     """Whether our own routine computes the product: an i1, known from the start."""
+    if step.taps:
+        return "true"
     if step.b.transposed and step.packed is None and not step.batch:
         return "false"
     tests = [
@@ -107,6 +110,89 @@ def _packed(text: FunctionText, step: Gemm) -> str:
     return text.stack("packed", "i64", STACK_BYTES // 8)
 
 
+def add_up(text: FunctionText, step: Gemm, matrices: Sequence[str]) -> None:
+    """The sum of products over the taps, at the addresses of a, b and c. The BLAS takes no rows
+    that overlap, so where there is no routine of ours a plain one stands for it."""
+    routine = _routine(text, step, Head.SPRODUCT)
+    there = text.emit(f"icmp ne ptr {routine}, null", early=True)
+    plain = f"@{_plain_name(step.dtype)}"
+    chosen = text.emit(f"select i1 {there}, ptr {routine}, ptr {plain}", early=True)
+    terms = product(step.taps)
+    k = step.k if isinstance(terms, int) and terms > 0 else step.k * minimum(terms, 1)  # of none
+    with text.loop(text.size(maximum(terms, 1))) as tap:
+        steps = [step.a.taps, step.b.taps]
+        a, b = _at(text, step, matrices[:2], tap, step.taps, steps)
+        add = text.emit(f"icmp ne i64 {tap}, 0")
+        row, column = (text.size(s) for s in step.a.steps)
+        text.line(
+            f"call void {chosen}(ptr {a}, i64 {row}, i64 {column}, ptr {b}, "
+            f"i64 {text.size(step.b.leading)}, ptr {matrices[2]}, i64 {text.size(step.c.leading)}, "
+            f"i64 {text.size(step.m)}, i64 {text.size(step.n)}, i64 {text.size(k)}, "
+            f"i1 zeroext {add})"
+        )
+
+
+def _plain_name(dtype: DType) -> str:
+    return f"gc.plain.f{dtype.bits}"
+
+
+def plain(dtype: DType) -> str:
+    """The product element by element, with the parameters of our own routine (`gemm.py`)."""
+    kind = "float" if dtype.itemsize == 4 else "double"
+    return f"""\
+define internal void @{_plain_name(dtype)}(ptr %a, i64 %a_row, i64 %a_column, ptr %b, i64 %b_row, \
+ptr %c, i64 %c_row, i64 %m, i64 %n, i64 %k, i1 zeroext %add) #0 {{
+entry:
+  br label %rows
+rows:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %row.end ]
+  %i.more = icmp slt i64 %i, %m
+  br i1 %i.more, label %columns, label %end
+columns:
+  %j = phi i64 [ 0, %rows ], [ %j.next, %store ]
+  %j.more = icmp slt i64 %j, %n
+  br i1 %j.more, label %terms, label %row.end
+terms:
+  %p = phi i64 [ 0, %columns ], [ %p.next, %term ]
+  %s = phi {kind} [ 0.0, %columns ], [ %s.next, %term ]
+  %p.more = icmp slt i64 %p, %k
+  br i1 %p.more, label %term, label %sum
+term:
+  %ai = mul i64 %i, %a_row
+  %ap = mul i64 %p, %a_column
+  %ao = add i64 %ai, %ap
+  %a.at = getelementptr {kind}, ptr %a, i64 %ao
+  %x = load {kind}, ptr %a.at
+  %bp = mul i64 %p, %b_row
+  %bo = add i64 %bp, %j
+  %b.at = getelementptr {kind}, ptr %b, i64 %bo
+  %y = load {kind}, ptr %b.at
+  %xy = fmul {kind} %x, %y
+  %s.next = fadd {kind} %s, %xy
+  %p.next = add i64 %p, 1
+  br label %terms
+sum:
+  %ci = mul i64 %i, %c_row
+  %co = add i64 %ci, %j
+  %c.at = getelementptr {kind}, ptr %c, i64 %co
+  br i1 %add, label %more, label %store
+more:
+  %old = load {kind}, ptr %c.at
+  %both = fadd {kind} %old, %s
+  br label %store
+store:
+  %new = phi {kind} [ %s, %sum ], [ %both, %more ]
+  store {kind} %new, ptr %c.at
+  %j.next = add i64 %j, 1
+  br label %columns
+row.end:
+  %i.next = add i64 %i, 1
+  br label %rows
+end:
+  ret void
+}}"""
+
+
 def blas(text: FunctionText, step: Gemm, matrices: Sequence[str], integer: str) -> None:
     """A product by the BLAS, whose integers are of the type `integer`. Row-major c = a b is
     column-major c' = b' a', which is how it is called."""
@@ -139,19 +225,34 @@ def row_step(text: FunctionText, matrix: Matrix) -> str:
 def matrices_at(text: FunctionText, step: Gemm, number: str) -> list[str]:
     """The addresses of a, b and c for one of the products of a batch, counted in row-major order
     of the batch axes."""
-    pointers = [text.pointer(m.ref) for m in (step.a, step.b, step.c)]
-    for axis in reversed(range(len(step.batch))):
+    matrices = (step.a, step.b, step.c)
+    pointers = [text.pointer(m.ref) for m in matrices]
+    return _at(text, step, pointers, number, step.batch, [m.batch for m in matrices])
+
+
+def _at(
+    text: FunctionText,
+    step: Gemm,
+    pointers: Sequence[str],
+    number: str,
+    shape: Sequence[Size],
+    steps: Sequence[Sequence[Size]],
+) -> list[str]:
+    """The addresses further on by an index into `shape`, counted in row-major order, for the steps
+    that each of them takes along its axes."""
+    moved = list(pointers)
+    for axis in reversed(range(len(shape))):
         index = number
         if axis > 0:
-            extent = text.size(step.batch[axis])
+            extent = text.size(shape[axis])
             index = text.emit(f"urem i64 {number}, {extent}")
             number = text.emit(f"udiv i64 {number}, {extent}")
-        for i, matrix in enumerate((step.a, step.b, step.c)):
-            distance: Size = matrix.batch[axis]
+        for i, own_steps in enumerate(steps):
+            distance: Size = own_steps[axis]
             if distance != 0:
                 elements = text.emit(f"mul i64 {index}, {text.size(distance)}")
-                pointers[i] = text.advance(pointers[i], step.dtype, elements)
-    return pointers
+                moved[i] = text.advance(moved[i], step.dtype, elements)
+    return moved
 
 
 def _routine(text: FunctionText, step: Gemm, single: Head) -> str:

@@ -7,17 +7,75 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from graphc.ir.dim import Size, floordiv
+import numpy as np
+
+from graphc.errors import ShapeError
+from graphc.ir.conditions import agree
+from graphc.ir.dim import Size, floordiv, is_nonnegative, size_hint
 from graphc.ir.dim import product as size_product
 from graphc.ir.node import Tensor, apply
-from graphc.ir.shape import Shape
+from graphc.ir.op import Kind, Op, register
+from graphc.ir.shape import Shape, TensorType, broadcast
 from graphc.ops.contract import matmul
 from graphc.ops.elementwise import multiply
 from graphc.ops.image import Steps
 from graphc.ops.index import strided_slice, zero_pad
 from graphc.ops.reduce import sum
-from graphc.ops.shape import matrix_transpose, permute_dims, reshape
-from graphc.ops.windows import FOLD, windows_of
+from graphc.ops.shape import flip, matrix_transpose, permute_dims, reshape
+from graphc.ops.windows import FOLD, span, windows_of
+
+
+# -- sums of products ------------------------------------------------------------------------------
+def _infer_products(x: TensorType, y: TensorType, *, taps: int) -> tuple[TensorType, ...]:
+    *left, m, k = x.shape
+    *right, inner, n = y.shape
+    cut = len(left) - taps
+    same = len(left) == len(right) and all(map(agree, left[cut:], right[cut:]))
+    if x.dtype is not y.dtype or not x.dtype.is_float or not same or not agree(k, inner):
+        raise ShapeError(
+            "no products to add up",
+            op="convolution",
+            expected="(..., *taps, m, k) @ (..., *taps, k, n)",
+            given=f"{x} @ {y}",
+        )
+    batch = broadcast("convolution", tuple(left[:cut]), tuple(right[:cut]))
+    return (TensorType(x.dtype, (*batch, m, n)),)
+
+
+def _numpy_products(x: Any, y: Any, *, taps: int) -> Any:
+    return np.sum(np.matmul(x, y), axis=tuple(range(-2 - taps, -2)))
+
+
+PRODUCTS = register(
+    Op(
+        "convolution",
+        Kind.CONVOLVE,
+        _infer_products,
+        numpy=_numpy_products,
+        axes={},
+        doc="Sums of matrix products, over as many axes before the last two as there are `taps`.",
+    )
+)
+DEEP, WIDE = 32, 8  # of products, from which windows are read in place: their k and their n
+
+
+def add_up_products(x: Tensor, y: Tensor, taps: int) -> Tensor:
+    """The same by matrix products and a sum."""
+    products = matmul(x, y)
+    axes = tuple(range(products.ndim - 2 - taps, products.ndim - 2))
+    return sum(products, axis=axes)
+
+
+def _are_in_place(work: _Work, t: Tensor, window: Shape, n: Size) -> bool:
+    """Whether products read the windows of an image in place: where a row of a window is long, and
+    what is made of it wide. Else the windows are copied, which for windows of one element is no
+    work. So is the other way for a kernel of one element, a product as it is."""
+    steps = work.steps
+    if steps.groups != 1 or not t.dtype.is_float or all(w == s == 1 for w, s in zip(
+        window, steps.strides, strict=True
+    )):  # fmt: skip
+        return False
+    return size_hint(window[-1] * t.shape[-1]) >= DEEP and size_hint(n) >= WIDE
 
 
 class _Work(NamedTuple):
@@ -66,6 +124,41 @@ class _Work(NamedTuple):
         attrs = {"strides": steps.strides, "dilations": steps.dilations}
         whole = apply(FOLD, (cut,), axes=self.axes, sizes=steps.padded(sizes), **attrs).output()
         return self.cropped(whole, sizes)
+
+    # -- sums of products that read windows in place -----------------------------------------------
+    def made(self, x: Tensor, w: Tensor) -> Tensor:
+        """[n, *places, o] of an image and a kernel: for each row of places the sum over the window
+        of [row, c] @ [c, o]."""
+        rank = self.steps.rank
+        cut = self.windows(x, w.shape[:-2])  # [n, *places, c, *window]
+        order = (*range(rank), *range(2 + rank, 2 + 2 * rank), rank, rank + 1)
+        left, right = permute_dims(cut, order), reshape(w, (*(1,) * rank, *w.shape))
+        return apply(PRODUCTS, (left, right), taps=rank).output()
+
+    def of_kernel(self, x: Tensor, g: Tensor, window: Shape) -> Tensor:
+        """[*window, c, o]: for each of a window's places the sum over rows of [c, row] @ [row, o].
+        """
+        rank = self.steps.rank
+        cut = self.windows(x, window)
+        order = (*range(2 + rank, 2 + 2 * rank), *range(rank), rank + 1, rank)
+        left, right = permute_dims(cut, order), reshape(g, (*(1,) * rank, *g.shape))
+        return apply(PRODUCTS, (left, right), taps=rank).output()
+
+    def turned(self, g: Tensor, w: Tensor) -> tuple[_Work, Tensor] | None:
+        """The convolution that is the derivative by the image, of g, and its kernel; None where
+        that is none: where windows are more than one place apart, or padding is wider than they."""
+        steps, window = self.steps, w.shape[:-2]
+        if any(s != 1 for s in steps.strides):
+            return None
+        pairs = []
+        for (a, b), size, d in zip(steps.padding, window, steps.dilations, strict=True):
+            rest = (span(size, d) - 1 - a, span(size, d) - 1 - b)
+            if not all(map(is_nonnegative, rest)):
+                return None
+            pairs.append(rest)
+        axes = tuple(range(len(window)))
+        back = permute_dims(flip(w, axes), (*axes, w.ndim - 1, w.ndim - 2))
+        return _Work(steps._replace(padding=tuple(pairs))), back
 
     # -- windows as matrices, one for each group ---------------------------------------------------
     def rows(self, x: Tensor, window: Shape) -> Tensor:
@@ -137,6 +230,8 @@ def expand_conv(x: Tensor, w: Tensor, **attrs: Any) -> Tensor:
         taps = tuple(range(3 + rank, 3 + 2 * rank))
         made = sum(multiply(wide, work.spread_kernel(w)), axis=taps, dtype=x.dtype)
         return work.image_back(reshape(made, (n, *space, o)))
+    if _are_in_place(work, x, window, o):
+        return work.image_back(work.made(x, w))
     rows = matmul(work.rows(x, window), work.matrices(w))
     return work.image_back(work.from_outputs(rows, (n, *space, o)))
 
@@ -150,6 +245,8 @@ def expand_by_input(g: Tensor, w: Tensor, *, sizes: Shape, **attrs: Any) -> Tens
         groups = work.steps.groups
         wide = reshape(g, (n, *places, groups, floordiv(o, groups), *(1,) * rank))
         cut = sum(multiply(wide, work.spread_kernel(w)), axis=2 + rank, dtype=g.dtype)
+    elif _are_in_place(work, g, window, i) and (other := work.turned(g, w)) is not None:
+        return work.image_back(other[0].made(g, other[1]))
     else:
         rows = matmul(work.outputs(g), matrix_transpose(work.matrices(w)))
         cut = work.from_rows(rows, n, places, window)
@@ -169,6 +266,8 @@ def expand_by_kernel(x: Tensor, g: Tensor, *, sizes: Shape, **attrs: Any) -> Ten
         total = sum(multiply(wide, each_), axis=tuple(range(1 + rank)), dtype=x.dtype)
         order = (*range(2, 2 + rank), 0, 1)  # of [groups, o / groups, *window]
         return work.kernel_back(reshape(permute_dims(total, order), (*sizes, 1, o)))
+    if _are_in_place(work, x, sizes, o):
+        return work.kernel_back(work.of_kernel(x, g, sizes))
     made = matmul(matrix_transpose(work.rows(x, sizes)), work.outputs(g))
     if groups != 1:
         made = permute_dims(made, (1, 0, 2))

@@ -24,7 +24,7 @@ from graphc.planning.waits import Waits, base_of
 TRIES = 8  # limits that are tried
 HALVINGS = 5  # limits that are tried to tell the least arena in an error
 SHOWN = 5  # temporaries that an error names
-STEPS = (Kind.REGION, Kind.CONTRACT, Kind.HOST, Kind.CONTROL)
+STEPS = (Kind.REGION, Kind.CONTRACT, Kind.CONVOLVE, Kind.HOST, Kind.CONTROL)
 
 Planner = Callable[[Graph, Sequence[Node]], Program]
 

@@ -18,8 +18,9 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from graphc.errors import ArgumentError
-from graphc.ir.dim import Size, evaluate, maximum, named, names, total
-from graphc.ir.node import Node
+from graphc.fusion.views import strided_view
+from graphc.ir.dim import Size, evaluate, maximum, named, names, size_hint, total
+from graphc.ir.node import Node, Tensor
 from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Leave, Loop, Program, Step
 from graphc.planning.work import bytes_of, operations
 from graphc.symbolic.dims import to_sympy
@@ -177,6 +178,13 @@ def _of_step(step: Any, turns: Size) -> StepCost:
         flops = operations(node.attrs["body"].nodes)
     elif isinstance(step, Gemm):
         kind, flops = "product", operations([node])
-    read, written = (bytes_of(ts) * turns for ts in (dict.fromkeys(node.inputs), node.outputs))
+    operands = map(_in_memory, node.inputs) if node.op.multiplies_matrices else node.inputs
+    read, written = (bytes_of(ts) * turns for ts in (dict.fromkeys(operands), node.outputs))
     line = str(node.origins[0]) if node.origins else ""
     return StepCost(name, kind, flops * turns, read, written, line)
+
+
+def _in_memory(operand: Tensor) -> Tensor:
+    """What a product reads: a view has its elements more than once, as windows have, or not all."""
+    base = strided_view(operand).base
+    return base if size_hint(base.size) < size_hint(operand.size) else operand

@@ -2,7 +2,7 @@
 
     Program := Step*, over buffers and one arena
     Step    := Call(kernel, Ref*, sizes)                a kernel over memory
-             | Gemm(a, b, c, sizes, strides)            a (batched) matrix product
+             | Gemm(a, b, c, sizes, strides)            a (batched) matrix product, a sum of some
              | Blocks(Gemm, Call)                       a product, taken up by a kernel as it comes
              | Copy(target, source, size)               bytes moved
              | Host(site, operands, results, Native?)   a call back into Python, or a routine of
@@ -19,7 +19,7 @@ data: `memory.py` decides where temporaries live, `lower/driver.py` prints the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from graphc.ir.dim import Size
@@ -69,21 +69,28 @@ class Call:
 @dataclass(slots=True)
 class Matrix:
     """A batch of matrices in memory: the step between rows, whether they are stored transposed, and
-    the step for each batch axis."""
+    the step for each batch axis, and for each axis of what is summed."""
 
     ref: Ref
     leading: Size
     transposed: bool
     batch: tuple[Size, ...]
+    taps: tuple[Size, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Size, Size]:
+        """The elements from a row to the next, and from a column to the next."""
+        return (1, self.leading) if self.transposed else (self.leading, 1)
 
     def turned(self) -> Matrix:
         """The transposed matrices, in the same memory."""
-        return Matrix(self.ref, self.leading, not self.transposed, self.batch)
+        return Matrix(self.ref, self.leading, not self.transposed, self.batch, self.taps)
 
 
 @dataclass(slots=True)
 class Gemm:
-    """c[m, n] = a[m, k] b[k, n], for each index over `batch`. `packed` is memory for what is
+    """c[m, n] = a[m, k] b[k, n], for each index over `batch`; if there are `taps`, the sum of such
+    products over each index of these, where rows of a may overlap. `packed` is memory for what is
     cached of a transposed b, in order."""
 
     a: Matrix
@@ -96,6 +103,39 @@ class Gemm:
     dtype: DType
     node: Node
     packed: Ref | None = None
+    taps: tuple[Size, ...] = ()
+
+
+def merged(step: Gemm) -> Gemm:
+    """A sum of products as one of fewer, larger ones, where an index goes on in memory where the
+    one inside it ends: the last of the taps in k, and the last of the batch in m.
+
+    A row of a window is contiguous where channels are last: its elements are those of one long row
+    of a, which overlaps with the next one.
+    """
+    a, b, c = step.a, step.b, step.c
+    row, column = a.steps
+    if step.taps and a.taps[-1] == step.k * column and b.taps[-1] == step.k * b.leading:
+        one = len(step.taps) == 1  # a sum of one product, whose rows may overlap
+        step = replace(
+            step,
+            a=replace(a, taps=(0,) if one else a.taps[:-1]),
+            b=replace(b, taps=(0,) if one else b.taps[:-1]),
+            k=step.k * step.taps[-1],
+            taps=(1,) if one else step.taps[:-1],
+        )
+        a, b = step.a, step.b
+    goes_on = len(step.batch) > 1 and a.batch[-1] == step.m * row and b.batch[-1] == 0
+    if goes_on and c.batch[-1] == step.m * c.leading:
+        step = replace(
+            step,
+            a=replace(a, batch=a.batch[:-1]),
+            b=replace(b, batch=b.batch[:-1]),
+            c=replace(c, batch=c.batch[:-1]),
+            m=step.m * step.batch[-1],
+            batch=step.batch[:-1],
+        )
+    return step
 
 
 @dataclass(slots=True)

@@ -136,7 +136,7 @@ def _needed(tensor: Tensor) -> tuple[Sequence[Tensor], Sequence[Node]] | None:
     """The operands that one output of a node is computed from, and the ops; None where it cannot be
     computed again."""
     node = tensor.node
-    if node.op.kind is Kind.CONTRACT and node.op.is_pure:
+    if node.op.multiplies_matrices and node.op.is_pure:
         return node.inputs, [node]
     if node.op.kind is not Kind.REGION:
         return None

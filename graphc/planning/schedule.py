@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from graphc.fusion.kernel import BuiltKernel, build_kernel
-from graphc.fusion.views import blas_view, permuted_strides
+from graphc.fusion.views import matrix_view, permuted_strides
 from graphc.ir.dim import Size, minimum, named, substitute
 from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph
@@ -39,6 +39,7 @@ from graphc.planning.program import (
     Site,
     Step,
     Storage,
+    merged,
 )
 from graphc.planning.waits import Waits, base_of
 
@@ -176,7 +177,7 @@ class _Scheduler:
         if kind is Kind.REGION:
             if node.output() not in scope.refs:
                 self._call(scope, node)
-        elif kind is Kind.CONTRACT:
+        elif node.op.multiplies_matrices:
             self._gemm(scope, node)
         elif kind is Kind.HOST:
             operands = tuple(self._ref(scope, t) for t in node.inputs)
@@ -242,7 +243,8 @@ class _Scheduler:
         x, y = node.inputs
         out = node.output()
         batch = out.shape[:-2]
-        a, b = self._matrix(scope, x, batch), self._matrix(scope, y, batch)
+        taps = x.shape[x.ndim - 2 - node.attrs.get("taps", 0) : -2]
+        a, b = (self._matrix(scope, node, t, batch, len(taps)) for t in (x, y))
         m, n, k = out.shape[-2], out.shape[-1], x.shape[-1]
         steps, place = strides(out.shape), out
         if node in scope.moved:
@@ -253,8 +255,10 @@ class _Scheduler:
                 steps = (*steps[:-2], steps[-1], steps[-2])
         leading = steps[-2] if m != 1 else n
         c = Matrix(self._place(scope, place), leading, False, steps[:-2])
-        packed = None if batch or not b.transposed else self._packed(k, n, out.dtype)
-        scope.steps.append(Gemm(a, b, c, m, n, k, batch, out.dtype, node, packed))
+        packs = b.transposed and not batch and not taps
+        packed = self._packed(k, n, out.dtype) if packs else None
+        step = Gemm(a, b, c, m, n, k, batch, out.dtype, node, packed, taps)
+        scope.steps.append(merged(step) if taps else step)
 
     def _packed(self, k: Size, n: Size, dtype: DType) -> Ref | None:
         """Memory for as much of a right operand as a product by rows needs in order."""
@@ -263,17 +267,23 @@ class _Scheduler:
             return None
         return self._memory(dtype, minimum(k * n, machine.cached_bytes // dtype.itemsize))
 
-    def _matrix(self, scope: _Scope, tensor: Tensor, batch: tuple[Size, ...]) -> Matrix:
-        found = blas_view(tensor)
+    def _matrix(
+        self, scope: _Scope, node: Node, tensor: Tensor, batch: tuple[Size, ...], taps: int
+    ) -> Matrix:
+        found = matrix_view(node, tensor)
         if found is None:
             raise AssertionError(f"{tensor} is no matrix in memory")
         view, transposed, leading = found
-        own = view.strides[:-2]
-        missing: tuple[Size, ...] = (0,) * (len(batch) - len(own))
-        shape = tensor.shape[:-2]
+        shape, own = tensor.shape[:-2], view.strides[:-2]
         steps = tuple(0 if s == 1 else step for s, step in zip(shape, own, strict=True))
+        cut = len(steps) - taps
+        missing: tuple[Size, ...] = (0,) * (len(batch) - cut)
         return Matrix(
-            self._ref(scope, view.base) + view.offset, leading, transposed, missing + steps
+            self._ref(scope, view.base) + view.offset,
+            leading,
+            transposed,
+            missing + steps[:cut],
+            steps[cut:],
         )
 
     # -- loops and branches ------------------------------------------------------------------------
@@ -365,12 +375,13 @@ def _moved_products(graph: Graph, waits: Waits) -> dict[Node, tuple[Node, tuple[
     kept = {base_of(t).node for t in (*graph.outputs, *(t for _, t in graph.updates))}
     for node in graph.nodes:
         readers = waits.users.get(node, ())
-        if node.op.kind is not Kind.CONTRACT or node in kept or len(set(readers)) != 1:
+        if not node.op.multiplies_matrices or node in kept or len(set(readers)) != 1:
             continue
         (region,) = set(readers)
         if region.op.kind is not Kind.REGION or region in waits.after:
             continue
         steps = permuted_strides(region.attrs["body"])
-        if steps is not None and 1 in steps[-2:]:
+        either = steps is not None and node.op.kind is Kind.CONTRACT and steps[-2] == 1
+        if steps is not None and (steps[-1] == 1 or either):
             found[node] = region, steps
     return found

@@ -52,6 +52,7 @@ def _print_steps(
                 add(f"{step.name or 'kernel'}({', '.join(map(ref, step.buffers))}; {sizes})")
             case Gemm():
                 batch = "".join(f" for {b}" for b in step.batch)
+                batch += "".join(f" over {t}" for t in step.taps)
                 product = f"{matrix(step.a)} @ {matrix(step.b)}"
                 add(f"{matrix(step.c)} = {product} [{step.m}, {step.k}, {step.n}]{batch}")
             case Blocks():

@@ -1,7 +1,8 @@
 """How much a node of a fused graph computes and moves, as sizes.
 
 The operations of a region are those of the ops in it, by `Op.cost` (an addition is 1, an `exp` 12);
-those of a product of [m, k] and [k, n] are 2*m*n*k, and what LAPACK computes is counted so too.
+those of a product of [m, k] and [k, n] are 2*m*n*k (of a sum of
+products that of each), and what LAPACK computes is counted so too.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ def bytes_of(tensors: Iterable[Tensor]) -> Size:
 def _of_op(node: Node) -> Size:
     if node.op.kind is Kind.CONTRACT:
         return 2 * node.types[0].size * node.inputs[0].shape[-1]
+    if node.op.kind is Kind.CONVOLVE:
+        *left, _, k = node.inputs[0].shape
+        return 2 * node.types[0].size * k * product(left[len(left) - node.attrs["taps"] :])
     if node.op.kind is Kind.REDUCE:
         return product(node.op.reducer.space([t.type for t in node.inputs], **node.attrs))
     if node.op.kind in (Kind.MAP, Kind.RUNNING, Kind.KERNEL):

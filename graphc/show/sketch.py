@@ -285,6 +285,7 @@ def _look(node: Node) -> Look:
         Kind.REDUCE: Look.REDUCE,
         Kind.RUNNING: Look.REDUCE,
         Kind.CONTRACT: Look.CONTRACT,
+        Kind.CONVOLVE: Look.CONTRACT,
         Kind.HOST: Look.HOST,
     }
     return found.get(node.op.kind, Look.OP)

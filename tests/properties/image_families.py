@@ -27,15 +27,11 @@ def windows(b: Growth) -> Any:
     t = b.pick("biuf", lambda t: t.ndim >= 1)
     axis = b.axis(t)
     size = b.integer(1, 2)
-    cut = gc.windows(t, size, axis, stride=b.integer(1, 2), dilation=b.integer(1, 2))
+    steps = {"stride": b.integer(1, 2), "dilation": b.integer(1, 2)}
+    cut = gc.windows(t, size, axis, **steps)
     if b.chance(0.3) or t.dtype.kind == "b":
         return cut
-    return gc.fold_windows(cut, t.shape[axis], axis, **_steps(cut))
-
-
-def _steps(cut: Tensor) -> dict[str, Any]:
-    attrs = cut.node.attrs
-    return {"stride": attrs["strides"], "dilation": attrs["dilations"]}
+    return gc.fold_windows(cut, t.shape[axis], axis, **steps)
 
 
 @family(1.5)

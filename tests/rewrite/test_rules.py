@@ -9,6 +9,7 @@ from graphc.rewrite.certify import certify
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.rules import DEFAULT
 from graphc.rewrite.rules.fastmath import fastmath
+from graphc.rewrite.rules.layout import tiles
 from graphc.rewrite.ruleset import Promise, Rule
 
 from .cases_algebra import ALGEBRA, FOLD
@@ -21,7 +22,7 @@ from .checking import Case, check_rule, graph_of
 
 CASES = (*FOLD, *ALGEBRA, *SHAPE, *LAYOUT, *CONTRACT, *STABLE, *FASTMATH)
 BY_RULE = {case.rule: case for case in CASES}
-RULES = [rule for ruleset in (*DEFAULT, fastmath) for rule in ruleset]
+RULES = [rule for ruleset in (*DEFAULT, tiles, fastmath) for rule in ruleset]
 
 
 def test_every_rule_has_a_case() -> None:

@@ -18,6 +18,7 @@ from graphc.ops.shape import concat, moves_unit_axes, permute_dims, reshape
 from graphc.rewrite.ruleset import EXACT, ORDER, STABLE, Result, Ruleset
 
 layout = Ruleset("layout")
+tiles = Ruleset("tiles")  # for graphs whose composite ops are expanded
 
 _MOVED = ["permute_dims"]
 
@@ -34,7 +35,7 @@ def permute_after_elementwise(node: Node) -> Result:
         return "a permuted operand has fewer axes"
     operands: list[Tensor] = []
     for t in node.inputs:
-        moved = _in_order(t, largest)
+        moved = _in_order(t, largest, node)
         if moved is None:
             return "another operand has an order of its own"
         operands.append(moved)
@@ -42,15 +43,15 @@ def permute_after_elementwise(node: Node) -> Result:
     return permute_dims(made, largest.node.attrs["axes"])
 
 
-def _in_order(t: Tensor, like: Tensor) -> Tensor | None:
+def _in_order(t: Tensor, like: Tensor, node: Node) -> Tensor | None:
     """The operand as it is before its axes are permuted `like` another one's; None where that would
-    be work."""
+    be work, or more of it: where that one is stretched."""
     axes = like.node.attrs["axes"]
     if t.node.op is like.node.op and t.node.attrs["axes"] == axes:
         return t.node.inputs[0]
     if t.ndim == 0:
         return t
-    if len(axes) < 3:  # a kernel reads a matrix either way
+    if len(axes) < 3 or like.shape != node.types[0].shape:  # a kernel reads a matrix either way
         return None
     wide = (1,) * (len(axes) - t.ndim) + t.shape
     if sum(s != 1 for s in wide) <= 1:
@@ -171,8 +172,8 @@ def permute_after_broadcast(node: Node) -> Result:
     return permute_dims(wide, axes)
 
 
-# -- windows that lie side by side -----------------------------------------------------------------
-@layout.rewrite(STABLE, "fold_windows")
+# -- windows that lie side by side, where no more permutations will come ---------------------------
+@tiles.rewrite(STABLE, "fold_windows")
 def fold_side_by_side(node: Node) -> Result:
     """fold_windows(x) -> pad(reshape(permute_dims(x))), where no windows overlap or leave gaps
 
