@@ -1,0 +1,114 @@
+"""Convolutions by products that read windows in place: values, sizes, what is merged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.ir.graph import Graph
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Blocks, Gemm, walk_steps
+from graphc.runtime import executable
+from tests.image_samples import conv
+
+X = gc.placeholder("conv_x", ("n", "h", 6, 16))
+W = gc.placeholder("conv_w", (3, 3, 16, 8))
+
+
+def layer(**options: Any) -> gc.Tensor:
+    return gc.conv(X, W, data_format="NHWC", **options)
+
+
+def arrays(n: int, h: int) -> tuple[Any, Any]:
+    random = np.random.default_rng(n + h)
+    x = random.standard_normal((n, h, 6, 16)).astype("float32")
+    return x, random.standard_normal((3, 3, 16, 8)).astype("float32")
+
+
+def expected(x: Any, w: Any, stride: int, pad: int, dilation: int) -> Any:
+    steps = (stride, stride), ((pad, pad), (pad, pad)), (dilation, dilation)
+    return conv(x.transpose(0, 3, 1, 2), w.transpose(3, 2, 0, 1), *steps).transpose(0, 2, 3, 1)
+
+
+def with_gradients(made: gc.Tensor) -> list[gc.Tensor]:
+    return [made, *gc.grad(gc.sum(gc.tanh(made * 0.05)), [X, W])]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_values_and_gradients(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By our routine, and where the processor has none; of no images the gradient is zero."""
+    if not own:
+        monkeypatch.setattr(executable, "product_addresses", lambda bits: (0, 0))
+    wanted = [t for s, p, d in ((1, 1, 1), (2, 1, 1), (1, 2, 2))
+              for t in with_gradients(layer(stride=s, padding=p, dilation=d))]  # fmt: skip
+    step = gc.compile([X, W], wanted, name="own" if own else "plain")
+    for n, h in ((2, 5), (1, 3), (0, 4)):
+        x, w = arrays(n, h)
+        found = step(x, w)
+        for i, options in enumerate(((1, 1, 1), (2, 1, 1), (1, 2, 2))):
+            np.testing.assert_allclose(found[3 * i], expected(x, w, *options), rtol=1e-4, atol=1e-4)
+        for value, meant in zip(found, gc.evaluate(wanted, {X: x, W: w}), strict=True):
+            np.testing.assert_allclose(value, meant, rtol=1e-3, atol=1e-3)
+
+
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = gc.placeholder("conv_t", (4, 20, 20, 32))
+    w = gc.placeholder("conv_u", (3, 3, 32, 32))
+    made = gc.relu(gc.conv(x, w, padding=1, data_format="NHWC"))
+    random = np.random.default_rng(0)
+    a = random.standard_normal((4, 20, 20, 32)).astype("float32")
+    b = random.standard_normal((3, 3, 32, 32)).astype("float32")
+    found = []
+    for threads in ("1", "2"):
+        monkeypatch.setenv("GRAPHC_NUM_THREADS", threads)
+        step = gc.compile([x, w], [made, *gc.grad(gc.sum(made * made), [x, w])])
+        found.append([np.asarray(v).tobytes() for v in step(a, b)])
+    assert found[0] == found[1]
+
+
+# -- what is merged, and what is copied ------------------------------------------------------------
+def steps_of(outputs: Any) -> list[Any]:
+    made = outputs if isinstance(outputs, list) else [outputs]
+    return list(walk_steps(run_pipeline(Graph([X, W], made), Stages()).program.steps))
+
+
+def test_rows_of_windows_are_long_rows_and_nothing_is_copied() -> None:
+    """A product for each row of the result, over the rows of a window; the kernel behind it runs on
+    each. Of memory there is none but for the result."""
+    (blocks, product, _) = steps_of(gc.relu(layer() + 1.0))
+    assert isinstance(blocks, Blocks)
+    assert (product.m, product.k, product.n, product.taps) == (4, 3 * 16, 8, (3,))
+    assert [str(s) for s in product.batch] == ["n", "h - 2"]
+    assert product.a.leading == 16  # the next window begins within this one
+
+
+def test_a_dilated_window_has_gaps() -> None:
+    (product,) = [s for s in steps_of(layer(dilation=2)) if isinstance(s, Gemm)]
+    assert (product.k, product.taps) == (16, (3, 3))
+
+
+def test_by_the_kernel_the_roles_are_exchanged() -> None:
+    made = layer()
+    (gradient,) = gc.grad(gc.sum(made * made), [W])
+    product = [s for s in steps_of([gradient]) if isinstance(s, Gemm)][-1]
+    assert (product.m, product.k, product.n) == (3 * 16, 4, 8)
+    assert (product.batch, [str(s) for s in product.taps]) == ((3,), ["n", "h - 2"])
+
+
+def test_few_channels_are_copied() -> None:
+    x = gc.placeholder("conv_few", (2, 8, 8, 1))
+    made = gc.conv(x, gc.ones((3, 3, 1, 8)), data_format="NHWC")
+    steps = walk_steps(run_pipeline(Graph([x], [made]), Stages()).program.steps)
+    assert not any(isinstance(s, Gemm) and s.taps for s in steps)
+
+
+def test_a_step_says_that_it_is_a_convolution() -> None:
+    step = gc.compile([X, W], gc.conv(X, W, data_format="NHWC"))
+    (cost,) = step.cost().steps
+    assert (cost.name, cost.kind) == ("convolution", "product")
+    assert str(cost.flops) == str(2 * 3 * 3 * 16 * 8 * 4 * gc.dim("n") * (gc.dim("h") - 2))
+    assert "convolution" in str(step.explain())
