@@ -249,7 +249,9 @@ def shaken(
         return evaluate_graph(graph, arrays, dims)
 
 
-_ROUNDING = {Kind.REDUCE, Kind.RUNNING, Kind.CONTRACT, Kind.COMPOSITE, Kind.HOST}
+_ROUNDING = {
+    Kind.REDUCE, Kind.RUNNING, Kind.CONTRACT, Kind.CONVOLVE, Kind.COMPOSITE, Kind.HOST,
+}  # fmt: skip
 
 
 class _Shaking:
