@@ -24,6 +24,7 @@ from graphc.machine import Machine
 
 CHAIN = 8  # ops that one value is computed from, at the most
 ROUNDS = 4
+SHORT = 4  # turns of a loop that is unrolled for sure
 
 
 def inline_cheap(groups: Groups, machine: Machine) -> None:
@@ -158,11 +159,17 @@ def _turns(node: Node, index: Index) -> int:
 
 
 def _load(node: Node, tensor: Tensor, index: Index, machine: Machine) -> float:
-    """The cost of a load at the index: elements one after another, or apart."""
+    """The cost of a load at the index: elements one after another, or apart. Inner loops of a few
+    turns, such as those over a window, are unrolled, and the loop around them is the one that
+    counts."""
     space = space_of(node)
     flat: Affine = flat_index(index, strides(tensor.shape))
-    step = flat.coefficient(LOOPS[len(space) - 1]) if space else 0
-    return machine.load if step in (0, 1, -1) else machine.strided
+    around = len(space)
+    while around > 1 and isinstance(size := space[around - 1], int) and size <= SHORT:
+        around -= 1
+    steps = [flat.coefficient(LOOPS[depth - 1]) for depth in (len(space), around) if depth]
+    together = not steps or any(step in (0, 1, -1) for step in steps)
+    return machine.load if together else machine.strided
 
 
 def _inline(groups: Groups, nodes: Iterable[Node]) -> list[Group]:

@@ -5,6 +5,7 @@ All of it has channels last, so that the elements of a window that are of one pl
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from graphc.ops.elementwise import multiply
 from graphc.ops.image import Steps
 from graphc.ops.index import strided_slice, zero_pad
 from graphc.ops.reduce import sum
-from graphc.ops.shape import flip, matrix_transpose, permute_dims, reshape
+from graphc.ops.shape import concat, flip, matrix_transpose, permute_dims, reshape
 from graphc.ops.windows import FOLD, span, windows_of
 
 
@@ -56,6 +57,7 @@ PRODUCTS = register(
         doc="Sums of matrix products, over as many axes before the last two as there are `taps`.",
     )
 )
+APART = 16  # places of a window, for each of which there is a sum of its own
 DEEP, WIDE = 32, 8  # of products, from which windows are read in place: their k and their n
 
 
@@ -144,10 +146,11 @@ class _Work(NamedTuple):
         left, right = permute_dims(cut, order), reshape(g, (*(1,) * rank, *g.shape))
         return apply(PRODUCTS, (left, right), taps=rank).output()
 
-    def turned(self, g: Tensor, w: Tensor) -> tuple[_Work, Tensor] | None:
-        """The convolution that is the derivative by the image, of g, and its kernel; None where
-        that is none: where windows are more than one place apart, or padding is wider than they."""
-        steps, window = self.steps, w.shape[:-2]
+    def turned(self, window: Shape) -> _Work | None:
+        """The convolution, by the kernel turned over, that is the derivative by the image; None
+        where that is none: where windows are more than one place apart, or padding is wider than
+        they."""
+        steps = self.steps
         if any(s != 1 for s in steps.strides):
             return None
         pairs = []
@@ -156,9 +159,7 @@ class _Work(NamedTuple):
             if not all(map(is_nonnegative, rest)):
                 return None
             pairs.append(rest)
-        axes = tuple(range(len(window)))
-        back = permute_dims(flip(w, axes), (*axes, w.ndim - 1, w.ndim - 2))
-        return _Work(steps._replace(padding=tuple(pairs))), back
+        return _Work(steps._replace(padding=tuple(pairs)))
 
     # -- windows as matrices, one for each group ---------------------------------------------------
     def rows(self, x: Tensor, window: Shape) -> Tensor:
@@ -208,13 +209,45 @@ class _Work(NamedTuple):
             rows = permute_dims(rows, (1, 0, 2))
         return reshape(rows, shape)
 
-    # -- a channel of its own for each group -------------------------------------------------------
+    # -- a channel of its own for each group, which shares nothing --------------------------------
     def spread_kernel(self, w: Tensor) -> Tensor:
         """The kernel of what makes each channel of one: [groups, o / groups, *window]."""
         *window, _, o = w.shape
         groups, rank = self.steps.groups, len(window)
         apart = reshape(w, (*window, groups, floordiv(o, groups)))
         return permute_dims(apart, (rank, rank + 1, *range(rank)))
+
+    def made_apart(self, x: Tensor, w: Tensor) -> Tensor:
+        """[n, *places, o]: an elementwise product, and a sum over the windows."""
+        cut, rank = self.windows(x, w.shape[:-2]), self.steps.rank
+        wide = reshape(cut, (*cut.shape[: 2 + rank], 1, *w.shape[:-2]))
+        taps = tuple(range(3 + rank, 3 + 2 * rank))
+        made = sum(multiply(wide, self.spread_kernel(w)), axis=taps, dtype=x.dtype)
+        return reshape(made, (*made.shape[: 1 + rank], w.shape[-1]))
+
+    def of_kernel_apart(self, x: Tensor, g: Tensor, window: Shape) -> Tensor:
+        """[*window, 1, o]. Where the window is known and small, each of its places is a sum of its
+        own over the channels in order; they are one kernel, which reads g once."""
+        rank, groups, o = self.steps.rank, self.steps.groups, g.shape[-1]
+        m, places = floordiv(o, groups), g.shape[1:-1]
+        each = reshape(g, (*g.shape[:-1], groups, m))
+        over = tuple(range(1 + rank))
+        taps = size_product(window)
+        if not isinstance(taps, int) or taps > APART:
+            cut = self.windows(x, window)
+            wide = reshape(cut, (*cut.shape[: 2 + rank], 1, *window))
+            each = reshape(each, (*each.shape, *(1,) * rank))
+            total = sum(multiply(wide, each), axis=over, dtype=x.dtype)  # [groups, m, *window]
+            return reshape(permute_dims(total, (*range(2, 2 + rank), 0, 1)), (*window, 1, o))
+        padded, steps = self.padded(x), (1, *self.steps.strides, 1)
+        sizes = (x.shape[0], *places, groups)
+        found = []
+        for offset in itertools.product(*(range(int(w)) for w in window)):
+            at = (a * d for a, d in zip(offset, self.steps.dilations, strict=True))
+            part = strided_slice(padded, (0, *at, 0), sizes, steps)
+            product = multiply(reshape(part, (*sizes, 1)), each)
+            found.append(reshape(sum(product, axis=over, dtype=x.dtype), (1, o)))
+        return reshape(concat(found, 0), (*window, 1, o))
 
 
 def expand_conv(x: Tensor, w: Tensor, **attrs: Any) -> Tensor:
@@ -225,11 +258,7 @@ def expand_conv(x: Tensor, w: Tensor, **attrs: Any) -> Tensor:
     window, (i, o) = w.shape[:-2], w.shape[-2:]
     n, space = x.shape[0], work.steps.counts(x.shape[1:-1], w.shape[:-2])
     if i == 1 and work.steps.groups != 1:
-        cut, rank = work.windows(x, window), work.steps.rank
-        wide = reshape(cut, (*cut.shape[: 2 + rank], 1, *window))
-        taps = tuple(range(3 + rank, 3 + 2 * rank))
-        made = sum(multiply(wide, work.spread_kernel(w)), axis=taps, dtype=x.dtype)
-        return work.image_back(reshape(made, (n, *space, o)))
+        return work.image_back(work.made_apart(x, w))
     if _are_in_place(work, x, window, o):
         return work.image_back(work.made(x, w))
     rows = matmul(work.rows(x, window), work.matrices(w))
@@ -241,12 +270,16 @@ def expand_by_input(g: Tensor, w: Tensor, *, sizes: Shape, **attrs: Any) -> Tens
     g, w = work.image(g), work.kernel(w)
     window, (i, o) = w.shape[:-2], w.shape[-2:]
     n, places, rank = g.shape[0], g.shape[1:-1], work.steps.rank
+    other, axes = work.turned(window), tuple(range(rank))
     if i == 1 and work.steps.groups != 1:
         groups = work.steps.groups
+        if other is not None and o == groups:
+            return work.image_back(other.made_apart(g, flip(w, axes)))
         wide = reshape(g, (n, *places, groups, floordiv(o, groups), *(1,) * rank))
         cut = sum(multiply(wide, work.spread_kernel(w)), axis=2 + rank, dtype=g.dtype)
-    elif _are_in_place(work, g, window, i) and (other := work.turned(g, w)) is not None:
-        return work.image_back(other[0].made(g, other[1]))
+    elif other is not None and _are_in_place(work, g, window, i):
+        back = permute_dims(flip(w, axes), (*axes, rank + 1, rank))
+        return work.image_back(other.made(g, back))
     else:
         rows = matmul(work.outputs(g), matrix_transpose(work.matrices(w)))
         cut = work.from_rows(rows, n, places, window)
@@ -256,16 +289,10 @@ def expand_by_input(g: Tensor, w: Tensor, *, sizes: Shape, **attrs: Any) -> Tens
 def expand_by_kernel(x: Tensor, g: Tensor, *, sizes: Shape, **attrs: Any) -> Tensor:
     work = _Work(Steps.of(x.shape, attrs))
     x, g = work.image(x), work.image(g)
-    groups, rank, o = work.steps.groups, work.steps.rank, g.shape[-1]
-    n, places = g.shape[0], g.shape[1:-1]
+    groups, o = work.steps.groups, g.shape[-1]
     i = floordiv(x.shape[-1], groups)
     if i == 1 and groups != 1:
-        cut = work.windows(x, sizes)
-        wide = reshape(cut, (*cut.shape[: 2 + rank], 1, *sizes))
-        each_ = reshape(g, (n, *places, groups, floordiv(o, groups), *(1,) * rank))
-        total = sum(multiply(wide, each_), axis=tuple(range(1 + rank)), dtype=x.dtype)
-        order = (*range(2, 2 + rank), 0, 1)  # of [groups, o / groups, *window]
-        return work.kernel_back(reshape(permute_dims(total, order), (*sizes, 1, o)))
+        return work.kernel_back(work.of_kernel_apart(x, g, sizes))
     if _are_in_place(work, x, sizes, o):
         return work.kernel_back(work.of_kernel(x, g, sizes))
     made = matmul(matrix_transpose(work.rows(x, sizes)), work.outputs(g))

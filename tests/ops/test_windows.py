@@ -202,3 +202,13 @@ def test_it_reads_as_a_convolution() -> None:
     assert r"\ast" in gc.latex(y)
     assert "∗" in gc.draw(y).source
     assert "conv " in gc.print_graph(gc.Graph([IMAGE, K], [y])).replace("\n", " ")
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_pooling_takes_bias_and_activation_in(golden: Any, layout: str) -> None:
+    """One kernel, in either layout: what is pooled is not stored."""
+    last = layout == "NHWC"
+    h = gc.placeholder("win_h", ("n", 8, 8, 16) if last else ("n", 16, 8, 8))
+    b = gc.placeholder("win_bias", (16,) if last else (16, 1, 1))
+    made = gc.compile([h, b], gc.max_pool(gc.relu(h + b), 2, data_format=layout))
+    golden(f"kernels/max_pool_{layout.lower()}", made.source)

@@ -112,3 +112,19 @@ def test_a_step_says_that_it_is_a_convolution() -> None:
     assert (cost.name, cost.kind) == ("convolution", "product")
     assert str(cost.flops) == str(2 * 3 * 3 * 16 * 8 * 4 * gc.dim("n") * (gc.dim("h") - 2))
     assert "convolution" in str(step.explain())
+
+
+@pytest.mark.parametrize(("stride", "made"), [(1, 4), (2, 4), (1, 8)])
+def test_depthwise(stride: int, made: int) -> None:
+    """Channels apart: no product of matrices, and the gradients of all of them."""
+    x, w = gc.placeholder("conv_d", ("n", 5, 6, 4)), gc.placeholder("conv_e", (3, 2, 1, made))
+    y = gc.conv(x, w, groups=4, padding="same", stride=stride, data_format="NHWC")
+    wanted = [y, *gc.grad(gc.sum(gc.tanh(y)), [x, w])]
+    step = gc.compile([x, w], wanted)
+    assert all(s.kind == "kernel" for s in step.cost().steps)
+    random = np.random.default_rng(0)
+    b = random.standard_normal((3, 2, 1, made)).astype("float32")
+    for n in (2, 0):
+        a = random.standard_normal((n, 5, 6, 4)).astype("float32")
+        for value, meant in zip(step(a, b), gc.evaluate(wanted, {x: a, w: b}), strict=True):
+            np.testing.assert_allclose(value, meant, rtol=1e-4, atol=1e-4)
