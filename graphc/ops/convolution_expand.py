@@ -17,12 +17,21 @@ from graphc.ir.dim import product as size_product
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, broadcast
+from graphc.ops.build import scalar_like
 from graphc.ops.contract import matmul
 from graphc.ops.elementwise import multiply
 from graphc.ops.image import Steps
 from graphc.ops.index import strided_slice, zero_pad
 from graphc.ops.reduce import sum
-from graphc.ops.shape import concat, flip, matrix_transpose, permute_dims, reshape
+from graphc.ops.shape import (
+    broadcast_to,
+    concat,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    permute_dims,
+    reshape,
+)
 from graphc.ops.windows import FOLD, span, windows_of
 
 
@@ -137,6 +146,11 @@ class _Work(NamedTuple):
         left, right = permute_dims(cut, order), reshape(w, (*(1,) * rank, *w.shape))
         return apply(PRODUCTS, (left, right), taps=rank).output()
 
+    def made_back(self, g: Tensor, w: Tensor) -> Tensor:
+        """The same by the kernel turned over, which makes i channels of o."""
+        axes, rank = tuple(range(self.steps.rank)), self.steps.rank
+        return self.made(g, permute_dims(flip(w, axes), (*axes, rank + 1, rank)))
+
     def of_kernel(self, x: Tensor, g: Tensor, window: Shape) -> Tensor:
         """[*window, c, o]: for each of a window's places the sum over rows of [c, row] @ [row, o].
         """
@@ -160,6 +174,40 @@ class _Work(NamedTuple):
                 return None
             pairs.append(rest)
         return _Work(steps._replace(padding=tuple(pairs)))
+
+    def by_phases(self, g: Tensor, w: Tensor, sizes: Shape) -> Tensor | None:
+        """The derivative by the image where windows are `stride` places apart: of each phase of the
+        image, the places that leave one remainder, it is a convolution of g with every stride-th
+        place of the kernel, turned over. None where windows have gaps or unknown sizes."""
+        steps, window = self.steps, w.shape[:-2]
+        if any(d != 1 for d in steps.dilations) or not all(isinstance(k, int) for k in window):
+            return None
+        rank, axes = steps.rank, tuple(range(steps.rank))
+        padded, places = steps.padded(sizes), g.shape[1:-1]
+        counts = tuple(
+            floordiv(p + s - 1, s) for p, s in zip(padded, steps.strides, strict=True)
+        )  # of places in a phase
+        parts = []
+        for phase in itertools.product(*map(range, steps.strides)):
+            taps = tuple(
+                len(range(r, int(k), s))
+                for r, k, s in zip(phase, window, steps.strides, strict=True)
+            )
+            if 0 in taps:  # between windows
+                zero = scalar_like(0, g)
+                parts.append(broadcast_to(zero, (1, g.shape[0], *counts, w.shape[-2])))
+                continue
+            part = strided_slice(w, (*phase, 0, 0), (*taps, *w.shape[-2:]), (*steps.strides, 1, 1))
+            around = tuple(
+                (t - 1, c - p) for t, c, p in zip(taps, counts, places, strict=True)
+            )
+            work = _Work(Steps.usual(rank)._replace(padding=around, channels_last=True))
+            parts.append(expand_dims(work.made_back(g, part), 0))
+        together = reshape(concat(parts, 0), (*steps.strides, *parts[0].shape[1:]))
+        order = [rank, *(a for i in axes for a in (rank + 1 + i, i)), 2 * rank + 1]
+        shape = (c * s for c, s in zip(counts, steps.strides, strict=True))
+        whole = reshape(permute_dims(together, order), (g.shape[0], *shape, w.shape[-2]))
+        return self.cropped(whole, sizes)
 
     # -- windows as matrices, one for each group ---------------------------------------------------
     def rows(self, x: Tensor, window: Shape) -> Tensor:
@@ -277,10 +325,11 @@ def expand_by_input(g: Tensor, w: Tensor, *, sizes: Shape, **attrs: Any) -> Tens
             return work.image_back(other.made_apart(g, flip(w, axes)))
         wide = reshape(g, (n, *places, groups, floordiv(o, groups), *(1,) * rank))
         cut = sum(multiply(wide, work.spread_kernel(w)), axis=2 + rank, dtype=g.dtype)
-    elif other is not None and _are_in_place(work, g, window, i):
-        back = permute_dims(flip(w, axes), (*axes, rank + 1, rank))
-        return work.image_back(other.made(g, back))
     else:
+        if _are_in_place(work, g, window, i):
+            whole = work.by_phases(g, w, sizes) if other is None else other.made_back(g, w)
+            if whole is not None:
+                return work.image_back(whole)
         rows = matmul(work.outputs(g), matrix_transpose(work.matrices(w)))
         cut = work.from_rows(rows, n, places, window)
     return work.image_back(work.folded(cut, sizes))

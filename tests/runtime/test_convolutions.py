@@ -128,3 +128,28 @@ def test_depthwise(stride: int, made: int) -> None:
         a = random.standard_normal((n, 5, 6, 4)).astype("float32")
         for value, meant in zip(step(a, b), gc.evaluate(wanted, {x: a, w: b}), strict=True):
             np.testing.assert_allclose(value, meant, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("window", "options"),
+    [((3, 3), {"stride": 2, "padding": 1}), ((3, 2), {"stride": 3}), ((1, 1), {"stride": 2}),
+     ((2, 2), {"padding": 3})],
+)  # fmt: skip
+def test_by_the_image_in_phases(window: tuple[int, int], options: dict[str, Any]) -> None:
+    """Windows some places apart: each remainder of places is a convolution of its own; where the
+    padding is wider than windows, there is one."""
+    x, w = gc.placeholder("conv_p", (2, "h", 7, 16)), gc.placeholder("conv_q", (*window, 16, 16))
+    y = gc.conv(x, w, data_format="NHWC", **options)
+    g = gc.placeholder("conv_g", y.shape)
+    back = gc.vjp(y, x, g)
+    step = gc.compile([x, w, g], back)
+    names = [s.name for s in step.cost().steps if s.kind == "product"]
+    assert set(names) == {"convolution"}
+    random = np.random.default_rng(0)
+    for h in (6, 5):
+        a = random.standard_normal((2, h, 7, 16)).astype("float32")
+        b = random.standard_normal((*window, 16, 16)).astype("float32")
+        shape = gc.evaluate(y, {x: a, w: b}).shape
+        c = random.standard_normal(shape).astype("float32")
+        meant = gc.evaluate(back, {x: a, w: b, g: c})
+        np.testing.assert_allclose(step(a, b, c), meant, rtol=1e-3, atol=1e-3)
