@@ -11,6 +11,7 @@ import numpy as np
 import graphc as gc
 from graphc.ir.node import apply
 from graphc.ops.convolution import BY_KERNEL
+from graphc.ops.convolution_expand import PRODUCTS
 from graphc.ops.resample import GATHERED
 
 from .sampling import Array, Case, Samples, Shape, of_kinds
@@ -221,6 +222,25 @@ SAMPLES["conv_by_kernel"] = Samples(
     wild=False,
 )
 
+
+SAMPLES["convolution"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda x, y: apply(PRODUCTS, (x, y), taps=1).output(),
+            numpy=lambda x, y: np.einsum("...tmk,...tkn->...mn", x, y),
+            shapes=shapes,
+        )
+        for shapes in (
+            ((2, 3, 4, 5), (2, 3, 5, 2)), (("n", 2, 1, 3), (1, 2, 3, 2)),
+            (("n", 3, 2), ("n", 2, 3)),
+        )
+    ),
+    takes=of_kinds("f"),
+    ulp=16,
+    unit=1.0,
+    wild=False,
+    domain=None,
+)  # fmt: skip
 
 # -- pooling ---------------------------------------------------------------------------------------
 def _pooled(x: Array, size: Any, stride: Any, pad: int, reduce: Any, fill: Any) -> Array:

@@ -15,7 +15,7 @@ from graphc.ir.conditions import agree
 from graphc.ir.dim import Size, floordiv, is_nonnegative, size_hint
 from graphc.ir.dim import product as size_product
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Kind, Op, register
+from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, broadcast
 from graphc.ops.build import scalar_like
 from graphc.ops.contract import matmul
@@ -62,6 +62,7 @@ PRODUCTS = register(
         Kind.CONVOLVE,
         _infer_products,
         numpy=_numpy_products,
+        facts=frozenset({Fact.STEP}),
         axes={},
         doc="Sums of matrix products, over as many axes before the last two as there are `taps`.",
     )

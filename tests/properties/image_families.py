@@ -38,13 +38,17 @@ def windows(b: Growth) -> Any:
 def convolution(b: Growth) -> Any:
     rank = b.integer(3, 4)
     x, last = _image(b, "iuf" if b.chance(0.2) else "f", rank)
-    space = rank - 2
-    channels = x.shape[-1 if last else 1]
+    space, axis = rank - 2, -1 if last else 1
+    wide = x.dtype.is_float and b.chance(0.4)
+    if wide:  # enough channels for products that read windows in place
+        vector = b.fresh((16,) if last else (16, *(1,) * space), x.dtype.name)
+        x = gc.tanh(gc.sum(x, axis=axis, keepdims=True)) * vector
+    channels = x.shape[axis]
     if not isinstance(channels, int) or channels == 0:
         raise UnsuitedError
-    groups = b.choose((1, 1, channels))
-    window = [b.integer(1, 2) for _ in range(space)]
-    o, i = groups * b.integer(1, 2), channels // groups
+    groups = 1 if wide else b.choose((1, 1, channels))
+    window = [2 if wide else b.integer(1, 2) for _ in range(space)]
+    o, i = 8 if wide else groups * b.integer(1, 2), channels // groups
     w = b.fresh((*window, i, o) if last else (o, i, *window), x.dtype.name)
     options = {
         "padding": b.choose(("valid", "same", 1)), "stride": b.integer(1, 2),

@@ -138,7 +138,7 @@ def test_depthwise(stride: int, made: int) -> None:
 def test_by_the_image_in_phases(window: tuple[int, int], options: dict[str, Any]) -> None:
     """Windows some places apart: each remainder of places is a convolution of its own; where the
     padding is wider than windows, there is one."""
-    x, w = gc.placeholder("conv_p", (2, "h", 7, 16)), gc.placeholder("conv_q", (*window, 16, 16))
+    x, w = gc.placeholder("conv_p", (2, "h", 7, 16)), gc.placeholder("conv_q", (*window, 16, 32))
     y = gc.conv(x, w, data_format="NHWC", **options)
     g = gc.placeholder("conv_g", y.shape)
     back = gc.vjp(y, x, g)
@@ -148,7 +148,7 @@ def test_by_the_image_in_phases(window: tuple[int, int], options: dict[str, Any]
     random = np.random.default_rng(0)
     for h in (6, 5):
         a = random.standard_normal((2, h, 7, 16)).astype("float32")
-        b = random.standard_normal((*window, 16, 16)).astype("float32")
+        b = random.standard_normal((*window, 16, 32)).astype("float32")
         shape = gc.evaluate(y, {x: a, w: b}).shape
         c = random.standard_normal(shape).astype("float32")
         meant = gc.evaluate(back, {x: a, w: b, g: c})
