@@ -199,6 +199,12 @@ def _apart(m: Any, x: Any) -> Any:
     return x + m.matrix_transpose(x) + apart
 
 
+def _spiral(x: Any) -> Any:
+    """A pair of complex eigenvalues, and a real one far from them."""
+    turn = np.array([[0, -4, 0], [4, 0, 0], [0, 0, 9]])
+    return x + turn.astype(_dtype_name(x))
+
+
 def _tall(m: Any, x: Any) -> Any:
     """Rectangles whose singular values are apart."""
     rows, columns = (int(s) for s in x.shape[-2:])
@@ -227,6 +233,29 @@ def _decomposition(
 
 
 SAMPLES["eigh"] = _decomposition(lambda m, x: m.eigh(x), _apart, _SQUARE)
+def _parts(name: str, place: int, domain: tuple[float, float] | None) -> Samples:
+    """Of general matrices, real and imaginary parts: what NumPy's eig gives at `place`."""
+
+    def numpy(x: Array) -> tuple[Array, Array]:
+        found = np.linalg.eig(_spiral(x))[place]
+        return np.real(found).astype(x.dtype), np.imag(found).astype(x.dtype)
+
+    return Samples(
+        cases=tuple(
+            Case(
+                call=lambda x: apply(registry()[name], (_spiral(x),)).outputs,
+                numpy=numpy,
+                shapes=(shape,),
+                draws=(bounded,),
+            )
+            for shape in _SQUARE
+        ),
+        takes=FLOATS, wild=False, ulp=200, unit=1, domain=domain, smooth=False,
+    )  # fmt: skip
+
+
+SAMPLES["eig"] = _parts("eig", 1, None)
+SAMPLES["eigvals"] = _parts("eigvals", 0, (-2.0, 2.0))
 SAMPLES["eigvalsh"] = _decomposition(lambda m, x: m.eigvalsh(x), _apart, _SQUARE)
 SAMPLES["svd"] = _decomposition(lambda m, x: m.svd(x, full_matrices=False), _tall, _RECTANGLES)
 SAMPLES["svdvals"] = _decomposition(lambda m, x: m.svdvals(x), _tall, _RECTANGLES)

@@ -146,6 +146,16 @@ def _eigh(t: Array) -> tuple[Array, Array]:
     return values, vectors.T
 
 
+def _eig(t: Array) -> tuple[Array, Array, Array]:
+    """NumPy's, packed as LAPACK gives them: of a pair the parts of the first."""
+    values, vectors = np.linalg.eig(t.T)
+    rows = np.empty_like(t)
+    for j, value in enumerate(values):
+        first = vectors[:, j]
+        rows[j] = -np.imag(first) if np.imag(value) < 0 else np.real(first)
+    return np.real(values).astype(t.dtype), np.imag(values).astype(t.dtype), rows
+
+
 def _svd(t: Array) -> tuple[Array, Array, Array]:
     u, s, vh = np.linalg.svd(t.T, full_matrices=False)
     return u.T, s, vh.T
@@ -163,6 +173,7 @@ SAMPLES["eigh_by_columns"] = _step(lambda t: steps.eigh(t, "eigh"), _eigh)
 SAMPLES["eigvalsh_by_columns"] = _step(
     lambda t: steps.eigvalsh(t, "eigvalsh"), lambda t: np.linalg.eigvalsh(t.T)
 )
+SAMPLES["eig_by_columns"] = _step(lambda t: steps.eig(t, "eig"), _eig, (None,))
 SAMPLES["svd_by_columns"] = _step(
     lambda t: steps.svd(t, False, "svd"), _svd, (None,), batches=_RECTANGLES
 )

@@ -204,3 +204,37 @@ def svd(t: Tensor, full: bool, told_as: str) -> tuple[Tensor, Tensor, Tensor]:
 
 def svdvals(t: Tensor, told_as: str) -> Tensor:
     return apply(_SVDVALS, (t,), told_as=told_as).output()
+
+
+# -- eigenvalues of general matrices ---------------------------------------------------------------
+def _infer_eig(t: TensorType, *, told_as: str) -> tuple[TensorType, ...]:
+    return vectors(t), vectors(t), t
+
+
+def _numpy_eig(t: Any, *, told_as: str) -> Any:
+    values, columns = _converging(told_as, np.linalg.eig, turned(t))
+    real, imag = (part(values).astype(t.dtype) for part in (np.real, np.imag))
+    packed = np.where(imag[..., None, :] < 0, -np.imag(columns), np.real(columns))
+    return real, imag, turned(packed).astype(t.dtype)
+
+
+def _lapack_eig(operands: Sequence[TensorType], results: Any, *, told_as: str) -> Routine:
+    n = operands[0].shape[-1]
+    size = (4 + BLOCK) * maximum(n, 1)
+    arguments = (
+        Flag("N"), Flag("V"), Count(n), Work(n * n, copy=0), Leading(n), Result(0), Result(1),
+        Work(1), Leading(1), Result(2), Leading(n), Work(size), Count(size),
+    )  # fmt: skip
+    return Routine("geev", (2,), (1, 1, 2), arguments, 25 * n * n * n, failure=NOT_CONVERGED)
+
+
+_EIG = matrix_step(
+    "eig_by_columns", _infer_eig, _numpy_eig, _lapack_eig,
+    "Real and imaginary parts of eigenvalues; eigenvectors, of a complex pair the real part and then "
+    "the imaginary part of the first.", may_fail=True,
+)  # fmt: skip
+
+
+def eig(t: Tensor, told_as: str) -> tuple[Tensor, Tensor, Tensor]:
+    real, imag, packed = apply(_EIG, (t,), told_as=told_as).outputs
+    return real, imag, packed

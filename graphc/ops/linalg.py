@@ -17,6 +17,8 @@ from graphc.ops.decompositions import svd as svd
 from graphc.ops.decompositions import svdvals as svdvals
 from graphc.ops.determinant import det as det
 from graphc.ops.determinant import slogdet as slogdet
+from graphc.ops.eigenvalues import eig as eig
+from graphc.ops.eigenvalues import eigvals as eigvals
 from graphc.ops.einsum import tensordot as tensordot
 from graphc.ops.einsum import vecdot as vecdot
 from graphc.ops.elementwise import greater
@@ -50,9 +52,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 ALSO = {  # of `gc.linalg`, and of no other name
     f.__name__: f
     for f in (
-        triangular_solve, cho_factor, cho_solve, lu, eigh, eigvalsh, svd, svdvals, qr, pinv, lstsq,
-        matrix_rank, cond, expm, matrix_power, multi_dot, matmul, matrix_transpose, vector_norm,
-        matrix_norm, norm, cross, outer, tensordot, vecdot, diagonal, trace,
+        triangular_solve, cho_factor, cho_solve, lu, eigh, eigvalsh, eig, eigvals, svd, svdvals,
+        qr, pinv, lstsq, matrix_rank, cond, expm, matrix_power, multi_dot, matmul,
+        matrix_transpose, vector_norm, matrix_norm, norm, cross, outer, tensordot, vecdot,
+        diagonal, trace,
     )
 }  # fmt: skip
 
@@ -94,7 +97,8 @@ def _matrix_rank(
     return matrix_rank(A, rtol=rtol) if tol is None else count_of(greater(svdvals(A), tol))
 
 
-_NOT_OF_NUMPY = ("triangular_solve", "cho_factor", "cho_solve", "lu", "expm")
+# What NumPy has not, and what gives real numbers there for some matrices, complex ones for others.
+_NOT_OF_NUMPY = ("triangular_solve", "cho_factor", "cho_solve", "lu", "expm", "eig", "eigvals")
 NUMPY: dict[str, Callable[..., Any]] = {
     f"linalg.{name}": f for name, f in (FUNCTIONS | ALSO).items() if name not in _NOT_OF_NUMPY
 }

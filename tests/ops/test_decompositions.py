@@ -95,6 +95,23 @@ def test_values(name: str) -> None:
                                atol=1e-11 * scale)  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_eigenvalues_of_general_matrices(dtype: str) -> None:
+    """Compiled, of named sizes: x v = v w, and the vectors have norm 1; the values are NumPy's, in
+    some order."""
+    x = gc.placeholder("general_x", ("gb", "gn", "gn"), dtype)
+    function = gc.compile([x], list(gc.linalg.eig(x)))
+    for shape in ((3, 6, 6), (1, 1, 1), (0, 2, 2), (2, 0, 0), (1, 25, 25)):
+        at = RNG.normal(size=shape).astype(dtype)
+        w, v = function(at)
+        eps = 100 * np.finfo(dtype).eps * shape[-1]
+        apart = np.abs(w[:, :, None] - np.linalg.eigvals(at)[:, None, :])
+        assert (apart.min(1, initial=np.inf) < 10 * eps).all()
+        assert (apart.min(2, initial=np.inf) < 10 * eps).all()
+        np.testing.assert_allclose(at @ v, v * w[:, None, :], atol=eps)
+        np.testing.assert_allclose(np.linalg.norm(v, axis=1), np.ones(shape[:2]), atol=eps)
+
+
 def test_least_squares() -> None:
     """Of full rank, of less, with more unknowns than equations; of one right side and several."""
     for m, n, rank in ((6, 3, 3), (6, 3, 2), (3, 6, 3)):
@@ -149,6 +166,9 @@ GRADIENTS: dict[str, tuple[Callable[[Any], Any], Array]] = {
     "expm": (lambda x: gc.linalg.expm(x), RNG.normal(size=(2, 3, 3))),
     "cond": (lambda x: gc.linalg.cond(x), RNG.normal(size=(4, 3))),
     "nuc": (lambda x: gc.linalg.matrix_norm(x, ord="nuc"), RNG.normal(size=(2, 4, 3))),
+    "eigvals": (lambda x: gc.concat([gc.real(gc.linalg.eigvals(x)) ** 2,
+                                     gc.imag(gc.linalg.eigvals(x)) ** 3], -1),
+                RNG.normal(size=(2, 4, 4))),
     "lu": (lambda x: gc.linalg.lu(x)[1] + gc.linalg.lu(x)[2], RNG.normal(size=(2, 4, 4))),
 }  # fmt: skip
 
@@ -156,7 +176,7 @@ GRADIENTS: dict[str, tuple[Callable[[Any], Any], Array]] = {
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients(name: str) -> None:
     function, at = GRADIENTS[name]
-    if name.startswith("eig"):  # one triangle is read
+    if name in ("eigh", "eigvalsh"):  # one triangle is read
         original = function
         function = lambda a: original((a + gc.matrix_transpose(a)) / 2)  # noqa: E731
     assert_gradient(function, at)
@@ -170,7 +190,7 @@ def test_second_derivatives(name: str) -> None:
     weights = RNG.normal(size=at.shape)
 
     def first(x: Any) -> Any:
-        even = (x + gc.matrix_transpose(x)) / 2 if name.startswith("eig") else x
+        even = (x + gc.matrix_transpose(x)) / 2 if name == "eigvalsh" else x
         return gc.grad(gc.sum(gc.sin(function(even))), x) * weights
 
     assert_gradient(first, at)
@@ -237,6 +257,8 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: gc.linalg.solve(S, S, assume_a="odd"), ArgumentError, "'odd'"),
     (lambda: gc.linalg.cho_solve(S, S), ArgumentError, "Tensor"),
     (lambda: gc.grad(gc.sum(gc.linalg.svd(R)[0]), R), GradientError, "full_matrices=False"),
+    (lambda: gc.grad(gc.sum(gc.real(gc.linalg.eig(S)[1])), S), GradientError, "eig"),
+    (lambda: gc.linalg.eig(R), ShapeError, "square"),
     (lambda: gc.grad(gc.sum(gc.linalg.qr(R.T, mode="complete")[0]), R), GradientError, "reduced"),
 ]
 

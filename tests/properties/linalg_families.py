@@ -41,7 +41,7 @@ def decompositions(b: Growth) -> Any:
     t = gc.tanh(b.pick("f", lambda t: t.ndim >= 2))
     if 0 in t.shape[-2:] or not all(isinstance(s, int) for s in t.shape[-2:]):
         raise UnsuitedError
-    kind = b.integer(0, 6)
+    kind = b.integer(0, 7)
     if kind == 0:
         return gc.linalg.svdvals(t)
     if kind == 1:
@@ -51,6 +51,12 @@ def decompositions(b: Growth) -> Any:
         q, r = gc.linalg.qr(t, mode=b.choose(("reduced", "complete")))
         return q @ r
     a = regular(b, t)
+    if kind == 7:  # a product of two that is not symmetric, but whose eigenvalues are real
+        other = gc.constant(np.diag(np.arange(1.0, int(a.shape[-1]) + 1)), t.dtype)
+        if b.chance(0.5):  # vectors of norm 1, without a derivative
+            v = gc.linalg.eig(gc.stop_gradient(a @ other)).eigenvectors
+            return gc.sum(gc.abs(v) ** 2, axis=-2)
+        return gc.sum(gc.real(gc.linalg.eigvals(a @ other)), axis=-1)
     if kind == 3:
         return gc.linalg.eigvalsh(a)
     if kind == 4:
