@@ -12,7 +12,7 @@ import scipy.linalg
 from graphc.ops import by_columns, small
 from graphc.ops import factors_by_columns as steps
 
-from .linalg_samples import _cofactors, each
+from .linalg_samples import _cofactor_change, _cofactors, each
 from .sampling import FLOATS, Array, Case, Draw, Samples, Shape, bounded
 
 SAMPLES: dict[str, Samples] = {}
@@ -114,6 +114,9 @@ SAMPLES["small_logabs"] = _step(
     lambda a: small.slogdet(a)[1], lambda a: np.linalg.slogdet(a)[1], (bounded,), batches=_SIZES
 )
 SAMPLES["small_cofactor"] = _step(small.cofactor, _cofactors, (bounded,), batches=_SIZES)
+SAMPLES["small_cofactor_change"] = _step(
+    small.cofactor_change, _cofactor_change, (bounded, bounded), ((3, 3),)
+)
 SAMPLES["small_cholesky"] = _step(
     lambda a: small.cholesky(a, "cholesky"), np.linalg.cholesky, (positive,), batches=_SIZES
 )

@@ -12,13 +12,30 @@ from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.shape import TensorType, agree_on_shape
 from graphc.ops import by_columns, small
+from graphc.ops.branch import cond
 from graphc.ops.build import cast, scalar_like, tensor
 from graphc.ops.contract import matmul
-from graphc.ops.create import iota
+from graphc.ops.create import eye, iota
+from graphc.ops.cumulative import cumulative_prod
+from graphc.ops.decompositions import svd
 from graphc.ops.diagonal import main_diagonal
-from graphc.ops.elementwise import abs, equal, exp, less, log, multiply, not_equal, where
-from graphc.ops.reduce import any, sum
-from graphc.ops.shape import expand_dims, matrix_transpose
+from graphc.ops.elementwise import (
+    abs,
+    equal,
+    exp,
+    isfinite,
+    less,
+    log,
+    logical_and,
+    logical_not,
+    logical_or,
+    multiply,
+    not_equal,
+    round,
+    where,
+)
+from graphc.ops.reduce import all, any, sum
+from graphc.ops.shape import expand_dims, flip, matrix_transpose
 from graphc.ops.small import is_small
 from graphc.ops.solving import inv, of_numpy, square
 
@@ -96,10 +113,38 @@ def _infer_cofactor(a: TensorType) -> tuple[TensorType, ...]:
     return (a,)
 
 
+def _expand_cofactor(a: Tensor) -> Tensor:
+    """As NumPy's: by an inverse without the check of its pivots, and by singular values where there
+    is a matrix for which that is no answer."""
+    if is_small(a):
+        return small.cofactor(a)
+    one, value = eye(a.shape[-1], dtype=a.dtype), expand_dims(det(a), (-2, -1))
+    packed, pivots = by_columns.lu(matrix_transpose(a))
+    inverse = matrix_transpose(by_columns.lu_solve(packed, pivots, one, transposed=True))
+    finite = all(isfinite(a), (-2, -1), keepdims=True)
+    rest = logical_and(finite, logical_or(equal(value, 0), logical_not(isfinite(value))))
+    found = cond(
+        any(rest),
+        lambda: where(rest, _by_singular_values(where(rest, a, one)), value * inverse),
+        lambda: value * inverse,
+    )
+    result: Tensor = where(finite, found, scalar_like(np.nan, a))
+    return result
+
+
+def _by_singular_values(a: Tensor) -> Tensor:
+    """The cofactors of u s v^T: those of s, between u and v^T, and the sign det(u) det(v)."""
+    u, s, vh = svd(a, full_matrices=False)
+    n = s.shape[-1]
+    before = cumulative_prod(s, axis=-1, include_initial=True)[..., :n]
+    behind = flip(cumulative_prod(flip(s, -1), axis=-1, include_initial=True)[..., :n], -1)
+    sign = expand_dims(round(det(u) * det(vh)), (-2, -1))
+    return multiply(sign, matmul(multiply(u, expand_dims(before * behind, -2)), vh))
+
+
 COFACTOR = of_numpy(
     "cofactor", _infer_cofactor, _numpy_cofactor, _cofactor_vjp,
-    "The cofactors of square matrices: the derivative of the determinant.",
-    expand=lambda a: small.cofactor(a) if is_small(a) else None,
+    "The cofactors of square matrices: the derivative of the determinant.", expand=_expand_cofactor,
 )  # fmt: skip
 
 
@@ -160,6 +205,7 @@ def _third_derivative(a: Tensor, first: Tensor, second: Tensor) -> Tensor:
 COFACTOR_CHANGE = of_numpy(
     "cofactor_change", _infer_change, _numpy_change, _change_vjp,
     "The derivative of the cofactors of a matrix along another.",
+    expand=lambda a, g: small.cofactor_change(a, g) if is_small(a) else None,
 )  # fmt: skip
 
 

@@ -230,8 +230,8 @@ def _lapack_eig(operands: Sequence[TensorType], results: Any, *, told_as: str) -
 
 _EIG = matrix_step(
     "eig_by_columns", _infer_eig, _numpy_eig, _lapack_eig,
-    "Real and imaginary parts of eigenvalues; eigenvectors, of a complex pair the real part and then "
-    "the imaginary part of the first.", may_fail=True,
+    "Real and imaginary parts of eigenvalues; eigenvectors, of a complex pair the real part and "
+    "then the imaginary part of the first.", may_fail=True,
 )  # fmt: skip
 
 

@@ -346,6 +346,37 @@ def cofactor(a: Tensor) -> Tensor:
     return apply(_COFACTOR, (a,)).output()
 
 
+def _change_at(k: Any, operands: Any, index: Any, out: TensorType) -> Any:
+    """Each minor changes by its own cofactors times the change of its elements."""
+    rows, along = (_minor(k, operand, index) for operand in operands)
+    total = k.const(0, out.dtype)
+    for i, j in np.ndindex(len(rows), len(rows)):
+        inner = [row[:j] + row[j + 1 :] for row in (*rows[:i], *rows[i + 1 :])]
+        term = along[i][j] if not inner else k.multiply(_expanded(k, inner), along[i][j])
+        total = k.subtract(total, term) if (i + j) % 2 else k.add(total, term)
+    return _signed(k, total, _is_odd_place(k, index))
+
+
+def _numpy_change(a: Any, along: Any) -> Any:
+    n = a.shape[-1]
+    result = np.zeros_like(a)
+    for i, j in np.ndindex(n, n):
+        minor, change = (np.delete(np.delete(x, i, -2), j, -1) for x in (a, along))
+        inner = _numpy_minors(minor, _numpy_number)
+        result[..., i, j] = (-1) ** (i + j) * (inner * change).sum((-2, -1))
+    return result
+
+
+_CHANGE = _small(
+    "small_cofactor_change", lambda a, along: (a,), np.errstate(all="ignore")(_numpy_change),
+    _change_at, 60, "The derivative of the cofactors of static matrices of up to 4 rows.",
+)  # fmt: skip
+
+
+def cofactor_change(a: Tensor, along: Tensor) -> Tensor:
+    return apply(_CHANGE, (a, along)).output()
+
+
 # -- cholesky --------------------------------------------------------------------------------------
 def _cholesky_at(k: Any, operands: Any, index: Any, out: TensorType, *, told_as: str) -> Any:
     *batch, row, column = index

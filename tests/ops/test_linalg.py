@@ -170,12 +170,29 @@ def test_det_has_two_derivatives_at_every_rank(n: int) -> None:
     a = gc.placeholder("a", (n, n), "float64")
     first = gc.grad(gc.linalg.det(a), a)
     second = gc.grad(gc.sum(first * along), a)
+    compiled, expected = gc.compile([a], [first, second]), det_derivatives(n, along)
     for rank in range(n + 1):
         at = of_rank(rank, n)
-        found = gc.evaluate([first, second], {a: at})
-        for got, expected in zip(found, det_derivatives(n, along), strict=True):
-            size = max(1.0, np.linalg.norm(at, 2)) ** n  # of the products that cancel
-            np.testing.assert_allclose(got, expected(at), atol=1e-13 * size)
+        size = max(1.0, np.linalg.norm(at, 2)) ** n  # of the products that cancel
+        for found in (gc.evaluate([first, second], {a: at}), compiled(at)):
+            for got, wanted in zip(found, expected, strict=True):
+                np.testing.assert_allclose(got, wanted(at), atol=1e-13 * size)
+
+
+def test_gradient_of_larger_determinants_compiled() -> None:
+    """By LAPACK, of named sizes: regular ones, ones of lower rank, ones that are not finite, and
+    determinants that leave the range, in one batch."""
+    a = gc.placeholder("larger_a", ("lb", "ln", "ln"), "float64")
+    first = gc.grad(gc.sum(gc.linalg.det(a)), a)
+    function = gc.compile([a], first)
+    assert "NumPy" not in function.explain()
+    one = of_rank(5, 5)
+    rows = [one, of_rank(4, 5), of_rank(3, 5), one * 1e-90, one * 1e100, np.full((5, 5), np.nan)]
+    for batch in (np.stack(rows), np.stack(rows[:1]), np.zeros((0, 5, 5)), np.ones((2, 1, 1))):
+        found, expected = function(batch), gc.evaluate(first, {a: batch})
+        for got, wanted in zip(found, expected, strict=True):
+            scale = np.abs(wanted).max(initial=1e-300) if np.isfinite(wanted).all() else 1
+            np.testing.assert_allclose(got / scale, wanted / scale, atol=1e-12)
 
 
 def test_gradient_of_det_compiled_in_a_batch_of_all_sorts() -> None:

@@ -35,7 +35,7 @@ def triangles(b: Growth) -> Any:
     return list(gc.linalg.lu(a)[1:])
 
 
-@family(1)
+@family(3)
 def decompositions(b: Growth) -> Any:
     """What of them does not depend on signs and on the order of equal values."""
     t = gc.tanh(b.pick("f", lambda t: t.ndim >= 2))
