@@ -176,6 +176,7 @@ SAMPLES["eigh_by_columns"] = _step(lambda t: steps.eigh(t, "eigh"), _eigh)
 SAMPLES["eigvalsh_by_columns"] = _step(
     lambda t: steps.eigvalsh(t, "eigvalsh"), lambda t: np.linalg.eigvalsh(t.T)
 )
+SAMPLES["finite"] = _step(lambda x: steps.finite(x, "eig"), lambda x: x, (None,))
 SAMPLES["eig_by_columns"] = _step(lambda t: steps.eig(t, "eig"), _eig, (None,))
 SAMPLES["svd_by_columns"] = _step(
     lambda t: steps.svd(t, False, "svd"), _svd, (None,), batches=_RECTANGLES

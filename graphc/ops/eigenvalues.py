@@ -43,7 +43,7 @@ def _expand_eig(a: Tensor) -> tuple[Tensor, ...]:
 
 EIG = of_numpy(
     "eig", _infer_eig, lambda a: _numpy_parts(np.linalg.eig(a)[1], a), None,
-    "Real and imaginary parts of eigenvectors.", expand=_expand_eig, why=steps.NOT_CONVERGED,
+    "Real and imaginary parts of eigenvectors.", expand=_expand_eig, why=steps.NO_EIGENVALUES,
 )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def _expand_eigvals(a: Tensor) -> tuple[Tensor, ...]:
 # In the order of the vectors that `eig` gives: one routine computes both.
 EIGVALS = of_numpy(
     "eigvals", _infer_eigvals, lambda a: _numpy_parts(np.linalg.eig(a)[0], a), _eigvals_vjp,
-    "Real and imaginary parts of eigenvalues.", expand=_expand_eigvals, why=steps.NOT_CONVERGED,
+    "Real and imaginary parts of eigenvalues.", expand=_expand_eigvals, why=steps.NO_EIGENVALUES,
 )  # fmt: skip
 
 
@@ -93,7 +93,8 @@ def eig(x: Any, /) -> EigResult:
     columns of norm 1: complex numbers, also where all are real (NumPy's dtype depends on the data).
 
     Shapes: [..., n, n] -> [..., n] and [..., n, n]. Dtypes: float gives complex.
-    Errors: `ShapeError`, `DTypeError`; at the call `LinAlgError` where LAPACK does not converge.
+    Errors: `ShapeError`, `DTypeError`; at the call `LinAlgError` for infinities and NaN, as NumPy,
+    and where LAPACK does not converge.
     Only the eigenvalues have a derivative, where they are not equal.
     Source: derivative by Giles, Collected matrix derivative results, 2008, section 3.1.
 

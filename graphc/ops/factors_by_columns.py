@@ -11,9 +11,11 @@ import numpy as np
 from graphc.errors import LinAlgError
 from graphc.ir.dim import Size, maximum, minimum
 from graphc.ir.node import Tensor, apply
+from graphc.ir.op import Kind, Op, register
 from graphc.ir.routine import Argument, Count, Flag, Leading, Operand, Result, Routine, Work
 from graphc.ir.shape import TensorType
-from graphc.ops.by_columns import matrix_step, turned, vectors
+from graphc.ops.by_columns import STEP, matrix_step, turned, vectors
+from graphc.ops.small import of_floats
 
 NOT_CONVERGED = "the iteration did not converge"
 BLOCK = 64  # columns that LAPACK takes at once where it is given the memory
@@ -207,12 +209,44 @@ def svdvals(t: Tensor, told_as: str) -> Tensor:
 
 
 # -- eigenvalues of general matrices ---------------------------------------------------------------
+NO_EIGENVALUES = "the matrix is not finite, or the iteration did not converge"
+
+
+def _finite_at(k: Any, operands: Any, index: Any, out: TensorType, *, told_as: str) -> Any:
+    x = operands[0](index)
+    inside = k.less(k.abs(x), k.const(np.inf, x.dtype))
+    k.fail_if(k.bitwise_invert(inside), NO_EIGENVALUES)
+    return x
+
+
+def _numpy_finite(x: Any, *, told_as: str) -> Any:
+    if not np.isfinite(x).all():
+        raise LinAlgError(NO_EIGENVALUES, op=told_as)
+    return x
+
+
+_FINITE = register(
+    Op(
+        "finite", Kind.MAP, of_floats("finite", lambda t, *, told_as: (t,)), numpy=_numpy_finite,
+        at=_finite_at, axes={}, facts=STEP, may_fail=True, failure=LinAlgError, cost=3,
+        doc="The elements, after checking that all are finite: LAPACK prints where they are not.",
+    )
+)  # fmt: skip
+
+
+def finite(t: Tensor, told_as: str) -> Tensor:
+    return apply(_FINITE, (t,), told_as=told_as).output()
+
+
 def _infer_eig(t: TensorType, *, told_as: str) -> tuple[TensorType, ...]:
     return vectors(t), vectors(t), t
 
 
 def _numpy_eig(t: Any, *, told_as: str) -> Any:
-    values, columns = _converging(told_as, np.linalg.eig, turned(t))
+    try:
+        values, columns = np.linalg.eig(turned(t))
+    except np.linalg.LinAlgError as error:
+        raise LinAlgError(NO_EIGENVALUES, op=told_as, given=str(error)) from None
     real, imag = (part(values).astype(t.dtype) for part in (np.real, np.imag))
     packed = np.where(imag[..., None, :] < 0, -np.imag(columns), np.real(columns))
     return real, imag, turned(packed).astype(t.dtype)
@@ -225,7 +259,7 @@ def _lapack_eig(operands: Sequence[TensorType], results: Any, *, told_as: str) -
         Flag("N"), Flag("V"), Count(n), Work(n * n, copy=0), Leading(n), Result(0), Result(1),
         Work(1), Leading(1), Result(2), Leading(n), Work(size), Count(size),
     )  # fmt: skip
-    return Routine("geev", (2,), (1, 1, 2), arguments, 25 * n * n * n, failure=NOT_CONVERGED)
+    return Routine("geev", (2,), (1, 1, 2), arguments, 25 * n * n * n, failure=NO_EIGENVALUES)
 
 
 _EIG = matrix_step(
@@ -236,5 +270,5 @@ _EIG = matrix_step(
 
 
 def eig(t: Tensor, told_as: str) -> tuple[Tensor, Tensor, Tensor]:
-    real, imag, packed = apply(_EIG, (t,), told_as=told_as).outputs
+    real, imag, packed = apply(_EIG, (finite(t, told_as),), told_as=told_as).outputs
     return real, imag, packed

@@ -271,7 +271,8 @@ def test_wrong_operands(number: int) -> None:
     assert caught.value.op  # type: ignore[attr-defined]
 
 
-def test_what_does_not_converge_has_its_name() -> None:
+def test_what_does_not_converge_has_its_name(capfd: pytest.CaptureFixture[str]) -> None:
+    """And LAPACK prints nothing."""
     a = gc.placeholder("nan_a", (4, 4), "float64")
     for f in (gc.linalg.eigvalsh, gc.linalg.svdvals):
         function = gc.compile([a], f(a))
@@ -282,3 +283,11 @@ def test_what_does_not_converge_has_its_name() -> None:
                 function(np.full((4, 4), np.nan))
         else:
             assert np.isnan(function(np.full((4, 4), np.nan))).all()
+    for f in (gc.linalg.eigvals, lambda a: gc.linalg.eig(a)[1]):
+        function = gc.compile([a], f(a))
+        for wrong in (np.nan, np.inf):
+            with pytest.raises(LinAlgError, match="not finite"):
+                function(np.full((4, 4), wrong))
+            with pytest.raises(LinAlgError, match="not finite"):
+                gc.evaluate(f(a), {a: np.full((4, 4), wrong)})
+    assert capfd.readouterr() == ("", "")

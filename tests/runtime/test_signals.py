@@ -71,6 +71,11 @@ a = gc.variable(np.ones(4))
 y = gc.scan(lambda c, _: (gc.flatnonzero(c, size=4) + 1.0, None), a, length=2**42)[0]
 interrupted(gc.compile([], y, {w: y[0]}))
 """,
+    "a loop of LAPACK's": """
+a = gc.variable(np.eye(6) * 2)
+y = gc.scan(lambda c, _: (gc.linalg.inv(c), None), a, length=2**42)[0]
+interrupted(gc.compile([], y, {w: y[0, 0]}))
+""",
     "steps": """
 a = gc.placeholder("a", ("n", "n"))
 y = a
