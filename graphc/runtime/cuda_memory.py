@@ -129,7 +129,7 @@ class Remote:
             self.stale = False
 
     def __del__(self) -> None:
-        if self.card.is_usable:
+        if "address" in self.__dict__ and self.card.is_usable:
             self.card.enter()
             self.card.free(self.address)
 

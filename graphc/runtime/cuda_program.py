@@ -67,7 +67,7 @@ class CudaProgram:
         self.lock = locks.private()
 
     def __del__(self) -> None:
-        if not self.card.is_usable:
+        if "modules" not in self.__dict__ or not self.card.is_usable:  # there was no card
             return
         self.card.enter()
         for context in self.pool:
