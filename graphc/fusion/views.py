@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.fusion.region import Operand, flat_index, reindexes
-from graphc.ir.dim import Size, divide, is_nonnegative
+from graphc.ir.dim import Size, divide, is_at_least, is_nonnegative
 from graphc.ir.dtype import int64
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
@@ -34,12 +34,18 @@ class View:
 def strided_view(tensor: Tensor, stored: Container[Node] = ()) -> View:
     """The tensor as a view of the nearest tensor that is in memory: one that is not merely moved
     elements, or is `stored` all the same."""
+    base, index = _place(tensor, stored)
+    flat: Affine = flat_index(index, strides(base.shape))
+    return View(base, flat.const, tuple(flat.coefficient(a) for a in _AXES[: tensor.ndim]))
+
+
+def _place(tensor: Tensor, stored: Container[Node]) -> tuple[Tensor, tuple[Affine, ...]]:
+    """The tensor in memory, and the index there of an element, by the indices of the element."""
     index = tuple(of(_AXES[k]) for k in range(tensor.ndim))
     base = tensor
     while base.node not in stored and reindexes(base.node):
         base, index = _source(base, index)
-    flat: Affine = flat_index(index, strides(base.shape))
-    return View(base, flat.const, tuple(flat.coefficient(a) for a in _AXES[: tensor.ndim]))
+    return base, index
 
 
 def _source(tensor: Tensor, index: Any) -> tuple[Tensor, Any]:
@@ -75,8 +81,22 @@ def matrix_view(
     """The operand of a node that multiplies matrices as matrices in place, else None. Of a sum of
     products the right operands are read again and again, so that they have to be in order."""
     found = blas_view(tensor, stored)
-    right = node.op.kind is Kind.CONVOLVE and tensor is node.inputs[1]
-    return None if found is None or (right and found[1]) else found
+    if found is None:
+        return None
+    _, transposed, leading = found
+    if node.op.kind is Kind.CONVOLVE:
+        return None if transposed and tensor is node.inputs[1] else found
+    return found if _apart(tensor, transposed, leading, stored) else None
+
+
+def _apart(tensor: Tensor, transposed: bool, leading: Size, stored: Container[Node]) -> bool:
+    """Whether the rows of a matrix (its columns, if it is transposed) lie one behind the other, as
+    the BLAS demands. Those of windows overlap: both axes go along one axis of what is in memory."""
+    row, column = (_AXES[axis] for axis in (tensor.ndim - 2, tensor.ndim - 1))
+    if is_at_least(leading, tensor.shape[-2 if transposed else -1]):
+        return True
+    _, index = _place(tensor, stored)
+    return not any(i.coefficient(row) != 0 and i.coefficient(column) != 0 for i in index)
 
 
 def _forward(step: Size, base: Tensor) -> bool:

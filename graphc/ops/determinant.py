@@ -24,6 +24,7 @@ from graphc.ops.elementwise import (
     equal,
     exp,
     isfinite,
+    isnan,
     less,
     log,
     logical_and,
@@ -215,6 +216,12 @@ def _infer_slogdet(a: TensorType) -> tuple[TensorType, ...]:
     return result, result
 
 
+def _numpy_slogdet(a: Any) -> tuple[Any, Any]:
+    """NumPy's sign of what is NaN is 1 or -1, by the order of its pivots: here it is NaN too."""
+    sign, size = np.linalg.slogdet(a)
+    return np.where(np.isnan(size), size, sign), size
+
+
 def _slogdet_vjp(context: Any, g: Any, out: Any, a: Tensor) -> list[Any]:
     """g a^-T for the logarithm; the sign is constant."""
     if g[1] is None:
@@ -234,11 +241,12 @@ def _expand_slogdet(a: Tensor) -> tuple[Tensor, Tensor]:
     odd = equal(sum(turns, -1) % 2, 1)
     one, zero = scalar_like(1, pivots), scalar_like(0, pivots)
     sign = where(any(equal(pivots, zero), -1), zero, where(odd, -one, one))
-    return sign, sum(log(abs(pivots)), -1)
+    size = sum(log(abs(pivots)), -1)
+    return where(isnan(size), size, sign), size
 
 
 SLOGDET = of_numpy(
-    "slogdet", _infer_slogdet, np.linalg.slogdet, _slogdet_vjp,
+    "slogdet", _infer_slogdet, _numpy_slogdet, _slogdet_vjp,
     "The sign of the determinant, and the logarithm of its absolute value: two outputs.",
     expand=_expand_slogdet,
 )  # fmt: skip

@@ -198,7 +198,11 @@ def _any_zero(k: Any, pivots: Sequence[Any]) -> Any:
 def _sign_at(k: Any, operands: Any, index: Any, out: TensorType) -> Any:
     pivots, odd = _pivots_at(k, operands, index)
     sign = _signed(k, k.const(1, out.dtype), odd)
-    return k.where(_any_zero(k, pivots), k.const(0, out.dtype), sign)
+    sign = k.where(_any_zero(k, pivots), k.const(0, out.dtype), sign)
+    unknown = k.is_nan(pivots[0])
+    for pivot in pivots[1:]:
+        unknown = k.bitwise_or(unknown, k.is_nan(pivot))
+    return k.where(unknown, k.const(np.nan, out.dtype), sign)
 
 
 def _logabs_at(k: Any, operands: Any, index: Any, out: TensorType) -> Any:
@@ -233,7 +237,8 @@ def _numpy_det(a: Any) -> Any:
 
 def _numpy_sign(a: Any) -> Any:
     pivots, odd = _numpy_pivots(a)
-    return np.where((pivots == 0).any(-1), 0, np.where(odd, -1, 1)).astype(a.dtype)
+    sign = np.where((pivots == 0).any(-1), 0, np.where(odd, -1, 1))
+    return np.where(np.isnan(pivots).any(-1), np.nan, sign).astype(a.dtype)
 
 
 @np.errstate(all="ignore")

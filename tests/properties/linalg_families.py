@@ -35,6 +35,12 @@ def triangles(b: Growth) -> Any:
     return list(gc.linalg.lu(a)[1:])
 
 
+@family(1)
+def cofactors(b: Growth) -> Any:
+    a = regular(b, b.pick("f", lambda t: t.ndim >= 2))
+    return gc.grad(gc.sum(gc.linalg.det(a / 2)), a)
+
+
 @family(3)
 def decompositions(b: Growth) -> Any:
     """What of them does not depend on signs and on the order of equal values."""

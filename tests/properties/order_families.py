@@ -1,4 +1,4 @@
-"""How sorts, searches and elements at places of an order are drawn."""
+"""How sorts, searches and elements at places of an order are drawn; and what is checked."""
 
 from __future__ import annotations
 
@@ -56,3 +56,10 @@ def at_places_of_an_order(b: Growth) -> Tensor:
 def shuffled(b: Growth) -> Tensor:
     t, key = b.pick("biuf", lambda t: t.ndim > 0), gc.constant([0, b.integer(0, 9)], "uint32")
     return gc.random.permutation(key, t, b.axis(t), independent=b.chance(0.5))
+
+
+@family(0.5)
+def checked(b: Growth) -> Tensor:
+    """What holds always: a call that fails has no results to compare."""
+    t = b.pick("biuf", lambda t: True)
+    return gc.ensure(t, gc.logical_or(t == t, t != t), "neither equal nor unequal")

@@ -232,14 +232,14 @@ def test_numpys_functions_are_named_as_they_were_called() -> None:
         np.add(v, 1, out=np.ones(4))
     with pytest.raises(ArgumentError, match=r"given:    add\.reduce\(\.\.\.\)"):
         np.add.reduce(v)
-    with pytest.raises(ArgumentError, match=r"^numpy\.linalg\.svd: graphc has no function"):
-        np.linalg.svd(m)
+    with pytest.raises(ArgumentError, match=r"^numpy\.intersect1d: graphc has no function"):
+        np.intersect1d(v, v)
 
 
 def test_a_function_that_graphc_lacks_names_the_nearest() -> None:
     for call, near in (
-        (lambda: np.linalg.svd(m), ""),
-        (lambda: np.nanmedian(v), "gc.nanmean"),
+        (lambda: np.intersect1d(v, v), ""),
+        (lambda: np.setdiff1d(v, v), "gc.diff"),
         (lambda: np.polyval(v, v), "gc.polygamma"),
     ):
         with pytest.raises(ArgumentError, match="graphc has no function of this name") as caught:
@@ -263,7 +263,7 @@ def test_a_function_that_graphc_lacks_names_the_nearest() -> None:
         (lambda: np.array([v, v]), "gc.stack"),
         (lambda: math.sin(v[0]), "gc.sin for math.sin"),
         (lambda: v in [-v, v + 1], "any(v is t for t in tensors)"),
-        (lambda: np.pad(v, 1, "edge"), "gc.concat"),
+        (lambda: np.pad(v, 1, "maximum"), "gc.concat"),
         (lambda: np.pad(v, [(1, 2), (3, 4)]), ""),
     ],
 )
