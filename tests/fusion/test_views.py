@@ -14,7 +14,7 @@ import graphc as gc
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("n", [9, "n"])
 def test_windows_as_matrices(stride: int, turned: bool, n: Any) -> None:
-    """Their rows overlap unless the stride is large, which is an error of the BLAS, and no result."""
+    """Their rows overlap unless the stride is large: an error of the BLAS, and no result."""
     x, w = gc.placeholder("overlapping", (n,)), gc.placeholder("weights", (3, 2))
     windows = gc.windows(x, (3,), stride=stride)
     made = w.T @ windows.T if turned else windows @ w
