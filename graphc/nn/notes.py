@@ -11,8 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from graphc.errors import ArgumentError
+from graphc.ir import origin
 from graphc.ir.graph import transform, walk
 from graphc.ir.node import Node, Tensor, Variable
+from graphc.ir.op import Fact
+from graphc.ops.closure import inlined, is_fresh
 
 
 class Note(NamedTuple):
@@ -32,6 +36,7 @@ class Notes:
         self._done: list[Note] = []
         self._now: dict[Variable, Note] = {}  # of the call that is running
         self._collected = False
+        self._of: tuple[Tensor, ...] = ()  # the results that they were collected for
 
     # -- a call ------------------------------------------------------------------------------------
     def begin(self) -> dict[Variable, Note]:
@@ -69,13 +74,35 @@ class Notes:
 
     # -- a step ------------------------------------------------------------------------------------
     def collect(self, results: Sequence[Tensor]) -> dict[Variable, Tensor]:
-        """The new values by the calls that lead to `results`; by all where none is seen to. It may
-        be in a loop, whose body is a graph of its own."""
+        """The new values by the calls that lead to `results`.
+
+        Where none is seen to, by all that were not collected before: it may be in a loop, whose
+        body is a graph of its own. Of these the values of other graphs are left out.
+        Errors: `ArgumentError` for a value of what only the steps of a loop have.
+        """
         nodes = set(walk(results)) if self._done else set()
         seen = [note for note in self._done if not nodes.isdisjoint(note.marks)]
-        self._done = _without(self._done, seen) if seen else self._done
-        self._collected = True
+        if seen:
+            self._done = _without(self._done, seen)
+        elif results and self._done:
+            others = self._collected and list(map(id, self._of)) != list(map(id, results))
+            self._done = [] if others else [n for n in self._done if _belongs(n, nodes)]
+        self._done = [note._replace(value=inlined(note.value)) for note in self._done]
+        self._collected, self._of = True, tuple(results)
         return {note.state: note.value for note in self._done}
+
+
+def _belongs(note: Note, nodes: set[Node]) -> bool:
+    """Whether the value is made of inputs that a graph of these nodes has."""
+    inputs = {n for n in walk([inlined(note.value)]) if Fact.INPUT in n.op.facts}
+    if any(is_fresh(n) for n in inputs):
+        raise ArgumentError(
+            "the new value of a state is known inside of a loop only",
+            op=f"variable {note.state.name!r}",
+            where=origin.where(),
+            hint="call the layer outside of the loop, or set its trainable to False",
+        )
+    return inputs <= nodes
 
 
 def _without(notes: Sequence[Note], kept: Sequence[Note]) -> list[Note]:

@@ -19,7 +19,7 @@ from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType
 from graphc.ir.structure import unflatten
 from graphc.ops.build import weak_like
-from graphc.ops.closure import captured, is_literal, parameters, shows_all, tensors
+from graphc.ops.closure import captured, is_literal, parameters, shows_all, stand_in, tensors
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -116,6 +116,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         traced, shape = tensors("checkpoint", function(*unflatten(structure, inner)), "result")
         used = captured(traced, placeholders, start, hoist=False)
         results = transform(traced, replace=dict(zip(placeholders, given, strict=True)))
+        stand_in(placeholders, given)
         if not results:
             return unflatten(shape, ())
         sources = dict.fromkeys((*given, *used))

@@ -8,13 +8,14 @@ Structured arguments (`ir/structure.py`) are flattened on the way in and rebuilt
 from __future__ import annotations
 
 import operator
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
-from graphc.ir.graph import Graph, bodies, map_graph, rebuild, with_bodies
+from graphc.ir.graph import Graph, bodies, map_graph, rebuild, transform, walk, with_bodies
 from graphc.ir.node import Node, Tensor, apply, current_serial
 from graphc.ir.op import Batch, Fact, Kind
 from graphc.ir.shape import TensorType, agree_on_shape
@@ -64,10 +65,33 @@ def check_callable(op: str, what: str, function: object) -> None:
 _traces = count(1)
 
 
+_fresh: weakref.WeakSet[Node] = weakref.WeakSet()
+_stand_ins: weakref.WeakKeyDictionary[Node, Tensor] = weakref.WeakKeyDictionary()
+
+
 def fresh(what: str, types: Iterable[TensorType]) -> list[Tensor]:
     """Placeholders that nothing else uses."""
     prefix = f"{what}#{next(_traces)}."
-    return [_placeholder(f"{prefix}{i}", t) for i, t in enumerate(types)]
+    made = [_placeholder(f"{prefix}{i}", t) for i, t in enumerate(types)]
+    _fresh.update(p.node for p in made)
+    return made
+
+
+def is_fresh(node: Node) -> bool:
+    """Whether it is a placeholder that a function was traced with."""
+    return node in _fresh
+
+
+def stand_in(placeholders: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Remember what the placeholders of a trace stand for, where it became part of a graph."""
+    _stand_ins.update(zip((p.node for p in placeholders), values, strict=True))
+
+
+def inlined(x: Tensor) -> Tensor:
+    """`x`, which may be from within a trace, over what its placeholders stand for."""
+    while found := {n.output(): _stand_ins[n] for n in walk([x]) if n in _stand_ins}:
+        (x,) = transform([x], replace=found)
+    return x
 
 
 def parameters(

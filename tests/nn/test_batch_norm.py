@@ -93,3 +93,31 @@ def test_axes_of_channels(axis: Any, shape: tuple[int, ...], place: int) -> None
 def test_refusals(wrong: Any, kind: Any, message: str) -> None:
     with pytest.raises(kind, match=message):
         wrong()
+
+
+def test_inside_of_a_checkpoint_and_of_a_loop() -> None:
+    x = gc.placeholder("x", (4, 3), "float64")
+    value = RNG.normal(size=(4, 3))
+    layer = gc.nn.BatchNorm(momentum=0.0)
+    model = gc.nn.Sequential([layer, gc.nn.Dropout(0.5)])
+    again = gc.checkpoint(lambda v: gc.checkpoint(lambda u: model(u, training=True))(v * 2))(x)
+    loss = gc.mean(gc.square(again))
+    found = gc.optim.SGD().minimize(loss, model)
+    assert set(found) == set(model.variables())
+    given = gc.evaluate(found[layer.moving_mean], {x: value})
+    np.testing.assert_allclose(given, 2 * value.mean(0), rtol=1e-12)
+    _, rows = gc.scan(lambda c, v: (c, layer(v[None], training=True)), gc.constant(0.0), x)
+    with pytest.raises(ArgumentError, match="inside of a loop only"):
+        layer.updates(gc.sum(rows))
+
+
+def test_a_layer_that_was_frozen_meanwhile_keeps_its_averages() -> None:
+    model = gc.nn.Sequential([gc.nn.BatchNorm(), gc.nn.Dense(1)])
+    trainer = gc.train.Trainer(model, loss="mse", optimizer=gc.optim.SGD(0.1))
+    data = RNG.normal(size=(64, 3)).astype("float32")
+    trainer.fit(data, data[:, :1], verbose=False)
+    layer: Any = model.stack[0]
+    layer.trainable, before = False, layer.moving_mean.value
+    assert (before != 0).all()
+    trainer.fit(data, data[:, :1], verbose=False)
+    np.testing.assert_array_equal(layer.moving_mean.value, before)
