@@ -18,7 +18,7 @@ def regular(b: Growth, t: Tensor) -> Tensor:
     size = t.shape[-2]
     if not isinstance(size, int) or size == 0:
         raise UnsuitedError
-    bounded = gc.tanh(t)
+    bounded = gc.where(t == t, gc.tanh(t), 0.5)
     return bounded @ gc.matrix_transpose(bounded) + gc.constant(np.eye(size) * 2, t.dtype)
 
 
@@ -44,7 +44,8 @@ def cofactors(b: Growth) -> Any:
 @family(3)
 def decompositions(b: Growth) -> Any:
     """What of them does not depend on signs and on the order of equal values."""
-    t = gc.tanh(b.pick("f", lambda t: t.ndim >= 2))
+    given = b.pick("f", lambda t: t.ndim >= 2)
+    t = gc.where(given == given, gc.tanh(given), 0.5)  # of NaN LAPACK's iterations do not end
     if 0 in t.shape[-2:] or not all(isinstance(s, int) for s in t.shape[-2:]):
         raise UnsuitedError
     kind = b.integer(0, 7)
