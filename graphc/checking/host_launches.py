@@ -15,7 +15,8 @@ import llvmlite.binding as llvm
 from graphc.checking.simulator import Array, Memory, run_launches
 from graphc.loops.grammar import Buffer, Kernel
 from graphc.lower import gpu_functions, link, nvptx
-from graphc.lower.gpu_source import Launch, Launches, print_launches
+from graphc.lower.gpu_source import print_launches
+from graphc.lower.launches import Launch, Launches
 
 _RUN = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64))
 

@@ -22,7 +22,8 @@ from graphc.ir.dim import evaluate
 from graphc.ir.dtype import DTYPES
 from graphc.loops.grammar import Buffer, Kernel
 from graphc.loops.primitives import PRIMITIVES
-from graphc.lower.gpu_source import Grid, Launch, Launches, print_launches
+from graphc.lower.gpu_source import print_launches
+from graphc.lower.launches import Grid, Launch, Launches
 
 Array = np.ndarray[Any, Any]
 WARP = 32

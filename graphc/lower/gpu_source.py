@@ -1,7 +1,5 @@
 """Prints a kernel as the Python source of `numba.cuda` functions, its launches.
 
-A block has 256 threads. How many blocks there are, how many threads share a row and into how many
-parts a sum is cut follows from sizes alone, never from the card: so every card gives the same bits.
 What many threads add up is added in one order: lanes of a warp by halves, warps by halves, parts
 one after the other. There is no atomic operation but on the word of failures.
 
@@ -15,14 +13,11 @@ one after the other. There is no atomic operation but on the word of failures.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from graphc.ir.dim import Size, dim, evaluate
-from graphc.ir.dtype import BY_SHORT, DType, bool_
+from graphc.ir.dim import Size
+from graphc.ir.dtype import bool_
 from graphc.loops.grammar import (
     Accumulate,
     Affine,
@@ -34,149 +29,16 @@ from graphc.loops.grammar import (
     Load,
     Stmt,
     Store,
-    Value,
     Var,
     may_fail,
     statements,
 )
 from graphc.loops.nest import Sum, chain, take_apart
-from graphc.lower.numba_source import Printer, loaded, size_text, stored
+from graphc.lower.gpu_text import Text, long_sums, times
+from graphc.lower.launches import Launch, Launches, Room
+from graphc.lower.numba_source import loaded, stored
 
-THREADS = 256  # of a block
-GROUPS = 1024  # parts of a sum, at the most
-ROOM = 1 << 22  # elements of all parts of a sum, or of all rows of scratch memory, about
 VECTOR = 4  # neighbours that a thread takes at once, where memory is contiguous
-FEW = 128  # numbers that a thread adds up without carrying their rounding errors along
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """One function for the device. `turns`: what the threads share out."""
-
-    name: str
-    kind: str
-    source: str
-    turns: Size
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Memory that the launches of a kernel need beside its buffers: `size` elements for each
-    `group` or `block`."""
-
-    name: str
-    dtype: DType
-    size: Size
-    each: str
-
-    def elements(self, grid: Grid, dims: Mapping[str, int]) -> int:
-        return evaluate(self.size, dims) * (grid.groups if self.each == "group" else grid.blocks)
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """The shape of a kernel's main launch: its blocks, the threads of a row (of columns side by
-    side), and how many groups (of a map: threads, of a column: parts) there are."""
-
-    blocks: int
-    width: int
-    groups: int
-
-    @property
-    def shift(self) -> int:
-        return self.width.bit_length() - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Launches:
-    """The launches of one kernel, in order. All have the same parameters: the buffers (for a
-    private one the `Room` of its name), `sizes` over the program's dims, `shift`, `groups` and
-    `blocks` of the grid, the other rooms, and the word of failures if the kernel may fail.
-
-    `across`: the turns of the longest loop inside of a row, or the columns; `most`: the groups that
-    memory allows; `each`: elements of a thread of a map.
-    """
-
-    kernel: Kernel | None  # None where it was read from data
-    kind: str
-    why: str
-    launches: tuple[Launch, ...]
-    parameters: tuple[str, ...]
-    sizes: Mapping[str, Size]
-    rooms: tuple[Room, ...]
-    across: tuple[Size, ...]
-    each: int
-    limits: bool  # whether groups are at most as many as parts of sums
-
-    def facts(self) -> dict[str, Any]:
-        """What running the launches needs, as plain data; `read_launches` is the inverse."""
-        return {
-            "kind": self.kind,
-            "launches": [[x.name, x.kind, str(x.turns)] for x in self.launches],
-            "parameters": list(self.parameters),
-            "sizes": {name: str(size) for name, size in self.sizes.items()},
-            "rooms": [[r.name, r.dtype.short, str(r.size), r.each] for r in self.rooms],
-            "across": list(map(str, self.across)),
-            "each": self.each,
-            "limits": self.limits,
-        }
-
-    def chosen(self, aligned: bool) -> list[Launch]:
-        """The launches, in order; `aligned`: all arrays begin at multiples of 16 bytes."""
-        plain = next((x for x in self.launches if x.kind == "plain"), None)
-        left_out = self.main if plain is not None and not aligned else plain
-        return [x for x in self.launches if x is not left_out]
-
-    @property
-    def source(self) -> str:
-        return "\n".join(launch.source for launch in self.launches)
-
-    @property
-    def main(self) -> Launch:
-        return next(x for x in self.launches if x.kind == self.kind)
-
-    def grid(self, dims: Mapping[str, int], threads: int = THREADS) -> Grid:
-        """The grid of the main launch at given sizes, for blocks of so many threads."""
-        turns = evaluate(self.main.turns, dims)
-        across = max((evaluate(size, dims) for size in self.across), default=1)
-        most = GROUPS if self.limits and self.kind != "map" else 1 << 62
-        for room in self.rooms:
-            if room.each == "group":
-                most = min(most, max(8, ROOM // max(1, evaluate(room.size, dims))))
-        if self.kind == "serial":
-            return Grid(1, 1, 1)
-        if self.kind == "column":
-            width = _power(min(32, threads, across))
-            side = _parts(across, width)
-            parts = _clamp(_parts(turns, threads // width * 8), 1, min(256, GROUPS // max(side, 1)))
-            return Grid(side * parts, width, parts)
-        if self.kind == "map":
-            most = min(_parts(most, threads), GROUPS if self.limits else most)
-            blocks = _clamp(_parts(turns, threads * self.each), 1, most)
-            return Grid(blocks, 1, blocks * threads)
-        width = min(_power(_parts(across, 4)), threads)
-        groups = threads // width
-        blocks = _clamp(_parts(min(turns, most), groups), 1, _parts(most, groups))
-        return Grid(blocks, width, blocks * groups)
-
-    def blocks(self, launch: Launch, grid: Grid, dims: Mapping[str, int], threads: int) -> int:
-        """How many blocks a launch has."""
-        if launch.kind in (self.kind, "plain"):
-            return grid.blocks
-        return 1 if launch.kind == "last" else _parts(evaluate(launch.turns, dims), threads)
-
-
-def _parts(size: int, part: int) -> int:
-    return -(-size // part)
-
-
-def _clamp(size: int, least: int, most: int) -> int:
-    return max(least, min(size, most))
-
-
-def _power(size: int) -> int:
-    """The least power of two that is not less."""
-    return 1 << max(size - 1, 0).bit_length()
 
 
 def print_launches(kernel: Kernel) -> Launches:
@@ -184,141 +46,18 @@ def print_launches(kernel: Kernel) -> Launches:
     return _Kernels(kernel).launches()
 
 
-def read_launches(facts: Mapping[str, Any]) -> Launches:
-    """The launches that `facts` are of, without their source."""
-    return Launches(
-        None,
-        facts["kind"],
-        "",
-        tuple(Launch(name, kind, "", dim(turns)) for name, kind, turns in facts["launches"]),
-        tuple(facts["parameters"]),
-        {name: dim(size) for name, size in facts["sizes"].items()},
-        tuple(Room(n, BY_SHORT[d], dim(size), each) for n, d, size, each in facts["rooms"]),
-        tuple(map(dim, facts["across"])),
-        facts["each"],
-        facts["limits"],
-    )
-
-
-# -- statements ------------------------------------------------------------------------------------
-class _Text(Printer):
-    """The text of one launch. `homes`: what stands before the index of an element that is a part's
-    or a group's own; `long`: the sums whose rounding errors are carried along."""
-
-    def __init__(self, kernel: Kernel, long: set[Var]) -> None:
-        super().__init__(kernel)
-        self.depth = 1
-        self.homes: dict[Buffer, str] = {}
-        self.long = long
-
-    def add(self, *lines: str) -> None:
-        self.lines += ["    " * self.depth + line for line in lines]
-
-    @contextmanager
-    def inside(self, head: str) -> Iterator[None]:
-        """Inside, lines belong to `head`."""
-        self.add(head)
-        self.depth += 1
-        before = len(self.lines)
-        yield
-        if len(self.lines) == before:
-            self.add("pass")
-        self.depth -= 1
-
-    def element(self, buffer: Buffer, index: Affine) -> str:
-        home = self.homes.get(buffer)
-        return super().element(buffer, index) if home is None else f"{home}{self.affine(index)}]"
-
-    def accumulated(self, var: Var, primitive: str, value: Value) -> str:
-        return self._expression(primitive, (var, value))  # in the order of the text
-
-    def first(self, var: Var, value: str) -> None:
-        """A scalar that accumulates, with its first value."""
-        self.add(f"{self.names[var]} = {value}")
-        if var in self.long:
-            self.add(f"{self.names[var]}_lost = {var.dtype.short}(0)")
-
-    def accumulate(self, var: Var, primitive: str, value: str) -> None:
-        """total, lost = total + (value - lost), the rounding error of that addition (Kahan,
-        1965)."""
-        name = self.names[var]
-        if var in self.long:
-            more, before = f"more_{var.dtype.short}", f"before_{var.dtype.short}"
-            self.add(f"{more} = {value} - {name}_lost", f"{before} = {name}")
-            self.add(f"{name} = {before} + {more}", f"{name}_lost = lost({name}, {before}, {more})")
-        else:
-            self.add(f"{name} = {combined(primitive, name, value, var.dtype)}")
-
-    def plain(self, body: Sequence[Stmt]) -> None:
-        """Statements as they stand, by one thread."""
-        for stmt in body:
-            if isinstance(stmt, For):
-                with self.inside(self.statement(stmt)):
-                    self.plain(stmt.body)
-            elif isinstance(stmt, Declare):
-                self.first(stmt.var, self.value(stmt.value))
-            elif isinstance(stmt, Accumulate):
-                self.accumulate(stmt.var, stmt.primitive, self.value(stmt.value))
-            else:
-                self.add(self.statement(stmt))
-
-    def split(self, flat: str, loops: Sequence[For]) -> None:
-        """The variables of loops from the number of a turn of all of them."""
-        for k, loop in enumerate(loops):
-            later, part = times(loops[k + 1 :]), flat
-            if later != "1":
-                part = f"floor_divide({part}, {later})"
-            if k > 0:
-                part = f"remainder({part}, {times([loop])})"
-            self.add(f"{self.names[loop.var]} = {part}")
-
-
-def times(loops: Sequence[For]) -> str:
-    """How many turns loops have, as Python source of an i64."""
-    factors = [size_text(loop.extent) for loop in loops]
-    factors = [f if re.fullmatch(r"\w+", f) else f"({f})" for f in factors]
-    factors = [f"i64({f})" if f.isdigit() else f for f in factors]
-    return " * ".join(factors) or "1"
-
-
-def combined(primitive: str, x: str, y: str, dtype: DType) -> str:
-    infix = {"add": "+", "multiply": "*"}.get(primitive) if dtype.is_float else None
-    return f"{x} {infix} {y}" if infix else f"{primitive}({x}, {y})"
-
-
-def _long_sums(kernel: Kernel) -> set[Var]:
-    """The scalars to which a thread may add many floats."""
-    long: set[Var] = set()
-
-    def walk(body: Sequence[Stmt], turns: int, declared: Mapping[Var, int]) -> None:
-        own = dict(declared)
-        for stmt in body:
-            if isinstance(stmt, Declare):
-                own[stmt.var] = turns
-            elif isinstance(stmt, For):
-                extent = stmt.extent if isinstance(stmt.extent, int) else FEW + 1
-                walk(stmt.body, turns * max(extent, 1), own)
-            elif isinstance(stmt, Accumulate):
-                sums = stmt.primitive == "add" and stmt.var.dtype.is_float
-                if sums and turns > FEW * own[stmt.var]:
-                    long.add(stmt.var)
-
-    walk(kernel.body, 1, {})
-    return long
-
-
 # -- launches --------------------------------------------------------------------------------------
 class _Kernels:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.nest = kernel, take_apart(kernel)
-        self.long = _long_sums(kernel)
+        self.long = long_sums(kernel)
         self.sizes = dict(kernel.sizes)
         self.rooms: list[Room] = []
         self.parts: dict[int, str] = {}  # the rooms of sums and totals, by the identity of each
         self.fails = may_fail(kernel)
         self.vector = self._is_contiguous()
         self.across: list[Size] = []
-        self.made: list[tuple[str, _Text, Size]] = []
+        self.made: list[tuple[str, Text, Size]] = []
 
     def launches(self) -> Launches:
         nest, kind = self.nest, self.nest.kind
@@ -363,8 +102,8 @@ class _Kernels:
             bool(self.parts) or kind == "scatter",
         )
 
-    def _text(self) -> _Text:
-        text = _Text(self.kernel, self.long)
+    def _text(self) -> Text:
+        text = Text(self.kernel, self.long)
         kind = self.nest.kind
         for buffer in self.kernel.buffers:
             if buffer.private and kind in ("row", "map"):
@@ -413,12 +152,12 @@ class _Kernels:
             names += 1
 
     # -- what begins and ends every launch ---------------------------------------------------------
-    def _open(self, text: _Text) -> None:
+    def _open(self, text: Text) -> None:
         if self.fails:
             text.add("failed = i64(0)")
         text.plain([s for s in self.nest.before if not isinstance(s, Store)])
 
-    def _close(self, text: _Text) -> None:
+    def _close(self, text: Text) -> None:
         """The totals of the block, and the failures of the thread."""
         for total in self.nest.totals:
             name, dtype = text.names[total.var], total.var.dtype
@@ -427,7 +166,7 @@ class _Kernels:
                 text.add(f"{self.parts[id(total)]}[cuda.blockIdx.x] = {stored(name, dtype)}")
         self._report(text)
 
-    def _report(self, text: _Text) -> None:
+    def _report(self, text: Text) -> None:
         if self.fails:
             with text.inside("if failed != 0:"):
                 text.add("cuda.atomic.or_(failures, 0, failed)")
@@ -447,7 +186,7 @@ class _Kernels:
             self.made.append(("fill", text, buffer.size))
 
     # -- the kinds ---------------------------------------------------------------------------------
-    def _map(self, text: _Text, vector: bool = True) -> None:
+    def _map(self, text: Text, vector: bool = True) -> None:
         nest = self.nest
         if any(b.private for b in self.kernel.buffers):
             text.add("group = cuda.grid(1)")
@@ -478,14 +217,14 @@ class _Kernels:
                 text.add("t += cuda.gridsize(1)")
         self._close(text)
 
-    def _serial(self, text: _Text) -> None:
+    def _serial(self, text: Text) -> None:
         with text.inside("if cuda.grid(1) == 0:"):
             if self.fails:
                 text.add("failed = i64(0)")
             text.plain(self.kernel.body)
             self._report(text)
 
-    def _row(self, text: _Text) -> None:
+    def _row(self, text: Text) -> None:
         nest = self.nest
         self._groups(text)
         self._open(text)
@@ -508,15 +247,15 @@ class _Kernels:
             text.add("row0 += groups")
         self._close(text)
 
-    def _groups(self, text: _Text) -> None:
+    def _groups(self, text: Text) -> None:
         self._lanes(text)
         text.add("group = shift_right(cuda.grid(1), shift)")
 
-    def _lanes(self, text: _Text) -> None:
+    def _lanes(self, text: Text) -> None:
         text.add("width = shift_left(i64(1), shift)")
         text.add("lane = bitwise_and(cuda.threadIdx.x, width - 1)")
 
-    def _column(self, text: _Text) -> None:
+    def _column(self, text: Text) -> None:
         nest = self.nest
         columns, count = nest.own, times(nest.own) if nest.own else "i64(1)"
         self.across.append(nest.turns(columns))
@@ -553,7 +292,7 @@ class _Kernels:
                 text.add(f"{self.parts[id(found)]}[chunk * count + column] = {value}")
         self._close(text)
 
-    def _registers(self, text: _Text) -> dict[int, tuple[Var, Sum]]:
+    def _registers(self, text: Text) -> dict[int, tuple[Var, Sum]]:
         """A scalar for each sum, by the identity of the store that it replaces."""
         found = {}
         for number, total in enumerate(self.nest.sums):
@@ -564,7 +303,7 @@ class _Kernels:
             found[id(total.parts[2])] = var, total
         return found
 
-    def _scatter(self, text: _Text) -> None:
+    def _scatter(self, text: Text) -> None:
         nest = self.nest
         self._groups(text)
         self._open(text)
@@ -649,7 +388,7 @@ class _Rows:
 
     repeats = False  # whether several groups run a row
 
-    def __init__(self, kernels: _Kernels, text: _Text, active: str, writes: str) -> None:
+    def __init__(self, kernels: _Kernels, text: Text, active: str, writes: str) -> None:
         self.kernels, self.text, self.active, self.writes = kernels, text, active, writes
         self.nest = kernels.nest
         self.totals = {t.var for t in self.nest.totals}

@@ -21,7 +21,7 @@ from graphc.errors import CompileError
 from graphc.ir.dtype import DType, bool_
 from graphc.loops.grammar import Store, statements
 from graphc.lower import gpu_functions, link, numba_cpu, vector_math
-from graphc.lower.gpu_source import THREADS, Launch, Launches
+from graphc.lower.launches import THREADS, Launch, Launches
 from graphc.machine import PTX_VERSIONS
 
 TRIPLE = "nvptx64-nvidia-cuda"

@@ -20,7 +20,7 @@ from graphc.ir.dim import Size, dim, evaluate
 from graphc.ir.evaluate import bind_dims, check_sizes
 from graphc.ir.graph import Graph
 from graphc.ir.op import registry
-from graphc.lower.gpu_source import Launches, read_launches
+from graphc.lower.launches import Launches, read_launches
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import hold
 from graphc.runtime.cuda_driver import done

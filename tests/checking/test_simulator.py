@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from graphc.checking.simulator import Memory, RaceError, Simulator
-from graphc.lower.gpu_source import Launch
+from graphc.lower.launches import Launch
 
 
 def run(body: str, *arrays: np.ndarray, threads: int = 64, blocks: int = 1) -> list[np.ndarray]:

@@ -11,7 +11,8 @@ import graphc as gc
 from graphc.errors import CompileError
 from graphc.ir.graph import Graph
 from graphc.lower import nvptx
-from graphc.lower.gpu_source import Launches, print_launches
+from graphc.lower.gpu_source import print_launches
+from graphc.lower.launches import Launches
 from graphc.machine import CUDA, PTX_VERSIONS
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages

@@ -14,7 +14,8 @@ from unittest import mock
 from graphc.checking import simulator
 from graphc.errors import GraphcError
 from graphc.loops.grammar import Kernel
-from graphc.lower.gpu_source import Launches, print_launches
+from graphc.lower.gpu_source import print_launches
+from graphc.lower.launches import Launches
 from tests.properties.generator import random_graph
 from tests.properties.launches import (
     NATIVE,
