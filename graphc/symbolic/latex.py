@@ -35,20 +35,17 @@ from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Node, Tensor
 from graphc.symbolic.notation import (
     AS_OPERAND,
-    ATOM,
     FIRST,
     NOTATIONS,
     POSITIONS,
-    POWER,
-    Text,
     attribute,
     by_formula,
     by_index,
     by_name,
     called,
     cases,
-    escape,
 )
+from graphc.symbolic.texts import ATOM, POWER, Text, escape
 
 _LONGEST = 40  # operations in one formula
 _SHORT = 12  # characters of what is written again rather than named
