@@ -265,7 +265,7 @@ class _Shaking:
         exact = evaluation.compute
         if node.op.failure is LinAlgError:
             moved = [self.shake_matrix(v) for v in values]
-            return [self.shake(a) for a in exact(node, moved, sizes)]
+            return [self.shake_matrix(a) for a in exact(node, moved, sizes)]
         if node.op.kind in _ROUNDING or Fact.ROUNDS in node.op.facts:
             if Fact.EXACT in node.op.facts:
                 return exact(node, values, sizes)
@@ -284,10 +284,11 @@ class _Shaking:
             return np.asarray((a * (1 + noise)).astype(a.dtype))
 
     def shake_matrix(self, a: Array) -> Array:
-        """As the errors of LAPACK's routines are: small beside the largest element of a matrix."""
-        if a.dtype.kind != "f" or a.ndim < 2 or not np.isfinite(a).all() or not a.size:
+        """As the errors of LAPACK's routines are: small beside the largest element of a matrix, or
+        of a vector of eigenvalues."""
+        if a.dtype.kind != "f" or a.ndim < 1 or not np.isfinite(a).all() or not a.size:
             return self.shake(a)
-        largest = np.abs(a).max(axis=(-2, -1), keepdims=True)
+        largest = np.abs(a).max(axis=(-2, -1) if a.ndim > 1 else -1, keepdims=True)
         noise = self.rng.uniform(-AMPLITUDE, AMPLITUDE, a.shape) * np.finfo(a.dtype).eps
         return np.asarray((a + largest * noise).astype(a.dtype))
 

@@ -358,7 +358,7 @@ def check_changed(seed: int) -> None:
         check_compiled(seed)
 
 
-@fault("passes", "in place where that is not safe", check_changed, range(200))
+@fault("passes", "in place where that is not safe", check_changed, range(195, 300))
 def _() -> Iterator[Any]:
     is_safe = alias._is_safe
 
@@ -421,7 +421,7 @@ def _swap_steps(program: Any) -> None:
 
 
 fault("passes", "temporaries that overlap", check_changed)(planned(_overlap))
-fault("passes", "an update dropped", check_changed)(planned(_drop_update))
+fault("passes", "an update dropped", check_changed, range(65, 125))(planned(_drop_update))
 fault("passes", "steps in the wrong order", check_changed)(planned(_swap_steps))
 
 
@@ -437,7 +437,7 @@ def _() -> Iterator[Any]:
         yield
 
 
-@fault("passes", "another result of a kernel computed again", check_budget, range(200))
+@fault("passes", "another result of a kernel computed again", check_budget, range(70, 200))
 def _() -> Iterator[Any]:
     right = rerun._part
 
