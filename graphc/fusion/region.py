@@ -104,7 +104,7 @@ LOOPS = tuple(Var(f"i{k}", int64) for k in range(16))  # for asking ops how they
 def probe(node: Node) -> Builder:
     """A builder in which the loops over the node's space are open, for asking where it reads."""
     builder = Builder()
-    for loop in LOOPS[: len(space_of(node))]:
+    for loop in LOOPS:  # those of a node with more axes that reads through this one, too
         builder.levels[loop] = 0
     return builder
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError
+from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, float64, int64, uint64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Builder, Fact, Index, Kind, Op, Operand, register
-from graphc.ir.shape import TensorType, normalize_axis, show
+from graphc.ir.shape import TensorType, agree_on_shape, normalize_axis, show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.elementwise import (
     equal,
@@ -191,6 +191,8 @@ def _infer(op: str, kinds: str) -> Callable[..., tuple[TensorType, ...]]:
     def infer(*types: TensorType, axis: int, reverse: bool) -> tuple[TensorType, ...]:
         if types[0].dtype.kind not in kinds:
             raise DTypeError("no numbers of a kind that it takes", op=op, given=types[0].dtype.name)
+        if not all(agree_on_shape(types[0].shape, other.shape) for other in types[1:]):
+            raise ShapeError("the shapes differ", op=op, given=", ".join(map(str, types)))
         return types[:1]
 
     return infer
