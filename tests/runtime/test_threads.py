@@ -417,6 +417,33 @@ assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
     assert len(run_script(script).split()) == 2
 
 
+def test_helpers_keep_off_the_processor_of_their_caller() -> None:
+    """A helper that wakes there runs milliseconds later. Nothing else changes: not the caller's
+    processors, nor those of a child."""
+    if not Path("/proc/self/task").is_dir() or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs /proc and two processors")
+    script = f"""
+import os, runpy
+import llvmlite.binding, numpy
+from graphc.runtime.threads import num_threads
+native = runpy.run_path({__file__!r})["Native"]()
+mine = os.sched_getaffinity(0)
+before = set(os.listdir("/proc/self/task"))
+assert num_threads() == 3
+helpers = [int(t) for t in set(os.listdir("/proc/self/task")) - before]
+assert [os.sched_getaffinity(t) for t in helpers] == [mine, mine]
+native.affine(1000, 8, threads=3, times=10)
+first, second = (os.sched_getaffinity(t) for t in helpers)
+assert first == second < mine and len(first) == len(mine) - 1, (mine, first, second)
+assert os.sched_getaffinity(0) == mine
+child = os.fork()
+if child == 0:
+    os._exit(7 if os.sched_getaffinity(0) == mine else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run_script(script) == "7"
+
+
 @pytest.mark.parametrize("pause", [0, 0.05])
 def test_a_process_ends_while_helpers_spin_or_sleep(pause: float) -> None:
     script = f"""
