@@ -24,6 +24,15 @@ def regular(b: Growth, t: Tensor) -> Tensor:
     return bounded @ gc.matrix_transpose(bounded) + apart
 
 
+def of_full_rank(t: Tensor) -> Tensor:
+    """Matrices of entries up to 1, made such that their columns (or rows) are far from dependent
+    and no two singular values near each other: otherwise vectors and their derivatives have no
+    digits."""
+    rows, columns = (int(s) for s in t.shape[-2:])
+    diagonal = np.eye(rows, columns) * (2.0 + np.arange(columns)) * max(rows, columns)
+    return t + gc.constant(diagonal, t.dtype)
+
+
 @family(1)
 def triangles(b: Growth) -> Any:
     t = b.pick("f", lambda t: t.ndim >= 2)
@@ -54,10 +63,12 @@ def decompositions(b: Growth) -> Any:
     if kind == 0:
         return gc.linalg.svdvals(t)
     if kind == 1:
-        u, s, vh = gc.linalg.svd(t, full_matrices=b.chance(0.3) and t.shape[-2] == t.shape[-1])
+        u, s, vh = gc.linalg.svd(
+            of_full_rank(t), full_matrices=b.chance(0.3) and t.shape[-2] == t.shape[-1]
+        )
         return (u * s[..., None, :]) @ vh
     if kind == 2:
-        q, r = gc.linalg.qr(t, mode=b.choose(("reduced", "complete")))
+        q, r = gc.linalg.qr(of_full_rank(t), mode=b.choose(("reduced", "complete")))
         return q @ r
     a = regular(b, t)
     if kind == 7:  # a product of two that is not symmetric, but whose eigenvalues are real
