@@ -25,6 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a digit classifier with graphc.")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0, help="of the split, weights and batches")
+    parser.add_argument("--target", default="cpu", help="cpu, cuda, or auto")
     parser.add_argument("--no-draw", action="store_true", help="write no drawings")
     return parser.parse_args()
 
@@ -52,6 +53,7 @@ def main() -> None:
         loss="softmax_cross_entropy",
         optimizer=gc.optim.Adam(2e-3),
         metrics=["accuracy"],
+        target=arguments.target,
     )
     trainer.fit(x, y, epochs=arguments.epochs, batch_size=32, seed=arguments.seed)
     print(model.summary())

@@ -53,6 +53,7 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "nn": ("graphc.nn", ""),
     "optim": ("graphc.optim", ""),
     "train": ("graphc.train", ""),
+    "cuda": ("graphc.runtime.cuda", ""),
     "random": ("graphc.ops.random", ""),
     "linalg": ("graphc.ops.linalg", ""),
     "fft": ("graphc.ops.fft", ""),
@@ -404,6 +405,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.unique import unique, unique_all, unique_counts, unique_inverse, unique_values
     from graphc.ops.while_loop import fori_loop, while_loop
     from graphc.ops.windows import fold_windows, windows
+    from graphc.runtime import cuda
     from graphc.runtime.compile import compile
     from graphc.runtime.jit import jit
     from graphc.runtime.sparse import sparse_hessian, sparse_jacobian
@@ -419,8 +421,8 @@ __all__ = [
     "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "cbrt", "ceil", "celu",
     "check_labels", "checkpoint", "clip", "column_stack", "compile", "complex", "complex128",
     "complex64", "concat", "cond", "conj", "constant", "conv", "conv_transpose", "convolve", "copy",
-    "copysign", "corrcoef", "correlate", "cos", "cosh", "count_nonzero", "cov", "cummax", "cummin",
-    "cumprod", "cumsum", "cumulative_logsumexp", "cumulative_prod", "cumulative_sum",
+    "copysign", "corrcoef", "correlate", "cos", "cosh", "count_nonzero", "cov", "cuda", "cummax",
+    "cummin", "cumprod", "cumsum", "cumulative_logsumexp", "cumulative_prod", "cumulative_sum",
     "custom_gradient", "default_dtype", "deg2rad", "diag", "diagflat", "diagonal", "diff",
     "digamma", "digitize", "Dim", "dim", "divide", "dot", "draw", "dsplit", "dstack", "DType",
     "dynamic_slice", "dynamic_update_slice", "einsum", "elementwise", "elu", "empty", "empty_like",

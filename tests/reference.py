@@ -129,6 +129,9 @@ def page() -> str:
     ]
     parts.append(_section("`gc.optim.schedules`: learning rates that change", schedules))
     parts.append(_section("`gc.train`: the training loop", _members(gc.train, "gc.train")))
+    parts.append(_section("`gc.cuda`: cards and arrays there", [
+        _line("gc.cuda.devices", gc.cuda.devices), _line("gc.cuda.Array", gc.cuda.Array, False)
+    ]))  # fmt: skip
     found = vars(errors).items()
     kinds = [(n, k) for n, k in found if inspect.isclass(k) and issubclass(k, Exception)]
     parts.append(_section("`gc.errors`", [_line(f"gc.errors.{n}", k, False) for n, k in kinds]))

@@ -368,8 +368,8 @@ class Tensor(Operators):
 class Cell:
     """The state of a variable: its array (a copy, on a cache line), its lock, its identity.
 
-    `remote`: its memory on a device, or None. It says by `newest` that the array is older, and by
-    `stale` that the device's is; `bring_home()` makes the array the newest.
+    `remote`: its memory on devices, or None. Its `bring_home()` makes the array the newest, its
+    `written_at_home()` says that only the array is.
     """
 
     __slots__ = (
@@ -390,7 +390,13 @@ class Cell:
         the lock."""
         if self.remote is not None:
             self.remote.bring_home()
-            self.remote.stale = self.remote.stale or written
+            if written:
+                self.stay_home()
+
+    def stay_home(self) -> None:
+        """The array is about to get a new value. Who calls holds the lock."""
+        if self.remote is not None:
+            self.remote.written_at_home()
 
 
 def _on_cache_line(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -517,7 +523,7 @@ class Variable(Tensor):
                 where=origin.where(),
             )
         with self.cell.lock:
-            self.cell.bring_home(written=True)
+            self.cell.stay_home()
             np.copyto(self.cell.array, array)
 
 

@@ -4,7 +4,7 @@ A reference is `[kind, index, offset]`: an input, output, variable or constant a
 a temporary; places and sizes are in bytes, as text over dims and counters of loops.
 
     call    kernel, its number among what may fail, references, sizes, launch facts
-    gemm    the three matrices, sizes, bits
+    gemm    the three matrices, sizes, batch, taps, bits
     copy    target, source, size
     host    site, operands, results, each with its shape
     loop    counter, extent or None, steps
@@ -60,7 +60,8 @@ class _Writer:
             case Gemm(a=a, b=b, c=c):
                 matrices = [self.matrix(x) for x in (a, b, c)]
                 sizes = [str(size) for size in (step.m, step.n, step.k)]
-                return ["gemm", *matrices, sizes, list(map(str, step.batch)), step.dtype.bits]
+                batch, taps = (list(map(str, extents)) for extents in (step.batch, step.taps))
+                return ["gemm", *matrices, sizes, batch, taps, step.dtype.bits]
             case Copy(target=target, source=source, size=size):
                 count = str(size * target.storage.dtype.itemsize)
                 return ["copy", self.ref(target), self.ref(source), count]
@@ -93,8 +94,8 @@ class _Writer:
         return ["call", step.name, number, refs, print_launches(kernel).facts()]
 
     def matrix(self, matrix: Matrix) -> Data:
-        batch = list(map(str, matrix.batch))
-        return [self.ref(matrix.ref), str(matrix.leading), matrix.transposed, batch]
+        batch, taps = (list(map(str, steps)) for steps in (matrix.batch, matrix.taps))
+        return [self.ref(matrix.ref), str(matrix.leading), matrix.transposed, batch, taps]
 
     def ref(self, ref: Ref) -> Data:
         storage, size = ref.storage, ref.storage.dtype.itemsize

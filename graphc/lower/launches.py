@@ -6,11 +6,12 @@ parts a sum is cut follows from sizes alone, never from the card: so every card 
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.ir.dim import Size, dim, evaluate
+from graphc.ir.dim import Size, evaluate, from_ast
 from graphc.ir.dtype import BY_SHORT, DType
 from graphc.loops.grammar import Kernel
 
@@ -97,6 +98,18 @@ class Launches:
         left_out = self.main if plain is not None and not aligned else plain
         return [x for x in self.launches if x is not left_out]
 
+    def described(self, dims: Mapping[str, int]) -> str:
+        """The launches at given sizes, for people."""
+        if self.kind == "serial":
+            return "serial, 1 thread"
+        grid = self.grid(dims)
+        share = {"row": ", {} a row", "column": ", {} columns side by side"}.get(self.kind, "")
+        return "; ".join(
+            f"{launch.kind}, {self.blocks(launch, grid, dims, THREADS)} x {THREADS} threads"
+            + (share.format(grid.width) if launch is self.main else "")
+            for launch in self.chosen(aligned=True)
+        )
+
     @property
     def source(self) -> str:
         return "\n".join(launch.source for launch in self.launches)
@@ -149,17 +162,22 @@ def _power(size: int) -> int:
     return 1 << max(size - 1, 0).bit_length()
 
 
+def read_size(text: str) -> Size:
+    """A size as `str` writes it. Steps between elements are sizes, too, and may be negative."""
+    return from_ast(ast.parse(text, mode="eval").body)
+
+
 def read_launches(facts: Mapping[str, Any]) -> Launches:
     """The launches that `facts` are of, without their source."""
     return Launches(
         None,
         facts["kind"],
         "",
-        tuple(Launch(name, kind, "", dim(turns)) for name, kind, turns in facts["launches"]),
+        tuple(Launch(name, kind, "", read_size(turns)) for name, kind, turns in facts["launches"]),
         tuple(facts["parameters"]),
-        {name: dim(size) for name, size in facts["sizes"].items()},
-        tuple(Room(n, BY_SHORT[d], dim(size), each) for n, d, size, each in facts["rooms"]),
-        tuple(map(dim, facts["across"])),
+        {name: read_size(size) for name, size in facts["sizes"].items()},
+        tuple(Room(n, BY_SHORT[d], read_size(size), each) for n, d, size, each in facts["rooms"]),
+        tuple(map(read_size, facts["across"])),
         facts["each"],
         facts["limits"],
     )

@@ -13,7 +13,6 @@ from graphc.ir.op import Kind
 from graphc.machine import CPU, Machine
 from graphc.ops.closure import in_bodies
 from graphc.ops.contract import as_multiply_and_sum, matmul
-from graphc.ops.convolution_expand import add_up_products
 from graphc.ops.shape import reshape
 
 
@@ -38,8 +37,6 @@ def lower_contractions(graph: Graph, machine: Machine = CPU) -> Graph:
     tiny = partial(_is_tiny, most=machine.tiny_product)
 
     def lower(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if node.op.kind is Kind.CONVOLVE and machine.product_columns == 0:
-            return (add_up_products(inputs[0], inputs[1], node.attrs["taps"]),)
         if node.op.kind is not Kind.CONTRACT:
             return None
         x, y = inputs

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the user asked of the compiler. `check`: verify after every stage. `flush_subnormals`:
-    numbers below the normal range are taken as zero. `fastmath`: floats are taken as reals.
-    `memory_budget`: the bytes that the arena may have, at the typical `sizes` of named dims."""
+    numbers below the normal range may be taken as zero. `fastmath`: floats are taken as reals.
+    `memory_budget`: the bytes that the arena may have, at the typical `sizes` of named dims.
+    `tf32`: products of float32 may round their operands to 10 bits behind the point."""
 
     check: bool = False
     flush_subnormals: bool = False
     fastmath: bool = False
     memory_budget: int | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    tf32: bool = False
 
 
 DEFAULTS = Options()

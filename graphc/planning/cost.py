@@ -36,7 +36,8 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """One step of a program, loops around it included. `kind` is kernel, product, copy or host."""
+    """One step of a program, loops around it included. `kind` is kernel, product, copy or host;
+    `launches` is what a card runs for a kernel, at typical sizes."""
 
     name: str
     kind: str
@@ -44,6 +45,7 @@ class StepCost:
     bytes_read: Size
     bytes_written: Size
     line: str
+    launches: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,14 @@ class Cost:
 
     def table(self) -> str:
         """A line for each step, and one for all."""
-        head = ("step", "kind", "flops", "bytes read", "bytes written", "line")
-        rows = [
+        head: tuple[str, ...] = ("step", "kind", "flops", "bytes read", "bytes written", "line")
+        rows: list[tuple[str, ...]] = [
             (s.name, s.kind, str(s.flops), str(s.bytes_read), str(s.bytes_written), s.line)
             for s in self.steps
         ]
+        if any(s.launches for s in self.steps):
+            head = (*head, "launches")
+            rows = [(*row, s.launches) for row, s in zip(rows, self.steps, strict=True)]
         widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -110,8 +115,9 @@ class Cost:
     __str__ = table
 
 
-def program_cost(program: Program) -> Cost:
-    """The cost of a program that has its memory plan."""
+def program_cost(program: Program, launches: Callable[[Call], str] = lambda _: "") -> Cost:
+    """The cost of a program that has its memory plan. `launches` says what a card runs for a call
+    of a kernel."""
     found: list[StepCost] = []
     turns: dict[str, str] = {}
     free = (name for i in count(1) if (name := f"turns{i}") not in program.graph.dims)
@@ -121,7 +127,7 @@ def program_cost(program: Program) -> Cost:
         turns[name] = str(loop.node.origins[0]) if loop.node.origins else ""
         return named(name)
 
-    flops, moved = _sum(program.steps, 1, found, unknown)
+    flops, moved = _sum(program.steps, 1, found, unknown, launches)
     outputs = total(s.size * s.dtype.itemsize for s in program.outputs)
     sizes = flops, moved, program.arena + outputs
     return Cost(tuple(found), sizes, tuple(turns.items()))
@@ -132,6 +138,7 @@ def _sum(
     turns: Size,
     found: list[StepCost],
     unknown: Callable[[Loop], Size],
+    launches: Callable[[Call], str],
 ) -> tuple[Size, Size]:
     """The operations and bytes of steps that run `turns` times; each step is added to `found`.
     `unknown` gives the turns of loops that only their data end."""
@@ -140,20 +147,20 @@ def _sum(
     for step in steps:
         if isinstance(step, Loop) and step.extent is None:
             extent, (test, body) = unknown(step), _halves(step.body)
-            tested = _sum(test, turns * (extent + 1), found, unknown)
-            ran = _sum(body, turns * extent, found, unknown)
+            tested = _sum(test, turns * (extent + 1), found, unknown, launches)
+            ran = _sum(body, turns * extent, found, unknown, launches)
             more = tested[0] + ran[0], tested[1] + ran[1]
         elif isinstance(step, Loop) and step.extent is not None:
-            more = _sum(step.body, turns * step.extent, found, unknown)
+            more = _sum(step.body, turns * step.extent, found, unknown, launches)
         elif isinstance(step, Blocks):
-            more = _sum((step.product, step.call), turns, found, unknown)
+            more = _sum((step.product, step.call), turns, found, unknown, launches)
         elif isinstance(step, Branch):
-            sides = [_sum(side, turns, found, unknown) for side in step.sides]
+            sides = [_sum(side, turns, found, unknown, launches) for side in step.sides]
             more = tuple(reduce(maximum, figures) for figures in zip(*sides, strict=True))
         elif isinstance(step, Leave):
             continue
         else:
-            cost = _of_step(step, turns)
+            cost = _of_step(step, turns, launches)
             found.append(cost)
             more = cost.flops, cost.bytes_read + cost.bytes_written
         flops, moved = flops + more[0], moved + more[1]
@@ -166,14 +173,15 @@ def _halves(body: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
     return body[:at], body[at + 1 :]
 
 
-def _of_step(step: Any, turns: Size) -> StepCost:
+def _of_step(step: Any, turns: Size, launches: Callable[[Call], str]) -> StepCost:
     if isinstance(step, Copy):
         size = step.size * step.target.storage.dtype.itemsize * turns
         return StepCost("copy", "copy", 0, size, size, "")
     node: Node = step.node
     flops: Size = 0
-    name, kind = node.op.name, "host"
+    name, kind, shape = node.op.name, "host", ""
     if isinstance(step, Call):
+        shape = launches(step)
         name, kind = step.name or "kernel", "kernel"
         flops = operations(node.attrs["body"].nodes)
     elif isinstance(step, Gemm):
@@ -181,7 +189,7 @@ def _of_step(step: Any, turns: Size) -> StepCost:
     operands = map(_in_memory, node.inputs) if node.op.multiplies_matrices else node.inputs
     read, written = (bytes_of(ts) * turns for ts in (dict.fromkeys(operands), node.outputs))
     line = str(node.origins[0]) if node.origins else ""
-    return StepCost(name, kind, flops * turns, read, written, line)
+    return StepCost(name, kind, flops * turns, read, written, line, shape)
 
 
 def _in_memory(operand: Tensor) -> Tensor:

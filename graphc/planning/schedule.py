@@ -258,7 +258,8 @@ class _Scheduler:
         packs = b.transposed and not batch and not taps
         packed = self._packed(k, n, out.dtype) if packs else None
         step = Gemm(a, b, c, m, n, k, batch, out.dtype, node, packed, taps)
-        scope.steps.append(merged(step) if taps else step)
+        joins = taps and self.machine.product_columns > 0  # a library takes no rows that overlap
+        scope.steps.append(merged(step) if joins else step)
 
     def _packed(self, k: Size, n: Size, dtype: DType) -> Ref | None:
         """Memory for as much of a right operand as a product by rows needs in order."""

@@ -54,7 +54,7 @@ def _build(
     pieces = compile_kernels(compiled, target, stages, anew)
     driver = stages.run(
         "driver",
-        lambda: target.print_driver(program, options.flush_subnormals),
+        lambda: target.print_driver(program, options),
         lambda driver: driver.text,
     )
     linked = stages.run("link", lambda: target.link(driver.text, pieces.code, pieces.functions))

@@ -133,6 +133,7 @@ class Caller:
         self.dims = graph.dims  # of the user's inputs: the program may have fewer
         self.formulas: list[Size] = []  # composite sizes of outputs
         self.call = self._generate(_Each(self))
+        self.kept = self.call  # results are where they were computed
 
     @cached_property
     def rows(self) -> Callable[..., Any]:

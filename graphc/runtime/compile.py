@@ -17,7 +17,7 @@ from graphc import config
 from graphc.errors import ArgumentError, GraphError
 from graphc.ir.evaluate import check_dims, evaluate_graph
 from graphc.ir.graph import Graph
-from graphc.ir.node import Tensor, Variable
+from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.structure import Structure, at_leaf, flatten, unflatten
 from graphc.ir.text import key_text
 from graphc.ops.build import cast
@@ -27,9 +27,10 @@ from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, hold
 from graphc.runtime.checked import Checked, check_mode
-from graphc.runtime.target import TARGETS, Target
+from graphc.runtime.target import AUTO, TARGETS, Target, find_target
 
 REFERENCE = "reference"  # no target: the interpreter
+RESULTS = ("host", "device")
 _statistics = {"compilations": 0, "cache_hits": 0, "kernels": 0}
 
 
@@ -45,6 +46,9 @@ def compile(
     fastmath: bool = False,
     memory_budget: int | None = None,
     sizes: Mapping[str, int] | None = None,
+    device: int | None = None,
+    results: str = "host",
+    tf32: bool = False,
 ) -> Function:
     """A function that computes `outputs` from arrays for `inputs` and then applies `updates`.
 
@@ -52,21 +56,26 @@ def compile(
     the function returns the same structure of arrays. `updates` maps variables to their new values
     (or is a list of pairs); all outputs and updates read the values from before the call, and a
     call that fails changes none.
-    `target` is "cpu", "cuda" for NVIDIA's cards, or "reference" for the NumPy interpreter.
+    `target` is "cpu", "cuda" for NVIDIA's cards, "auto" for a card where one can be used and else
+    the CPU, or "reference" for the NumPy interpreter. `device` is the number of the card, which
+    is else the first one of `gc.cuda.devices()`. With `results="device"` results stay where they
+    are computed: on a card they are `gc.cuda.Array`s. Arrays that are on the card already are
+    read there.
     `check=True` verifies the graph after every stage; `check="all"` compares every stage, kernel
     and call with the interpreter, slowly, and raises `CheckError` naming the first that differs;
     `check="nan"` raises
     `NonFiniteError` naming the operation and your line that made a NaN or infinity of a result.
-    `flush_subnormals=True` takes numbers below the normal range (1.2e-38 in float32) as zero, as
-    XLA does and NumPy does not; training is up to a sixth faster, because moments of gradients
-    that stay zero shrink into that range.
+    `flush_subnormals=True` allows numbers below the normal range (1.2e-38 in float32) to be taken
+    as zero, as XLA does and NumPy does not; training is up to a sixth faster on a CPU, because
+    moments of gradients that stay zero shrink into that range. Cards keep them at no cost.
     `fastmath=True` also uses identities that hold for real numbers but not for floats, such as
     `x / x -> 1`: right for finite operands at which nothing overflows, but for the last digits.
     `memory_budget` is how many bytes of temporaries a call may allocate: values are computed again
     rather than kept where they would be more. `sizes` gives typical sizes of named dims, 64 for the
     others: budgets are judged, memory is planned and costs are compared for these.
-    Errors: `ArgumentError` for what are no tensors, an unknown target or check, or a variable
-    updated twice;
+    `tf32=True` allows cards to round the operands of float32 products to 10 bits behind the point.
+    Errors: `ArgumentError` for what are no tensors, an unknown target or check, a device of a
+    target that has none, or a variable updated twice;
     `GraphError` if an output needs an input that is not listed; `MemoryBudgetError` where no
     program was found that fits in the budget.
 
@@ -76,13 +85,8 @@ def compile(
     >>> f(np.zeros(3, "float32"))
     array([0., 0., 0.], dtype=float32)
     """
-    if target not in (*TARGETS, REFERENCE):
-        raise ArgumentError(
-            "unknown target",
-            op="compile",
-            expected=" or ".join((*TARGETS, REFERENCE)),
-            given=repr(target),
-        )
+    _one_of("target", target, (*TARGETS, AUTO, REFERENCE))
+    _one_of("place of results", results, RESULTS)
     if not isinstance(name, str):
         raise ArgumentError("a name is a string", op="compile", given=repr(name)[:80])
     flat, structure = _flatten(outputs)
@@ -102,8 +106,9 @@ def compile(
         fastmath,
         _budget(memory_budget),
         _sizes(sizes, graph),
+        tf32,
     )
-    return Function(graph, structure, target, mode, options)
+    return Function(graph, structure, target, mode, options, _device(device), results)
 
 
 def compile_statistics() -> dict[str, int]:
@@ -175,6 +180,13 @@ def _flatten(outputs: Any) -> tuple[list[Tensor], Structure]:
     return leaves, structure
 
 
+def _one_of(what: str, given: Any, known: Sequence[str]) -> None:
+    if given not in known:
+        raise ArgumentError(
+            f"unknown {what}", op="compile", expected=" or ".join(known), given=repr(given)[:80]
+        )
+
+
 def _is_int(given: Any) -> bool:
     return isinstance(given, (int, np.integer)) and not isinstance(given, bool)
 
@@ -188,6 +200,17 @@ def _budget(given: Any) -> int | None:
         "a memory budget is a number of bytes",
         op="compile",
         expected="an int above 0, or None",
+        given=repr(given)[:80],
+    )
+
+
+def _device(given: Any) -> int | None:
+    if given is None or (_is_int(given) and given >= 0):
+        return None if given is None else int(given)
+    raise ArgumentError(
+        "a device is given by its number",
+        op="compile",
+        expected="the index of one of gc.cuda.devices(), or None",
         given=repr(given)[:80],
     )
 
@@ -223,21 +246,31 @@ class Function:
     """What `gc.compile` gives. Call it with arrays, in the order of the inputs or by name."""
 
     def __init__(
-        self, graph: Graph, structure: Structure, target: str, check: bool | str, options: Options
+        self,
+        graph: Graph,
+        structure: Structure,
+        target: str,
+        check: bool | str,
+        options: Options,
+        device: int | None = None,
+        results: str = "host",
     ) -> None:
         self.graph = graph
         self._structure, self._options = structure, options
-        self._target_name, self._check = target, check
+        self._given = target, check, options, device, results
+        self._check = check
         self._seconds = Timings()
-        made_for = TARGETS.get(target)
-        self._target = made_for or TARGETS["cpu"]  # what the compiler would make it for
-        self._caller = (
-            None if made_for is None else _program(graph, options, made_for, self._seconds)
-        )
-        self._call = self._interpret if self._caller is None else self._caller.call
+        # What the compiler makes it for, or would.
+        self._target = find_target("cpu" if target == REFERENCE else target, device)
+        self._caller = None
+        self._call = self._interpret
+        if target != REFERENCE:
+            self._caller = caller = _program(graph, options, self._target, self._seconds)
+            self._call = caller.call if results == "host" else caller.kept
         self._names = [t.name for t in graph.inputs]
         if isinstance(check, str):
-            part, machine = partial(compile, target=self._target.name), self._target.machine
+            part = partial(compile, target=self._target.name, device=device)
+            machine = self._target.machine
             self._call = Checked(graph, self._call, check, part, options, machine).call
 
     def __copy__(self) -> Function:
@@ -246,8 +279,7 @@ class Function:
     def __reduce__(self) -> Any:
         """Pickled as its graph's text, variables and options: reading it compiles, or finds the
         program in the cache. A deep copy has copies of the variables."""
-        parts = (self.graph, self._structure, self._target_name, self._check, self._options)
-        return Function, parts
+        return Function, (self.graph, self._structure, *self._given)
 
     def __call__(self, /, *arrays: Any, **named: Any) -> Any:
         """Run. Errors: those of the inputs (`ArgumentError`, `DTypeError`, `ShapeError`), and
@@ -365,7 +397,7 @@ class Function:
                 "PTX is what cards run",
                 op="ptx",
                 expected='gc.compile(..., target="cuda")',
-                given=f"target={self._target_name!r}, whose code is .asm",
+                given=f"target={self._target.name!r}, whose code is .asm",
             )
         return str(text)
 
@@ -373,8 +405,21 @@ class Function:
         """What a call costs: `.flops`, `.bytes` and `.peak_bytes` as SymPy expressions in the dims,
         `.at(n=32)` as numbers, `.steps`, and a table as text."""
         from graphc.planning.cost import program_cost
+        from graphc.runtime.explain import launch_shapes
 
-        return program_cost(self.compilation.compiled.program)
+        shape = launch_shapes(self._options, self._target)
+        return program_cost(self.compilation.compiled.program, shape)
+
+    @property
+    def launches(self) -> dict[Node, str]:
+        """What a card runs for each region of `optimized`, at typical sizes; empty for a CPU."""
+        from graphc.planning.program import Call, walk_steps
+        from graphc.runtime.explain import launch_shapes
+
+        shape = launch_shapes(self._options, self._target)
+        steps = walk_steps(self.compilation.compiled.program.steps)
+        shapes = {step.node: shape(step) for step in steps if isinstance(step, Call)}
+        return {node: text for node, text in shapes.items() if text}
 
     def explain(self) -> str:
         """What became of the graph: its steps and the lines of yours that each is for, why
@@ -429,6 +474,7 @@ def _key(graph: Graph, options: Options, target: Target) -> str:
         "fastmath": str(options.fastmath),
         "memory_budget": str(options.memory_budget),
         "sizes": str(options.sizes),
+        "tf32": str(options.tf32),
         "target": target.name,
         **target.identity(),
     }

@@ -3,6 +3,8 @@ cuda-bindings."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
@@ -26,10 +28,22 @@ class Device:
         return "sm_{}{}".format(*self.capability)
 
 
-@cache
 def driver() -> Any:
     """cuda-bindings' module of driver functions, initialised. Errors: `DeviceError` that says what
-    to install, or what was found."""
+    to install, or what was found; in a child of the process that initialised it."""
+    api, process = _started()
+    if os.getpid() != process:
+        raise DeviceError(
+            "this process was forked after CUDA had started, which CUDA does not survive",
+            op="cuda",
+            hint="start processes by multiprocessing's 'spawn', or fork before CUDA starts",
+        )
+    return api
+
+
+@cache
+def _started() -> tuple[Any, int]:
+    """The module, and the process that initialised it."""
     try:
         from cuda.bindings import driver
     except ImportError as error:
@@ -46,7 +60,7 @@ def driver() -> Any:
         _no_device(f"no driver: {str(error).splitlines()[0]}", error)
     if status != driver.CUresult.CUDA_SUCCESS:
         _no_device(f"the driver says {status.name}")
-    return driver
+    return driver, os.getpid()
 
 
 def _no_device(found: str, cause: Exception | None = None) -> NoReturn:
@@ -68,10 +82,38 @@ def done(result: Any, what: str) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-@cache
 def devices() -> tuple[Device, ...]:
     """The cards that can run programs. Errors: as `driver`; `DeviceError` where none can, with what
     was found."""
+    driver()
+    return _found()
+
+
+def usable() -> list[Device]:
+    """The cards that can run programs, if any; nothing is imported where there is no driver."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+        return list(devices())
+    except (OSError, DeviceError):
+        return []
+
+
+def device(index: int | None = None) -> Device:
+    """The card of that number, or the first one. Errors: as `devices`; `DeviceError` where it is
+    none of these."""
+    for found in devices():
+        if index in (None, found.index):
+            return found
+    raise DeviceError(
+        f"there is no card {index} that can run this",
+        op="cuda",
+        expected="the index of one of gc.cuda.devices()",
+        given=", ".join(f"{d.index}: {d.name} ({d.architecture})" for d in devices()),
+    )
+
+
+@cache
+def _found() -> tuple[Device, ...]:
     api = driver()
     attribute = api.CUdevice_attribute
     found: list[Device] = []

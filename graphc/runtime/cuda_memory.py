@@ -1,7 +1,8 @@
 """Memory of a card, of the host beside it, and where the values of variables are.
 
-A variable has two homes, an array of the host and memory of the card. One of them has the newest
-value: `Cell.remote` says so, and brings it back when a program of the CPU or the user looks.
+A variable has several homes, an array of the host and memory of each card that used it.
+`Cell.remote` says which of them have the newest value, and brings it back when a program of the CPU
+or the user looks.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +20,7 @@ import numpy as np
 from graphc.errors import DeviceError
 from graphc.ir.node import Cell, elsewhere
 from graphc.runtime import cuda_driver
-from graphc.runtime.cuda_driver import done
+from graphc.runtime.cuda_driver import Device, done
 
 ALIGN = 256
 Array = np.ndarray[Any, Any]
@@ -36,9 +40,8 @@ class Card:
 
     threads = 256
 
-    def __init__(self) -> None:
-        self.api = cuda_driver.driver()
-        self.device = cuda_driver.devices()[0]
+    def __init__(self, device: Device) -> None:
+        self.api, self.device = cuda_driver.driver(), device
         self.process = os.getpid()
         handle = done(self.api.cuDeviceGet(self.device.index), "finding a device")
         self.context = done(self.api.cuDevicePrimaryCtxRetain(handle), "making a context")
@@ -48,19 +51,40 @@ class Card:
         """Not where the interpreter ends, or in a child of the process that began."""
         return os.getpid() == self.process and not sys.is_finalizing()
 
-    def enter(self) -> None:
-        """Make the card this thread's. Errors: `DeviceError` in a child of the process that
-        began."""
-        if os.getpid() != self.process:
-            raise DeviceError(
-                "this process was forked after CUDA had started, which CUDA does not survive",
-                op="cuda",
-                hint="start processes by multiprocessing's 'spawn', or fork before the first call",
-            )
-        done(self.api.cuCtxSetCurrent(self.context), "entering a context")
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """What is inside runs on this card; what the thread's card was, it is again afterwards.
+        Errors: `DeviceError` in a child of the process that began."""
+        cuda_driver.driver()
+        done(self.api.cuCtxPushCurrent(self.context), "entering a context")
+        try:
+            yield
+        finally:  # says what failed before, if anything did
+            self.api.cuCtxPopCurrent()
 
     def stream(self) -> Any:
-        return done(self.api.cuStreamCreate(0), "making a stream")
+        """A stream that others' use of the default one neither waits for nor disturbs."""
+        kind = self.api.CUstream_flags.CU_STREAM_NON_BLOCKING
+        return done(self.api.cuStreamCreate(kind), "making a stream")
+
+    @contextmanager
+    def waiting(self) -> Iterator[Any]:
+        """A stream, in whose end what it was given is done."""
+        with self.entered():
+            stream = self.stream()
+            try:
+                yield stream
+                self.wait(stream)
+            finally:
+                self.api.cuStreamDestroy(stream)
+
+    def follow(self, stream: Any, other: int) -> None:
+        """What the stream is given from now on runs after what `other` has been given so far."""
+        api = self.api
+        event = done(api.cuEventCreate(api.CUevent_flags.CU_EVENT_DISABLE_TIMING), "an event")
+        done(api.cuEventRecord(event, api.CUstream(other)), "waiting for another stream")
+        done(api.cuStreamWaitEvent(stream, event, 0), "waiting for another stream")
+        done(api.cuEventDestroy(event), "an event")  # once it is over
 
     def allocate(self, size: int) -> int:
         """The address of a block of memory. Errors: `OutOfMemoryError`."""
@@ -77,6 +101,13 @@ class Card:
 
     def free(self, address: int) -> None:
         done(self.api.cuMemFree(address), "freeing memory")
+
+    def drop(self, address: int) -> None:
+        """Free memory that nobody refers to any more, wherever the collector found that. It waits
+        for whoever still works on the card."""
+        if self.is_usable:
+            with suppress(DeviceError), self.entered():  # a card that is lost has no memory
+                self.free(address)
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """An array of the host that copies read and write while they run."""
@@ -99,46 +130,85 @@ class Card:
             pointer = array.ctypes.data
             done(self.api.cuMemcpyDtoHAsync(pointer, address, array.nbytes, stream), "copying")
 
+    def copy(self, target: int, source: int, size: int, stream: Any) -> None:
+        """On the card."""
+        if size:
+            done(self.api.cuMemcpyDtoDAsync(target, source, size, stream), "copying")
+
     def wait(self, stream: Any) -> None:
         done(self.api.cuStreamSynchronize(stream), "running on the card")
 
 
-class Remote:
-    """A variable's memory on a card. `newest`: the value is there, and the host's is older;
-    `stale`: the other way round."""
+def card(index: int | None = None) -> Card:
+    """The card of that number, or the first one. Errors: as `cuda_driver.device`."""
+    return _card(cuda_driver.device(index))
 
-    def __init__(self, cell: Cell, card: Card) -> None:
-        self.cell, self.card = cell, card
-        self.address = card.allocate(cell.array.nbytes)
-        self.newest, self.stale = False, True
+
+@cache
+def _card(device: Device) -> Card:
+    return Card(device)
+
+
+class Remote:
+    """A variable's memory on cards. `newest`: where its newest value is, beside the host if that
+    `is_home`."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.array, self.name = cell.array, cell.name
+        self.addresses: dict[Card, int] = {}
+        self.newest: set[Card] = set()
+        self.is_home = True
+
+    def address(self, card: Card) -> int:
+        """Of its memory on a card, made at first use. Errors: `OutOfMemoryError`."""
+        if card not in self.addresses:
+            self.addresses[card] = card.allocate(self.array.nbytes)
+        return self.addresses[card]
 
     def bring_home(self) -> None:
-        """The host has the newest value afterwards; who calls holds the variable's lock."""
-        if self.newest:
-            self.card.enter()
-            stream = self.card.stream()
-            self.card.download(self.cell.array, self.address, stream)
-            self.card.wait(stream)
-            done(self.card.api.cuStreamDestroy(stream), "ending a stream")
-            self.newest = False
+        """The host has the newest value afterwards; who calls holds the variable's lock.
+        Errors: `DeviceError`, once, where the card is lost; the host's value is the newest then."""
+        if self.is_home:
+            return
+        card = next(iter(self.newest))
+        try:
+            with card.waiting() as stream:
+                card.download(self.array, self.addresses[card], stream)
+        except DeviceError as error:
+            self.written_at_home()
+            raise DeviceError(
+                "the newest value of a variable was on a card that is lost",
+                op=f"variable {self.name!r}",
+                given=error.given or error.message,
+                hint="it now has the value with which it last came home",
+            ) from error
+        self.is_home = True
 
-    def send(self, stream: Any) -> None:
+    def written_at_home(self) -> None:
+        """Only the host has the newest value."""
+        self.newest.clear()
+        self.is_home = True
+
+    def send(self, card: Card, stream: Any) -> None:
         """The card has the newest value afterwards."""
-        if self.stale:
-            self.card.upload(self.address, self.cell.array, stream)
-            self.stale = False
+        if card not in self.newest:
+            self.bring_home()
+            card.upload(self.addresses[card], self.array, stream)
+            self.newest.add(card)
+
+    def written_on(self, card: Card) -> None:
+        self.newest, self.is_home = {card}, False
 
     def __del__(self) -> None:
-        if "address" in self.__dict__ and self.card.is_usable:
-            self.card.enter()
-            self.card.free(self.address)
+        for card, address in self.addresses.items():
+            card.drop(address)
 
 
-def remote(cell: Cell, card: Card) -> Remote:
-    """The variable's memory on the card, made at first use."""
+def remote(cell: Cell) -> Remote:
+    """The variable's memory on cards, made at first use."""
     found = cell.remote
     if found is None:
-        cell.remote = found = Remote(cell, card)
+        cell.remote = found = Remote(cell)
         elsewhere.add(cell)
     assert isinstance(found, Remote)
     return found

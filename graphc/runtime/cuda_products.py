@@ -1,5 +1,5 @@
 """Matrix products on a card, by cuBLASLt, called by its address. float32 stays float32: no operand
-is rounded for tensor cores.
+is rounded for tensor cores, unless the user asked for it by `tf32=True`.
 
 Row-major c = a b is column-major c' = b' a'. The descriptors of a product, and the algorithm that
 the library proposes for it, are kept by shape.
@@ -8,11 +8,23 @@ the library proposes for it, are kept by shape.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from ctypes import byref, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p
+from collections.abc import Iterable, Sequence
+from ctypes import (
+    byref,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from functools import cache
 from itertools import product
-from typing import Any
+from math import gcd
+from typing import Any, NamedTuple
 
 from graphc.errors import DeviceError
 from graphc.runtime.cuda_driver import done
@@ -20,12 +32,25 @@ from graphc.runtime.cuda_memory import Card
 
 # of cublasLt.h and library_types.h
 KINDS = {32: (0, 68), 64: (1, 70)}  # the type of elements, and how they are multiplied
+TF32 = 77  # how float32 is multiplied in tensor cores
 TRANSPOSES_A, TRANSPOSES_B = 3, 4
 BATCH, STRIDE = 5, 6
 MOST_WORKSPACE = 1
+LEAST_ALIGNMENT = (5, 6, 7, 8)  # of the operands and results, of which the library assumes most
+ALIGNED = 256
 ALGORITHM = 96  # bytes of what the library proposes
 WORKSPACE = 32 << 20
-Matrix = tuple[int, int, bool, list[int]]  # address, leading size, transposed, steps of the batch
+
+
+class Matrix(NamedTuple):
+    """A batch of matrices in memory, in elements: from row to row, along the axes of the batch and
+    along those of what is summed."""
+
+    address: int
+    leading: int
+    transposed: bool
+    batch: list[int]
+    taps: list[int]
 
 
 @cache
@@ -51,11 +76,23 @@ def library() -> Any:
         ) from error
 
 
-class Products:
-    """The products of one stream."""
+class Work(NamedTuple):
+    """c[m, n] = a[m, k] b[k, n], for each index over the batch; the sum of such products over each
+    index of the taps."""
 
-    def __init__(self, card: Card, stream: Any) -> None:
-        self.card, self.stream = card, stream
+    matrices: Sequence[Matrix]
+    m: int
+    n: int
+    k: int
+    batch: list[int]
+    taps: list[int]
+
+
+class Products:
+    """The products of one stream. `tf32`: operands of float32 may be rounded to 10 bits."""
+
+    def __init__(self, card: Card, stream: Any, tf32: bool = False) -> None:
+        self.card, self.stream, self.tf32 = card, stream, tf32
         self.handle: c_void_p | None = None
         self.workspace = 0
         self.kept: dict[Any, tuple[Any, ...]] = {}
@@ -76,55 +113,70 @@ class Products:
             self._ok(library().cublasLtDestroy(self.handle))
             self.card.free(self.workspace)
 
-    def enqueue(
-        self, matrices: Sequence[Matrix], sizes: tuple[int, int, int], batch: list[int], bits: int
-    ) -> None:
-        """c[m, n] = a[m, k] b[k, n], for each index over the batch."""
-        if 0 in (*batch, sizes[0], sizes[1]):
+    def enqueue(self, work: Work, bits: int) -> None:
+        if 0 in (*work.batch, work.m, work.n):
             return
-        if sizes[2] == 0:
-            self._clear(matrices[2], sizes, batch, bits // 8)
+        if 0 in (*work.taps, work.k):
+            self._clear(work, bits // 8)
             return
-        inner = batch[-1] if batch else 1
-        steps = [x[3][-1] if batch else 0 for x in matrices]
-        shape = tuple((max(x[1], 1), x[2], step) for x, step in zip(matrices, steps, strict=True))
+        work = _apart(work)
+        found = self._known(work, bits)
+        for place in product(*map(range, work.batch[:-1])):
+            for number, tap in enumerate(product(*map(range, work.taps))):
+                starts = (
+                    x.address + bits // 8 * (_dot(place, x.batch) + _dot(tap, x.taps))
+                    for x in work.matrices
+                )
+                self._multiply(found, starts, number > 0, bits)
+
+    def _known(self, work: Work, bits: int) -> tuple[Any, ...]:
+        """What the library needs for products of this shape."""
+        sizes, inner = (work.m, work.n, work.k), work.batch[-1] if work.batch else 1
+        shape = tuple(
+            (
+                max(x.leading, 1),
+                x.transposed,
+                x.batch[-1] if work.batch else 0,
+                gcd(ALIGNED, x.address, *(bits // 8 * step for step in (*x.batch, *x.taps))),
+            )
+            for x in work.matrices
+        )
         key = sizes, shape, inner, bits
         found = self.kept.get(key)
         if found is None:
             self.kept[key] = found = self._made(sizes, shape, inner, bits)
-        number = c_double if bits == 64 else c_float
-        one, zero = number(1), number(0)
-        description, b_layout, a_layout, c_layout, algorithm = found
-        for place in product(*map(range, batch[:-1])):
-            a, b, c = (
-                c_void_p(x[0] + bits // 8 * sum(i * s for i, s in zip(place, x[3], strict=False)))
-                for x in matrices
-            )
-            self._ok(
-                library().cublasLtMatmul(
-                    self.handle, description, byref(one), b, b_layout, a, a_layout, byref(zero),
-                    c, c_layout, c, c_layout, algorithm, c_void_p(self.workspace),
-                    c_size_t(WORKSPACE), c_void_p(int(self.stream)),
-                )
-            )  # fmt: skip
+        return found
 
-    def _clear(
-        self, matrix: Matrix, sizes: tuple[int, int, int], batch: list[int], size: int
+    def _multiply(
+        self, found: tuple[Any, ...], starts: Iterable[int], adds: bool, bits: int
     ) -> None:
+        """One call of the library; `adds`: to what c has."""
+        number = c_double if bits == 64 else c_float
+        description, b_layout, a_layout, c_layout, algorithm = found
+        a, b, c = map(c_void_p, starts)
+        self._ok(
+            library().cublasLtMatmul(
+                self.handle, description, byref(number(1)), b, b_layout, a, a_layout,
+                byref(number(adds)), c, c_layout, c, c_layout, algorithm, c_void_p(self.workspace),
+                c_size_t(WORKSPACE), c_void_p(int(self.stream)),
+            )
+        )  # fmt: skip
+
+    def _clear(self, work: Work, size: int) -> None:
         """A product of nothing is zero."""
-        address, leading, _, steps = matrix
-        for place in product(*map(range, batch)):
-            start = address + size * sum(i * s for i, s in zip(place, steps, strict=True))
+        *_, c = work.matrices
+        for place in product(*map(range, work.batch)):
+            start = c.address + size * _dot(place, c.batch)
             clear = self.card.api.cuMemsetD2D8Async
-            rows = size * max(leading, 1), 0, size * sizes[1], sizes[0]
+            rows = size * max(c.leading, 1), 0, size * work.n, work.m
             done(clear(start, *rows, self.stream), "clearing memory")
 
-    def _made(
-        self, sizes: tuple[int, int, int], shape: Any, batch: int, bits: int
-    ) -> tuple[Any, ...]:
+    def _made(self, sizes: Sequence[int], shape: Any, batch: int, bits: int) -> tuple[Any, ...]:
         """The descriptors of a product, and the algorithm for it."""
         lib, (m, n, k) = library(), sizes
         kind, compute = KINDS[bits]
+        if self.tf32 and bits == 32:
+            compute = TF32
         a, b, c = shape
         layouts = [
             self._layout(kind, rows, columns, matrix, batch)
@@ -140,6 +192,8 @@ class Products:
         self._ok(lib.cublasLtMatmulPreferenceCreate(byref(preference)))
         set_preference = lib.cublasLtMatmulPreferenceSetAttribute
         self._ok(set_preference(preference, MOST_WORKSPACE, byref(most), c_size_t(8)))
+        for kind, matrix in zip(LEAST_ALIGNMENT, (b, a, c, c), strict=True):
+            self._ok(set_preference(preference, kind, byref(c_uint32(matrix[3])), c_size_t(4)))
         algorithm, count = (c_uint64 * (ALGORITHM // 8))(), c_int()
         self._ok(
             lib.cublasLtMatmulAlgoGetHeuristic(
@@ -154,11 +208,11 @@ class Products:
         return (description, *layouts, algorithm)
 
     def _layout(
-        self, kind: int, rows: int, columns: int, matrix: tuple[int, bool, int], batch: int
+        self, kind: int, rows: int, columns: int, matrix: tuple[int, bool, int, int], batch: int
     ) -> c_void_p:
         """A row-major matrix of `rows` by `columns`, as the column-major one of columns by rows
         that it is in memory; the other way round if it is stored transposed."""
-        leading, transposed, step = matrix
+        leading, transposed, step, _ = matrix
         if transposed:
             rows, columns = columns, rows
         made = c_void_p()
@@ -173,3 +227,47 @@ class Products:
             set_attribute = library().cublasLtMatrixLayoutSetAttribute
             self._ok(set_attribute(made, attribute, byref(word), size))
         return made
+
+
+def _dot(place: Sequence[int], steps: Sequence[int]) -> int:
+    """Where an index is, in elements; of more steps than it has axes, the first ones count."""
+    return sum(i * step for i, step in zip(place, steps, strict=False))
+
+
+# -- rows that overlap -----------------------------------------------------------------------------
+def _apart(work: Work) -> Work:
+    """The same work with matrices whose rows lie one behind the other, as the library demands.
+    Rows of windows overlap: each is a matrix by itself then, of a batch or of a sum."""
+    a, b, _ = work.matrices
+    if _overlap(a, work.m, work.k):
+        if a.transposed:
+            work = _by_terms(work)
+        else:
+            work = _by_rows(work, (a.leading, 0, work.matrices[2].leading))
+            work = work._replace(m=1, batch=[*work.batch, work.m])
+    if _overlap(b, work.k, work.n):
+        if not b.transposed:
+            return _by_terms(work)
+        work = _by_rows(work, (0, b.leading, 1))
+        work = work._replace(n=1, batch=[*work.batch, work.n])
+    return work
+
+
+def _overlap(matrix: Matrix, rows: int, columns: int) -> bool:
+    if matrix.transposed:
+        rows, columns = columns, rows
+    return rows > 1 and matrix.leading < columns
+
+
+def _by_terms(work: Work) -> Work:
+    """A sum of products of one column and one row."""
+    a, b, c = work.matrices
+    a = a._replace(taps=[*a.taps, a.leading if a.transposed else 1])
+    b = b._replace(taps=[*b.taps, 1 if b.transposed else b.leading])
+    return work._replace(matrices=(a, b, c), k=1, taps=[*work.taps, work.k])
+
+
+def _by_rows(work: Work, steps: Sequence[int]) -> Work:
+    """Matrices with another axis of the batch, so far apart."""
+    pairs = zip(work.matrices, steps, strict=True)
+    return work._replace(matrices=[x._replace(batch=[*x.batch, step]) for x, step in pairs])

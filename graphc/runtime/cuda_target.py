@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,10 +16,13 @@ from graphc import locks
 from graphc.errors import CompileError, DeviceError
 from graphc.ir.dtype import DTYPES
 from graphc.ir.graph import Graph
+from graphc.ir.node import Node
 from graphc.loops.grammar import Kernel
 from graphc.lower.gpu_source import print_launches
 from graphc.machine import DEFAULT_ARCHITECTURE, PTX_VERSIONS
+from graphc.pipeline.options import Options
 from graphc.planning.program import (
+    Blocks,
     Branch,
     Call,
     Copy,
@@ -33,7 +35,8 @@ from graphc.planning.program import (
     walk_steps,
 )
 from graphc.planning.show import print_program
-from graphc.runtime import cuda_driver
+from graphc.runtime import cuda_driver, cuda_memory
+from graphc.runtime.cuda_loaded import LoadedProgram
 from graphc.runtime.cuda_program import CudaProgram
 
 
@@ -76,10 +79,10 @@ class LinkedPtx:
         return "\n".join(piece.llvm_ir for piece in self.pieces)
 
 
-def architecture() -> str:
-    """That of the first card; where there is none, one that all newer cards take."""
+def architecture(device: int | None) -> str:
+    """That of a card; where there is none, one that all newer cards take."""
     try:
-        found = cuda_driver.devices()[0].architecture
+        found = cuda_driver.device(device).architecture
     except DeviceError:
         return DEFAULT_ARCHITECTURE
     known = [name for name in PTX_VERSIONS if _number(name) <= _number(found)]
@@ -91,8 +94,8 @@ def _number(architecture: str) -> int:
 
 
 # -- compiling -------------------------------------------------------------------------------------
-def identity() -> dict[str, str]:
-    return {"architecture": architecture()}
+def identity(device: int | None) -> dict[str, str]:
+    return {"architecture": architecture(device)}
 
 
 def prepare() -> None:
@@ -111,10 +114,10 @@ def compile_kernel(kernel: Kernel, symbol: str) -> str:
     return nvptx.join(nvptx.unoptimized(print_launches(kernel)))
 
 
-def compile_piece(text: str, symbol: str, inline: bool) -> Piece:
+def compile_piece(text: str, symbol: str, inline: bool, device: int | None) -> Piece:
     from graphc.lower import nvptx
 
-    return Piece(*nvptx.compile_texts(nvptx.split(text), architecture()))
+    return Piece(*nvptx.compile_texts(nvptx.split(text), architecture(device)))
 
 
 def compile_function(symbol: str) -> NoReturn:
@@ -131,9 +134,10 @@ def read_piece(manifest: Mapping[str, Any], data: bytes) -> Piece | None:
     return Piece(data[:size].decode(), data[size:].decode()) if isinstance(size, int) else None
 
 
-def print_driver(program: Program, flush: bool) -> Driver:
-    """Errors: `CompileError` that lists all operations that the target lacks."""
-    missing = dict.fromkeys(_missing(program, flush))
+def print_driver(program: Program, options: Options) -> Driver:
+    """Cards keep numbers below the normal range, at no cost, so `flush_subnormals` is not heeded.
+    Errors: `CompileError` that lists all operations that the target lacks."""
+    missing = dict.fromkeys(_missing(program))
     if missing:
         raise CompileError(
             "target 'cuda' lacks some operations of the program",
@@ -144,13 +148,11 @@ def print_driver(program: Program, flush: bool) -> Driver:
         )
     from graphc.lower.enqueue import enqueued, kernel_names
 
-    facts = enqueued(program)
+    facts = enqueued(program) | {"tf32": options.tf32}
     return Driver(print_program(program), {**facts, "kernels": list(kernel_names(facts["steps"]))})
 
 
-def _missing(program: Program, flush: bool) -> Iterator[str]:
-    if flush:
-        yield "flush_subnormals=True, since cards keep subnormal numbers"
+def _missing(program: Program) -> Iterator[str]:
     for step in walk_steps(program.steps):
         if isinstance(step, Call):
             dtypes = {b.dtype for b in step.kernel.buffers if b.dtype not in DTYPES}
@@ -159,13 +161,18 @@ def _missing(program: Program, flush: bool) -> Iterator[str]:
             yield f"{type(step).__name__.lower()} of {_name(step)}{_at(step)}"
 
 
+def _node(step: Step) -> Node | None:
+    node: Node | None = getattr(step.product if isinstance(step, Blocks) else step, "node", None)
+    return node
+
+
 def _name(step: Step) -> str:
-    node = getattr(step, "node", None)
+    node = _node(step)
     return node.op.name if node is not None else "steps"
 
 
 def _at(step: Step) -> str:
-    node = getattr(step, "node", None)
+    node = _node(step)
     return f" at {node.origins[0]}" if node is not None and node.origins else ""
 
 
@@ -175,31 +182,43 @@ def link(
     return LinkedPtx(tuple(piece for _, piece in kernels.values()))
 
 
+def launches(kernel: Kernel, dims: Mapping[str, int]) -> str:
+    return print_launches(kernel).described(dims)
+
+
 # -- running ---------------------------------------------------------------------------------------
-def load(graph: Graph, manifest: Any, code: bytes, constants: bytes) -> LazyProgram:
-    return LazyProgram(graph, manifest, code, constants)
+def load(
+    graph: Graph, manifest: Any, code: bytes, constants: bytes, device: int | None
+) -> LazyProgram:
+    ends = list(accumulate(manifest["objects"], initial=0))
+    modules = [code[start:end] for start, end in pairwise(ends)]
+
+    def loaded() -> CudaProgram:
+        card = cuda_memory.card(device)
+        return CudaProgram(LoadedProgram(graph, manifest, modules, constants, card))
+
+    return LazyProgram(loaded)
 
 
 class LazyProgram:
-    """A program that is loaded onto a card when it is first called."""
+    """A program that is loaded onto a card when it is first called.
+    Errors of calls: `DeviceError` where no card can run it, with what was found."""
 
-    def __init__(self, graph: Graph, manifest: Any, code: bytes, constants: bytes) -> None:
-        self._parts = graph, manifest, code, constants
-        self._lock = locks.private()
+    def __init__(self, load: Callable[[], CudaProgram]) -> None:
+        self._load, self._lock = load, locks.private()
+        self._made: CudaProgram | None = None
 
-    @cached_property
-    def _loaded(self) -> CudaProgram:
-        graph, manifest, code, constants = self._parts
-        ends = list(accumulate(manifest["objects"], initial=0))
-        modules = [code[start:end] for start, end in pairwise(ends)]
-        return CudaProgram(graph, manifest, modules, constants)
+    def _program(self) -> CudaProgram:
+        with self._lock:
+            if self._made is None:
+                self._made = self._load()
+            return self._made
 
     def call(self, *arrays: Any) -> tuple[Any, ...]:
-        """Errors: `DeviceError` where no card can run it, with what was found."""
-        with self._lock:
-            loaded = self._loaded
-        return loaded.call(*arrays)
+        return self._program().call(*arrays)
 
-    @property
-    def rows(self) -> Callable[..., Any]:
-        return lambda *arrays: np.stack(self.call(*arrays))
+    def kept(self, *arrays: Any) -> tuple[Any, ...]:
+        return self._program().kept(*arrays)
+
+    def rows(self, *arrays: Any) -> np.ndarray[Any, Any]:
+        return np.stack(self.call(*arrays))

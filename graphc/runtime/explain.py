@@ -3,12 +3,13 @@ why neighbouring kernels are two. Nothing is compiled to native code for it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 
 from graphc.fusion.fuse import Border
 from graphc.fusion.region import is_member
 from graphc.ir import origin
+from graphc.ir.dim import SIZE_HINT
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.shape import show
@@ -39,7 +40,7 @@ def explain(graph: Graph, options: Options, target: Target) -> str:
     compiled = run_pipeline(graph, Stages(), borders, options, target.machine)
     kernels = distinct_kernels(compiled, target)
     numbers: dict[Node, int] = {}
-    steps = list(_steps(compiled.program.steps, numbers, INDENT))
+    steps = list(_steps(compiled.program.steps, numbers, INDENT, launch_shapes(options, target)))
     products = sum("matrix product" in line for line in steps)
     calls = sum(len(kernel.calls) for kernel in kernels)
     text = [
@@ -60,22 +61,32 @@ def explain(graph: Graph, options: Options, target: Target) -> str:
     return "\n".join(text)
 
 
-def _steps(steps: Iterable[Step], numbers: dict[Node, int], indent: str) -> Iterable[str]:
+def launch_shapes(options: Options, target: Target) -> Callable[[Call], str]:
+    """What says of a call the shapes of its launches on a card, at typical sizes."""
+    typical: Mapping[str, int] = defaultdict(lambda: SIZE_HINT, options.sizes)
+    return lambda call: target.launches(call.kernel, typical)
+
+
+def _steps(
+    steps: Iterable[Step], numbers: dict[Node, int], indent: str, shape: Callable[[Call], str]
+) -> Iterable[str]:
     """A line for each step; regions are given numbers."""
     for step in steps:
         match step:
             case Call(node=node):
                 numbers[node] = len(numbers) + 1
-                yield f"{indent}({numbers[node]}) {step.name}: {_region(node)}{_lines(node)}"
+                launches = f" [{said}]" if (said := shape(step)) else ""
+                head = f"{indent}({numbers[node]}) {step.name}: {_region(node)}"
+                yield f"{head}{launches}{_lines(node)}"
             case Gemm(node=node):
                 batch = "".join(f" for each of {size}" for size in step.batch)
                 sizes = f"{step.m} x {step.k} by {step.k} x {step.n}"
                 yield f"{indent}matrix product, {sizes}{batch}{_lines(node)}"
             case Blocks():
-                yield from _steps([step.product], numbers, indent)
+                yield from _steps([step.product], numbers, indent, shape)
                 part = "matrix" if step.product.batch else "block of rows"
                 behind = f"{indent}{INDENT}then on each {part}, while it is in cache: "
-                (line,) = _steps([step.call], numbers, "")
+                (line,) = _steps([step.call], numbers, "", shape)
                 yield behind + line
             case Copy():
                 yield f"{indent}copy of {step.size} elements"
@@ -86,7 +97,7 @@ def _steps(steps: Iterable[Step], numbers: dict[Node, int], indent: str) -> Iter
             case Loop(node=node):
                 times = "again and again" if step.extent is None else f"{step.extent} times"
                 yield f"{indent}{times}:{_lines(node)}"
-                yield from _steps(step.body, numbers, indent + INDENT)
+                yield from _steps(step.body, numbers, indent + INDENT, shape)
             case Leave():
                 yield f"{indent}end of the loop, unless the condition holds"
             case Branch(node=node):
@@ -94,7 +105,7 @@ def _steps(steps: Iterable[Step], numbers: dict[Node, int], indent: str) -> Iter
                 lines = _lines(node)
                 for word, side in step.cases():
                     yield f"{indent}{word.format(noun)}:{lines}"
-                    yield from _steps(side, numbers, indent + INDENT)
+                    yield from _steps(side, numbers, indent + INDENT, shape)
                     lines = ""
 
 

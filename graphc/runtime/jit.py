@@ -50,6 +50,9 @@ class JitOptions(TypedDict, total=False):
     flush_subnormals: bool
     fastmath: bool
     memory_budget: int | None
+    device: int | None
+    results: str
+    tf32: bool
     static_argnames: str | Sequence[str]
 
 
@@ -131,6 +134,9 @@ def jit(
     flush_subnormals: bool = False,
     fastmath: bool = False,
     memory_budget: int | None = None,
+    device: int | None = None,
+    results: str = "host",
+    tf32: bool = False,
     static_argnames: str | Sequence[str] = (),
 ) -> Any:
     """`function`, compiled for the arrays that it is called with; also a decorator.
@@ -169,6 +175,9 @@ def jit(
         flush_subnormals=flush_subnormals,
         fastmath=fastmath,
         memory_budget=memory_budget,
+        device=device,
+        results=results,
+        tf32=tf32,
         static_argnames=static_argnames,
     )
     if function is None:
@@ -305,6 +314,8 @@ class Jitted:
         return float(value) if _is_float(value) else self._array(value)
 
     def _array(self, value: Any) -> Array:
+        if hasattr(value, "__cuda_array_interface__"):
+            return value  # type: ignore[no-any-return]
         array = given_array(self._name, value) if hasattr(value, "__array__") else None
         if isinstance(value, complex) and array is None:
             array = np.asarray(value)
@@ -388,7 +399,7 @@ class Jitted:
             elif _is_static(leaf) or place in known.floats:
                 arguments.append(leaf)
             else:
-                array = np.asarray(leaf)
+                array = _typed(leaf)
                 shape = [1 if size == 1 else next(dims) for size in array.shape]
                 made = placeholder(f"x{len(inputs)}", shape, array.dtype.name)
                 inputs.append(made)
@@ -465,5 +476,14 @@ def _kind(leaf: Any) -> tuple[Any, ...]:
         return type(leaf), repr(leaf)
     if _is_float(leaf):
         return (float,)
-    array = np.asarray(leaf)
+    array = _typed(leaf)
     return array.dtype.name, *(size == 1 for size in array.shape)
+
+
+def _typed(value: Any) -> Array:
+    """An array, or one of the same type where the value is on a card, from which only programs
+    read."""
+    interface = getattr(value, "__cuda_array_interface__", None)
+    if interface is None:
+        return np.asarray(value)
+    return np.broadcast_to(np.zeros((), interface["typestr"]), interface["shape"])

@@ -8,12 +8,14 @@ is called, so that a program from the cache loads no compiler.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from graphc.errors import ArgumentError
 from graphc.ir.graph import Graph
 from graphc.loops.grammar import Kernel
 from graphc.machine import CPU, CUDA, Machine
+from graphc.pipeline.options import Options
 from graphc.planning.program import Program
 
 
@@ -33,15 +35,20 @@ class Target:
     compile_function(symbol) -> piece    one of `piece.functions`, what a piece calls otherwise
     write_piece(piece) -> manifest, data     as the cache keeps it; `read_piece` is its inverse, and
                                              gives None for what is none
-    print_driver(program, flush)         what runs the steps, as `.text`, with the `.table` and
-                                         `.facts` that its manifest needs; `flush`: numbers below
-                                         the normal range are zero. Errors: `CompileError` for
+    print_driver(program, options)       what runs the steps, as `.text`, with the `.table` and
+                                         `.facts` that its manifest needs; of the options it heeds
+                                         what its machine can do. Errors: `CompileError` for
                                          operations that it lacks
     link(driver, kernels, functions) -> linked   with `.objects`, the bytes to load and to keep;
                                          `.llvm_ir` and `.asm` for people; `kernels`: symbol and
                                          piece by name; `functions`: the pieces that they call
     load(graph, manifest, code, constants) -> caller   with `.call` and `.rows`, which run the
-                                         program on arrays
+                                         program on arrays and give arrays of the host, and `.kept`,
+                                         whose results stay where they are computed
+    launches(kernel, dims) -> text       the shape of its launches at given sizes, for people; empty
+                                         where a kernel is a function
+    on(device) -> target                 the same for another device than its first one; None where
+                                         there is one only
     """
 
     name: str
@@ -54,9 +61,11 @@ class Target:
     compile_function: Callable[[str], Any]
     write_piece: Callable[[Any], tuple[Mapping[str, Any], bytes]]
     read_piece: Callable[[Mapping[str, Any], bytes], Any]
-    print_driver: Callable[[Program, bool], Any]
+    print_driver: Callable[[Program, Options], Any]
     link: Callable[[str, Mapping[str, tuple[str, Any]], Sequence[Any]], Any]
     load: Callable[[Graph, Any, bytes, bytes], Any]
+    launches: Callable[[Kernel, Mapping[str, int]], str] = lambda kernel, dims: ""
+    on: Callable[[int], Target] | None = None
 
 
 # -- the processor that this runs on ---------------------------------------------------------------
@@ -112,12 +121,13 @@ def _read_piece(manifest: Mapping[str, Any], data: bytes) -> Any:
     return Piece(data[:size], data[size:], tuple(functions))
 
 
-def _print_driver(program: Program, flush: bool) -> Any:
+def _print_driver(program: Program, options: Options) -> Any:
     from graphc.lower import subnormals
     from graphc.lower.driver import print_driver
     from graphc.runtime.blas import find_blas
 
-    return print_driver(program, find_blas().integer_bits, flush and subnormals.is_supported())
+    flush = options.flush_subnormals and subnormals.is_supported()
+    return print_driver(program, find_blas().integer_bits, flush)
 
 
 def _link(driver: str, kernels: Mapping[str, tuple[str, Any]], functions: Sequence[Any]) -> Any:
@@ -154,17 +164,50 @@ _CPU = Target(
 
 
 # -- NVIDIA's cards --------------------------------------------------------------------------------
-def _later(name: str) -> Callable[..., Any]:
-    """A function of `runtime/cuda_target.py`, which is loaded when it is first called."""
-
-    def call(*given: Any) -> Any:
-        from graphc.runtime import cuda_target
-
-        return getattr(cuda_target, name)(*given)
-
-    return call
+_BY_CARD = ("identity", "compile_piece", "load")  # what depends on which card it is
 
 
-_CUDA = Target("cuda", CUDA, *map(_later, Target.__slots__[2:]))
+def _cuda(device: int | None = None) -> Target:
+    """Its functions are those of `runtime/cuda_target.py`, which is loaded when one is called."""
 
-TARGETS = {target.name: target for target in (_CPU, _CUDA)}
+    def later(name: str) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            from graphc.runtime import cuda_target
+
+            more = (device,) if name in _BY_CARD else ()
+            return getattr(cuda_target, name)(*given, *more)
+
+        return call
+
+    return replace(Target("cuda", CUDA, *map(later, Target.__slots__[2:-1])), on=_cuda)
+
+
+TARGETS = {target.name: target for target in (_CPU, _cuda())}
+
+
+# -- by name ---------------------------------------------------------------------------------------
+AUTO = "auto"  # a card where there is one, else the CPU
+
+
+def find_target(name: str, device: int | None = None) -> Target:
+    """The target of that name, for that device, or its first one.
+    Errors: `ArgumentError` for one without devices."""
+    if name == AUTO:
+        from graphc.runtime.cuda_driver import usable
+
+        cards = [card.index for card in usable()]
+        name = "cuda" if (cards if device is None else device in cards) else "cpu"
+        if name == "cpu":
+            return _CPU
+        device = cards[0] if device is None else device
+    target = TARGETS[name]
+    if device is None:
+        return target
+    if target.on is None:
+        raise ArgumentError(
+            "a device of a target that has no choice of devices",
+            op="compile",
+            expected="device=None",
+            given=f"device={device}, target={name!r}",
+        )
+    return target.on(device)

@@ -49,8 +49,8 @@ def draw(
     `path` says where it is written and, by its suffix, in which format: svg, png, pdf or dot. The
     result is that path; without a path it is a `Drawing`, which a notebook shows.
     `view="graph"` shows the graph as the user wrote it, with a frame for each layer; "kernels" what
-    it was compiled to, with a frame for each kernel. `direction` is that of the arrows: TB (down),
-    LR, BT or RL.
+    it was compiled to, with a frame for each kernel, which for a card says its launches.
+    `direction` is that of the arrows: TB (down), LR, BT or RL.
     A graph of more than 600 nodes is drawn without types and letters at its arrows, one of more
     than 5,000 without tooltips on its operations too.
     Errors: `ArgumentError` for anything else; `GraphcError` for a graph of more than `limit` nodes,
@@ -76,7 +76,8 @@ def draw(
             hint="draw a part of it, such as one tensor of a layer, or give a larger limit",
         )
     tips = nodes <= LARGE
-    picture = sketch(graph, layers=view == "graph", simple=nodes > SIMPLE, tips=tips)
+    launches = getattr(what, "launches", {}) if view == "kernels" else {}
+    picture = sketch(graph, view == "graph", nodes > SIMPLE, tips, launches)
     repeat_leaves(picture)
     if picture.simple:
         left_out = "the types of values" if tips else "types and tooltips"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from graphc.ir.dtype import bool_
@@ -46,17 +47,26 @@ def size(graph: Graph, enough: int) -> int:
     return total
 
 
-def sketch(graph: Graph, layers: bool, simple: bool = False, tips: bool = True) -> Picture:
+def sketch(
+    graph: Graph,
+    layers: bool,
+    simple: bool = False,
+    tips: bool = True,
+    launches: Mapping[Node, str] = MappingProxyType({}),
+) -> Picture:
     """The picture of `graph`: with a frame for each layer, or without. A simple one has no texts at
-    its arrows. `tips`: operations have their line of text as a tooltip."""
+    its arrows. `tips`: operations have their line of text as a tooltip. `launches`: what a card
+    runs for a kernel."""
     picture = Picture(simple=simple)
-    _Sketch(picture, layers, tips).whole(graph)
+    _Sketch(picture, layers, tips, launches).whole(graph)
     return picture
 
 
 class _Sketch:
-    def __init__(self, picture: Picture, layers: bool, tips: bool) -> None:
-        self.picture, self.layers, self.tips = picture, layers, tips
+    def __init__(
+        self, picture: Picture, layers: bool, tips: bool, launches: Mapping[Node, str]
+    ) -> None:
+        self.picture, self.layers, self.tips, self.launches = picture, layers, tips, launches
         self.kernels = 0
         self.kernel_of: dict[int, int] = {}  # the number of the kernel that a mark is in
         self.typed: set[int] = set()  # marks that show their type themselves
@@ -183,6 +193,8 @@ class _Sketch:
         self.kernels += 1
         number = self.kernels
         title = f"kernel {number} · {labels.space(node.attrs['space'])}"
+        if node in self.launches:
+            title += f" · {self.launches[node]}"
         frame = cluster.add(Box.KERNEL, title, *_scopes(body))
         readers = Counter(t for n in body.nodes for t in n.inputs)
         inner = Places()

@@ -118,6 +118,7 @@ class Step:
         metrics: list[Part],
         training: Callable[[Tensor], dict[Variable, Tensor]] | None,
         target: str,
+        device: int | None,
     ) -> None:
         inputs, (x, targets, weights) = types.placeholders()
         predictions = predict(x)
@@ -150,6 +151,7 @@ class Step:
             outputs,
             updates=updates,
             target=target,
+            device=device,
             name="evaluate" if training is None else "fit",
             flush_subnormals=True,
         )
@@ -177,12 +179,12 @@ class Step:
 
 
 def prediction(
-    types: Types, predict: Callable[[Any], Any], target: str
+    types: Types, predict: Callable[[Any], Any], target: str, device: int | None
 ) -> tuple[Function, Any]:
     """The model's results as a compiled function of the arrays of x, and their structure."""
     inputs, (x, _, _) = types.placeholders()
     outputs = predict(x)
     function = compile_function(
-        inputs, outputs, target=target, name="predict", flush_subnormals=True
+        inputs, outputs, target=target, device=device, name="predict", flush_subnormals=True
     )
     return function, flatten(outputs, sort=False)[1]

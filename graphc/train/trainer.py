@@ -52,7 +52,7 @@ class Trainer:
     is a dict or tuple by output, summed by `loss_weights`, and `metrics` a dict of lists. The
     optimiser is one of `gc.optim`, or a name. Float data is converted to `dtype`, or else to the
     default one. The first axis of data is a named dim, so one compiled step runs every batch, the
-    last and smaller one too.
+    last and smaller one too. `target` and `device` are those of `gc.compile`.
     Errors: `ArgumentError` for what is no layer or optimiser, and unknown names.
     """
 
@@ -66,6 +66,7 @@ class Trainer:
         loss_weights: Any = None,
         dtype: Any = None,
         target: str = "cpu",
+        device: int | None = None,
     ) -> None:
         self.model, self.optimizer = model, named.optimizer(optimizer)
         parts = (("model", model, Layer), ("optimizer", self.optimizer, Optimizer))
@@ -80,7 +81,8 @@ class Trainer:
                 )
         self._losses = loss_parts(loss, loss_weights)
         self._metrics = metric_parts(metrics)
-        self.dtype, self.target = dtype_or_default(dtype), target
+        self.dtype = dtype_or_default(dtype)
+        self.target, self.device = target, device
         self.history = History()  # of the last fit, as far as it came
         self.seed: int | None = None  # of the last fit: what its orders are drawn by
         self._steps: dict[tuple[Any, ...], Any] = {}
@@ -289,12 +291,14 @@ class Trainer:
         key = (purpose, types)
         if key not in self._steps:
             if purpose == "predict":
-                self._steps[key] = prediction(types, self._predict, self.target)
+                self._steps[key] = prediction(
+                    types, self._predict, self.target, self.device
+                )
             else:
                 training = self._training if purpose == "fit" else None
                 forward = self._forward if purpose == "fit" else self._predict
                 self._steps[key] = Step(
-                    types, forward, self._loss, self._metrics, training, self.target
+                    types, forward, self._loss, self._metrics, training, self.target, self.device
                 )
         if purpose == "fit":
             self._trained, self.types = self._parameters(), types

@@ -1,13 +1,15 @@
 """All that a card is asked, in one call: cheap questions first, figures written as they come.
 
-    python -m tests.benchmarks.gpu [--minutes 10] [--out gpu.jsonl] [--stub]
+    python -m tests.benchmarks.gpu [--minutes 10] [--out gpu.jsonl] [--stub] [--only WORDS]
 
 Every line of the file is one answer: what is there; the bandwidth of copies; what a launch costs;
 whether kernels give what the interpreter gives, and the very bits that the simulator of threads
 gives (but for functions such as exp, which are NumPy's there); whether training steps give what the
-CPU gives, and how long they take; the bandwidth of kernels over large arrays. What fails is an
-answer too, and the next question is asked. `--stub` asks the driver of tests/runtime/cuda_stub,
-where times mean nothing.
+CPU gives, and how long they take; the bandwidth of kernels over large arrays; training steps beside
+those of PyTorch and JAX, where these are installed (`gpu_peers.py`), with answers compared; what
+compute-sanitizer says, where it is found. What fails is an answer too, and the next question is
+asked. `--stub` asks the driver of tests/runtime/cuda_stub, where times mean nothing; `--only` asks
+what has these words in it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -35,9 +40,10 @@ from graphc.fusion.kernel import build_kernel
 from graphc.ir.dim import evaluate
 from graphc.lower.gpu_source import print_launches
 from graphc.machine import CUDA
-from graphc.runtime import cuda_driver
+from graphc.runtime import cuda_driver, cuda_memory
 from graphc.runtime.cuda_driver import done
 from graphc.runtime.cuda_memory import Card
+from tests.benchmarks import gpu_peers
 from tests.properties.launches import PROGRAMS, Program, arrays_at, optimised
 from tests.runtime.cuda_stub import models as steps
 
@@ -48,8 +54,8 @@ TIMES = 20
 class Asked:
     """The questions of one run, until the time is up."""
 
-    def __init__(self, path: Path, minutes: float, stub: bool) -> None:
-        self.path, self.stub = path, stub
+    def __init__(self, path: Path, minutes: float, small: bool) -> None:
+        self.path, self.small = path, small
         self.end = time.monotonic() + 60 * minutes
         self.answers: list[Answer] = []
         self.path.write_text("", encoding="utf-8")
@@ -105,18 +111,18 @@ def what_is_there() -> Answer:
 
 def copies(size: int) -> Answer:
     """Bytes read and written a second by a copy on the card."""
-    card = Card()
-    card.enter()
-    stream, blocks = card.stream(), [card.allocate(size) for _ in range(2)]
+    card = cuda_memory.card()
+    with card.waiting() as stream:
+        blocks = [card.allocate(size) for _ in range(2)]
 
-    def copy() -> None:
-        for _ in range(10):
-            done(card.api.cuMemcpyDtoDAsync(blocks[0], blocks[1], size, stream), "copying")
-        card.wait(stream)
+        def copy() -> None:
+            for _ in range(10):
+                card.copy(*blocks, size, stream)
+            card.wait(stream)
 
-    taken = seconds(copy, 5) / 10
-    for block in blocks:
-        card.free(block)
+        taken = seconds(copy, 5) / 10
+        for block in blocks:
+            card.free(block)
     return {"bytes": size, "GB/s": round(2 * size / taken / 1e9, 1)}
 
 
@@ -190,13 +196,74 @@ def large(name: str, megabytes: int, bandwidth: float) -> Answer:
     return {"MB": megabytes, "GB/s": round(reached, 1), "of copies": round(reached / bandwidth, 3)}
 
 
+def an_input(kilobytes: int) -> Answer:
+    """What an input costs that is on the card already, and one that is not."""
+    x = gc.placeholder("gpu_input", ("n",))
+    f = gc.compile([x], gc.max(x), target="cuda")
+    array = np.ones(256 * kilobytes, "float32")
+    there = gc.compile([x], gc.positive(x), target="cuda", results="device")(array)
+    taken = {"host": seconds(lambda: f(array), TIMES), "card": seconds(lambda: f(there), TIMES)}
+    return {"KB": kilobytes, **{f"{k} us": round(1e6 * s, 1) for k, s in taken.items()}}
+
+
+def beside_others(made: Any, steps: int) -> Answer:
+    """Training steps of all contenders: how long one takes, and the first one with all before it;
+    and how far losses and weights are from graphc's."""
+    model, weights, data = made
+    answer: Answer = {"model": model.name}
+    expected: Any = None
+    for name in gpu_peers.there():
+        started = time.perf_counter()
+        try:
+            contender = gpu_peers.CONTENDERS[name](model, weights, data)
+            contender.step()
+            loss = contender.loss()
+        except Exception as error:  # that of one is no other's
+            answer[f"{name} failed"] = f"{type(error).__name__}: {error}"[:500]
+            continue
+        answer[f"{name} first s"] = round(time.perf_counter() - started, 3)
+        found = {"loss": np.float32(loss), **contender.weights()}
+        if expected is None:
+            expected = found
+        answer[f"{name} differs by"] = max(
+            float(np.max(np.abs(found[k] - expected[k])) / np.max(np.abs(expected[k])))
+            for k in expected
+        )
+
+        def some(contender: gpu_peers.Contender = contender) -> None:
+            for _ in range(steps):
+                contender.step()
+            contender.wait()
+
+        answer[f"{name} us"] = round(1e6 * seconds(some, 5) / steps, 1)
+    others = [answer[f"{n} us"] for n in ("torch", "jax") if f"{n} us" in answer]
+    if others and "graphc us" in answer:
+        answer["of the best"] = round(answer["graphc us"] / min(others), 3)
+    return answer
+
+
+def sanitized(tool: str) -> Answer:
+    """What compute-sanitizer says of all kernels, in a process of its own."""
+    found = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+    if not Path(found).exists():
+        return {"left out": "there is no compute-sanitizer"}
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--out", f"{folder}/gpu.jsonl", "--only", "against the interpreter"]
+        command = [sys.executable, "-m", "tests.benchmarks.gpu", "--small", *options]
+        checked = [found, "--tool", tool, "--error-exitcode", "9", *command]
+        done = subprocess.run(checked, capture_output=True, text=True, check=False, timeout=240)
+    said = [line for line in done.stdout.splitlines() if line.startswith("=========")]
+    return {"exit": done.returncode, "says": " ".join(said[-3:])[:1000]}
+
+
 def questions(asked: Asked) -> Iterator[tuple[str, Callable[[], Answer]]]:
     """From the cheapest on."""
-    small = asked.stub
+    small = asked.small
     yield "what is there", what_is_there
     yield "copies", lambda: copies(1 << (20 if small else 28))
     yield "a launch", lambda: a_launch(2)
     yield "launches", lambda: a_launch(4 if small else 25)
+    yield "inputs", lambda: an_input(4 if small else 1 << 14)
     sizes: Sequence[tuple[int, int]] = ((33, 5),) if small else ((33, 5), (257, 300), (1025, 1025))
     for program in PROGRAMS:
         for n, m in sizes:
@@ -212,6 +279,27 @@ def questions(asked: Asked) -> Iterator[tuple[str, Callable[[], Answer]]]:
         for megabytes in (1,) if small else (64, 256):
             kind = f"{name} over large arrays"
             yield kind, lambda k=name, s=megabytes: large(k, s, asked.bandwidth)
+    for made, steps_ in compared(small):
+        yield "steps beside others", lambda m=made, s=steps_: beside_others(m(), s)
+    for tool in () if small else ("memcheck", "racecheck"):
+        yield f"compute-sanitizer, {tool}", lambda t=tool: sanitized(t)
+
+
+def compared(small: bool) -> list[tuple[Callable[[], Any], int]]:
+    """Models that all contenders train, and how many steps are timed together."""
+    if small:
+        return [
+            (lambda: gpu_peers.perceptron(8, 16), 2),
+            (lambda: gpu_peers.lstm(3, 4, 8), 2),
+            (lambda: gpu_peers.attention(2, 6, 8), 2),
+        ]
+    return [
+        (lambda: gpu_peers.perceptron(32, 256), 50),
+        (lambda: gpu_peers.perceptron(128, 256), 50),
+        (lambda: gpu_peers.lstm(32, 64, 128), 10),
+        (lambda: gpu_peers.perceptron(4096, 4096), 3),
+        (lambda: gpu_peers.attention(32, 512, 512), 5),
+    ]
 
 
 def main() -> int:
@@ -219,8 +307,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--out", type=Path, default=Path("gpu.jsonl"))
     parser.add_argument("--stub", action="store_true")
+    parser.add_argument("--small", action="store_true", help="small sizes, as for the stub")
+    parser.add_argument("--only", default="", help="questions with these words")
     given = parser.parse_args()
-    asked = Asked(given.out, given.minutes, given.stub)
+    asked = Asked(given.out, given.minutes, given.stub or given.small)
     context: Any = nullcontext()
     if given.stub:
         from tests.runtime.cuda_stub.on_this_processor import as_this_processor
@@ -228,7 +318,8 @@ def main() -> int:
         context = as_this_processor()
     with context:
         for question, answer in questions(asked):
-            asked.ask(question, answer)
+            if given.only in question:
+                asked.ask(question, answer)
     failed = [a["question"] for a in asked.answers if "failed" in a]
     print(f"{len(asked.answers)} questions, {len(failed)} failed: {', '.join(failed)}")
     return min(len(failed), 1)

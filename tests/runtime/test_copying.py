@@ -46,7 +46,7 @@ def test_a_function_comes_back_with_its_variables_results_and_options(target: st
             np.testing.assert_array_equal(given["scaled"], np.arange(3.0) * step)
             assert given["sum"] == 3
         assert (v.value.tolist(), w.value.tolist()) == ([3], [1])
-        assert (g._options, g._target_name, repr(g)) == (f._options, target, repr(f))
+        assert (g._given, repr(g)) == (f._given, repr(f))
     assert copy.copy(f) is f
 
 

@@ -10,7 +10,11 @@ import pytest
 
 import graphc as gc
 from graphc.errors import ArgumentError, CompileError, DeviceError
+from graphc.ir.graph import Graph
 from graphc.lower import nvptx
+from graphc.pipeline.options import DEFAULTS
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
 from graphc.runtime import cuda_driver, cuda_target
 from graphc.runtime.target import TARGETS
 
@@ -24,8 +28,8 @@ def program() -> tuple[list[gc.Tensor], list[gc.Tensor]]:
 def no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     monkeypatch.setitem(sys.modules, "cuda", None)
-    cuda_driver.driver.cache_clear()
-    cuda_driver.devices.cache_clear()
+    cuda_driver._started.cache_clear()
+    cuda_driver._found.cache_clear()
 
 
 @pytest.mark.usefixtures("no_package")
@@ -37,6 +41,21 @@ def test_code_without_a_card() -> None:
     assert "ptx_kernel" in f.llvm
     assert "matrix product" in f.explain()
     assert f.cost().at(n=3)
+
+
+def test_shapes_of_launches() -> None:
+    """16 threads for the 40 elements of a row, so 16 rows in a block of 256."""
+    for sizes, blocks in ((None, 4), ({"n": 4096}, 256)):
+        f = gc.compile(*program(), target="cuda", sizes=sizes)
+        said = f"row, {blocks} x 256 threads, 16 a row"
+        assert f" [{said}]" in f.explain()
+        (kernel,) = (step for step in f.cost().steps if step.kind == "kernel")
+        assert kernel.launches == said
+        assert said in str(f.cost())
+        assert said in gc.draw(f, view="kernels").source
+    on_cpu = gc.compile(*program())
+    assert "threads" not in on_cpu.explain()
+    assert "launches" not in str(on_cpu.cost())
 
 
 @pytest.mark.usefixtures("no_package")
@@ -66,9 +85,49 @@ def test_the_cpu_has_no_ptx() -> None:
 
 
 def test_what_is_missing_is_one_error_that_lists_all() -> None:
+    x, w = gc.placeholder("cuda_x", ("n", 7)), gc.placeholder("cuda_w", (7, 40))
+    first, second = gc.tanh(x @ w), gc.exp(x * 2.0) @ w
+    graph = Graph([x, w], [first, gc.tanh(second)])
+    made = run_pipeline(graph, Stages()).program  # of another machine: products in blocks
     with pytest.raises(CompileError, match="lacks") as error:
-        gc.compile(*program(), target="cuda", flush_subnormals=True)
-    assert "flush_subnormals" in str(error.value.given)
+        cuda_target.print_driver(made, DEFAULTS)
+    given = str(error.value.given)
+    assert given.count("blocks of matmul") == 2
+    assert given.count(__file__) == 2
+
+
+def test_subnormals_are_kept_where_flushing_is_allowed() -> None:
+    assert gc.compile(*program(), target="cuda", flush_subnormals=True).ptx
+
+
+@pytest.mark.usefixtures("no_package")
+def test_no_card() -> None:
+    assert gc.cuda.devices() == []
+    arrays = np.ones((2, 7), "float32"), np.ones((7, 40), "float32")
+    f = gc.compile(*program(), target="auto", results="device")
+    assert isinstance(f(*arrays)[0], np.ndarray)
+    with pytest.raises(ArgumentError, match="no choice of devices"):
+        gc.compile(*program(), device=0)
+    with pytest.raises(ArgumentError, match="by its number"):
+        gc.compile(*program(), target="cuda", device="cuda:0")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="place of results") as error:
+        gc.compile(*program(), target="cuda", results="card")
+    assert error.value.expected == "host or device"
+
+
+def test_looking_for_a_card_imports_nothing_where_there_is_none(tmp_path: object) -> None:
+    code = (
+        "import sys, ctypes, graphc as gc\n"
+        "def none(name, *more): raise OSError(name)\n"
+        "ctypes.CDLL = none\n"
+        "gc.cuda.devices(); before = set(sys.modules)\n"
+        "assert gc.cuda.devices() == []\n"
+        "print(*(m for m in sys.modules if m.split('.')[0] == 'cuda'), len(before))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert len(done.stdout.split()) == 1, done.stdout
 
 
 def test_kernels_come_from_the_cache(

@@ -164,4 +164,4 @@ def test_an_unknown_target_is_an_error_that_lists_them() -> None:
     x = gc.placeholder("x", (3,))
     with pytest.raises(ArgumentError, match="unknown target") as error:
         gc.compile([x], x, target="abacus")
-    assert error.value.expected == "cpu or cuda or reference"
+    assert error.value.expected == "cpu or cuda or auto or reference"

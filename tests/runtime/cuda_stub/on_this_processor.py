@@ -20,10 +20,12 @@ from unittest import mock
 
 from graphc.checking.host_launches import HostLaunches
 from graphc.lower.gpu_source import print_launches
-from graphc.runtime import cuda_memory, cuda_target
+from graphc.runtime import cuda_driver, cuda_memory, cuda_target
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
+MOST = (1 << 63) - 1
+FILES = ("programs.py", "arrays.py", "training.py")
 
 
 def why_not() -> str:
@@ -52,9 +54,10 @@ def run_with_stub(folder: Path, *command: str) -> subprocess.CompletedProcess[st
 
 
 def run_programs(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """The tests of `programs.py`."""
+    """The tests of `FILES`."""
     plain = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    return run_with_stub(folder, "-m", "pytest", *plain, *options, str(HERE / "programs.py"))
+    files = [str(HERE / file) for file in FILES]
+    return run_with_stub(folder, "-m", "pytest", *plain, *options, *files)
 
 
 class _Function(ctypes.Structure):
@@ -85,13 +88,16 @@ def _table(kernel: Any) -> tuple[HostLaunches, Any]:
     return host, Table(len(functions), (_Function * len(functions))(*functions))
 
 
-def compile_piece(text: str, symbol: str, inline: bool) -> cuda_target.Piece:
+def compile_piece(text: str, symbol: str, inline: bool, device: Any) -> cuda_target.Piece:
     return cuda_target.Piece(text, "")
 
 
 @contextmanager
 def as_this_processor() -> Iterator[None]:
-    """Target "cuda" is this processor as long as the context lasts."""
+    """Target "cuda" is this processor as long as the context lasts, with one card and memory."""
+    for name, value in (("memory", MOST), ("launches", MOST), ("devices", 1), ("major", 9)):
+        number(name).value = value
+    cuda_driver._found.cache_clear()
     with (
         mock.patch.object(cuda_memory.Card, "threads", 1),
         mock.patch.object(cuda_target, "compile_kernel", compile_kernel),

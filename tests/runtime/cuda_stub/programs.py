@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc as collector
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 import graphc as gc
 from graphc.errors import DeviceError, RuntimeFailure
-from graphc.runtime import cuda_driver
+from graphc.runtime import cuda_driver, cuda_plan, cuda_products
 from tests.runtime.cuda_stub.models import (
     assert_close,
     attention,
@@ -22,15 +23,13 @@ from tests.runtime.cuda_stub.models import (
     recurrent,
     weight,
 )
-from tests.runtime.cuda_stub.on_this_processor import as_this_processor, number
+from tests.runtime.cuda_stub.on_this_processor import MOST, as_this_processor, number
 
 
 @pytest.fixture(autouse=True)
 def _stub() -> Iterator[None]:
     with as_this_processor():
         yield
-    number("memory").value = (1 << 63) - 1
-    number("launches").value = (1 << 63) - 1
 
 
 def gc_collect() -> None:
@@ -122,6 +121,20 @@ def test_products_of_all_layouts() -> None:
         assert_close(card(*arrays), cpu(*arrays))
 
 
+def test_convolutions_are_sums_of_products() -> None:
+    rng = np.random.default_rng(0)
+    x, w = gc.placeholder("x", ("n", 6, "m", 16)), gc.placeholder("w", (3, 3, 16, 24))
+    for options in ({}, {"stride": 2, "padding": 1}):
+        y = gc.conv(x, w, data_format="NHWC", **options)
+        outputs = [y, *gc.grad(gc.sum(gc.tanh(y)), [x, w])]
+        card, cpu = (gc.compile([x, w], outputs, target=t) for t in ("cuda", "cpu"))
+        assert "for each of" in card.explain()
+        for n, m in ((2, 7), (1, 6)):
+            shapes = (n, 6, m, 16), (3, 3, 16, 24)
+            arrays = [0.1 * rng.normal(size=s).astype("float32") for s in shapes]
+            assert_close(card(*arrays), cpu(*arrays))
+
+
 def test_float64() -> None:
     x = gc.placeholder("x", ("n", "n"), "float64")
     card, cpu = (gc.compile([x], [x @ x, gc.sum(x)], target=t) for t in ("cuda", "cpu"))
@@ -166,6 +179,13 @@ def test_a_card_that_is_lost() -> None:
     with pytest.raises(DeviceError, match="the driver says"):
         f(one)
     assert v.value[0] == 2
+    number("launches").value = MOST
+    f(one)
+    number("launches").value = -1
+    with pytest.raises(DeviceError, match="card that is lost") as error:
+        _ = v.value
+    assert "last came home" in error.value.hint
+    assert v.value[0] == 2
     assert gc.compile([x], [x + 1.0])(one)[0][0] == 2
 
 
@@ -185,14 +205,92 @@ def test_a_fork_after_cuda_began() -> None:
     f(one)
 
 
+def test_a_driver_without_a_device() -> None:
+    x = gc.placeholder("x", (3,))
+    number("devices").value = -1
+    cuda_driver._started.cache_clear()
+    with pytest.raises(DeviceError, match="no device that can run this") as error:
+        gc.compile([x], x + 1.0, target="cuda")(np.ones(3, "float32"))
+    assert "CUDA_ERROR_NO_DEVICE" in str(error.value.given)
+    assert gc.cuda.devices() == []
+    number("devices").value = 1
+    assert gc.compile([x], x + 1.0, target="cuda")(np.ones(3, "float32"))[0] == 2
+
+
 def test_devices_that_do_not_do() -> None:
+    x = gc.placeholder("x", (3,))
     for name, value, said in (("devices", 0, "no device"), ("major", 6, "sm_6")):
         kept = number(name).value
         number(name).value = value
-        cuda_driver.devices.cache_clear()
+        cuda_driver._found.cache_clear()
         with pytest.raises(DeviceError) as error:
-            cuda_driver.devices()
+            gc.compile([x], x + 1.0, target="cuda")(np.ones(3, "float32"))
         assert said in str(error.value.given)
+        assert gc.cuda.devices() == []
+        assert gc.compile([x], x + 1.0, target="auto")(np.ones(3, "float32"))[0] == 2
         number(name).value = kept
-    cuda_driver.devices.cache_clear()
-    assert cuda_driver.devices()[0].name == "this processor"
+    cuda_driver._found.cache_clear()
+    (card,) = gc.cuda.devices()
+    assert (card.index, card.name, card.capability) == (0, "this processor", (9, 0))
+    assert card.memory == 1 << 30
+
+
+def test_a_grid_past_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, v = gc.placeholder("x", ("n",)), gc.variable(np.ones(3, "float32"))
+    f = gc.compile([x], [gc.exp(x)], {v: v * 2.0}, target="cuda")
+    monkeypatch.setattr(cuda_plan, "MOST_BLOCKS", 16)
+    with pytest.raises(DeviceError, match="more blocks") as error:
+        f(np.ones(100_000, "float32"))
+    assert "100000" in str(error.value.given)
+    assert v.value[0] == 1
+    f(np.ones(10, "float32"))
+    assert v.value[0] == 2
+
+
+def test_cublas_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise DeviceError("not found", hint="pip install nvidia-cublas")
+
+    v = weight(3, 3)
+    f = gc.compile([], [v @ v], {v: v * 2.0}, target="cuda")
+    before = v.value
+    with monkeypatch.context() as patched:
+        patched.setattr(cuda_products, "library", missing)
+        with pytest.raises(DeviceError) as error:
+            f()
+    assert "cublas" in error.value.hint
+    assert np.array_equal(v.value, before)
+    assert_close(f(), [before @ before])
+
+
+def test_products_of_tensor_cores_are_only_by_name() -> None:
+    rng = np.random.default_rng(0)
+    x = gc.placeholder("x", ("n", 64))
+    array = rng.normal(size=(9, 64)).astype("float32")
+    exact = array.astype(float) @ array.T.astype(float)
+    plain, rounded = (
+        np.abs(gc.compile([x], x @ x.T, target="cuda", tf32=tf32)(array) - exact).max()
+        for tf32 in (False, True)
+    )
+    assert plain < 1e-4 < rounded < 0.1
+    wide = gc.placeholder("x", ("n", 64), "float64")
+    f = gc.compile([wide], wide @ wide.T, target="cuda", tf32=True)
+    assert np.abs(f(array.astype(float)) - exact).max() < 1e-12
+
+
+def test_threads_have_contexts_of_their_own() -> None:
+    x, v = gc.placeholder("x", ("n", 9)), gc.variable(np.zeros((), "float32"))
+    f = gc.compile([x], [gc.softmax(x @ x.T), gc.sum(x)], target="cuda")
+    counting = gc.compile([], [], {v: v + 1.0}, target="cuda")
+    arrays = [np.random.default_rng(n).normal(size=(n, 9)).astype("float32") for n in range(1, 9)]
+    cpu = gc.compile([x], [gc.softmax(x @ x.T), gc.sum(x)])
+    expected = [cpu(array) for array in arrays]
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            counting()
+            assert_close(f(arrays[number]), expected[number])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert v.value == 160

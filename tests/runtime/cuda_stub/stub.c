@@ -1,8 +1,9 @@
 /* A driver whose card is this processor, and a cuBLASLt over it, for tests without a card.
 
-   Memory is the host's. A module is a table of native functions, whose address its text says. A
-   stream runs at once, unless it records. Declared here is what graphc calls, in C's plain types:
-   handles are pointers, addresses 64-bit numbers, results 0 or the driver's number of an error. */
+   Memory is the host's, a context the number of a device. A module is a table of native functions,
+   whose address its text says. A stream runs at once, unless it records. Declared here is what graphc
+   calls, in C's plain types: handles are pointers, addresses 64-bit numbers, results 0 or the driver's
+   number of an error. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
@@ -25,18 +26,25 @@ enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NO_DEVICE = 100,
 
 /* what tests set and read: bytes that there are, devices, launches until the card is lost */
 int64_t stub_memory = INT64_MAX, stub_devices = 1, stub_launches = INT64_MAX, stub_major = 9;
-int64_t stub_recorded, stub_replayed, stub_uploaded, stub_allocated;
-static graph *recording;
+int64_t stub_recorded, stub_replayed, stub_uploaded, stub_allocated, stub_followed, stub_copied;
+typedef struct { graph *recording; int device; } stream;
 static int here;
 
+/* contexts of the calling thread; that of device d is the number d + 1 */
+static __thread int64_t contexts[64], depth;
+static int device_now(void) { return depth ? (int)contexts[depth - 1] - 1 : -1; }
+
 static void execute(node *n);
-static int enqueue(node made) {
-  if (!recording) { execute(&made); return OK; }
+static int enqueue(void *given, node made) {
+  stream *s = given;
+  if (s->device != device_now()) return INVALID; /* another device's */
+  if (!s->recording) { execute(&made); return OK; }
+  graph *to = s->recording;
   node *kept = malloc(sizeof *kept);
   *kept = made; kept->next = NULL;
-  if (recording->last) recording->last->next = kept; else recording->first = kept;
-  recording->last = kept;
-  stub_recorded++;
+  if (to->last) to->last->next = kept; else to->first = kept;
+  to->last = kept;
+  __sync_fetch_and_add(&stub_recorded, 1);
   return OK;
 }
 
@@ -47,22 +55,29 @@ int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return OK; }
 int cuDeviceGetName(char *name, int size, int device) { snprintf(name, size, "this processor"); return OK; }
 int cuDeviceGetAttribute(int *value, int kind, int device) { *value = kind == 75 ? (int)stub_major : 0; return OK; }
 int cuDeviceTotalMem_v2(size_t *size, int device) { *size = 1 << 30; return OK; }
-int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &here; return OK; }
-int cuCtxSetCurrent(void *context) { return OK; }
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)(int64_t)(device + 1); return OK; }
+int cuCtxPushCurrent_v2(void *context) { contexts[depth++] = (int64_t)context; return OK; }
+int cuCtxPopCurrent_v2(void **context) { *context = (void *)contexts[--depth]; return OK; }
 int cuGetErrorName(int error, const char **name) { *name = "STUB"; return OK; }
 
 int cuMemAlloc_v2(address *pointer, size_t size) {
   if ((int64_t)size > stub_memory - stub_allocated) return OUT_OF_MEMORY;
   size_t *block = aligned_alloc(256, (size + 511) / 256 * 256 + 256);
-  block[0] = size; stub_allocated += size;
+  block[0] = size; block[1] = device_now();
+  __sync_fetch_and_add(&stub_allocated, size);
   memset((char *)block + 256, 0xA5, size); /* nobody has written it */
   *pointer = (address)block + 256;
   return OK;
 }
 int cuMemFree_v2(address pointer) {
   size_t *block = (size_t *)(pointer - 256);
-  stub_allocated -= block[0];
+  __sync_fetch_and_sub(&stub_allocated, block[0]);
   free(block);
+  return OK;
+}
+int cuPointerGetAttribute(void *value, int kind, address pointer) { /* of the beginning of a block */
+  if (kind != 9) return INVALID;
+  *(int *)value = (int)((size_t *)(pointer & ~255ull))[-31];
   return OK;
 }
 int cuMemHostAlloc(void **pointer, size_t size, unsigned flags) {
@@ -70,36 +85,49 @@ int cuMemHostAlloc(void **pointer, size_t size, unsigned flags) {
   return OK;
 }
 int cuMemFreeHost(void *pointer) { free(pointer); return OK; }
-static int copy(void *target, const void *source, size_t size) {
-  return enqueue((node){.kind = 1, .target = target, .source = source, .size = size});
+static int copy(void *target, const void *source, size_t size, void *stream) {
+  return enqueue(stream, (node){.kind = 1, .target = target, .source = source, .size = size});
 }
-int cuMemcpyHtoDAsync_v2(address t, const void *s, size_t n, void *stream) { stub_uploaded += n; return copy((void *)t, s, n); }
-int cuMemcpyDtoHAsync_v2(void *t, address s, size_t n, void *stream) { return copy(t, (void *)s, n); }
-int cuMemcpyDtoDAsync_v2(address t, address s, size_t n, void *stream) { return copy((void *)t, (void *)s, n); }
+int cuMemcpyHtoDAsync_v2(address t, const void *s, size_t n, void *stream) { stub_uploaded += n; return copy((void *)t, s, n, stream); }
+int cuMemcpyDtoHAsync_v2(void *t, address s, size_t n, void *stream) { return copy(t, (void *)s, n, stream); }
+int cuMemcpyDtoDAsync_v2(address t, address s, size_t n, void *stream) { stub_copied += n; return copy((void *)t, (void *)s, n, stream); }
 int cuMemsetD2D8Async(address t, size_t pitch, unsigned char value, size_t width, size_t height, void *stream) {
-  return enqueue((node){.kind = 2, .target = (char *)t, .value = value, .size = width, .pitch = pitch, .rows = height});
+  return enqueue(stream, (node){.kind = 2, .target = (char *)t, .value = value, .size = width, .pitch = pitch, .rows = height});
 }
 int cuMemsetD8Async(address t, unsigned char value, size_t n, void *stream) { return cuMemsetD2D8Async(t, 0, value, n, 1, stream); }
 
-int cuStreamCreate(void **stream, unsigned flags) { *stream = &here; return OK; }
-int cuStreamDestroy_v2(void *stream) { return OK; }
-int cuStreamSynchronize(void *stream) { return recording ? INVALID : stub_launches < 0 ? LAUNCH_FAILED : OK; }
-int cuStreamBeginCapture_v2(void *stream, int mode) {
-  if (recording) return INVALID;
-  recording = calloc(1, sizeof *recording);
+int cuStreamCreate(void **made, unsigned flags) {
+  if (flags != 1) return INVALID; /* one that waits for the default stream */
+  stream *s = calloc(1, sizeof *s);
+  s->device = device_now();
+  *made = s;
+  return s->device < 0 ? INVALID : OK;
+}
+int cuStreamDestroy_v2(void *stream) { free(stream); return OK; }
+int cuStreamSynchronize(void *given) { return ((stream *)given)->recording ? INVALID : stub_launches < 0 ? LAUNCH_FAILED : OK; }
+int cuStreamBeginCapture_v2(void *given, int mode) {
+  stream *s = given;
+  if (s->recording || mode != 2) return INVALID; /* others may go on meanwhile */
+  s->recording = calloc(1, sizeof(graph));
   return OK;
 }
-int cuStreamEndCapture(void *stream, void **made) {
-  *made = recording; recording = NULL;
+int cuStreamEndCapture(void *given, void **made) {
+  stream *s = given;
+  *made = s->recording; s->recording = NULL;
   return OK;
 }
+int cuEventCreate(void **made, unsigned flags) { *made = calloc(1, 8); return OK; }
+int cuEventRecord(void *event, void *stream) { *(int64_t *)event = (int64_t)stream; return OK; }
+int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { stub_followed = *(int64_t *)event; return OK; }
+int cuEventDestroy_v2(void *event) { free(event); return OK; }
 int cuGraphInstantiateWithFlags(void **made, void *from, unsigned long long flags) { *made = from; return OK; }
 int cuGraphDestroy(void *made) { return OK; }
 int cuGraphExecDestroy(void *made) { free(made); return OK; }
-int cuGraphLaunch(void *made, void *stream) {
-  if (recording) return INVALID;
+int cuGraphLaunch(void *made, void *given) {
+  stream *s = given;
+  if (s->recording || s->device != device_now()) return INVALID;
   for (node *n = ((graph *)made)->first; n; n = n->next) execute(n);
-  stub_replayed++;
+  __sync_fetch_and_add(&stub_replayed, 1);
   return OK;
 }
 
@@ -120,20 +148,20 @@ int cuLaunchKernel(void *what, unsigned x, unsigned y, unsigned z, unsigned tx, 
   if (x == 0 || y != 1 || z != 1 || tx != 1) return INVALID;
   int64_t *words = malloc(sizeof(int64_t) * (f->words + 1));
   for (int64_t i = 0; i < f->words; i++) words[i] = *(int64_t *)parameters[i];
-  return enqueue((node){.kind = 0, .made_of = f, .blocks = x, .words = words});
+  return enqueue(stream, (node){.kind = 0, .made_of = f, .blocks = x, .words = words});
 }
 
 /* cuBLASLt: descriptors are plain records, and a product is three loops */
 typedef struct { int kind; uint64_t rows, columns; int64_t leading, step; int32_t batch; } layout;
 typedef struct { int compute; int32_t turned[2]; } description;
-typedef struct { description d; layout a, b, c; const char *x, *y; char *z; } multiplication;
+typedef struct { description d; layout a, b, c; const char *x, *y; char *z; int adds; } multiplication;
 int cublasLtCreate(void **handle) { *handle = &here; return OK; }
 int cublasLtDestroy(void *handle) { return OK; }
 int cublasLtMatmulDescCreate(void **made, int compute, int scale) {
   description *d = calloc(1, sizeof *d);
   d->compute = compute;
   *made = d;
-  return (compute == 68 && scale == 0) || (compute == 70 && scale == 1) ? OK : INVALID;
+  return ((compute == 68 || compute == 77) && scale == 0) || (compute == 70 && scale == 1) ? OK : INVALID;
 }
 int cublasLtMatmulDescSetAttribute(void *made, int attribute, const void *value, size_t size) {
   if (attribute < 3 || attribute > 4 || size != 4) return INVALID;
@@ -153,14 +181,24 @@ int cublasLtMatrixLayoutSetAttribute(void *made, int attribute, const void *valu
   else return INVALID;
   return OK;
 }
-int cublasLtMatmulPreferenceCreate(void **made) { *made = &here; return OK; }
+int cublasLtMatmulPreferenceCreate(void **made) {
+  uint32_t *alignments = malloc(4 * sizeof *alignments);
+  for (int i = 0; i < 4; i++) alignments[i] = 256; /* what the library assumes */
+  *made = alignments;
+  return OK;
+}
 int cublasLtMatmulPreferenceSetAttribute(void *made, int attribute, const void *value, size_t size) {
-  return attribute == 1 && size == 8 ? OK : INVALID;
+  if (attribute == 1 && size == 8) return OK;
+  if (attribute < 5 || attribute > 8 || size != 4) return INVALID;
+  ((uint32_t *)made)[attribute - 5] = *(const uint32_t *)value;
+  return OK;
 }
 int cublasLtMatmulAlgoGetHeuristic(void *handle, void *d, void *a, void *b, void *c, void *e, void *preference,
                                    int most, uint64_t *found, int *count) {
+  const uint32_t *alignments = preference;
   *count = 1;
   found[0] = 0x5EED;
+  for (int i = 0; i < 4; i++) found[i + 1] = alignments[i];
   return most == 1 ? OK : INVALID;
 }
 static double element(const char *x, layout *l, int64_t number, int turned, uint64_t row, uint64_t column) {
@@ -169,14 +207,24 @@ static double element(const char *x, layout *l, int64_t number, int turned, uint
   int64_t place = number * l->step + (int64_t)r + (int64_t)c * l->leading;
   return l->kind ? ((double *)x)[place] : ((float *)x)[place];
 }
+static double rounded(double x, int compute) { /* as tensor cores read it: 10 bits behind the point */
+  if (compute != 77) return x;
+  float f = (float)x;
+  uint32_t bits;
+  memcpy(&bits, &f, 4);
+  bits = (bits + 0x1000) & ~0x1FFFu;
+  memcpy(&f, &bits, 4);
+  return f;
+}
 static void multiply(multiplication *p) {
   uint64_t inner = p->d.turned[0] ? p->a.rows : p->a.columns;
   for (int64_t i = 0; i < p->c.batch; i++)
     for (uint64_t r = 0; r < p->c.rows; r++)
       for (uint64_t c = 0; c < p->c.columns; c++) {
-        double sum = 0;
+        double sum = p->adds ? element(p->z, &p->c, i, 0, r, c) : 0;
         for (uint64_t k = 0; k < inner; k++)
-          sum += element(p->x, &p->a, i, p->d.turned[0], r, k) * element(p->y, &p->b, i, p->d.turned[1], k, c);
+          sum += rounded(element(p->x, &p->a, i, p->d.turned[0], r, k), p->d.compute) *
+                 rounded(element(p->y, &p->b, i, p->d.turned[1], k, c), p->d.compute);
         int64_t place = i * p->c.step + (int64_t)r + (int64_t)c * p->c.leading;
         if (p->c.kind) ((double *)p->z)[place] = sum; else ((float *)p->z)[place] = (float)sum;
       }
@@ -185,9 +233,12 @@ int cublasLtMatmul(void *handle, void *d, const void *one, const void *x, void *
                    const void *zero, const void *z, void *c, void *result, void *e, const uint64_t *algorithm,
                    void *workspace, size_t size, void *stream) {
   if (algorithm[0] != 0x5EED || result != z || !workspace) return INVALID;
+  if ((address)x % algorithm[1] || (address)y % algorithm[2] || (address)z % algorithm[4]) return INVALID;
   multiplication *p = malloc(sizeof *p);
-  *p = (multiplication){*(description *)d, *(layout *)a, *(layout *)b, *(layout *)c, x, y, result};
-  return enqueue((node){.kind = 3, .target = (char *)p});
+  int wide = ((layout *)c)->kind == 1;
+  double beta = wide ? *(const double *)zero : *(const float *)zero;
+  *p = (multiplication){*(description *)d, *(layout *)a, *(layout *)b, *(layout *)c, x, y, result, beta == 1};
+  return enqueue(stream, (node){.kind = 3, .target = (char *)p});
 }
 
 static void execute(node *n) {

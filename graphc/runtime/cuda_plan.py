@@ -1,0 +1,388 @@
+"""A program on a card at one tuple of sizes: memory, and its steps, recorded or enqueued anew.
+
+What data decide (branches, loops that a condition ends, calls back into Python) is not recorded:
+such steps are enqueued at every call, and the host waits for what it has to know. What may fail
+sets a word of its own on the card; the host looks at these words before the first step that writes
+a variable, so that a failed call changes none.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from graphc.errors import DeviceError
+from graphc.ir.dim import dim, evaluate
+from graphc.lower.launches import Launches
+from graphc.runtime.cuda_array import Array, Borrowed
+from graphc.runtime.cuda_driver import done
+from graphc.runtime.cuda_loaded import LoadedProgram
+from graphc.runtime.cuda_memory import Card, aligned
+from graphc.runtime.cuda_products import Matrix, Products, Work
+
+RECORDINGS = 8  # of one plan, by where the inputs are
+MOST_BLOCKS = (1 << 31) - 1
+HOST = 0  # where an input is that is no array on the card
+Dims = Mapping[str, int]
+Data = Sequence[Any]
+
+
+class _Left(Exception):  # noqa: N818  (how a loop ends)
+    """The condition of a loop does not hold any more."""
+
+
+class _Own:
+    """An input or output in the memory of a plan: `address` on the card, and on the host."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+        self.nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        self.address = 0
+        self.pinned: np.ndarray[Any, Any] | None = None
+
+    def on_host(self, card: Card) -> np.ndarray[Any, Any]:
+        """Memory that the card copies from and to while it runs; made at first use."""
+        if self.pinned is None:
+            self.pinned = card.pinned(self.shape, self.dtype)
+        return self.pinned
+
+
+class Plan:
+    """The memory and the recordings of a program at one tuple of sizes. It serves one call at a
+    time."""
+
+    def __init__(
+        self,
+        program: LoadedProgram,
+        stream: Any,
+        products: Products,
+        dims: Dims,
+        variables: Sequence[int],
+    ) -> None:
+        self.program, self.card, self.stream = program, program.card, stream
+        self.products = products
+        manifest, graph = program.manifest, program.graph
+        self.dims = {name: dims[name] for name in manifest["dims"]}
+        self.every = dict(dims)
+        self.inputs, self.outputs = (
+            [_Own(tuple(evaluate(s, dims) for s in t.shape), t.dtype.numpy) for t in tensors]
+            for tensors in (graph.inputs, graph.outputs)
+        )
+        failing = len(manifest["failing"])
+        parts = [evaluate(dim(manifest["arena"]), self.dims), 8 * failing, self._room()]
+        own = [*self.inputs, *self.outputs]
+        sizes = [*parts, *(array.nbytes for array in own)]
+        self.memory = self.card.allocate(sum(map(aligned, sizes)))
+        places = list(accumulate(map(aligned, sizes), initial=self.memory))
+        self.arena, self.failures, self.room = places[: len(parts)]
+        for array, place in zip(own, places[len(parts) :], strict=False):
+            array.address = place
+        self.places = {
+            "output": [array.address for array in self.outputs],
+            "variable": variables,
+            "constant": program.constants,
+        }
+        self.words = self.card.pinned((failing,), np.dtype(np.int64))
+        self.recordings: dict[tuple[Any, ...], Recording] = {}
+        self.last: tuple[int, ...] = ()
+        try:
+            if manifest["products"]:
+                products.begin()
+        except BaseException:
+            self.free()
+            raise
+
+    def free(self) -> None:
+        for recording in self.recordings.values():
+            self._forget(recording)
+        for array in (*self.inputs, *self.outputs):
+            if array.pinned is not None:
+                self.card.unpin(array.pinned)
+        self.card.unpin(self.words)
+        self.card.free(self.memory)
+
+    # -- a call ------------------------------------------------------------------------------------
+    def run(
+        self, given: Sequence[np.ndarray[Any, Any] | Borrowed], kept: tuple[Array, ...] | None
+    ) -> tuple[Any, ...]:
+        """The results: in `kept`, or else as arrays of the host."""
+        fetched = [own.on_host(self.card) for own in self.outputs] if kept is None else []
+        reads = self._placed(given)
+        places = zip(reads, self.inputs, strict=True)
+        self.places["input"] = [own.address if at == HOST else at for at, own in places]
+        for part in self._recording(reads, kept is not None).parts:
+            part()
+        for array, own in zip(kept or (), self.outputs, strict=False):
+            self.card.copy(array.address, own.address, array.nbytes, self.stream)
+        self.check()
+        return kept or tuple(np.array(a) if a.ndim else a[()] for a in fetched)
+
+    def _placed(self, given: Sequence[Any]) -> tuple[int, ...]:
+        """Where each input is read, `HOST` for arrays of the host, which are in pinned memory then.
+        Arrays on the card are read where they are if they were there at the last call too, or at
+        the first one; else they are copied, since a recording is for certain places."""
+        there = tuple(g.address if isinstance(g, Borrowed) else HOST for g in given)
+        known = any(key[1:] == there for key in self.recordings)
+        stay = known or not self.recordings or there == self.last
+        self.last = there
+        reads = list(there)
+        for i, (array, own) in enumerate(zip(given, self.inputs, strict=True)):
+            if not isinstance(array, Borrowed):
+                own.on_host(self.card)[...] = array
+            elif not stay or array.address % array.dtype.itemsize:
+                self.card.copy(own.address, array.address, array.nbytes, self.stream)
+                reads[i] = own.address
+        return tuple(reads)
+
+    def _recording(self, reads: tuple[int, ...], keep: bool) -> Recording:
+        """The steps for inputs that are there; those that were used least recently go."""
+        key = (keep, *reads)
+        found = self.recordings.pop(key, None)
+        if found is None:
+            while len(self.recordings) >= RECORDINGS:
+                self._forget(self.recordings.pop(next(iter(self.recordings))))
+            found = Recording(self, reads, keep)
+        self.recordings[key] = found
+        return found
+
+    def _forget(self, recording: Recording) -> None:
+        for executable in recording.graphs:
+            done(self.card.api.cuGraphExecDestroy(executable), "freeing a graph")
+
+    def begin(self, reads: Sequence[int]) -> None:
+        if self.words.size:
+            clear = self.card.api.cuMemsetD8Async
+            done(clear(self.failures, 0, 8 * self.words.size, self.stream), "clearing memory")
+        for at, own in zip(reads, self.inputs, strict=True):
+            if at == HOST:
+                self.card.upload(own.address, own.on_host(self.card), self.stream)
+
+    def fetch(self) -> None:
+        for own in self.outputs:
+            self.card.download(own.on_host(self.card), own.address, self.stream)
+
+    def check(self) -> None:
+        """Wait for all that was enqueued. Errors: that of the first site that failed."""
+        self.card.download(self.words, self.failures, self.stream)
+        self.card.wait(self.stream)
+        self.program.fail(self.words)
+
+    # -- steps -------------------------------------------------------------------------------------
+    def enqueue(self, steps: Sequence[Data], counters: Dims) -> None:
+        for step in steps:
+            getattr(self, f"_{step[0]}")(step, counters)
+
+    def _at(self, text: str, counters: Dims) -> int:
+        size = self.program.size(text)
+        return size if isinstance(size, int) else evaluate(size, {**self.dims, **counters})
+
+    def _address(self, ref: Data, counters: Dims) -> int:
+        kind, index, offset = ref
+        start = self.arena if kind == "temp" else self.places[kind][index]
+        return start + self._at(offset, counters)
+
+    def _room(self) -> int:
+        """The bytes of all rooms of the kernel that has most."""
+        return max(
+            (
+                sum(size for _, size in self._rooms(self.program.of(step), self.dims))
+                for step in _calls(self.program.manifest["steps"])
+            ),
+            default=0,
+        )
+
+    def _rooms(self, launches: Launches, dims: Dims) -> list[tuple[str, int]]:
+        grid = launches.grid(dims, self.card.threads)
+        return [
+            (room.name, aligned(room.elements(grid, dims) * room.dtype.itemsize))
+            for room in launches.rooms
+        ]
+
+    def _call(self, step: Data, counters: Dims) -> None:
+        _, kernel, number, refs, _ = step
+        launches, threads = self.program.of(step), self.card.threads
+        dims = {**self.dims, **counters}
+        grid = launches.grid(dims, threads)
+        values = {f"b{i}": self._address(ref, counters) for i, ref in enumerate(refs)}
+        starts = [*values.values()]
+        at = self.room
+        for name, size in self._rooms(launches, dims):
+            values[name] = at
+            at += size
+        values |= {name: evaluate(size, dims) for name, size in launches.sizes.items()}
+        values |= {"shift": grid.shift, "groups": grid.groups, "blocks": grid.blocks}
+        values["failures"] = self.failures + 8 * number
+        words = tuple(values[name] & (1 << 64) - 1 for name in launches.parameters)
+        given = (words, (ctypes.c_uint64,) * len(words))
+        for launch in launches.chosen(all(start % 16 == 0 for start in starts)):
+            blocks = launches.blocks(launch, grid, dims, threads)
+            if blocks > MOST_BLOCKS:
+                raise DeviceError(
+                    "a kernel has more blocks than a card can launch",
+                    op=self.program.graph.name,
+                    expected=f"at most {MOST_BLOCKS:,}",
+                    given=f"{blocks:,} at {dict(self.every)}",
+                )
+            if blocks:
+                function = self.program.function(kernel, launch.name)
+                launched = self.card.api.cuLaunchKernel(
+                    function, blocks, 1, 1, threads, 1, 1, 0, self.stream, given, 0
+                )
+                done(launched, "launching a kernel")
+
+    def _gemm(self, step: Data, counters: Dims) -> None:
+        _, *matrices, sizes, batch, taps, bits = step
+
+        def at(sizes: Sequence[str]) -> list[int]:
+            return [self._at(s, counters) for s in sizes]
+
+        read = [
+            Matrix(
+                self._address(ref, counters), self._at(leading, counters), turned, *map(at, steps)
+            )
+            for ref, leading, turned, *steps in matrices
+        ]
+        m, n, k = at(sizes)
+        self.products.enqueue(Work(read, m, n, k, at(batch), at(taps)), bits)
+
+    def _copy(self, step: Data, counters: Dims) -> None:
+        _, target, source, size = step
+        count = self._at(size, counters)
+        if count:
+            to, start = self._address(target, counters), self._address(source, counters)
+            self.card.copy(to, start, count, self.stream)
+
+    def _loop(self, step: Data, counters: Dims) -> None:
+        _, counter, extent, body = step
+        turn = 0
+        while extent is None or turn < self._at(extent, counters):
+            try:
+                self.enqueue(body, {**counters, counter: turn})
+            except _Left:
+                return
+            turn += 1
+
+    def _read(self, ref: Data, counters: Dims, dtype: Any) -> Any:
+        """A number that the card has computed; errors of what failed before."""
+        self.check()
+        array = np.zeros(1, dtype)
+        self.card.download(array, self._address(ref, counters), self.stream)
+        self.card.wait(self.stream)
+        return array[0]
+
+    def _leave(self, step: Data, counters: Dims) -> None:
+        if not self._read(step[1], counters, np.bool_):
+            raise _Left
+
+    def _branch(self, step: Data, counters: Dims) -> None:
+        _, ref, sides, by_truth = step
+        chosen = int(self._read(ref, counters, np.bool_ if by_truth else np.int64))
+        self.enqueue(sides[min(max(chosen, 0), len(sides) - 1)], counters)
+
+    def _host(self, step: Data, counters: Dims) -> None:
+        _, site, operands, results = step
+        self.check()
+        host = self.program.hosts[site]
+        described = next(h for h in self.program.manifest["hosts"] if h["site"] == site)
+        dtypes = [np.dtype(name) for name, _ in (*described["operands"], *described["results"])]
+        arrays = []
+        for number, ((ref, shape), dtype) in enumerate(
+            zip((*operands, *results), dtypes, strict=True)
+        ):
+            array = np.zeros([self._at(s, counters) for s in shape], dtype)
+            if number < len(operands):
+                self.card.download(array, self._address(ref, counters), self.stream)
+            arrays.append(array)
+        self.card.wait(self.stream)
+        host([a.ctypes.data for a in arrays], [s for a in arrays for s in a.shape])
+        for (ref, _), array in zip(results, arrays[len(operands) :], strict=True):
+            self.card.upload(self._address(ref, counters), array, self.stream)
+        self.card.wait(self.stream)
+
+
+# -- recordings ------------------------------------------------------------------------------------
+class Recording:
+    """The steps of a plan for inputs that are in certain places, as functions: what was recorded is
+    one launch."""
+
+    def __init__(self, plan: Plan, reads: Sequence[int], keep: bool) -> None:
+        self.plan = plan
+        self.graphs: list[Any] = []
+        try:
+            self.parts = list(self._parts(reads, keep))
+        except BaseException:
+            plan._forget(self)
+            raise
+
+    def _parts(self, reads: Sequence[int], keep: bool) -> Iterator[Callable[[], None]]:
+        plan, steps = self.plan, self.plan.program.manifest["steps"]
+        last = max((i for i, s in enumerate(steps) if _may_fail(s)), default=-1)
+        pending: list[Callable[[], None]] = [lambda: plan.begin(reads)]
+        for number, step in enumerate(steps):
+            if _is_decided_by_data(step):
+                yield self._recorded(pending)
+                pending = []
+                yield lambda step=step: plan.enqueue([step], {})  # type: ignore[misc]
+                yield plan.check
+            else:
+                pending.append(lambda step=step: plan.enqueue([step], {}))  # type: ignore[misc]
+                writes = any(_writes_variables(s) for s in steps[number + 1 :])
+                if number == last and writes:
+                    yield self._recorded(pending)
+                    pending = []
+                    yield plan.check
+        if not keep:
+            pending.append(plan.fetch)
+        yield self._recorded(pending)
+
+    def _recorded(self, enqueue: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        """What the functions enqueue, as a graph that is launched."""
+        if not enqueue:
+            return lambda: None
+        api, stream = self.plan.card.api, self.plan.stream
+        mode = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        done(api.cuStreamBeginCapture(stream, mode), "recording")
+        try:
+            for function in enqueue:
+                function()
+        finally:
+            recorded = api.cuStreamEndCapture(stream)
+        graph = done(recorded, "recording")
+        executable = done(api.cuGraphInstantiate(graph, 0), "making a graph")
+        done(api.cuGraphDestroy(graph), "freeing a graph")
+        self.graphs.append(executable)
+        return lambda: done(api.cuGraphLaunch(executable, stream), "launching a graph")
+
+
+# -- what steps do ---------------------------------------------------------------------------------
+def _inside(step: Data) -> Sequence[Data]:
+    if step[0] == "loop":
+        return list(step[3])
+    return [s for side in step[2] for s in side] if step[0] == "branch" else []
+
+
+def _walk(steps: Sequence[Data]) -> Iterator[Data]:
+    for step in steps:
+        yield step
+        yield from _walk(_inside(step))
+
+
+def _calls(steps: Sequence[Data]) -> Iterator[Data]:
+    return (step for step in _walk(steps) if step[0] == "call")
+
+
+def _is_decided_by_data(step: Data) -> bool:
+    return any(s[0] in ("host", "branch", "leave") for s in _walk([step]))
+
+
+def _may_fail(step: Data) -> bool:
+    return any((s[0] == "call" and s[2] >= 0) or s[0] == "host" for s in _walk([step]))
+
+
+def _writes_variables(step: Data) -> bool:
+    """Whether it may: what it only reads counts too."""
+    return "variable" in str(step)
