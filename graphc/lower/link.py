@@ -50,6 +50,12 @@ ALLOWED = frozenset(
         *(name + suffix for name in _SCALAR for suffix in ("", "f")),
     ]
 )
+# The symbols that a module, as LLVM prints it, does not define.
+_UNDEFINED = re.compile(
+    r"^(?:declare [^@\n]*@|@(?=[^\n=]* = (?:\w+ )*external (?:\w+ )*(?:global|constant) ))"
+    r'"?([\w.$-]+)',
+    re.MULTILINE,
+)
 _DECLARED = re.compile(r"declare [^@\n]*@\"?gc\.(\w+)\.f(\d+)\"?\(")
 
 
@@ -118,6 +124,10 @@ class Modules:
         module.data_layout = str(machine.target_data)
         return module
 
+    def parse_whole(self, text: str) -> Any:
+        """The module of a text that says for which machine it is."""
+        return self._kept(llvm.parse_assembly(text, self._context))
+
     def read(self, bitcode: bytes) -> Any:
         return self._kept(llvm.parse_bitcode(bitcode, self._context))
 
@@ -158,22 +168,24 @@ def target_machine(level: int = 3) -> Any:
     )
 
 
-def compile_piece(text: str, symbol: str, inline: bool = True) -> Piece:
-    """A kernel, in LLVM IR, as optimised code that defines `symbol`. `inline`: with a copy of each
-    vector function at each place that calls it, so that loops vectorise; otherwise they are called.
+def compile_piece(text: str, inline: bool = True) -> Piece:
+    """A kernel, in LLVM IR, as optimised code that defines what is not internal to it. `inline`:
+    with a copy of each vector function at each place that calls it, so that loops vectorise;
+    otherwise they are called.
 
     Errors: `CompileError` if a symbol stays undefined that is not on the allow-list (such an object
     would load, and then crash).
     """
     wanted = sorted({(name, int(bits)) for name, bits in _DECLARED.findall(text)})
     called = () if inline else tuple(vector_math.symbol(name, bits) for name, bits in wanted)
-    return _piece([text, *([_defined(wanted)] if inline and wanted else [])], symbol, called)
+    return _piece([text, *([_defined(wanted)] if inline and wanted else [])], called)
 
 
 def compile_function(symbol: str) -> Piece:
     """A vector function by itself, for the kernels that call it."""
     _, name, bits = symbol.split(".")
-    return _piece([_defined([(name, int(bits.removeprefix("f")))])], symbol)
+    text = _defined([(name, int(bits.removeprefix("f")))])
+    return _piece([re.sub(rf"define linkonce_odr (?=\w+ @{re.escape(symbol)}\()", "define ", text)])
 
 
 def _defined(wanted: Sequence[tuple[str, int]]) -> str:
@@ -181,17 +193,30 @@ def _defined(wanted: Sequence[tuple[str, int]]) -> str:
     return (vector_math.definitions if inline else vector_math.libm_definitions)(wanted)
 
 
-def _piece(texts: Sequence[str], symbol: str, called: tuple[str, ...] = ()) -> Piece:
-    machine = target_machine()
+def _piece(texts: Sequence[str], called: tuple[str, ...] = ()) -> Piece:
+    """Texts that say themselves what is internal to them. Each call of LLVM may have to wait for
+    Python's lock while Numba works (`runtime/worker.py`), so there are few of them here."""
+    machine, head = _machine(), _head()
     with Modules() as modules:
-        module, *others = (modules.parse(text, machine) for text in texts)
+        module, *others = (modules.parse_whole(head + text) for text in texts)
         for other in others:
             module.link_in(other)
-        hide(module, symbol)
         module.verify()
         optimize(module, machine)
         _check_symbols(module, set(called))
         return Piece(machine.emit_object(module), module.as_bitcode(), called)
+
+
+@cache
+def _machine() -> Any:
+    return target_machine()
+
+
+@cache
+def _head() -> str:
+    """What says in a module's text for which machine it is."""
+    machine = _machine()
+    return f'target triple = "{machine.triple}"\ntarget datalayout = "{machine.target_data}"\n'
 
 
 def link(
@@ -238,19 +263,13 @@ def _dispose(passes: Any) -> None:
         NewPassManager._dispose(passes)
 
 
-def _check_symbols(module: Any, kernels: AbstractSet[str] = frozenset()) -> None:
-    undefined = sorted(
-        f.name
-        for f in (*module.functions, *module.global_variables)
-        if f.is_declaration
-        and not f.name.startswith("llvm.")
-        and f.name not in ALLOWED
-        and f.name not in kernels
-    )
+def _check_symbols(module: Any, known: AbstractSet[str]) -> None:
+    undefined = {name for name in _UNDEFINED.findall(str(module)) if name[:5] != "llvm."}
+    undefined -= ALLOWED | known
     if undefined:
         raise CompileError(
             "the object would refer to symbols that nothing defines",
             op="link",
             expected="functions of the C library",
-            given=", ".join(undefined),
+            given=", ".join(sorted(undefined)),
         )

@@ -8,15 +8,28 @@ is optimised or loaded by Numba: `link.py` does that.
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
+import llvmlite.binding
+import llvmlite.ir
 import numpy as np
 from numba import types
-from numba.core import cgutils, codegen, compiler, cpu, typed_passes, typing, untyped_passes
-from numba.core.compiler_machinery import PassManager
+from numba.core import (
+    cgutils,
+    codegen,
+    compiler,
+    cpu,
+    funcdesc,
+    lowering,
+    typed_passes,
+    typing,
+    untyped_passes,
+)
+from numba.core.compiler_machinery import LoweringPass, PassManager, register_pass
 from numba.core.imputils import builtin_registry as implementations
 from numba.core.typing import templates
 from numba.cpython import builtins as _builtins  # noqa: F401  (registers implementations)
@@ -42,6 +55,9 @@ class _Library(codegen.JITCodeLibrary):
 
     text = ""
 
+    def __init__(self, codegen: Any, name: str) -> None:
+        codegen_library.__init__(self, codegen, name)  # without a module of LLVM's
+
     def add_ir_module(self, ir_module: Any) -> None:
         self.text += cgutils.normalize_ir_text(str(ir_module))
 
@@ -49,8 +65,52 @@ class _Library(codegen.JITCodeLibrary):
         self._finalized = True
 
 
+codegen_library: Any = codegen.CodeLibrary
+
+
 class _Codegen(codegen.JITCPUCodegen):
     _library_class = _Library
+
+    def _create_empty_module(self, name: str) -> Any:
+        module = llvmlite.ir.Module(cgutils.normalize_ir_text(name))
+        module.triple = _triple()
+        module.data_layout = self._data_layout or ""
+        return module
+
+
+@cache
+def _triple() -> str:
+    triple: str = llvmlite.binding.get_process_triple()
+    return triple
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(LoweringPass):
+    """From typed IR to the text of LLVM's, and the function's symbol there. LLVM itself is not
+    called: it may be busy with another kernel in another thread."""
+
+    _name = "graphc_lowering"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        target = state.targetctx
+        library = target.codegen().create_library(state.func_id.func_qualname)
+        described = funcdesc.PythonFunctionDescriptor.from_specialized_function(
+            state.func_ir,
+            state.typemap,
+            state.return_type,
+            state.calltypes,
+            mangler=target.mangler,
+            inline=False,
+            noalias=False,
+            abi_tags=[state.flags.get_mangle_string()],
+        )
+        with target.push_code_library(library):
+            lowering.Lower(target, library, described, state.func_ir, state.metadata).lower()
+        state.cr = library.text, described.llvm_func_name
+        return True
 
 
 _OVERLOADS = (templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate)
@@ -91,6 +151,12 @@ class _TypingContext(typing.Context):
             self._known[key] = found = super().resolve_function_type(func, args, kws)
         return found
 
+    def resolve_value_type(self, val: Any) -> Any:
+        """Of a class, `range` say, Numba asks whether it is one of its lists, and imports them for
+        that, a third as long as itself: so what is known already comes first."""
+        known = self._lookup_global(val) if isinstance(val, type) else None
+        return super().resolve_value_type(val) if known is None else known
+
     def load_additional_registries(self) -> None:
         return None
 
@@ -121,12 +187,15 @@ class _TypingContext(typing.Context):
                 self._insert_global(value, _FunctionType(kind.templates))
 
 
+_SIZES: dict[Any, int] = {llvmlite.ir.FloatType(): 4, llvmlite.ir.DoubleType(): 8}
+
+
 class _TargetContext(cpu.CPUContext):
-    """What it found of implementations and the sizes of types, it keeps for the next kernels."""
+    """What it found of implementations it keeps for the next kernels. It knows the sizes of what
+    kernels have: LLVM, which it would ask, may be busy in another thread."""
 
     def init(self) -> None:
         self._implementations: dict[tuple[Any, Any], Any] = {}
-        self._sizes: dict[Any, int] = {}
         self.is32bit = False
         self._internal_codegen = _Codegen("graphc")
 
@@ -144,10 +213,13 @@ class _TargetContext(cpu.CPUContext):
         return found
 
     def get_abi_sizeof(self, ty: Any) -> int:
-        found = self._sizes.get(ty)
-        if found is None:
-            self._sizes[ty] = found = super().get_abi_sizeof(ty)
-        return found
+        if isinstance(ty, llvmlite.ir.IntType):
+            return max(1, int(ty.width) // 8)
+        if isinstance(ty, llvmlite.ir.PointerType):
+            return ctypes.sizeof(ctypes.c_void_p)
+        known = _SIZES.get(ty)
+        size: int = super().get_abi_sizeof(ty) if known is None else known
+        return size
 
     def post_lowering(self, module: Any, library: Any) -> None:
         return None  # no runtime is linked in: kernels allocate nothing
@@ -161,8 +233,7 @@ class _Pipeline(compiler.CompilerBase):
             untyped_passes.FixupArgs,
             untyped_passes.IRProcessing,
             typed_passes.NopythonTypeInference,
-            typed_passes.NativeLowering,
-            typed_passes.NoPythonBackend,
+            _Lowering,
         ):
             manager.add_pass(step, step.__name__)
         manager.finalize()
@@ -281,7 +352,8 @@ def compile_kernel(kernel: Kernel, name: str) -> str:
     end = text.index("\n", start)
     head = text[start:end].replace(f'@"{mangled}"(', f"@{name}(")
     head = re.sub(r'(\*|\bptr) %"arg\.', r'\1 noalias %"arg.', head)
-    return text[:start] + head + text[end:]
+    text = text[:start] + head + text[end:]
+    return text.replace(" = common global ", " = internal global ")  # what Numba itself would fill
 
 
 def to_llvm(
@@ -293,10 +365,9 @@ def to_llvm(
     exec(compile(source, f"<{name}>", "exec"), namespace)
     flags: Any = compiler.Flags()
     flags.error_model = "numpy"
-    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
     flags.nrt = False
     try:
-        result = compiler.compile_extra(
+        text, symbol = compiler.compile_extra(
             contexts.typing,
             contexts.target,
             namespace[name],
@@ -310,4 +381,4 @@ def to_llvm(
         raise CompileError(
             f"Numba refused a kernel: {error}", op="numba", given="\n" + source
         ) from error
-    return result.library.text, result.fndesc.llvm_func_name
+    return text, symbol

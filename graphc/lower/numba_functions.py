@@ -142,7 +142,7 @@ def _integer_power(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
     function = b.module.globals.get(name)
     if function is None:
         function = ir.Function(b.module, ir.FunctionType(type, [type, type]), name)
-        function.linkage = "linkonce_odr"
+        function.linkage = "internal"
         _define_integer_power(function, signed=d.kind == "i")
     return b.call(function, args)
 

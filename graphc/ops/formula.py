@@ -72,9 +72,11 @@ def _as_float(t: Tensor) -> Tensor:
 
 
 def _numpy(*arrays: Any, **attrs: Any) -> Any:
-    """The meaning of what it expands to."""
+    """The meaning of what it expands to, for arrays of 80 bits too: those of `extended`."""
     given = [np.asarray(a) for a in arrays]
-    inputs = [placeholder(f"x{i}", a.shape, a.dtype) for i, a in enumerate(given)]
+    kinds = [np.dtype("float64") if a.dtype == np.longdouble else a.dtype for a in given]
+    shapes = [a.shape for a in given]
+    inputs = [placeholder(f"x{i}", *type) for i, type in enumerate(zip(shapes, kinds, strict=True))]
     with np.errstate(all="ignore"):
         return evaluate_graph(Graph(inputs, [_expand(*inputs, **attrs)]), given)[0]
 

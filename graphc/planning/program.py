@@ -255,6 +255,11 @@ def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
                 yield from walk_steps(side)
 
 
+def product_widths(program: Program) -> list[int]:
+    """The bits of the floats whose matrices the program multiplies."""
+    return sorted({s.dtype.bits for s in walk_steps(program.steps) if isinstance(s, Gemm)})
+
+
 def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
     """(read, written) memory of one step, without what is inside loops and branches."""
     match step:

@@ -104,6 +104,10 @@ def prepare() -> None:
     nvptx.contexts()
 
 
+def prepare_program(program: Program) -> None:
+    """Nothing: what products need, the card's driver has."""
+
+
 def print_kernel(kernel: Kernel) -> str:
     return print_launches(kernel).source
 

@@ -17,6 +17,7 @@ from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, walk_steps
 from graphc.runtime import cache
 from graphc.runtime.target import TARGETS, Target
+from graphc.runtime.worker import Job, Worker
 
 
 @dataclass
@@ -70,7 +71,11 @@ class Pieces:
 
 
 def compile_kernels(compiled: Compiled, target: Target, stages: Stages, anew: bool) -> Pieces:
-    """The code of a program's kernels. `anew`: all are compiled, whatever the cache has."""
+    """The code of a program's kernels. `anew`: all are compiled, whatever the cache has.
+
+    While one kernel is optimised, the next is translated: the stage `optimize` is what is left
+    when all are translated.
+    """
     kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled, target))
     pieces: dict[str, Any] = {}
     if not anew:
@@ -82,24 +87,28 @@ def compile_kernels(compiled: Compiled, target: Target, stages: Stages, anew: bo
         stages.say(f"{stage}, {kernel.name} of {len(kernels)}")
         return kernel
 
-    def to_llvm() -> list[str]:
-        compile_kernel = target.compile_kernel
-        return [compile_kernel(said(k, "numba").calls[0].kernel, k.symbol) for k in missing]
+    def translate(k: KernelInfo, worker: Worker) -> Job[Any]:
+        text = target.compile_kernel(said(k, "numba").calls[0].kernel, k.symbol)
+        return worker.put(lambda: target.compile_piece(text, k.symbol, k.has_loop))
 
-    def optimize() -> None:
-        for k, text in zip(missing, texts, strict=True):
-            piece = target.compile_piece(text, said(k, "optimize").symbol, k.has_loop)
-            pieces[k.name] = _kept(k.identity, target, piece)
+    def optimized(jobs: list[Job[Any]]) -> None:
+        for k, job in zip(missing, jobs, strict=True):
+            pieces[k.name] = _kept(said(k, "optimize").identity, target, job.result())
 
     def functions() -> list[Any]:
         symbols = sorted({s for piece in pieces.values() for s in piece.functions})
         return [_function(symbol, target, anew) for symbol in symbols]
 
     if missing:
-        stages.run("prepare", target.prepare)
         shown = "\n".join(f"# {k.name}\n{k.source}" for k in missing)
-        texts = stages.run("numba", to_llvm, lambda _: shown)
-        stages.run("optimize", optimize)
+        stages.run("prepare", target.prepare)
+        with Worker() as worker:
+            product = worker.put(lambda: target.prepare_program(compiled.program))
+            translated = stages.run(
+                "numba", lambda: [translate(k, worker) for k in missing], lambda _: shown
+            )
+            stages.run("optimize", lambda: optimized(translated))
+            product.result()
     code = {k.name: (k.symbol, pieces[k.name]) for k in kernels}
     return Pieces(kernels, code, stages.run("functions", functions), len(missing))
 

@@ -18,7 +18,7 @@ from graphc.ir.graph import Graph, all_nodes
 from graphc.ir.node import Node
 from graphc.ir.op import registry
 from graphc.lower.context import routines
-from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_steps
+from graphc.planning.program import Call, Gemm, Host, Program, Storage, product_widths, walk_steps
 from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]
@@ -54,7 +54,7 @@ def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[
         ],
         "hosts": [_host(step) for step in hosts],
         "routines": routines(program),
-        "products": sorted({s.dtype.bits for s in steps if isinstance(s, Gemm)}),
+        "products": product_widths(program),
         "parallel": any(
             isinstance(s, Gemm) or (isinstance(s, Call) and s.work is not None) for s in steps
         ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -22,15 +23,7 @@ def load(name: str, text: str, symbols: Sequence[str]) -> list[int]:
 
     The code stays loaded for the life of the process.
     """
-    processor, features = cpu()
-    key = store.make_key(
-        {
-            **store.environment_parts(),
-            name: hashlib.sha256(text.encode()).hexdigest(),
-            "cpu": processor,
-            "features": features,
-        }
-    )
+    key = _key(name, text)
     found = store.load(key)
     data = found[1] if found is not None else _emit(text)
     if found is None:
@@ -42,6 +35,19 @@ def load(name: str, text: str, symbols: Sequence[str]) -> list[int]:
     return [engine.get_function_address(symbol) for symbol in symbols]
 
 
+def prepare(name: str, text: str) -> None:
+    """Compile what `load` will ask for, if it must be."""
+    if store.load(_key(name, text)) is None:
+        _emit(text)
+
+
+def _key(name: str, text: str) -> str:
+    processor, features = cpu()
+    parts = {name: hashlib.sha256(text.encode()).hexdigest(), "cpu": processor}
+    return store.make_key({**store.environment_parts(), **parts, "features": features})
+
+
+@cache
 def _emit(text: str) -> bytes:
     machine = target_machine()
     module = llvm.parse_assembly(text)

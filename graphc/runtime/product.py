@@ -6,7 +6,16 @@ from functools import cache
 
 from graphc.lower import gemm
 from graphc.lower.link import cpu
-from graphc.runtime.native import load
+from graphc.runtime import native
+
+_NAME = "product"
+
+
+def prepare_product(bits: int) -> None:
+    """Compile the product for floats of that width, if the machine has none yet."""
+    _, features = cpu()
+    if gemm.lanes(features, bits):
+        native.prepare(_NAME, gemm.definition(features, bits))
 
 
 @cache
@@ -16,5 +25,6 @@ def product_addresses(bits: int) -> tuple[int, int]:
     _, features = cpu()
     if not gemm.lanes(features, bits):
         return 0, 0
-    product, transposition = load("product", gemm.definition(features, bits), gemm.symbols(bits))
+    text = gemm.definition(features, bits)
+    product, transposition = native.load(_NAME, text, gemm.symbols(bits))
     return product, transposition

@@ -16,7 +16,7 @@ from graphc.ir.graph import Graph
 from graphc.loops.grammar import Kernel
 from graphc.machine import CPU, CUDA, Machine
 from graphc.pipeline.options import Options
-from graphc.planning.program import Program
+from graphc.planning.program import Program, product_widths
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Target:
                                          key, which has the target's name besides
     prepare()                            loads what compiling kernels needs, so that what a process
                                          does once is a stage by itself
+    prepare_program(program)             makes what a program needs beside its own code, and is made
+                                         once for a machine; it runs while kernels are compiled
     print_kernel(kernel) -> source       one kernel, as people see it; what its code depends on,
                                          beside the types of its buffers
     compile_kernel(kernel, symbol) -> text   the same, not optimised
@@ -55,6 +57,7 @@ class Target:
     machine: Machine
     identity: Callable[[], Mapping[str, str]]
     prepare: Callable[[], None]
+    prepare_program: Callable[[Program], None]
     print_kernel: Callable[[Kernel], str]
     compile_kernel: Callable[[Kernel, str], str]
     compile_piece: Callable[[str, str, bool], Any]
@@ -83,6 +86,13 @@ def _prepare() -> None:
     numba_cpu.prepare()
 
 
+def _prepare_program(program: Program) -> None:
+    from graphc.runtime.product import prepare_product
+
+    for bits in product_widths(program):
+        prepare_product(bits)
+
+
 def _print_kernel(kernel: Kernel) -> str:
     from graphc.lower.numba_source import print_kernel
 
@@ -98,7 +108,7 @@ def _compile_kernel(kernel: Kernel, name: str) -> str:
 def _compile_piece(text: str, symbol: str, inline: bool) -> Any:
     from graphc.lower.link import compile_piece
 
-    return compile_piece(text, symbol, inline)
+    return compile_piece(text, inline)
 
 
 def _compile_function(symbol: str) -> Any:
@@ -151,6 +161,7 @@ _CPU = Target(
     CPU,
     _identity,
     _prepare,
+    _prepare_program,
     _print_kernel,
     _compile_kernel,
     _compile_piece,

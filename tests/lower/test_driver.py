@@ -73,7 +73,7 @@ def test_modules_are_freed_before_their_context_whatever_holds_them() -> None:
     text = "declare void @nobody()\ndefine void @f() {\n  call void @nobody()\n  ret void\n}\n"
     for _ in range(20):
         try:
-            compile_piece(text, "f")
+            compile_piece(text)
         except CompileError as error:
             cycle: list[object] = [error]
             cycle.append(cycle)

@@ -11,7 +11,9 @@ import pytest
 import sympy as sp
 
 import graphc as gc
+from graphc.checking.values import extended
 from graphc.errors import ArgumentError, DTypeError, GraphcError, GraphError
+from graphc.ir.graph import Graph
 from graphc.ir.node import apply
 from graphc.ir.text import key_text
 from graphc.ops.formula import FORMULA, Elementwise
@@ -272,3 +274,11 @@ def test_a_node_that_is_none() -> None:
         gc.evaluate(made("nonsense(").output(), {X: AT})
     with pytest.raises(ArgumentError, match="x1"):
         gc.evaluate(Elementwise("f", "x0 + x1", (), 1)(X), {X: AT})
+
+
+def test_in_80_bits() -> None:
+    """As the bound of a comparison is found: the op has no dtype for them, but a meaning."""
+    f = gc.elementwise("own_wide", sp.exp(a) * a + 1 / a)
+    (found,) = extended(Graph([X], [f(X)]), [AT])
+    wide = AT.astype(np.longdouble)
+    np.testing.assert_allclose(found, np.exp(wide) * wide + 1 / wide, rtol=1e-18)
