@@ -75,7 +75,8 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "compile": ("graphc.runtime.compile", "compile"),
     "jit": ("graphc.runtime.jit", "jit"),
     "draw": ("graphc.show.draw", "draw"),
-    "latex": ("graphc.symbolic.latex", "latex"),
+    "latex": ("graphc.equations.latex", "latex"),
+    "derive": ("graphc.equations.derivation", "derive"),
     "from_sympy": ("graphc.interchange.from_sympy", "from_sympy"),
     "lambdify": ("graphc.interchange.lambdify", "lambdify"),
     "to_sympy": ("graphc.interchange.from_sympy", "to_sympy"),
@@ -107,6 +108,18 @@ def _svg(what: Any) -> str:
     return drawing
 
 
+def _latex(what: Any) -> str | None:
+    """What a notebook shows as mathematics."""
+    found: str | None = importlib.import_module("graphc.equations.notebook").latex_of(what)
+    return found
+
+
+def _html(what: Any) -> str | None:
+    """What a notebook shows as a page: a picture, equations, a table."""
+    found: str | None = importlib.import_module("graphc.equations.notebook").html_of(what)
+    return found
+
+
 def _namespace(version: str | None) -> Any:
     """The module, for programs that ask a tensor for the array API (docs/array_api.md)."""
     if version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
@@ -117,7 +130,9 @@ def _namespace(version: str | None) -> Any:
     return sys.modules[__name__]
 
 
-_publish({"_repr_svg_": _svg, "_namespace_": _namespace})
+_publish(
+    {"_repr_svg_": _svg, "_repr_latex_": _latex, "_repr_html_": _html, "_namespace_": _namespace}
+)
 __array_namespace_info__ = _NamespaceInfo
 
 
@@ -133,6 +148,8 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.autodiff.root import root
     from graphc.autodiff.tape import GradientTape
     from graphc.autodiff.vmap import vmap
+    from graphc.equations.derivation import derive
+    from graphc.equations.latex import latex
     from graphc.interchange.from_sympy import from_sympy, to_sympy
     from graphc.interchange.lambdify import lambdify
     from graphc.ops import fft, linalg, random
@@ -410,7 +427,6 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.runtime.jit import jit
     from graphc.runtime.sparse import sparse_hessian, sparse_jacobian
     from graphc.show.draw import draw
-    from graphc.symbolic.latex import latex
 
 __all__ = [
     "abs", "acos", "acosh", "add", "all", "allclose", "angle", "any", "append", "arange", "argmax",
@@ -423,7 +439,7 @@ __all__ = [
     "complex64", "concat", "cond", "conj", "constant", "conv", "conv_transpose", "convolve", "copy",
     "copysign", "corrcoef", "correlate", "cos", "cosh", "count_nonzero", "cov", "cuda", "cummax",
     "cummin", "cumprod", "cumsum", "cumulative_logsumexp", "cumulative_prod", "cumulative_sum",
-    "custom_gradient", "default_dtype", "deg2rad", "diag", "diagflat", "diagonal", "diff",
+    "custom_gradient", "default_dtype", "deg2rad", "derive", "diag", "diagflat", "diagonal", "diff",
     "digamma", "digitize", "Dim", "dim", "divide", "dot", "draw", "dsplit", "dstack", "DType",
     "dynamic_slice", "dynamic_update_slice", "einsum", "elementwise", "elu", "empty", "empty_like",
     "ensure", "equal", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "errors", "evaluate", "exp",

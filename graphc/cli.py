@@ -198,13 +198,9 @@ def _explain(given: argparse.Namespace) -> None:
 
 
 def _latex(given: argparse.Namespace) -> None:
-    found = find(given.object)
-    if isinstance(found, (Function, Jitted)):
-        found = _function(given.object).graph
-    graph = found if isinstance(found, Graph) else _graph(found, given.object)
-    from graphc.symbolic.latex import latex
+    from graphc.equations.latex import latex
 
-    _print("\n\n".join(map(latex, graph.outputs)))
+    _print(latex(find(given.object)))
 
 
 _FORMS = {

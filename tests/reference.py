@@ -87,7 +87,9 @@ def page() -> str:
     parts = [_HEAD]
     parts.append(_section("Compiling and running", [
         _line(f"gc.{name}", getattr(gc, name))
-        for name in ("compile", "jit", "evaluate", "draw", "latex", "print_graph", "parse_graph")
+        for name in (
+            "compile", "jit", "evaluate", "draw", "latex", "derive", "print_graph", "parse_graph",
+        )
     ]))  # fmt: skip
     parts.append(_section("Derivatives", [
         _line(f"gc.{name}", getattr(gc, name)) for name in (

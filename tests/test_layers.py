@@ -26,7 +26,7 @@ ROOMS = {
     9: ("checking",),
     10: ("runtime",),
     11: ("nn", "optim"),
-    12: ("train", "show", "interchange"),
+    12: ("train", "show", "interchange", "equations"),
     13: ("distributed",),
     14: ("cli",),
     15: ("__init__", "__main__"),  # the front door sees every room

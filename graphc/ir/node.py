@@ -280,6 +280,14 @@ class Tensor(Operators):
     def _repr_svg_(self) -> str:
         return str(functions()["_repr_svg_"](self))
 
+    def _repr_latex_(self) -> str | None:
+        found: str | None = functions()["_repr_latex_"](self)
+        return found
+
+    def _repr_html_(self) -> str | None:
+        found: str | None = functions()["_repr_html_"](self)
+        return found
+
     def __copy__(self) -> Tensor:
         return self
 

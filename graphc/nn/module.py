@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import reduce
@@ -22,7 +22,9 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType, default_dtype, dtype_or_default, promote
+from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable, as_flag
+from graphc.ir.operators import function
 from graphc.ir.shape import TensorType, show
 from graphc.ir.structure import LEAF, Structure, flatten, unflatten
 from graphc.nn import calls, constraints, initializers, regularizers
@@ -34,7 +36,7 @@ from graphc.nn.summary import Row, operations, table
 from graphc.ops.build import cast, settle, tensor
 from graphc.ops.closure import fresh, tensors
 from graphc.ops.create import zeros
-from graphc.ops.leaf import variable
+from graphc.ops.leaf import placeholder, variable
 from graphc.ops.random import fold_in
 
 _outer: ContextVar[Layer | None] = ContextVar("graphc_layer", default=None)  # that is being called
@@ -348,6 +350,25 @@ class Layer(Saved, Unsaved):
             found |= layer._record.notes.collect(leaves)
         return found
 
+    def traced(self) -> Graph:
+        """A call without training as a graph, for placeholders of the types of the last inputs: x,
+        or x1, x2, ...
+
+        Errors: `ArgumentError` for a layer that was not called yet.
+        """
+        last = self._record.last
+        if last is None:
+            raise ArgumentError(
+                f"layer {self.name!r} was not built",
+                op=self.name,
+                where=origin.where(),
+                hint="call it on a placeholder first: model(x), or model.init(shape)",
+            )
+        types = [leaf for leaf in last.given if isinstance(leaf, TensorType)]
+        names = ["x"] if len(types) == 1 else [f"x{i}" for i in range(1, len(types) + 1)]
+        made = [placeholder(n, t.shape, t.dtype) for n, t in zip(names, types, strict=True)]
+        return Graph(made, self._again(last, made), name=self.name)
+
     # -- for people --------------------------------------------------------------------------------
     def summary(self, shape: Any = None, dtype: Any = None) -> str:
         """A table of the layers: path and kind, shape of the last result, number of parameters, and
@@ -374,16 +395,28 @@ class Layer(Saved, Unsaved):
         if last is None:
             return Row(path, kind, "not called", parameters, None)
         shown = repr(unflatten(last.result, [_Shown(show(t.shape)) for t in last.results]))
-        types = [t for t in last.given if isinstance(t, TensorType)]
-        made = fresh("summary", types)
+        made = fresh("summary", [t for t in last.given if isinstance(t, TensorType)])
+        return Row(path, kind, shown, parameters, operations(made, self._again(last, made)))
+
+    def _again(self, last: _Last, made: Sequence[Tensor]) -> list[Tensor]:
+        """The results of a call without training for other tensors in place of those of the last
+        one."""
         given = iter(made)
         again = [next(given) if isinstance(t, TensorType) else t for t in last.given]
         inputs, options = unflatten(last.structure, again)
-        results = self(*inputs, **options | {"training": False})
-        return Row(path, kind, shown, parameters, operations(made, flatten(results)[0]))
+        results: list[Tensor] = flatten(self(*inputs, **options | {"training": False}))[0]
+        return results
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+    def _repr_latex_(self) -> str | None:
+        found: str | None = function("_repr_latex_")(self)
+        return found
+
+    def _repr_html_(self) -> str | None:
+        found: str | None = function("_repr_html_")(self)
+        return found
 
 
 class _Shown(str):

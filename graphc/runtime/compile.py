@@ -18,6 +18,7 @@ from graphc.errors import ArgumentError, GraphError
 from graphc.ir.evaluate import check_dims, evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
+from graphc.ir.operators import function
 from graphc.ir.structure import Structure, at_leaf, flatten, unflatten
 from graphc.ir.text import key_text
 from graphc.ops.build import cast
@@ -347,6 +348,11 @@ class Function:
                 variable.value = value
         return [np.array(r) if r.ndim else r[()] for r in map(np.asarray, results[:count])]
 
+    @property
+    def outputs(self) -> Any:
+        """The tensors that it computes, in the structure of its results."""
+        return unflatten(self._structure, self.graph.outputs)
+
     # -- what the compiler made --------------------------------------------------------------------
     @cached_property
     def compilation(self) -> Any:
@@ -421,17 +427,24 @@ class Function:
         shapes = {step.node: shape(step) for step in steps if isinstance(step, Call)}
         return {node: text for node, text in shapes.items() if text}
 
-    def explain(self) -> str:
-        """What became of the graph: its steps and the lines of yours that each is for, why
-        neighbouring kernels are two, and which rules fired where."""
+    def explain(self, markdown: bool = False) -> str:
+        """What became of the graph: its steps with the equations of their kernels and the lines of
+        yours that each is for, why neighbouring kernels are two, and which rules fired where. As
+        text; as Markdown with the equations in LaTeX where asked for."""
         from graphc.runtime.explain import explain
 
-        return explain(self.graph, self._options, self._target)
+        return explain(self.graph, self._options, self._target, markdown)
 
     def _repr_svg_(self) -> str:
-        from graphc.ir.operators import function
-
         return str(function("_repr_svg_")(self))
+
+    def _repr_latex_(self) -> str | None:
+        found: str | None = function("_repr_latex_")(self)
+        return found
+
+    def _repr_html_(self) -> str | None:
+        found: str | None = function("_repr_html_")(self)
+        return found
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{t.name}: {t.type}" for t in self.graph.inputs)

@@ -3,15 +3,17 @@ why neighbouring kernels are two. Nothing is compiled to native code for it."""
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from graphc.fusion.fuse import Border
 from graphc.fusion.region import is_member
 from graphc.ir import origin
 from graphc.ir.dim import SIZE_HINT
-from graphc.ir.graph import Graph
-from graphc.ir.node import Node
+from graphc.ir.graph import Graph, all_nodes
+from graphc.ir.node import Node, Tensor
 from graphc.ir.shape import show
 from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
@@ -30,35 +32,41 @@ from graphc.planning.program import (
 )
 from graphc.runtime.kernels import distinct_kernels
 from graphc.runtime.target import Target
+from graphc.symbolic.plain import plain
 
 INDENT = "  "
 
 
-def explain(graph: Graph, options: Options, target: Target) -> str:
-    """The explanation of a graph's program, as text."""
+def explain(graph: Graph, options: Options, target: Target, markdown: bool = False) -> str:
+    """The explanation of a graph's program, as text or as Markdown."""
     borders: list[Border] = []
     compiled = run_pipeline(graph, Stages(), borders, options, target.machine)
     kernels = distinct_kernels(compiled, target)
-    numbers: dict[Node, int] = {}
-    steps = list(_steps(compiled.program.steps, numbers, INDENT, launch_shapes(options, target)))
+    lines = Lines(compiled, launch_shapes(options, target))
+    steps = list(_steps(compiled.program.steps, lines, INDENT))
     products = sum("matrix product" in line for line in steps)
     calls = sum(len(kernel.calls) for kernel in kernels)
-    text = [
+    head = (
         f"{graph.name}: nodes: {len(graph.nodes)}, matrix products: {products}, "
-        f"kernels: {len(kernels)}, calls of kernels: {calls}",
-        "",
-        "steps:",
-        *steps,
+        f"kernels: {len(kernels)}, calls of kernels: {calls}"
+    )
+    parts: dict[str, Iterable[str]] = {"steps": steps}
+    again = f"computed again, for a budget of {options.memory_budget or 0:,} bytes"
+    parts[again] = _again(compiled, lines)
+    parts["why neighbours are two kernels"] = dict.fromkeys(
+        _border(border, lines.numbers) for border in borders
+    )
+    parts["rules that fired"] = _rules(compiled, lines)
+    found = {title: list(part) for title, part in parts.items()}
+    if not markdown:
+        shown = (["", f"{title}:", *part] for title, part in found.items() if part)
+        return "\n".join([head, *(line for part in shown for line in part)])
+    equations = "\n\n".join(f"`{k.name}`\n\n$$\n{k.latex}\n$$" for k in kernels)
+    sections = [
+        f"## {title}\n\n```text\n{_block(part)}\n```" for title, part in found.items() if part
     ]
-    if compiled.again:
-        text += ["", f"computed again, for a budget of {options.memory_budget:,} bytes:"]
-        text += _again(compiled)
-    if borders:
-        text += ["", "why neighbours are two kernels:"]
-        text += dict.fromkeys(_border(border, numbers) for border in borders)
-    if compiled.report.firings:
-        text += ["", "rules that fired:", *_rules(compiled)]
-    return "\n".join(text)
+    sections.insert(1, f"## equations of the kernels\n\n{equations}" if kernels else "")
+    return "\n\n".join(section for section in (f"# {head}", *sections) if section)
 
 
 def launch_shapes(options: Options, target: Target) -> Callable[[Call], str]:
@@ -67,46 +75,118 @@ def launch_shapes(options: Options, target: Target) -> Callable[[Call], str]:
     return lambda call: target.launches(call.kernel, typical)
 
 
-def _steps(
-    steps: Iterable[Step], numbers: dict[Node, int], indent: str, shape: Callable[[Call], str]
-) -> Iterable[str]:
-    """A line for each step; regions are given numbers."""
+def _block(lines: Sequence[str]) -> str:
+    """The lines of a section, without the indent that all have."""
+    return "\n".join(line.removeprefix(INDENT) for line in lines)
+
+
+class Lines:
+    """How nodes and the user's lines are called: numbers of regions, names of values, and paths
+    from the folder that all files have in common."""
+
+    def __init__(self, compiled: Compiled, shape: Callable[[Call], str]) -> None:
+        graph, self._shape = compiled.optimized, shape
+        self.numbers: dict[Node, int] = {}
+        self._names: dict[Tensor, str] = {}
+        self._fresh = map("v{}".format, itertools.count(1))
+        origins = [o for node in all_nodes(graph) for o in node.origins]
+        files = {o.file for o in origins} | {
+            firing.where.rpartition(":")[0] for firing in compiled.report.firings if firing.where
+        }
+        self._folder = _common_folder(files)
+        marks = [str(i) for i in range(1, len(graph.outputs) + 1)] if graph.outputs[1:] else [""]
+        for mark, t in zip(marks, graph.outputs, strict=True):
+            self._names.setdefault(t, f"y{mark}")
+        for variable, value in graph.updates:
+            self._names.setdefault(value, f"new {variable.name}")
+
+    def name(self, t: Tensor) -> str:
+        """A leaf's name, a number, or a name for a value between steps; what merely moves elements
+        of one is written out."""
+        is_leaf = not t.node.inputs and bool(t.name or not t.ndim)
+        if t not in self._names and (is_leaf or (t.node.op.only_moves and t.node.inputs)):
+            named = {x: self.name(x) for x in t.node.inputs}
+            return plain([("", t)], named)[0].removeprefix(" = ")
+        if t not in self._names:
+            self._names[t] = next(self._fresh)
+        return self._names[t]
+
+    def equations(self, node: Node) -> list[str]:
+        """What a region or a product computes."""
+        body = node.attrs.get("body")
+        inside = node if body is None else body
+        inputs, outputs = inside.inputs, inside.outputs
+        named = {x: self.name(t) for x, t in zip(inputs, node.inputs, strict=True)}
+        results = [(self.name(t), y) for t, y in zip(node.outputs, outputs, strict=True)]
+        return plain(results, named, self._fresh.__next__)
+
+    def launches(self, call: Call) -> str:
+        """The shapes of a call's launches on a card."""
+        shape = self._shape(call)
+        return f" [{shape}]" if shape else ""
+
+    def short(self, place: str) -> str:
+        return place.removeprefix(self._folder)
+
+    def of(self, node: Node) -> str:
+        """The user's lines that a node is for, each once."""
+        places = dict.fromkeys(self.short(str(o)) for o in node.origins)
+        return f"  # {'; '.join(places)}" if places else ""
+
+
+def _common_folder(files: Iterable[str]) -> str:
+    """What is cut off from the paths of files: the folder that all are in."""
+    paths = [f for f in files if os.path.isabs(f)]
+    if not paths:
+        return ""
+    folder = os.path.commonpath([os.path.dirname(f) for f in paths])
+    return folder.rstrip(os.sep) + os.sep
+
+
+def _steps(steps: Iterable[Step], lines: Lines, indent: str) -> Iterable[str]:
+    """A line for each step; regions are given numbers, and their equations follow."""
     for step in steps:
         match step:
             case Call(node=node):
-                numbers[node] = len(numbers) + 1
-                launches = f" [{said}]" if (said := shape(step)) else ""
-                head = f"{indent}({numbers[node]}) {step.name}: {_region(node)}"
-                yield f"{head}{launches}{_lines(node)}"
+                number = lines.numbers[node] = len(lines.numbers) + 1
+                launches = lines.launches(step)
+                yield f"{indent}({number}) {step.name}: {_region(node)}{launches}{lines.of(node)}"
+                yield from _indented(lines.equations(node), indent)
             case Gemm(node=node):
                 batch = "".join(f" for each of {size}" for size in step.batch)
                 sizes = f"{step.m} x {step.k} by {step.k} x {step.n}"
-                yield f"{indent}matrix product, {sizes}{batch}{_lines(node)}"
+                yield f"{indent}matrix product, {sizes}{batch}{lines.of(node)}"
+                yield from _indented(lines.equations(node), indent)
             case Blocks():
-                yield from _steps([step.product], numbers, indent, shape)
+                yield from _steps([step.product], lines, indent)
                 part = "matrix" if step.product.batch else "block of rows"
                 behind = f"{indent}{INDENT}then on each {part}, while it is in cache: "
-                (line,) = _steps([step.call], numbers, "", shape)
-                yield behind + line
+                first, *equations = _steps([step.call], lines, "")
+                yield behind + first
+                yield from (f"{indent}{equation}" for equation in equations)
             case Copy():
                 yield f"{indent}copy of {step.size} elements"
             case Host(node=node, native=None):
-                yield f"{indent}call of NumPy for {node.op.name}{_lines(node)}"
+                yield f"{indent}call of NumPy for {node.op.name}{lines.of(node)}"
             case Host(node=node, native=Native(routine=routine)):
-                yield f"{indent}LAPACK's {routine.name} for {node.op.name}{_lines(node)}"
+                yield f"{indent}LAPACK's {routine.name} for {node.op.name}{lines.of(node)}"
             case Loop(node=node):
                 times = "again and again" if step.extent is None else f"{step.extent} times"
-                yield f"{indent}{times}:{_lines(node)}"
-                yield from _steps(step.body, numbers, indent + INDENT, shape)
+                yield f"{indent}{times}:{lines.of(node)}"
+                yield from _steps(step.body, lines, indent + INDENT)
             case Leave():
                 yield f"{indent}end of the loop, unless the condition holds"
             case Branch(node=node):
                 noun = "the condition holds" if step.is_by_truth else "the index"
-                lines = _lines(node)
+                places = lines.of(node)
                 for word, side in step.cases():
-                    yield f"{indent}{word.format(noun)}:{lines}"
-                    yield from _steps(side, numbers, indent + INDENT, shape)
-                    lines = ""
+                    yield f"{indent}{word.format(noun)}:{places}"
+                    yield from _steps(side, lines, indent + INDENT)
+                    places = ""
+
+
+def _indented(equations: Iterable[str], indent: str) -> Iterable[str]:
+    return (f"{indent}{INDENT * 3}{equation}" for equation in equations)
 
 
 def _region(node: Node) -> str:
@@ -118,20 +198,15 @@ def _region(node: Node) -> str:
     return f"{', '.join(names)} over {show(node.attrs['space'])}"
 
 
-def _lines(node: Node) -> str:
-    """The user's lines that a node is for."""
-    return f"  # {'; '.join(map(str, node.origins))}" if node.origins else ""
-
-
-def _again(compiled: Compiled) -> Iterable[str]:
+def _again(compiled: Compiled, lines: Lines) -> Iterable[str]:
     """A line for each kind of value that is computed again: how often, and what it gains and costs
     each time."""
     times = Counter(
-        (f"{a.tensor.type}", a.bytes, a.work, _lines(a.tensor.node)) for a in compiled.again
+        (f"{a.tensor.type}", a.bytes, a.work, lines.of(a.tensor.node)) for a in compiled.again
     )
-    for (type, size, work, lines), count in times.items():
+    for (type, size, work, places), count in times.items():
         cost = f"frees {size:,} bytes, takes {work:,} operations and bytes moved"
-        yield f"{INDENT}{type} x {count}: {cost}{lines}"
+        yield f"{INDENT}{type} x {count}: {cost}{places}"
 
 
 def _border(border: Border, numbers: dict[Node, int]) -> str:
@@ -139,11 +214,11 @@ def _border(border: Border, numbers: dict[Node, int]) -> str:
     return f"{INDENT}({before}) and ({after}): {border.reason}"
 
 
-def _rules(compiled: Compiled) -> Iterable[str]:
+def _rules(compiled: Compiled, lines: Lines) -> Iterable[str]:
     """A line for each rule: how often it fired, and from which lines."""
-    lines: dict[str, dict[str, None]] = {}
+    found: dict[str, dict[str, None]] = {}
     for firing in compiled.report.firings:
-        lines.setdefault(firing.rule, {})[firing.where] = None
+        found.setdefault(firing.rule, {})[lines.short(firing.where)] = None
     for rule, count in compiled.report.hits.most_common():
-        places = [place for place in lines[rule] if place][: origin.CAP]
+        places = [place for place in found[rule] if place][: origin.CAP]
         yield f"{INDENT}{rule} x {count}" + (f"  # {'; '.join(places)}" if places else "")

@@ -8,9 +8,13 @@ made of the same.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
+from graphc.ir.graph import Graph
+from graphc.ir.node import Tensor
 from graphc.loops.grammar import For
 from graphc.pipeline.pipeline import Compiled
 from graphc.pipeline.stages import Stages
@@ -42,6 +46,60 @@ class KernelInfo:
     def symbol(self) -> str:
         """What its code defines."""
         return "kernel." + hashlib.sha256(self.identity.encode()).hexdigest()[:32]
+
+    # -- what it computes --------------------------------------------------------------------------
+    @property
+    def body(self) -> Graph:
+        """What it computes, as a graph."""
+        body: Graph = self.calls[0].node.attrs["body"]
+        return body
+
+    @property
+    def operands(self) -> list[str]:
+        """The names of what it reads: a leaf's, where it is one at the first call, else a1, ..."""
+        return operand_names(self.calls[0].node.inputs)
+
+    @property
+    def formula(self) -> Any:
+        """The SymPy expression of an element of its result; of several results, a tuple of them.
+
+        Operands have the indices i, j, ... of that element, and what is added up is a `Sum`.
+        Errors: `ArgumentError` naming an operation that no expression of one element is: one that
+        goes along an axis in order, as a running sum or a sort does.
+        """
+        from graphc.fusion.elements import expressions
+
+        found = expressions(self.body, self.operands)
+        return found[0] if len(found) == 1 else tuple(found)
+
+    @property
+    def latex(self) -> str:
+        """Its equations."""
+        from graphc.symbolic.latex import equations
+
+        body = self.body
+        named = dict(zip(body.inputs, self.operands, strict=True))
+        return equations([("", t) for t in body.outputs], leaves=named)
+
+    @property
+    def text(self) -> list[str]:
+        """Its equations, as lines of plain text."""
+        from graphc.symbolic.plain import plain
+
+        body = self.body
+        named = dict(zip(body.inputs, self.operands, strict=True))
+        marks = [str(i) for i in range(1, len(body.outputs) + 1)] if len(body.outputs) > 1 else [""]
+        return plain([(f"y{m}", t) for m, t in zip(marks, body.outputs, strict=True)], named)
+
+
+def operand_names(tensors: Sequence[Tensor]) -> list[str]:
+    """A name for each tensor, no two the same."""
+    names: list[str] = []
+    fresh = map("a{}".format, count(1))
+    for t in tensors:
+        own = [t.name] if t.name and t.name not in names else []
+        names.append(next(n for n in chain(own, fresh) if n not in names))
+    return names
 
 
 def distinct_kernels(compiled: Compiled, target: Target = TARGETS["cpu"]) -> list[KernelInfo]:

@@ -18,6 +18,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.symbolic.dims import to_sympy
 
+_LARGEST_INTEGER = 1 << 53  # beyond which floats are no more whole numbers than others
 _LARGEST_DENOMINATOR = 1024  # floats are binary fractions: those that look like one are kept so
 
 
@@ -106,6 +107,6 @@ def number(value: np.generic) -> Any:
     if not np.isfinite(value):
         return sp.sympify(float(value))
     numerator, denominator = float(value).as_integer_ratio()
-    if denominator <= _LARGEST_DENOMINATOR:
+    if denominator <= _LARGEST_DENOMINATOR and abs(numerator) < _LARGEST_INTEGER:
         return sp.Rational(numerator, denominator)
     return sp.Float(str(value))

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
-from sympy.printing.latex import LatexPrinter
 
 from graphc.ir.dim import Dim, Size
 from graphc.ir.dtype import DType
@@ -21,6 +20,7 @@ from graphc.ir.node import ArrayValue, Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import Shape
 from graphc.symbolic.formula import symbol
+from graphc.symbolic.printers import Latex
 from graphc.symbolic.texts import (
     ATOM,
     BIG,
@@ -48,21 +48,21 @@ _INDICES = "ijklpqrstuv"
 
 
 # -- elementwise -----------------------------------------------------------------------------------
-def _unstretched(node: Node) -> list[Tensor]:
+def unstretched(node: Node) -> list[Tensor]:
     """The operands of a broadcasting op; instead of one that is stretched, what is stretched, if
     another has the shape of the result anyway."""
     whole = node.output().shape
     result = list(node.inputs)
     for i, t in enumerate(node.inputs):
         if any(other.shape == whole for other in node.inputs[:i] + node.inputs[i + 1 :]):
-            scalar = _everywhere(t)
+            scalar = everywhere(t)
             result[i] = _stretched(t) if scalar is None else scalar
             if result[i] is not t:
                 break  # the others now tell the shape
     return result
 
 
-def _everywhere(t: Tensor) -> Tensor | None:
+def everywhere(t: Tensor) -> Tensor | None:
     """The number that every element of `t` is, if it was made as one."""
     while t.ndim and t.node.op.name in ("reshape", "broadcast_to"):
         t = t.node.inputs[0]
@@ -81,41 +81,55 @@ def _stretched(t: Tensor) -> Tensor:
     return x
 
 
-def _operator(sign: str, level: int) -> Notation:
-    """`x sign y`, of which only the left operand may be of the same level."""
+def _sum(sign: str, opposite: str) -> Notation:
+    """`x sign y`; a negative number goes with the opposite sign."""
 
     def write(of: Of, node: Node) -> Text:
-        x, y = (of(t) for t in _unstretched(node))
-        return made(f"{x.above(level - 1)} {sign} {y.above(level)}", level, (x, y))
+        left, right = unstretched(node)
+        x, y = of(left), of(right)
+        mark, shown = sign, y.above(SUM)
+        if _is_number(right) and y.level == SUM and y.text.startswith("-"):
+            mark, shown = opposite, y.text[1:]
+        return made(f"{x.above(BIG)} {mark} {shown}", SUM, (x, y))
 
     return write
 
 
 def _relation(sign: str) -> Notation:
     def write(of: Of, node: Node) -> Text:
-        x, y = (of(t) for t in _unstretched(node))
+        x, y = (of(t) for t in unstretched(node))
         return made(f"{x.above(BIG)} {sign} {y.above(BIG)}", RELATION, (x, y))
 
     return write
 
 
 def _multiply(of: Of, node: Node) -> Text:
-    """Of elements, of a scalar, or of the elements of two vectors; a factor 1 is not shown."""
+    """Of elements, of a scalar, or of the elements of two vectors; a factor 1 is not shown, and a
+    number comes first."""
     factors: Sequence[Tensor] | None = _outer_factors(node)
     sign = r"\otimes"
     if factors is None:
-        factors = _unstretched(node)
+        factors = unstretched(node)
         sign = r"\odot" if all(t.ndim for t in factors) else r"\cdot"
         for one, other in (factors, factors[::-1]):
             if _is_one(one) and other.shape == node.output().shape:
                 return of(other)
+        if _is_number(factors[1]) and not _is_number(factors[0]):
+            factors = factors[::-1]
     x, y = (of(t) for t in factors)
+    if factors[0].node.op.name == "negative" and x.level == SUM and x.text.startswith("- "):
+        x = x._replace(text=x.text[2:], level=PRODUCT)  # what a minus stands in front of
+        return made(f"- {x.text} {sign} {y.above(MATMUL)}", SUM, (x, y))
     left = x.text if x.level == PRODUCT else x.above(MATMUL)
     return made(f"{left} {sign} {y.above(MATMUL)}", PRODUCT, (x, y))
 
 
+def _is_number(t: Tensor) -> bool:
+    return Fact.CONSTANT in t.node.op.facts and not t.ndim
+
+
 def _is_one(t: Tensor) -> bool:
-    return Fact.CONSTANT in t.node.op.facts and not t.ndim and t.node.attrs["value"].array == 1
+    return _is_number(t) and t.node.attrs["value"].array == 1
 
 
 def _outer_factors(node: Node) -> tuple[Tensor, ...] | None:
@@ -146,7 +160,11 @@ def _raised(node: Node, base: Text, exponent: str, xs: Sequence[Text]) -> Text:
 
 
 def _divide(of: Of, node: Node) -> Text:
-    x, y = (of(t) for t in _unstretched(node))
+    """A fraction; a sum over indices stands behind one of 1, as means are written."""
+    left, right = unstretched(node)
+    x, y = of(left), of(right)
+    if x.level == BIG and not right.node.inputs and not right.ndim:
+        return made(rf"\frac{{1}}{{{y.text}}} {x.text}", BIG, (x, y))
     return made(rf"\frac{{{x.text}}}{{{y.text}}}", POWER, (x, y))
 
 
@@ -181,7 +199,26 @@ def called(name: str, xs: Sequence[Text]) -> Text:
 
 
 def _astype(of: Of, node: Node) -> Text:
+    (x,) = node.inputs
+    labels = _one_hot(x)
+    if labels is not None:
+        mark = "" if node.attrs["dtype"].is_float else rf",\, \mathrm{{{node.attrs['dtype'].name}}}"
+        name = rf"\operatorname{{onehot}}_{{{size(x.shape[-1]).text}{mark}}}"
+        return called(name, [of(labels)])
     return called(rf"\operatorname{{{node.attrs['dtype'].name}}}", operands(of, node))
+
+
+def _one_hot(t: Tensor) -> Tensor | None:
+    """The labels, if along the last axis `t` says which of the positions there they are."""
+    if t.node.op.name != "equal":
+        return None
+    column, positions = (x.node for x in t.node.inputs)
+    if column.op.name != "reshape" or positions.op.name != "iota":
+        return None
+    (labels,) = column.inputs
+    is_column = column.attrs["shape"] == (*labels.shape, 1)
+    is_row = positions.types[0].shape == t.shape[-1:]
+    return labels if is_column and is_row and t.ndim == labels.ndim + 1 else None
 
 
 def _polygamma(of: Of, node: Node) -> Text:
@@ -189,6 +226,12 @@ def _polygamma(of: Of, node: Node) -> Text:
 
 
 def _where(of: Of, node: Node) -> Text:
+    """Cases; of a mask that was drawn and 0, a product."""
+    p, x, y = unstretched(node)
+    zero = everywhere(y)
+    if drawn(p.node) is not None and zero is not None and zero.node.attrs["value"].array == 0:
+        texts = of(p), of(x)
+        return made(rf"{texts[0].text} \odot {texts[1].above(MATMUL)}", PRODUCT, texts)
     return cases(operands(of, node), r"\text{for}\:", r"\text{otherwise}")
 
 
@@ -219,7 +262,7 @@ def by_formula(of: Of, node: Node) -> Text:
     return made(text, CASES, xs)
 
 
-class _Printer(LatexPrinter):  # type: ignore[misc]
+class _Printer(Latex):
     """SymPy's printer, with brackets around operands that are products or sums."""
 
     def __init__(self, texts: dict[sp.Symbol, str], loose: set[sp.Symbol]) -> None:
@@ -274,14 +317,14 @@ def _permute(of: Of, node: Node) -> Text:
 
 def _reshape(of: Of, node: Node) -> Text:
     (x,), target = node.inputs, node.attrs["shape"]
-    scalar = _everywhere(x)
+    scalar = everywhere(x)
     if scalar is not None:
         return filled(of(scalar), target)
     if x.node.op.name == "slice":  # of one element along some axes, which go
         one = [n == 1 and n != whole for n, whole in zip(x.shape, _whole(x), strict=True)]
         if target == tuple(n for n, is_one in zip(x.shape, one, strict=True) if not is_one):
             return indexed(of(x.node.inputs[0]), _bounds(x.node, one))
-    factors = _with_vectors(x, target)
+    factors = product_with_vectors(x, target)
     if factors is not None:
         return _product(*(of(t) for t in factors))
     index = _new_axes(x.shape, target)
@@ -290,7 +333,7 @@ def _reshape(of: Of, node: Node) -> Text:
     return called(rf"\operatorname{{reshape}}_{{{shape(target)}}}", (of(x),))
 
 
-def _with_vectors(x: Tensor, target: Sequence[Size]) -> tuple[Tensor, Tensor] | None:
+def product_with_vectors(x: Tensor, target: Sequence[Size]) -> tuple[Tensor, Tensor] | None:
     """The factors of a product with vectors, which were made matrices, and lose that axis again."""
     while x.node.op.name == "reshape":
         x = x.node.inputs[0]
@@ -361,7 +404,7 @@ def _take(of: Of, node: Node) -> Text:
 
 def _broadcast(of: Of, node: Node) -> Text:
     (x,), target = node.inputs, node.attrs["shape"]
-    scalar = _everywhere(x)
+    scalar = everywhere(x)
     if scalar is not None:
         return filled(of(scalar), target)
     return called(rf"\operatorname{{broadcast}}_{{{shape(target)}}}", (of(x),))
@@ -386,19 +429,62 @@ def _iota(of: Of, node: Node) -> Text:
     return Text(rf"\mathrm{{index}}_{{{axis}}}^{{{over}}}", POWER)
 
 
+# -- what is drawn ---------------------------------------------------------------------------------
+def drawn(node: Node) -> Tensor | None:
+    """The probability of a mask that was drawn by a key: uniform numbers below one number."""
+    if node.op.name != "less" or not _is_number(node.inputs[1]):
+        return None
+    return node.inputs[1] if _bits_of_uniform(node.inputs[0]) else None
+
+
+def key_of(node: Node) -> Tensor:
+    """The key of a mask that was drawn."""
+    bits = _bits_of_uniform(node.inputs[0])
+    assert bits is not None
+    return bits.inputs[0]
+
+
+def _bits_of_uniform(t: Tensor) -> Node | None:
+    """The random words, if `t` is float32 numbers between 0 and 1 made of them: their upper 24 bits
+    times 2^-24."""
+    node, found = t.node, []
+    for name, value in (("multiply", 2.0**-24), ("astype", None), ("shift_right", 8)):
+        number = node.inputs[1] if node.op.name == name and len(node.inputs) > 1 else None
+        fits = number is None or (_is_number(number) and number.node.attrs["value"].array == value)
+        if node.op.name != name or (number is None) != (value is None) or not fits:
+            return None
+        found.append(node)
+        node = node.inputs[0].node
+    return node if node.op.name == "random_bits" and len(node.inputs) == 1 else None
+
+
 # -- reductions ------------------------------------------------------------------------------------
 def _reduction(sign: str, *, bounds: bool) -> Notation:
     def write(of: Of, node: Node) -> Text:
         (x,) = node.inputs
         axes: Sequence[int] = node.attrs["axes"] if "axes" in node.attrs else [node.attrs["axis"]]
-        letters = dict(zip(axes, _INDICES, strict=False))
+        several = [a for a in axes if x.shape[a] != 1] if bounds else axes
+        letters = dict(zip(several, _INDICES, strict=False))
         if bounds:
             over = [rf"{sign}_{{{i}=1}}^{{{size(x.shape[a]).text}}}" for a, i in letters.items()]
         else:
             over = [rf"{sign}_{{{', '.join(letters.values())}}}"]
-        subscript = ",".join(letters.get(a, ":") for a in range(x.ndim))
-        body = indexed(of(x), subscript)
+        marks = dict.fromkeys(axes, "1") | letters  # the one element there is
+        body = indexed(of(x), ",".join(marks.get(a, ":") for a in range(x.ndim)))
+        if not letters and bounds:
+            return body
         return made(" ".join([*over, body.text]), BIG, (of(x),))
+
+    return write
+
+
+def _over_last(name: str) -> Notation:
+    """A function of rows; other axes than the last one are named."""
+
+    def write(of: Of, node: Node) -> Text:
+        axes, last = node.attrs["axes"], node.inputs[0].ndim - 1
+        mark = "" if tuple(axes) == (last,) else rf"_{{\mathrm{{axes}} = {attribute(tuple(axes))}}}"
+        return called(rf"\operatorname{{{escaped(name)}}}{mark}", operands(of, node))
 
     return write
 
@@ -427,13 +513,20 @@ def attribute(value: Any) -> str:
     return escape(value.name if isinstance(value, DType) else str(value))
 
 
+LETTERS = {  # functions that have the name of a letter
+    "sigmoid": {r"\sigma"},
+    "gamma": {r"\Gamma"},
+    "lgamma": {r"\Gamma"},
+    "digamma": {r"\psi"},
+    "polygamma": {r"\psi"},
+}
 # Each output is the operand of that number; the further ones say how to differentiate it.
 AS_OPERAND = {"checkpoint", "custom_gradient"}
 FIRST = {"converged": 1, "ensure": 1}  # how many operands are shown
 
 NOTATIONS: dict[str, Notation] = {
-    "add": _operator("+", SUM),
-    "subtract": _operator("-", SUM),
+    "add": _sum("+", "-"),
+    "subtract": _sum("-", "+"),
     "multiply": _multiply,
     "divide": _divide,
     "negative": _negative,
@@ -503,6 +596,7 @@ NOTATIONS: dict[str, Notation] = {
     "ensure": lambda of, node: of(node.inputs[0]),
     "check_labels": lambda of, node: of(node.inputs[0]),
     "check_probability": lambda of, node: of(node.inputs[0]),
+    **{name: _over_last(name) for name in ("softmax", "log_softmax", "logsumexp")},
     "sum": _reduction(r"\sum", bounds=True),
     "prod": _reduction(r"\prod", bounds=True),
     "max": _reduction(r"\max", bounds=False),

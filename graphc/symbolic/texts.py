@@ -14,12 +14,19 @@ from graphc.ir.dim import Size
 from graphc.ir.node import Node, Tensor
 from graphc.symbolic.dims import to_sympy
 
-_LETTERS = re.compile(r"([A-Za-z])_?(\d*)\Z")
+_WORDS = re.compile(r"([A-Za-z]+)(\d*)((?:_[A-Za-z\d]+)*)_?")
+_SUBSCRIPT = re.compile(r"([^_{}]+|\\mathrm\{[^{}]*\})_\{([^{}]*)\}")
+_GREEK = frozenset((
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda",
+    "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma",
+    "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega",
+))  # fmt: skip
+_OF_LAYERS = {"kernel": "W", "recurrent_kernel": "U", "bias": "b"}
 _LONGEST_NAME = 40
 _SHORT_ARRAY = 16  # elements; of a longer one the text has the shape and a hash
 _ESCAPES = {
     "\\": r"\backslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_",
-    "%": r"\%", "^": r"\^{}", "~": r"\~{}",
+    "%": r"\%", "^": r"\hat{\ }", "~": r"\tilde{\ }",
 }  # fmt: skip
 
 # Levels, from what needs brackets nearly everywhere to what needs them nowhere.
@@ -50,23 +57,51 @@ def operands(of: Of, node: Node) -> list[Text]:
     return [of(t) for t in node.inputs]
 
 
+def below(label: str, *parts: str) -> Text:
+    r"""A label with parts below it, behind those that it has: `v_{1}` at t is `v_{1,t}`.
+
+    >>> below("v_{1}", "t").text, below("h", "t", "s - 1").text
+    ('v_{1,t}', 'h_{t,s - 1}')
+    """
+    if not parts:
+        return Text(label, POWER if "^" in label else ATOM)
+    match = _SUBSCRIPT.fullmatch(label)
+    base, own = (match[1], [match[2]]) if match else (label, [])
+    text = f"{base}_{{{','.join([*own, *parts])}}}"
+    return Text(text, POWER if "^" in base else ATOM)
+
+
 # -- names, numbers, sizes -------------------------------------------------------------------------
 def escape(name: str) -> str:
-    r"""A user's name as LaTeX: `w1` is `w_{1}`, other names are upright text, all else escaped.
+    r"""A user's name as LaTeX: a letter, Greek ones by their names, or an upright word, with digits
+    and what follows underscores below; `dw` is a differential. Of a layer's variable the path is
+    below, and kernels and biases are W, U and b, as in books. All else is escaped text.
 
-    >>> escape("w1"), escape("hidden_bias")
-    ('w_{1}', '\\mathrm{hidden\\_bias}')
+    >>> escape("w1"), escape("beta_max"), escape("dz3"), escape("net/dense/kernel")
+    ('w_{1}', '\\beta_{\\mathrm{max}}', '\\mathrm{d}z_{3}', 'W_{\\mathrm{net/dense}}')
     """
-    match = _LETTERS.match(name)
-    if match:
-        letter, digits = match.groups()
-        return f"{letter}_{{{digits}}}" if digits else letter
-    shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
-    return rf"\mathrm{{{escaped(''.join(c if c.isprintable() else ' ' for c in shown))}}}"
+    path, _, last = name.rpartition("/")
+    match = _WORDS.fullmatch(_OF_LAYERS.get(last, last) if path else name)
+    if match is None or len(name) > _LONGEST_NAME:
+        shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
+        return rf"\mathrm{{{escaped(''.join(c if c.isprintable() else ' ' for c in shown))}}}"
+    word, digits, rest = match.groups()
+    is_differential = len(word) == 2 and word[0] == "d"
+    base = rf"\mathrm{{d}}{word[1]}" if is_differential else _word(word)
+    below = [*([digits] if digits else []), *map(_word, rest.split("_")[1:])]
+    below += [rf"\mathrm{{{escaped(path)}}}"] if path else []
+    return f"{base}_{{{','.join(below)}}}" if below else base
+
+
+def _word(word: str) -> str:
+    if word in _GREEK:
+        return rf"\{word}"
+    return word if len(word) == 1 or word.isdecimal() else rf"\mathrm{{{word}}}"
 
 
 def escaped(text: str) -> str:
-    return "".join(_ESCAPES.get(c, c) for c in text)
+    """What is no letter of mathematics, as a text inside of it."""
+    return "".join(_ESCAPES.get(c, c if c.isascii() else rf"\text{{{c}}}") for c in text)
 
 
 def number(value: Any) -> Text:

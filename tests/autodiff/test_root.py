@@ -159,8 +159,9 @@ def test_text_and_latex() -> None:
     x = gc.root(lambda x: gc.exp(x) - a, 0.0)
     graph = gc.Graph([a], [x, gc.grad(x, a)])
     assert gc.parse_graph(gc.print_graph(graph)) is graph
-    assert r"\operatorname{while}_{1}" in gc.latex(x)
-    assert r"\operatorname{while}_{3}" not in gc.latex(x)  # whether it has converged
+    text = gc.latex(x)
+    assert r"T &= \min \left\{ t \geq 0" in text
+    assert text.splitlines()[-2] == "y &= h_{T}"  # and not whether it has converged
 
 
 def test_one_that_is_not_found_is_a_named_error_and_changes_no_variable() -> None:

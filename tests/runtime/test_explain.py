@@ -22,7 +22,7 @@ def test_steps_name_ops_loops_and_lines() -> None:
     text = gc.compile([X], [hidden, gc.grad(gc.sum(hidden), W)], name="layer").explain()
     assert text.startswith("layer: ")
     assert "matrix products: 2," in text.splitlines()[0]
-    line = re.escape(f"{__file__}:{hidden.node.origins[0].line}")
+    line = f"test_explain.py:{hidden.node.origins[0].line}"
     assert re.search(rf"matrix product, n x 6 by 6 x 6  # {line}", text)
     assert re.search(rf"\(1\) kernel0: .*tanh.* over \(n, 6\)  # {line}", text)
 
@@ -42,6 +42,27 @@ def test_each_reason_for_a_border() -> None:
         long = gc.tanh(long)
     (ops,) = set(reasons(long))
     assert "more than 48 ops" in ops
+
+
+def test_steps_have_equations_over_names() -> None:
+    """Of the user's where there are some, else of values between steps."""
+    hidden = gc.tanh(X @ W)
+    loss = gc.sum(hidden * hidden)
+    step = gc.compile([X], loss, {W: W - 0.5 * gc.grad(loss, W)}, name="step")
+    lines = [line.strip() for line in step.explain().splitlines()]
+    assert any(re.fullmatch(r"v\d+ = x @ w", line) for line in lines)
+    assert any(re.fullmatch(r"v\d+ = x.T @ v\d+", line) for line in lines)
+    assert any(re.fullmatch(r"new w = w - 0.5 \* v\d+", line) for line in lines)
+    assert any(line.startswith("y = ") for line in lines)
+
+
+def test_as_markdown() -> None:
+    step = gc.compile([X], gc.exp(X) + 1)
+    text = step.explain(markdown=True)
+    assert text.startswith("# function: ")
+    assert "## equations of the kernels" in text
+    assert r"y &= \exp\left(x\right) + 1" in text
+    assert text.count("```") % 2 == 0
 
 
 def test_loops_and_branches_are_steps_too() -> None:
@@ -65,7 +86,7 @@ def test_what_ends_a_loop_and_which_index_chooses() -> None:
 def test_rules_are_counted_with_their_lines() -> None:
     text = gc.compile([X], gc.log(gc.exp(X).sum(axis=1)) + 0).explain()
     rules = text[text.index("rules that fired:") :]
-    assert re.search(rf"stable\.\w+ x 1  # {re.escape(__file__)}:\d+", rules)
+    assert re.search(r"stable\.\w+ x 1  # test_explain.py:\d+", rules)
 
 
 def test_one_kernel_has_no_neighbours() -> None:

@@ -1,0 +1,46 @@
+"""What a notebook shows: the picture and the equations of a tensor, a graph or a function, the
+table of a model. Whatever comes from users is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from graphc.equations.latex import latex, program
+from graphc.errors import GraphcError
+from graphc.ir.graph import walk
+from graphc.ir.operators import function
+from graphc.nn.module import Layer
+
+_LONGEST = 60  # lines of equations that are shown
+_LARGEST = 200  # nodes of a picture that is shown beside them
+
+
+def latex_of(what: Any) -> str | None:
+    """Its equations, for `_repr_latex_`; None where there are none or too many."""
+    try:
+        text = latex(what)
+    except GraphcError:
+        return None
+    return f"$\\displaystyle {text}$" if text.count("\n") <= _LONGEST else None
+
+
+def html_of(what: Any) -> str | None:
+    """What it is, its picture and its equations, for `_repr_html_`."""
+    if isinstance(what, Layer):
+        try:
+            return f"<pre>{escape(what.summary())}</pre>"
+        except GraphcError:
+            return None
+    parts = [f"<code>{escape(repr(what))}</code>"]
+    try:
+        found = program(what)
+        if len(walk(found.roots)) <= _LARGEST:
+            picture = str(function("_repr_svg_")(what))
+            parts.append(picture[max(picture.find("<svg"), 0) :])
+    except GraphcError:
+        pass  # no Graphviz, no program yet: the rest is shown
+    equations = latex_of(what)
+    if equations is not None:
+        parts.append(escape(equations))
+    return "".join(f"<div>{part}</div>" for part in parts)
