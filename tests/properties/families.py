@@ -7,7 +7,7 @@ the histogram of `test_compiled.py` fails until random graphs use it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,13 +19,24 @@ from graphc.ops.special import special
 
 from .growth import Growth, UnsuitedError
 
-FAMILIES: list[tuple[float, Callable[[Growth], Any]]] = []
 Maker = Callable[[Growth], Any]
 
 
-def family(weight: float) -> Callable[[Maker], Maker]:
+class Family(NamedTuple):
+    weight: float
+    make: Maker
+    every: int = 1  # the seeds that draw it: the multiples of this
+
+
+FAMILIES: list[Family] = []
+
+
+def family(weight: float, every: int = 1) -> Callable[[Maker], Maker]:
+    """One that comes later takes a share of the seeds only: the others name the graphs that they
+    named before, of which all are known to hold, and in which known faults show."""
+
     def add(make: Maker) -> Maker:
-        FAMILIES.append((weight, make))
+        FAMILIES.append(Family(weight, make, every))
         return make
 
     return add
