@@ -84,7 +84,10 @@ def _parser() -> argparse.ArgumentParser:
 
     draw = on_object("draw", _draw, "Write a picture of a graph or of its kernels.")
     draw.add_argument("-o", "--output", help="svg, png, pdf or dot, by the suffix")
-    draw.add_argument("--view", default="graph", choices=("graph", "kernels"))
+    draw.add_argument(
+        "--view", default="graph", choices=("graph", "kernels", "cost", "memory", "diff")
+    )
+    draw.add_argument("--level", default="math", choices=("model", "math", "full"))
     draw.add_argument("--direction", default="TB", choices=("TB", "LR", "BT", "RL"))
     on_object("explain", _explain, "Say what the compiler did, and why.")
     on_object("latex", _latex, "Print the equations as LaTeX.")
@@ -180,17 +183,12 @@ def _error(message: str, expected: str, given: str) -> ArgumentError:
 
 # -- commands --------------------------------------------------------------------------------------
 def _draw(given: argparse.Namespace) -> None:
-    found = find(given.object)
-    compiled = given.view == "kernels" or isinstance(found, (Function, Jitted))
-    what: Any = found
-    if compiled:
-        what = _function(given.object)
-    elif not isinstance(found, Graph):
-        what = _graph(found, given.object)
-    name = given.object.rpartition(":")[2]
+    compiled = given.view in ("kernels", "cost", "memory")
+    what = _function(given.object) if compiled else find(given.object)
+    path = given.output or f"{given.object.rpartition(':')[2]}.svg"
     from graphc.show.draw import draw
 
-    _print(str(draw(what, given.output or f"{name}.svg", given.view, given.direction)))
+    _print(str(draw(what, path, given.view, given.direction, level=given.level)))
 
 
 def _explain(given: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from graphc.autodiff.forward import push_forward
 from graphc.autodiff.given import Trace, derivative_of, directions, floats, is_function
+from graphc.autodiff.noted import note
 from graphc.autodiff.reasons import unconnected as unconnected_error
 from graphc.autodiff.reverse import pull_back
 from graphc.errors import ArgumentError, GradientError
@@ -175,6 +176,8 @@ def _pull(op: str, y: Any, wrt: Any, g: Any, unconnected: str) -> Any:
     else:
         cotangents = directions(op, outputs, y_structure, g, "the cotangent", "g")
     result = pulled(outputs, targets, cotangents)
+    if len(outputs) == 1 and outputs[0].shape == () and g is None:
+        note(outputs[0], targets, result)
     for i, (t, c) in enumerate(zip(targets, result, strict=True)):
         if c is None and unconnected == "error":
             raise unconnected_error(op, outputs, t, paths(structure, "wrt")[i])

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
+from graphc.autodiff.noted import replaced
 from graphc.errors import ArgumentError, GradientError, GraphcError
-from graphc.ir.graph import transform
 from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal
 from graphc.ir.structure import Structure, at_leaf, flatten, flatten_like, unflatten
@@ -130,7 +130,7 @@ class Trace:
         """`tree` in terms of the arguments that the function was called with."""
         leaves, structure = flatten(tree)
         found = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        made = iter(transform(found, replace=self._back))
+        made = iter(replaced(found, self._back))
         return unflatten(
             structure, (next(made) if isinstance(leaf, Tensor) else leaf for leaf in leaves)
         )

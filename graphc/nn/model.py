@@ -7,7 +7,7 @@ from typing import Any
 
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.dim import Size, names
-from graphc.ir.graph import rebuild
+from graphc.ir.graph import Graph, rebuild
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import may_be_equal
@@ -52,6 +52,11 @@ class Model(Layer):
         if self._graph is None:
             raise NotImplementedError(f"{type(self).__name__} does not define forward")
         return self._graph.run(inputs, options["training"])
+
+    def traced(self) -> Graph:
+        if self._graph is not None and not self._record.built:
+            self(*self._graph.given)
+        return super().traced()
 
     def summary(self, shape: Any = None, dtype: Any = None) -> str:
         if shape is None and self._graph is not None and not self._record.built:

@@ -59,6 +59,13 @@ def bytes_alive(program: Program) -> list[tuple[Step, int]]:
     return list(zip(steps, _alive(sizes, lifetimes), strict=False))
 
 
+def timeline(program: Program) -> tuple[list[Step], Lifetimes]:
+    """The steps in order, those inside of others too, and the first and last of them at which each
+    temporary is needed."""
+    steps: list[Step] = []
+    return steps, _lifetimes(program.steps, steps)
+
+
 def alive_at(program: Program, step: Step) -> list[Storage]:
     """The temporaries alive at a step, the largest at the hints first."""
     steps: list[Step] = []

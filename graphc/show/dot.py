@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from itertools import count
+from itertools import count, pairwise
 
 import graphviz
 
@@ -28,7 +28,27 @@ _LOOKS: dict[Look, dict[str, str]] = {
     Look.VARIABLE: {"shape": "cylinder", "fillcolor": "#fde9b8", "color": "#b57900"},
     Look.CONSTANT: {"shape": "note", "fillcolor": "#eeeeee", "color": "#777777"},
     Look.STEP: {"shape": "ellipse", "fillcolor": "#fbe3d6", "color": "#b84a00"},
+    Look.LAYER: {
+        "shape": "box", "style": "rounded,filled", "fillcolor": "#dcebf5", "color": "#0072b2",
+        "penwidth": "1.4", "margin": "0.16,0.09",
+    },
     Look.OP: {"shape": "box", "style": "rounded,filled", "fillcolor": "#ffffff"},
+    Look.GRADIENT: {
+        "shape": "box", "style": "rounded,filled", "fillcolor": "#fff3d1", "color": "#b57900",
+        "penwidth": "1.8",
+    },
+    Look.MEMORY_BOUND: {"shape": "box", "fillcolor": "#cfe6f5", "color": "#0072b2"},
+    Look.COMPUTE_BOUND: {
+        "shape": "hexagon", "margin": "0,0", "fillcolor": "#fbe3d6", "color": "#b84a00",
+    },
+    Look.GONE: {
+        "shape": "box", "style": "rounded,dashed,filled", "fillcolor": "#fbe3d6",
+        "color": "#b84a00",
+    },
+    Look.NEW: {
+        "shape": "box", "style": "rounded,filled", "fillcolor": "#cfe6f5", "color": "#0072b2",
+        "penwidth": "2.2",
+    },
     Look.MOVE: {
         "shape": "box", "style": "dashed,filled", "fillcolor": "#ffffff",
         "color": "#888888", "fontcolor": "#555555",
@@ -57,11 +77,13 @@ _REPEATED = {"style": "dashed,filled", "fontcolor": "#555555"}
 _KINDS: dict[Kind, dict[str, str]] = {
     Kind.DATA: {},
     Kind.REGISTER: {"color": "#999999", "arrowsize": "0.5", "weight": "8"},
+    Kind.BACKWARD: {"dir": "back"},
     Kind.UPDATE: {"style": "dashed", "color": "#b57900", "dir": "back", "weight": "0"},
     Kind.LOOP: {"style": "dashed", "color": "#b84a00", "dir": "back", "weight": "0"},
 }
 
 _BOXES: dict[Box, dict[str, str]] = {
+    Box.LANE: {"style": "filled", "color": "#dddddd", "fillcolor": "#fbfbfb", "penwidth": "1.2"},
     Box.LAYER: {"style": "rounded,filled", "color": "#bbbbbb", "fillcolor": "#f6f6f6"},
     Box.KERNEL: {"style": "rounded,filled", "color": "#5d7f99", "fillcolor": "#edf3f8"},
     Box.LOOP: {"style": "rounded,filled,dashed", "color": "#b84a00", "fillcolor": "#fdf4ee"},
@@ -97,14 +119,17 @@ def to_dot(picture: Picture, direction: str) -> str:
     dot.attr("edge", fontname=_FONT, fontsize="8.5", fontcolor=_PALE, color="#555555",
              arrowsize="0.6")  # fmt: skip
     _cluster(dot, picture, picture.whole, count())
+    _align_lanes(dot, picture)
     for arrow in picture.arrows:
         attributes = _KINDS[arrow.kind]
+        if arrow.width:
+            attributes = attributes | {"penwidth": f"{arrow.width:g}"}
         ends = arrow.tail, arrow.head
         # Drawn from the variable with the head at its tail: dot ranks it like the arrows of data.
         first, last = reversed(ends) if "dir" in attributes else ends
         label = {"label": escaped(f" {arrow.text} ")} if arrow.text else {}
         dot.body.append(f"\tn{first} -> n{last}{_listed(attributes | label)}\n")
-    _legend(dot, picture)
+    _legend(dot, picture, direction)
     text: str = dot.source
     return text
 
@@ -143,10 +168,12 @@ def _cluster(
         mark = picture.marks[number]
         front, back = _look(mark.look, mark.repeated)
         label = _quote_known(escaped("\n".join(mark.lines)))
-        tooltip = _quote(escaped(mark.tooltip or " "))
+        tooltip = quoted(escaped(mark.tooltip or " "))
         dot.body.append(f"\tn{number} [label={label}{front} tooltip={tooltip}{back}]\n")
-    for child in cluster.children:
+    for place, child in enumerate(cluster.children):
         with dot.subgraph(name=f"cluster_{next(names)}") as inner:
+            if child.box is Box.LANE:
+                inner.node(f"lane{place}", "", shape="point", style="invis", width="0", tooltip=" ")
             inner.attr(
                 label=_left(child.lines), labeljust="l", fontsize="9.5", fontcolor="#444444",
                 tooltip=" ", margin="7", **_BOXES[child.box],
@@ -159,7 +186,7 @@ def _look(look: Look, repeated: bool) -> tuple[str, str]:
     """The attributes of a look, as `dot.node` writes them: those whose names come before `tooltip`,
     and those after it."""
     attributes = _LOOKS[look] | (_REPEATED if repeated else {})
-    parts = [(name, f" {name}={_quote(attributes[name])}") for name in sorted(attributes)]
+    parts = [(name, f" {name}={quoted(attributes[name])}") for name in sorted(attributes)]
     front = "".join(text for name, text in parts if name < "tooltip")
     return front, "".join(text for name, text in parts if name > "tooltip")
 
@@ -172,15 +199,27 @@ def _listed(attributes: dict[str, str]) -> str:
     return f" [{' '.join(parts)}]" if parts else ""
 
 
-def _quote(text: str) -> str:
-    quoted: str = graphviz.quoting.quote(text)
-    return quoted
+def quoted(text: str) -> str:
+    """Escaped text between quotation marks, if it needs them."""
+    made: str = graphviz.quoting.quote(text)
+    return made
 
 
-_quote_known = lru_cache(maxsize=1024, typed=True)(_quote)
+_quote_known = lru_cache(maxsize=1024, typed=True)(quoted)
 
 
-def _legend(dot: graphviz.Digraph, picture: Picture) -> None:
+def _align_lanes(dot: graphviz.Digraph, picture: Picture) -> None:
+    """Lanes stand beside each other, in order, from one height on: by points not to be seen."""
+    places = [i for i, c in enumerate(picture.whole.children) if c.box is Box.LANE]
+    if picture.simple or len(places) < 2:
+        return
+    with dot.subgraph() as row:
+        row.attr(rank="same")
+        for first, second in pairwise(places):
+            row.edge(f"lane{first}", f"lane{second}", style="invis")
+
+
+def _legend(dot: graphviz.Digraph, picture: Picture, direction: str) -> None:
     """One small node for each look that occurs, and one for each kind of dashed arrow."""
     used = {mark.look for mark in picture.marks}
     entries = [(look.value, _LOOKS[look]) for look in Look if look in used and look not in _PLAIN]
@@ -189,7 +228,9 @@ def _legend(dot: graphviz.Digraph, picture: Picture) -> None:
     dashed = {arrow.kind for arrow in picture.arrows}
     with dot.subgraph(name="cluster_legend") as legend:
         legend.attr(label="legend", labeljust="l", fontsize="8", style="rounded",
-                    color="#cccccc", tooltip=" ", margin="5", rank="same")  # fmt: skip
+                    color="#cccccc", tooltip=" ", margin="5")  # fmt: skip
+        if direction in ("LR", "RL"):
+            legend.attr(rank="same")
         legend.attr("node", fontsize="8", height="0.2", width="0.3", margin="0.06,0.03")
         for i, (text, attributes) in enumerate(entries):
             legend.node(f"k{i}", text, tooltip=" ", **attributes)

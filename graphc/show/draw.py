@@ -1,4 +1,4 @@
-"""`gc.draw`: a program as a picture, as the user wrote it or as the kernels it became."""
+"""`gc.draw`: a program as a picture: the graph, its layers, its kernels, costs and memory."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from graphc.errors import ArgumentError, GraphcError
-from graphc.ir.graph import Graph, walk
-from graphc.ir.node import Tensor
-from graphc.ir.op import Fact, Kind
+from graphc.ir.graph import Graph
+from graphc.show import views
+from graphc.show.collapse import collapse
+from graphc.show.cost import cost_picture
 from graphc.show.dot import to_dot
-from graphc.show.render import render, save
+from graphc.show.given import given
+from graphc.show.memory import memory_dot
+from graphc.show.picture import Picture
+from graphc.show.render import DOT, PLACED, render, save
 from graphc.show.repeat import repeat_leaves
-from graphc.show.sketch import size, sketch
+from graphc.show.sketch import size, sketch_both
 
-VIEWS = ("graph", "kernels")
+VIEWS = ("graph", "kernels", "cost", "memory", "diff")
+LEVELS = ("model", "math", "full")
 DIRECTIONS = ("TB", "LR", "BT", "RL")
-SIMPLE = 600  # nodes beyond which a picture is drawn simply
-LARGE = 5000  # and beyond which it has no tooltips, and has to be asked for
+LARGE = 5000  # nodes beyond which a graph is drawn in full, has no tooltips, and is asked for
 
 
 class Drawing:
-    """A picture that a notebook shows; `source` is its DOT text."""
+    """A picture that a notebook shows; `source` is its DOT text, and `engine` lays it out."""
 
-    __slots__ = ("source",)
+    __slots__ = ("engine", "source")
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str, engine: str = DOT) -> None:
+        self.source, self.engine = source, engine
 
     def __repr__(self) -> str:
         return f"<Drawing: {self.source.count(chr(10))} lines of DOT>"
 
     def _repr_svg_(self) -> str:
-        return render(self.source, "svg").decode()
+        return render(self.source, "svg", self.engine).decode()
 
 
 def draw(
@@ -43,16 +47,21 @@ def draw(
     view: str = "graph",
     direction: str = "TB",
     limit: int = LARGE,
+    *,
+    level: str = "math",
 ) -> Path | Drawing:
-    """A picture of a tensor, a list of tensors, a `Graph`, or a compiled function.
+    """A picture of tensors in lists and dicts, a `Graph`, a compiled function, or a layer.
 
     `path` says where it is written and, by its suffix, in which format: svg, png, pdf or dot. The
     result is that path; without a path it is a `Drawing`, which a notebook shows.
-    `view="graph"` shows the graph as the user wrote it, with a frame for each layer; "kernels" what
-    it was compiled to, with a frame for each kernel, which for a card says its launches.
-    `direction` is that of the arrows: TB (down), LR, BT or RL.
+    `view="graph"` shows the graph, with a frame for each layer, "kernels" what it was compiled to,
+    with a frame for each kernel, which for a card says its launches, "cost" what these compute and
+    move, "memory" the arena over time, "diff" what the rules change, or two graphs that are given.
+    Of a graph, `level` says what has a box: at "math" what a person thinks of as one operation, the
+    forward pass, the backward pass and the update apart; at "model" each layer; at "full" each node
+    as it was written. `direction` is that of the arrows: TB (down), LR, BT or RL.
     A graph of more than 600 nodes is drawn without types and letters at its arrows, one of more
-    than 5,000 without tooltips on its operations too.
+    than 5,000 in full and without tooltips on its operations.
     Errors: `ArgumentError` for anything else; `GraphcError` for a graph of more than `limit` nodes,
     or where no Graphviz can be used.
 
@@ -62,10 +71,48 @@ def draw(
     'digraph graphc {'
     """
     _one_of("view", view, VIEWS)
+    _one_of("level", level, LEVELS)
     _one_of("direction", direction, DIRECTIONS)
     if path is not None and not isinstance(path, (str, os.PathLike)):
         raise ArgumentError("not a path", op="draw", expected="str, Path", given=repr(path)[:80])
-    graph = _graph_of(what, view)
+    engine = PLACED if view == "memory" else DOT
+    if view == "memory":
+        source = memory_dot(views.program(given(what)))
+    else:
+        source = to_dot(_picture(what, view, level, limit), direction)
+    if path is None:
+        return Drawing(source, engine)
+    return save(source, Path(path), engine)
+
+
+def _picture(what: Any, view: str, level: str, limit: int) -> Picture:
+    if view == "diff":
+        before, after = views.differences(what)
+        nodes = _checked(before, limit) + _checked(after, limit)
+        picture = sketch_both(before, after, nodes <= LARGE)
+    else:
+        found = given(what)
+        graph = found.graph if view == "graph" else views.compiled(found)
+        nodes = _checked(graph, limit)
+        tips = nodes <= LARGE
+        if view == "kernels":
+            picture = views.kernels(found, tips)
+        elif view == "cost":
+            picture = cost_picture(graph)
+        elif level == "full" or not tips:
+            picture = views.as_written(found, tips)
+        else:
+            picture = views.as_read(found, level == "model")
+            collapse(picture)
+    repeat_leaves(picture)
+    if picture.simple:
+        left_out = "the types of values" if nodes <= LARGE else "types and tooltips"
+        picture.note = f"{nodes} nodes: drawn without {left_out}"
+    return picture
+
+
+def _checked(graph: Graph, limit: int) -> int:
+    """The number of nodes. Errors: `GraphcError` for more than `limit`."""
     nodes = size(graph, limit)
     if nodes > limit:
         raise GraphcError(
@@ -75,44 +122,7 @@ def draw(
             given=f"more than {limit}",
             hint="draw a part of it, such as one tensor of a layer, or give a larger limit",
         )
-    tips = nodes <= LARGE
-    launches = getattr(what, "launches", {}) if view == "kernels" else {}
-    picture = sketch(graph, view == "graph", nodes > SIMPLE, tips, launches)
-    repeat_leaves(picture)
-    if picture.simple:
-        left_out = "the types of values" if tips else "types and tooltips"
-        picture.note = f"{nodes} nodes: drawn without {left_out}"
-    source = to_dot(picture, direction)
-    if path is None:
-        return Drawing(source)
-    return save(source, Path(path))
-
-
-def _graph_of(what: Any, view: str) -> Graph:
-    """The graph that is drawn. Errors: `ArgumentError` where there is none."""
-    if isinstance(what, Tensor):
-        what = [what]
-    if isinstance(what, Sequence) and what and all(isinstance(t, Tensor) for t in what):
-        inputs = [n.output() for n in walk(what) if Fact.INPUT in n.op.facts]
-        what = Graph(inputs, what)
-    if isinstance(what, Graph):
-        if view == "kernels" and not any(n.op.kind is Kind.REGION for n in what.nodes):
-            raise ArgumentError(
-                "a graph has no kernels before it is compiled",
-                op="draw",
-                given=repr(what),
-                hint="draw what gc.compile returns",
-            )
-        return what
-    found = getattr(what, "optimized" if view == "kernels" else "graph", None)
-    if not isinstance(found, Graph):
-        raise ArgumentError(
-            "this cannot be drawn",
-            op="draw",
-            expected="a tensor, a list of tensors, a Graph, or a compiled function",
-            given=f"{type(what).__name__}: {repr(what)[:80]}",
-        )
-    return found
+    return nodes
 
 
 def _one_of(name: str, given: str, known: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from graphc.ir.shape import Shape, TensorType
 LIMIT = 32  # characters of one line of a label
 _ATTRIBUTE = 24  # characters of one attribute
 
-_SIGNS = {
+SIGNS = {
     "add": "+",
     "subtract": "−",
     "multiply": "×",
@@ -103,7 +103,7 @@ def operation(node: Node, transposed: Sequence[bool] = ()) -> tuple[str, ...]:
     (('× 2.0',), ('sum axis 1',))
     """
     name = node.op.name
-    sign = _SIGNS.get(name)
+    sign = SIGNS.get(name)
     constants = any(is_inline(t) for t in node.inputs)
     named = letters(node)
     if not (constants or named):
@@ -116,7 +116,7 @@ def operation(node: Node, transposed: Sequence[bool] = ()) -> tuple[str, ...]:
             text = _infix(sign, operands, Fact.COMMUTATIVE in node.op.facts)
         else:
             text = f"{name}({', '.join(o or '·' for o in operands)})"
-    attrs = _attributes(node)
+    attrs = attributes(node)
     together = " ".join([text, *attrs])
     lines = (together,) if len(together) <= LIMIT else (text, *attrs)
     return tuple(one_line(line) for line in lines)
@@ -139,7 +139,7 @@ def is_transpose(node: Node) -> bool:
     return node.op.name == "permute_dims" and tuple(axes) == (1, 0)
 
 
-def _attributes(node: Node) -> list[str]:
+def attributes(node: Node) -> list[str]:
     """The attributes that the result's type does not tell, each in short."""
     found: list[str] = []
     if is_transpose(node):
@@ -161,6 +161,11 @@ def _attributes(node: Node) -> list[str]:
 def space(shape: Shape) -> str:
     """A space: `n × 128`."""
     return shorten(" × ".join(str(s) for s in shape)) or "scalar"
+
+
+def sizes(shape: Shape) -> str:
+    """Sizes without a dtype: `784 × 256`."""
+    return shorten(" × ".join(map(str, shape))) or "scalar"
 
 
 def type_text(of: TensorType) -> str:

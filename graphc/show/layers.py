@@ -8,8 +8,9 @@ if some path to it has left the scope and come back k times. No path leaves and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
@@ -24,21 +25,28 @@ class Part(NamedTuple):
     number: int = 0
 
 
+Path: TypeAlias = tuple[Part, ...]
+
+
 def scope_of(node: Node) -> str:
     """The layer scope of a node: that of its first origin."""
     return node.origins[0].scope if node.origins else ""
 
 
-def layer_paths(graph: Graph, within: str = "") -> dict[Node, tuple[Part, ...]]:
-    """The clusters of each node from the outermost inwards.
+def layer_paths(
+    graph: Graph, within: str = "", lanes: Mapping[Node, str] = MappingProxyType({})
+) -> dict[Node, Path]:
+    """The clusters of each node from the outermost inwards: its lane, if it has one, then layers.
 
     `within` is a scope that is drawn already: it is taken off the front of every scope.
     """
     nodes = graph.nodes
     parts = {node: _split(scope_of(node), within) for node in nodes}
-    paths: dict[Node, tuple[Part, ...]] = dict.fromkeys(nodes, ())
-    for level in range(DEPTH):
-        members: dict[tuple[tuple[Part, ...], str], set[Node]] = {}
+    if lanes:
+        parts = {node: [lanes[node], *names] for node, names in parts.items()}
+    paths: dict[Node, Path] = dict.fromkeys(nodes, ())
+    for level in range(DEPTH + bool(lanes)):
+        members: dict[tuple[Path, str], set[Node]] = {}
         for node in nodes:
             if len(parts[node]) > level:
                 members.setdefault((paths[node], parts[node][level]), set()).add(node)
@@ -48,11 +56,12 @@ def layer_paths(graph: Graph, within: str = "") -> dict[Node, tuple[Part, ...]]:
             for node, visit in _visits(nodes, found).items():
                 title = f"{name} · visit {visit + 1}" if visit else name
                 paths[node] = (*path, Part(title, visit))
-    _split_updates(graph, paths)
+    if not lanes:
+        _split_updates(graph, paths)
     return paths
 
 
-def _split_updates(graph: Graph, paths: dict[Node, tuple[Part, ...]]) -> None:
+def _split_updates(graph: Graph, paths: dict[Node, Path]) -> None:
     """Where a layer computes several updates that share no arrays, as an optimiser does, each gets
     a frame of its own inside the layer's, named by the variable."""
     root: dict[Node, Node] = {node: node for node in paths}

@@ -20,7 +20,13 @@ class Look(Enum):
     VARIABLE = "variable"
     CONSTANT = "constant"
     STEP = "value of one step"
+    LAYER = "layer"
     OP = "operation"
+    GRADIENT = "gradient"
+    MEMORY_BOUND = "memory decides"
+    COMPUTE_BOUND = "arithmetic decides"
+    GONE = "before only"
+    NEW = "after only"
     MOVE = "moves elements"
     REDUCE = "reduction"
     CONTRACT = "matrix product"
@@ -35,6 +41,7 @@ class Kind(Enum):
 
     DATA = "data"
     REGISTER = "inside a kernel"
+    BACKWARD = "of the backward pass"  # drawn against the direction of the others
     UPDATE = "update after the call"
     LOOP = "next step of a loop"
 
@@ -43,6 +50,7 @@ class Box(Enum):
     """What a cluster stands for."""
 
     WHOLE = "whole"
+    LANE = "lane"
     LAYER = "layer"
     KERNEL = "kernel"
     LOOP = "loop"
@@ -80,6 +88,7 @@ class Arrow:
     head: int
     text: str = ""
     kind: Kind = Kind.DATA
+    width: float = 0.0  # in points; 0 is the usual one
 
 
 @dataclass(eq=False, slots=True)

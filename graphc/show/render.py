@@ -11,8 +11,10 @@ import graphviz
 
 from graphc import locks
 from graphc.errors import ArgumentError, GraphcError
+from graphc.show.dark import with_dark
 
 FORMATS = ("svg", "png", "pdf", "dot")
+DOT, PLACED = "dot", "neato"  # what lays out a picture: Graphviz, or who made it
 _DPI = "144"  # of PNG: readable when printed or zoomed
 
 _FAILURES = (
@@ -25,7 +27,7 @@ _FAILURES = (
 _lock = locks.private()  # Graphviz is a C library with state of its own
 
 
-def render(dot: str, form: str) -> bytes:
+def render(dot: str, form: str, layout: str = DOT) -> bytes:
     """The picture of DOT text as `svg`, `png` or `pdf`, or the text itself as `dot`.
 
     Errors: `GraphcError` where no Graphviz can be used, or it cannot draw the picture.
@@ -35,7 +37,8 @@ def render(dot: str, form: str) -> bytes:
     problems = []
     for engine in (_by_pygraphviz, _by_system):
         try:
-            return engine(dot, form)
+            data = engine(dot, form, layout)
+            return with_dark(data) if form == "svg" else data
         except _FAILURES as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             problems.append(f"{engine.__name__.removeprefix('_by_')}: {lines[0]}")
@@ -48,7 +51,7 @@ def render(dot: str, form: str) -> bytes:
     )
 
 
-def _by_pygraphviz(dot: str, form: str) -> bytes:
+def _by_pygraphviz(dot: str, form: str, layout: str) -> bytes:
     # The bindings below pygraphviz's own class: that one looks for a charset in the user's text,
     # and writes to stderr about large graphs.
     from pygraphviz import graphviz as bindings
@@ -61,7 +64,7 @@ def _by_pygraphviz(dot: str, form: str) -> bytes:
         try:
             if form == "png":
                 bindings.agsafeset(graph, b"dpi", _DPI.encode(), b"")
-            if bindings.gvLayout(context, graph, b"dot"):
+            if bindings.gvLayout(context, graph, layout.encode()):
                 raise ValueError("the layout failed")
             failed, data = bindings.gvRenderData(context, graph, form.encode())
             bindings.gvFreeLayout(context, graph)
@@ -73,12 +76,12 @@ def _by_pygraphviz(dot: str, form: str) -> bytes:
             bindings.gvFreeContext(context)
 
 
-def _by_system(dot: str, form: str) -> bytes:
-    drawn: bytes = graphviz.Source(dot).pipe(form)
+def _by_system(dot: str, form: str, layout: str) -> bytes:
+    drawn: bytes = graphviz.Source(dot, engine=layout).pipe(form)
     return drawn
 
 
-def save(dot: str, path: Path) -> Path:
+def save(dot: str, path: Path, layout: str = DOT) -> Path:
     """The picture in a file whose suffix says the format; the file is whole or untouched.
 
     Errors: `ArgumentError` for another suffix, or a place that cannot be written; `GraphcError`
@@ -93,7 +96,7 @@ def save(dot: str, path: Path) -> Path:
             given=repr(str(path))[:200],
         )
     try:
-        data = render(dot, form)
+        data = render(dot, form, layout)
     except GraphcError as error:
         beside = path.with_suffix(".dot")
         _write(dot.encode(), beside)

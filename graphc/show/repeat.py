@@ -7,11 +7,13 @@ is used far below its first use.
 
 from __future__ import annotations
 
-from graphc.show.picture import Arrow, Box, Cluster, Kind, Look, Picture
+from dataclasses import replace
+
+from graphc.show.picture import Box, Cluster, Kind, Look, Picture
 
 FAR = 4  # ranks between two users that get a leaf each
 _LEAVES = (Look.INPUT, Look.VARIABLE, Look.CONSTANT)
-_FLOW = (Kind.DATA, Kind.REGISTER)
+_FLOW = (Kind.DATA, Kind.REGISTER, Kind.BACKWARD)
 
 
 def repeat_leaves(picture: Picture) -> None:
@@ -32,12 +34,12 @@ def repeat_leaves(picture: Picture) -> None:
             if left or (start >= 0 and depth - start >= FAR):
                 source, start, frame = _again(picture, leaf, homes[arrow.head]), depth, other
             start = depth if start < 0 else start
-            picture.arrows[position] = Arrow(source, arrow.head, arrow.text, arrow.kind)
+            picture.arrows[position] = replace(arrow, tail=source)
         nearest[leaf] = source
     for position, arrow in enumerate(picture.arrows):
         if arrow.kind is Kind.UPDATE:
             head = nearest.get(arrow.head, arrow.head)
-            picture.arrows[position] = Arrow(arrow.tail, head, arrow.text, arrow.kind)
+            picture.arrows[position] = replace(arrow, head=head)
 
 
 def _again(picture: Picture, leaf: int, home: Cluster) -> int:

@@ -71,7 +71,7 @@ def branch() -> gc.Graph:
 
 
 def test_golden_graph_with_layers(golden: Callable[[str, str], None]) -> None:
-    golden("draw/graph", gc.draw(two_layers()).source)
+    golden("draw/graph", gc.draw(two_layers(), level="full").source)
 
 
 def test_golden_kernels(golden: Callable[[str, str], None]) -> None:
@@ -79,11 +79,11 @@ def test_golden_kernels(golden: Callable[[str, str], None]) -> None:
 
 
 def test_golden_scan(golden: Callable[[str, str], None]) -> None:
-    golden("draw/scan", gc.draw(loop()).source)
+    golden("draw/scan", gc.draw(loop(), level="full").source)
 
 
 def test_golden_cond(golden: Callable[[str, str], None]) -> None:
-    golden("draw/cond", gc.draw(branch(), direction="LR").source)
+    golden("draw/cond", gc.draw(branch(), direction="LR", level="full").source)
 
 
 def test_golden_while_loop(golden: Callable[[str, str], None]) -> None:
@@ -91,13 +91,13 @@ def test_golden_while_loop(golden: Callable[[str, str], None]) -> None:
     x, limit = gc.placeholder("x", (3,)), gc.placeholder("limit")
     w = gc.variable(np.ones((3, 3), "float32"), name="w")
     found = gc.while_loop(lambda c: gc.sum(c[0]) < limit, lambda c: (w @ c[0], c[1] + 1), (x, 0))
-    golden("draw/while_loop", gc.draw(gc.Graph([x, limit], found)).source)
+    golden("draw/while_loop", gc.draw(gc.Graph([x, limit], found), level="full").source)
 
 
 def test_golden_switch(golden: Callable[[str, str], None]) -> None:
     i, x = gc.placeholder("i", (), "int64"), gc.placeholder("x", ("n",))
     y = gc.switch(i, [gc.exp, lambda x: x, lambda x: x * x + 1], x)
-    golden("draw/switch", gc.draw(gc.Graph([i, x], [y])).source)
+    golden("draw/switch", gc.draw(gc.Graph([i, x], [y]), level="full").source)
 
 
 # -- what is in a picture --------------------------------------------------------------------------
@@ -109,33 +109,35 @@ def texts(source: str) -> list[str]:
 
 def test_scalar_constants_are_written_in_their_users() -> None:
     x = gc.placeholder("x", ("n",))
-    seen = texts(gc.draw(1.0 / (x * 2.0) - x).source)
+    seen = texts(gc.draw(1.0 / (x * 2.0) - x, level="full").source)
     assert {"× 2.0", "1.0 ÷", "a − b"} <= set(seen)
     assert "constant" not in seen
 
 
 def test_arrows_carry_types() -> None:
     x = gc.placeholder("x", ("n", 128))
-    assert {"f32[n,128]", "f32[n]"} <= {t.strip() for t in texts(gc.draw(gc.sum(x, 1)).source)}
+    source = gc.draw(gc.sum(x, 1), level="full").source
+    assert {"f32[n,128]", "f32[n]"} <= {t.strip() for t in texts(source)}
+    assert {"n × 128", "n"} <= {t.strip() for t in texts(gc.draw(gc.sum(x, 1)).source)}
 
 
 def test_results_that_are_leaves() -> None:
     x, w = gc.placeholder("x", (2,)), gc.variable(np.zeros(2, "float32"), name="w")
     v = gc.variable(np.zeros(2, "float32"), name="v")
     graph = gc.Graph([x], [x, gc.constant(3.0), w], [(w, v), (v, w)])
-    seen = texts(gc.draw(graph).source)
+    seen = texts(gc.draw(graph, level="full").source)
     assert {"x", "w", "v", "3.0", "output 0", "output 1", "output 2"} <= set(seen)
 
 
 def test_a_layer_and_its_gradient_are_two_frames() -> None:
-    seen = texts(gc.draw(two_layers()).source)
+    seen = texts(gc.draw(two_layers(), level="full").source)
     assert "dense" in seen
     assert "net · visit 2" not in seen  # the loss is in the same net: no path leaves it
     x = gc.placeholder("x", (3,))
     with at("net"):
         h = gc.exp(x)
     loss = gc.sum(h * h)
-    assert "net · visit 2" in texts(gc.draw(gc.grad(loss, x)).source)
+    assert "net · visit 2" in texts(gc.draw(gc.grad(loss, x), level="full").source)
 
 
 def test_kernels_name_their_space_and_transposes_are_in_the_product() -> None:
@@ -244,7 +246,7 @@ print(graph._repr_svg_())
 """
     svg = run_python(program)
     assert re.findall(r">n\d+</text>", svg) == []
-    assert html.unescape(svg).count(">a @ b</text>") == 8
+    assert len(re.findall(">[^<>]*@ [^<>]*</text>", html.unescape(svg))) == 8
     assert ">output</text>" in svg
     assert "cross_entropy" in svg
 
@@ -296,7 +298,7 @@ def test_wrong_arguments() -> None:
         with pytest.raises(ArgumentError, match="cannot be drawn"):
             gc.draw(wrong)
     with pytest.raises(ArgumentError, match="unknown view"):
-        gc.draw(x, view="cost")
+        gc.draw(x, view="costs")
     with pytest.raises(ArgumentError, match="unknown direction"):
         gc.draw(x, direction="UP")
     with pytest.raises(ArgumentError, match="not a path"):
@@ -331,7 +333,7 @@ def test_the_systems_dot_draws_without_pygraphviz(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = tmp_path / "dot"
-    program = "import sys\nprint('<?xml', sys.argv[1:], sys.stdin.read(2))"
+    program = "import sys\nprint('<?xml', sys.argv[1:], sys.stdin.read(2), '<svg></svg>')"
     fake.write_text(f"#!{sys.executable}\n{program}")
     fake.chmod(0o755)
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
@@ -349,11 +351,11 @@ def chain(length: int) -> gc.Tensor:
 
 
 def test_large_graphs_are_drawn_simply(tmp_path: Path) -> None:
-    source = gc.draw(chain(700)).source
+    source = gc.draw(chain(700), level="full").source
     assert "701 nodes: drawn without the types of values" in source
     assert 'label=" f32[4] "' not in source
     assert render.render(source, "svg").startswith(MAGIC["svg"])
-    assert 'label=" f32[4] "' in gc.draw(chain(500)).source
+    assert 'label=" f32[4] "' in gc.draw(chain(500), level="full").source
 
 
 def deep_network() -> gc.Graph:
@@ -373,7 +375,7 @@ def deep_network() -> gc.Graph:
 def test_a_deep_network_gives_the_layout_little_to_do() -> None:
     """What Graphviz takes grows with marks, arrows and frames; each node has a few."""
     graph = deep_network()
-    drawn, calls = calls_of(lambda: gc.draw(graph))
+    drawn, calls = calls_of(lambda: gc.draw(graph, level="full"))
     arrows, frames = drawn.source.count(" -> "), drawn.source.count("subgraph")
     marks = len(re.findall(r"^\t+\w+ \[label=", drawn.source, re.MULTILINE))
     assert len(graph.nodes) == 546

@@ -1,0 +1,90 @@
+"""The views of `gc.draw`: from what users give to a picture, or to DOT text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.errors import ArgumentError
+from graphc.ir.graph import Graph
+from graphc.ir.op import Kind
+from graphc.planning.program import Program
+from graphc.rewrite.driver import apply_rules
+from graphc.rewrite.rules import DEFAULT
+from graphc.show.by_layers import ByLayers, layer_boxes
+from graphc.show.given import Given, given
+from graphc.show.names import short_names
+from graphc.show.picture import Picture
+from graphc.show.reading import read
+from graphc.show.sketch import Sketch, size, sketch
+from graphc.show.words import Maths, Plain
+
+SIMPLE = 600  # nodes beyond which a picture is drawn simply
+
+
+def as_written(found: Given, tips: bool) -> Picture:
+    """The level "full"."""
+    graph = found.graph
+    return sketch(graph, Plain(graph), True, size(graph, SIMPLE) > SIMPLE, tips)
+
+
+def as_read(found: Given, by_layers: bool) -> Picture:
+    """The levels "math" and "model"."""
+    called = short_names(found.graph)
+    reading = read(found.graph, called)
+    graph, lanes = reading.graph, reading.lanes
+    if not by_layers:
+        simple = size(graph, SIMPLE) > SIMPLE
+        words = Maths(reading, called)
+        return sketch(graph, words, True, simple, True, lanes, found.outputs)
+    boxes = layer_boxes(graph, lanes)
+    kinds: dict[str, str] = {}
+    if found.model is not None:
+        kinds = {path: type(layer).__name__ for layer, path in found.model.layer_paths().items()}
+    made = ByLayers(graph, Maths(reading, called, boxes), lanes, boxes, kinds)
+    made.whole(graph, found.outputs)
+    return made.picture
+
+
+def kernels(found: Given, tips: bool) -> Picture:
+    graph = compiled(found)
+    made = Sketch(Picture(simple=size(graph, SIMPLE) > SIMPLE), Plain(graph, True), False, tips)
+    made.launches = getattr(found.function, "launches", {})
+    made.whole(graph)
+    return made.picture
+
+
+def differences(what: Any) -> tuple[Graph, Graph]:
+    """Before and after: two that are given, or a graph and what the rules make of it."""
+    if isinstance(what, (list, tuple)) and len(what) == 2:
+        before, after = (given(part).graph for part in what)
+        return before, after
+    graph = given(what).graph
+    return graph, apply_rules(graph, *DEFAULT)
+
+
+def compiled(found: Given) -> Graph:
+    """The graph with kernels. Errors: `ArgumentError` where there is none."""
+    graph = found.graph if found.function is None else found.function.optimized
+    if found.function is None and not any(n.op.kind is Kind.REGION for n in graph.nodes):
+        raise ArgumentError(
+            "a graph has no kernels before it is compiled",
+            op="draw",
+            given=repr(graph),
+            hint="draw what gc.compile returns",
+        )
+    checked: Graph = graph
+    return checked
+
+
+def program(found: Given) -> Program:
+    """The program with its memory. Errors: `ArgumentError` for what is not compiled."""
+    compilation = getattr(found.function, "compilation", None)
+    if compilation is None:
+        raise ArgumentError(
+            "only a compiled function has memory to be drawn",
+            op="draw",
+            given=repr(found.function or found.graph)[:80],
+            hint="draw what gc.compile returns",
+        )
+    made: Program = compilation.compiled.program
+    return made

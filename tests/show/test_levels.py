@@ -1,0 +1,259 @@
+"""Drawings by level and view: what is in them, and that every node is there once."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.errors import ArgumentError
+from graphc.ir import origin
+from graphc.show import dark, render
+from tests.show.test_draw import HOSTILE, at, compiled, loop, two_layers, visible
+from tests.show.test_reading import perceptron, recurrent
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def no_lines() -> Any:
+    """Nodes know no line of this file, so that goldens outlive its edits."""
+    with origin.inherit(()):
+        yield
+
+
+def boxes(source: str) -> list[str]:
+    """The labels of all marks but those of the legend."""
+    found = re.findall(r'^\t+n\d+ \[label=("(?:[^"\\]|\\.)*"|\w+)', source, re.MULTILINE)
+    return [label.strip('"') for label in found]
+
+
+def network() -> Any:
+    layers = [gc.nn.Dense(8, "relu"), gc.nn.Dropout(0.5), gc.nn.Dense(3)]
+    return gc.nn.Sequential(layers, name="net").init(("n", 4))
+
+
+def training(model: Any, *shape: int, optimizer: Any = None) -> gc.Graph:
+    x, y = gc.placeholder("x", ("n", *shape)), gc.placeholder("y", ("n",), "int64")
+    loss = gc.mean(gc.softmax_cross_entropy(model(x, training=True), y))
+    updates = (optimizer or gc.optim.SGD(0.1)).minimize(loss, model)
+    return gc.Graph([x, y], [loss], updates.items())
+
+
+# -- math ------------------------------------------------------------------------------------------
+@pytest.mark.usefixtures("no_lines")
+def test_golden_math_step(golden: Any) -> None:
+    golden("draw/math_step", gc.draw(perceptron()).source)
+
+
+@pytest.mark.usefixtures("no_lines")
+def test_golden_math_loop(golden: Any) -> None:
+    golden("draw/math_loop", gc.draw(recurrent()).source)
+
+
+def test_a_training_step_has_three_lanes() -> None:
+    source = gc.draw(perceptron()).source
+    assert re.findall(r'label="?(forward|backward|update)\\l', source) == [
+        "forward", "backward", "update",
+    ]  # fmt: skip
+    shown = boxes(source)
+    assert {"L = mean axes 0, 1", "W1 − 0.1 × dL/dW1", "b1 − 0.1 × dL/db1"} <= set(shown)
+    assert sum(label.startswith("dL/dW2 = ") for label in shown) == 1
+
+
+def test_the_legend_tells_of_gradients() -> None:
+    assert "label=gradient" in gc.draw(perceptron()).source
+
+
+# -- model -----------------------------------------------------------------------------------------
+@pytest.mark.usefixtures("no_lines")
+def test_golden_model_step(golden: Any) -> None:
+    golden("draw/model_step", gc.draw(two_layers(), level="model").source)
+
+
+def test_layers_are_boxes_with_their_variables() -> None:
+    shown = boxes(gc.draw(network(), level="model").source)
+    assert shown[0] == "x\nn × 4"
+    assert [s for s in shown if "kernel" in s] == [
+        "dense1\nDense\nkernel 4 × 8\nbias 8", "dense2\nDense\nkernel 8 × 3\nbias 3",
+    ]  # fmt: skip
+
+
+def test_a_step_updates_the_boxes_of_layers() -> None:
+    source = gc.draw(training(network(), 4), level="model").source
+    numbers = dict(re.findall(r"^\t+(n\d+) \[label=\"?(\w+)", source, re.MULTILINE))
+    updated = re.findall(r"^\t(n\d+) -> (n\d+) .*style=dashed", source, re.MULTILINE)
+    names = {(numbers[a], numbers[b]) for a, b in updated}
+    assert {("dense1", "sgd"), ("dense2", "sgd")} <= names
+
+
+def test_an_unbuilt_model_is_an_error() -> None:
+    with pytest.raises(ArgumentError, match=r"was not built") as caught:
+        gc.draw(gc.nn.Sequential([gc.nn.Dense(3)], name="new"))
+    assert "init" in str(caught.value)
+
+
+def test_many_layers_are_one_with_a_count() -> None:
+    gc.nn.seed(0)
+    deep = gc.nn.Sequential([gc.nn.Dense(4) for _ in range(70)], name="deep").init(("n", 4))
+    shown = boxes(gc.draw(deep, level="model").source)
+    assert len(shown) < 10
+    assert any(label.startswith("69 × dense2 … dense70") for label in shown)
+
+
+def test_equal_frames_are_one_with_a_count() -> None:
+    h = gc.placeholder("levels_x", ("n", 4))
+    for i in range(40):
+        with at(f"net/block{i}"):
+            h = gc.tanh(h @ gc.variable(np.ones((4, 4), "float32"), name=f"net/block{i}/w"))
+    source = gc.draw(h).source
+    assert "39 × block1 … block39" in source  # the first one has an input with a name
+    assert len(boxes(source)) < 10
+    assert "39 ×" not in gc.draw(h, level="full").source
+
+
+# -- what can be drawn -----------------------------------------------------------------------------
+def test_results_have_the_names_of_a_dict() -> None:
+    x = gc.placeholder("levels_d", (3,))
+    shown = boxes(gc.draw({"total": gc.sum(x), "parts": [gc.exp(x)]}).source)
+    assert {"total", "parts"} <= set(shown)
+
+
+def test_functions_and_jits() -> None:
+    x = gc.placeholder("levels_f", (3,))
+    f = gc.compile([x], {"y": gc.exp(x)}, target="reference")
+    assert "y" in boxes(gc.draw(f).source)
+    jitted = gc.jit(lambda a: gc.exp(a) * 2, target="reference")
+    with pytest.raises(ArgumentError, match="not called yet"):
+        gc.draw(jitted)
+    jitted(np.zeros(3, "float32"))
+    assert "exp" in boxes(gc.draw(jitted).source)
+
+
+def test_a_function_of_python_says_what_to_do() -> None:
+    with pytest.raises(ArgumentError, match=r"gc\.jit"):
+        gc.draw(lambda x: x)
+
+
+def test_unknown_levels_and_views_are_named() -> None:
+    x = gc.placeholder("levels_u", (3,))
+    with pytest.raises(ArgumentError, match=r"unknown level.*\n?.*'model', 'math', 'full'"):
+        gc.draw(x, level="maths")
+    with pytest.raises(ArgumentError, match="unknown view"):
+        gc.draw(x, view="costs")
+    with pytest.raises(ArgumentError, match="only a compiled function has memory"):
+        gc.draw(x, view="memory")
+    with pytest.raises(ArgumentError, match="no kernels before it is compiled"):
+        gc.draw(x, view="cost")
+
+
+# -- views -----------------------------------------------------------------------------------------
+@pytest.mark.usefixtures("no_lines")
+def test_golden_cost(golden: Any) -> None:
+    golden("draw/cost", gc.draw(compiled(two_layers()), view="cost").source)
+
+
+def test_the_cost_of_loops_is_inside_their_frames() -> None:
+    source = gc.draw(compiled(loop()), view="cost").source
+    assert "scan · t steps" in source
+    assert "operations for a byte" in source
+
+
+def test_products_of_large_matrices_are_bound_by_arithmetic() -> None:
+    a, b = (gc.placeholder(f"levels_{n}", (512, 512)) for n in "ab")
+    source = gc.draw(compiled(gc.Graph([a, b], [gc.tanh(a @ b)])), view="cost").source
+    assert re.search(r"n\d+ \[label=\"a @ b[^]]*shape=hexagon", source)
+    assert re.search(r"n\d+ \[label=\"kernel 1 · tanh[^]]*shape=box", source)
+
+
+def test_the_memory_of_a_program() -> None:
+    x = gc.placeholder("levels_m", (64, 64))
+    f = gc.compile([x], gc.tanh(x @ x) @ x, name="memory")
+    drawing = gc.draw(f, view="memory")
+    assert drawing.engine == "neato"
+    tree = ElementTree.fromstring(render.render(drawing.source, "svg", drawing.engine))
+    texts = " ".join(t.text or "" for t in tree.iter(f"{SVG}text"))
+    assert f.cost().at().peak_bytes == 2 * 64 * 64 * 4
+    assert "16.4 kB" in texts
+    assert "<svg" in drawing._repr_svg_()
+
+
+def test_a_difference_marks_what_only_one_has() -> None:
+    x = gc.placeholder("levels_i", (3,))
+    before, after = gc.Graph([x], [gc.exp(x) * 1.0]), gc.Graph([x], [gc.exp(x)])
+    source = gc.draw([before, after], view="diff").source
+    assert re.search(r'label="× 1.0".*style="rounded,dashed,filled"', source)
+    assert len(re.findall(r"label=exp ", source)) == 1
+    assert gc.draw(before, view="diff").source == source
+
+
+# -- SVG -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("level", ["model", "math", "full"])
+def test_an_svg_holds_every_node_once(level: str) -> None:
+    gc.nn.seed(0)
+    source = gc.draw(training(network(), 4), level=level).source
+    tree = ElementTree.fromstring(render.render(source, "svg"))
+    nodes = [
+        (g.findtext(f"{SVG}title") or "")
+        for g in tree.iter(f"{SVG}g")
+        if g.get("class") == "node"
+    ]
+    declared = re.findall(r"^\t+([nk]\w*) \[label=", source, re.MULTILINE)
+    assert Counter(n for n in nodes if n[0] == "n") == Counter(n for n in declared if n[0] == "n")
+    edges = [g for g in tree.iter(f"{SVG}g") if g.get("class") == "edge"]
+    assert len(edges) >= source.count(" -> n")
+
+
+def test_pictures_have_colours_for_dark_pages() -> None:
+    svg = render.render(gc.draw(perceptron()).source, "svg")
+    style = svg[svg.index(b"<style>") : svg.index(b"</style>")].decode()
+    assert "prefers-color-scheme: dark" in style
+    for colour in set(re.findall(rb'fill="(#[0-9a-f]{6})"', svg)):
+        assert f'[fill="{colour.decode()}"]{{fill:{dark.dark(colour.decode())}}}' in style
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of WCAG 2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(a: str, b: str) -> float:
+    light, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (light + 0.05) / (low + 0.05)
+
+
+def test_text_can_be_read_on_every_box_light_and_dark() -> None:
+    from graphc.show.dot import _BOXES, _INK, _LOOKS
+
+    fills = [a["fillcolor"] for a in (*_LOOKS.values(), *_BOXES.values())]
+    fills.remove(_LOOKS[gc.show.picture.Look.BUFFER]["fillcolor"])  # a dot without text
+    for fill in fills:
+        assert contrast(_INK, fill) >= 7
+        assert contrast(dark.dark(_INK), dark.dark(fill)) >= 4.5, fill
+
+
+# -- names -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("level", ["model", "math"])
+def test_any_name_is_shown_and_does_nothing_else(level: str) -> None:
+    """All hostile names at once, of layers, variables and inputs, in formulas and titles."""
+    for names in (HOSTILE[:32], HOSTILE[32:]):
+        outputs = []
+        for name in names:
+            w = gc.variable(np.zeros(2, "float32"), name=name)
+            with at(name):
+                outputs.append(gc.tanh(gc.placeholder(name, (2,)) - w * 2))
+        source = gc.draw(outputs, level=level).source
+        ids = set(re.findall(r"^\s*(\w+) \[", source, re.MULTILINE))
+        assert all(re.fullmatch(r"graph|node|edge|[nk]\w+", i) for i in ids)
+        tree = ElementTree.fromstring(render.render(source, "svg"))
+        assert not list(tree.iter(f"{SVG}b"))
+        seen = "\n".join(t.text or "" for t in tree.iter(f"{SVG}text")).replace("\xa0", " ")
+        short = [n for n in names if 0 < len(n) < 12 and n.isprintable() and n.strip() == n]
+        assert [n for n in short if visible(n) not in seen] == []
