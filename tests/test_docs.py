@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import operator
 import os
 import re
 import subprocess
@@ -55,6 +56,16 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_names_in_the_text_exist(page: Path) -> None:
+    """`gc.f` stands for any name."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", text)
+    for name in {n for code in inline for n in re.findall(r"\bgc((?:\.[A-Za-z_]\w*)+)", code)}:
+        if name != ".f":
+            operator.attrgetter(name[1:])(gc)
 
 
 # -- code in docstrings ----------------------------------------------------------------------------
