@@ -42,6 +42,16 @@ def test_digits_learns(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("model", "epochs", "floor"), [("cnn", 20, 0.97), ("lstm", 40, 0.96)])
+def test_digits_by_other_models(model: str, epochs: int, floor: float, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    done = _run("digits.py", tmp_path, "--model", model, "--no-draw")
+    found = re.search(r"^test accuracy: (0\.\d+)$", done.stdout, re.MULTILINE)
+    assert found is not None, done.stdout
+    assert float(found[1]) >= floor
+    assert f"epoch {epochs}/{epochs}" in done.stderr
+
+
 def test_digits_draws(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     done = _run("digits.py", tmp_path, "--epochs", "1", "--seed", "3")
