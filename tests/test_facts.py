@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import graphc as gc
 from graphc.fusion.region import LOOPS, Operand
 from graphc.ir.dim import evaluate
 from graphc.ir.evaluate import bound
@@ -138,6 +139,28 @@ def test_what_keeps_all_elements(name: str) -> None:
             array, found = values_of(node, n)
             assert found.size == 0 or set(found.ravel()) == set(array.ravel())
     assert registry()[name].only_moves
+
+
+# -- what multiplies matrices ----------------------------------------------------------------------
+MULTIPLIES = [name for name, op in registry().items() if op.multiplies_matrices]
+
+
+@pytest.mark.parametrize("name", MULTIPLIES)
+def test_what_multiplies_matrices_is_the_same_written_out(name: str) -> None:
+    """By other ops than itself."""
+    op, rng = registry()[name], np.random.default_rng(0)
+    assert op.written_out is not None
+    for case in SAMPLES[name].cases:
+        holders = case.placeholders("float32")
+        (node,) = (n for n in walk([case.call(*holders)]) if n.op is op)
+        made = op.written_out(*node.inputs, **node.attrs)
+        assert all(n.op is not op for n in walk([made], set(node.inputs)))
+        for n in (0, 1, 3):
+            shapes = [tuple(evaluate(s, {"n": n}) for s in t.shape) for t in holders]
+            arrays = [rng.standard_normal(s).astype("float32") for s in shapes]
+            given = dict(zip(holders, arrays, strict=True))
+            found, meant = gc.evaluate([made, node.output()], given)
+            np.testing.assert_allclose(found, meant, rtol=1e-5, atol=1e-5)
 
 
 # -- algebra ---------------------------------------------------------------------------------------

@@ -25,7 +25,6 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import TensorType
 from graphc.loops.primitives import PRIMITIVES, result_type
-from graphc.ops.convolution_expand import add_up_products
 
 Array = np.ndarray[Any, Any]
 KNOWN = 1 << 22  # elements of an array that is computed to be known
@@ -82,13 +81,11 @@ def _of_node(node: Node, inputs: Sequence[State], size: int) -> Sequence[State]:
         return [State(rows=_of_reduction(node, inputs, size))] * len(node.types)
     if kind is Kind.RUNNING:
         return [State(rows=_of_running(node, inputs))]
-    if kind is Kind.CONTRACT:
-        return [State(rows=_of_product(node, inputs, size))]
     if Fact.LOOP in node.op.facts and int(node.attrs["length"]) <= STEPS:
         return _of_loop(node, inputs, size)
-    if kind is Kind.CONVOLVE or (kind is Kind.COMPOSITE and node.op.expand is not None):
-        expand: Any = add_up_products if kind is Kind.CONVOLVE else node.op.expand
-        smaller = expand(*node.inputs, **node.attrs)
+    meaning = node.op.expand if kind is Kind.COMPOSITE else node.op.written_out
+    if meaning is not None:
+        smaller = meaning(*node.inputs, **node.attrs)
         if smaller is not None:
             results = [smaller] if isinstance(smaller, Tensor) else list(smaller)
             states = _walk(results, dict(zip(node.inputs, inputs, strict=True)), size)
@@ -282,30 +279,6 @@ def _of_running(node: Node, inputs: Sequence[State]) -> Any:
     later, earlier = (lines[:, i].reshape(-1) for i in np.tril_indices(steps))
     to = csr_matrix((np.ones(later.size, bool), (later, earlier)), (count, count))
     return to @ _either(*(state.rows for state in inputs))
-
-
-def _of_product(node: Node, inputs: Sequence[State], size: int) -> Any:
-    """As the products and the sum that a matrix product is."""
-    (out,) = node.types
-    x, y = (t.type for t in node.inputs)
-    count, (*batch, row, column, inner) = _places((*out.shape, x.shape[-1]))
-    k = _Builder(count)
-    left, right = _operands(k, node, inputs)
-    products = k.prim(
-        "multiply",
-        left((*_own(batch, x), row, inner)),
-        right((*_own(batch, y), inner, column)),
-    )
-    if products.rows is None:
-        return None
-    return _gathered(products.rows, (*batch, row, column), out.shape)
-
-
-def _own(batch: Sequence[Array], operand: TensorType) -> list[Array]:
-    """The places of a batch that is broadcast in an operand."""
-    sizes = operand.shape[:-2]
-    own = batch[len(batch) - len(sizes) :]
-    return [i if s != 1 else i * 0 for i, s in zip(own, sizes, strict=True)]
 
 
 def _of_loop(node: Node, inputs: Sequence[State], size: int) -> Sequence[State]:

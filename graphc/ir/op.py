@@ -249,6 +249,8 @@ class Op:
                                                    `axis`, from its end if `reverse`
     expand(*inputs, **attrs) -> tensor or tuple    COMPOSITE: the definition in other ops; for
                                                    others smaller ones of its kind, or None
+    written_out(*inputs, **attrs) -> tensor        what multiplies matrices: the same by ops that
+                                                   every target has, where none multiplies these
     axes                                           of the attributes that speak of axes, what they
                                                    say, if the op is the same op where one more axis
                                                    is in front of all operands; None if it is not
@@ -269,6 +271,7 @@ class Op:
     lapack: Lapack | None = None
     recurrence: Recurrence = _NOT_ASKED_FOR
     expand: Expand | None = None
+    written_out: Expand | None = None
     axes: Mapping[str, Axes] | None = None
     batched: Batched | None = None
     formula: Formula | None = None  # (sympy, *symbols, **attrs), scalar ops only

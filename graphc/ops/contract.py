@@ -101,6 +101,16 @@ def _leading(t: Tensor, has_new: bool) -> Labels:
     return (*("new",) * has_new, *(str(i) for i in reversed(range(rest))))
 
 
+def _as_multiply_and_sum(x: Tensor, y: Tensor) -> Tensor:
+    """The same product by elementwise multiplication and a sum: for dtypes that no BLAS takes.
+
+    x: [..., m, k], y: [..., k, n] -> [..., m, n], summed over the last axis of [..., m, n, k].
+    """
+    left = expand_dims(x, -2)
+    right = expand_dims(matrix_transpose(y), -3)
+    return cast(sum(multiply(left, right), axis=-1), x.dtype)
+
+
 MATMUL = register(
     Op(
         "matmul",
@@ -109,6 +119,7 @@ MATMUL = register(
         numpy=np.matmul,
         vjp=_matmul_vjp,
         jvp=_matmul_jvp,
+        written_out=_as_multiply_and_sum,
         batched=_batched_matmul,
         doc="Matrix products of the last two axes; leading axes broadcast.",
     )
@@ -139,16 +150,6 @@ def matmul(x: Any, y: Any) -> Tensor:
     if a.ndim == 1:
         result = reshape(result, (*result.shape[:-2], result.shape[-1]))
     return reshape(result, result.shape[:-1]) if b.ndim == 1 else result
-
-
-def as_multiply_and_sum(x: Tensor, y: Tensor) -> Tensor:
-    """The same product by elementwise multiplication and a sum: for dtypes that no BLAS takes.
-
-    x: [..., m, k], y: [..., k, n] -> [..., m, n], summed over the last axis of [..., m, n, k].
-    """
-    left = expand_dims(x, -2)
-    right = expand_dims(matrix_transpose(y), -3)
-    return cast(sum(multiply(left, right), axis=-1), x.dtype)
 
 
 def swaps_last_axes(node: Node) -> bool:

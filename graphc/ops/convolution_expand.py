@@ -56,12 +56,20 @@ def _numpy_products(x: Any, y: Any, *, taps: int) -> Any:
     return np.sum(np.matmul(x, y), axis=tuple(range(-2 - taps, -2)))
 
 
+def _add_up_products(x: Tensor, y: Tensor, taps: int) -> Tensor:
+    """The same by matrix products and a sum."""
+    products = matmul(x, y)
+    axes = tuple(range(products.ndim - 2 - taps, products.ndim - 2))
+    return sum(products, axis=axes)
+
+
 PRODUCTS = register(
     Op(
         "convolution",
         Kind.CONVOLVE,
         _infer_products,
         numpy=_numpy_products,
+        written_out=_add_up_products,
         facts=frozenset({Fact.STEP}),
         axes={},
         doc="Sums of matrix products, over as many axes before the last two as there are `taps`.",
@@ -69,13 +77,6 @@ PRODUCTS = register(
 )
 APART = 16  # places of a window, for each of which there is a sum of its own
 DEEP, WIDE = 32, 8  # of products, from which windows are read in place: their k and their n
-
-
-def add_up_products(x: Tensor, y: Tensor, taps: int) -> Tensor:
-    """The same by matrix products and a sum."""
-    products = matmul(x, y)
-    axes = tuple(range(products.ndim - 2 - taps, products.ndim - 2))
-    return sum(products, axis=axes)
 
 
 def _are_in_place(work: _Work, t: Tensor, window: Shape, n: Size) -> bool:

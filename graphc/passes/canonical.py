@@ -8,11 +8,10 @@ from math import prod
 from graphc.fusion.views import strided_view
 from graphc.ir.dim import product as size_product
 from graphc.ir.graph import Graph, map_graph
-from graphc.ir.node import Node, Tensor
+from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind
 from graphc.machine import CPU, Machine
 from graphc.ops.closure import in_bodies
-from graphc.ops.contract import as_multiply_and_sum, matmul
 from graphc.ops.shape import reshape
 
 
@@ -37,14 +36,16 @@ def lower_contractions(graph: Graph, machine: Machine = CPU) -> Graph:
     tiny = partial(_is_tiny, most=machine.tiny_product)
 
     def lower(node: Node, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if node.op.kind is not Kind.CONTRACT:
+        op = node.op
+        if op.kind is not Kind.CONTRACT:
             return None
         x, y = inputs
         if not x.dtype.is_float or _is_outer(x) or tiny(x, y) or _are_rows(x, y):
-            return (as_multiply_and_sum(x, y),)
+            assert op.written_out is not None
+            return (op.written_out(x, y),)
         if _is_one_matrix(x, y):
             rows = reshape(x, (size_product(x.shape[:-1]), x.shape[-1]))
-            flat = matmul(rows, reshape(y, y.shape[-2:]))
+            flat = apply(op, (rows, reshape(y, y.shape[-2:]))).output()
             return (reshape(flat, (*x.shape[:-1], y.shape[-1])),)
         return None
 
