@@ -239,8 +239,8 @@ class _Driver:
             self._one_after_the_other(step, blocks)
             return
         name = f"rows{len(self.functions)}"
-        whole = step.batch or step.taps
-        self.functions[name] = (self._matrices if whole else self._rows)(name, step, blocks)
+        write = self._sums if step.taps else self._matrices if step.batch else self._rows
+        self.functions[name] = write(name, step, blocks)
         words = [("ptr", "%context"), *(("i64", value) for value in text.counters.values())]
         terms = product((*step.batch, *step.taps))
         work = floordiv(step.m * step.n * step.k * terms, MULTIPLY_ADDS)
@@ -258,6 +258,13 @@ class _Driver:
         def matrices() -> None:
             run([], text.size(product(step.batch)), 1)
 
+        def sums() -> None:
+            count = text.size(product(step.batch))
+            if blocks is None:
+                parts, _ = products.parts_of_rows(text, step)
+                count = text.emit(f"mul i64 {count}, {parts}")
+            run([], count, 1)
+
         def rows() -> None:
             once_at_least = text.size(maximum(step.k, 1))
             with text.loop(once_at_least, step=text.size(products.depth(step))) as start:
@@ -265,7 +272,7 @@ class _Driver:
                 run([("i64", start)], text.size(step.m), BLOCK_ROWS)
 
         if step.taps:
-            matrices()
+            sums()
             return
         text.choose(
             inside,
@@ -293,11 +300,25 @@ class _Driver:
                 products.pack(text, step, at[1])
                 products.own(text, step, at, text.size(step.m))
 
-            if step.taps:
-                products.add_up(text, step, at)
-            else:
-                text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
+            text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
             if blocks is not None:
+                following = text.emit(f"add i64 {number}, 1")
+                _run_kernel(text, blocks.call, _turns(text, blocks, number, following))
+        return text.lines(name, "internal ")
+
+    def _sums(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
+        """The function that computes [first, last) of a batch of sums of products, each of them
+        followed by the kernel; where none follows, of the parts of rows that these have."""
+        text = FunctionText(self.layout, self._parameters(), ", i64 %first, i64 %last")
+        with text.loop("%last", "%first") as number:
+            if blocks is None:
+                parts, height = products.parts_of_rows(text, step)
+                part = text.emit(f"urem i64 {number}, {parts}")
+                whole = products.matrices_at(text, step, text.emit(f"udiv i64 {number}, {parts}"))
+                products.add_up(text, step, *products.rows_at(text, step, whole, part, height))
+            else:
+                at = products.matrices_at(text, step, number)
+                products.add_up(text, step, at, text.size(step.m))
                 following = text.emit(f"add i64 {number}, 1")
                 _run_kernel(text, blocks.call, _turns(text, blocks, number, following))
         return text.lines(name, "internal ")

@@ -1,7 +1,8 @@
 """A matrix product for matrices that fit in cache, as LLVM IR.
 
-    void gc.gemm.f32(a, a_row, a_column, b, b_row, c, c_row, m, n, k, i1 add)
-        c[m, n] = a[m, k] b[k, n], added to what is there where `add` says so
+    void gc.gemm.f32(a, a_row, a_column, a_tap, b, b_row, b_tap, c, c_row, m, n, k, taps, i1 add)
+        c[m, n] = a[m, k] b[k, n], added to what is there where `add` says so; the sum of so many
+        products as there are taps, each a_tap and b_tap further on than the one before
     void gc.transpose.f32(x, x_row, y, m, n)
         y[n, m] = x[m, n]
 
@@ -9,10 +10,12 @@ Strides are in elements; the columns of b and c are contiguous, a may be stored 
 transposed b is brought into order first, y without gaps). The BLAS
 copies both operands into packed panels first, which pays for large matrices only. Here blocks of 8
 rows by 2 vectors of c stay in registers while one runs down k: two loads of b and eight broadcasts
-of a for sixteen multiply-adds. Every 128 steps what they gave is added to what those before gave,
-and every 4096 that to c, so that rounding errors grow with k by little. Rows are the outer loop, so
-b is read again for every eight rows of a: it should fit in the second-level cache. The last rows
-and columns have smaller blocks and masks.
+of a for sixteen multiply-adds. Where fewer rows are left, blocks are 4 vectors wide, so that enough
+multiply-adds do not wait for each other. Every 128 steps what they gave is added to what those
+before gave, and every 4096 that to c, so that rounding errors grow with k by little. Rows are the
+outer loop, so b is read again for every eight rows of a: it should fit in the second-level cache.
+The last rows and columns have smaller blocks and masks. Products that are added up are one run down
+k, with jumps from one to the next: c is touched once, and short ones cost no more than a long one.
 """
 
 from __future__ import annotations
@@ -63,23 +66,25 @@ class _Product:
         yield f"declare {v} @llvm.masked.load.{self.suffix}.p0(ptr, i32, {m}, {v})"
         yield f"declare void @llvm.masked.store.{self.suffix}.p0({v}, ptr, i32, {m})"
         for rows in self.rows:
-            for vectors, masked in ((2, False), (2, True), (1, True)):
-                yield from self._block(rows, vectors, masked)
-            yield from self._row_of_blocks(rows)
+            vectors = 2 if rows == self.rows[0] else 4
+            for wide, masked in ((vectors, False), (2, True), (1, True)):
+                yield from self._block(rows, wide, masked)
+            yield from self._row_of_blocks(rows, vectors)
         yield from self._whole()
 
     def _name(self, rows: int, vectors: int, masked: bool) -> str:
         return f"@gc.block.f{self.bits}.{rows}x{vectors}{'.masked' if masked else ''}"
 
     def _block(self, rows: int, vectors: int, masked: bool) -> Iterator[str]:
-        """c[rows, vectors * width], over all of k: `CHUNK` steps add up in registers, from zero,
-        and `SPAN` steps in memory of the block before they are added to c."""
+        """c[rows, vectors * width], over all `steps`, of which each k are one product's: `CHUNK` of
+        them add up in registers, from zero, and `SPAN` in memory of the block before they are added
+        to c."""
         v, s = self.vector, self.scalar
         masks = "".join(f", {self.mask} %mask{j}" for j in range(vectors)) if masked else ""
         yield (
             f"define internal void {self._name(rows, vectors, masked)}(ptr noalias %a, i64 %a_row, "
-            "i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, "
-            f"i64 %k, i1 %add{masks}) nounwind {{"
+            "i64 %a_column, i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_tap, ptr noalias %c, "
+            f"i64 %c_row, i64 %k, i64 %steps, i1 %add{masks}) nounwind {{"
         )
         yield "entry:"
         for i in range(rows):
@@ -97,19 +102,29 @@ class _Product:
         yield "  br label %chunk"
         yield "chunk:"
         yield "  %q = phi i64 [ 0, %entry ], [ %stop, %next ]"
-        yield "  %at.q = phi i64 [ 0, %entry ], [ %at, %next ]"
-        yield "  %bp.q = phi ptr [ %b, %entry ], [ %bp, %next ]"
+        for name, kind, first in self._PLACES:
+            yield f"  %{name}.q = phi {kind} [ {first}, %entry ], [ %{name}.r, %next ]"
         yield f"  %full = add i64 %q, {CHUNK}"
-        yield "  %stop = call i64 @llvm.smin.i64(i64 %full, i64 %k)"
-        yield "  br label %head"
-        yield "head:"
-        yield "  %p = phi i64 [ %q, %chunk ], [ %p.next, %body ]"
-        yield "  %at = phi i64 [ %at.q, %chunk ], [ %at.next, %body ]"
-        yield "  %bp = phi ptr [ %bp.q, %chunk ], [ %bp.next, %body ]"
+        yield "  %stop = call i64 @llvm.smin.i64(i64 %full, i64 %steps)"
+        yield "  br label %product"
+        yield "product:"
+        yield "  %p.r = phi i64 [ %q, %chunk ], [ %p, %jump ]"
+        for name, kind, _ in self._PLACES:
+            yield f"  %{name}.r = phi {kind} [ %{name}.q, %chunk ], [ %{name}.j, %jump ]"
         for i, j in cells:
-            yield f"  %s{i}.{j} = phi {v} [ zeroinitializer, %chunk ], [ %t{i}.{j}, %body ]"
-        yield "  %more = icmp slt i64 %p, %stop"
-        yield "  br i1 %more, label %body, label %done"
+            yield f"  %r{i}.{j} = phi {v} [ zeroinitializer, %chunk ], [ %s{i}.{j}, %jump ]"
+        yield "  %end.p = call i64 @llvm.smin.i64(i64 %end.r, i64 %stop)"
+        yield "  %goes.on = icmp slt i64 %p.r, %stop"
+        yield "  br i1 %goes.on, label %head, label %done"
+        yield "head:"
+        yield "  %p = phi i64 [ %p.r, %product ], [ %p.next, %body ]"
+        yield "  %at = phi i64 [ %at.r, %product ], [ %at.next, %body ]"
+        yield "  %bp = phi ptr [ %bp.r, %product ], [ %bp.next, %body ]"
+        for i, j in cells:
+            yield f"  %s{i}.{j} = phi {v} [ %r{i}.{j}, %product ], [ %t{i}.{j}, %body ]"
+        yield "  %more = icmp slt i64 %p, %end.p"
+        yield "  br i1 %more, label %body, label %jump"
+        yield from self._jump()
         yield "body:"
         for j in range(vectors):
             yield f"  %pb{j} = getelementptr {s}, ptr %bp, i64 {j * self.width}"
@@ -132,10 +147,10 @@ class _Product:
         yield "done:"
         yield f"  %place = and i64 %q, {SPAN - 1}"
         yield "  %first = icmp eq i64 %place, 0"
-        yield from self._sum("span", "%first", cells, "s", lambda i, j: f"load {v}, ptr %pm{i}.{j}")
+        yield from self._sum("span", "%first", cells, "r", lambda i, j: f"load {v}, ptr %pm{i}.{j}")
         yield f"  %rest = and i64 %stop, {SPAN - 1}"
         yield "  %spanned = icmp eq i64 %rest, 0"
-        yield "  %last = icmp sge i64 %stop, %k"
+        yield "  %last = icmp sge i64 %stop, %steps"
         yield "  %out = or i1 %spanned, %last"
         yield "  br i1 %out, label %store, label %keep"
         yield "keep:"
@@ -156,6 +171,33 @@ class _Product:
         yield "end:"
         yield "  ret void"
         yield "}"
+
+    # Where the next step is, where the product that it is of begins, and which step ends that.
+    _PLACES = (
+        ("at", "i64", "0"),
+        ("bp", "ptr", "%b"),
+        ("at.0", "i64", "0"),
+        ("bp.0", "ptr", "%b"),
+        ("end", "i64", "%k"),
+    )
+
+    def _jump(self) -> Iterator[str]:
+        """Behind the last step of a product, on to the first one of the next."""
+        yield "jump:"
+        yield "  %ended = icmp eq i64 %p, %end.r"
+        yield "  %at.tap = add i64 %at.0.r, %a_tap"
+        yield f"  %bp.tap = getelementptr {self.scalar}, ptr %bp.0.r, i64 %b_tap"
+        yield "  %end.tap = add i64 %end.r, %k"
+        for name, kind, here in (
+            ("at", "i64", "at"),
+            ("bp", "ptr", "bp"),
+            ("at.0", "i64", "at.0.r"),
+            ("bp.0", "ptr", "bp.0.r"),
+            ("end", "i64", "end.r"),
+        ):
+            after = name.removesuffix(".0")
+            yield f"  %{name}.j = select i1 %ended, {kind} %{after}.tap, {kind} %{here}"
+        yield "  br label %product"
 
     def _sum(
         self,
@@ -201,46 +243,56 @@ class _Product:
             f"{v} {value}, ptr {pointer}, i32 {align}, {self.mask} %mask{j})"
         )
 
-    def _row_of_blocks(self, rows: int) -> Iterator[str]:
-        """`rows` rows of c: blocks of two vectors, then what is left of n under masks."""
-        s, wide = self.scalar, 2 * self.width
-        args = (
-            "ptr %a, i64 %a_row, i64 %a_column, ptr %bj, i64 %b_row, ptr %cj, i64 %c_row, i64 %k, "
-            "i1 %add"
-        )
+    def _row_of_blocks(self, rows: int, vectors: int) -> Iterator[str]:
+        """`rows` rows of c: blocks of so many vectors, then what is left of n by two at a time,
+        under masks."""
+        s, wide = self.scalar, vectors * self.width
+
+        def args(at: str) -> str:
+            return (
+                f"ptr %a, i64 %a_row, i64 %a_column, i64 %a_tap, ptr %b{at}, i64 %b_row, "
+                f"i64 %b_tap, ptr %c{at}, i64 %c_row, i64 %k, i64 %steps, i1 %add"
+            )
+
+        def place(at: str) -> Iterator[str]:
+            yield f"  %left.{at} = sub i64 %n, %{at}"
+            yield f"  %b{at} = getelementptr {s}, ptr %b, i64 %{at}"
+            yield f"  %c{at} = getelementptr {s}, ptr %c, i64 %{at}"
+
         yield (
             f"define internal void @gc.rows.f{self.bits}.{rows}(ptr noalias %a, i64 %a_row, "
-            "i64 %a_column, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %n, "
-            "i64 %k, i1 %add) nounwind {"
+            "i64 %a_column, i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_tap, ptr noalias %c, "
+            "i64 %c_row, i64 %n, i64 %k, i64 %steps, i1 %add) nounwind {"
         )
         yield "entry:"
         yield "  br label %head"
         yield "head:"
         yield "  %j = phi i64 [ 0, %entry ], [ %j.next, %full ]"
-        yield "  %left = sub i64 %n, %j"
-        yield f"  %bj = getelementptr {s}, ptr %b, i64 %j"
-        yield f"  %cj = getelementptr {s}, ptr %c, i64 %j"
-        yield f"  %whole = icmp sge i64 %left, {wide}"
+        yield from place("j")
+        yield f"  %whole = icmp sge i64 %left.j, {wide}"
         yield "  br i1 %whole, label %full, label %rest"
         yield "full:"
-        yield f"  call void {self._name(rows, 2, False)}({args})"
+        yield f"  call void {self._name(rows, vectors, False)}({args('j')})"
         yield f"  %j.next = add i64 %j, {wide}"
         yield "  br label %head"
         yield "rest:"
-        yield "  %some = icmp sgt i64 %left, 0"
+        yield "  %t = phi i64 [ %j, %head ], [ %t.next, %tail2 ]"
+        yield from place("t")
+        yield "  %some = icmp sgt i64 %left.t, 0"
         yield "  br i1 %some, label %tail, label %end"
         yield "tail:"
         yield from self._mask("mask0", 0)
-        yield f"  %two = icmp sgt i64 %left, {self.width}"
+        yield f"  %two = icmp sgt i64 %left.t, {self.width}"
         yield "  br i1 %two, label %tail2, label %tail1"
         yield "tail1:"
-        yield f"  call void {self._name(rows, 1, True)}({args}, {self.mask} %mask0)"
+        yield f"  call void {self._name(rows, 1, True)}({args('t')}, {self.mask} %mask0)"
         yield "  br label %end"
         yield "tail2:"
         yield from self._mask("mask1", self.width)
         both = f"{self.mask} %mask0, {self.mask} %mask1"
-        yield f"  call void {self._name(rows, 2, True)}({args}, {both})"
-        yield "  br label %end"
+        yield f"  call void {self._name(rows, 2, True)}({args('t')}, {both})"
+        yield f"  %t.next = add i64 %t, {2 * self.width}"
+        yield "  br label %rest"
         yield "end:"
         yield "  ret void"
         yield "}"
@@ -249,7 +301,7 @@ class _Product:
         """Which lanes of the vector at column `first` of the rest are columns of c."""
         kind = f"<{self.width} x i64>"
         places = ", ".join(f"i64 {first + lane}" for lane in range(self.width))
-        yield f"  %{name}.i = insertelement {kind} poison, i64 %left, i64 0"
+        yield f"  %{name}.i = insertelement {kind} poison, i64 %left.t, i64 0"
         yield (
             f"  %{name}.n = shufflevector {kind} %{name}.i, {kind} poison, "
             f"<{self.width} x i32> zeroinitializer"
@@ -261,10 +313,11 @@ class _Product:
         s = self.scalar
         yield (
             f"define void @{symbols(self.bits)[0]}(ptr noalias %a, i64 %a_row, i64 %a_column, "
-            "ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i64 %m, i64 %n, i64 %k, "
-            "i1 zeroext %add) {"
+            "i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_tap, ptr noalias %c, i64 %c_row, "
+            "i64 %m, i64 %n, i64 %k, i64 %taps, i1 zeroext %add) {"
         )
         yield "entry:"
+        yield "  %steps = mul i64 %k, %taps"
         yield f"  br label %try{self.rows[0]}"
         for position, rows in enumerate(self.rows):
             last = position + 1 == len(self.rows)
@@ -283,8 +336,8 @@ class _Product:
             yield f"  %c{rows} = getelementptr {s}, ptr %c, i64 %oc{rows}"
             yield (
                 f"  call void @gc.rows.f{self.bits}.{rows}(ptr %a{rows}, i64 %a_row, "
-                f"i64 %a_column, ptr %b, i64 %b_row, ptr %c{rows}, i64 %c_row, i64 %n, i64 %k, "
-                "i1 %add)"
+                f"i64 %a_column, i64 %a_tap, ptr %b, i64 %b_row, i64 %b_tap, ptr %c{rows}, "
+                "i64 %c_row, i64 %n, i64 %k, i64 %steps, i1 %add)"
             )
             yield f"  %next{rows} = add i64 %i{rows}, {rows}"
             yield f"  br label %try{rows}"

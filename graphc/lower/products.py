@@ -20,6 +20,8 @@ CACHED_BYTES = CPU.cached_bytes
 ROWS = 8  # of a, where b has to be brought into order first
 DEPTH = 16  # rows of b that are taken at once, at least
 STACK_BYTES = 1 << 17  # for one b of a batch in order
+TAP_BYTES = CACHED_BYTES // 4  # of b, beside what a sum of products reads of a meanwhile
+SHARED_ROWS = 64  # of a sum of products, which threads take by so many rows
 
 
 def is_own(text: FunctionText, step: Gemm) -> str:
@@ -97,9 +99,9 @@ def own(
     add = text.emit(f"icmp ne i64 {start}, 0")
     text.line(
         f"call void {_routine(text, step, Head.SPRODUCT)}(ptr {a}, "
-        f"i64 {row_step(text, step.a)}, i64 {column}, ptr {b}, i64 {b_row}, ptr {c}, "
+        f"i64 {row_step(text, step.a)}, i64 {column}, i64 0, ptr {b}, i64 {b_row}, i64 0, ptr {c}, "
         f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {text.size(step.n)}, "
-        f"i64 {_length(text, step, start)}, i1 zeroext {add})"
+        f"i64 {_length(text, step, start)}, i64 1, i1 zeroext {add})"
     )
 
 
@@ -110,26 +112,68 @@ def _packed(text: FunctionText, step: Gemm) -> str:
     return text.stack("packed", "i64", STACK_BYTES // 8)
 
 
-def add_up(text: FunctionText, step: Gemm, matrices: Sequence[str]) -> None:
-    """The sum of products over the taps, at the addresses of a, b and c. The BLAS takes no rows
-    that overlap, so where there is no routine of ours a plain one stands for it."""
+def add_up(text: FunctionText, step: Gemm, matrices: Sequence[str], rows: str) -> None:
+    """The first `rows` rows of a sum of products over the taps, at the addresses of a, b and c: for
+    each index of the outer ones, those of the last one in parts of which b stays in cache. The BLAS
+    takes no rows that overlap, so where there is no routine of ours a plain one stands for it."""
     routine = _routine(text, step, Head.SPRODUCT)
     there = text.emit(f"icmp ne ptr {routine}, null", early=True)
     plain = f"@{_plain_name(step.dtype)}"
     chosen = text.emit(f"select i1 {there}, ptr {routine}, ptr {plain}", early=True)
-    terms = product(step.taps)
-    k = step.k if isinstance(terms, int) and terms > 0 else step.k * minimum(terms, 1)  # of none
-    with text.loop(text.size(maximum(terms, 1))) as tap:
-        steps = [step.a.taps, step.b.taps]
-        a, b = _at(text, step, matrices[:2], tap, step.taps, steps)
-        add = text.emit(f"icmp ne i64 {tap}, 0")
-        row, column = (text.size(s) for s in step.a.steps)
-        text.line(
-            f"call void {chosen}(ptr {a}, i64 {row}, i64 {column}, ptr {b}, "
-            f"i64 {text.size(step.b.leading)}, ptr {matrices[2]}, i64 {text.size(step.c.leading)}, "
-            f"i64 {text.size(step.m)}, i64 {text.size(step.n)}, i64 {text.size(k)}, "
-            f"i1 zeroext {add})"
-        )
+    *outer, last = step.taps
+    several, together = product(outer), text.size(_taps_at_once(step))
+    is_some = isinstance(several, int) and several > 0
+    terms = text.size(last if is_some else last * minimum(several, 1))  # of none
+    row, column = (text.size(s) for s in step.a.steps)
+    steps = [step.a.taps, step.b.taps]
+    with text.loop(text.size(maximum(several, 1))) as number:
+        a, b = _at(text, step, matrices[:2], number, outer, [own[:-1] for own in steps])
+        with text.loop(text.size(maximum(last, 1)), step=together) as tap:
+            ends = [text.emit(f"mul i64 {tap}, {text.size(own[-1])}") for own in steps]
+            a_at, b_at = (
+                text.advance(at, step.dtype, end) for at, end in zip((a, b), ends, strict=True)
+            )
+            left = text.emit(f"sub i64 {terms}, {tap}")
+            count = text.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {together})")
+            before = text.emit(f"or i64 {number}, {tap}")
+            add = text.emit(f"icmp ne i64 {before}, 0")
+            text.line(
+                f"call void {chosen}(ptr {a_at}, i64 {row}, i64 {column}, "
+                f"i64 {text.size(step.a.taps[-1])}, ptr {b_at}, i64 {text.size(step.b.leading)}, "
+                f"i64 {text.size(step.b.taps[-1])}, ptr {matrices[2]}, "
+                f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {text.size(step.n)}, "
+                f"i64 {text.size(step.k)}, i64 {count}, i1 zeroext {add})"
+            )
+
+
+def parts_of_rows(text: FunctionText, step: Gemm) -> tuple[str, str]:
+    """(how many, of how many rows): the parts of a sum of products that threads take. One thread
+    takes all rows at once, since each part reads b again."""
+    several = text.emit(f"icmp sgt i64 {text.word('i64', Head.THREADS)}, 1", early=True)
+    whole = text.size(maximum(step.m, 1))
+    height = text.emit(f"select i1 {several}, i64 {SHARED_ROWS}, i64 {whole}")
+    more = text.emit(f"add i64 {text.size(step.m)}, {height}")
+    return text.emit(f"sdiv i64 {text.emit(f'sub i64 {more}, 1')}, {height}"), height
+
+
+def rows_at(
+    text: FunctionText, step: Gemm, matrices: Sequence[str], part: str, height: str
+) -> tuple[list[str], str]:
+    """The addresses of a, b and c for one part of the rows, and how many rows it has."""
+    first = text.emit(f"mul i64 {part}, {height}")
+    a, b, c = matrices
+    steps = (row_step(text, step.a), row_step(text, step.c))
+    ahead = [text.emit(f"mul i64 {first}, {own}") for own in steps]
+    a, c = (text.advance(at, step.dtype, n) for at, n in zip((a, c), ahead, strict=True))
+    left = text.emit(f"sub i64 {text.size(step.m)}, {first}")
+    return [a, b, c], text.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {height})")
+
+
+def _taps_at_once(step: Gemm) -> Size:
+    """How many of the last taps one call of our routine adds up: those whose parts of b stay in
+    cache together, beside what it reads of a."""
+    fits = floordiv(TAP_BYTES // step.dtype.itemsize, maximum(step.k * step.n, 1))
+    return maximum(fits, 1)
 
 
 def _plain_name(dtype: DType) -> str:
@@ -140,9 +184,11 @@ def plain(dtype: DType) -> str:
     """The product element by element, with the parameters of our own routine (`gemm.py`)."""
     kind = "float" if dtype.itemsize == 4 else "double"
     return f"""\
-define internal void @{_plain_name(dtype)}(ptr %a, i64 %a_row, i64 %a_column, ptr %b, i64 %b_row, \
-ptr %c, i64 %c_row, i64 %m, i64 %n, i64 %k, i1 zeroext %add) #0 {{
+define internal void @{_plain_name(dtype)}(ptr %a, i64 %a_row, i64 %a_column, i64 %a_tap, ptr %b, \
+i64 %b_row, i64 %b_tap, ptr %c, i64 %c_row, i64 %m, i64 %n, i64 %k, i64 %taps, \
+i1 zeroext %add) #0 {{
 entry:
+  %steps = mul i64 %k, %taps
   br label %rows
 rows:
   %i = phi i64 [ 0, %entry ], [ %i.next, %row.end ]
@@ -155,16 +201,22 @@ columns:
 terms:
   %p = phi i64 [ 0, %columns ], [ %p.next, %term ]
   %s = phi {kind} [ 0.0, %columns ], [ %s.next, %term ]
-  %p.more = icmp slt i64 %p, %k
+  %p.more = icmp slt i64 %p, %steps
   br i1 %p.more, label %term, label %sum
 term:
+  %tap = udiv i64 %p, %k
+  %inner = urem i64 %p, %k
   %ai = mul i64 %i, %a_row
-  %ap = mul i64 %p, %a_column
-  %ao = add i64 %ai, %ap
+  %ap = mul i64 %inner, %a_column
+  %at = mul i64 %tap, %a_tap
+  %aip = add i64 %ai, %ap
+  %ao = add i64 %aip, %at
   %a.at = getelementptr {kind}, ptr %a, i64 %ao
   %x = load {kind}, ptr %a.at
-  %bp = mul i64 %p, %b_row
-  %bo = add i64 %bp, %j
+  %bp = mul i64 %inner, %b_row
+  %bt = mul i64 %tap, %b_tap
+  %bpt = add i64 %bp, %bt
+  %bo = add i64 %bpt, %j
   %b.at = getelementptr {kind}, ptr %b, i64 %bo
   %y = load {kind}, ptr %b.at
   %xy = fmul {kind} %x, %y

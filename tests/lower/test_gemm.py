@@ -16,17 +16,34 @@ from graphc.runtime.product import product_addresses
 
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
 _TYPE = ctypes.CFUNCTYPE(
-    None, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _INT, _INT, _INT, ctypes.c_bool
+    None,
+    *(_POINTER, _INT, _INT, _INT),  # a: from row to row, from column to column, from tap to tap
+    *(_POINTER, _INT, _INT),
+    *(_POINTER, _INT),
+    *(_INT, _INT, _INT, _INT, ctypes.c_bool),
 )
 FEATURES = {"avx512": "+avx512f,+avx512vl,+avx2,+fma", "avx2": "+avx2,+fma", "sse": "+sse2"}
 BITS = {32: np.float32, 64: np.float64}
 
 
-def native(bits: int) -> Callable[..., None]:
+def sum_of_products(bits: int) -> Callable[..., None]:
     address = product_addresses(bits)[0]
     if not address:
         pytest.skip("this processor has no AVX2 with FMA: the BLAS computes every product")
     return _TYPE(address)
+
+
+def native(bits: int) -> Callable[..., None]:
+    """The routine for one product."""
+    routine = sum_of_products(bits)
+
+    def product(
+        a: Any, row: int, column: int, b: Any, b_row: int, c: Any, c_row: int,
+        m: int, n: int, k: int, add: bool,
+    ) -> None:  # fmt: skip
+        routine(a, row, column, 0, b, b_row, 0, c, c_row, m, n, k, 1, add)
+
+    return product
 
 
 def check(
@@ -61,7 +78,11 @@ def test_equal_to_numpy_at_all_small_sizes(bits: int, transposed: bool) -> None:
 @pytest.mark.parametrize("bits", BITS)
 def test_equal_to_numpy_at_real_sizes(bits: int) -> None:
     product = native(bits)
-    for m, n, k, transposed in ((32, 128, 784, False), (784, 128, 32, True), (65, 100, 129, False)):
+    sizes = (
+        (32, 128, 784, False), (784, 128, 32, True), (65, 100, 129, False), (7, 64, 9, False),
+        (14, 65, 9, True), (3, 97, 4, False), (6, 160, 3, False),
+    )  # fmt: skip
+    for m, n, k, transposed in sizes:
         check(product, BITS[bits], m, n, k, transposed)
 
 
@@ -96,6 +117,34 @@ def test_it_adds_to_what_is_there(bits: int) -> None:
         expected = c + a @ b
         product(a.ctypes.data, k, 1, b.ctypes.data, n, c.ctypes.data, n, m, n, k, True)
         np.testing.assert_array_equal(c, expected)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_products_that_are_added_up(bits: int) -> None:
+    """Of rows that overlap, as those of windows do: around chunks, with chunks that end within a
+    product, and of none."""
+    routine, dtype = sum_of_products(bits), BITS[bits]
+    random = np.random.default_rng(0)
+    for m, n, k, taps in (
+        (9, 33, 5, 3), (8, 16, 14, 20), (3, 40, 127, 3), (5, 8, 128, 2),
+        (2, 50, 129, 65), (1, 17, 1, 300), (4, 9, 0, 3), (4, 9, 3, 0),
+    ):  # fmt: skip
+        a_row, a_tap = max(k // 2, 1), k + 3
+        a = random.integers(-9, 9, (m + 1) * a_row + taps * a_tap + k).astype(dtype)
+        b = random.integers(-9, 9, (taps, k + 1, n)).astype(dtype)
+        left = [[a[t * a_tap + i * a_row :][:k] for i in range(m)] for t in range(taps)]
+        expected = np.zeros((m, n), dtype)
+        for t in range(taps):
+            expected += np.reshape(left[t], (m, k)) @ b[t, :k]
+        for add in (False, True):
+            c = np.full((m + 1, n + 3), 7, dtype)
+            routine(
+                a.ctypes.data, a_row, 1, a_tap, b.ctypes.data, n, (k + 1) * n,
+                c.ctypes.data, n + 3, m, n, k, taps, add,
+            )  # fmt: skip
+            np.testing.assert_array_equal(c[:m, :n], expected + 7 * add)
+            assert np.all(c[m:] == 7)
+            assert np.all(c[:, n:] == 7)
 
 
 @pytest.mark.parametrize("bits", BITS)

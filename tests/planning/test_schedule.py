@@ -38,6 +38,23 @@ def test_a_recurrent_step(golden: Any) -> None:
     golden("plan_memory/recurrent_step", print_program(program([x], loss, updates)))
 
 
+def test_a_convolutional_step(golden: Any) -> None:
+    """A product for each convolution and each of its gradients but the first, whose windows are
+    copied; one kernel pools, with bias and activation, and one undoes that."""
+    random = np.random.default_rng(0)
+    x, y = gc.placeholder("x", ("n", 1, 12, 12)), gc.placeholder("y", ("n",), "int64")
+    shapes = {"k1": (16, 1, 3, 3), "b1": (16, 1, 1), "k2": (32, 16, 3, 3), "b2": (32, 1, 1),
+              "w": (288, 10), "b": (10,)}  # fmt: skip
+    k1, b1, k2, b2, w, b = parameters = [
+        gc.variable(random.standard_normal(s).astype("float32"), name=n) for n, s in shapes.items()
+    ]
+    h = gc.max_pool(gc.relu(gc.conv(x, k1, padding=1) + b1), 2)
+    h = gc.max_pool(gc.relu(gc.conv(h, k2, padding=1) + b2), 2)
+    loss = gc.mean(gc.softmax_cross_entropy(gc.reshape(h, (-1, 288)) @ w + b, y))
+    updates = gc.optim.SGD(0.1).minimize(loss, parameters)
+    golden("plan_memory/convolutional_step", print_program(program([x, y], loss, updates)))
+
+
 def test_updates_are_computed_in_place() -> None:
     w, v = gc.variable(np.zeros(4), name="w"), gc.variable(np.zeros(4), name="v")
     assert kinds([], [], {w: w + 1}) == ["Call"]
