@@ -80,15 +80,27 @@ DEEP, WIDE = 32, 8  # of products, from which windows are read in place: their k
 
 
 def _are_in_place(work: _Work, t: Tensor, window: Shape, n: Size) -> bool:
-    """Whether products read the windows of an image in place: where a row of a window is long, and
-    what is made of it wide. Else the windows are copied, which for windows of one element is no
-    work. So is the other way for a kernel of one element, a product as it is."""
+    """Whether products read the windows of an image in place: where a row of a window is long (a
+    whole window, of channels in groups), and what is made of it wide: `n` channels. Else the
+    windows are copied, which for windows of one element is no work. So is the other way for a
+    kernel of one element, a product as it is."""
     steps = work.steps
-    if steps.groups != 1 or not t.dtype.is_float or all(w == s == 1 for w, s in zip(
-        window, steps.strides, strict=True
-    )):  # fmt: skip
+    single = all(w == s == 1 for w, s in zip(window, steps.strides, strict=True))
+    if single or not t.dtype.is_float:
         return False
-    return size_hint(window[-1] * t.shape[-1]) >= DEEP and size_hint(n) >= WIDE
+    taps = window[-1] if steps.groups == 1 else size_product(window)
+    long = taps * work.of_group(t.shape[-1])
+    return size_hint(long) >= DEEP and size_hint(work.of_group(n)) >= WIDE
+
+
+def _ordered(cut: Tensor, lead: int, axes: tuple[int, ...]) -> Tensor:
+    """The axes behind the first `lead` in another order; they are counted from there."""
+    return permute_dims(cut, (*range(lead), *(lead + a for a in axes)))
+
+
+def _window_axes(rank: int) -> range:
+    """The axes of the elements of windows [n, *places, c, *window]."""
+    return range(2 + rank, 2 + 2 * rank)
 
 
 class _Work(NamedTuple):
@@ -112,13 +124,16 @@ class _Work(NamedTuple):
         rank = t.ndim - 2
         return t if self.steps.channels_last else permute_dims(t, (rank + 1, rank, *range(rank)))
 
-    @property
-    def axes(self) -> tuple[int, ...]:
-        return tuple(range(1, 1 + self.steps.rank))
+    def axes(self, x: Tensor) -> tuple[int, ...]:
+        """The axes of space of [..., n, *space, c]."""
+        return tuple(range(x.ndim - 1 - self.steps.rank, x.ndim - 1))
 
     def padded(self, x: Tensor) -> Tensor:
-        starts = (0, *(a for a, _ in self.steps.padding), 0)
-        sizes = (x.shape[0], *self.steps.padded(x.shape[1:-1]), x.shape[-1])
+        """[..., n, *space, c] with zeros around it."""
+        first, *_ = axes = self.axes(x)
+        starts = (*(0,) * first, *(a for a, _ in self.steps.padding), 0)
+        space = self.steps.padded(x.shape[first : first + len(axes)])
+        sizes = (*x.shape[:first], *space, x.shape[-1])
         return x if sizes == x.shape else zero_pad(x, starts, sizes, (1,) * x.ndim)
 
     def cropped(self, x: Tensor, sizes: Shape) -> Tensor:
@@ -127,40 +142,66 @@ class _Work(NamedTuple):
         return strided_slice(x, starts, (x.shape[0], *sizes, x.shape[-1]), (1,) * x.ndim)
 
     def windows(self, x: Tensor, window: Shape) -> Tensor:
-        """[n, *places, c, *window] of an image."""
+        """[..., n, *places, c, *window] of an image."""
         steps = self.steps
-        return windows_of(self.padded(x), self.axes, window, steps.strides, steps.dilations)
+        return windows_of(self.padded(x), self.axes(x), window, steps.strides, steps.dilations)
 
     def folded(self, cut: Tensor, sizes: Shape) -> Tensor:
         """The sum of what [n, *places, c, *window] has for each element of an image."""
         steps = self.steps
         attrs = {"strides": steps.strides, "dilations": steps.dilations}
-        whole = apply(FOLD, (cut,), axes=self.axes, sizes=steps.padded(sizes), **attrs).output()
+        axes = tuple(range(1, 1 + steps.rank))
+        whole = apply(FOLD, (cut,), axes=axes, sizes=steps.padded(sizes), **attrs).output()
         return self.cropped(whole, sizes)
 
     # -- sums of products that read windows in place -----------------------------------------------
-    def made(self, x: Tensor, w: Tensor) -> Tensor:
-        """[n, *places, o] of an image and a kernel: for each row of places the sum over the window
-        of [row, c] @ [c, o]."""
-        rank = self.steps.rank
-        cut = self.windows(x, w.shape[:-2])  # [n, *places, c, *window]
-        order = (*range(rank), *range(2 + rank, 2 + 2 * rank), rank, rank + 1)
-        left, right = permute_dims(cut, order), reshape(w, (*(1,) * rank, *w.shape))
+    def of_group(self, channels: Size) -> Size:
+        """How many of so many channels one group has."""
+        return floordiv(channels, self.steps.groups)
+
+    def split(self, t: Tensor) -> Tensor:
+        """[groups, *rest, channels / groups] of what has its channels last; as it is where there is
+        one group."""
+        groups, last = self.steps.groups, t.ndim - 1
+        if groups == 1:
+            return t
+        apart = reshape(t, (*t.shape[:last], groups, self.of_group(t.shape[last])))
+        return permute_dims(apart, (last, *range(last), last + 1))
+
+    def joined(self, t: Tensor) -> Tensor:
+        """`split` undone."""
+        if self.steps.groups == 1:
+            return t
+        last = permute_dims(t, (*range(1, t.ndim - 1), 0, t.ndim - 1))
+        return reshape(last, (*last.shape[:-2], last.shape[-2] * last.shape[-1]))
+
+    def sums(self, x: Tensor, w: Tensor) -> Tensor:
+        """[..., n, *places, o] of an image and a kernel: for each row of places the sum over the
+        window of [row, c] @ [c, o]."""
+        rank, lead = self.steps.rank, w.shape[: w.ndim - self.steps.rank - 2]
+        cut = self.windows(x, w.shape[len(lead) : -2])  # [..., n, *places, c, *window]
+        left = _ordered(cut, len(lead), (*range(rank), *_window_axes(rank), rank, rank + 1))
+        right = reshape(w, (*lead, *(1,) * rank, *w.shape[len(lead) :]))
         return apply(PRODUCTS, (left, right), taps=rank).output()
 
+    def made(self, x: Tensor, w: Tensor) -> Tensor:
+        """[n, *places, o] of an image and a kernel."""
+        return self.joined(self.sums(self.split(x), self.split(w)))
+
     def made_back(self, g: Tensor, w: Tensor) -> Tensor:
-        """The same by the kernel turned over, which makes i channels of o."""
-        axes, rank = tuple(range(self.steps.rank)), self.steps.rank
-        return self.made(g, permute_dims(flip(w, axes), (*axes, rank + 1, rank)))
+        """The same by the kernel turned over, which makes i channels of o in each group."""
+        turned = self.split(flip(w, tuple(range(self.steps.rank))))
+        return self.joined(self.sums(self.split(g), matrix_transpose(turned)))
 
     def of_kernel(self, x: Tensor, g: Tensor, window: Shape) -> Tensor:
         """[*window, c, o]: for each of a window's places the sum over rows of [c, row] @ [row, o].
         """
-        rank = self.steps.rank
-        cut = self.windows(x, window)
-        order = (*range(2 + rank, 2 + 2 * rank), *range(rank), rank + 1, rank)
-        left, right = permute_dims(cut, order), reshape(g, (*(1,) * rank, *g.shape))
-        return apply(PRODUCTS, (left, right), taps=rank).output()
+        rank, each = self.steps.rank, self.split(g)
+        lead = each.shape[: each.ndim - rank - 2]
+        cut = self.windows(self.split(x), window)
+        left = _ordered(cut, len(lead), (*_window_axes(rank), *range(rank), rank + 1, rank))
+        right = reshape(each, (*lead, *(1,) * rank, *each.shape[len(lead) :]))
+        return self.joined(apply(PRODUCTS, (left, right), taps=rank).output())
 
     def turned(self, window: Shape) -> _Work | None:
         """The convolution, by the kernel turned over, that is the derivative by the image; None
@@ -185,6 +226,7 @@ class _Work(NamedTuple):
         if any(d != 1 for d in steps.dilations) or not all(isinstance(k, int) for k in window):
             return None
         rank, axes = steps.rank, tuple(range(steps.rank))
+        channels = steps.groups * w.shape[-2]
         padded, places = steps.padded(sizes), g.shape[1:-1]
         counts = tuple(
             floordiv(p + s - 1, s) for p, s in zip(padded, steps.strides, strict=True)
@@ -197,18 +239,19 @@ class _Work(NamedTuple):
             )
             if 0 in taps:  # between windows
                 zero = scalar_like(0, g)
-                parts.append(broadcast_to(zero, (1, g.shape[0], *counts, w.shape[-2])))
+                parts.append(broadcast_to(zero, (1, g.shape[0], *counts, channels)))
                 continue
             part = strided_slice(w, (*phase, 0, 0), (*taps, *w.shape[-2:]), (*steps.strides, 1, 1))
             around = tuple(
                 (t - 1, c - p) for t, c, p in zip(taps, counts, places, strict=True)
             )
-            work = _Work(Steps.usual(rank)._replace(padding=around, channels_last=True))
+            one = Steps.usual(rank)._replace(padding=around, groups=steps.groups)
+            work = _Work(one._replace(channels_last=True))
             parts.append(expand_dims(work.made_back(g, part), 0))
         together = reshape(concat(parts, 0), (*steps.strides, *parts[0].shape[1:]))
         order = [rank, *(a for i in axes for a in (rank + 1 + i, i)), 2 * rank + 1]
         shape = (c * s for c, s in zip(counts, steps.strides, strict=True))
-        whole = reshape(permute_dims(together, order), (g.shape[0], *shape, w.shape[-2]))
+        whole = reshape(permute_dims(together, order), (g.shape[0], *shape, channels))
         return self.cropped(whole, sizes)
 
     # -- windows as matrices, one for each group ---------------------------------------------------
@@ -328,7 +371,7 @@ def expand_by_input(g: Tensor, w: Tensor, *, sizes: Shape, **attrs: Any) -> Tens
         wide = reshape(g, (n, *places, groups, floordiv(o, groups), *(1,) * rank))
         cut = sum(multiply(wide, work.spread_kernel(w)), axis=2 + rank, dtype=g.dtype)
     else:
-        if _are_in_place(work, g, window, i):
+        if _are_in_place(work, g, window, i * work.steps.groups):
             whole = work.by_phases(g, w, sizes) if other is None else other.made_back(g, w)
             if whole is not None:
                 return work.image_back(whole)

@@ -130,6 +130,26 @@ def test_depthwise(stride: int, made: int) -> None:
             np.testing.assert_allclose(value, meant, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_groups_are_read_in_place(stride: int) -> None:
+    """Each group is a sum of products, forward and by both operands."""
+    x, w = gc.placeholder("conv_r", ("n", 7, 6, 24)), gc.placeholder("conv_s", (3, 3, 8, 48))
+    y = gc.conv(x, w, groups=3, padding=1, stride=stride, data_format="NHWC")
+    wanted = [y, *gc.grad(gc.sum(gc.tanh(y * 0.05)), [x, w])]
+    step = gc.compile([x, w], wanted)
+    products = {s.name for s in step.cost().steps if s.kind == "product"}
+    assert products == {"convolution"}
+    random = np.random.default_rng(0)
+    a = random.standard_normal((2, 7, 6, 24)).astype("float32")
+    b = random.standard_normal((3, 3, 8, 48)).astype("float32")
+    found = step(a, b)
+    steps = (stride, stride), ((1, 1), (1, 1)), (1, 1)
+    meant = conv(a.transpose(0, 3, 1, 2), b.transpose(3, 2, 0, 1), *steps, groups=3)
+    np.testing.assert_allclose(found[0], meant.transpose(0, 2, 3, 1), rtol=1e-4, atol=1e-4)
+    for value, exact in zip(found, gc.evaluate(wanted, {x: a, w: b}), strict=True):
+        np.testing.assert_allclose(value, exact, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("window", "options"),
     [((3, 3), {"stride": 2, "padding": 1}), ((3, 2), {"stride": 3}), ((1, 1), {"stride": 2}),
