@@ -16,7 +16,7 @@ import sympy as sp
 from graphc.autodiff.derivatives import vjp
 from graphc.equations.columns import Columns
 from graphc.equations.forms import Form, Line, of_expression, of_product, of_tensor
-from graphc.equations.local import derivative, expression, simplified
+from graphc.equations.local import along, expression, simplified
 from graphc.ir.dim import named
 from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Node, Tensor
@@ -54,9 +54,10 @@ class Chain:
         }
         self._parts = {t: self._part(t) for t in cuts if t.node.inputs}
         self._owners = {part: self._stand_ins[t] for t, part in self._parts.items()}
-        labels = Sheet()
+        sheet = Sheet()
         self._labels = {
-            self._stand_ins[t]: labels.unused(escape(name)) for t, name in self._names.items()
+            self._stand_ins[t]: sheet.unused(escape(t.name or name))
+            for t, name in self._names.items()
         }
         self._symbols = {
             sp.Symbol(name, real=True): self._stand_ins[t] for t, name in self._names.items()
@@ -90,6 +91,7 @@ class Chain:
                 if t is self._loss:
                     name = name or "L"
                 if name:
+                    name = name.replace("/", ".")
                     unique = next(n for n in _numbered(name) if n not in taken)
                     taken.add(unique)
                     found[t] = unique
@@ -154,10 +156,10 @@ class Chain:
         """The derivative of an element of `u` by that of `t`; None where it has no plain form."""
         key = (u, t)
         if key not in self._locals:
-            value = self._value(self._parts[u]) if u.shape == t.shape else None
             found = None
-            if value is not None:
-                found = derivative(value, self._symbol(t), self._symbol(u))
+            if u.shape == t.shape:
+                symbols = {s: symbol for symbol, s in self._symbols.items()}
+                found = along(self._parts[u], symbols, self._symbol(t), self._symbol(u))
             self._locals[key] = found
         return self._locals[key]
 
@@ -287,7 +289,9 @@ class Chain:
         elements: dict[Tensor, Any] = {}  # of cotangents that work element by element
         for t in self._from_the_loss():
             forms, element = self._cotangent(t, cotangents, elements, lines)
-            name = next(n for n in _numbered(f"d{self._names[t]}") if n not in self._taken())
+            own = self._names[t]
+            free = _numbered(f"d_{own}" if "." in own else f"d{own}")
+            name = next(n for n in free if n not in self._taken())
             if t in self._wrt:
                 self.results[t] = name
             label = rf"\mathrm{{d}}{self._label(t)}"

@@ -22,6 +22,7 @@ from graphc.autodiff.derivatives import gradient
 from graphc.equations.chain import Chain
 from graphc.equations.columns import is_by_columns
 from graphc.equations.forms import Form, Line
+from graphc.equations.steps import layer_results
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.evaluate import evaluate
@@ -135,7 +136,8 @@ def derive(
     r"""The derivative of a scalar by variables, step by step.
 
     Every tensor on the way that has a name is a step. `names` maps names to tensors; by default
-    they are those of the variables of Python where `derive` is called. Where all steps are numbers,
+    they are those of the variables of Python where `derive` is called, then of layers for their
+    results. Where all steps are numbers,
     derivatives read dL/dw, each the product of those along the way from the loss; else `dw` is the
     derivative of the loss by w, of the same shape.
     `layout`: "rows" has one example in each row, `h @ W`, as layers have it; "columns" one in each
@@ -174,16 +176,17 @@ def derive(
     variables = flatten(wrt)[0]
     by_columns = is_by_columns(loss, variables)
     turned = layout is not None and by_columns is not None and by_columns != (layout == "columns")
-    chain = Chain(loss, variables, _tensors(names), turned)
+    chain = Chain(loss, variables, _tensors(loss, names), turned)
     return Derivation(chain.lines(), chain.results, chain.known, turned)
 
 
-def _tensors(names: Mapping[str, Any] | None) -> dict[str, Tensor]:
+def _tensors(loss: Tensor, names: Mapping[str, Any] | None) -> dict[str, Tensor]:
     """The tensors that have names. Errors: `ArgumentError` for names that are none."""
     if names is None:
         frame = origin.user_frame()
         found = {**frame.f_globals, **frame.f_locals}
-        return {n: t for n, t in found.items() if isinstance(t, Tensor) and not n.startswith("_")}
+        own = {n: t for n, t in found.items() if isinstance(t, Tensor) and not n.startswith("_")}
+        return own | {n: t for n, t in layer_results(loss).items() if n not in own}
     if not isinstance(names, Mapping) or not all(isinstance(name, str) for name in names):
         raise ArgumentError(
             "not names of tensors",

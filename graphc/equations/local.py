@@ -25,6 +25,26 @@ def expression(t: Tensor, symbols: Mapping[Tensor, Any]) -> Any:
         return None
 
 
+def along(part: Tensor, symbols: Mapping[Tensor, Any], by: sp.Symbol, result: sp.Symbol) -> Any:
+    """The derivative of an element of `part`, which is called `result`, by that of a symbol; None
+    where it is not elementwise, or SymPy has no plain form.
+
+    Of a function of something it is that of the function, in terms of the result where there is
+    such a form, times that of its argument: of tanh(w x) it is (1 - p^2) x.
+    """
+    value = expression(part, symbols)
+    if value is None:
+        return None
+    node = part.node
+    if node.op.formula is not None and len(node.inputs) == 1 and node.inputs[0].node.inputs:
+        x = sp.Symbol("x", real=True)
+        outer = derivative(node.op.formula(sp, x, **node.attrs), x, result)
+        inner = along(node.inputs[0], symbols, by, sp.Dummy())
+        if outer is not None and inner is not None and outer.free_symbols == {result}:
+            return simplified(outer * inner)
+    return derivative(value, by, result)
+
+
 def derivative(value: Any, by: sp.Symbol, result: sp.Symbol) -> Any:
     """The derivative of an expression, in terms of its `result` where that is simpler, as of a
     sigmoid; None where SymPy has no plain form, as at a kink.
@@ -85,5 +105,10 @@ def _forms(e: Any) -> Iterator[Any]:
             made = way(e)
         except (sp.PolynomialError, NotImplementedError, TypeError, ValueError):
             continue  # what is no polynomial has other forms
-        if not made.has(sp.nan, sp.zoo):
+        if not made.has(sp.nan, sp.zoo) and _functions(made) <= _functions(e):
             yield made
+
+
+def _functions(e: Any) -> set[Any]:
+    """The functions in an expression: a simpler form has no others."""
+    return {f.func for f in e.atoms(sp.Function)}

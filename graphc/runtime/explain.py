@@ -30,7 +30,7 @@ from graphc.planning.program import (
     Native,
     Step,
 )
-from graphc.runtime.kernels import distinct_kernels
+from graphc.runtime.kernels import distinct_kernels, dotted
 from graphc.runtime.target import Target
 from graphc.symbolic.plain import plain
 
@@ -98,7 +98,7 @@ class Lines:
         for mark, t in zip(marks, graph.outputs, strict=True):
             self._names.setdefault(t, f"y{mark}")
         for variable, value in graph.updates:
-            self._names.setdefault(value, f"new {variable.name}")
+            self._names.setdefault(value, f"new {dotted(variable.name)}")
 
     def name(self, t: Tensor) -> str:
         """A leaf's name, a number, or a name for a value between steps; what merely moves elements
@@ -106,6 +106,7 @@ class Lines:
         is_leaf = not t.node.inputs and bool(t.name or not t.ndim)
         if t not in self._names and (is_leaf or (t.node.op.only_moves and t.node.inputs)):
             named = {x: self.name(x) for x in t.node.inputs}
+            named |= {t: dotted(t.name)} if t.name else {}
             return plain([("", t)], named)[0].removeprefix(" = ")
         if t not in self._names:
             self._names[t] = next(self._fresh)

@@ -87,9 +87,14 @@ class KernelInfo:
         from graphc.symbolic.plain import plain
 
         body = self.body
-        named = dict(zip(body.inputs, self.operands, strict=True))
+        named = dict(zip(body.inputs, map(dotted, self.operands), strict=True))
         marks = [str(i) for i in range(1, len(body.outputs) + 1)] if len(body.outputs) > 1 else [""]
         return plain([(f"y{m}", t) for m, t in zip(marks, body.outputs, strict=True)], named)
+
+
+def dotted(name: str) -> str:
+    """A path in a line of text, where it is no fraction."""
+    return name.replace("/", ".")
 
 
 def operand_names(tensors: Sequence[Tensor]) -> list[str]:

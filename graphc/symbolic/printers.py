@@ -1,6 +1,8 @@
 r"""SymPy's printers, with terms in one order: a sum does not begin with a minus, if it has a plus.
 
->>> y, z = sp.symbols("y z")
+>>> from sympy import symbols
+>>> y, z = symbols("y z")
+>>> from graphc.symbolic.printers import latex, text
 >>> text(2 * y * (z - y), {}), latex(z - y, {z: "z_{1}"})
 ('2*y*(z - y)', 'z_{1} - y')
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 import graphc as gc
 
 
+@cache
 def outputs() -> dict[str, str]:
     """LaTeX by what it is of."""
     return {**_formulas(), **_models(), **_derivations(), **_programs()}

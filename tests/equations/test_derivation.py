@@ -192,6 +192,34 @@ def test_names_of_variables_of_python_and_given_ones() -> None:
     assert two[x].name != two[twice].name
 
 
+def test_results_of_layers_are_steps() -> None:
+    """Where they have no other name; parameters are called by their paths."""
+    net = gc.nn.Sequential([gc.nn.Dense(3, "tanh"), gc.nn.Dense(1)], name="net")
+    x = gc.placeholder("x", ("n", 2))
+    loss = gc.mean(net(x) ** 2)
+    derived = gc.derive(loss, net.variables())
+    kernel = net.layers()[1].kernel
+    lines = {line.name: line for line in derived.lines}
+    assert {"dense1", "dense2"} <= lines.keys()
+    assert derived[kernel].forms[-1].text.startswith("x.T @ (ddense1 * (1 - dense1")
+    assert derived[kernel].label == r"\mathrm{d}W_{\mathrm{net/dense1}}"
+    data = RNG.normal(size=(4, 2)).astype("float32")
+    found = derived.evaluate({"x": data})[derived[kernel].name]
+    np.testing.assert_allclose(found, gc.evaluate(gc.grad(loss, kernel), {x: data}), rtol=1e-5)
+
+
+def test_forms_of_a_function_of_something() -> None:
+    """In terms of the result, and with no other functions than were there."""
+    x, w = f64("x"), f64("w")
+    p = gc.tanh(w * x)
+    q = gc.sigmoid(gc.exp(p) - w)
+    derived = gc.derive(gc.square(q), [w], names={"p": p, "q": q})
+    lines = {line.name: line.forms[-1].text for line in derived.lines}
+    assert lines["dp/dw"] == "x*(1 - p**2)"
+    assert lines["dq/dp"] == "q*(1 - q)*exp(p)"
+    check(derived, gc.square(q), [w], {x: np.array(0.3), w: np.array(0.8)})
+
+
 def test_markdown_and_a_notebook() -> None:
     x = f64("x")
     derived = gc.derive(gc.sin(x) ** 2, x)
