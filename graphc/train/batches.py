@@ -151,9 +151,11 @@ def _check_weights(op: str, weights: Array) -> None:
 
 
 def class_weights(op: str, targets: Any, weights: Mapping[Any, Any]) -> Array:
-    """The weight of each example by its class: integers [n], or one-hot targets [n, classes].
+    """The weight of each example by its class: whole numbers [n] or [n, 1], those of two classes
+    too, or one-hot targets [n, classes].
 
-    Errors: `ArgumentError` for what is no dict, a class without a weight, or several outputs.
+    Errors: `ArgumentError` for what is no dict, a class without a weight, several outputs, and
+    targets that are no classes: parts of several, as of smoothed labels, or labels of places.
     """
     if not isinstance(weights, Mapping) or not isinstance(targets, np.ndarray):
         raise ArgumentError(
@@ -163,9 +165,7 @@ def class_weights(op: str, targets: Any, weights: Mapping[Any, Any]) -> Array:
             given=f"{type(weights).__name__}, {type(targets).__name__}",
             where=origin.where(),
         )
-    one_hot = targets.ndim == 2 and targets.shape[1] > 1
-    labels = targets.argmax(1) if one_hot else targets.reshape(len(targets), -1)[:, 0]
-    known, places = np.unique(labels, return_inverse=True)
+    known, places = np.unique(_classes(op, targets), return_inverse=True)
     missing = [int(c) for c in known if int(c) not in weights]
     if missing:
         raise ArgumentError(
@@ -176,6 +176,27 @@ def class_weights(op: str, targets: Any, weights: Mapping[Any, Any]) -> Array:
             where=origin.where(),
         )
     return np.asarray([float(weights[int(c)]) for c in known])[places]
+
+
+def _classes(op: str, targets: Array) -> Array:
+    """The class of each example."""
+    rows = targets.reshape(len(targets), -1)
+    one_hot = rows.shape[1] != 1
+    if one_hot:
+        faulty = ((rows != 0).sum(axis=1) != 1) | (rows.sum(axis=1) != 1)
+    else:
+        faulty = rows[:, 0] != np.floor(rows[:, 0])
+    if targets.ndim > 2 or faulty.any():
+        bad = int(faulty.argmax())
+        raise ArgumentError(
+            "the targets are no classes, one for each example",
+            op=op,
+            expected="whole numbers [n] or [n, 1], or one-hot [n, classes]",
+            given=f"{show(targets.shape)}, y[{bad}] = {np.array2string(targets[bad], threshold=6)}",
+            where=origin.where(),
+            hint="give sample_weight, a weight for each example",
+        )
+    return rows.argmax(axis=1) if one_hot else rows[:, 0]
 
 
 def fault(names: Sequence[str], arrays: Sequence[Array]) -> str:

@@ -68,6 +68,27 @@ def test_class_weights() -> None:
         batches.class_weights("fit", np.array([0, 1]), given)
     with pytest.raises(gc.errors.ArgumentError, match="one output"):
         batches.class_weights("fit", {"a": labels}, given)
+    either = np.array([True, False, True])
+    for targets in (either, either[:, None], either.astype("float32")[:, None]):
+        found = batches.class_weights("fit", targets, {0: 0.25, 1: 4.0})
+        np.testing.assert_array_equal(found, [4.0, 0.25, 4.0])
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        np.array([0.0, 0.9]),  # smoothed
+        np.array([[0.0], [np.nan]]),
+        np.array([[1.0, 0.0], [0.5, 0.5]]),
+        np.array([[0, 1, 0], [0, 1, 1]]),  # several labels at once
+        np.array([[1, 0, 2], [0, 0, 2]]),  # a label for each time
+        np.zeros((2, 3, 1), "int64"),
+    ],
+)
+def test_class_weights_of_what_is_no_class(targets: Any) -> None:
+    with pytest.raises(gc.errors.ArgumentError, match="no classes") as caught:
+        batches.class_weights("fit", targets, dict.fromkeys(range(3), 1.0))
+    assert "sample_weight" in str(caught.value)
 
 
 @pytest.mark.parametrize("bad", [["a"], [None], [1j]])

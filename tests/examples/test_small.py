@@ -1,0 +1,116 @@
+"""Every example at small settings: the numbers in its table, and its pictures.
+
+They run in this process, one after another, as `python NAME.py` would run them: NumPy, matplotlib
+and the compiler are imported once.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+Table = dict[str, list[str]]
+Run = Callable[..., Table]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run(name, *arguments)`: the lines that an example prints, as cells by the first one."""
+
+    def run(name: str, *arguments: object) -> Table:
+        folder = tmp_path / "pictures"  # which is not there yet
+        given = [name, *map(str, arguments), "--output", str(folder)]
+        monkeypatch.setattr(sys, "argv", given)
+        monkeypatch.chdir(tmp_path)
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+        assert list(tmp_path.iterdir()) == [folder]
+        _check_picture(folder / f"{name}.png")
+        lines = capsys.readouterr().out.splitlines()
+        cells = [re.split(r"\s{2,}|: ", line.strip()) for line in lines]
+        return {first: rest for first, *rest in cells}
+
+    return run
+
+
+def _check_picture(path: Path) -> None:
+    from matplotlib.image import imread
+
+    pixels = imread(path)[..., :3].mean(axis=-1)
+    assert min(pixels.shape) > 300
+    drawn = pixels < 0.95
+    assert 0.01 < drawn.mean() < 0.9
+    halves = [part for half in np.array_split(drawn, 2) for part in np.array_split(half, 2, axis=1)]
+    assert all(part.mean() > 0.005 for part in halves), "a quarter of the picture is empty"
+
+
+def test_perceptron(run: Run) -> None:
+    table = run("perceptron", "--epochs", 20, "--points", 800)
+    for task in ("AND, one perceptron", "OR, one perceptron", "XOR, a layer in between"):
+        assert table[task][1] == "0"
+    assert int(table["XOR, one perceptron"][1]) > 0
+    assert table["arrow, by hand"][1] == "0"
+    assert int(table["arrow, learned"][1]) < 60
+
+
+def test_regression(run: Run, tmp_path: Path) -> None:
+    table = run("regression", "--epochs", 50)
+    assert float(table["diabetes"][1].removeprefix("R^2 ")) > 0.3
+    accuracy, area = (float(n) for n in re.findall(r"\d\.\d+", table["breast cancer"][1]))
+    assert accuracy > 0.94
+    assert area > 0.98
+    assert float(table["wine"][1].removeprefix("accuracy ")) > 0.94
+    (distance,) = re.findall(r"\d\.\d+", table["weights of the linear one"][0])
+    assert float(distance) < 0.02
+    assert "<svg" in (tmp_path / "pictures/regression-graph.svg").read_text(encoding="utf-8")
+
+
+def test_optimizers(run: Run) -> None:
+    table = run("optimizers", "--steps", 80, "--rates", 9, "--epochs", 3)
+    heights = {n: float(table[n][1]) for n in ("SGD", "Momentum", "Nesterov", "RMSProp", "Adam")}
+    assert max(heights.values()) < 8.7  # where they start
+    assert heights["Momentum"] < heights["SGD"]
+    assert [table[n][0] for n in ("1", "16", "256")] == ["768", "48", "3"]
+    loss = {n: float(table[n][1]) for n in ("1", "16", "256")}
+    assert loss["1"] < 0.4
+    assert loss["16"] < loss["256"]
+    assert float(table["1"][2]) > float(table["16"][2])
+
+
+def test_newton(run: Run) -> None:
+    table = run("newton", "--epochs", 15)
+    gap = {name: float(cells[1]) for name, cells in table.items() if cells[1:2] and "e" in cells[1]}
+    gap.pop("optimiser", None)
+    assert len(gap) == 6
+    assert gap["Newton"] < 1e-10
+    assert max(gap["L-BFGS"], gap["conjugate gradients"]) < 0.1 * gap["SGD"]
+    assert int(table["Newton"][0]) <= 12
+
+
+def test_sound(run: Run) -> None:
+    table = run("sound", "--epochs", 8, "--sounds", 800)
+    assert float(table["samples"][1]) < 0.4
+    assert float(table["spectrum"][1]) > 0.85
+
+
+def test_words(run: Run) -> None:
+    table = run("words", "--epochs", 10, "--sentences", 800)
+    right, of = map(int, re.findall(r"\d+", table["analogies"][0]))
+    assert of == 20
+    assert right >= 15
+
+
+def test_autoencoder(run: Run) -> None:
+    table = run("autoencoder", "--epochs", 25)
+    error = {n: float(table[n][0]) for n in ("two components", "autoencoder", "variational")}
+    assert error["autoencoder"] < error["two components"] < 0.06
+    assert error["variational"] < 0.06
