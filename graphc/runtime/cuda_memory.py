@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class Card:
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """An array of the host that copies read and write while they run."""
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        size = prod(shape) * dtype.itemsize
         pointer = int(done(self.api.cuMemHostAlloc(max(size, 1), 0), "allocating memory"))
         memory = memoryview((ctypes.c_char * max(size, 1)).from_address(pointer))
         array: Array = np.frombuffer(memory, np.uint8, size).view(dtype)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class _Own:
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape, self.dtype = shape, dtype
-        self.nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        self.nbytes = prod(shape) * dtype.itemsize
         self.address = 0
         self.pinned: np.ndarray[Any, Any] | None = None
 
@@ -169,7 +170,8 @@ class Plan:
         """Wait for all that was enqueued. Errors: that of the first site that failed."""
         self.card.download(self.words, self.failures, self.stream)
         self.card.wait(self.stream)
-        self.program.fail(self.words)
+        if self.words.size:
+            self.program.fail(self.words)
 
     # -- steps -------------------------------------------------------------------------------------
     def enqueue(self, steps: Sequence[Data], counters: Dims) -> None:

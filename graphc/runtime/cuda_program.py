@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from graphc.errors import DeviceError
 from graphc.ir.dim import evaluate
-from graphc.ir.evaluate import bind_dims, check_sizes
+from graphc.ir.evaluate import bind_dims
 from graphc.runtime.caller import hold
 from graphc.runtime.cuda_array import Array, as_given
 from graphc.runtime.cuda_driver import done
@@ -22,8 +22,16 @@ from graphc.runtime.cuda_plan import Plan
 from graphc.runtime.cuda_products import Products
 
 PLANS = 16  # tuples of sizes that a program keeps memory and recordings for, in each context
+FITTING = 1000  # tuples of shapes that are known to fit
 Dims = Mapping[str, int]
 Made = TypeVar("Made")
+
+
+class Sizes(NamedTuple):
+    """What follows from the shapes of the inputs: the dims, and the shapes of the outputs."""
+
+    dims: Dims
+    outputs: tuple[tuple[int, ...], ...]
 
 
 class CudaProgram:
@@ -35,6 +43,7 @@ class CudaProgram:
         self.variables = [graph.variables[i] for i in loaded.manifest["variables"]]
         self.written = {v.cell for v, _ in graph.updates}
         self.pool: list[Context] = []
+        self.fitting: dict[tuple[tuple[int, ...], ...], Sizes] = {}
 
     def __del__(self) -> None:
         if "pool" in self.__dict__ and self.card.is_usable:
@@ -61,16 +70,29 @@ class CudaProgram:
                     as_given(a, t, graph.name, self.card, context.stream)
                     for a, t in zip(arrays, graph.inputs, strict=True)
                 ]
-                dims = bind_dims(graph, given)
+                sizes = self._sizes(given)
                 with hold(self.variables):
                     homes = [remote(v.cell) for v in self.variables]
-                    results = context.run(given, dims, homes, keep)
+                    results = context.run(given, sizes, homes, keep)
                     for home, variable in zip(homes, self.variables, strict=True):
                         if variable.cell in self.written:
                             home.written_on(self.card)
                 return results
             finally:
                 self.pool.append(context)
+
+    def _sizes(self, given: Sequence[Any]) -> Sizes:
+        """Errors: those of arrays that do not fit."""
+        shapes = tuple([array.shape for array in given])
+        found = self.fitting.get(shapes)
+        if found is None:
+            graph = self.loaded.graph
+            dims = bind_dims(graph, given)
+            outputs = [tuple(evaluate(s, dims) for s in t.shape) for t in graph.outputs]
+            if len(self.fitting) >= FITTING:
+                self.fitting.clear()
+            self.fitting[shapes] = found = Sizes(dims, tuple(outputs))
+        return found
 
 
 class Context:
@@ -83,28 +105,25 @@ class Context:
         self.plans: dict[tuple[int, ...], Plan] = {}
 
     def run(
-        self, given: Sequence[Any], dims: Dims, homes: Sequence[Remote], keep: bool
+        self, given: Sequence[Any], sizes: Sizes, homes: Sequence[Remote], keep: bool
     ) -> tuple[Any, ...]:
         """A call, whose variables are locked. What it needs is allocated before anything runs."""
         addresses = self._with_room(lambda: [home.address(self.card) for home in homes])
-        results = self._with_room(lambda: self._results(dims)) if keep else None
-        plan = self._plan(dims, addresses)
+        results = self._with_room(lambda: self._results(sizes)) if keep else None
+        plan = self._plan(sizes.dims, addresses)
         for home in homes:
             home.send(self.card, self.stream)
         return plan.run(given, results)
 
-    def _results(self, dims: Dims) -> tuple[Array, ...]:
-        return tuple(
-            Array(self.card, tuple(evaluate(s, dims) for s in t.shape), t.dtype.numpy)
-            for t in self.program.graph.outputs
-        )
+    def _results(self, sizes: Sizes) -> tuple[Array, ...]:
+        pairs = zip(sizes.outputs, self.program.graph.outputs, strict=True)
+        return tuple(Array(self.card, shape, t.dtype.numpy) for shape, t in pairs)
 
     def _plan(self, dims: Dims, variables: Sequence[int]) -> Plan:
         """The plan for these sizes; the one that was used least recently goes for a new one."""
         key = tuple(dims.values())
         found = self.plans.pop(key, None)
         if found is None:
-            check_sizes(self.program.graph, dims)
             while len(self.plans) >= PLANS:
                 self.plans.pop(next(iter(self.plans))).free()
             found = self._with_room(

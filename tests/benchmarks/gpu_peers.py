@@ -210,7 +210,7 @@ def torch_step(model: Model, weights: Weights, data: list[Array]) -> Contender:
     return Contender(
         step,
         torch.cuda.synchronize if has_card else lambda: None,
-        lambda: float(loss()),
+        lambda: float(loss().detach()),
         lambda: {n: w.detach().cpu().numpy() for n, w in given.items()},
     )
 
