@@ -27,6 +27,7 @@ class Machine:
     product_columns: products of at most so many columns are computed some rows at a time, with the
         kernel that takes them up; 0 where none is.
     cached_bytes: so much of a right operand, if not all of its rows, stays in cache meanwhile.
+    biased_products: products can add a row to each row of their result.
     many_threads: thousands of threads share a kernel, as `loops/nest.py` finds; else a few share
         its outer loop, and long sums of one thread are cut into runs.
     """
@@ -41,6 +42,7 @@ class Machine:
     scalar_tail: float
     product_columns: int
     cached_bytes: int
+    biased_products: bool = False
     many_threads: bool = False
 
 
@@ -86,6 +88,7 @@ CUDA = Machine(
     scalar_tail=24.0,
     product_columns=0,
     cached_bytes=0,
+    biased_products=True,
     many_threads=True,
 )
 

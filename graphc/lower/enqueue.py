@@ -4,7 +4,7 @@ A reference is `[kind, index, offset]`: an input, output, variable or constant a
 a temporary; places and sizes are in bytes, as text over dims and counters of loops.
 
     call    kernel, its number among what may fail, references, sizes, launch facts
-    gemm    the three matrices, sizes, batch, taps, bits
+    gemm    the three matrices, sizes, batch, taps, bits, bias or None
     copy    target, source, size
     host    site, operands, results, each with its shape
     loop    counter, extent or None, steps
@@ -61,7 +61,8 @@ class _Writer:
                 matrices = [self.matrix(x) for x in (a, b, c)]
                 sizes = [str(size) for size in (step.m, step.n, step.k)]
                 batch, taps = (list(map(str, extents)) for extents in (step.batch, step.taps))
-                return ["gemm", *matrices, sizes, batch, taps, step.dtype.bits]
+                bias = None if step.bias is None else self.ref(step.bias.ref)
+                return ["gemm", *matrices, sizes, batch, taps, step.dtype.bits, bias]
             case Copy(target=target, source=source, size=size):
                 count = str(size * target.storage.dtype.itemsize)
                 return ["copy", self.ref(target), self.ref(source), count]

@@ -17,6 +17,7 @@ from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine, For, Kernel, Load, Store, Var, parallel_loop, statements
 from graphc.machine import CPU, Machine
 from graphc.planning.alias import alias_in_place
+from graphc.planning.bias import with_bias
 from graphc.planning.program import (
     Blocks,
     Branch,
@@ -33,32 +34,44 @@ from graphc.planning.program import (
 
 
 def join_blocks(program: Program, machine: Machine = CPU) -> Program:
-    """`program` with each product and the kernel that takes it up as one step."""
-    columns = machine.product_columns
-    if columns == 0:
+    """`program` with each product and the kernel that takes it up as one step, in the ways of the
+    machine."""
+    if machine.product_columns == 0 and not machine.biased_products:
         return program
     refs = (ref for step in walk_steps(program.steps) for part in touched(step) for ref in part)
     uses = Counter(ref.storage for ref in refs)
-    return replace(program, steps=_joined(program.steps, uses, columns))
+    return replace(program, steps=_joined(program.steps, uses, machine))
 
 
-def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], columns: int) -> list[Step]:
+def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine) -> list[Step]:
     found: list[Step] = []
     for step in steps:
         if isinstance(step, Loop):
-            found.append(replace(step, body=_joined(step.body, uses, columns)))
+            found.append(replace(step, body=_joined(step.body, uses, machine)))
         elif isinstance(step, Branch):
-            sides = [_joined(side, uses, columns) for side in step.sides]
+            sides = [_joined(side, uses, machine) for side in step.sides]
             found.append(replace(step, sides=sides))
         else:
             before = found[-1] if found else None
+            joined: Step | None = None
             if isinstance(step, Call) and isinstance(before, Gemm):
-                turns = turns_per_part(before, step, columns)
-                if turns is not None:
-                    found.pop()
-                    step = _in_place(Blocks(before, step, turns), uses)
-            found.append(step)
+                joined = _pair(before, step, uses, machine)
+            if joined is not None:
+                found.pop()
+            found.append(joined or step)
     return found
+
+
+def _pair(
+    product: Gemm, call: Call, uses: Mapping[Storage, int], machine: Machine
+) -> Gemm | Blocks | None:
+    """A product and the kernel behind it as one step, or None."""
+    if machine.biased_products and (biased := with_bias(product, call, uses)) is not None:
+        return biased
+    if machine.product_columns == 0:
+        return None
+    turns = turns_per_part(product, call, machine.product_columns)
+    return None if turns is None else _in_place(Blocks(product, call, turns), uses)
 
 
 def _in_place(step: Blocks, uses: Mapping[Storage, int]) -> Blocks:

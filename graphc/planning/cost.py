@@ -185,7 +185,8 @@ def _of_step(step: Any, turns: Size, launches: Callable[[Call], str]) -> StepCos
         name, kind = step.name or "kernel", "kernel"
         flops = operations(node.attrs["body"].nodes)
     elif isinstance(step, Gemm):
-        kind, flops = "product", operations([node])
+        more = step.bias.node.attrs["body"].nodes if step.bias else ()
+        kind, flops = "product", operations([node, *more])
     operands = map(_in_memory, node.inputs) if node.op.multiplies_matrices else node.inputs
     read, written = (bytes_of(ts) * turns for ts in (dict.fromkeys(operands), node.outputs))
     line = str(node.origins[0]) if node.origins else ""

@@ -87,11 +87,19 @@ class Matrix:
         return Matrix(self.ref, self.leading, not self.transposed, self.batch, self.taps)
 
 
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """A row that is added to each row of a product; `node` is the region that says so."""
+
+    ref: Ref
+    node: Node
+
+
 @dataclass(slots=True)
 class Gemm:
     """c[m, n] = a[m, k] b[k, n], for each index over `batch`; if there are `taps`, the sum of such
     products over each index of these, where rows of a may overlap. `packed` is memory for what is
-    cached of a transposed b, in order."""
+    cached of a transposed b, in order. `bias` is added to each row."""
 
     a: Matrix
     b: Matrix
@@ -104,6 +112,7 @@ class Gemm:
     node: Node
     packed: Ref | None = None
     taps: tuple[Size, ...] = ()
+    bias: Bias | None = None
 
 
 def merged(step: Gemm) -> Gemm:
@@ -268,8 +277,9 @@ def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
             return [*parts[0][0], *parts[1][0]], [*parts[0][1], *parts[1][1]]
         case Call(buffers=buffers, written=written):
             return buffers, written
-        case Gemm(a=a, b=b, c=c, packed=packed):
-            return [a.ref, b.ref], [c.ref] if packed is None else [c.ref, packed]
+        case Gemm(a=a, b=b, c=c, packed=packed, bias=bias):
+            reads = [a.ref, b.ref, *([bias.ref] if bias else [])]
+            return reads, [c.ref] if packed is None else [c.ref, packed]
         case Copy(target=target, source=source):
             return [source], [target]
         case Host(operands=operands, results=results, native=native):

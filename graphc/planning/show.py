@@ -54,6 +54,7 @@ def _print_steps(
                 batch = "".join(f" for {b}" for b in step.batch)
                 batch += "".join(f" over {t}" for t in step.taps)
                 product = f"{matrix(step.a)} @ {matrix(step.b)}"
+                product += "" if step.bias is None else f" + {ref(step.bias.ref)}"
                 add(f"{matrix(step.c)} = {product} [{step.m}, {step.k}, {step.n}]{batch}")
             case Blocks():
                 add("in blocks of rows:" if not step.product.batch else "matrix by matrix:")

@@ -237,7 +237,7 @@ class Plan:
                 done(launched, "launching a kernel")
 
     def _gemm(self, step: Data, counters: Dims) -> None:
-        _, *matrices, sizes, batch, taps, bits = step
+        _, *matrices, sizes, batch, taps, bits, bias = step
 
         def at(sizes: Sequence[str]) -> list[int]:
             return [self._at(s, counters) for s in sizes]
@@ -249,7 +249,8 @@ class Plan:
             for ref, leading, turned, *steps in matrices
         ]
         m, n, k = at(sizes)
-        self.products.enqueue(Work(read, m, n, k, at(batch), at(taps)), bits)
+        row = 0 if bias is None else self._address(bias, counters)
+        self.products.enqueue(Work(read, m, n, k, at(batch), at(taps), row), bits)
 
     def _copy(self, step: Data, counters: Dims) -> None:
         _, target, source, size = step

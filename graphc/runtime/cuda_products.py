@@ -34,6 +34,8 @@ from graphc.runtime.cuda_memory import Card
 KINDS = {32: (0, 68), 64: (1, 70)}  # the type of elements, and how they are multiplied
 TF32 = 77  # how float32 is multiplied in tensor cores
 TRANSPOSES_A, TRANSPOSES_B = 3, 4
+EPILOGUE, BIAS = 7, 8
+ADDS_BIAS = 4  # an epilogue
 BATCH, STRIDE = 5, 6
 MOST_WORKSPACE = 1
 LEAST_ALIGNMENT = (5, 6, 7, 8)  # of the operands and results, of which the library assumes most
@@ -78,7 +80,7 @@ def library() -> Any:
 
 class Work(NamedTuple):
     """c[m, n] = a[m, k] b[k, n], for each index over the batch; the sum of such products over each
-    index of the taps."""
+    index of the taps. `bias` is the address of a row that is added to each row of c, or 0."""
 
     matrices: Sequence[Matrix]
     m: int
@@ -86,6 +88,7 @@ class Work(NamedTuple):
     k: int
     batch: list[int]
     taps: list[int]
+    bias: int = 0
 
 
 class Products:
@@ -121,6 +124,8 @@ class Products:
             return
         work = _apart(work)
         found = self._known(work, bits)
+        if work.bias:
+            self._set(found[0], BIAS, c_void_p(work.bias))
         for place in product(*map(range, work.batch[:-1])):
             for number, tap in enumerate(product(*map(range, work.taps))):
                 starts = (
@@ -141,10 +146,10 @@ class Products:
             )
             for x in work.matrices
         )
-        key = sizes, shape, inner, bits
+        key = sizes, shape, inner, bits, work.bias > 0
         found = self.kept.get(key)
         if found is None:
-            self.kept[key] = found = self._made(sizes, shape, inner, bits)
+            self.kept[key] = found = self._made(sizes, shape, inner, bits, work.bias)
         return found
 
     def _multiply(
@@ -171,7 +176,14 @@ class Products:
             rows = size * max(c.leading, 1), 0, size * work.n, work.m
             done(clear(start, *rows, self.stream), "clearing memory")
 
-    def _made(self, sizes: Sequence[int], shape: Any, batch: int, bits: int) -> tuple[Any, ...]:
+    def _set(self, description: c_void_p, attribute: int, word: Any) -> None:
+        set_attribute = library().cublasLtMatmulDescSetAttribute
+        size = c_size_t(ctypes.sizeof(word))
+        self._ok(set_attribute(description, c_int(attribute), byref(word), size))
+
+    def _made(
+        self, sizes: Sequence[int], shape: Any, batch: int, bits: int, bias: int
+    ) -> tuple[Any, ...]:
         """The descriptors of a product, and the algorithm for it."""
         lib, (m, n, k) = library(), sizes
         kind, compute = KINDS[bits]
@@ -185,9 +197,10 @@ class Products:
         description = c_void_p()
         self._ok(lib.cublasLtMatmulDescCreate(byref(description), c_int(compute), c_int(kind)))
         for attribute, matrix in ((TRANSPOSES_A, b), (TRANSPOSES_B, a)):
-            word = c_int32(matrix[1])
-            set_attribute = lib.cublasLtMatmulDescSetAttribute
-            self._ok(set_attribute(description, attribute, byref(word), c_size_t(4)))
+            self._set(description, attribute, c_int32(matrix[1]))
+        if bias:
+            self._set(description, EPILOGUE, c_int32(ADDS_BIAS))
+            self._set(description, BIAS, c_void_p(bias))
         preference, most = c_void_p(), c_size_t(WORKSPACE)
         self._ok(lib.cublasLtMatmulPreferenceCreate(byref(preference)))
         set_preference = lib.cublasLtMatmulPreferenceSetAttribute

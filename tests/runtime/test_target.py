@@ -40,6 +40,12 @@ def layer() -> Graph:
     return Graph([x, w, b], [gc.tanh(x @ w + b)])
 
 
+def biased() -> Graph:
+    x, w = gc.placeholder("x", ("n", 64)), gc.placeholder("w", (64, 32))
+    b = gc.placeholder("b", (32,))
+    return Graph([x, w, b], [x @ w + b])
+
+
 def transposed() -> Graph:
     x, w = gc.placeholder("x", ("n", 64)), gc.placeholder("w", (32, 64))
     return Graph([x, w], [x @ w.T])
@@ -80,6 +86,7 @@ CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
     "scalar_tail": (sums_of_a_hundred, 1e9),
     "product_columns": (layer, 0),
     "cached_bytes": (transposed, 64),
+    "biased_products": (biased, True),
     "many_threads": (short_loops, True),
 }
 

@@ -121,6 +121,24 @@ def test_products_of_all_layouts() -> None:
         assert_close(card(*arrays), cpu(*arrays))
 
 
+def test_products_add_their_bias() -> None:
+    rng = np.random.default_rng(0)
+    x, w = gc.placeholder("x", ("n", "m", 12)), gc.placeholder("w", (12, 8))
+    b, v = gc.placeholder("b", (8,)), gc.variable(rng.normal(size=(8, 8)).astype("float32"))
+    y = x @ w + b
+    outputs = [y, gc.permute_dims(gc.reshape(y, (x.shape[0], -1, 2, 4)), (0, 2, 1, 3)) @ v[:4]]
+    shapes = [((n, m, 12), (12, 8), (8,)) for n, m in ((2, 5), (1, 1), (0, 3))]
+    calls = [[rng.normal(size=s).astype("float32") for s in given] for given in shapes]
+    before, found = v.value, {}
+    for target in ("cuda", "cpu"):
+        f = gc.compile([x, w, b], outputs, {v: v @ v * 0.1 + b}, target=target)
+        assert ("its bias" in f.explain()) == (target == "cuda")
+        v.value = before
+        found[target] = [[*f(*arrays), v.value] for arrays in calls]
+    for ours, theirs in zip(found["cuda"], found["cpu"], strict=True):
+        assert_close(ours, theirs)
+
+
 def test_convolutions_are_sums_of_products() -> None:
     rng = np.random.default_rng(0)
     x, w = gc.placeholder("x", ("n", 6, "m", 16)), gc.placeholder("w", (3, 3, 16, 24))

@@ -153,7 +153,7 @@ int cuLaunchKernel(void *what, unsigned x, unsigned y, unsigned z, unsigned tx, 
 
 /* cuBLASLt: descriptors are plain records, and a product is three loops */
 typedef struct { int kind; uint64_t rows, columns; int64_t leading, step; int32_t batch; } layout;
-typedef struct { int compute; int32_t turned[2]; } description;
+typedef struct { int compute; int32_t turned[2], epilogue; const float *bias; } description;
 typedef struct { description d; layout a, b, c; const char *x, *y; char *z; int adds; } multiplication;
 int cublasLtCreate(void **handle) { *handle = &here; return OK; }
 int cublasLtDestroy(void *handle) { return OK; }
@@ -164,8 +164,12 @@ int cublasLtMatmulDescCreate(void **made, int compute, int scale) {
   return ((compute == 68 || compute == 77) && scale == 0) || (compute == 70 && scale == 1) ? OK : INVALID;
 }
 int cublasLtMatmulDescSetAttribute(void *made, int attribute, const void *value, size_t size) {
-  if (attribute < 3 || attribute > 4 || size != 4) return INVALID;
-  ((description *)made)->turned[attribute - 3] = *(int32_t *)value;
+  description *d = made;
+  if (attribute == 8 && size == 8) { d->bias = *(const float **)value; return OK; }
+  if (size != 4) return INVALID;
+  if (attribute == 7) d->epilogue = *(int32_t *)value;
+  else if (attribute == 3 || attribute == 4) d->turned[attribute - 3] = *(int32_t *)value;
+  else return INVALID;
   return OK;
 }
 int cublasLtMatrixLayoutCreate(void **made, int kind, uint64_t rows, uint64_t columns, int64_t leading) {
@@ -225,6 +229,7 @@ static void multiply(multiplication *p) {
         for (uint64_t k = 0; k < inner; k++)
           sum += rounded(element(p->x, &p->a, i, p->d.turned[0], r, k), p->d.compute) *
                  rounded(element(p->y, &p->b, i, p->d.turned[1], k, c), p->d.compute);
+        if (p->d.epilogue == 4) sum = (double)((float)sum + p->d.bias[r]);
         int64_t place = i * p->c.step + (int64_t)r + (int64_t)c * p->c.leading;
         if (p->c.kind) ((double *)p->z)[place] = sum; else ((float *)p->z)[place] = (float)sum;
       }
@@ -234,6 +239,8 @@ int cublasLtMatmul(void *handle, void *d, const void *one, const void *x, void *
                    void *workspace, size_t size, void *stream) {
   if (algorithm[0] != 0x5EED || result != z || !workspace) return INVALID;
   if ((address)x % algorithm[1] || (address)y % algorithm[2] || (address)z % algorithm[4]) return INVALID;
+  description *how = d;
+  if (how->epilogue && (how->epilogue != 4 || !how->bias || how->compute == 70)) return INVALID;
   multiplication *p = malloc(sizeof *p);
   int wide = ((layout *)c)->kind == 1;
   double beta = wide ? *(const double *)zero : *(const float *)zero;
