@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import (
+    attention_samples,
     elementwise_samples,
     fft_samples,
     gather_samples,
@@ -31,7 +32,7 @@ SAMPLES: dict[str, Samples] = {
     **linalg_step_samples.SAMPLES, **manipulate_samples.SAMPLES, **gather_samples.SAMPLES,
     **statistics_samples.SAMPLES, **image_samples.SAMPLES, **sorting_samples.SAMPLES,
     **running_samples.SAMPLES,
-    **fft_samples.SAMPLES,
+    **fft_samples.SAMPLES, **attention_samples.SAMPLES,
 }  # fmt: skip
 
 

@@ -60,6 +60,7 @@ _TITLES = {
     "pooling": "Windows and convolutions",
     "resample": "Windows and convolutions",
     "softmax": "Softmax and its relatives",
+    "attention": "Softmax and its relatives",
     "scan": "Control flow",
     "while_loop": "Control flow",
     "branch": "Control flow",

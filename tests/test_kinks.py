@@ -237,6 +237,9 @@ and in forward mode.
   never make a NaN in a gradient, whatever their derivatives are, also behind sums and matrix
   products. What remains is an infinite or NaN operand of a matrix product: the gradient of the
   other operand is a product with it, and `0 * inf` is NaN there.
+- A query of `dot_product_attention` that sees nothing gives zeros, as in torch, and no gradient
+  flows through it (JAX gives the mean of all values). An infinite or NaN value at a key that is not
+  seen may make a NaN: 0 times it. An additive mask of -inf says the same as a bool.
 - Derivatives of `prod` and `cumprod` of any order are those of the polynomial, whatever elements
   are zero. So are the first and second of `linalg.det` at singular matrices; a third one, and the
   first of `linalg.slogdet`, is an error there at the call.

@@ -11,7 +11,7 @@ from graphc.nn.attention import (
     PositionEmbedding,
     TransformerBlock,
 )
-from graphc.nn.batch_norm import BatchNorm
+from graphc.nn.batch_normalization import BatchNorm
 from graphc.nn.calls import Input
 from graphc.nn.convolution import (
     Conv1D,
@@ -27,6 +27,14 @@ from graphc.nn.layers import Activation, Dense, Embedding
 from graphc.nn.merge import Add, Concatenate, Lambda, Residual
 from graphc.nn.model import Model
 from graphc.nn.module import Layer
+from graphc.nn.norm_functions import (
+    batch_norm,
+    batch_statistics,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+)
 from graphc.nn.normalization import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from graphc.nn.pooling import (
     AvgPool1D,
@@ -41,6 +49,7 @@ from graphc.nn.pooling import (
 from graphc.nn.recurrent import GRU, LSTM, Bidirectional, Recurrent, SimpleRNN
 from graphc.nn.reshaping import Flatten, Permute, RepeatVector, Reshape
 from graphc.nn.sequential import Sequential
+from graphc.ops.attention import dot_product_attention
 
 __all__ = [
     "GRU",
@@ -89,9 +98,16 @@ __all__ = [
     "UpSampling2D",
     "ZeroPad2D",
     "activations",
+    "batch_norm",
+    "batch_statistics",
     "constraints",
+    "dot_product_attention",
+    "group_norm",
     "initializers",
+    "instance_norm",
+    "layer_norm",
     "losses",
     "regularizers",
+    "rms_norm",
     "seed",
 ]

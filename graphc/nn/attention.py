@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,19 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.dim import Size
 from graphc.ir.dtype import bool_
 from graphc.ir.node import Tensor, Variable
-from graphc.ir.shape import TensorType, may_be_equal, show
+from graphc.ir.shape import Shape, TensorType, may_be_equal, show
 from graphc.nn import initializers
 from graphc.nn.checks import error, features, number, positive_int, times_mask
-from graphc.nn.dropout import Dropout
+from graphc.nn.dropout import Dropout, WeightDropout
 from graphc.nn.layers import Dense
 from graphc.nn.module import Layer
 from graphc.nn.normalization import LayerNorm
 from graphc.nn.weights import Weights
+from graphc.ops.attention import attention_weights, dot_product_attention
 from graphc.ops.build import cast, constant, tensor
-from graphc.ops.contract import matmul
 from graphc.ops.create import arange
-from graphc.ops.elementwise import cos, greater_equal, logical_and, sin, where
+from graphc.ops.elementwise import cos, logical_and, sin
 from graphc.ops.shape import permute_dims, reshape, stack
-from graphc.ops.softmax import softmax
 
 
 class MultiHeadAttention(Layer):
@@ -34,9 +34,10 @@ class MultiHeadAttention(Layer):
     `layer(x)` attends to x itself, `layer(x, memory)` to another sequence, `layer(query, key,
     value)` to values by keys. A mask [batch, source] says which places of the source are there, an
     `attention_mask` [target, source], or with axes of batch and heads before these, which each
-    place sees; with `causal` no place sees later ones. A place that sees nothing gets the mean of
-    all. `key_size` is that of a head, by default features / heads. With `return_weights=True` in
-    the call the result is a pair: with it come the weights [batch, heads, target, source].
+    place sees; with `causal` no place sees later ones. A place that sees nothing gets zeros, and
+    the last bias. `key_size` is that of a head, by default features / heads. With
+    `return_weights=True` in the call the result is a pair: with it come the weights [batch, heads,
+    target, source].
     Shapes: x [batch, target, m], memory [batch, source, k] -> [batch, target, m]; features are
     static. Dtypes: float; the parameters take that of the first input.
     Errors: `ArgumentError` for heads that do not divide the features, and a dropout outside of
@@ -72,7 +73,7 @@ class MultiHeadAttention(Layer):
             "kernel_regularizer": kernel_regularizer,
         }
         rate = number(self, "dropout", dropout, 0.0, 1.0)
-        self.dropout = Dropout(rate, seed=seed, name="dropout") if rate else None
+        self.dropout = WeightDropout(rate, seed=seed, name="dropout") if rate else None
 
     def build(self, query: TensorType, *_: Any) -> None:
         width = self._features(query)
@@ -132,50 +133,49 @@ class MultiHeadAttention(Layer):
                 expected=show(key.shape[:2]),
                 given=show(value.shape[:2]),
             )
-        q = self._of_heads(self.query(query) * (1 / math.sqrt(self._sizes[0])), self._sizes[0])
+        q = self._of_heads(self.query(query), self._sizes[0])
         k = self._of_heads(self.key(key), self._sizes[0])
         v = self._of_heads(self.value(value), self._sizes[1])
-        scores = matmul(q, permute_dims(k, (0, 1, 3, 2)))
-        seen = self._seen(scores, key, mask, attention_mask)
-        if seen is not None:
-            scores = where(seen, scores, float(np.finfo(scores.dtype.numpy).min))
-        weights = softmax(scores)
-        used = weights if self.dropout is None else self.dropout(weights, training=training)
-        together = permute_dims(matmul(used, v), (0, 2, 1, 3))
+        seen = self._seen(q, k, key, mask, attention_mask)
+        options: dict[str, Any] = {"causal": self.causal}
+        if self.dropout is not None and training:
+            options |= {"dropout": self.dropout.rate, "key": self.dropout(query, training=True)}
+        means = dot_product_attention(q, k, v, seen, **options)
         n, time = query.shape[:2]
-        result = self.output(reshape(together, (n, time, self.heads * self._sizes[1])))
-        return (result, weights) if return_weights else result
+        together = reshape(permute_dims(means, (0, 2, 1, 3)), (n, time, self.heads * v.shape[-1]))
+        result = self.output(together)
+        if not return_weights:
+            return result
+        return result, attention_weights(q, k, seen, causal=self.causal)
 
     def _of_heads(self, x: Tensor, size: int) -> Tensor:
         """[batch, time, heads * size] -> [batch, heads, time, size]."""
         return permute_dims(reshape(x, (*x.shape[:2], self.heads, size)), (0, 2, 1, 3))
 
-    def _seen(self, scores: Tensor, key: Tensor, mask: Any, attention_mask: Any) -> Tensor | None:
+    def _seen(
+        self, q: Tensor, k: Tensor, key: Tensor, mask: Any, attention_mask: Any
+    ) -> Tensor | None:
         """Which places each place sees, as bools that broadcast to the scores; None for all."""
         found: list[Tensor] = []
         if mask is not None:
             found.append(times_mask(self, mask, key)[:, None, None])
         if attention_mask is not None:
-            found.append(self._given(scores, tensor(attention_mask, self.name)))
-        if self.causal:
-            target, source = scores.shape[2:]
-            found.append(greater_equal(arange(target)[:, None], arange(source)))
-        seen = None
-        for each in found:
-            seen = each if seen is None else logical_and(seen, each)
-        return seen
+            found.append(
+                self._given((*q.shape[:-1], k.shape[-2]), tensor(attention_mask, self.name))
+            )
+        return reduce(logical_and, found) if found else None
 
-    def _given(self, scores: Tensor, mask: Tensor) -> Tensor:
+    def _given(self, scores: Shape, mask: Tensor) -> Tensor:
         if mask.ndim == 3:
             mask = mask[:, None]
-        pairs = list(zip(reversed(mask.shape), reversed(scores.shape), strict=False))
+        pairs = list(zip(reversed(mask.shape), reversed(scores), strict=False))
         fits = all(m == 1 or may_be_equal((m,), (s,)) for m, s in pairs)
         if mask.dtype is not bool_ or not 2 <= mask.ndim <= 4 or not fits:
             raise error(
                 self,
                 ShapeError,
                 "the attention mask does not fit",
-                expected=f"bools that broadcast to {show(scores.shape)}",
+                expected=f"bools that broadcast to {show(scores)}",
                 given=str(mask.type),
             )
         return mask

@@ -17,9 +17,12 @@ from graphc.ops.build import tensor
 
 
 def error(layer: Any, kind: type[GraphcError], message: str, **sides: str) -> GraphcError:
-    """An error of `layer` at the user's line."""
-    op = f"{type(layer).__name__} {layer.name!r}"
-    return kind(message, op=op, where=origin.where(), **sides)
+    """An error of `layer`, or of a function of that name, at the user's line."""
+    return kind(message, op=_called(layer), where=origin.where(), **sides)
+
+
+def _called(layer: Any) -> str:
+    return layer if isinstance(layer, str) else f"{type(layer).__name__} {layer.name!r}"
 
 
 def positive_int(layer: Any, name: str, value: Any) -> int:
@@ -37,7 +40,7 @@ def positive_int(layer: Any, name: str, value: Any) -> int:
 
 def number(layer: Any, name: str, value: Any, low: float, below: float = math.inf) -> float:
     """`value` as a float in [low, below). Errors: `ArgumentError`."""
-    return given_number(f"{type(layer).__name__} {layer.name!r}", name, value, low, below)
+    return given_number(_called(layer), name, value, low, below)
 
 
 def chosen(layer: Any, name: str, value: Any, known: tuple[str, ...]) -> str:

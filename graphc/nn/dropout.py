@@ -55,6 +55,16 @@ class Dropout(Layer):
         return where(keep, x if course else x * (1 / kept), 0.0)
 
 
+class WeightDropout(Dropout):
+    """The dropout of what is nowhere whole: a call gives the key by which it is drawn.
+
+    Shapes: any -> key [2]. All else as `Dropout` has it.
+    """
+
+    def forward(self, x: Tensor, training: bool) -> Tensor:
+        return self.draw(self.key)
+
+
 class GaussianNoise(Layer):
     """In training x plus independent draws from the normal distribution; else x.
 

@@ -10,9 +10,7 @@ from graphc.ir.shape import TensorType
 from graphc.nn import initializers
 from graphc.nn.checks import channel_axis, error, features, number, positive_int
 from graphc.nn.module import Layer
-from graphc.ops.elementwise import sqrt, square
-from graphc.ops.reduce import mean
-from graphc.ops.shape import reshape
+from graphc.nn.norm_functions import group_norm, layer_norm, rms_norm
 
 
 class _Normalization(Layer):
@@ -60,9 +58,7 @@ class LayerNorm(_Normalization):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         features(self, x.type, self._size)
-        centred = x - mean(x, axis=-1, keepdims=True)
-        spread = mean(square(centred), axis=-1, keepdims=True)
-        return centred / sqrt(spread + self.epsilon) * self.gamma + self.beta
+        return layer_norm(x, self.gamma, self.beta, epsilon=self.epsilon)
 
 
 class RMSNorm(_Normalization):
@@ -79,8 +75,7 @@ class RMSNorm(_Normalization):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         features(self, x.type, self._size)
-        size = mean(square(x), axis=-1, keepdims=True)
-        return x / sqrt(size + self.epsilon) * self.gamma
+        return rms_norm(x, self.gamma, epsilon=self.epsilon)
 
 
 class GroupNorm(Layer):
@@ -141,16 +136,8 @@ class GroupNorm(Layer):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         features(self, x.type, self._size, self._axis)
-        before, after = x.shape[: self._axis], x.shape[self._axis + 1 :]
-        groups = self._groups()
-        parts = reshape(x, (*before, groups, self._size // groups, *after))
-        axes = tuple(i for i in range(1, parts.ndim) if i != self._axis)
-        apart = parts - mean(parts, axis=axes, keepdims=True)
-        spread = mean(square(apart), axis=axes, keepdims=True)
-        result = reshape(apart / sqrt(spread + self.epsilon), x.shape)
-        row = (self._size, *(1 for _ in after))
-        result = result if self.gamma is None else result * reshape(self.gamma, row)
-        return result if self.beta is None else result + reshape(self.beta, row)
+        options: dict[str, Any] = {"axis": self._axis, "epsilon": self.epsilon}
+        return group_norm(x, self._groups(), self.gamma, self.beta, **options)
 
 
 class InstanceNorm(GroupNorm):

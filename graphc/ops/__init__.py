@@ -5,6 +5,7 @@ from graphc.ops import (
     activations,
     as_numpy,
     at,
+    attention,
     bessel,
     branch,
     checkpoint,
@@ -59,8 +60,8 @@ FAMILIES = (
     leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, bessel, quantile,
     activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
     cumulative, sorting, searching, unique, order_statistics, manipulate, diagonal, contract,
-    einsum, windows, convolution, pooling, resample, softmax, scan, while_loop, branch, odeint,
-    checkpoint, custom_gradient, linalg, random, types, ensure, complex, fft, signal,
+    einsum, windows, convolution, pooling, resample, softmax, attention, scan, while_loop, branch,
+    odeint, checkpoint, custom_gradient, linalg, random, types, ensure, complex, fft, signal,
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -20,6 +20,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
+from graphc.ir.dim import Size
 from graphc.ir.dim import product as size_product
 from graphc.ir.dtype import DType, default_dtype, dtype_or_default, float32, int64, uint32
 from graphc.ir.node import Tensor, Variable, apply
@@ -30,7 +31,7 @@ from graphc.loops.primitives import rotate_left
 from graphc.ops.build import cast, constant, settle, tensor
 from graphc.ops.elementwise import cos, less, log, minimum, shift_right, sqrt
 from graphc.ops.leaf import variable
-from graphc.ops.shape import stack
+from graphc.ops.shape import broadcast_to, stack
 
 _NUMBERS, _SPLIT, _FOLD = 0, 1 << 30, 1 << 31  # in the counter's high word
 _PARITY = 0x1BD11BDA
@@ -348,6 +349,34 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None) -> Tensor:
     probability = checked_probability("random.bernoulli", probability)
     target = probability.shape if shape is None else shape
     return less(uniform(key, target, probability.dtype), probability)
+
+
+# -- what dropout keeps ----------------------------------------------------------------------------
+def kept(key: Tensor, p: float, shape: Shape) -> Tensor:
+    """Which elements of a shape are kept, each with probability p: the draws of `bernoulli`, as
+    float32."""
+    return _below(bits_of(key, shape), p)
+
+
+def kept_from(key: Tensor, p: float, first: Tensor, count: Size) -> Tensor:
+    """The same draws for rows of `count` elements which begin at the flat positions `first`: parts
+    of an array that is nowhere whole.
+
+    Shapes: key [2], first [rows] -> [rows, count].
+    """
+    keys = broadcast_to(key, (*first.shape, 2))
+    bits = apply(RANDOM_BITS, (keys, first), shape=(count,), word=0, purpose=_NUMBERS).output()
+    return _below(bits, p)
+
+
+def _below(bits: Tensor, p: float) -> Tensor:
+    return less(_fraction(bits), constant(p, float32))
+
+
+def numpy_kept(key: Any, p: float, shape: Any) -> Any:
+    """`kept`, of arrays."""
+    bits = _numpy_bits(key, shape=shape, word=0, purpose=_NUMBERS) >> np.uint32(8)
+    return np.ldexp(bits.astype(np.float32), -24) < np.float32(p)
 
 
 def normal(key: Any, shape: Any = (), dtype: Any = None) -> Tensor:

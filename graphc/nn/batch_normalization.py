@@ -8,11 +8,10 @@ from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType
 from graphc.nn.checks import channel_axis, features, number
 from graphc.nn.module import Layer
+from graphc.nn.norm_functions import batch_norm, batch_statistics
 from graphc.nn.weights import Weights
-from graphc.ops.elementwise import maximum, sqrt, square
+from graphc.ops.elementwise import maximum
 from graphc.ops.index import size
-from graphc.ops.reduce import mean
-from graphc.ops.shape import reshape
 
 
 class BatchNorm(Layer):
@@ -84,26 +83,15 @@ class BatchNorm(Layer):
         self.moving_variance = self.add_variable("moving_variance", shape, second, **options)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        channels = features(self, x.type, self.moving_mean.value.size, self._axis)
-        row = (channels, *(1 for _ in range(x.ndim - 1 - self._axis)))  # broadcasts along the rest
-
-        def along(v: Tensor) -> Tensor:
-            return reshape(v, row)
-
+        features(self, x.type, self.moving_mean.value.size, self._axis)
+        options: dict[str, Any] = {"axis": self._axis, "epsilon": self.epsilon}
         if not training or not self.trainable:
-            factor = 1 / sqrt(self.moving_variance + self.epsilon)
-            factor = factor if self.gamma is None else factor * self.gamma
-            result = (x - along(self.moving_mean)) * along(factor)
-            return result if self.beta is None else result + along(self.beta)
-        axes = tuple(i for i in range(x.ndim) if i != self._axis)
-        centre = mean(x, axis=axes)
-        apart = x - along(centre)
-        spread = mean(square(apart), axis=axes)
+            options |= {"mean": self.moving_mean, "variance": self.moving_variance}
+            return batch_norm(x, self.gamma, self.beta, **options)
+        centre, spread = batch_statistics(x, axis=self._axis)
         self._move(self.moving_mean, centre)
         self._move(self.moving_variance, spread * self._correction(x) if self.unbiased else spread)
-        factor = 1 / sqrt(spread + self.epsilon)
-        result = apart * along(factor if self.gamma is None else factor * self.gamma)
-        return result if self.beta is None else result + along(self.beta)
+        return batch_norm(x, self.gamma, self.beta, mean=centre, variance=spread, **options)
 
     def _move(self, moving: Variable, batch: Tensor) -> None:
         part = 1 - self.momentum
