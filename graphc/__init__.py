@@ -38,6 +38,7 @@ from graphc.ir.dtype import (
     uint32,
     uint64,
 )
+from graphc.ir.dtype import bool_ as bool
 from graphc.ir.evaluate import evaluate
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable
@@ -50,6 +51,11 @@ from graphc.ops.types import NamespaceInfo as _NamespaceInfo
 __version__ = "0.2.0"
 
 _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itself
+    "e": ("graphc.ops.types", "e"),
+    "inf": ("graphc.ops.types", "inf"),
+    "nan": ("graphc.ops.types", "nan"),
+    "newaxis": ("graphc.ops.types", "newaxis"),
+    "pi": ("graphc.ops.types", "pi"),
     "nn": ("graphc.nn", ""),
     "optim": ("graphc.optim", ""),
     "train": ("graphc.train", ""),
@@ -275,18 +281,10 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.elementwise import sigmoid as expit
     from graphc.ops.ensure import ensure
     from graphc.ops.formula import elementwise
-    from graphc.ops.gamma import (
-        beta,
-        betainc,
-        digamma,
-        gamma,
-        gammainc,
-        gammaincc,
-        lgamma,
-        polygamma,
-    )
+    from graphc.ops.gamma import beta, digamma, gamma, lgamma, polygamma
     from graphc.ops.gather import check_labels, one_hot, take
     from graphc.ops.getitem import getitem, split
+    from graphc.ops.incomplete import betainc, gammainc, gammaincc
     from graphc.ops.index import size, strided_slice
     from graphc.ops.leaf import placeholder, variable
     from graphc.ops.manipulate import (
@@ -419,7 +417,18 @@ if TYPE_CHECKING:  # what is looked up at first use
         sinh,
         tan,
     )
-    from graphc.ops.types import can_cast, finfo, iinfo, isdtype, result_type
+    from graphc.ops.types import (
+        can_cast,
+        e,
+        finfo,
+        iinfo,
+        inf,
+        isdtype,
+        nan,
+        newaxis,
+        pi,
+        result_type,
+    )
     from graphc.ops.unique import unique, unique_all, unique_counts, unique_inverse, unique_values
     from graphc.ops.while_loop import fori_loop, while_loop
     from graphc.ops.windows import fold_windows, windows
@@ -434,7 +443,7 @@ __all__ = [
     "argmin", "argpartition", "argsort", "array_equal", "array_equiv", "array_split", "asarray",
     "asin", "asinh", "astype", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d",
     "average", "avg_pool", "beta", "betainc", "bincount", "bitwise_and", "bitwise_invert",
-    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bool_",
+    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bool", "bool_",
     "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "cbrt", "ceil", "celu",
     "check_labels", "checkpoint", "clip", "column_stack", "compile", "complex", "complex128",
     "complex64", "concat", "cond", "conj", "constant", "conv", "conv_transpose", "convolve", "copy",
@@ -442,7 +451,7 @@ __all__ = [
     "cummin", "cumprod", "cumsum", "cumulative_logsumexp", "cumulative_prod", "cumulative_sum",
     "custom_gradient", "default_dtype", "deg2rad", "derive", "diag", "diagflat", "diagonal", "diff",
     "digamma", "digitize", "Dim", "dim", "divide", "dot", "dot_product_attention", "draw", "dsplit",
-    "dstack", "DType", "dynamic_slice", "dynamic_update_slice", "einsum", "elementwise", "elu",
+    "dstack", "DType", "dynamic_slice", "dynamic_update_slice", "e", "einsum", "elementwise", "elu",
     "empty", "empty_like", "ensure", "equal", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "errors",
     "evaluate", "exp", "exp2", "expand_dims", "expit", "expm1", "eye", "fft", "finfo",
     "flatnonzero", "flip", "fliplr", "flipud", "float16", "float32", "float64", "floor",
@@ -450,27 +459,28 @@ __all__ = [
     "gammainc", "gammaincc", "gelu", "getitem", "global_avg_pool", "global_max_pool", "glu", "grad",
     "gradient", "GradientTape", "Graph", "GraphcError", "greater", "greater_equal", "hard_sigmoid",
     "hard_swish", "heaviside", "hessian", "histogram", "hsplit", "hstack", "hvp", "hypot", "i0",
-    "i0e", "i1", "i1e", "identity", "iinfo", "imag", "inner", "int16", "int32", "int64", "int8",
-    "interp", "interpolate", "iota", "isclose", "isdtype", "isfinite", "isinf", "isnan", "isneginf",
-    "isposinf", "j0", "j1", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kron", "lambdify",
-    "latex", "leaky_relu", "less", "less_equal", "lexsort", "lgamma", "linalg", "linearize",
-    "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr", "log_sigmoid",
+    "i0e", "i1", "i1e", "identity", "iinfo", "imag", "inf", "inner", "int16", "int32", "int64",
+    "int8", "interp", "interpolate", "iota", "isclose", "isdtype", "isfinite", "isinf", "isnan",
+    "isneginf", "isposinf", "j0", "j1", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kron",
+    "lambdify", "latex", "leaky_relu", "less", "less_equal", "lexsort", "lgamma", "linalg",
+    "linearize", "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr", "log_sigmoid",
     "log_softmax", "logaddexp", "logcumsumexp", "logical_and", "logical_not", "logical_or",
     "logical_xor", "logit", "logsumexp", "map", "matmul", "matrix_transpose", "max",
     "max_and_argmax", "max_pool", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish",
-    "moveaxis", "multiply", "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum",
-    "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd",
-    "nansum", "nanvar", "ndtr", "ndtri", "negative", "nextafter", "nn", "nonzero", "not_equal",
-    "odeint", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "parse_graph", "partition",
-    "percentile", "permute_dims", "placeholder", "polygamma", "positive", "pow", "power", "prelu",
-    "print_graph", "prod", "ptp", "put_along_axis", "quantile", "rad2deg", "random", "ravel",
-    "real", "reciprocal", "relu", "relu6", "remainder", "repeat", "reshape", "result_type", "roll",
-    "rollaxis", "root", "rot90", "round", "scan", "scatter_add", "scope", "searchsorted",
-    "segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum", "select", "selu",
-    "set_default_dtype", "shift_left", "shift_right", "sigmoid", "sign", "signbit", "silu", "sin",
-    "sinc", "sinh", "size", "softmax", "softmax_cross_entropy", "softplus", "softsign", "sort",
-    "sparse_hessian", "sparse_jacobian", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "step", "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take",
+    "moveaxis", "multiply", "nan", "nan_to_num", "nanargmax", "nanargmin", "nancumprod",
+    "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod",
+    "nanquantile", "nanstd", "nansum", "nanvar", "ndtr", "ndtri", "negative", "newaxis",
+    "nextafter", "nn", "nonzero", "not_equal", "odeint", "one_hot", "ones", "ones_like", "optim",
+    "outer", "pad", "parse_graph", "partition", "percentile", "permute_dims", "pi", "placeholder",
+    "polygamma", "positive", "pow", "power", "prelu", "print_graph", "prod", "ptp",
+    "put_along_axis", "quantile", "rad2deg", "random", "ravel", "real", "reciprocal", "relu",
+    "relu6", "remainder", "repeat", "reshape", "result_type", "roll", "rollaxis", "root", "rot90",
+    "round", "scan", "scatter_add", "scope", "searchsorted", "segment_max", "segment_mean",
+    "segment_min", "segment_prod", "segment_sum", "select", "selu", "set_default_dtype",
+    "shift_left", "shift_right", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh",
+    "size", "softmax", "softmax_cross_entropy", "softplus", "softsign", "sort", "sparse_hessian",
+    "sparse_jacobian", "split", "sqrt", "square", "squeeze", "stack", "std", "step",
+    "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take",
     "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy", "topk", "trace",
     "train", "trapezoid", "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unique",
     "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "value_and_grad",

@@ -18,7 +18,7 @@ SAMPLES: dict[str, Samples] = {}
 
 
 def _regular(m: Any, x: Any) -> Any:
-    return x + 4 * np.eye(3, dtype=_dtype_name(x))
+    return x + 4 * np.eye(int(x.shape[-1]), dtype=_dtype_name(x))
 
 
 def _positive(m: Any, x: Any) -> Any:
@@ -190,6 +190,30 @@ SAMPLES["solve"] = Samples(
     takes=FLOATS,
     wild=False,
 )
+def _mirrored(m: Any, x: Any) -> Any:
+    return _regular(m, x) + m.matrix_transpose(x)
+
+
+SAMPLES["symmetric_solve"] = Samples(
+    cases=tuple(
+        Case(
+            call=lambda a, b: gc.linalg.solve(_mirrored(gc, a), b, assume_a="sym"),
+            numpy=lambda a, b: np.linalg.solve(_mirrored(np, a), b),
+            shapes=shapes,
+            draws=(bounded, None),
+        )
+        for shapes in (((3, 3), (3,)), ((5, 5), (2, 5, 2)), (("n", 6, 6), ("n", 6, 1)))
+    ),
+    takes=FLOATS,
+    wild=False,
+    ulp=200,
+    unit=1,
+)
+
+
+def lower_mirrored(a: Array) -> Array:
+    """The symmetric matrix with this lower triangle."""
+    return np.tril(a) + np.tril(a, -1).swapaxes(-1, -2)
 
 
 # -- decompositions --------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import scipy.linalg
 from graphc.ops import by_columns, small
 from graphc.ops import factors_by_columns as steps
 
-from .linalg_samples import _cofactor_change, _cofactors, each
+from .linalg_samples import _cofactor_change, _cofactors, each, lower_mirrored
 from .sampling import FLOATS, Array, Case, Draw, Samples, Shape, bounded
 
 SAMPLES: dict[str, Samples] = {}
@@ -87,6 +87,10 @@ SAMPLES["exchanged_by_columns"] = _step(
 SAMPLES["lu_solve_by_columns"] = _step(
     *_lu_solve(False), (regular, exchanges, None), ((3,), (2, 3)), (None, "int64", None)
 )
+SAMPLES["symmetric_solve_by_columns"] = _step(
+    lambda a, b: by_columns.symmetric_solve(a, b, "solve"),
+    lambda a, b: np.linalg.solve(lower_mirrored(a), b.T).T, (regular, None), ((2, 3),),
+)  # fmt: skip
 SAMPLES["triangular_solve_by_columns"] = _step(
     lambda a, b: by_columns.triangular_solve(a, b, False, False, False, "solve"),
     lambda a, b: scipy.linalg.solve_triangular(a.T, b.T).T, (regular, None), ((2, 3),),

@@ -34,6 +34,7 @@ _TITLES = {
     "powers": "Powers and logarithms",
     "signs": "Signs and neighbours",
     "gamma": "The gamma function",
+    "incomplete": "The gamma function",
     "bessel": "Bessel functions",
     "quantile": "The normal distribution and inverses",
     "activations": "Activations",
@@ -111,6 +112,7 @@ def page() -> str:
         _line("gc.set_default_dtype", gc.set_default_dtype),
         "- " + ", ".join(f"`gc.{n}`" for n, d in vars(gc).items() if isinstance(d, gc.DType))
         + ": the dtypes.",
+        "- `gc.e`, `gc.inf`, `gc.nan`, `gc.newaxis`, `gc.pi`: numbers, and None in an index.",
     ]))  # fmt: skip
     sections = groupby(FAMILIES, lambda module: _TITLES[_family(module)])
     parts += [_section(title, chain(*map(_functions, fs))) for title, fs in sections]

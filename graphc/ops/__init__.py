@@ -25,6 +25,7 @@ from graphc.ops import (
     gamma,
     gather,
     getitem,
+    incomplete,
     index,
     leaf,
     lift,
@@ -57,11 +58,12 @@ from graphc.ops import (
 )
 
 FAMILIES = (
-    leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, bessel, quantile,
-    activations, shape, index, gather, places, dynamic, getitem, reduce, statistics, segments,
-    cumulative, sorting, searching, unique, order_statistics, manipulate, diagonal, contract,
-    einsum, windows, convolution, pooling, resample, softmax, attention, scan, while_loop, branch,
-    odeint, checkpoint, custom_gradient, linalg, random, types, ensure, complex, fft, signal,
+    leaf, create, elementwise, formula, trigonometric, powers, signs, gamma, incomplete, bessel,
+    quantile, activations, shape, index, gather, places, dynamic, getitem, reduce, statistics,
+    segments, cumulative, sorting, searching, unique, order_statistics, manipulate, diagonal,
+    contract, einsum, windows, convolution, pooling, resample, softmax, attention, scan,
+    while_loop, branch, odeint, checkpoint, custom_gradient, linalg, random, types, ensure,
+    complex, fft, signal,
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -15,7 +15,7 @@ from graphc.ir.dtype import bool_, int64, uint64
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Tensor, apply, current_serial
-from graphc.ir.op import Batch, Kind, Op, register
+from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, common
 from graphc.ir.structure import paths, same_structure, unflatten
 from graphc.ops.build import as_weak, cast, constant, scalar_like, tensor
@@ -181,6 +181,7 @@ SWITCH = register(
         vjp=_vjp,
         jvp=_jvp,
         batched=_batched,
+        facts=frozenset({Fact.AS_STORED}),
         may_fail=True,  # its branches may
         weak=False,  # each result for itself
         doc="One of several graphs over the same operands, chosen by a truth value or an index.",

@@ -18,12 +18,13 @@ from graphc.ir.dim import minimum
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
-from graphc.ir.routine import Argument, Count, Flag, Leading, Operand, Result, Routine
+from graphc.ir.routine import Argument, Count, Flag, Leading, Operand, Result, Routine, Work
 from graphc.ir.shape import TensorType, broadcast
 from graphc.ops import elimination, small
 from graphc.ops.small import NOT_POSITIVE, SINGULAR, of_floats
 
 STEP = frozenset({Fact.STEP})
+BLOCK = 64  # columns that LAPACK eliminates at once, for which it wants memory
 
 
 def turned(a: Any) -> Any:
@@ -154,6 +155,37 @@ _EXCHANGED = matrix_step(
 
 def exchanged_back(b: Tensor, pivots: Tensor) -> Tensor:
     return apply(_EXCHANGED, (b, pivots)).output()
+
+
+# -- symmetric matrices ----------------------------------------------------------------------------
+def _numpy_symmetric(a: Any, b: Any, *, told_as: str) -> Any:
+    whole = np.tril(a) + turned(np.tril(a, -1))
+    try:
+        return turned(np.linalg.solve(whole, turned(b)))
+    except np.linalg.LinAlgError as error:
+        raise LinAlgError(SINGULAR, op=told_as, given=str(error)) from None
+
+
+def _lapack_symmetric(operands: Sequence[TensorType], results: Any, *, told_as: str) -> Routine:
+    k, n = operands[1].shape[-2:]
+    arguments = (
+        Flag("U"), Count(n), Count(k), Work(n * n, copy=0), Leading(n), Work(n, integers=True),
+        Result(0, copy=1), Leading(n), Work(BLOCK * n), Leading(BLOCK * n),
+    )  # fmt: skip
+    return Routine("sysv", (2, 2), (2,), arguments, n * n * n + n * n * k, failure=SINGULAR)
+
+
+# A lower triangle by rows is an upper one by columns.
+_SYMMETRIC = matrix_step(
+    "symmetric_solve_by_columns", lambda a, b, *, told_as: _infer_sides(a, b), _numpy_symmetric,
+    _lapack_symmetric,
+    "x with a x = b, by the lower triangle of a, after an elimination that keeps it symmetric.",
+    may_fail=True,
+)  # fmt: skip
+
+
+def symmetric_solve(a: Tensor, b: Tensor, told_as: str) -> Tensor:
+    return apply(_SYMMETRIC, (a, b), told_as=told_as).output()
 
 
 # -- triangles -------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ vjp of `complex`, `real` and `imag`; all others follow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -49,8 +50,10 @@ from graphc.ops.elementwise import (
     divide,
     equal,
     exp,
+    expm1,
     less,
     log,
+    log1p,
     logical_and,
     logical_or,
     multiply,
@@ -63,7 +66,7 @@ from graphc.ops.elementwise import (
 )
 from graphc.ops.scalar import at, is_zero, stretch, sum_to
 from graphc.ops.signs import copysign
-from graphc.ops.trigonometric import atan2, hypot
+from graphc.ops.trigonometric import asinh, atan2, cosh, hypot, sinh, tan
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -352,10 +355,149 @@ def _astype(z: Tensor, *, dtype: DType) -> Tensor:
     return apply(COMPLEX, (x, y)).output()
 
 
+# -- trigonometric functions, and what follows from logarithms -------------------------------------
+def _sinh(z: Tensor) -> Tensor:
+    x, y = real(z), imag(z)
+    return _together(multiply(sinh(x), cos(y)), multiply(cosh(x), sin(y)), z, z.shape)
+
+
+def _cosh(z: Tensor) -> Tensor:
+    x, y = real(z), imag(z)
+    return _together(multiply(cosh(x), cos(y)), multiply(sinh(x), sin(y)), z, z.shape)
+
+
+def _tanh(z: Tensor) -> Tensor:
+    """With t = tan y, s = sinh x: (r s (1 + t^2) + i t) / (1 + s^2 (1 + t^2)), r = cosh x; far out
+    what is left of that. Source: Kahan, 1987, "Branch cuts for complex elementary functions"."""
+    x, y = real(z), imag(z)
+    one, far = scalar_like(1, x), less(scalar_like(20, x), magnitude(x))
+    near = where(far, scalar_like(0, x), x)
+    t, s = tan(y), sinh(near)
+    spread = add(one, multiply(t, t))
+    below = add(one, multiply(spread, multiply(s, s)))
+    rest = multiply(multiply(sin(y), cos(y)), multiply(exp(multiply(magnitude(x), -2)), 4))
+    u = where(far, copysign(one, x), divide(multiply(multiply(spread, cosh(near)), s), below))
+    return _together(u, where(far, rest, divide(t, below)), z, z.shape)
+
+
+def _turned(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function f(z) with f(iz) = i `function`(z): sin for sinh, and so on, or the other way."""
+
+    def turned(z: Tensor) -> Tensor:
+        x, y = real(z), imag(z)
+        found = function(apply(COMPLEX, (negative(y), x)).output())
+        return _together(imag(found), negative(real(found)), z, z.shape)
+
+    return turned
+
+
+def _cos(z: Tensor) -> Tensor:
+    return _cosh(apply(COMPLEX, (negative(imag(z)), real(z))).output())
+
+
+def _roots(z: Tensor) -> tuple[Tensor, Tensor]:
+    """sqrt(1 + z) and sqrt(1 - z)."""
+    x, y = real(z), imag(z)
+    one = scalar_like(1, x)
+    return (
+        _sqrt(_together(add(one, x), y, z, z.shape)),
+        _sqrt(_together(subtract(one, x), negative(y), z, z.shape)),
+    )
+
+
+def _asin(z: Tensor) -> Tensor:
+    """Source: Kahan, as of `_tanh`, as are the others."""
+    right, left = _roots(z)
+    (a, b), (c, d) = (real(right), imag(right)), (real(left), imag(left))
+    u = atan2(real(z), subtract(multiply(a, c), multiply(b, d)))
+    return _together(u, asinh(subtract(multiply(c, b), multiply(d, a))), z, z.shape)
+
+
+def _acos(z: Tensor) -> Tensor:
+    right, left = _roots(z)
+    (a, b), (c, d) = (real(right), imag(right)), (real(left), imag(left))
+    u = multiply(atan2(c, a), scalar_like(2, c))
+    return _together(u, asinh(subtract(multiply(a, d), multiply(b, c))), z, z.shape)
+
+
+def _acosh(z: Tensor) -> Tensor:
+    x, y = real(z), imag(z)
+    one = scalar_like(1, x)
+    right = _sqrt(_together(add(x, one), y, z, z.shape))
+    left = _sqrt(_together(subtract(x, one), y, z, z.shape))
+    (a, b), (c, d) = (real(right), imag(right)), (real(left), imag(left))
+    v = multiply(atan2(d, a), scalar_like(2, a))
+    return _together(asinh(add(multiply(c, a), multiply(d, b))), v, z, z.shape)
+
+
+def _atanh(z: Tensor) -> Tensor:
+    """log((1 + z) / (1 - z)) / 2."""
+    x, y = real(z), imag(z)
+    one, half = scalar_like(1, x), scalar_like(0.5, x)
+    away = subtract(one, x)
+    size = add(multiply(away, away), multiply(y, y))
+    u = multiply(log1p(divide(multiply(x, 4), size)), multiply(half, half))
+    side = subtract(subtract(one, multiply(x, x)), multiply(y, y))
+    return _together(u, multiply(atan2(multiply(y, 2), side), half), z, z.shape)
+
+
+def _expm1(z: Tensor) -> Tensor:
+    x, y = real(z), imag(z)
+    half = sin(multiply(y, scalar_like(0.5, y)))
+    u = subtract(multiply(expm1(x), cos(y)), multiply(multiply(half, half), 2))
+    return _together(u, multiply(exp(x), sin(y)), z, z.shape)
+
+
+def _log1p(z: Tensor) -> Tensor:
+    """Near 0 by |1 + z|^2 - 1 = x (2 + x) + y^2."""
+    x, y = real(z), imag(z)
+    one, half = scalar_like(1, x), scalar_like(0.5, x)
+    near = less(hypot(x, y), half)
+    change = add(multiply(x, add(x, 2)), multiply(y, y))
+    small = multiply(log1p(where(near, change, scalar_like(0, x))), half)
+    u = where(near, small, log(hypot(add(one, x), y)))
+    return _together(u, atan2(y, add(one, x)), z, z.shape)
+
+
+def _log_to(base: float) -> Callable[[Tensor], Tensor]:
+    def log_to(z: Tensor) -> Tensor:
+        found, scale = _log(z), scalar_like(1 / math.log(base), real(z))
+        return _together(
+            multiply(real(found), scale), multiply(imag(found), scale), z, z.shape
+        )
+
+    return log_to
+
+
+def _sign(z: Tensor) -> Tensor:
+    """The number of size 1 in the same direction; 0 of 0."""
+    size = hypot(real(z), imag(z))
+    nothing = equal(size, scalar_like(0, size))
+    return _divide(z, where(nothing, scalar_like(1, size), size))
+
+
+def _power(z: Tensor, w: Tensor) -> Tensor:
+    """exp(w log z); z^0 is 1, and 0^w is 0 for a w with a positive real part."""
+    whole = _exp(_multiply(w, _log(z if z.dtype.is_complex else _astype_of(z, w))))
+    zero = scalar_like(0, real(w))
+    at_zero = logical_and(_equal(z, scalar_like(0, z)), less(zero, real(w)))
+    constant_one = _equal(w, scalar_like(0, w))
+    found = where(at_zero, scalar_like(0, whole), whole)
+    return where(constant_one, scalar_like(1, whole), found)
+
+
+def _astype_of(x: Tensor, like: Tensor) -> Tensor:
+    return _together(x, None, like, x.shape)
+
+
 _OF_COMPLEX: Mapping[str, Callable[..., Tensor]] = {
     "add": _add, "subtract": _subtract, "multiply": _multiply, "divide": _divide,
     "matmul": _matmul, "square": _square, "abs": _abs, "exp": _exp, "log": _log, "sqrt": _sqrt,
     "equal": _equal, "not_equal": _not_equal, "astype": _astype,
+    "sinh": _sinh, "cosh": _cosh, "tanh": _tanh, "sin": _turned(_sinh), "cos": _cos,
+    "tan": _turned(_tanh), "asin": _asin, "acos": _acos, "asinh": _turned(_asin),
+    "acosh": _acosh, "atanh": _atanh, "atan": _turned(_atanh), "expm1": _expm1, "log1p": _log1p,
+    "log2": _log_to(2), "log10": _log_to(10), "sign": _sign, "power": _power,
 }  # fmt: skip
 
 

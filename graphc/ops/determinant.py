@@ -31,6 +31,7 @@ from graphc.ops.elementwise import (
     logical_not,
     logical_or,
     multiply,
+    negative,
     not_equal,
     round,
     where,
@@ -135,12 +136,22 @@ def _expand_cofactor(a: Tensor) -> Tensor:
 
 def _by_singular_values(a: Tensor) -> Tensor:
     """The cofactors of u s v^T: those of s, between u and v^T, and the sign det(u) det(v)."""
+    u, s, vh, sign = _svd_with_sign(a)
+    return multiply(sign, matmul(multiply(u, expand_dims(_product_of_others(s), -2)), vh))
+
+
+def _svd_with_sign(a: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As `_by_svd`."""
     u, s, vh = svd(a, full_matrices=False)
+    return u, s, vh, expand_dims(round(det(u) * det(vh)), (-2, -1))
+
+
+def _product_of_others(s: Tensor) -> Tensor:
+    """As `_others`."""
     n = s.shape[-1]
     before = cumulative_prod(s, axis=-1, include_initial=True)[..., :n]
     behind = flip(cumulative_prod(flip(s, -1), axis=-1, include_initial=True)[..., :n], -1)
-    sign = expand_dims(round(det(u) * det(vh)), (-2, -1))
-    return multiply(sign, matmul(multiply(u, expand_dims(before * behind, -2)), vh))
+    return before * behind
 
 
 COFACTOR = of_numpy(
@@ -203,10 +214,28 @@ def _third_derivative(a: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return multiply(expand_dims(det(a), (-2, -1)), value * x - change)
 
 
+def _expand_change(a: Tensor, g: Tensor) -> Tensor:
+    """As NumPy's."""
+    if is_small(a):
+        return small.cofactor_change(a, g)
+    n = a.shape[-1]
+    finite = all(isfinite(a), (-2, -1), keepdims=True)
+    one, zero = eye(n, dtype=a.dtype), scalar_like(0, a)
+    u, s, vh, sign = _svd_with_sign(where(finite, a, one))
+    h = matmul(matmul(matrix_transpose(u), g), matrix_transpose(vh))
+    on_diagonal = equal(one, scalar_like(1, one))
+    without = where(on_diagonal, scalar_like(1, s), expand_dims(s, -2))  # row i: all but s[i]
+    p = where(on_diagonal, zero, _product_of_others(without))
+    along = expand_dims(main_diagonal(h, (h.ndim - 2, h.ndim - 1)), -1)
+    change = where(on_diagonal, matmul(p, along), negative(multiply(p, matrix_transpose(h))))
+    found = multiply(sign, matmul(matmul(u, change), vh))
+    result: Tensor = where(finite, found, scalar_like(np.nan, a))
+    return result
+
+
 COFACTOR_CHANGE = of_numpy(
     "cofactor_change", _infer_change, _numpy_change, _change_vjp,
-    "The derivative of the cofactors of a matrix along another.",
-    expand=lambda a, g: small.cofactor_change(a, g) if is_small(a) else None,
+    "The derivative of the cofactors of a matrix along another.", expand=_expand_change,
 )  # fmt: skip
 
 

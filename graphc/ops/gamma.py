@@ -1,23 +1,21 @@
-"""The gamma function, its logarithm, the derivatives of that, beta, and incomplete integrals."""
+"""The gamma function, its logarithm, the derivatives of that, and beta."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, GradientError
+from graphc.errors import ArgumentError
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact
 from graphc.loops.primitives import special
 from graphc.ops.build import cast, float_type, operands, tensor
 from graphc.ops.elementwise import exp, floor, less, logical_and, not_equal, remainder, where
-from graphc.ops.powers import xlog1py, xlogy
-from graphc.ops.scalar import binary_float_function, define, float_function, named, publish
+from graphc.ops.scalar import define, float_function, publish
 
 POLES = {Fact.POLE, Fact.JUMPS}
 
@@ -193,59 +191,4 @@ def beta(a: Any, b: Any) -> Tensor:
     return cast(size * (_sign_of_gamma(p) * _sign_of_gamma(q) * _sign_of_gamma(both)), to)
 
 
-# -- incomplete integrals, by SciPy ----------------------------------------------------------------
-def _by_a_parameter(name: str) -> Callable[[], Tensor]:
-    def refuse() -> Tensor:
-        raise GradientError(
-            "the derivative by a parameter of the integral is no formula",
-            op=name,
-            expected="a constant there; the derivative by its last operand is known",
-        )
-
-    return refuse
-
-
-def _gammainc_slope(a: Tensor, x: Tensor) -> Tensor:
-    """x**(a - 1) e**-x / gamma(a)."""
-    return exp(xlogy(a - 1, x) - x - lgamma(a))
-
-
-gammainc = binary_float_function(
-    "gammainc", special("gammainc", 2), lambda s, a, x: s.lowergamma(a, x) / s.gamma(a),
-    "The lower incomplete gamma function over gamma(a): the integral from 0 to x. By SciPy.",
-    host=True, cost=200, facts=POLES,
-    partials=lambda f, out, a, x: (_by_a_parameter("gammainc"), lambda: _gammainc_slope(a, x)),
-)  # fmt: skip
-gammaincc = binary_float_function(
-    "gammaincc", special("gammaincc", 2), lambda s, a, x: s.uppergamma(a, x) / s.gamma(a),
-    "1 - gammainc(a, x): the integral from x on. By SciPy.", host=True, cost=200, facts=POLES,
-    partials=lambda f, out, a, x: (_by_a_parameter("gammaincc"), lambda: -_gammainc_slope(a, x)),
-)  # fmt: skip
-
-
-def _betainc_slope(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
-    """x**(a - 1) (1 - x)**(b - 1) / beta(a, b)."""
-    return exp(xlogy(a - 1, x) + xlog1py(b - 1, -x) - lgamma(a) - lgamma(b) + lgamma(a + b))
-
-
-_BETAINC = define(
-    "betainc", special("betainc", 3), lambda s, a, b, x: s.betainc_regularized(a, b, 0, x),
-    host=True, cost=200, facts=POLES,
-    partials=lambda f, out, a, b, x: (
-        _by_a_parameter("betainc"), _by_a_parameter("betainc"), lambda: _betainc_slope(a, b, x)
-    ),
-    doc="The incomplete beta function over beta(a, b): the integral from 0 to x. By SciPy.",
-)  # fmt: skip
-
-
-@named(_BETAINC)
-def betainc(a: Any, b: Any, x: Any) -> Tensor:
-    given = operands("betainc", a, b, x)
-    to = float_type(given[0].dtype)
-    return apply(_BETAINC, [cast(t, to) for t in given]).output()
-
-
-FUNCTIONS = {
-    f.__name__: f
-    for f in (lgamma, gamma, digamma, polygamma, beta, gammainc, gammaincc, betainc)
-}
+FUNCTIONS = {f.__name__: f for f in (lgamma, gamma, digamma, polygamma, beta)}

@@ -102,24 +102,39 @@ def getitem(x: Any, key: Any) -> Any:
     tensors); `ArgumentError` for another kind of index.
     """
     t = tensor(x, "getitem")
+    truth = _truth(key)
+    if truth is not None:  # a new axis with all, or with nothing
+        whole = reshape(t, (1, *t.shape))
+        return whole if truth else whole[0:0]
     mask = mask_of(t, key)
     return read(t, select(t, key)) if mask is None else function("_selected")(t, mask)
 
 
 # -- reading a key ---------------------------------------------------------------------------------
 def mask_of(t: Tensor, key: Any) -> Tensor | None:
-    """The key, if it is a mask whose values are not known here."""
+    """The key, if it is a mask whose values are not known here, or a truth value."""
     (only,) = key if isinstance(key, tuple) and len(key) == 1 else (key,)
+    truth = _truth(only)
+    if truth is not None:
+        return constant(truth, bool_)
     if not isinstance(only, Tensor) or only.dtype is not bool_:
         return None
-    if only.ndim > t.ndim or only.ndim == 0:
+    if only.ndim > t.ndim:
         raise ShapeError(
             "a mask has some of the first axes of what it selects from",
             op="getitem",
-            expected=f"1 to {t.ndim} axes",
+            expected=f"up to {t.ndim} axes",
             given=show(only.shape),
         )
     return only
+
+
+def _truth(key: Any) -> bool | None:
+    """The key, if it is one truth value that is known."""
+    if isinstance(key, (bool, np.bool_)):
+        return bool(key)
+    scalar = isinstance(key, np.ndarray) and key.dtype == np.bool_ and key.ndim == 0
+    return bool(key) if scalar else None
 
 
 def select(t: Tensor, key: Any) -> Selection:

@@ -12,7 +12,7 @@ from graphc.ir.conditions import agree, never_equal
 from graphc.ir.dim import maximum
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.shape import TensorType, show
+from graphc.ir.shape import TensorType, broadcast, show
 from graphc.ops import factors_by_columns as steps
 from graphc.ops.build import cast, operands, scalar_like, size_as_tensor, tensor
 from graphc.ops.contract import matmul
@@ -40,7 +40,8 @@ from graphc.ops.while_loop import while_loop
 
 
 # -- pseudoinverse ---------------------------------------------------------------------------------
-def _infer_pinv(a: TensorType, *, rtol: float | None) -> tuple[TensorType, ...]:
+# A tolerance is an attribute where it is known, an operand of the batch's shape where it is not.
+def _infer_pinv(a: TensorType, *given: TensorType, rtol: float | None) -> tuple[TensorType, ...]:
     m, n = matrices("pinv", a)
     return (TensorType(a.dtype, (*a.shape[:-2], n, m)),)
 
@@ -50,11 +51,13 @@ def _numpy_rtol(a: Any, rtol: float | None) -> float:
     return float(np.finfo(a.dtype).eps) * max(*a.shape[-2:], 1) if rtol is None else rtol
 
 
-def _numpy_pinv(a: Any, *, rtol: float | None) -> Any:
-    return np.linalg.pinv(a, rtol=_numpy_rtol(a, rtol))
+def _numpy_pinv(a: Any, *given: Any, rtol: float | None) -> Any:
+    return np.linalg.pinv(a, rtol=given[0] if given else _numpy_rtol(a, rtol))
 
 
-def _pinv_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor, *, rtol: float | None) -> list[Any]:
+def _pinv_vjp(
+    context: Any, g: Tensor, out: Tensor, a: Tensor, *given: Tensor, rtol: float | None
+) -> list[Any]:
     """-p^T g p^T + (1 - a p) g^T p p^T + p^T p g^T (1 - p a), for p = a^+ (Golub and Pereyra
     1973), which is right as long as the rank stays."""
     p, turned = matrix_transpose(out), matrix_transpose(g)
@@ -63,22 +66,24 @@ def _pinv_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor, *, rtol: float | 
     left = left - matmul(a, matmul(out, left))
     right = matmul(matmul(p, out), turned)  # p^T p g^T
     right = right - matmul(matmul(right, out), a)
-    return [left + right - first]
+    return [left + right - first, *(None for _ in given)]
 
 
-def _tolerance(a: Tensor, s: Tensor, rtol: float | None) -> Tensor:
+def _tolerance(a: Tensor, s: Tensor, rtol: float | Tensor | None) -> Tensor:
     """The size below which singular values count as 0: [..., 1]."""
     zero = broadcast_to(scalar_like(0, s), (*s.shape[:-1], 1))  # there may be no singular value
     largest = largest_of(concat([s, zero], -1), -1, True)
+    if isinstance(rtol, Tensor):
+        return multiply(largest, expand_dims(cast(rtol, s.dtype), -1))
     if rtol is not None:
         return multiply(largest, scalar_like(rtol, s))
     size = size_as_tensor(maximum(maximum(*a.shape[-2:]), 1), int64)
     return multiply(largest, cast(size, s.dtype) * float(np.finfo(s.dtype.numpy).eps))
 
 
-def _expand_pinv(a: Tensor, *, rtol: float | None) -> Tensor:
+def _expand_pinv(a: Tensor, *given: Tensor, rtol: float | None) -> Tensor:
     turned_u, s, v = steps.svd(matrix_transpose(a), False, "pinv")
-    kept = greater(s, _tolerance(a, s, rtol))
+    kept = greater(s, _tolerance(a, s, given[0] if given else rtol))
     inverse = where(kept, 1 / where(kept, s, scalar_like(1, s)), scalar_like(0, s))
     return matmul(multiply(v, expand_dims(inverse, -2)), turned_u)
 
@@ -89,31 +94,40 @@ PINV = of_numpy(
 )  # fmt: skip
 
 
-def _ratio(op: str, rtol: Any) -> float | None:
+def _ratio(op: str, rtol: Any) -> float | Tensor | None:
     if rtol is None:
         return None
     if isinstance(rtol, (int, float, np.number)) and not isinstance(rtol, bool):
         return float(rtol)
+    if isinstance(rtol, (Tensor, np.ndarray)):
+        return tensor(rtol, op)
     raise ArgumentError(
-        "not a relative tolerance", op=op, expected="a number, or None", given=repr(rtol)
-    )
+        "not a relative tolerance", op=op, expected="a number, one for each matrix, or None",
+        given=repr(rtol)[:80],
+    )  # fmt: skip
 
 
-def pinv(x: Any, /, *, rtol: float | None = None) -> Tensor:
+def pinv(x: Any, /, *, rtol: Any = None) -> Tensor:
     """The pseudoinverse of Moore and Penrose.
 
     Singular values of up to `rtol` times the largest count as 0; by default that is the larger size
-    times the dtype's epsilon. Shapes: [..., m, n] -> [..., n, m]. Dtypes: float.
+    times the dtype's epsilon. Shapes: [..., m, n] -> [..., n, m], rtol [...]. Dtypes: float.
     Errors: `ShapeError`, `DTypeError`, `ArgumentError` for no number; at the call `LinAlgError`
     where LAPACK does not converge. The derivative is that for a rank that does not change.
     Source: Golub and Pereyra, The differentiation of pseudo-inverses and nonlinear least squares
     problems whose variables separate, 1973.
     """
-    return apply(PINV, (tensor(x, "pinv"),), rtol=_ratio("pinv", rtol)).output()
+    t, ratio = tensor(x, "pinv"), _ratio("pinv", rtol)
+    if not isinstance(ratio, Tensor):
+        return apply(PINV, (t,), rtol=ratio).output()
+    matrices("pinv", t.type)
+    batch = broadcast("pinv", t.shape[:-2], ratio.shape)
+    given = broadcast_to(cast(ratio, t.dtype), batch)
+    return apply(PINV, (broadcast_to(t, (*batch, *t.shape[-2:])), given), rtol=None).output()
 
 
 # -- rank, condition -------------------------------------------------------------------------------
-def matrix_rank(x: Any, /, *, rtol: float | None = None) -> Tensor:
+def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
     """How many singular values are above `rtol` times the largest one (int64).
 
     By default `rtol` is the larger size times the dtype's epsilon. Shapes: [..., m, n] -> [...].

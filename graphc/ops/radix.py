@@ -106,7 +106,7 @@ class Keys:
     def __init__(self, k: Any, dtype: DType, descending: bool = False) -> None:
         self.k, self.given, self.descending = k, dtype, descending
         self.bits = 8 if dtype is bool_ else dtype.bits
-        self.dtype = BY_SHORT[f"u{self.bits}"]
+        self.dtype, self.signed = BY_SHORT[f"u{self.bits}"], BY_SHORT[f"i{self.bits}"]
         self.sign = self.number(1 << (self.bits - 1))
 
     def number(self, value: int) -> Any:
@@ -144,6 +144,24 @@ class Keys:
         first = self.k.equal(code, self.number((1 << (self.bits - 1)) - 1))
         return self.k.add(code, self.k.cast(first, self.dtype))
 
+    def rank(self, code: Any) -> Any:
+        """The key of a code as a signed number, which vectors of more processors compare. There is
+        one above all ranks of floats: their largest key is that of NaN, and none is 0; or, where it
+        descends, the other way round."""
+        k = self.k
+        turned = k.bitwise_xor(self.key(code), self.sign)
+        if self.given.is_float and not self.descending:
+            turned = k.subtract(turned, self.number(1))
+        return k.cast(turned, self.signed)
+
+    def goes_before(self, other: Any, mine: Any, earlier: Any) -> Any:
+        """Whether another rank is less than mine, or the same one and `earlier`."""
+        k = self.k
+        if self.given.is_float:
+            return k.less(other, k.add(mine, k.cast(earlier, self.signed)))
+        same = k.bitwise_and(k.equal(other, mine), earlier)
+        return k.bitwise_or(k.less(other, mine), same)
+
     def shift(self, number: Any) -> Any:
         """How far a byte of keys is from the lowest."""
         return self.k.cast(self.k.multiply(number, self.k.const(DIGIT, int64)), self.dtype)
@@ -162,7 +180,9 @@ class _Sort:
         self.many = minimum(floordiv(size, FEW + 1), 1)
         self.passes = keys.bits // DIGIT
         if self.many != 1:
-            self.few = k.scratch(keys.dtype, minimum(size, FEW))
+            self.few, self.ranks = (
+                k.scratch(d, minimum(size, FEW)) for d in (keys.dtype, keys.signed)
+            )
         if self.many != 0:  # two halves, of which each pass goes from one to the other
             self.counts = k.scratch(int64, self.passes * BINS)
             self.codes = k.scratch(keys.dtype, 2 * size)
@@ -181,17 +201,18 @@ class _Sort:
         """All is as wide as keys are, so that it fits the same vectors: even bytes can count."""
         k, keys = self.k, self.keys
         with k.loop(self.size) as i:
-            k.store(self.few, of(i), code(i))
+            given = code(i)
+            k.store(self.few, of(i), given)
+            k.store(self.ranks, of(i), keys.rank(given))
         with k.loop(self.size) as i:
-            own = k.reload(self.few, of(i))
-            mine, before = keys.key(own), k.declare(keys.number(0))
-            here = k.cast(i, keys.dtype)
+            mine, here = k.reload(self.ranks, of(i)), k.cast(i, keys.signed)
+            before = k.declare(k.const(0, keys.signed))
             with k.loop(self.size) as j:
-                other = keys.key(k.reload(self.few, of(j)))
-                first = k.bitwise_and(k.equal(other, mine), k.less(k.cast(j, keys.dtype), here))
-                goes_before = k.bitwise_or(k.less(other, mine), first)
-                k.accumulate(before, "add", k.cast(goes_before, keys.dtype))
-            write(k.index(k.read(before)), own, position(i))
+                other = k.reload(self.ranks, of(j))
+                earlier = k.less(k.cast(j, keys.signed), here)
+                goes_before = keys.goes_before(other, mine, earlier)
+                k.accumulate(before, "add", k.cast(goes_before, keys.signed))
+            write(k.index(k.read(before)), k.reload(self.few, of(i)), position(i))
 
     # -- many --------------------------------------------------------------------------------------
     def _by_digits(self, code: Turn, position: Turn, write: Callable[..., None]) -> None:

@@ -166,7 +166,7 @@ def _varying_carries(body: Graph, carries: int, wanted: set[int]) -> set[int]:
         more = {
             i
             for i in range(carries)
-            if body.outputs[i].node in reached and body.outputs[i].dtype.is_float
+            if body.outputs[i].node in reached and body.outputs[i].dtype.has_derivative
         }
         if more <= sources:
             return {i for i in sources if i < carries}
@@ -340,7 +340,7 @@ SCAN = register(
         vjp=_scan_vjp,
         jvp=_scan_jvp,
         batched=_batched_scan,
-        facts=frozenset({Fact.LOOP}),
+        facts=frozenset({Fact.LOOP, Fact.AS_STORED}),
         may_fail=True,  # its body may
         weak=False,  # each result for itself
         doc="A loop: inputs are carries, stacked xs, operands; outputs are carries, stacked ys.",

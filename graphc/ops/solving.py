@@ -122,7 +122,7 @@ def _as_column(solve: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) 
     return reshape(x, x.shape[:-1])
 
 
-# -- solve, inv ------------------------------------------------------------------------------------
+# -- solve -----------------------------------------------------------------------------------------
 def _solve_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor, b: Tensor) -> list[Any]:
     """gb = a^-T g and ga = -gb x^T (Giles 2008, section 2.3.1)."""
     gb = apply(SOLVE, (matrix_transpose(a), g)).output()
@@ -172,9 +172,9 @@ SOLVE = of_numpy(
 def solve(a: Any, b: Any, *, assume_a: str = "gen") -> Tensor:
     """x with `a @ x = b`, as NumPy 2: b is one vector only if its rank is 1.
 
-    `assume_a="pos"`: a is symmetric and positive definite, which takes half the work; its lower
-    triangle is read. Shapes: a [..., n, n], b [n] or [..., n, k] -> as b; the batch axes broadcast.
-    Dtypes: float.
+    `assume_a="sym"`: a is symmetric, "pos": and positive definite, which takes half the work; its
+    lower triangle is read, and the derivative by it is the symmetric one.
+    Shapes: a [..., n, n], b [n] or [..., n, k] -> as b; the batch axes broadcast. Dtypes: float.
     Errors: `ShapeError`, `DTypeError`, `ArgumentError` for what else a could be; at the call
     `LinAlgError` for a singular matrix, or one that is not positive definite.
     Source: derivative by Giles, Collected matrix derivative results, 2008.
@@ -186,14 +186,49 @@ def solve(a: Any, b: Any, *, assume_a: str = "gen") -> Tensor:
     left, right = operands("solve", a, b)
     if assume_a == "pos":
         return cho_solve((cholesky(left), True), right)
-    if assume_a != "gen":
+    if assume_a not in ("gen", "sym"):
         raise ArgumentError(
-            "no such matrices", op="solve", expected="'gen' or 'pos'", given=repr(assume_a),
+            "no such matrices", op="solve", expected="'gen', 'sym' or 'pos'", given=repr(assume_a),
             hint="gc.linalg.triangular_solve is for triangles",
         )  # fmt: skip
-    return _as_column(lambda a, b: apply(SOLVE, (a, b)).output(), left, right)
+    op = SYMMETRIC_SOLVE if assume_a == "sym" else SOLVE
+    return _as_column(lambda a, b: apply(op, (a, b)).output(), left, right)
 
 
+# -- symmetric matrices ----------------------------------------------------------------------------
+def _numpy_symmetric(a: Any, b: Any) -> Any:
+    return np.linalg.solve(np.tril(a) + np.tril(a, -1).swapaxes(-1, -2), b)
+
+
+def _symmetric_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor, b: Tensor) -> list[Any]:
+    """As that of `solve`, the half of it from either triangle."""
+    gb, ga = apply(SYMMETRIC_SOLVE, (a, g)).output(), None
+    if context.needs(0):
+        change = -matmul(gb, matrix_transpose(out))
+        half = multiply(change + matrix_transpose(change), scalar_like(0.5, change))
+        ga = sum_to(half, a.shape)
+    return [ga, sum_to(gb, b.shape) if context.needs(1) else None]
+
+
+def _expand_symmetric(a: Tensor, b: Tensor) -> Tensor:
+    if is_small(a):
+        whole = tril(a) + matrix_transpose(tril(a, k=-1))
+        return small.solve(*_together(whole, b), "solve")
+    return matrix_transpose(by_columns.symmetric_solve(a, matrix_transpose(b), "solve"))
+
+
+def _batched_symmetric(batch: Batch, *pair: Tensor) -> Tensor:
+    return apply(SYMMETRIC_SOLVE, _with_new_axis(batch, *pair)).output()
+
+
+SYMMETRIC_SOLVE = of_numpy(
+    "symmetric_solve", lambda a, b: _sides("solve", a, b), _numpy_symmetric, _symmetric_vjp,
+    "x with a x = b, where a is symmetric and its lower triangle is read.",
+    expand=_expand_symmetric, batched=_batched_symmetric,
+)  # fmt: skip
+
+
+# -- inverses --------------------------------------------------------------------------------------
 def _infer_inv(a: TensorType) -> tuple[TensorType, ...]:
     square("inv", a)
     return (a,)

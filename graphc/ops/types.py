@@ -1,7 +1,8 @@
-"""Questions about dtypes, by the array API's names: limits, kinds, promotion."""
+"""Questions about dtypes, by the array API's names: limits, kinds, promotion; and its constants."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from graphc.ir.node import Tensor
 from graphc.ops.build import beside, is_python_scalar, tensor
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
 
 
 class FloatInfo(NamedTuple):

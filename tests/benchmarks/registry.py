@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import cases, cnn, convolution_cases, derivatives, mlp, models
+from . import cases, cnn, convolution_cases, derivatives, mlp, models, operations
 from .harness import CASES
 
-__all__ = ["CASES", "cases", "cnn", "convolution_cases", "derivatives", "mlp", "models"]
+__all__ = [
+    "CASES", "cases", "cnn", "convolution_cases", "derivatives", "mlp", "models", "operations",
+]  # fmt: skip

@@ -291,3 +291,20 @@ def test_what_does_not_converge_has_its_name(capfd: pytest.CaptureFixture[str]) 
             with pytest.raises(LinAlgError, match="not finite"):
                 gc.evaluate(f(a), {a: np.full((4, 4), wrong)})
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_tolerance_may_be_a_tensor() -> None:
+    """One for each matrix, and known at the call only."""
+    a = gc.placeholder("cut_off", (2, 3, 3), "float64")
+    ratio = gc.placeholder("cut_off_ratio", (2,), "float64")
+    outputs = [gc.linalg.pinv(a, rtol=ratio), gc.linalg.matrix_rank(a, rtol=ratio)]
+    outputs.append(gc.grad(gc.sum(outputs[0] ** 2), a))
+    given = np.stack([np.diag([1.0, 0.2, 0.01])] * 2) @ np.linalg.qr(np.eye(3) + 0.3)[0]
+    ratios = np.array([0.1, 1e-3])
+    wanted = [np.linalg.pinv(given, rtol=ratios), np.linalg.matrix_rank(given, rtol=ratios)]
+    fixed = [gc.linalg.pinv(a[i], rtol=float(r)) for i, r in enumerate(ratios)]
+    wanted.append(gc.evaluate(gc.grad(gc.sum(gc.stack(fixed) ** 2), a), {a: given}))
+    found = gc.evaluate(outputs, {a: given, ratio: ratios})
+    for each in (found, gc.compile([a, ratio], outputs)(given, ratios)):
+        for got, expected in zip(each, wanted, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)

@@ -287,8 +287,7 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: X[MASK[:2]], OutOfRangeError, "4 on axis 0"),
     (lambda: X[..., MASK], OutOfRangeError, "5 on axis 2"),
     (lambda: gc.placeholder("gnm", ("gq",))[MASK], OutOfRangeError, "gq on axis 0"),
-    (lambda: X[True], ArgumentError, "index by this"),
-    (lambda: X[np.True_], ArgumentError, "index by this"),
+    (lambda: X[True, 0], ArgumentError, "index by this"),
     (lambda: X[1.5], ArgumentError, "index by this"),
     (lambda: X[[0.5, 1.5]], DTypeError, "integers"),
     (lambda: X[I, np.array([0, 1])], ShapeError, "broadcast"),
@@ -308,6 +307,17 @@ WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: gc.dynamic_slice(X, [0, 0, 0.5], (1, 1, 1)), DTypeError, "scalar"),
     (lambda: gc.dynamic_slice(X, [0, 0, 0], (5, 1, 1)), ShapeError, "5 elements"),
 ]  # fmt: skip
+
+
+def test_one_truth_value_is_a_mask_of_everything() -> None:
+    x, a = gc.placeholder("truth_of", (2, 3), "float64"), np.arange(6.0).reshape(2, 3)
+    for key in (True, False, np.True_, np.array(False)):
+        written = a.copy()
+        written[key] = 9.0
+        found = gc.evaluate([x[key], x.at[key].set(9.0), x[gc.constant(key)].sum()], {x: a})
+        for got, wanted in zip(found, (a[key], written, a[key].sum()), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+            assert got.shape == np.shape(wanted)
 
 
 @pytest.mark.parametrize("position", range(len(WRONG)))

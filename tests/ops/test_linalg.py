@@ -195,6 +195,47 @@ def test_gradient_of_larger_determinants_compiled() -> None:
             np.testing.assert_allclose(got / scale, wanted / scale, atol=1e-12)
 
 
+def test_second_derivative_of_larger_determinants_compiled() -> None:
+    """By LAPACK too, at lower ranks as well; the reference is a difference of first ones, which are
+    polynomials of degree 4."""
+    a, along = (gc.placeholder(f"twice_{name}", ("tb", "tn", "tn"), "float64") for name in "ag")
+    loss = gc.sum(gc.linalg.det(a))
+    second = gc.hvp(loss, a, along)
+    function = gc.compile([a, along], second)
+    assert "NumPy" not in function.explain()
+    batch = np.stack([of_rank(5, 5), of_rank(4, 5), of_rank(3, 5)])
+    g, first = RNG.normal(size=(3, 5, 5)), gc.grad(loss, a)
+    steps = np.array([-2, -1, 1, 2]) * 0.5
+    slopes = [gc.evaluate(first, {a: batch + h * g}) for h in steps]
+    weights = np.array([1, -8, 8, -1]) / (12 * 0.5)
+    wanted = sum(w * slope for w, slope in zip(weights, slopes, strict=True))
+    scale = np.abs(slopes).max()
+    for found in (function(batch, g), gc.evaluate(second, {a: batch, along: g})):
+        np.testing.assert_allclose(found / scale, wanted / scale, atol=1e-12)
+    assert np.isnan(function(np.full((1, 5, 5), np.nan), g[:1])).all()
+
+
+@pytest.mark.parametrize("n", [3, 6])
+def test_symmetric_equations(n: int) -> None:
+    """Indefinite ones; what is above the diagonal is not read, and the derivative is symmetric."""
+    a, b = gc.placeholder("half_a", (2, n, n), "float64"), gc.placeholder("half_b", (n,), "float64")
+    x = gc.linalg.solve(a, b, assume_a="sym")
+    loss = gc.sum(x * x)
+    outputs = [x, *gc.grad(loss, [a, b])]
+    whole = RNG.normal(size=(2, n, n)) + np.diag(np.where(np.arange(n) % 2, 9.0, -9.0))
+    whole = np.tril(whole) + np.tril(whole, -1).swapaxes(-1, -2)
+    given, side = np.tril(whole) + np.triu(np.full((n, n), np.nan), 1), RNG.normal(size=n)
+    full = gc.linalg.solve(a, b)
+    by_all = gc.evaluate([full, *gc.grad(gc.sum(full * full), [a, b])], {a: whole, b: side})
+    by_all[1] = (by_all[1] + by_all[1].swapaxes(-1, -2)) / 2
+    function = gc.compile([a, b], outputs)
+    for found in (gc.evaluate(outputs, {a: given, b: side}), function(given, side)):
+        for got, wanted in zip(found, by_all, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-12)
+    with pytest.raises(LinAlgError, match=r"solve: .*singular"):
+        gc.compile([a, b], x)(np.zeros((2, n, n)), side)
+
+
 def test_gradient_of_det_compiled_in_a_batch_of_all_sorts() -> None:
     """Singular, regular, nearly singular; determinants that under- and overflow; NaN."""
     a = gc.placeholder("a", ("b", 3, 3), "float64")

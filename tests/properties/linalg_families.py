@@ -42,7 +42,7 @@ def triangles(b: Growth) -> Any:
         options = {name: b.chance(0.5) for name in ("lower", "trans", "unit_diagonal")}
         return gc.linalg.triangular_solve(a / 8, t, **options)
     if kind == 1:
-        return gc.linalg.solve(a, t, assume_a="pos")
+        return gc.linalg.solve(a, t, assume_a=b.choose(("pos", "sym")))
     return list(gc.linalg.lu(a)[1:])
 
 

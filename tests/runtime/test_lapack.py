@@ -53,7 +53,8 @@ def program(dtype: str) -> tuple[list[Any], list[Any]]:
         gc.linalg.triangular_solve(a, b), gc.linalg.triangular_solve(a, b, trans=True),
         gc.linalg.triangular_solve(one, b, lower=True, unit_diagonal=True), *gc.linalg.lu(a),
         gc.linalg.lu(b).p, gc.linalg.solve(spd, b, assume_a="pos"), gc.linalg.eigvalsh(spd),
-        gc.linalg.svdvals(b),
+        gc.linalg.svdvals(b), gc.linalg.solve(spd, b, assume_a="sym"),
+        gc.hvp(gc.sum(gc.linalg.det(one / 3)), one, gc.matrix_transpose(one)),
     ]  # fmt: skip
     u, s, vh = gc.linalg.svd(b, full_matrices=False)
     w, v = gc.linalg.eigh(spd)
@@ -89,7 +90,8 @@ def test_which_routines_a_program_calls() -> None:
     inputs, outputs = program("float32")
     graph = gc.Graph(inputs, outputs)
     assert routines(run_pipeline(graph, Stages()).program) == [
-        "sgeqrf", "sgesdd", "sgetrf", "sgetrs", "slaswp", "sorgqr", "spotrf", "ssyevd", "strtrs",
+        "sgeqrf", "sgesdd", "sgetrf", "sgetrs", "slaswp", "sorgqr", "spotrf", "ssyevd", "ssysv",
+        "strtrs",
     ]
     text = gc.compile(inputs, outputs).explain()
     assert "LAPACK's getrf for lu_by_columns" in text
