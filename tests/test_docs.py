@@ -68,6 +68,13 @@ def test_names_in_the_text_exist(page: Path) -> None:
             operator.attrgetter(name[1:])(gc)
 
 
+def test_the_site_has_every_page_once() -> None:
+    text = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    listed = [line for line in text.splitlines() if (ROOT / f"docs/{line}.md").is_file()]
+    pages = {p.stem for p in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert sorted(listed) == sorted(pages)
+
+
 # -- code in docstrings ----------------------------------------------------------------------------
 WITH_EXAMPLES = [p for p in FILES if ">>> " in p.read_text(encoding="utf-8")]
 
