@@ -6,7 +6,7 @@ import pytest
 
 from .budgets import check_budget
 
-CHUNKS, IN_A_CHUNK = 3, 12
+CHUNKS, IN_A_CHUNK = 2, 12
 ENOUGH, MOST = 2, 100  # graphs that compute something again, and graphs that are tried for them
 
 

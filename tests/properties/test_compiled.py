@@ -14,7 +14,7 @@ from graphc.passes.canonical import expand_composites
 from .checking import check_compiled
 from .generator import RandomGraph, all_nodes, histogram, random_graph
 
-CHUNKS, MORE, IN_A_CHUNK = 12, 30, 10  # of the default run, with the sweep, graphs
+CHUNKS, MORE, IN_A_CHUNK = 7, 30, 10  # of the default run, with the sweep, graphs
 DRAWN, LEAST = 600, 3  # graphs that are drawn; those that use each op and each dtype, at least
 
 

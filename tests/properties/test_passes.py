@@ -18,7 +18,7 @@ from graphc.pipeline import pipeline
 from .checking import check_stages
 from .shrinking import script, shrink, size_of
 
-CHUNKS, MORE, IN_A_CHUNK = 10, 20, 25  # of the default run, with the sweep, graphs
+CHUNKS, MORE, IN_A_CHUNK = 6, 20, 25  # of the default run, with the sweep, graphs
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
