@@ -117,49 +117,74 @@ def matrix_products(given: Problem) -> Callable[[], object]:
     return multiply
 
 
-def jax_step(given: Problem) -> Step:
-    """One jitted function whose state is donated; waits for the loss, as every other step does."""
+def jax_adam(loss_of: Callable[..., Any]) -> Callable[..., Any]:
+    """(state, *data) -> (loss, state), one step of Adam down `loss_of(parameters, *data)`."""
     import jax
     import jax.numpy as jnp
 
-    def loss_of(layers: Any, x: Any, y: Any) -> Any:
-        h = x
-        for w, b in layers[:-1]:
-            h = jax.nn.relu(h @ w + b)
-        w, b = layers[-1]
-        logs = jax.nn.log_softmax(h @ w + b)
-        return -jnp.mean(jnp.take_along_axis(logs, y[:, None], axis=1))
-
-    def update(state: Any, x: Any, y: Any) -> Any:
-        layers, first, second, count = state
-        loss, gradients = jax.value_and_grad(loss_of)(layers, x, y)
+    def update(state: Any, *data: Any) -> Any:
+        parameters, first, second, count = state
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, *data)
         count = count + 1
         first = jax.tree.map(lambda m, g: B1 * m + (1 - B1) * g, first, gradients)
         second = jax.tree.map(lambda v, g: B2 * v + (1 - B2) * g * g, second, gradients)
         rate, scale = RATE / (1 - B1**count), 1 / (1 - B2**count)
-        layers = jax.tree.map(
-            lambda p, m, v: p - rate * m / (jnp.sqrt(v * scale) + EPS), layers, first, second
+        parameters = jax.tree.map(
+            lambda p, m, v: p - rate * m / (jnp.sqrt(v * scale) + EPS), parameters, first, second
         )
-        return loss, (layers, first, second, count)
+        return loss, (parameters, first, second, count)
 
-    compiled = jax.jit(update, donate_argnums=0)
-    zeros = [tuple(np.zeros_like(p) for p in layer) for layer in given.layers]
-    state = jax.device_put((given.layers, zeros, zeros, np.float32(0)))
-    x, y = jax.device_put((given.x, given.y.astype(np.int32)))
+    return update
+
+
+def jax_state(parameters: Any) -> Any:
+    """What `jax_adam` begins with."""
+    import jax
+
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return jax.device_put((parameters, zeros, zeros, np.float32(0)))
+
+
+def jax_loss(layers: Any, x: Any, y: Any) -> Any:
+    """The mean cross-entropy of the perceptron."""
+    import jax
+    import jax.numpy as jnp
+
+    h = x
+    for w, b in layers[:-1]:
+        h = jax.nn.relu(h @ w + b)
+    w, b = layers[-1]
+    logs = jax.nn.log_softmax(h @ w + b)
+    return -jnp.mean(jnp.take_along_axis(logs, y[:, None], axis=1))
+
+
+def jax_step(loss_of: Callable[..., Any], parameters: Any, *data: npt.NDArray[Any]) -> Step:
+    """One jitted function whose state is donated; waits for the loss, as every other step does."""
+    import jax
+
+    compiled = jax.jit(jax_adam(loss_of), donate_argnums=0)
+    state, placed = jax_state(parameters), jax.device_put(data)
 
     def step() -> object:
         nonlocal state
-        loss, state = compiled(state, x, y)
+        loss, state = compiled(state, *placed)
         return loss.block_until_ready()
 
     return step
 
 
-def torch_step(given: Problem, *, compiled: bool = False) -> Step:
-    """Eager PyTorch with its fused Adam, the fastest of its settings on a processor."""
+def torch_adam(parameters: list[Any]) -> Any:
+    """PyTorch's fused Adam, the fastest of its settings on a processor."""
     import torch
 
     torch.set_flush_denormal(True)  # as XLA does
+    return torch.optim.Adam(parameters, lr=RATE, betas=(B1, B2), eps=EPS, fused=True)
+
+
+def torch_perceptron(given: Problem) -> tuple[list[Any], Callable[..., Any]]:
+    """Its parameters, and the mean cross-entropy as a function of x and y."""
+    import torch
+
     layers = [
         (
             torch.from_numpy(w.T.copy()).requires_grad_(),
@@ -167,22 +192,23 @@ def torch_step(given: Problem, *, compiled: bool = False) -> Step:
         )
         for w, b in given.layers
     ]
-    x, y = torch.from_numpy(given.x), torch.from_numpy(given.y)
-    adam = torch.optim.Adam(
-        [p for layer in layers for p in layer], lr=RATE, betas=(B1, B2), eps=EPS, fused=True
-    )
 
-    def loss_of() -> Any:
+    def loss_of(x: Any, y: Any) -> Any:
         h = x
         for w, b in layers[:-1]:
             h = torch.relu(torch.nn.functional.linear(h, w, b))
         return torch.nn.functional.cross_entropy(torch.nn.functional.linear(h, *layers[-1]), y)
 
-    forward = torch.compile(loss_of) if compiled else loss_of
+    return [p for layer in layers for p in layer], loss_of
+
+
+def torch_step(loss_of: Callable[..., Any], parameters: list[Any], *data: Any) -> Step:
+    """Eager PyTorch, one step down `loss_of(*data)`."""
+    adam = torch_adam(parameters)
 
     def step() -> object:
         adam.zero_grad(set_to_none=True)
-        loss = forward()
+        loss = loss_of(*data)
         loss.backward()
         adam.step()
         return loss.detach()
@@ -222,11 +248,14 @@ def training_step(contender: str, batch: int, widths: tuple[int, ...]) -> Prepar
             step = graphc_step(given)
             return Prepared(step, losses(step), {"matmul": matrix_products(given)})
         case "jax":
-            step = jax_step(given)
-        case "torch":
-            step = torch_step(given)
-        case "torch-compile":
-            step = torch_step(given, compiled=True)
+            step = jax_step(jax_loss, given.layers, given.x, given.y.astype(np.int32))
+        case "torch" | "torch-compile":
+            import torch
+
+            parameters, loss_of = torch_perceptron(given)
+            if contender == "torch-compile":
+                loss_of = torch.compile(loss_of)
+            step = torch_step(loss_of, parameters, *map(torch.from_numpy, (given.x, given.y)))
         case _:
             raise NotOfferedError(contender)
     return Prepared(step, losses(step))

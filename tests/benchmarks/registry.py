@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from . import cases, cnn, convolution_cases, derivatives, mlp, models, operations
+from . import cases, cnn, convolution_cases, derivatives, mlp, models, operations, training
 from .harness import CASES
 
 __all__ = [
     "CASES", "cases", "cnn", "convolution_cases", "derivatives", "mlp", "models", "operations",
+    "training",
 ]  # fmt: skip

@@ -74,6 +74,22 @@ def test_regression(run: Run, tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "pictures/regression-graph.svg").read_text(encoding="utf-8")
 
 
+def test_overfitting(run: Run) -> None:
+    table = run("overfitting", "--epochs", 1200, "--width", 32)
+    table.pop("model")
+    seen, new = (
+        {name: float(cells[i]) for name, cells in table.items() if len(cells) == 4} for i in (1, 2)
+    )
+    assert len(seen) == 6
+    assert min(seen["a line"], new["a line"]) > 0.3  # too small for both
+    free = "a large network"
+    assert seen[free] == min(seen.values())
+    for name in ("L1", "L2", "dropout", "early stopping"):
+        assert new[name] < new[free]
+    assert float(table["L2"][3]) < float(table[free][3])
+    assert int(table["early stopping"][0]) < int(table[free][0])
+
+
 def test_optimizers(run: Run) -> None:
     table = run("optimizers", "--steps", 80, "--rates", 9, "--epochs", 3)
     heights = {n: float(table[n][1]) for n in ("SGD", "Momentum", "Nesterov", "RMSProp", "Adam")}
@@ -96,6 +112,20 @@ def test_newton(run: Run) -> None:
     assert int(table["Newton"][0]) <= 12
 
 
+def test_batch_norm(run: Run) -> None:
+    table = run("batch_norm", "--epochs", 5, "--layers", 6, "--width", 32)
+    size = {name: [float(c) for c in table[name][:2]] for name in ("too small", "He", "too large")}
+    assert size["too small"][1] < 0.1 * size["too small"][0]
+    assert size["too large"][1] > 10 * size["too large"][0]
+    assert 0.3 < size["He"][1] / size["He"][0] < 3
+    accuracy = {name: float(cells[-1]) for name, cells in table.items() if name != "start"}
+    assert len(accuracy) == 6
+    assert accuracy["He"] > accuracy["too small"] + 0.2
+    for name in size:
+        assert accuracy[f"{name}, normalised"] > 0.8
+        assert 0.3 < float(table[f"{name}, normalised"][1]) < 1
+
+
 def test_sound(run: Run) -> None:
     table = run("sound", "--epochs", 8, "--sounds", 800)
     assert float(table["samples"][1]) < 0.4
@@ -109,8 +139,28 @@ def test_words(run: Run) -> None:
     assert right >= 15
 
 
+def test_characters(run: Run) -> None:
+    table = run(
+        "characters", "--epochs", 8, "--characters", 12_000, "--time", 24, "--width", 32,
+        "--blocks", 1,
+    )  # fmt: skip
+    alone, *found = (float(table[n][1]) for n in ("how often each is", "LSTM", "transformer"))
+    assert 3 < alone < 6
+    assert max(found) < alone - 0.3
+
+
 def test_autoencoder(run: Run) -> None:
     table = run("autoencoder", "--epochs", 25)
     error = {n: float(table[n][0]) for n in ("two components", "autoencoder", "variational")}
     assert error["autoencoder"] < error["two components"] < 0.06
     assert error["variational"] < 0.06
+
+
+def test_physics(run: Run) -> None:
+    table = run("physics", "--steps", 150, "--points", 100, "--width", 12)
+    for name in ("height", "damping", "frequency", "phase"):
+        true, value, error = map(float, table[name])
+        assert 0 < error < 0.1
+        assert abs(value - true) < 4 * error
+    (_, off) = re.findall(r"\d\.\de-\d+", " ".join(table["the rod"]))
+    assert float(off) < 0.1
