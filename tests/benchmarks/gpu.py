@@ -1,6 +1,7 @@
 """All that a card is asked, in one call: cheap questions first, figures written as they come.
 
     python -m tests.benchmarks.gpu [--minutes 10] [--out gpu.jsonl] [--stub] [--only WORDS]
+    python -m tests.benchmarks.gpu --report gpu.jsonl
 
 Every line of the file is one answer: what is there; the bandwidth of copies; what a launch costs;
 whether kernels give what the interpreter gives, and the very bits that the simulator of threads
@@ -9,7 +10,7 @@ CPU gives, and how long they take; the bandwidth of kernels over large arrays; t
 those of PyTorch and JAX, where these are installed (`gpu_peers.py`), with answers compared; what
 compute-sanitizer says, where it is found. What fails is an answer too, and the next question is
 asked. `--stub` asks the driver of tests/runtime/cuda_stub, where times mean nothing; `--only` asks
-what has these words in it.
+what has these words in it. `--report` prints the tables of such a file, for docs/performance.md.
 """
 
 from __future__ import annotations
@@ -302,6 +303,19 @@ def compared(small: bool) -> list[tuple[Callable[[], Any], int]]:
     ]
 
 
+def report(path: Path) -> str:
+    """The answers of a file as tables, one for each kind of question."""
+    kinds: dict[tuple[str, ...], list[Answer]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        answer = json.loads(line)
+        kinds.setdefault(tuple(answer), []).append(answer)
+    tables = []
+    for columns, answers in kinds.items():
+        rows = [columns, ["---"] * len(columns), *([a[c] for c in columns] for a in answers)]
+        tables.append("\n".join(f"| {' | '.join(map(str, row))} |" for row in rows))
+    return "\n\n".join(tables)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="gpu", description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=10)
@@ -309,7 +323,11 @@ def main() -> int:
     parser.add_argument("--stub", action="store_true")
     parser.add_argument("--small", action="store_true", help="small sizes, as for the stub")
     parser.add_argument("--only", default="", help="questions with these words")
+    parser.add_argument("--report", type=Path, help="print the tables of such a file")
     given = parser.parse_args()
+    if given.report is not None:
+        print(report(given.report))
+        return 0
     asked = Asked(given.out, given.minutes, given.stub or given.small)
     context: Any = nullcontext()
     if given.stub:

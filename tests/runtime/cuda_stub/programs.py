@@ -101,6 +101,9 @@ def test_branches_loops_and_calls_back() -> None:
         "cond": gc.cond(gc.sum(x) > 0.0, lambda: x * 2.0, lambda: x - 1.0),
         "while": gc.while_loop(lambda s: gc.sum(s) < 100.0, lambda s: s * 2.0 + 1.0, x * x),
         "host": gc.linalg.solve(x @ x.T + gc.eye(x.shape[0]), x) + 1.0,
+        "host in a loop": gc.scan(
+            lambda s, row: (gc.linalg.eigvalsh(gc.outer(row, row)) + gc.tanh(s), s), x[0], x
+        ),
     }
     for seed, n in ((0, 3), (1, 5)):
         array = np.random.default_rng(seed).normal(size=(n, n)).astype("float32")
