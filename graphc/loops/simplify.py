@@ -6,6 +6,7 @@ Afterwards equal kernels print equally, whatever the program's dims are called: 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from graphc.ir.dim import Size, named
@@ -90,21 +91,41 @@ def unshared(kernel: Kernel) -> Kernel:
 
 
 # -- sizes as parameters ---------------------------------------------------------------------------
+PLACES = 6  # of one buffer, read in one turn of a loop, from which their distances are in the code
+WINDOW = 8  # turns of a loop over the elements of a window, which is unrolled
+
+
+def _reads_windows(body: list[Stmt], turns: int = 1) -> bool:
+    """Whether some turn reads many places of one buffer, as those of a window. Where the distances
+    between them are known they are parts of the instructions, and one register is enough for all:
+    else each place has a pointer of its own, of which there are more than registers."""
+    found: Counter[Buffer] = Counter()
+    for stmt in body:
+        if isinstance(stmt, Load):
+            found[stmt.buffer] += turns
+        elif isinstance(stmt, For):
+            short = isinstance(stmt.extent, int) and stmt.extent <= WINDOW
+            if _reads_windows(stmt.body, turns * int(stmt.extent) if short else 1):
+                return True
+    return any(count >= PLACES for count in found.values())
+
+
 def _is_short(size: Size, most: int) -> bool:
     return isinstance(size, int) and -most <= size <= most
 
 
 def parametrize(kernel: Kernel, unrolled: int, summed: int = 0) -> Kernel:
     """Sizes that are symbolic, or larger than `unrolled`, become `s0, s1, ...`, as they appear;
-    the lengths of innermost loops that accumulate up to `summed` do not.
+    the lengths of innermost loops that accumulate up to `summed` do not, and where windows are read
+    no size that is known.
 
     The extent of the parallel loop stays as it is: the caller gives that loop's range.
     """
     names: dict[Size, str] = {}
-    shared = parallel_loop(kernel)
+    shared, windows = parallel_loop(kernel), _reads_windows(kernel.body)
 
     def parameter(size: Size) -> Size:
-        if _is_short(size, unrolled):
+        if _is_short(size, unrolled) or (windows and isinstance(size, int)):
             return size
         if size not in names:
             negated = -size

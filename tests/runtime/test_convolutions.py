@@ -130,6 +130,19 @@ def test_depthwise(stride: int, made: int) -> None:
             np.testing.assert_allclose(value, meant, rtol=1e-4, atol=1e-4)
 
 
+def test_distances_within_windows_are_in_the_code() -> None:
+    """So one pointer reaches all places of a window. What reads an element at a time takes sizes
+    that are longer as parameters, and is one kernel for all of them."""
+    x, w = gc.placeholder("conv_v", ("n", 9, 9, 80)), gc.placeholder("conv_j", (3, 3, 1, 80))
+    y = gc.conv(x, w, groups=80, padding="same", data_format="NHWC")
+    step = gc.compile([x, w], [y, *gc.grad(gc.sum(y * y), [x, w])])
+    heads = {k.source.splitlines()[0]: k.source for k in step.kernels}
+    windows = [source for source in heads.values() if "for i5 in range(3)" in source]
+    assert windows
+    assert all("s0" not in source for source in windows)
+    assert any("s0" in head for head in heads)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_groups_are_read_in_place(stride: int) -> None:
     """Each group is a sum of products, forward and by both operands."""
