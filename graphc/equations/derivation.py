@@ -186,7 +186,7 @@ def _tensors(loss: Tensor, names: Mapping[str, Any] | None) -> dict[str, Tensor]
         frame = origin.user_frame()
         found = {**frame.f_globals, **frame.f_locals}
         own = {n: t for n, t in found.items() if isinstance(t, Tensor) and not n.startswith("_")}
-        return own | {n: t for n, t in layer_results(loss).items() if n not in own}
+        return own | {n: t for n, t in layer_results([loss]).items() if n not in own}
     if not isinstance(names, Mapping) or not all(isinstance(name, str) for name in names):
         raise ArgumentError(
             "not names of tensors",

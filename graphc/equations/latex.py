@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from graphc.equations.numbers import computed
+from graphc.equations.steps import layer_results
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.graph import Graph, walk
@@ -49,7 +50,8 @@ def latex(what: Any, names: Mapping[str, Any] | None = None, optimized: bool = F
     One tensor is a formula where nothing in it needs a name; everything else is an `aligned` block
     of equations. `names` maps names to tensors, each of which gets a line of its own: `locals()`
     will do, as what is no tensor in it, or no part of what is printed, is left out. Numbers that
-    are made of numbers, as in derivatives of powers, are computed.
+    are made of numbers, as in derivatives of powers, are computed. The layers inside of a model
+    have a line each.
     `optimized=True` shows what the compiler's rules made of it, before kernels are formed.
     How operations read is listed in `graphc/symbolic/latex.py`.
     Errors: `ArgumentError` for anything else, a function of `gc.jit` that was not called, a model
@@ -66,7 +68,9 @@ def latex(what: Any, names: Mapping[str, Any] | None = None, optimized: bool = F
     """
     if isinstance(what, KernelInfo):
         return what.latex
-    found, named = _shown(program(what), names or {}, optimized)
+    found = program(what)
+    inside = layer_results(found.roots) if names is None and isinstance(what, Layer) else names
+    found, named = _shown(found, inside or {}, optimized)
     if isinstance(what, Tensor) and names is None:
         return formula(found.outputs[0])
     return equations(list(zip(found.names, found.outputs, strict=True)), found.updates, named)

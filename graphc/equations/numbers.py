@@ -13,7 +13,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ops.build import constant
 from graphc.ops.closure import in_bodies
-from graphc.symbolic.notation import everywhere
+from graphc.symbolic.recognize import everywhere
 
 
 def computed(graph: Graph) -> Graph:

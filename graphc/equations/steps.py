@@ -1,22 +1,24 @@
-"""Steps of a derivation besides the tensors that the user gave names: results of layers."""
+"""What has a name besides the tensors that the user gave one: results of layers."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from graphc.ir.graph import users, walk
 from graphc.ir.node import Node, Tensor
 
 
-def layer_results(loss: Tensor) -> dict[str, Tensor]:
-    """The results of the layers that a loss is made of, by the layers' names: what is made inside
+def layer_results(roots: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The results of the layers that tensors are made of, by the layers' names: what is made inside
     of a layer, innermost first, and read outside of it.
 
     >>> import graphc as gc
     >>> x = gc.placeholder("x", ("n", 3))
     >>> hidden = gc.nn.Dense(2, "tanh", name="hidden")(x)
-    >>> layer_results(gc.sum(hidden))["hidden"] is hidden
+    >>> layer_results([gc.sum(hidden)])["hidden"] is hidden
     True
     """
-    nodes = walk([loss])
+    nodes = walk(roots)
     readers = users(nodes)
     found: dict[str, Tensor] = {}
     named: set[Tensor] = set()

@@ -17,7 +17,12 @@ from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph
 from graphc.ir.node import ArrayValue, Node, Tensor
 from graphc.ir.op import Fact
-from graphc.symbolic.notation import everywhere, product_with_vectors, unstretched
+from graphc.symbolic.recognize import (
+    everywhere,
+    one_hot_labels,
+    product_with_vectors,
+    unstretched,
+)
 from graphc.symbolic.writer import operands_of, shown
 
 _LONGEST = 24  # operations in one line
@@ -114,7 +119,10 @@ def _text(texts: Mapping[Tensor, _Text], node: Node, t: Tensor) -> _Text:
     if name in ("ensure", "converged", "check_labels", "check_probability"):
         return xs[0]
     if name == "astype":
-        return _Text(f"{attrs['dtype'].name}({xs[0].text})", _ATOM, 1 + xs[0].size)
+        labels, told = one_hot_labels(node.inputs[0]), attrs["dtype"].name
+        if labels is not None and labels in texts:
+            told, xs = f"onehot[{t.shape[-1]}]", [of(labels)]
+        return _Text(f"{told}({xs[0].text})", _ATOM, 1 + xs[0].size)
     if name == "permute_dims" and tuple(attrs["axes"]) == (1, 0):
         return _Text(f"{xs[0].above(_POWER)}.T", _ATOM, 1 + xs[0].size)
     if name == "reshape":

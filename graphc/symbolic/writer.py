@@ -31,10 +31,9 @@ from graphc.symbolic.notation import (
     by_index,
     by_name,
     cases,
-    drawn,
     indexed,
-    key_of,
 )
+from graphc.symbolic.recognize import drawn, key_of
 from graphc.symbolic.texts import ATOM, POWER, Text, below, escape, size
 
 _LONGEST = 40  # operations in one formula
@@ -393,4 +392,6 @@ def _dims(value: object) -> set[str]:
 
 def _is_short(text: Text) -> bool:
     """A number, a name, or what is no longer than one."""
-    return (text.level >= POWER or text.size == 1) and len(text.text) <= _SHORT
+    return len(text.text) <= (_SHORT if text.size > 1 else 2 * _SHORT) and (
+        text.level >= POWER or text.size == 1
+    )

@@ -148,6 +148,7 @@ def test_scores_of_classes() -> None:
     derived = gc.derive(L, W)
     values = {X: RNG.normal(size=(5, 4)), W: RNG.normal(size=(4, 3)), labels: np.arange(5) % 3}
     known = check(derived, L, [W], values)
+    assert "softmax(Z, axis=1) - onehot[3](labels)" in str(derived)
     scores = values[X] @ values[W]
     P = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(known["dZ"], (P - np.eye(3)[values[labels]]) / 5, rtol=1e-9)

@@ -79,9 +79,20 @@ def test_of_models() -> None:
     with pytest.raises(ArgumentError, match="was not built"):
         gc.latex(net)
     net.init(("n", 3))
-    text = gc.latex(net)
-    assert r"W_{\mathrm{" in text
-    assert r"b_{\mathrm{" in text
+    hidden, result = gc.latex(net).splitlines()[1:-1]
+    w, b = (rf"{letter}_{{\mathrm{{sequential/hidden}}}}" for letter in "Wb")
+    assert hidden == rf"\mathrm{{hidden}} &= \tanh\left(x {w} + {b}\right) \\"
+    assert result.startswith(r"y &= \mathrm{hidden} W_{\mathrm{sequential/head}}")
+
+
+def test_an_lstm_is_its_equations() -> None:
+    """The state at each time from that before, and nothing of the time axis's plumbing."""
+    layer = gc.nn.LSTM(3, name="lstm").init(("n", 5, 2))
+    lines = gc.latex(layer).splitlines()[1:-1]
+    assert lines[:2] == [r"h_{0} &= 0_{n \times 3} \\", r"c_{0} &= 0_{n \times 3} \\"]
+    assert lines[2].startswith(r"v_{1,t} &= x_{:,t,:} W_{\mathrm{lstm}} + b_{\mathrm{lstm}} + h_")
+    assert lines[4].startswith(r"h_{t} &= \sigma\left({v_{1,t}}_{[:, 9:12]}\right) \odot \tanh")
+    assert lines[5] == r"y &= h_{5}"
 
 
 def test_dropout_is_a_product_with_its_mask() -> None:
