@@ -32,6 +32,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.loops.primitives import complex_number
+from graphc.ops.closure import numbered
 from graphc.ops.complex import imag, real
 from graphc.passes.chains import reorder_products
 from graphc.rewrite.driver import apply_rules
@@ -255,6 +256,14 @@ _ROUNDING = {
 }  # fmt: skip
 
 
+def _definition(node: Node) -> Graph:
+    """What a composite op is in other ones, over placeholders."""
+    inputs = numbered("x", (t.type for t in node.inputs))
+    assert node.op.expand is not None
+    made = node.op.expand(*inputs, **node.attrs)
+    return Graph(inputs, [made] if isinstance(made, Tensor) else made)
+
+
 class _Shaking:
     """Gives the results of what may round otherwise a few units in the last place away."""
 
@@ -266,6 +275,8 @@ class _Shaking:
         if node.op.failure is LinAlgError:
             moved = [self.shake_matrix(v) for v in values]
             return [self.shake_matrix(a) for a in exact(node, moved, sizes)]
+        if Fact.CANCELS in node.op.facts:
+            return evaluate_graph(_definition(node), values, sizes)
         if node.op.kind in _ROUNDING or Fact.ROUNDS in node.op.facts:
             if Fact.EXACT in node.op.facts:
                 return exact(node, values, sizes)

@@ -66,6 +66,7 @@ class Fact(Enum):
 
     # What rounding and extended precision do to it, for comparing two evaluations.
     ROUNDS = "rounds"  # of ops that are not elementwise: computes with elements, in a free order
+    CANCELS = "cancels"  # sums inside of it may, to 0: its errors are those of its definition
     EXACT = "exact"  # no target and no rule of the default pipeline rounds it otherwise
     COMPARES = "compares"  # jumps where its two operands are equal
     JUMPS = "jumps"  # jumps, or has no finite value, at an integer; most often at zero

@@ -22,7 +22,7 @@ from graphc.ir.conditions import agree, never_equal
 from graphc.ir.dtype import DType, bool_, float16, float32, uint32
 from graphc.ir.graph import transform
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Batch, Kind, Op, register
+from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, agree_on_shape, broadcast, show
 from graphc.ops.attention_expand import (
     Scores,
@@ -234,6 +234,7 @@ ATTENTION_GRADIENT: Op = register(
         vjp=_gradient_vjp,
         expand=expand_gradient,
         batched=_batched(lambda: ATTENTION_GRADIENT, 4),
+        facts=frozenset({Fact.CANCELS}),  # a weight of 1 changes nothing
         weak=False,
         doc="The cotangents of queries, keys and values, from that of the result.",
     )

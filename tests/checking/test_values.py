@@ -27,3 +27,20 @@ def test_a_nan_of_infinite_operands_may_become_the_limit(dtype: str) -> None:
         assert differences(graph, arrays, expected, [np.where(limit == np.inf, wrong, limit)])
     (problem,) = differences(graph, arrays, expected, [np.nan_to_num(limit, nan=0, posinf=np.inf)])
     assert "2 of 4 elements" in problem  # no operand is infinite there
+
+
+def test_other_roundings_of_what_cancels_are_those_of_its_definition() -> None:
+    """Where a query sees one key, the cotangent of that key is 0. Blocks leave rounding errors of
+    what cancels there; what is larger is wrong."""
+    names, shapes = ("q", "k", "v", "g"), ((2, 3, 4), (2, 1, 4), (2, 1, 2), (2, 3, 2))
+    inputs = [
+        gc.placeholder(f"cancels_{n}", s, "float64") for n, s in zip(names, shapes, strict=True)
+    ]
+    y = gc.dot_product_attention(*inputs[:3])
+    graph = gc.Graph(inputs, [gc.grad(gc.sum(y * inputs[3]), inputs[1])])
+    rng = np.random.default_rng(4)
+    arrays = [rng.normal(size=shape) for shape in shapes]
+    expected = evaluate_graph(graph, arrays)
+    assert not expected[0].any()
+    assert differences(graph, arrays, expected, [expected[0] + 1e-17]) == []
+    assert differences(graph, arrays, expected, [expected[0] + 1e-12])
