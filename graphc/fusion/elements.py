@@ -17,7 +17,7 @@ from graphc.fusion.region import LOOPS, Operand, reindexes
 from graphc.ir.dim import Size
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Fact
+from graphc.ir.op import Fact, Kind
 from graphc.loops.grammar import Affine, of
 from graphc.ops.scalar import project
 from graphc.symbolic.dims import to_sympy
@@ -28,12 +28,11 @@ Index = tuple[Any, ...]  # a SymPy expression for each axis
 _LETTERS = "ijklpqrstuv"
 _LARGEST = 4000  # operations of an expression
 _ACCUMULATED: dict[str, Callable[..., Any]] = {
-    "sum": sp.Sum,
-    "prod": sp.Product,
-    "max": sp.Function("max"),
-    "min": sp.Function("min"),
+    "add": sp.Sum,
+    "multiply": sp.Product,
+    "maximum": sp.Function("max"),
+    "minimum": sp.Function("min"),
 }
-_FIRST = {"ensure", "converged", "check_labels", "check_probability"}  # of what they check
 
 
 def expressions(body: Graph, names: Sequence[str]) -> list[Any]:
@@ -80,16 +79,16 @@ class _Elements:
         known = literal(node)
         if known is not None:
             return known
-        if node.op.name == "iota":
+        if not node.inputs:  # `iota`, since it is no number
             return index[node.attrs["axis"]]
         if reindexes(node):
             return self(*_moved(node, t, index))
-        if Fact.CONVERTS in node.op.facts or node.op.name in _FIRST:
+        if node.op.facts & {Fact.CONVERTS, Fact.CHECKS}:
             return self(node.inputs[0], index)
         if node.op.formula is not None:
             xs = [self(x, project(index, x.type, t.type)) for x in node.inputs]
             return node.op.formula(sp, *xs, **node.attrs)
-        if node.op.name in _ACCUMULATED:
+        if node.op.kind is Kind.REDUCE and node.attrs.keys() == {"axes"}:  # of whole axes
             return self._accumulated(node, index)
         raise ArgumentError(
             "no expression of one element says what the kernel computes",
@@ -110,7 +109,8 @@ class _Elements:
         )
         ranges = [(k, 0, to_sympy(x.shape[a] - 1)) for a, k in inner.items()]
         element = self(x, where)
-        return _ACCUMULATED[node.op.name](element, *ranges) if ranges else element
+        accumulate = _ACCUMULATED[node.op.reducer.primitive]
+        return accumulate(element, *ranges) if ranges else element
 
 
 def _within(shape: Sequence[Size], indices: Sequence[Any]) -> Index:

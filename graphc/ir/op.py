@@ -49,6 +49,7 @@ class Fact(Enum):
     ELEMENTWISE = "elementwise"  # one scalar function, with broadcasting
     ADDS = "adds"  # the sum of its operands
     CONVERTS = "converts"  # the same number in another dtype
+    CHECKS = "checks"  # gives its first operand, having made sure of something
     BY_VALUE = "by value"  # its last operand, where that is known, decides how it is computed
 
     # Complex numbers and float16, with which kernels do not compute: see `ops/lift.py`.

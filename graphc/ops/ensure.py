@@ -58,7 +58,7 @@ ENSURE = register(
         vjp=lambda context, g, out, x, holds, message: [sum_to(g, x.shape), None],
         jvp=_jvp,
         at=at(_kernel),
-        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.CHECKS}),
         may_fail=True,
         doc="x itself, after checking that a condition holds.",
     )

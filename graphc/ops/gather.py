@@ -247,7 +247,7 @@ CHECK_LABELS = register(
         _infer_check,
         numpy=_numpy_check,
         at=_check_at,
-        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.CHECKS}),
         may_fail=True,
         differentiable=False,
         doc="The labels, after checking that each is in [0, size).",

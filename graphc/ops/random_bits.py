@@ -312,7 +312,7 @@ CHECK_PROBABILITY = register(
         _infer_probability,
         numpy=_numpy_probability,
         at=_probability_at,
-        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.CHECKS}),
         may_fail=True,
         vjp=lambda context, g, out, p: [g],
         doc="The probabilities, after checking that each is in [0, 1].",

@@ -201,7 +201,7 @@ CONVERGED = register(
         _infer_converged,
         numpy=_numpy_converged,
         at=at(_converged_kernel),
-        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
+        facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.CHECKS}),
         may_fail=True,
         failure=ConvergenceError,
         differentiable=False,  # `root` has one of its own
