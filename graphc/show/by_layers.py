@@ -27,7 +27,7 @@ def layer_boxes(graph: Graph, lanes: Mapping[Node, str]) -> dict[Node, Path]:
     """The path of the box of each node that is in one."""
     first = 1 if lanes else 0  # the lane is the first part of a path
     paths = {
-        node: path
+        node: tuple(part for part in path if not part.updates)
         for node, path in layer_paths(graph, "", lanes).items()
         if node.op.kind is not Kind.LEAF and len(path) > first
     }

@@ -11,113 +11,180 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
+from graphc.show.layers import MANY
 from graphc.show.picture import Arrow, Box, Cluster, Kind, Look, Picture
 
 FEW = 60  # marks up to which everything is drawn
+FAN = 12  # equal updates up to which each gradient has its arrow
 LEAST = 3  # equal layers that become one
 
-_FRAMES = (Box.LAYER,)
 _Signature = tuple[object, ...]
 
 
 def collapse(picture: Picture) -> None:
     """Change `picture`: of equal layers the first is kept, and says how many there are."""
-    if len(picture.marks) <= FEW:
-        return
-    places = {mark: i for i, mark in enumerate(_all_marks(picture.whole))}
-    inside: dict[int, list[Arrow]] = {}
-    for arrow in picture.arrows:
-        inside.setdefault(arrow.tail, []).append(arrow)
-    became: dict[int, int] = {}  # a mark that goes -> the one that stands for it
-    group_of: dict[int, tuple[int, int]] = {}  # a mark -> its group, and which member it is in
-    groups = count()
-    pending = [picture.whole]
-    while pending:
-        cluster = pending.pop()
-        _collapse_frames(cluster, picture, inside, places, became, group_of, groups)
-        _collapse_boxes(cluster, picture, became, group_of, groups)
-        pending += cluster.children
-    if became:
-        _redirect(picture, became, group_of)
+    made = _Collapse(picture)
+    made.updates()
+    if len(picture.marks) > FEW:
+        made.layers()
+    if made.became:
+        made.redirect()
         _renumber(picture)
 
 
-def _collapse_frames(
-    cluster: Cluster,
-    picture: Picture,
-    inside: dict[int, list[Arrow]],
-    places: dict[int, int],
-    became: dict[int, int],
-    group_of: dict[int, tuple[int, int]],
-    groups: count[int],
-) -> None:
-    equal: dict[_Signature, list[Cluster]] = {}
-    for child in cluster.children:
-        if child.box in _FRAMES:
-            equal.setdefault(_signature(child, picture, inside), []).append(child)
-    for members in equal.values():
-        if len(members) < LEAST:
-            continue
-        first, last = members[0], members[-1]
-        first.lines = (_several(first.lines[0], last.lines[0], len(members)), *first.lines[1:])
-        kept, group = _all_marks(first), next(groups)
+class _Collapse:
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+        self.leaving: dict[int, list[Arrow]] = {}
+        for arrow in picture.arrows:
+            self.leaving.setdefault(arrow.tail, []).append(arrow)
+        self.became: dict[int, int] = {}  # a mark that goes -> the one that stands for it
+        self.group_of: dict[int, tuple[int, int]] = {}  # a mark -> its group, and its member
+        self.groups = count()
+
+    def layers(self) -> None:
+        """Equal layers, frames or boxes, become one."""
+        pending = [self.picture.whole]
+        while pending:
+            cluster = pending.pop()
+            self._frames(cluster)
+            self._boxes(cluster)
+            pending += cluster.children
+
+    def updates(self) -> None:
+        """Of equal updates of variables one is kept, that of a variable `w`."""
+        pending = [self.picture.whole]
+        while pending:
+            cluster = pending.pop()
+            pending += cluster.children
+            equal: dict[_Signature, list[Cluster]] = {}
+            for child in cluster.children:
+                if child.box is Box.UPDATE:
+                    equal.setdefault(self._signature(child, sizes=False), []).append(child)
+            for members in equal.values():
+                if len(members) >= MANY:
+                    self._one_update(cluster, members)
+
+    def _one_update(self, parent: Cluster, members: Sequence[Cluster]) -> None:
+        first = members[0]
+        titles = [m.lines[0].removeprefix("update ") for m in members]
+        first.lines = (f"for each w of {len(members)}:", f"{titles[0]} … {titles[-1]}")
+        self._join(parent, members)
+        picture, inside = self.picture, set(_all_marks(first))
+        for mark in inside:
+            if picture.marks[mark].look is Look.VARIABLE:
+                name = picture.marks[mark].lines[0].rpartition("/")[2]
+                picture.marks[mark] = replace(picture.marks[mark], lines=(name,))
+        w = picture.mark(first, Look.VARIABLE, "w", repeated=True)
+        every = set().union(*map(_all_marks, members))
+        kept: list[Arrow] = []
+        for arrow in picture.arrows:
+            reads = arrow.head in every and arrow.tail not in every
+            writes = arrow.tail in every and arrow.head not in every
+            if reads and picture.marks[arrow.tail].look is Look.VARIABLE:
+                kept += [replace(arrow, tail=w)] if arrow.head in inside else []
+            elif writes and arrow.kind is Kind.UPDATE:
+                kept += [replace(arrow, head=w)] if arrow.tail in inside else []
+            elif reads and len(members) > FAN and arrow.head not in inside:
+                continue
+            else:
+                kept.append(arrow)
+        picture.arrows[:] = [
+            replace(a, text=_without_sizes(a.text)) if a.head in inside else a for a in kept
+        ]
+
+    def _frames(self, cluster: Cluster) -> None:
+        equal: dict[_Signature, list[Cluster]] = {}
+        for child in cluster.children:
+            if child.box is Box.LAYER:
+                equal.setdefault(self._signature(child), []).append(child)
+        for members in equal.values():
+            if len(members) >= LEAST:
+                title = _several(members[0].lines[0], members[-1].lines[0], len(members))
+                members[0].lines = (title, *members[0].lines[1:])
+                self._join(cluster, members)
+
+    def _join(self, parent: Cluster, members: Sequence[Cluster]) -> None:
+        """The marks of the first stand for those of the others, which go."""
+        kept, group = _all_marks(members[0]), next(self.groups)
         for number, member in enumerate(members):
             for mark, stays in zip(_all_marks(member), kept, strict=True):
-                group_of[mark] = group, number
+                self.group_of[mark] = group, number
                 if mark != stays:
-                    became[mark] = stays
+                    self.became[mark] = stays
         gone = set(map(id, members[1:]))
-        cluster.children = [c for c in cluster.children if id(c) not in gone]
+        parent.children = [c for c in parent.children if id(c) not in gone]
+
+    def _boxes(self, cluster: Cluster) -> None:
+        """Boxes of layers, at the level "model"."""
+        marks = self.picture.marks
+        into: dict[int, set[str]] = {}
+        for arrow in self.picture.arrows:
+            if arrow.kind in (Kind.DATA, Kind.BACKWARD):
+                into.setdefault(arrow.head, set()).add(arrow.text)
+        equal: dict[_Signature, list[int]] = {}
+        for number in cluster.marks:
+            mark = marks[number]
+            if mark.look is Look.LAYER:
+                title = _without_numbers(mark.lines[0])
+                key = (title, mark.lines[1:], frozenset(into.get(number, ())))
+                equal.setdefault(key, []).append(number)
+        for members in equal.values():
+            if len(members) < LEAST:
+                continue
+            first, last = marks[members[0]], marks[members[-1]]
+            title = _several(first.lines[0], last.lines[0], len(members))
+            marks[members[0]] = replace(first, lines=(title, *first.lines[1:]))
+            group = next(self.groups)
+            for i, number in enumerate(members):
+                self.group_of[number] = group, i
+                if i:
+                    self.became[number] = members[0]
+            cluster.marks = [m for m in cluster.marks if m not in self.became]
+
+    def _signature(self, cluster: Cluster, sizes: bool = True) -> _Signature:
+        """What equal frames share; without `sizes`, tensors may be of different ones."""
+        marks = _all_marks(cluster)
+        places = {mark: i for i, mark in enumerate(marks)}
+        arrows = tuple(
+            (places[mark], places[arrow.head], arrow.text * sizes, arrow.kind)
+            for mark in marks
+            for arrow in self.leaving.get(mark, ())
+            if arrow.head in places
+        )
+        shown = [self.picture.marks[m] for m in marks]
+        lines = tuple(
+            (m.look, () if m.look is Look.VARIABLE and not sizes else _all_without_numbers(m.lines))
+            for m in shown
+        )
+        return _all_without_numbers(_titles(cluster) if sizes else ()), lines, arrows
+
+    def redirect(self) -> None:
+        """Arrows begin and end at what is kept, each once; none leads from one of the equal layers
+        to another."""
+        found: dict[tuple[int, int, Kind], Arrow] = {}
+        for arrow in self.picture.arrows:
+            tail, head = self.group_of.get(arrow.tail), self.group_of.get(arrow.head)
+            if tail and head and tail[0] == head[0] and tail[1] != head[1]:
+                continue
+            moved = replace(
+                arrow,
+                tail=self.became.get(arrow.tail, arrow.tail),
+                head=self.became.get(arrow.head, arrow.head),
+            )
+            if moved.tail != moved.head:
+                found.setdefault((moved.tail, moved.head, moved.kind), moved)
+        self.picture.arrows[:] = found.values()
 
 
-def _collapse_boxes(
-    cluster: Cluster,
-    picture: Picture,
-    became: dict[int, int],
-    group_of: dict[int, tuple[int, int]],
-    groups: count[int],
-) -> None:
-    into: dict[int, set[str]] = {}
-    for arrow in picture.arrows:
-        if arrow.kind in (Kind.DATA, Kind.BACKWARD):
-            into.setdefault(arrow.head, set()).add(arrow.text)
-    equal: dict[_Signature, list[int]] = {}
-    for number in cluster.marks:
-        mark = picture.marks[number]
-        if mark.look is Look.LAYER and number not in became:
-            key = (_without_numbers(mark.lines[0]), mark.lines[1:], frozenset(into.get(number, ())))
-            equal.setdefault(key, []).append(number)
-    for members in equal.values():
-        if len(members) < LEAST:
-            continue
-        first, last = picture.marks[members[0]], picture.marks[members[-1]]
-        title = _several(first.lines[0], last.lines[0], len(members))
-        picture.marks[members[0]] = replace(first, lines=(title, *first.lines[1:]))
-        group = next(groups)
-        for i, number in enumerate(members):
-            group_of[number] = group, i
-            if i:
-                became[number] = members[0]
-        cluster.marks = [m for m in cluster.marks if m not in became]
+def _all_without_numbers(lines: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(_without_numbers, lines))
 
 
-def _signature(
-    cluster: Cluster, picture: Picture, inside: dict[int, list[Arrow]]
-) -> _Signature:
-    marks = _all_marks(cluster)
-    places = {mark: i for i, mark in enumerate(marks)}
-    arrows = tuple(
-        (places[mark], places.get(arrow.head, -1), arrow.text, arrow.kind)
-        for mark in marks
-        for arrow in inside.get(mark, ())
-        if arrow.head in places
-    )
-    lines = tuple(
-        (picture.marks[m].look, tuple(map(_without_numbers, picture.marks[m].lines)))
-        for m in marks
-    )
-    titles = tuple(_without_numbers(line) for line in _titles(cluster))
-    return titles, lines, arrows
+def _without_sizes(text: str) -> str:
+    """The letter of an arrow alone."""
+    letter, colon, _ = text.partition(": ")
+    return letter if colon else text if len(text) == 1 and text.isalpha() else ""
 
 
 def _titles(cluster: Cluster) -> list[str]:
@@ -140,24 +207,6 @@ def _without_numbers(text: str) -> str:
 
 def _several(first: str, last: str, number: int) -> str:
     return f"{number} × {first} … {last}" if first != last else f"{number} × {first}"
-
-
-def _redirect(
-    picture: Picture, became: dict[int, int], group_of: dict[int, tuple[int, int]]
-) -> None:
-    """Arrows begin and end at what is kept, each once; none leads from one of the equal layers to
-    another."""
-    found: dict[tuple[int, int, Kind], Arrow] = {}
-    for arrow in picture.arrows:
-        tail, head = group_of.get(arrow.tail), group_of.get(arrow.head)
-        if tail and head and tail[0] == head[0] and tail[1] != head[1]:
-            continue
-        moved = replace(
-            arrow, tail=became.get(arrow.tail, arrow.tail), head=became.get(arrow.head, arrow.head)
-        )
-        if moved.tail != moved.head:
-            found.setdefault((moved.tail, moved.head, moved.kind), moved)
-    picture.arrows[:] = found.values()
 
 
 def _renumber(picture: Picture) -> None:

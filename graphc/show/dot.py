@@ -85,6 +85,7 @@ _KINDS: dict[Kind, dict[str, str]] = {
 _BOXES: dict[Box, dict[str, str]] = {
     Box.LANE: {"style": "filled", "color": "#dddddd", "fillcolor": "#fbfbfb", "penwidth": "1.2"},
     Box.LAYER: {"style": "rounded,filled", "color": "#bbbbbb", "fillcolor": "#f6f6f6"},
+    Box.UPDATE: {"style": "rounded,filled", "color": "#bbbbbb", "fillcolor": "#f6f6f6"},
     Box.KERNEL: {"style": "rounded,filled", "color": "#5d7f99", "fillcolor": "#edf3f8"},
     Box.LOOP: {"style": "rounded,filled,dashed", "color": "#b84a00", "fillcolor": "#fdf4ee"},
     Box.BRANCH: {"style": "rounded,filled,dashed", "color": "#b84a00", "fillcolor": "#fdf9f5"},

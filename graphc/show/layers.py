@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 
+MANY = 5  # updates from which on, beside other lanes, each has a frame, and equal ones are one
 DEPTH = 6  # nested clusters at the most; what lies deeper is named in the last one
 
 
@@ -23,6 +24,7 @@ class Part(NamedTuple):
 
     title: str
     number: int = 0
+    updates: str = ""  # the name of the variable whose update the cluster holds
 
 
 Path: TypeAlias = tuple[Part, ...]
@@ -56,14 +58,13 @@ def layer_paths(
             for node, visit in _visits(nodes, found).items():
                 title = f"{name} · visit {visit + 1}" if visit else name
                 paths[node] = (*path, Part(title, visit))
-    if not lanes:
-        _split_updates(graph, paths)
+    _split_updates(graph, paths, MANY if lanes else 2)
     return paths
 
 
-def _split_updates(graph: Graph, paths: dict[Node, Path]) -> None:
-    """Where a layer computes several updates that share no arrays, as an optimiser does, each gets
-    a frame of its own inside the layer's, named by the variable."""
+def _split_updates(graph: Graph, paths: dict[Node, Path], least: int) -> None:
+    """Where a layer computes several updates that share no arrays, at `least` so many, as an
+    optimiser does, each gets a frame of its own inside the layer's, named by the variable."""
     root: dict[Node, Node] = {node: node for node in paths}
 
     def find(node: Node) -> Node:
@@ -85,8 +86,9 @@ def _split_updates(graph: Graph, paths: dict[Node, Path]) -> None:
     groups = Counter(paths[node] for node in names)
     for node, path in list(paths.items()):
         found = find(node)
-        if found in names and groups[path] > 1:
-            paths[node] = (*path, Part(f"update {names[found]}", numbers[found]))
+        if found in names and groups[path] >= least:
+            name = names[found]
+            paths[node] = (*path, Part(f"update {name}", numbers[found], name))
 
 
 def _split(scope: str, within: str) -> list[str]:

@@ -52,6 +52,7 @@ class Box(Enum):
     WHOLE = "whole"
     LANE = "lane"
     LAYER = "layer"
+    UPDATE = "update of a variable"
     KERNEL = "kernel"
     LOOP = "loop"
     BRANCH = "branch"

@@ -65,12 +65,13 @@ RULES = Ruleset(
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`names` are those of gradients and losses; `lanes` are empty for a graph without gradients,
-    else each node has one."""
+    """`names` are those of gradients and losses, `by` what gradients are by; `lanes` are empty for
+    a graph without gradients, else each node has one."""
 
     graph: Graph
     names: dict[Tensor, str] = field(default_factory=dict)
     lanes: dict[Node, str] = field(default_factory=dict)
+    by: dict[Tensor, Tensor] = field(default_factory=dict)
 
     def lane(self, node: Node) -> str:
         return self.lanes.get(node, "")
@@ -93,7 +94,10 @@ def read(graph: Graph, called: Callable[[Tensor], str]) -> Reading:
     values = dict(zip(losses, ends, strict=True))
     result = Graph(graph.inputs, made.outputs[: len(graph.outputs)], made.updates, graph.name)
     return Reading(
-        result, _names(became, values, called), _lanes(result, became, list(values.values()))
+        result,
+        _names(became, values, called),
+        _lanes(result, became, list(values.values())),
+        {d.tensor: d.by for d in became},
     )
 
 

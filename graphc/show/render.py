@@ -6,12 +6,14 @@ import os
 import secrets
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import graphviz
 
 from graphc import locks
 from graphc.errors import ArgumentError, GraphcError
 from graphc.show.dark import with_dark
+from graphc.show.fonts import load_fonts
 
 FORMATS = ("svg", "png", "pdf", "dot")
 DOT, PLACED = "dot", "neato"  # what lays out a picture: Graphviz, or who made it
@@ -56,7 +58,13 @@ def _by_pygraphviz(dot: str, form: str, layout: str) -> bytes:
     # and writes to stderr about large graphs.
     from pygraphviz import graphviz as bindings
 
-    with _lock, tempfile.TemporaryFile() as file:
+    with _lock:
+        load_fonts(lambda: _drawn(bindings, "graph { a }", "svg", DOT))
+        return _drawn(bindings, dot, form, layout)
+
+
+def _drawn(bindings: Any, dot: str, form: str, layout: str) -> bytes:
+    with tempfile.TemporaryFile() as file:
         file.write(dot.encode())
         file.seek(0)
         graph = bindings.agread(file, None)

@@ -202,7 +202,7 @@ class Sketch:
                 look, name = Look.VARIABLE, tensor.name or "variable"
             else:
                 look, name = Look.INPUT, tensor.name
-            in_layer = cluster.box is Box.LAYER  # which says the first part of the name already
+            in_layer = cluster.box in (Box.LAYER, Box.UPDATE)  # whose title is part of the name
             shown = name.removeprefix(scope_of(node) + "/") if in_layer else name
             places[tensor] = self._leaf(cluster, places, look, shown, tensor, tip=name)
 
@@ -298,13 +298,15 @@ class Sketch:
         backwards = ", last to first" if node.attrs["reverse"] else ""
         length = labels.one_line(str(node.attrs["length"]))
         frame = cluster.add(Box.LOOP, f"scan · {length} steps{backwards}")
-        inner = Places(places.words.inside(body))
+        names = _step_names(places.words, node)
+        inner = Places(places.words.inside(body, names))
         for i, (outer, parameter) in enumerate(zip(node.inputs, body.inputs, strict=True)):
             end = self.place(outer, cluster, places)
             if i >= carries + xs:
                 inner[parameter] = end
                 continue
             name = f"carry {i}" if i < carries else f"x {i - carries}"
+            name = names.get(parameter) or name
             inner[parameter] = self._leaf(frame, inner, Look.STEP, name, parameter, tip=name)
             self.arrow(end, inner[parameter].mark)
         self.nodes(body, frame, inner, scope_of(node))
@@ -389,6 +391,22 @@ def _look(node: Node) -> Look:
     return found.get(node.op.kind, Look.OP)
 
 
+def _step_names(words: Words, node: Node) -> dict[Tensor, str]:
+    """What the inputs of a loop's step are called in formulas: operands as outside; and where the
+    loop goes from the first step to the last, its carries `h` and its slices `x`, with numbers if
+    there are several."""
+    body: Graph = node.attrs["body"]
+    carries, xs = node.attrs["carries"], node.attrs["xs"]
+    found: dict[Tensor, str] = {}
+    for i, (outer, parameter) in enumerate(zip(node.inputs, body.inputs, strict=True)):
+        if i >= carries + xs:
+            found[parameter] = words.name(outer)
+        elif not node.attrs["reverse"] and not isinstance(words, Plain):
+            letter, count, place = ("h", carries, i) if i < carries else ("x", xs, i - carries)
+            found[parameter] = letter if count == 1 else f"{letter}{place + 1}"
+    return found
+
+
 def _lane(cluster: Cluster) -> int:
     """The place of a lane among its like; what is none comes first."""
     return LANES.index(cluster.lines[0]) if cluster.box is Box.LANE else -1
@@ -401,8 +419,10 @@ def _frame(
     ones may be lanes."""
     for depth in range(1, len(path) + 1):
         if path[:depth] not in frames:
-            title = labels.one_line(path[depth - 1].title)
-            box = Box.LANE if lanes and depth == 1 else Box.LAYER
+            part = path[depth - 1]
+            title = labels.one_line(part.title)
+            box = Box.UPDATE if part.updates else Box.LAYER
+            box = Box.LANE if lanes and depth == 1 else box
             frames[path[:depth]] = frames[path[: depth - 1]].add(box, title)
     return frames[path]
 

@@ -9,7 +9,8 @@ next one needs the result are one box, with a formula.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from graphc.ir.dim import product
@@ -21,10 +22,11 @@ from graphc.ir.shape import Shape, TensorType
 from graphc.ops.shape import moves_unit_axes
 from graphc.show import formulas, labels
 from graphc.show.formulas import Formula
-from graphc.show.layers import scope_of
-from graphc.show.reading import FORWARD, Reading
+from graphc.show.layers import MANY, scope_of
+from graphc.show.reading import BACKWARD, FORWARD, UPDATE, Reading
 
 _OPERATIONS = 6  # in one formula
+_NOTHING: Mapping[Tensor, str] = MappingProxyType({})
 _LETTERS = 3  # tensors without a name in one formula
 _NAME = 20  # characters of a name that stands in a formula
 _REPLACED = ("reshape", "permute_dims")
@@ -60,8 +62,11 @@ class Words(Protocol):
     def gradient(self, t: Tensor) -> str:
         """The name of a gradient; '' for others."""
 
-    def inside(self, body: Graph) -> Words:
-        """How the nodes of a body read."""
+    def inside(self, body: Graph, given: Mapping[Tensor, str] = _NOTHING) -> Words:
+        """How the nodes of a body read, in which `given` are the names of some of its inputs."""
+
+    def name(self, t: Tensor) -> str:
+        """The name that `t` has in formulas; '' for none."""
 
 
 class Plain:
@@ -96,8 +101,11 @@ class Plain:
     def gradient(self, t: Tensor) -> str:
         return ""
 
-    def inside(self, body: Graph) -> Words:
+    def inside(self, body: Graph, given: Mapping[Tensor, str] = _NOTHING) -> Words:
         return Plain(body, self._folding)
+
+    def name(self, t: Tensor) -> str:
+        return ""
 
 
 def _only_in_products(graph: Graph) -> set[Node]:
@@ -132,6 +140,7 @@ class Maths:
         self._shapes: dict[Tensor, Shape] = {}
         self._turned: set[Tensor] = set()  # whose source is read with its last two axes swapped
         self._see_through(graph)
+        self._generic = {self.source(t): n for t, n in generic_names(reading).items()}
         self.names = {self.source(t): name for t, name in reversed(reading.names.items())}
         self._formulas: dict[Node, Formula] = {}
         self._folded: set[Node] = set()
@@ -163,9 +172,12 @@ class Maths:
         name = self.names.get(self.source(t), "")
         return name if name.startswith("d") else ""
 
-    def inside(self, body: Graph) -> Words:
-        lanes = dict.fromkeys(body.nodes, "")
-        return Maths(Reading(body, {}, lanes), self._called)
+    def inside(self, body: Graph, given: Mapping[Tensor, str] = _NOTHING) -> Words:
+        inner = dict.fromkeys(body.inputs, "") | dict(given)
+        return Maths(Reading(body), lambda t: inner.get(t, ""))
+
+    def name(self, t: Tensor) -> str:
+        return self._name(self.source(t))
 
     def said(self, node: Node) -> Said:
         made = self._formulas.get(node)
@@ -206,7 +218,7 @@ class Maths:
     # -- texts -------------------------------------------------------------------------------------
     def _by_formula(self, node: Node, made: Formula) -> Said:
         """`@ W` of one operand without a name, letters for several whose order matters."""
-        unnamed = [t for t in made.tensors if not self._name(t)]
+        unnamed = [t for t in made.tensors if not self._name(t, node)]
         letters: dict[Tensor, str] = formulas.letters(unnamed)
         simple = made.ops == 1
         if simple and len(unnamed) == len(made.tensors) == 2 and _commutes(node):
@@ -234,7 +246,7 @@ class Maths:
                     operands.setdefault(source, "")
             texts.append(text)
         name = word or ("transpose" if labels.is_transpose(node) else node.op.name)
-        attrs = labels.attributes(node)
+        attrs = [_places(node)] if node.op.name == "slice" else labels.attributes(node)
         if len(node.inputs) > 1:
             name = f"{name}({', '.join(texts)})"
             if len(name) > labels.LIMIT:
@@ -248,6 +260,9 @@ class Maths:
     def _name(self, t: Tensor, beside: Node | None = None) -> str:
         """The name that `t` has in formulas; '' for none that is short. In the frame of its layer
         that is the last part."""
+        generic = beside is not None and self._reading.lane(beside) == UPDATE
+        if generic and (name := self._generic.get(t)):
+            return name
         if beside is not None and t.name and scope_of(beside) == t.name.rpartition("/")[0] != "":
             return t.name.rpartition("/")[2]
         name = self.names.get(t) or (self._called(t) if t.node.op.kind is Kind.LEAF else "")
@@ -258,8 +273,10 @@ class Maths:
         node = t.node
         if Fact.CONSTANT in node.op.facts:
             return formulas.number(node.attrs["value"].array[()])
-        if "size" in node.attrs:
+        if _is_size(node):
             return formulas.size(node.attrs["size"])
+        if node.op.only_moves:
+            return self._number(node.inputs[0])
         return formulas.formula(node, self._number)
 
     # -- seen through ------------------------------------------------------------------------------
@@ -314,8 +331,8 @@ class Maths:
             self._folded.add(summed)
         elif Fact.ELEMENTWISE in node.op.facts:
             made = formulas.formula(node, lambda t: self._operand(node, t, fold=True))
-            tensors = [t for t in made.tensors if not self._name(t)]
-            length = len(made.write(lambda t: self._name(t) or "a"))
+            tensors = [t for t in made.tensors if not self._name(t, node)]
+            length = len(made.write(lambda t: self._name(t, node) or "a"))
             if made.ops > 1 and (
                 made.ops > _OPERATIONS or len(tensors) > _LETTERS or length > 2 * labels.LIMIT
             ):
@@ -384,17 +401,49 @@ class Maths:
         return found
 
 
+def generic_names(reading: Reading) -> dict[Tensor, str]:
+    """Where many variables are updated alike: what formulas of the update call each of them, `w`,
+    its gradient, and the state that an optimiser has for it."""
+    gradients = {t: name for t, name in reading.names.items() if reading.lane(t.node) == BACKWARD}
+    if len(gradients) < MANY:
+        return {}
+    found = {t: f"{name.partition('/')[0]}/dw" for t, name in gradients.items()}
+    weights = {reading.by[t] for t in gradients}
+    for variable, value in reading.graph.updates:
+        if variable in weights:
+            found[variable] = "w"
+        elif value.shape and reading.lane(variable.node) == UPDATE:
+            found[variable] = variable.name.rpartition("/")[2]
+    return found
+
+
 def _numbers(graph: Graph) -> set[Node]:
-    """The nodes that are scalars made of constants and sizes."""
+    """The nodes that are numbers made of constants and sizes, or one such number everywhere."""
     found: set[Node] = set()
     for node in graph.nodes:
-        if len(node.types) != 1 or node.types[0].shape:
-            continue
-        known = Fact.CONSTANT in node.op.facts or (not node.inputs and "size" in node.attrs)
-        arithmetic = Fact.ELEMENTWISE in node.op.facts or node.op.weak
+        scalar = node.types[0].shape == ()
+        known = scalar and (Fact.CONSTANT in node.op.facts or _is_size(node))
+        arithmetic = Fact.ELEMENTWISE in node.op.facts or node.op.weak or node.op.only_moves
         if known or (node.inputs and arithmetic and all(t.node in found for t in node.inputs)):
             found.add(node)
     return found
+
+
+def _places(node: Node) -> str:
+    """What a slice takes: `[:, 16:32]`."""
+    parts = []
+    shape = node.inputs[0].shape
+    for start, size, step, whole in zip(
+        *(node.attrs[name] for name in ("starts", "sizes", "steps")), shape, strict=True
+    ):
+        stop = start + size * step
+        text = f"{start if start != 0 else ''}:{stop if stop != whole else ''}"
+        parts.append(text if step == 1 else f"{text}:{step}")
+    return f"[{', '.join(parts)}]"
+
+
+def _is_size(node: Node) -> bool:
+    return not node.inputs and "size" in node.attrs
 
 
 def _swaps(node: Node) -> bool:

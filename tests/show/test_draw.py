@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from graphc.errors import ArgumentError, GraphcError
 from graphc.fusion.fuse import fuse
 from graphc.ir import origin
 from graphc.passes.canonical import expand_composites
-from graphc.show import render
+from graphc.show import fonts, render
 from tests.counting import calls_of
 
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "dot": b"// "}
@@ -228,6 +229,7 @@ def run_python(program: str, seed: str = "random") -> str:
         encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     return done.stdout
 
 
@@ -249,6 +251,17 @@ print(graph._repr_svg_())
     assert len(re.findall(">[^<>]*@ [^<>]*</text>", html.unescape(svg))) == 8
     assert ">output</text>" in svg
     assert "cross_entropy" in svg
+
+
+def test_other_messages_come_through(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what fontconfig says at the first drawing of a process is kept off stderr."""
+    monkeypatch.setattr(fonts, "_done", False)
+    lines = b"Fontconfig warning: a\nanother\n"
+    fonts.load_fonts(lambda: os.write(2, lines))
+    fonts.load_fonts(lambda: os.write(2, lines))
+    assert capfd.readouterr().err == "another\n"
 
 
 def test_threads_draw_at_the_same_time() -> None:

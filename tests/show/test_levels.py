@@ -66,6 +66,32 @@ def test_a_training_step_has_three_lanes() -> None:
     assert sum(label.startswith("dL/dW2 = ") for label in shown) == 1
 
 
+def test_many_updates_are_one_of_a_variable_w() -> None:
+    """Adam, of six variables of different shapes."""
+    layers = [gc.nn.Dense(n, "relu") for n in (5, 6, 3)]
+    model = gc.nn.Sequential(layers, name="net").init(("n", 4))
+    source = gc.draw(training(model, 4, optimizer=gc.optim.Adam(0.1))).source
+    shown = boxes(source)
+    assert "for each w of 6:" in source
+    assert shown.count("0.9 × first_moment + 0.1 × dL/dw") == 1
+    assert [label for label in shown if label.startswith("w")] == ["w + a / b", "w"]
+    (moment,) = re.findall(r"(n\d+) \[label=\"0.9 × first_moment", source)
+    gradients = set(re.findall(r"(n\d+) \[label=\"dL/d", source))
+    assert {t for t, h in re.findall(r"(n\d+) -> (n\d+)", source) if h == moment} > gradients
+    assert len(gradients) == 6
+
+
+def test_loops_name_what_their_steps_read() -> None:
+    shown = boxes(gc.draw(recurrent()).source)
+    assert {"x @ W", "h @ U", "tanh", "dL/dW", "dL/dU"} <= set(shown)
+    assert not any("broadcast" in label for label in shown)
+
+
+def test_slices_are_written_as_in_python() -> None:
+    x = gc.placeholder("levels_s", (9, 8))
+    assert "slice [:, 2:6]" in boxes(gc.draw(gc.exp(x)[:, 2:6]).source)
+
+
 def test_the_legend_tells_of_gradients() -> None:
     assert "label=gradient" in gc.draw(perceptron()).source
 
