@@ -27,7 +27,7 @@ from graphc.ir.op import Kind
 from graphc.loops.check import check_kernel
 from graphc.loops.grammar import For, Kernel, Stmt
 from graphc.loops.interpret import interpret_kernel
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 
 Array = np.ndarray[Any, Any]
 Dims = Mapping[str, int]

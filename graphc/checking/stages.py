@@ -12,7 +12,7 @@ from graphc.checking.values import differences
 from graphc.errors import RuntimeFailure
 from graphc.ir import evaluate as evaluation
 from graphc.ir.graph import Graph
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 from graphc.pipeline.options import DEFAULTS, Options
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages

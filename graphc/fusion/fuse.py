@@ -36,7 +36,7 @@ from graphc.ir.graph import Graph, transform, with_results
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind
 from graphc.ir.shape import show
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 from graphc.ops.leaf import placeholder
 
 

@@ -28,7 +28,7 @@ from graphc.ir.shape import Shape, TensorType, strides
 from graphc.loops.builder import Builder
 from graphc.loops.grammar import Affine, Buffer, Kernel, Value, Var, of
 from graphc.loops.simplify import finish
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 
 
 @dataclass(frozen=True, slots=True)

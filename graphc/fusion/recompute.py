@@ -20,7 +20,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine
-from graphc.machine import Machine
+from graphc.machines import Machine
 
 CHAIN = 8  # ops that one value is computed from, at the most
 ROUNDS = 4

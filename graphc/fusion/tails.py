@@ -11,7 +11,7 @@ from graphc.fusion.group import Group, Groups
 from graphc.fusion.region import space_of
 from graphc.ir.dim import product, size_hint
 from graphc.ir.node import Node
-from graphc.machine import Machine
+from graphc.machines import Machine
 
 
 def split_tails(groups: Groups, machine: Machine) -> None:

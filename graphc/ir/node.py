@@ -27,7 +27,7 @@ from graphc.ir.op import Attrs, Fact, Op, registry
 from graphc.ir.operators import Operators, functions
 from graphc.ir.recording import record, recorders
 from graphc.ir.shape import Shape, TensorType, show
-from graphc.machine import LINE
+from graphc.machines import LINE
 
 
 class ArrayValue:

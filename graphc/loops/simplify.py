@@ -29,7 +29,7 @@ from graphc.loops.grammar import (
 from graphc.loops.parallel import shared
 from graphc.loops.split import split_loops
 from graphc.loops.sums import cut_long_sums
-from graphc.machine import Machine
+from graphc.machines import Machine
 
 
 def finish(kernel: Kernel, machine: Machine) -> Kernel:

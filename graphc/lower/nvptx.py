@@ -22,7 +22,7 @@ from graphc.ir.dtype import DType, bool_
 from graphc.loops.grammar import Store, statements
 from graphc.lower import gpu_functions, link, numba_cpu, vector_math
 from graphc.lower.launches import THREADS, Launch, Launches
-from graphc.machine import PTX_VERSIONS
+from graphc.machines import PTX_VERSIONS
 
 TRIPLE = "nvptx64-nvidia-cuda"
 # What the backend translates: intrinsics by their first words.

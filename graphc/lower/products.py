@@ -12,7 +12,7 @@ from graphc.ir.dim import Size, floordiv, maximum, minimum, product
 from graphc.ir.dtype import DType
 from graphc.lower.context import Head
 from graphc.lower.function_text import FunctionText
-from graphc.machine import CPU
+from graphc.machines import CPU
 from graphc.planning.program import Gemm, Matrix
 
 COLUMNS = 8, CPU.product_columns  # of b: with fewer most of a vector would be wasted

@@ -10,7 +10,7 @@ from graphc.ir.dim import product as size_product
 from graphc.ir.graph import Graph, map_graph
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Kind
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 from graphc.ops.closure import in_bodies
 from graphc.ops.shape import reshape
 

@@ -22,7 +22,7 @@ from graphc.ir.dim import size_hint
 from graphc.ir.graph import Graph, map_graph, transform
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, Kind
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 from graphc.ops.closure import above, close, frontier, in_bodies, is_pure, shows_all
 from graphc.ops.contract import Labelled, contract, matmul
 from graphc.ops.elementwise import add

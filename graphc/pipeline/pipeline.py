@@ -10,7 +10,7 @@ from graphc.fusion.fuse import Border, fuse
 from graphc.ir.dim import typical_sizes
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 from graphc.ops.closure import in_bodies
 from graphc.passes.canonical import expand_composites, lower_contractions
 from graphc.passes.chains import reorder_products

@@ -15,7 +15,7 @@ from dataclasses import replace
 from graphc.ir.dim import Size, divide, is_nonnegative, product, substitute
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine, For, Kernel, Load, Store, Var, parallel_loop, statements
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 from graphc.planning.alias import alias_in_place
 from graphc.planning.bias import with_bias
 from graphc.planning.program import (

@@ -20,7 +20,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import strides
 from graphc.loops.grammar import For, Kernel, Stmt, is_splittable, parallel_loop
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 from graphc.ops.closure import is_source
 from graphc.planning.alias import alias_in_place
 from graphc.planning.native import native

@@ -21,7 +21,7 @@ from graphc.errors import ArgumentError, CheckError, NonFiniteError, RuntimeFail
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Variable
 from graphc.ir.op import Kind
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 from graphc.pipeline.options import DEFAULTS, Options
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import hold

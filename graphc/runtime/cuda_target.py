@@ -19,7 +19,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.loops.grammar import Kernel
 from graphc.lower.gpu_source import print_launches
-from graphc.machine import DEFAULT_ARCHITECTURE, PTX_VERSIONS
+from graphc.machines import DEFAULT_ARCHITECTURE, PTX_VERSIONS
 from graphc.pipeline.options import Options
 from graphc.planning.program import (
     Blocks,

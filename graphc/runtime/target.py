@@ -14,7 +14,7 @@ from typing import Any
 from graphc.errors import ArgumentError
 from graphc.ir.graph import Graph
 from graphc.loops.grammar import Kernel
-from graphc.machine import CPU, CUDA, Machine
+from graphc.machines import CPU, CUDA, Machine
 from graphc.pipeline.options import Options
 from graphc.planning.program import Program, product_widths
 

@@ -40,7 +40,7 @@ from graphc.checking.simulator import Simulator, run_launches
 from graphc.fusion.kernel import build_kernel
 from graphc.ir.dim import evaluate
 from graphc.lower.gpu_source import print_launches
-from graphc.machine import CUDA
+from graphc.machines import CUDA
 from graphc.runtime import cuda_driver, cuda_memory
 from graphc.runtime.cuda_driver import done
 from graphc.runtime.cuda_memory import Card

@@ -8,7 +8,7 @@ from graphc.ir.graph import Graph
 from graphc.loops.grammar import Kernel
 from graphc.loops.nest import take_apart
 from graphc.lower.gpu_source import print_launches
-from graphc.machine import CUDA
+from graphc.machines import CUDA
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, walk_steps

@@ -13,7 +13,7 @@ from graphc.ir.graph import Graph
 from graphc.lower import nvptx
 from graphc.lower.gpu_source import print_launches
 from graphc.lower.launches import Launches
-from graphc.machine import CUDA, PTX_VERSIONS
+from graphc.machines import CUDA, PTX_VERSIONS
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, walk_steps

@@ -14,7 +14,7 @@ from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 from graphc.ir.text import print_graph
-from graphc.machine import CPU
+from graphc.machines import CPU
 from graphc.passes.canonical import lower_contractions
 from graphc.passes.chains import LONGEST, cheapest_order, reorder_products
 from graphc.pipeline.pipeline import run_pipeline

@@ -27,7 +27,7 @@ from graphc.ir.graph import Graph
 from graphc.loops.grammar import Kernel
 from graphc.loops.interpret import interpret_kernel
 from graphc.loops.nest import take_apart
-from graphc.machine import CUDA
+from graphc.machines import CUDA
 from graphc.pipeline.pipeline import fuse_all, run_pipeline
 from graphc.pipeline.stages import Stages
 

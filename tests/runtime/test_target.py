@@ -12,7 +12,7 @@ import pytest
 import graphc as gc
 from graphc.errors import ArgumentError
 from graphc.ir.graph import Graph
-from graphc.machine import CPU, Machine
+from graphc.machines import CPU, Machine
 from graphc.pipeline.options import DEFAULTS
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
