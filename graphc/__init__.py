@@ -80,6 +80,7 @@ _LAZY = {  # name -> (module, attribute); an attribute of "" is the module itsel
     "sparse_hessian": ("graphc.runtime.sparse", "sparse_hessian"),
     "compile": ("graphc.runtime.compile", "compile"),
     "jit": ("graphc.runtime.jit", "jit"),
+    "machine": ("graphc.runtime.speed", "machine"),
     "draw": ("graphc.show.draw", "draw"),
     "latex": ("graphc.equations.latex", "latex"),
     "derive": ("graphc.equations.derivation", "derive"),
@@ -136,8 +137,19 @@ def _namespace(version: str | None) -> Any:
     return sys.modules[__name__]
 
 
+def _report(*given: Any) -> Any:
+    """What a compiled function's `report()` calls, in a room above its own."""
+    return importlib.import_module("graphc.show.report").report(*given)
+
+
 _publish(
-    {"_repr_svg_": _svg, "_repr_latex_": _latex, "_repr_html_": _html, "_namespace_": _namespace}
+    {
+        "_repr_svg_": _svg,
+        "_repr_latex_": _latex,
+        "_repr_html_": _html,
+        "_namespace_": _namespace,
+        "_report_": _report,
+    }
 )
 __array_namespace_info__ = _NamespaceInfo
 
@@ -436,6 +448,7 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.runtime.compile import compile
     from graphc.runtime.jit import jit
     from graphc.runtime.sparse import sparse_hessian, sparse_jacobian
+    from graphc.runtime.speed import machine
     from graphc.show.draw import draw
 
 __all__ = [
@@ -465,7 +478,7 @@ __all__ = [
     "lambdify", "latex", "leaky_relu", "less", "less_equal", "lexsort", "lgamma", "linalg",
     "linearize", "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr", "log_sigmoid",
     "log_softmax", "logaddexp", "logcumsumexp", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logit", "logsumexp", "map", "matmul", "matrix_transpose", "max",
+    "logical_xor", "logit", "logsumexp", "machine", "map", "matmul", "matrix_transpose", "max",
     "max_and_argmax", "max_pool", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mish",
     "moveaxis", "multiply", "nan", "nan_to_num", "nanargmax", "nanargmin", "nancumprod",
     "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod",

@@ -1,4 +1,4 @@
-"""The command line: `graphc draw model.py:loss`, `graphc explain`, `graphc cache info`.
+"""The command line: `graphc demo`, `graphc draw model.py:loss`, `graphc cache info`.
 
 An object is named by the file or module that defines it, a colon, and its name in there, with dots
 for attributes: a tensor, tensors in lists and dicts, a graph, or a function of `gc.compile` or
@@ -28,16 +28,18 @@ from graphc.ir.node import Tensor
 from graphc.ir.op import Fact
 from graphc.ir.structure import flatten
 from graphc.ir.text import print_graph
-from graphc.runtime.cache import Cache
+from graphc.runtime.cache import KERNEL, PROGRAM, Cache
 from graphc.runtime.compile import Function, compile
 from graphc.runtime.jit import Jitted
 
 _EXAMPLES = """\
 examples:
+  graphc demo                                    train on digits, draw and report what was built
   graphc draw model.py:loss                      loss.svg, the graph as it was written
   graphc draw model.py:step --view kernels -o step.svg
   graphc explain model.py:step                   what became of it, and why
   graphc latex model.py:loss                     its equations
+  graphc report model.py:step -o step.html       all of it, as one page
   graphc emit model.py:step --source             the kernels in Python; --llvm, --asm, --text
   graphc cache info | clear | verify             the compiled programs on disk
   graphc info                                    versions, processor, settings
@@ -82,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         return made
 
+    demo = command("demo", _demo, "Train on handwritten digits; draw and report what was built.")
+    demo.add_argument("-o", "--output", default="graphc-demo", help="a folder for what is written")
+    demo.add_argument("--epochs", type=int, default=15)
     draw = on_object("draw", _draw, "Write a picture of a graph or of its kernels.")
     draw.add_argument("-o", "--output", help="svg, png, pdf or dot, by the suffix")
     draw.add_argument(
@@ -91,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("--direction", default="TB", choices=("TB", "LR", "BT", "RL"))
     on_object("explain", _explain, "Say what the compiler did, and why.")
     on_object("latex", _latex, "Print the equations as LaTeX.")
+    report = on_object("report", _report, "Write one HTML page with all that is known of it.")
+    report.add_argument("-o", "--output", help="NAME.html, if nothing is said")
     emit = on_object("emit", _emit, "Print the graph, or the code of its kernels.")
     forms = emit.add_mutually_exclusive_group(required=True)
     for form, text in _FORMS.items():
@@ -201,6 +208,17 @@ def _latex(given: argparse.Namespace) -> None:
     _print(latex(find(given.object)))
 
 
+def _report(given: argparse.Namespace) -> None:
+    name = given.object.rpartition(":")[2]
+    _print(str(_function(given.object).report(given.output or f"{name}.html")))
+
+
+def _demo(given: argparse.Namespace) -> None:
+    from graphc.demo import demo
+
+    demo(Path(given.output), given.epochs, _print)
+
+
 _FORMS = {
     "text": "the graph, as parse_graph reads it",
     "source": "the kernels, in Python",
@@ -231,12 +249,14 @@ def _cache(given: argparse.Namespace) -> int:
         _print(f"{len(entries)} entries, {len(damaged)} of them damaged (they are made anew)")
         return 1 if damaged else 0
     size = sum(size for _, size in entries)
-    programs = sum(name.endswith(".graphc") for name, _ in entries)
+    programs, kernels = (
+        sum(name.endswith(f".{kind}") for name, _ in entries) for kind in (PROGRAM, KERNEL)
+    )
     for line in (
         f"directory  {store.directory}",
         f"in use     {'yes' if settings.enabled else 'no (GRAPHC_CACHE=0)'}",
         f"programs   {programs}",
-        f"kernels    {len(entries) - programs}",
+        f"kernels    {kernels}",
         f"size       {size / 2**20:.1f} MiB of at most {store.limit / 2**20:.0f}",
     ):
         _print(line)

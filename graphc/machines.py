@@ -1,7 +1,8 @@
 """What was measured on a processor, and decides what is compiled for it.
 
 A target hands its `Machine` down through the pipeline; passes, fusion and planning take these
-numbers from there and know no processor themselves.
+numbers from there and know no processor themselves. A `Speed` decides nothing: it is what
+`gc.machine()` measures on the user's own processor, for people who compare a program with it.
 """
 
 from __future__ import annotations
@@ -106,3 +107,30 @@ PTX_VERSIONS = {
     "sm_121": 88,
 }
 DEFAULT_ARCHITECTURE = "sm_80"
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What this processor was seen to do at its best, on all threads: operations of a product of
+    matrices of float32 a second, and bytes read and written a second, from memory and from the
+    second-level cache.
+
+    >>> Speed(flops=1e11, bandwidth=1e10, cache_bandwidth=5e10).balance
+    10.0
+    """
+
+    flops: float
+    bandwidth: float
+    cache_bandwidth: float
+
+    @property
+    def balance(self) -> float:
+        """Operations for a byte from memory, from which on they and not the bytes take the time."""
+        return self.flops / self.bandwidth
+
+    def seconds(self, flops: float, moved: float) -> float:
+        """The least time that work can take: of its operations and of its bytes, the longer one.
+        What fits in the second-level cache may have been there."""
+        cached = moved <= CPU.cached_bytes
+        bandwidth = self.cache_bandwidth if cached else self.bandwidth
+        return max(flops / self.flops, moved / bandwidth)

@@ -90,7 +90,8 @@ def page() -> str:
     parts.append(_section("Compiling and running", [
         _line(f"gc.{name}", getattr(gc, name))
         for name in (
-            "compile", "jit", "evaluate", "draw", "latex", "derive", "print_graph", "parse_graph",
+            "compile", "jit", "evaluate", "machine", "draw", "latex", "derive", "print_graph",
+            "parse_graph",
         )
     ]))  # fmt: skip
     parts.append(_section("Derivatives", [

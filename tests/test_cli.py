@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,40 @@ def test_mistakes(name: str, text: str, model: str, capsys: pytest.CaptureFixtur
     assert err.startswith("graphc: ")
     assert text in err
     assert "Traceback" not in err
+
+
+def test_a_report(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "report", f"{model}:step")
+    assert (status, out, err) == (0, "step.html\n", "")
+    assert "kernel0" in Path("step.html").read_text(encoding="utf-8")
+    status, out, err = run(capsys, "report", f"{model}:step", "-o", "none/step.html")
+    assert (status, out) == (1, "")
+    assert "cannot be written" in err
+
+
+def test_the_demo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, _ = run(capsys, "demo", "-o", str(tmp_path / "shown"), "--epochs", "2")
+    assert status == 0
+    accuracy = re.search(r"accuracy on \d+ digits that it has not seen: ([\d.]+)%", out)
+    assert accuracy
+    assert float(accuracy[1]) > 80
+    for name in ("graph.svg", "kernels.svg", "report.html"):
+        assert str(tmp_path / "shown" / name) in out
+        assert (tmp_path / "shown" / name).stat().st_size > 1000
+    (tmp_path / "file").touch()
+    for arguments, text in (
+        (["-o", str(tmp_path / "file")], "the folder cannot be made"),
+        (["--epochs", "0"], "not a number of epochs"),
+    ):
+        status, _, err = run(capsys, "demo", *arguments)
+        assert status == 1
+        assert text in err
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    status, _, err = run(capsys, "demo")
+    assert status == 1
+    assert "graphc[examples]" in err
 
 
 def test_a_wrong_command_line_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ ROOMS = {
     10: ("runtime",),
     11: ("nn", "optim"),
     12: ("train", "show", "interchange", "equations"),
-    13: ("distributed",),
+    13: ("distributed", "demo"),
     14: ("cli",),
     15: ("__init__", "__main__"),  # the front door sees every room
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,10 +36,14 @@ Array = np.ndarray[Any, Any]
 
 
 def interpret_kernel(
-    kernel: Kernel, memory: Mapping[Buffer, Array], dims: Mapping[str, int]
+    kernel: Kernel,
+    memory: Mapping[Buffer, Array],
+    dims: Mapping[str, int],
+    count: Counter[str] | None = None,
 ) -> int:
     """Run `kernel` on flat arrays, one for each buffer, which it writes to. The word of failures:
-    bit i is set if site i failed.
+    bit i is set if site i failed. `count` is told how often each primitive was computed,
+    and as `accumulate` how often something was accumulated.
 
     Errors: `IndexError` for an element outside of its buffer, a negative one too, before anything
     is read or written there.
@@ -46,6 +51,7 @@ def interpret_kernel(
     sizes = {name: evaluate(size, dims) for name, size in kernel.sizes.items()}
     ends = {buffer: evaluate(buffer.size, dims) for buffer in kernel.buffers}
     run = _Run(memory, ends, sizes, parallel_loop(kernel), dims)
+    run.count = Counter() if count is None else count
     with np.errstate(all="ignore"):
         run.block(kernel.body)
     return run.failed
@@ -63,6 +69,7 @@ class _Run:
         self.memory, self.ends, self.sizes = memory, ends, sizes
         self.shared, self.dims = shared, dims
         self.values: dict[Var, Any] = {}
+        self.count: Counter[str] = Counter()
         self.failed = 0
 
     def block(self, body: list[Stmt]) -> None:
@@ -72,6 +79,7 @@ class _Run:
     def statement(self, stmt: Stmt) -> None:
         match stmt:
             case Let(var, primitive, args):
+                self.count[primitive] += 1
                 self.values[var] = apply(primitive, var.dtype, *map(self.value, args))
             case Number(var, index):
                 self.values[var] = np.int64(self.index(index))
@@ -84,6 +92,7 @@ class _Run:
             case Declare(var, value) | Assign(var, value):
                 self.values[var] = self.value(value)
             case Accumulate(var, primitive, value):
+                self.count["accumulate"] += 1
                 self.values[var] = apply(primitive, var.dtype, self.values[var], self.value(value))
             case For(var, _, body):
                 for i in self.turns(stmt):

@@ -1,10 +1,11 @@
 """The context: the array of 64-bit words through which native code gets all that it works on.
 
     head (`Head`) | named dims | pointers of inputs, outputs, variables, constants, and of
-    routines of LAPACK | table
+    routines of LAPACK | clocks | table
 
 It is filled by `runtime/caller.py` and read by the functions that `driver.py` prints. The table is
 their own: sizes that are computed from the dims, and places in the arena, once for all of them.
+Clocks are there only where a program is timed: see `clocks.py`.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def routine_name(step: Host) -> str:
 
 
 class Layout:
-    """Which word of the context holds what, for one program."""
+    """Which word of the context holds what, for one program; `clocks`: how many words they take."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, clocks: int = 0) -> None:
         dims = program.graph.dims
         first = Head.COUNT + len(dims)
         storages = (program.inputs, program.outputs, program.variables, program.constants)
@@ -63,9 +64,15 @@ class Layout:
         }
         first += len(self.pointers)
         self.routines = {name: first + i for i, name in enumerate(routines(program))}
+        self.clocks = first + len(self.routines)
         self.table: dict[Size | Storage, int] = {}
+        self._table = self.clocks + clocks
+
+    @property
+    def words(self) -> int:
+        """How many words there are behind the pointers: those of the clocks and of the table."""
+        return self._table - self.clocks + len(self.table)
 
     def entry(self, what: Size | Storage) -> int:
         """The word of the table for a size over the dims, or for the address of a temporary."""
-        first = Head.COUNT + len(self.dims) + len(self.pointers) + len(self.routines)
-        return self.table.setdefault(what, first + len(self.table))
+        return self.table.setdefault(what, self._table + len(self.table))

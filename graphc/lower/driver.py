@@ -22,7 +22,8 @@ from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, produc
 from graphc.ir.dtype import DType
 from graphc.ir.evaluate import names_within
 from graphc.loops.grammar import may_fail, parallel_loop
-from graphc.lower import interrupt, lapack, products, subnormals
+from graphc.lower import clocks, interrupt, lapack, products, subnormals
+from graphc.lower.clocks import Clocks
 from graphc.lower.context import Head, Layout, routine_name
 from graphc.lower.function_text import FunctionText, Word
 from graphc.planning.program import (
@@ -62,13 +63,16 @@ class PrintedDriver(NamedTuple):
     facts: Mapping[str, Any] = {}
 
 
-def print_driver(program: Program, blas_bits: int, flush: bool = False) -> PrintedDriver:
+def print_driver(
+    program: Program, blas_bits: int, flush: bool = False, timed: bool = False
+) -> PrintedDriver:
     """The LLVM IR text of `entry`; kernels are declared, to be linked (and given their symbols).
-    `flush`: subnormal numbers
-    are taken as zero while it runs."""
-    driver = _Driver(program, f"i{blas_bits}", flush)
+    `flush`: subnormal numbers are taken as zero while it runs. `timed`: it tells how long each step
+    took, in the words of the context from the fact `clocks` on."""
+    driver = _Driver(program, f"i{blas_bits}", flush, timed)
     text = driver.print()
-    return PrintedDriver(text, len(driver.layout.table))
+    facts = {"clocks": driver.layout.clocks} if timed else {}
+    return PrintedDriver(text, driver.layout.words, facts)
 
 
 def host_sizes(step: Host) -> list[Size]:
@@ -80,9 +84,10 @@ def host_sizes(step: Host) -> list[Size]:
 
 
 class _Driver:
-    def __init__(self, program: Program, integer: str, flush: bool) -> None:
+    def __init__(self, program: Program, integer: str, flush: bool, timed: bool) -> None:
         self.program, self.integer, self.flush = program, integer, flush
-        self.layout = Layout(program)
+        self.clocks = Clocks(program.steps, timed)
+        self.layout = Layout(program, self.clocks.words)
         self.text = FunctionText(self.layout)  # of the entry
         self.functions: dict[str, list[str]] = {}  # those of ranges
         self.sums: set[DType] = set()  # whose products have taps
@@ -92,15 +97,18 @@ class _Driver:
     def print(self) -> str:
         program = self.program
         places = interrupt.places(program.steps)
-        for i, step in enumerate(program.steps):
-            if i in places and self.may_stop:
-                due = self.text.emit(f"icmp sgt i64 {self.text.size(places[i])}, 0")
-                self.text.choose(due, self._look, lambda: None)
-            self.may_stop = self.may_stop and not interrupt.writes_variable(step)
-            self._steps([step])
+        with self.clocks.whole(self.text):
+            for i, step in enumerate(program.steps):
+                if i in places and self.may_stop:
+                    due = self.text.emit(f"icmp sgt i64 {self.text.size(places[i])}, 0")
+                    self.text.choose(due, self._look, lambda: None)
+                self.may_stop = self.may_stop and not interrupt.writes_variable(step)
+                self._steps([step])
         calls = {s.name: s for s in walk_steps(program.steps) if isinstance(s, Call)}
         lines = [_declaration(calls[name]) for name in sorted(calls)]
         lines.append(_DECLARATIONS)
+        if self.clocks.words:
+            lines.append(clocks.DECLARATION)
         if self.functions:
             numbers = ", ".join(f"i64 {i}" for i in range(MOST_CHUNKS))
             lines.append(f"@chunk.numbers = internal constant [{MOST_CHUNKS} x i64] [{numbers}]")
@@ -122,26 +130,33 @@ class _Driver:
 
     def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            match step:
-                case Call():
-                    self._call(step)
-                case Gemm():
-                    self._product(step)
-                case Blocks():
-                    self._product(step.product, step)
-                case Copy():
-                    self._copy(step)
-                case Host():
-                    self._host(step)
-                case Loop(extent=None):
-                    self._while(step)
-                case Loop():
-                    self._loop(step)
-                case Leave(condition=condition):
-                    taken = self.text.emit(f"load i8, ptr {self.text.pointer(condition)}")
-                    self.text.leave_unless(self.text.emit(f"icmp ne i8 {taken}, 0"))
-                case Branch():
-                    self._branch(step)
+            if not self.clocks.words:
+                self._step(step)
+                continue
+            with self.clocks.step(self.text, step):
+                self._step(step)
+
+    def _step(self, step: Step) -> None:
+        match step:
+            case Call():
+                self._call(step)
+            case Gemm():
+                self._product(step)
+            case Blocks():
+                self._product(step.product, step)
+            case Copy():
+                self._copy(step)
+            case Host():
+                self._host(step)
+            case Loop(extent=None):
+                self._while(step)
+            case Loop():
+                self._loop(step)
+            case Leave(condition=condition):
+                taken = self.text.emit(f"load i8, ptr {self.text.pointer(condition)}")
+                self.text.leave_unless(self.text.emit(f"icmp ne i8 {taken}, 0"))
+            case Branch():
+                self._branch(step)
 
     def _loop(self, step: Loop) -> None:
         """A loop: in parts of so many turns that a look for signals is due between two of them."""

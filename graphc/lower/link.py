@@ -47,6 +47,7 @@ ALLOWED = frozenset(
         "memmove",
         "memset",
         "bzero",
+        "clock_gettime",  # of a driver that is timed
         *(name + suffix for name in _SCALAR for suffix in ("", "f")),
     ]
 )
@@ -66,6 +67,19 @@ class Piece(NamedTuple):
     data: bytes
     bitcode: bytes
     functions: tuple[str, ...] = ()
+
+    @property
+    def llvm_ir(self) -> str:
+        """The optimised module, as text."""
+        with Modules() as modules:
+            return str(modules.read(self.bitcode))
+
+    @property
+    def asm(self) -> str:
+        """The machine code, as assembly."""
+        with Modules() as modules:
+            text: str = target_machine().emit_assembly(modules.read(self.bitcode))
+            return text
 
 
 @dataclass(frozen=True)

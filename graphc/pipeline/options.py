@@ -11,7 +11,8 @@ class Options:
     """What the user asked of the compiler. `check`: verify after every stage. `flush_subnormals`:
     numbers below the normal range may be taken as zero. `fastmath`: floats are taken as reals.
     `memory_budget`: the bytes that the arena may have, at the typical `sizes` of named dims.
-    `tf32`: products of float32 may round their operands to 10 bits behind the point."""
+    `tf32`: products of float32 may round their operands to 10 bits behind the point. `timed`: the
+    program tells how long its steps take, as `profile()` asks."""
 
     check: bool = False
     flush_subnormals: bool = False
@@ -19,6 +20,7 @@ class Options:
     memory_budget: int | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     tf32: bool = False
+    timed: bool = False
 
 
 DEFAULTS = Options()

@@ -32,6 +32,7 @@ class Stages:
     seconds: Timings = field(default_factory=Timings)
     texts: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)  # the stages that have something to show
+    kept: list[tuple[str, str]] | None = None  # if a list, what each of them showed
     say: Callable[[str], None] = lambda stage: None
 
     def start(self, graph: Graph) -> None:
@@ -79,9 +80,11 @@ class Stages:
         self.shown.append(name)
         directory = config.dump_directory()
         wanted = {name, "all"} & set(config.print_stages())
-        if directory is None and not wanted:
+        if directory is None and not wanted and self.kept is None:
             return
         shown = text()
+        if self.kept is not None:
+            self.kept.append((name, shown))
         if wanted:
             _print(f"# {name}\n{shown}")
         if directory is not None:

@@ -17,13 +17,19 @@ from functools import cached_property, reduce
 from itertools import count
 from typing import Any, NamedTuple
 
+import sympy as sp
+
 from graphc.errors import ArgumentError
 from graphc.fusion.views import strided_view
 from graphc.ir.dim import Size, evaluate, maximum, named, names, size_hint, total
 from graphc.ir.node import Node, Tensor
+from graphc.machines import Speed
 from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Leave, Loop, Program, Step
+from graphc.planning.show import columns
 from graphc.planning.work import bytes_of, operations
-from graphc.symbolic.dims import to_sympy
+from graphc.symbolic.dims import readable, shortest
+
+LARGEST = 1 << 40  # the largest size of which it is asked whether operations take the time
 
 
 class Figures(NamedTuple):
@@ -32,6 +38,11 @@ class Figures(NamedTuple):
     flops: int
     bytes: int
     peak_bytes: int
+
+    @property
+    def intensity(self) -> float:
+        """Operations for each byte that is read or written."""
+        return self.flops / self.bytes if self.bytes else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +58,22 @@ class StepCost:
     line: str
     launches: str = ""
 
+    @property
+    def bytes(self) -> Size:
+        """What it reads and what it writes."""
+        return self.bytes_read + self.bytes_written
+
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a program; `.flops`, `.bytes` and `.peak_bytes` are SymPy expressions.
+    """The cost of a program; `.flops`, `.bytes`, `.peak_bytes` and `.intensity` (operations for a
+    byte) are SymPy expressions, in the shorter of the forms that sums and products have.
 
     >>> import graphc as gc
     >>> x = gc.placeholder("x", ("n", 8))
     >>> cost = gc.compile([x], gc.tanh(x) + 1).cost()
-    >>> cost.flops, cost.bytes, cost.at(n=2)
-    (136*n, 64*n, Figures(flops=272, bytes=128, peak_bytes=64))
+    >>> cost.flops, cost.bytes, cost.intensity, cost.at(n=2)
+    (136*n, 64*n, 17/8, Figures(flops=272, bytes=128, peak_bytes=64))
     """
 
     steps: tuple[StepCost, ...]
@@ -66,17 +83,22 @@ class Cost:
     @cached_property
     def flops(self) -> Any:
         """Scalar operations of one call."""
-        return to_sympy(self.sizes[0])
+        return readable(self.sizes[0])
 
     @cached_property
     def bytes(self) -> Any:
         """Bytes that one call reads and writes."""
-        return to_sympy(self.sizes[1])
+        return readable(self.sizes[1])
 
     @cached_property
     def peak_bytes(self) -> Any:
         """Bytes that one call allocates: the arena and the outputs."""
-        return to_sympy(self.sizes[2])
+        return readable(self.sizes[2])
+
+    @cached_property
+    def intensity(self) -> Any:
+        """Operations for each byte that is read or written; 0 where there are no bytes."""
+        return shortest(self.flops / self.bytes) if self.bytes != 0 else sp.Integer(0)
 
     def at(self, **dims: int) -> Figures:
         """The numbers at these sizes. Errors: `ArgumentError` if a dim is missing or unknown."""
@@ -90,27 +112,68 @@ class Cost:
             )
         return Figures(*(evaluate(s, dims) for s in self.sizes))
 
+    def compute_bound(self, machine: Speed, **dims: int) -> int | None:
+        """The size, of the one dim that `dims` leaves open, from which on operations and not bytes
+        take the time on a machine (`gc.machine()`): where the intensity has reached its balance.
+        None where that is never so.
+
+        Errors: `ArgumentError` unless one dim is open.
+
+        >>> import graphc as gc
+        >>> x, y = gc.placeholder("x", ("n", "n")), gc.placeholder("y", ("n", "n"))
+        >>> cost = gc.compile([x, y], x @ y).cost()
+        >>> cost.intensity, cost.compute_bound(Speed(1e11, 1e10, 4e10))
+        (n/6, 60)
+        """
+        flops, moved, _ = self.sizes
+        needed = names(flops) | names(moved)
+        free = sorted(needed - dims.keys())
+        if len(free) != 1:
+            raise ArgumentError(
+                "one size is solved for",
+                op="cost.compute_bound",
+                expected=f"sizes for all but one of {', '.join(sorted(needed)) or 'no dims'}",
+                given=", ".join(sorted(dims)) or "none",
+                hint="" if free else "cost.at().intensity and machine.balance tell at once",
+            )
+
+        def is_bound(size: int) -> bool:
+            at = {**dims, free[0]: size}
+            return evaluate(flops, at) >= machine.balance * evaluate(moved, at)
+
+        if not is_bound(LARGEST):
+            return None
+        high = LARGEST
+        while high > 1 and is_bound(high // 2):
+            high //= 2
+        low = high // 2  # where it is not, or 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if is_bound(middle) else (middle, high)
+        return high
+
     def table(self) -> str:
         """A line for each step, and one for all."""
         head: tuple[str, ...] = ("step", "kind", "flops", "bytes read", "bytes written", "line")
         rows: list[tuple[str, ...]] = [
-            (s.name, s.kind, str(s.flops), str(s.bytes_read), str(s.bytes_written), s.line)
+            (
+                s.name,
+                s.kind,
+                *(str(readable(size)) for size in (s.flops, s.bytes_read, s.bytes_written)),
+                s.line,
+            )
             for s in self.steps
         ]
         if any(s.launches for s in self.steps):
             head = (*head, "launches")
             rows = [(*row, s.launches) for row, s in zip(rows, self.steps, strict=True)]
-        widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (head, *rows)
-        ]
-        flops, moved, peak = self.sizes
+        lines = columns([head, *rows])
         lines += [
             f"{name}: the turns of a while loop, which only its data tell  {line}".rstrip()
             for name, line in self.turns
         ]
-        return "\n".join([*lines, f"flops: {flops}", f"bytes: {moved}", f"peak bytes: {peak}"])
+        lines += [f"flops: {self.flops}", f"bytes: {self.bytes}", f"peak bytes: {self.peak_bytes}"]
+        return "\n".join([*lines, f"flops per byte: {self.intensity}"])
 
     __str__ = table
 
@@ -160,9 +223,9 @@ def _sum(
         elif isinstance(step, Leave):
             continue
         else:
-            cost = _of_step(step, turns, launches)
+            cost = step_cost(step, turns, launches)
             found.append(cost)
-            more = cost.flops, cost.bytes_read + cost.bytes_written
+            more = cost.flops, cost.bytes
         flops, moved = flops + more[0], moved + more[1]
     return flops, moved
 
@@ -173,7 +236,21 @@ def _halves(body: Sequence[Step]) -> tuple[Sequence[Step], Sequence[Step]]:
     return body[:at], body[at + 1 :]
 
 
-def _of_step(step: Any, turns: Size, launches: Callable[[Call], str]) -> StepCost:
+def step_cost(
+    step: Any, turns: Size = 1, launches: Callable[[Call], str] = lambda _: ""
+) -> StepCost:
+    """The cost of a step that is no loop and no branch and runs `turns` times. Of a product and the
+    kernel that takes it up, that of both."""
+    if isinstance(step, Blocks):
+        first, second = step_cost(step.product, turns), step_cost(step.call, turns)
+        return StepCost(
+            f"{first.name}, {second.name}",
+            "product, kernel",
+            first.flops + second.flops,
+            first.bytes_read + second.bytes_read,
+            first.bytes_written + second.bytes_written,
+            first.line,
+        )
     if isinstance(step, Copy):
         size = step.size * step.target.storage.dtype.itemsize * turns
         return StepCost("copy", "copy", 0, size, size, "")

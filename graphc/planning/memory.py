@@ -50,6 +50,12 @@ def plan_memory(program: Program) -> Program:
     return program
 
 
+def lifetimes(program: Program) -> Lifetimes:
+    """The first and last place, among all steps in order, those inside of others too, at which each
+    temporary is needed."""
+    return _lifetimes(program.steps)
+
+
 def bytes_alive(program: Program) -> list[tuple[Step, int]]:
     """The steps in order, those inside of others too, each with the bytes of temporaries that are
     alive at it at the hints."""

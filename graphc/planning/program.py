@@ -269,6 +269,19 @@ def product_widths(program: Program) -> list[int]:
     return sorted({s.dtype.bits for s in walk_steps(program.steps) if isinstance(s, Gemm)})
 
 
+def working_steps(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps that do work themselves, those inside of loops and branches too, in order; a
+    product and the kernel that takes it up are one."""
+    for step in steps:
+        if isinstance(step, Loop):
+            yield from working_steps(step.body)
+        elif isinstance(step, Branch):
+            for side in step.sides:
+                yield from working_steps(side)
+        elif not isinstance(step, Leave):
+            yield step
+
+
 def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
     """(read, written) memory of one step, without what is inside loops and branches."""
     match step:

@@ -1,8 +1,8 @@
-"""Programs as text, for dumps, goldens and explanations."""
+"""Programs as text, for dumps, goldens and explanations; and rows of text in columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from graphc.planning.program import (
     Blocks,
@@ -19,6 +19,18 @@ from graphc.planning.program import (
     Step,
     Storage,
 )
+
+
+def columns(rows: Sequence[Sequence[str]], numbers: Collection[int] = ()) -> list[str]:
+    """A line for each row, its cells below each other; the columns `numbers` end at one place."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in numbers else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def print_program(program: Program) -> str:

@@ -1,14 +1,15 @@
 """How much a node of a fused graph computes and moves, as sizes.
 
 The operations of a region are those of the ops in it, by `Op.cost` (an addition is 1, an `exp` 12);
-those of a product of [m, k] and [k, n] are 2*m*n*k (of a sum of
-products that of each), and what LAPACK computes is counted so too.
+what only moves elements, or is known from its place, has none. Those of a product of [m, k] and
+[k, n] are 2*m*n*k (of a sum of products that of each), and what LAPACK computes is counted so too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphc.fusion.region import is_free
 from graphc.ir.dim import Size, product, total
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
@@ -33,7 +34,7 @@ def _of_op(node: Node) -> Size:
     if node.op.kind is Kind.REDUCE:
         return product(node.op.reducer.space([t.type for t in node.inputs], **node.attrs))
     if node.op.kind in (Kind.MAP, Kind.RUNNING, Kind.KERNEL):
-        return node.types[0].size * round(node.op.cost)
+        return 0 if is_free(node) else node.types[0].size * round(node.op.cost)
     if node.op.lapack is not None:
         routine = node.op.lapack([t.type for t in node.inputs], node.types, **node.attrs)
         batch = node.types[0].shape[: node.types[0].rank - routine.results[0]]

@@ -11,7 +11,7 @@ from graphc.pipeline.pipeline import Compiled, run_pipeline
 from graphc.pipeline.progress import progress
 from graphc.pipeline.stages import Stages
 from graphc.pipeline.timings import Timings
-from graphc.runtime.kernels import KernelInfo, compile_kernels
+from graphc.runtime.kernels import KernelInfo, Pieces, compile_kernels
 from graphc.runtime.manifest import make_manifest
 from graphc.runtime.target import Target
 
@@ -21,11 +21,19 @@ class Compilation:
     """All that compiling made."""
 
     compiled: Compiled
-    kernels: list[KernelInfo]
+    pieces: Pieces
     object: Any  # what the target links
     manifest: dict[str, Any]
     constants: bytes
-    compiled_kernels: int  # those that were not in the cache
+
+    @property
+    def kernels(self) -> list[KernelInfo]:
+        return self.pieces.kernels
+
+    @property
+    def compiled_kernels(self) -> int:
+        """How many were not in the cache."""
+        return self.pieces.compiled
 
     @property
     def optimized(self) -> Graph:
@@ -62,4 +70,4 @@ def _build(
     blob = b"".join(c.node.attrs["value"].data for c in program.constants.values())
     manifest = make_manifest(graph, program, driver.table, [len(o) for o in linked.objects])
     manifest |= driver.facts
-    return Compilation(compiled, pieces.kernels, linked, manifest, blob, pieces.compiled)
+    return Compilation(compiled, pieces, linked, manifest, blob)

@@ -50,8 +50,9 @@ _DIGEST_SIZE = 32
 _MAX_ENTRY = 256 << 20
 _DEFAULT_LIMIT = 1 << 30
 
-PROGRAM, KERNEL = "graphc", "graphc-kernel"  # kinds of entries, by which their files end
-_ENTRY_NAME = re.compile(rf"[0-9a-f]{{64}}\.(?:{PROGRAM}|{KERNEL})")
+# Kinds of entries, by which their files end; the last is what `gc.machine()` measured.
+PROGRAM, KERNEL, SPEED = "graphc", "graphc-kernel", "graphc-speed"
+_ENTRY_NAME = re.compile(rf"[0-9a-f]{{64}}\.(?:{PROGRAM}|{KERNEL}|{SPEED})")
 _TEMP_NAME = re.compile(r"tmp-(\d+)-[0-9a-f]{16}")
 _TEMP_LIFETIME = 3600.0  # seconds; no write takes so long
 
@@ -140,7 +141,7 @@ class Cache:
             excess -= size
 
     def entries(self) -> list[tuple[str, int]]:
-        """The files of all entries of either kind, and their bytes."""
+        """The files of all entries of any kind, and their bytes."""
         try:
             found = [(n, i.st_size) for n, i in _files(self.directory) if _ENTRY_NAME.fullmatch(n)]
         except (FileNotFoundError, NotADirectoryError):

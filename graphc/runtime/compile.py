@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc import config
 from graphc.errors import ArgumentError, GraphError
+from graphc.ir.dim import SIZE_HINT
 from graphc.ir.evaluate import check_dims, evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
@@ -216,26 +217,26 @@ def _device(given: Any) -> int | None:
     )
 
 
-def _sizes(given: Any, graph: Graph) -> dict[str, int]:
+def _sizes(given: Any, graph: Graph, op: str = "compile") -> dict[str, int]:
     """The typical sizes of named dims."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
         raise ArgumentError(
-            "not sizes", op="compile", expected="a dict of named dims", given=repr(given)[:80]
+            "not sizes", op=op, expected="a dict of named dims", given=repr(given)[:80]
         )
     for name, size in given.items():
         if name not in graph.dims:
             raise ArgumentError(
                 "the size of a dim that no input has",
-                op="compile",
+                op=op,
                 expected=", ".join(graph.dims) or "no named dims",
                 given=repr(name)[:80],
             )
         if not _is_int(size) or size < 0:
             raise ArgumentError(
                 f"not a size of {name!r}",
-                op="compile",
+                op=op,
                 expected="an int of at least 0",
                 given=repr(size)[:80],
             )
@@ -408,8 +409,9 @@ class Function:
         return str(text)
 
     def cost(self) -> Any:
-        """What a call costs: `.flops`, `.bytes` and `.peak_bytes` as SymPy expressions in the dims,
-        `.at(n=32)` as numbers, `.steps`, and a table as text."""
+        """What a call costs: `.flops`, `.bytes`, `.peak_bytes` and `.intensity` as expressions of
+        SymPy in the dims, `.at(n=32)` as numbers, `.compute_bound(gc.machine())`, `.steps`, and a
+        table as text."""
         from graphc.planning.cost import program_cost
         from graphc.runtime.explain import launch_shapes
 
@@ -426,6 +428,46 @@ class Function:
         steps = walk_steps(self.compilation.compiled.program.steps)
         shapes = {step.node: shape(step) for step in steps if isinstance(step, Call)}
         return {node: text for node, text in shapes.items() if text}
+
+    def profile(self, inputs: Any = (), runs: int = 20) -> Any:
+        """How long each step takes, measured inside of the native program: `.steps` (name, kind,
+        calls, seconds, share of the call, operations, bytes, share of what this machine can do),
+        `.records()` for data frames, and a table as text.
+
+        `inputs` are the arrays of a call in a list, or by name in a dict. It is run `runs` times,
+        and once before; the quicker half of the runs counts. Variables keep their values.
+        Errors: `ArgumentError` for a number of runs that is none, or a function that is checked,
+        interpreted or run on a card; those of a call.
+        """
+        from graphc.runtime.profile import profile
+
+        arrays, named = (inputs, {}) if isinstance(inputs, (list, tuple)) else ((inputs,), {})
+        if isinstance(inputs, Mapping):
+            arrays, named = (), dict(inputs)
+        placed = self._arguments(tuple(arrays), named)
+        return profile(self, placed, runs, self._target, self._options)
+
+    def report(
+        self,
+        path: Any,
+        inputs: Any = None,
+        *,
+        runs: int = 20,
+        sizes: Mapping[str, int] | None = None,
+    ) -> Any:
+        """Writes one HTML page that needs nothing else, and gives its path: drawings, each kernel
+        with its equations, code, lines of yours, cost and neighbours, the graph after each pass,
+        the arena, the roofline, and the seconds of each stage.
+
+        With `inputs`, as for `profile`, there are also the times of the steps. Numbers are for the
+        sizes of these arrays, else for `sizes`, which says them for named dims (64 for others).
+        Errors: `ArgumentError` for a path that cannot be written, sizes that are none; those of
+        `profile`.
+        """
+        profile = None if inputs is None else self.profile(inputs, runs)
+        given = _sizes(sizes, self.graph, "report") if profile is None else profile.dims
+        dims = {**dict.fromkeys(self.graph.dims, SIZE_HINT), **self._options.sizes, **given}
+        return function("_report_")(self, path, self._options, self._target, dims, profile)
 
     def explain(self, markdown: bool = False) -> str:
         """What became of the graph: its steps with the equations of their kernels and the lines of

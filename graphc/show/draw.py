@@ -9,6 +9,7 @@ from typing import Any
 
 from graphc.errors import ArgumentError, GraphcError
 from graphc.ir.graph import Graph
+from graphc.ir.node import Node
 from graphc.show import views
 from graphc.show.collapse import collapse
 from graphc.show.cost import cost_picture
@@ -27,12 +28,13 @@ LARGE = 5000  # nodes beyond which a graph is drawn in full, has no tooltips, an
 
 
 class Drawing:
-    """A picture that a notebook shows; `source` is its DOT text, and `engine` lays it out."""
+    """A picture that a notebook shows; `source` is its DOT text, and `engine` lays it out.
+    `kernels` are the regions that are drawn as kernels 1, 2, ..."""
 
-    __slots__ = ("engine", "source")
+    __slots__ = ("engine", "kernels", "source")
 
-    def __init__(self, source: str, engine: str = DOT) -> None:
-        self.source, self.engine = source, engine
+    def __init__(self, source: str, engine: str = DOT, kernels: Sequence[Node] = ()) -> None:
+        self.source, self.engine, self.kernels = source, engine, tuple(kernels)
 
     def __repr__(self) -> str:
         return f"<Drawing: {self.source.count(chr(10))} lines of DOT>"
@@ -75,13 +77,14 @@ def draw(
     _one_of("direction", direction, DIRECTIONS)
     if path is not None and not isinstance(path, (str, os.PathLike)):
         raise ArgumentError("not a path", op="draw", expected="str, Path", given=repr(path)[:80])
-    engine = PLACED if view == "memory" else DOT
+    engine, kernels = PLACED if view == "memory" else DOT, list[Node]()
     if view == "memory":
         source = memory_dot(views.program(given(what)))
     else:
-        source = to_dot(_picture(what, view, level, limit), direction)
+        picture = _picture(what, view, level, limit)
+        source, kernels = to_dot(picture, direction), picture.kernels
     if path is None:
-        return Drawing(source, engine)
+        return Drawing(source, engine, kernels)
     return save(source, Path(path), engine)
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from graphc.ir.node import Node
+
 
 class Look(Enum):
     """What a mark stands for; the value is its text in the legend."""
@@ -94,13 +96,15 @@ class Arrow:
 
 @dataclass(eq=False, slots=True)
 class Picture:
-    """`note` stands below the whole; `simple` asks for a layout that is quick rather than fine."""
+    """`note` stands below the whole; `simple` asks for a layout that is quick rather than fine.
+    `kernels` are the regions that are drawn as kernels 1, 2, ..."""
 
     marks: list[Mark] = field(default_factory=list)
     arrows: list[Arrow] = field(default_factory=list)
     whole: Cluster = field(default_factory=lambda: Cluster(Box.WHOLE))
     note: str = ""
     simple: bool = False
+    kernels: list[Node] = field(default_factory=list)
 
     def mark(
         self,

@@ -107,7 +107,7 @@ def save(dot: str, path: Path, layout: str = DOT) -> Path:
         data = render(dot, form, layout)
     except GraphcError as error:
         beside = path.with_suffix(".dot")
-        _write(dot.encode(), beside)
+        write(dot.encode(), beside)
         raise GraphcError(
             error.message,
             op=error.op,
@@ -115,12 +115,13 @@ def save(dot: str, path: Path, layout: str = DOT) -> Path:
             given=error.given,
             hint=f"the DOT text is in {str(beside)!r}; {error.hint}",
         ) from None
-    _write(data, path)
+    write(data, path)
     return path
 
 
-def _write(data: bytes, path: Path) -> None:
-    """Beside its place first, then renamed."""
+def write(data: bytes, path: Path, op: str = "draw") -> None:
+    """A file, beside its place first, then renamed. Errors: `ArgumentError` where it cannot be
+    written."""
     draft = path.with_name(f".draw-{secrets.token_hex(6)}.tmp")
     try:
         try:
@@ -130,5 +131,5 @@ def _write(data: bytes, path: Path) -> None:
             draft.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         raise ArgumentError(
-            "the file cannot be written", op="draw", given=repr(str(path))[:200], hint=str(error)
+            "the file cannot be written", op=op, given=repr(str(path))[:200], hint=str(error)
         ) from None

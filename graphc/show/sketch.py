@@ -111,7 +111,6 @@ class Sketch:
         self.picture, self.layers, self.tips = picture, layers, tips
         self.words, self.lanes = words, lanes
         self.launches: Mapping[Node, str] = {}  # what a card runs for a kernel
-        self.kernels = 0
         self.node_of: dict[int, Node] = {}  # what the mark of an operation stands for
         self.kernel_of: dict[int, int] = {}  # the number of the kernel that a mark is in
         self.backward: set[int] = set()  # marks of the backward pass
@@ -227,7 +226,7 @@ class Sketch:
         look = Look.GRADIENT if said.gradient else _look(node)
         mark = self.picture.mark(cluster, look, *lines, tooltip=tooltip)
         if cluster.box is Box.KERNEL:
-            self.kernel_of[mark] = self.kernels
+            self.kernel_of[mark] = len(self.picture.kernels)
         self.node_of[mark] = node
         for tensor in node.outputs:
             places[tensor] = End(mark, places.words.type(tensor))
@@ -265,8 +264,8 @@ class Sketch:
         """A frame with the ops of a fused region. A tensor that several of them read arrives once,
         at a dot; reshapes and broadcasts do nothing in a kernel and are not drawn."""
         body: Graph = node.attrs["body"]
-        self.kernels += 1
-        number = self.kernels
+        self.picture.kernels.append(node)
+        number = len(self.picture.kernels)
         title = f"kernel {number} · {labels.space(node.attrs['space'])}"
         if node in self.launches:
             title += f" · {self.launches[node]}"

@@ -9,7 +9,7 @@ import pytest
 
 import graphc as gc
 from graphc.ir.graph import Graph
-from graphc.machine import CUDA
+from graphc.machines import CUDA
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Gemm, walk_steps
