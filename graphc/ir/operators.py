@@ -97,6 +97,12 @@ class Operators:
     def __rmod__(self, other: Any) -> Self:
         return self._apply("remainder", other, self)
 
+    def __divmod__(self, other: Any) -> Any:
+        return self._apply("_divmod_", self, other)
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return self._apply("_divmod_", other, self)
+
     def __pow__(self, other: Any) -> Self:
         return self._apply("power", self, other)
 
@@ -246,8 +252,19 @@ class Operators:
     def clip(self, min: Any = None, max: Any = None) -> Self:
         return self._apply("clip", self, min, max)
 
-    def round(self) -> Self:
-        return self._apply("round", self)
+    def round(self, decimals: int = 0) -> Self:
+        return self._apply("_rounded_", self, decimals) if decimals else self._apply("round", self)
+
+    @property
+    def real(self) -> Self:
+        return self._apply("real", self)
+
+    @property
+    def imag(self) -> Self:
+        return self._apply("imag", self)
+
+    def conj(self) -> Self:
+        return self._apply("conj", self)
 
     def _reduced(self, name: str, axis: Any, keepdims: bool, **options: Any) -> Self:
         given = {k: v for k, v in options.items() if v is not None}

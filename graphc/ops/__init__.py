@@ -69,5 +69,6 @@ FAMILIES = (
 for _family in FAMILIES:
     publish(_family.FUNCTIONS, getattr(_family, "NUMPY", {}))
 publish({"_special_": special.special, "_sinc_": formula.SINC}, as_numpy.NUMPY)
+publish(as_numpy.FUNCTIONS)
 publish({"_lifted_": lift.lifted})
 publish({"_at": at.At, "_selected": at.Selected})

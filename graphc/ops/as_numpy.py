@@ -6,8 +6,11 @@ from all elements, whatever x is. Each function here is NumPy's, with its names 
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from graphc.errors import ArgumentError
 from graphc.ir import origin
@@ -20,21 +23,34 @@ from graphc.ops.contract import dot
 from graphc.ops.einsum import tensordot
 from graphc.ops.elementwise import (
     abs,
+    add,
     clip,
+    divide,
     equal,
     erf,
     erfc,
     erfcx,
     expm1,
+    floor_divide,
+    greater,
+    isnan,
+    less,
     log1p,
     log_ndtr,
+    maximum,
+    minimum,
+    multiply,
+    remainder,
     round,
     sigmoid,
+    subtract,
     where,
 )
 from graphc.ops.elementwise import reciprocal as quotient
 from graphc.ops.gather import take
 from graphc.ops.norms import cross
+from graphc.ops.powers import power
+from graphc.ops.reduce import all, any, max, min, prod, sum
 from graphc.ops.shape import concat, reshape
 from graphc.ops.signal import interp
 from graphc.ops.statistics import corrcoef, cov
@@ -67,6 +83,60 @@ def _reciprocal(x: Any) -> Tensor:
     t = cast(t, int8) if t.dtype is bool_ else t
     is_unit = equal(abs(t) if t.dtype.kind == "i" else t, scalar_like(1, t))
     return where(is_unit, t, scalar_like(0, t))
+
+
+def _rounded(a: Any, decimals: int = 0) -> Tensor:
+    """As NumPy: scaled, rounded to the nearest with ties to even, and scaled back."""
+    t = tensor(a, "round")
+    if not isinstance(decimals, (int, np.integer)) or isinstance(decimals, bool):
+        raise ArgumentError(
+            "not a number of digits", op="round", expected="an int", given=repr(decimals)[:80]
+        )
+    if decimals == 0 or not t.dtype.has_derivative:
+        return round(t)
+    scale = scalar_like(10.0 ** builtins.abs(int(decimals)), t)
+    if decimals > 0:
+        return divide(round(multiply(t, scale)), scale)
+    return multiply(round(divide(t, scale)), scale)
+
+
+def _of_numbers(choose: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
+    """`maximum` or `minimum` of what is not NaN, if one of both is not."""
+
+    def of_numbers(x: Any, y: Any) -> Tensor:
+        a, b = to_operands(f"numpy.f{choose.__name__[:3]}", x, y)
+        return where(isnan(a), b, where(isnan(b), a, choose(a, b)))
+
+    return of_numbers
+
+
+def _divmod(x: Any, y: Any) -> tuple[Tensor, Tensor]:
+    return floor_divide(x, y), remainder(x, y)
+
+
+def _float_power(x: Any, y: Any) -> Tensor:
+    a, b = to_operands("numpy.float_power", x, y)
+    to = complex128 if a.dtype.is_complex else float64
+    return power(cast(a, to), cast(b, to))
+
+
+def _reduced(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`ufunc.reduce`, which goes along the first axis unless it is told."""
+
+    def reduced(array: Any, axis: Any = 0, *, keepdims: bool = False) -> Tensor:
+        return function(array, axis, keepdims)
+
+    return reduced
+
+
+def _outer(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`ufunc.outer`: of each element of one with each of the other."""
+
+    def outer(a: Any, b: Any) -> Tensor:
+        x, y = tensor(a, "outer"), tensor(b, "outer")
+        return function(reshape(x, (*x.shape, *(1,) * y.ndim)), y)
+
+    return outer
 
 
 def _clip(
@@ -135,6 +205,8 @@ def _interp(
     return interp(cast(at, float64), cast(points, float64), values, left, right, period)
 
 
+# What methods of tensors call.
+FUNCTIONS: dict[str, Callable[..., Any]] = {"_rounded_": _rounded, "_divmod_": _divmod}
 NUMPY: dict[str, Callable[..., Any] | None] = {
     "interp": _interp,
     "corrcoef": _corrcoef,
@@ -146,6 +218,22 @@ NUMPY: dict[str, Callable[..., Any] | None] = {
     "fabs": _of_float(abs),
     "reciprocal": _reciprocal,
     "rint": _of_float(round),
+    "round": _rounded,
+    "around": _rounded,
+    "fmax": _of_numbers(maximum),
+    "fmin": _of_numbers(minimum),
+    "divmod": _divmod,
+    "float_power": _float_power,
+    "add.reduce": _reduced(sum),
+    "multiply.reduce": _reduced(prod),
+    "maximum.reduce": _reduced(max),
+    "minimum.reduce": _reduced(min),
+    "logical_and.reduce": _reduced(all),
+    "logical_or.reduce": _reduced(any),
+    **{
+        f"{f.__name__}.outer": _outer(f)
+        for f in (add, subtract, multiply, divide, power, maximum, minimum, equal, less, greater)
+    },
     "take": _take,
     "where": _where,
     "scipy.special.expit": _of_float(sigmoid, _double),

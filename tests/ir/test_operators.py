@@ -192,3 +192,36 @@ def test_the_same_functions_stand_in_the_module() -> None:
     assert {"tanh", "sum", "matmul", "placeholder"} <= set(dir(gc))
     with pytest.raises(AttributeError, match="no attribute 'no_such_function'"):
         gc.no_such_function  # noqa: B018
+
+
+FORMS: list[Callable[[Any, Any, Any], Any]] = [
+    lambda x, y, k: x.round(1),
+    lambda x, y, k: np.round(x, 2),
+    lambda x, y, k: np.round(x * 100, -1),
+    lambda x, y, k: np.around(k, 1),
+    lambda x, y, k: divmod(x, y)[0] + divmod(x, 2.0)[1] + divmod(3.0, x)[0],
+    lambda x, y, k: np.divmod(k, 4)[1],
+    lambda x, y, k: x.conj() + x.real + x.imag,
+    lambda x, y, k: (x * 1j).conj().imag,
+    lambda x, y, k: np.fmax(x / (x > 0), y),
+    lambda x, y, k: np.fmin(y, x / (x > 0)),
+    lambda x, y, k: np.float_power(k, 2),
+    lambda x, y, k: np.add.reduce(x),
+    lambda x, y, k: np.multiply.reduce(k, axis=1, keepdims=True),
+    lambda x, y, k: np.maximum.reduce(x, axis=(0, 1)),
+    lambda x, y, k: np.logical_or.reduce(x > 1),
+    lambda x, y, k: np.subtract.outer(x, y[0]),
+    lambda x, y, k: np.power.outer(k, k),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.* encountered:RuntimeWarning")
+def test_methods_and_forms_of_numpys_functions() -> None:
+    rng = np.random.default_rng(3)
+    arrays = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), rng.integers(0, 6, (3, 4))
+    tensors = [gc.placeholder(f"form{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
+    found = gc.evaluate([f(*tensors) for f in FORMS], dict(zip(tensors, arrays, strict=True)))
+    for i, (got, form) in enumerate(zip(found, FORMS, strict=True)):
+        wanted = np.asarray(form(*arrays))
+        assert got.dtype == wanted.dtype, i
+        np.testing.assert_allclose(got, wanted, rtol=1e-14, err_msg=str(i))

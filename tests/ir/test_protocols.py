@@ -166,7 +166,7 @@ def test_positions_are_numpys() -> None:
         (lambda x: np.einsum("ij->ji", x, dtype="float64"), "dtype="),
         (lambda x: np.clip(x, 0, 1, casting="unsafe"), "casting="),
         (lambda x: np.add(x, 1, dtype="float64"), "dtype="),
-        (lambda x: np.add.reduce(x), r"add\.reduce"),
+        (lambda x: np.add.reduce(x, dtype="float64"), r"add\.reduce"),
         (lambda x: np.add(x, 1, where=[True]), "where="),
     ],
 )

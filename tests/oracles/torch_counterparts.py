@@ -18,6 +18,10 @@ import graphc as gc
 TABLE: dict[str, Callable[..., Any]] = {}
 
 
+WHOLE = "fractions of ints, which torch drops"
+SCALAR = "an axis of a scalar"
+
+
 class OtherError(Exception):
     """A sample that is not compared, and why."""
 
@@ -61,26 +65,29 @@ same(
     nn.functional.elu nn.functional.selu nn.functional.silu nn.functional.mish
     nn.functional.softsign nn.functional.hardsigmoid=hard_sigmoid
     nn.functional.hardswish=hard_swish nn.functional.logsigmoid=log_sigmoid
-    nn.functional.leaky_relu nn.functional.prelu clone=copy contiguous=copy"""
+    nn.functional.leaky_relu clone=copy contiguous=copy"""
 )
 same(
     """mul=multiply floor_divide remainder pow atan2 hypot copysign nextafter maximum minimum
     logaddexp eq=equal ne=not_equal lt=less le=less_equal gt=greater ge=greater_equal isclose
     logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor bitwise_left_shift
-    bitwise_right_shift xlogy special.xlog1py heaviside igamma=gammainc igammac=gammaincc where
+    bitwise_right_shift xlogy special.xlog1py heaviside igamma=gammainc igammac=gammaincc
     complex true_divide=divide"""
 )
 TABLE |= {
     "frac": lambda x: x - gc.trunc(x),
     "rsqrt": lambda x: 1 / gc.sqrt(x),
-    "special.entr": lambda x: -gc.xlogy(x, x),
+    "special.entr": lambda x: gc.where(x < 0, -math.inf, -gc.xlogy(x, x)),
     "nn.functional.tanhshrink": lambda x: x - gc.tanh(x),
     "nn.functional.softmin": lambda x, dim=None, dtype=None: gc.softmax(-x, dim),
     "ldexp": lambda x, y: x * gc.exp2(y),
     "lerp": lambda x, y, w: x + w * (y - x),
     "clamp_min": lambda x, low: gc.maximum(x, low),
     "clamp_max": lambda x, high: gc.minimum(x, high),
-    "masked_fill": lambda x, mask, value: gc.where(mask, value, x),
+    "masked_fill": lambda x, mask, value: (
+        other(x.dtype is gc.bool_, "a number in truth values"), gc.where(mask, value, x)
+    )[1],
+    "where": lambda x, condition, y: gc.where(condition, x, y),
     "polar": lambda r, angle: gc.complex(r * gc.cos(angle), r * gc.sin(angle)),
     "addcmul": lambda x, y, z, value=1: x + value * y * z,
     "addcdiv": lambda x, y, z, value=1: x + value * y / z,
@@ -97,21 +104,34 @@ TABLE |= {
     "__rmatmul__": lambda x, y: y @ x,
     "add": lambda x, y, alpha=1: x + (y if alpha == 1 else alpha * y),
     "sub": lambda x, y, alpha=1: x - (y if alpha == 1 else alpha * y),
-    "polygamma": lambda x, n: gc.polygamma(n, x),
-    "special.polygamma": lambda x, n: gc.polygamma(n, x),
+    **{
+        name: lambda x, n: gc.polygamma(n, x)
+        for name in (
+            *(f"polygamma.polygamma_n_{n}" for n in range(5)),
+            "special.polygamma.special_polygamma_n_0",
+        )
+    },
     "nan_to_num": lambda x, nan=0.0, posinf=None, neginf=None: gc.nan_to_num(
         x, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf
     ),
     "nn.functional.gelu": lambda x, approximate="none": (
         other(approximate != "none", "approximate"), gc.gelu(x)
     )[1],
-    "nn.functional.hardtanh": lambda x, min_val=-1.0, max_val=1.0: gc.clip(x, min_val, max_val),
-    "nn.functional.softplus": lambda x, beta=1, threshold=20: gc.softplus(beta * x) / beta,
+    "nn.functional.hardtanh": lambda x, min_val=-1.0, max_val=1.0: (
+        other(x.dtype.is_integer, WHOLE), gc.clip(x, min_val, max_val)
+    )[1],
+    "nn.functional.softplus": lambda x, beta=1, threshold=20: (
+        other(threshold != 20, "threshold"), gc.softplus(beta * x) / beta
+    )[1],
+    "nn.functional.prelu": lambda x, weight: (
+        other(x.ndim == 0, SCALAR),
+        gc.prelu(x, weight if not weight.ndim else weight[(..., *(None,) * (x.ndim - 2))]),
+    )[1],
     "nn.functional.glu": lambda x, dim=-1: gc.glu(x, dim),
 }  # fmt: skip
 
 
-@named("round")
+@named("round", "round.decimals_0")
 def _round(x: Any, decimals: int = 0) -> Any:
     other(decimals, "decimals")
     return gc.round(x)
@@ -122,7 +142,7 @@ def _logit(x: Any, eps: float | None = None) -> Any:
     return gc.logit(x if eps is None else gc.clip(x, eps, 1 - eps))
 
 
-@named("div")
+@named("div.no_rounding_mode", "div.floor_rounding")
 def _div(x: Any, y: Any, rounding_mode: str | None = None) -> Any:
     if rounding_mode is None:
         return gc.divide(x, y)
@@ -217,6 +237,7 @@ for _name in ("max", "min"):
 
 def _running(function: Callable[..., Any]) -> Callable[..., Any]:
     def running(x: Any, dim: int, dtype: Any = None) -> Any:
+        other(x.ndim == 0, SCALAR)
         return function(x, dim, **({} if dtype is None else {"dtype": str(dtype)[6:]}))
 
     return running
@@ -225,18 +246,21 @@ def _running(function: Callable[..., Any]) -> Callable[..., Any]:
 TABLE |= {
     "cumsum": _running(gc.cumsum),
     "cumprod": _running(gc.cumprod),
-    "cummax": lambda x, dim: (gc.cummax(x, dim),),
-    "cummin": lambda x, dim: (gc.cummin(x, dim),),
-    "logcumsumexp": lambda x, dim: gc.logcumsumexp(x, dim),
-    "diff": lambda x, n=1, dim=-1, prepend=None, append=None: gc.diff(
-        x, axis=dim, n=n, prepend=prepend, append=append
-    ),
+    "cummax": lambda x, dim: (_running(gc.cummax)(x, dim),),
+    "cummin": lambda x, dim: (_running(gc.cummin)(x, dim),),
+    "logcumsumexp": _running(gc.logcumsumexp),
+    "diff": lambda x, n=1, dim=-1, prepend=None, append=None: (
+        other(n == 0, "no difference, but joined"),
+        gc.diff(x, axis=dim, n=n, prepend=prepend, append=append),
+    )[1],
     "cov": lambda x, correction=1, fweights=None, aweights=None: (
         other(fweights is not None or aweights is not None, "weights"), gc.cov(x, ddof=correction)
     )[1],
     "corrcoef": gc.corrcoef,
-    "softmax": lambda x, dim, dtype=None: gc.softmax(x, dim),
-    "log_softmax": lambda x, dim, dtype=None: gc.log_softmax(x, dim),
+    "softmax": lambda x, dim, dtype=None: gc.softmax(_cast(x, dtype), dim),
+    "softmax.with_dtype": lambda x, dim, dtype=None: gc.softmax(_cast(x, dtype), dim),
+    "log_softmax": lambda x, dim, dtype=None: gc.log_softmax(_cast(x, dtype), dim),
+    "log_softmax.with_dtype": lambda x, dim, dtype=None: gc.log_softmax(_cast(x, dtype), dim),
     "nn.functional.normalize": lambda x, p=2.0, dim=1, eps=1e-12: x
     / gc.maximum(gc.linalg.vector_norm(x, ord=p, axis=dim, keepdims=True), eps),
     "nn.functional.one_hot": lambda x, num_classes=-1: (
@@ -357,18 +381,23 @@ def _cut(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _unfold(x: Any, dimension: int, size: int, step: int) -> Any:
-    other(x.ndim == 0, "an axis of a scalar")
+    other(x.ndim == 0, SCALAR)
     dimension %= x.ndim
     return gc.moveaxis(gc.windows(x, size, dimension, stride=step), x.ndim, -1)
 
 
 same(
     """permute=permute_dims permute_copy=permute_dims movedim=moveaxis swapaxes=swapaxes
-    transpose=swapaxes transpose_copy=swapaxes broadcast_to flip fliplr flipud hstack vstack dstack
-    column_stack ravel atleast_1d atleast_2d atleast_3d kron diagonal diagonal_copy=diagonal trace
-    mT=matrix_transpose full_like ones_like zeros_like"""
+    transpose=swapaxes transpose_copy=swapaxes broadcast_to fliplr flipud hstack vstack dstack
+    column_stack ravel atleast_1d atleast_2d atleast_3d kron trace mT=matrix_transpose"""
 )
 TABLE |= {
+    "flip": lambda x, dims: gc.flip(x, tuple(dims)),
+    "diagonal": lambda x, offset=0, dim1=0, dim2=1: gc.diagonal(x, offset, dim1, dim2),
+    "diagonal_copy": lambda x, offset=0, dim1=0, dim2=1: gc.diagonal(x, offset, dim1, dim2),
+    "zeros_like": lambda x, dtype=None, **options: gc.zeros_like(x, _dtype(dtype)),
+    "ones_like": lambda x, dtype=None, **options: gc.ones_like(x, _dtype(dtype)),
+    "full_like": lambda x, value, dtype=None, **options: gc.full_like(x, value, _dtype(dtype)),
     "reshape": lambda x, *shape: gc.reshape(x, _sizes(shape)),
     "view": lambda x, *shape: gc.reshape(x, _sizes(shape)),
     "view_copy": lambda x, *shape: gc.reshape(x, _sizes(shape)),
@@ -380,6 +409,19 @@ TABLE |= {
     "squeeze": lambda x, dim=None: _squeeze(x, dim),
     "squeeze.multiple": lambda x, dim=None: _squeeze(x, dim),
     "unsqueeze": lambda x, dim: gc.expand_dims(x, dim),
+    "unsqueeze_copy": lambda x, dim: gc.expand_dims(x, dim),
+    "squeeze_copy": lambda x, dim=None: _squeeze(x, dim),
+    "t_copy": lambda x: gc.permute_dims(x),
+    "alias_copy": lambda x: gc.copy(x),
+    "unsafe_split": _split,
+    "unsafe_chunk": _chunk,
+    "split_with_sizes_copy": _split,
+    "unbind_copy": lambda x, dim=0: gc.unstack(x, axis=dim),
+    "narrow_copy": lambda x, dim, start, length: TABLE["narrow"](x, dim, start, length),
+    "diagflat": lambda x, offset=0: gc.diagflat(x, offset),
+    "zeros": lambda *shape, dtype=None, **options: gc.zeros(_sizes(shape), _dtype(dtype)),
+    "ones": lambda *shape, dtype=None, **options: gc.ones(_sizes(shape), _dtype(dtype)),
+    "full": lambda shape, value, dtype=None, **options: gc.full(shape, value, _dtype(dtype)),
     "expand": _expand,
     "expand_copy": _expand,
     "expand_as": lambda x, y: gc.broadcast_to(x, y.shape),
@@ -414,8 +456,12 @@ TABLE |= {
     "unfold_copy": _unfold,
     "constant_pad_nd": lambda x, pad, value=0: _pad(x, pad, "constant", value),
     "eye": lambda n, m=None, **options: gc.eye(n, m),
-    "linspace": lambda start, end, steps, **options: gc.linspace(start, end, steps),
-    "arange": lambda start, end=None, step=1, **options: gc.arange(start, end, step),
+    "linspace": lambda start, end, steps, dtype=None, **options: gc.linspace(
+        start, end, steps, dtype=_dtype(dtype)
+    ),
+    "arange": lambda start, end=None, step=1, dtype=None, **options: gc.arange(
+        start, end, step, dtype=_dtype(dtype)
+    ),
     "repeat_interleave": lambda x, repeats, dim=None, output_size=None: (
         other(isinstance(repeats, gc.Tensor), "counts by data"), gc.repeat(x, repeats, dim)
     )[1],
@@ -426,6 +472,14 @@ def _but_empty(arrays: Any) -> Any:
     """torch takes vectors without elements for tensors of any rank."""
     rank = max(a.ndim for a in arrays)
     return [a for a in arrays if a.ndim == rank or a.shape != (0,)]
+
+
+def _cast(x: Any, dtype: Any) -> Any:
+    return x if dtype is None else x.astype(_dtype(dtype))
+
+
+def _dtype(dtype: Any) -> Any:
+    return None if dtype is None else str(dtype).rpartition(".")[2]
 
 
 def _squeeze(x: Any, dim: Any) -> Any:
@@ -474,7 +528,7 @@ def _select_scatter(x: Any, src: Any, dim: int, index: int) -> Any:
 
 @named("gather")
 def _gather(x: Any, dim: int, index: Any, sparse_grad: bool = False) -> Any:
-    other(x.ndim == 0, "an axis of a scalar")
+    other(x.ndim == 0, SCALAR)
     other(index.shape != _like(index.shape, x.shape, dim), "an index smaller than the tensor")
     return gc.take_along_axis(x, index, dim)
 
@@ -493,7 +547,7 @@ def _take_along(x: Any, index: Any, dim: Any = None) -> Any:
 
 @named("scatter")
 def _scatter(x: Any, dim: int, index: Any, src: Any, reduce: Any = None) -> Any:
-    other(x.ndim == 0, "an axis of a scalar")
+    other(x.ndim == 0, SCALAR)
     other(isinstance(src, gc.Tensor) and src.shape != index.shape, "more values than places")
     other(index.shape != _like(index.shape, x.shape, dim), "an index smaller than the tensor")
     if reduce is None:
@@ -516,18 +570,18 @@ def _index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> A
 
 
 def _index(x: Any, dim: int, index: Any, value: Any, how: str) -> Any:
-    other(x.ndim == 0, "an axis of a scalar")
+    other(x.ndim == 0, SCALAR)
     return getattr(x.at[(*_at(x, dim), gc.reshape(index, (-1,)))], how)(value)
 
 
 TABLE |= {
     "narrow": lambda x, dim, start, length: (
         other(isinstance(start, gc.Tensor), "a start by data"),
-        x[(*_at(x, dim), slice(start, start + length if start + length else None))],
+        gc.take(x, np.arange(start, start + length), dim),
     )[1],
     "select": lambda x, dim, index: x[(*_at(x, dim), index)],
     "index_select": lambda x, dim, index: (
-        other(x.ndim == 0, "an axis of a scalar"), gc.take(x, gc.reshape(index, (-1,)), dim)
+        other(x.ndim == 0, SCALAR), gc.take(x, gc.reshape(index, (-1,)), dim)
     )[1],
     "take": lambda x, index: gc.take(gc.ravel(x), index, 0),
     "index_add": lambda x, dim, index, source, alpha=1: _index(
@@ -535,7 +589,7 @@ TABLE |= {
     ),
     "index_copy": lambda x, dim, index, source: _index(x, dim, index, source, "set"),
     "index_fill": lambda x, dim, index, value: _index(x, dim, index, value, "set"),
-    "__getitem__": lambda x, key: x[tuple(key) if isinstance(key, list) else key],
+    "__getitem__": lambda x, key: x[key],
     "nn.functional.embedding": lambda index, weight, **options: (
         other(options, "options"), gc.take(weight, index, 0)
     )[1],
