@@ -86,10 +86,8 @@ class Chain:
             for t in node.outputs:
                 is_leaf = not node.op.facts.isdisjoint((Fact.INPUT, Fact.STATE))
                 name = (t.name or given.get(t, "")) if is_leaf else given.get(t, "")
-                if not name and (is_leaf or t in self._wrt):
-                    name = "w"
-                if t is self._loss:
-                    name = name or "L"
+                if not name and (is_leaf or t in self._wrt or t is self._loss):
+                    name = "L" if t is self._loss else "w"
                 if name:
                     name = name.replace("/", ".")
                     unique = next(n for n in _numbered(name) if n not in taken)

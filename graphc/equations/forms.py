@@ -75,9 +75,10 @@ def of_product(
     for factors in paths:
         single = len(factors) == 1
         brackets = (r"\left(", r"\right)")
-        texts.append(" * ".join(_apart(printers.text(e, {}), e, single, "()") for e in factors))
+        shown = (_apart(printers.text(e, {}), e, single, "()") for e in factors)
+        texts.append(" * ".join(shown) or "1")  # a loss by itself
         parts = (_apart(printers.latex(e, names), e, single, brackets) for e in factors)
-        latexes.append(r" \cdot ".join(parts))
+        latexes.append(r" \cdot ".join(parts) or "1")
     (tensor,) = tensors_of([sum(sp.Mul(*factors) for factors in paths)], symbols)
     return Form(tensor, " + ".join(texts), " + ".join(latexes))
 

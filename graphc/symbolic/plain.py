@@ -18,6 +18,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import ArrayValue, Node, Tensor
 from graphc.ir.op import Fact
 from graphc.symbolic.recognize import (
+    drawn,
     everywhere,
     one_hot_labels,
     product_with_vectors,
@@ -107,6 +108,9 @@ def _text(texts: Mapping[Tensor, _Text], node: Node, t: Tensor) -> _Text:
     if not node.inputs:
         return _leaf(node, t)
     of = texts.__getitem__
+    if drawn(node) is not None:
+        probability, key = (of(x) for x in operands_of(node))
+        return _Text(f"bernoulli({key.text}, {probability.text})")
     if name in _SIGNS:
         return _infix(*_SIGNS[name], *(of(x) for x in unstretched(node)))
     xs = [of(x) for x in operands_of(node)]
@@ -129,6 +133,8 @@ def _text(texts: Mapping[Tensor, _Text], node: Node, t: Tensor) -> _Text:
         return _reshaped(of, node)
     if name == "broadcast_to" and (scalar := everywhere(node.inputs[0])) is not None:
         return of(scalar) if scalar in texts else _leaf(scalar.node, scalar)
+    if name == "switch":
+        return _chosen(node, t, xs)
     if name == "slice":
         return _Text(f"{xs[0].above(_POWER)}[{_parts(node)}]", _ATOM, 1 + xs[0].size)
     return _called(node, t, xs)
@@ -148,6 +154,18 @@ def _reshaped(of: Callable[[Tensor], _Text], node: Node) -> _Text:
         return _infix("@", _PRODUCT, *(of(t) for t in factors))
     text = of(x)
     return _Text(f"reshape({text.text}, {_value(tuple(target))})", _ATOM, 1 + text.size)
+
+
+def _chosen(node: Node, t: Tensor, xs: Sequence[_Text]) -> _Text:
+    """A branch: what is given if a condition holds, or for an index."""
+    sides = []
+    for branch in node.attrs["branches"]:
+        names = {x: text.above(_MINUS) for x, text in zip(branch.inputs, xs[1:], strict=True)}
+        sides.append(plain([("", branch.outputs[t.index])], names, parts=False)[0][3:])
+    size = sum(x.size for x in xs) + sum(len(b.nodes) for b in node.attrs["branches"])
+    if node.inputs[0].dtype.kind != "b":
+        return _Text(f"choose({', '.join([xs[0].text, *sides])})", _ATOM, size)
+    return _Text(f"({sides[1]} if {xs[0].text} else {sides[0]})", _ATOM, size)
 
 
 def _parts(node: Node) -> str:
