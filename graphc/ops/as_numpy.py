@@ -111,7 +111,11 @@ def _of_numbers(choose: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Te
 
 
 def _divmod(x: Any, y: Any) -> tuple[Tensor, Tensor]:
-    return floor_divide(x, y), remainder(x, y)
+    """Of bools as int8, as NumPy's."""
+    a, b = to_operands("numpy.divmod", x, y)
+    if a.dtype is bool_:
+        a, b = cast(a, int8), cast(b, int8)
+    return floor_divide(a, b), remainder(a, b)
 
 
 def _float_power(x: Any, y: Any) -> Tensor:
