@@ -103,6 +103,45 @@ def _window_axes(rank: int) -> range:
     return range(2 + rank, 2 + 2 * rank)
 
 
+class _Phases(NamedTuple):
+    """One axis of an image, of which each phase is every `stride`-th place, `length` of them. Where
+    all sizes are known the phases are those of the image, which begins at place `shift` of what is
+    padded; else of what is padded, from which the image is cut, from `start` on."""
+
+    stride: int
+    window: int
+    shift: int
+    start: Size
+    length: Size
+    places: Size  # of what was made
+
+    @classmethod
+    def of(
+        cls, stride: int, window: Size, padding: tuple[Size, Size], size: Size, places: Size
+    ) -> _Phases:
+        before, after = padding
+        if isinstance(before, int) and isinstance(size, int) and isinstance(places, int):
+            length = floordiv(size + stride - 1, stride)
+            return cls(stride, int(window), before, 0, length, places)
+        length = floordiv(before + size + after + stride - 1, stride)
+        return cls(stride, int(window), 0, before, length, places)
+
+    def taps(self, phase: int) -> range:
+        """The places of a window that lie on the phase."""
+        return range((phase + self.shift) % self.stride, self.window, self.stride)
+
+    def places_of(self, phase: int) -> tuple[Size, Size, Size, Size]:
+        """Which places of what was made reach the phase: from where on, and how many; and how many
+        zeros there are before and after these."""
+        taps, ahead = len(self.taps(phase)), (phase + self.shift) // self.stride
+        if not isinstance(self.length, int) or not isinstance(self.places, int):
+            return 0, self.places, taps - 1, self.length - self.places
+        start = min(max(ahead - taps + 1, 0), self.places)
+        size = max(min(self.places, self.length + ahead) - start, 0)
+        before = max(taps - 1 - ahead, 0)
+        return start, size, before, self.length + taps - 1 - before - size
+
+
 class _Work(NamedTuple):
     """A convolution with its channels last, as what is done has them: images [n, *space, c] and
     kernels [*window, i, o]."""
@@ -226,33 +265,31 @@ class _Work(NamedTuple):
         if any(d != 1 for d in steps.dilations) or not all(isinstance(k, int) for k in window):
             return None
         rank, axes = steps.rank, tuple(range(steps.rank))
-        channels = steps.groups * w.shape[-2]
-        padded, places = steps.padded(sizes), g.shape[1:-1]
-        counts = tuple(
-            floordiv(p + s - 1, s) for p, s in zip(padded, steps.strides, strict=True)
-        )  # of places in a phase
+        channels, n = steps.groups * w.shape[-2], g.shape[0]
+        along = tuple(map(_Phases.of, steps.strides, window, steps.padding, sizes, g.shape[1:-1]))
+        counts = tuple(axis.length for axis in along)
         parts = []
         for phase in itertools.product(*map(range, steps.strides)):
-            taps = tuple(
-                len(range(r, int(k), s))
-                for r, k, s in zip(phase, window, steps.strides, strict=True)
-            )
-            if 0 in taps:  # between windows
-                zero = scalar_like(0, g)
-                parts.append(broadcast_to(zero, (1, g.shape[0], *counts, channels)))
+            taps = [axis.taps(r) for axis, r in zip(along, phase, strict=True)]
+            number = tuple(map(len, taps))
+            if 0 in number:  # between windows
+                parts.append(broadcast_to(scalar_like(0, g), (1, n, *counts, channels)))
                 continue
-            part = strided_slice(w, (*phase, 0, 0), (*taps, *w.shape[-2:]), (*steps.strides, 1, 1))
-            around = tuple(
-                (t - 1, c - p) for t, c, p in zip(taps, counts, places, strict=True)
-            )
+            starts = (*(t.start for t in taps), 0, 0)
+            part = strided_slice(w, starts, (*number, *w.shape[-2:]), (*steps.strides, 1, 1))
+            places = [axis.places_of(r) for axis, r in zip(along, phase, strict=True)]
+            start, size, before, after = zip(*places, strict=True)
+            read = strided_slice(g, (0, *start, 0), (n, *size, g.shape[-1]), (1,) * g.ndim)
+            around = tuple(zip(before, after, strict=True))
             one = Steps.usual(rank)._replace(padding=around, groups=steps.groups)
             work = _Work(one._replace(channels_last=True))
-            parts.append(expand_dims(work.made_back(g, part), 0))
+            parts.append(expand_dims(work.made_back(read, part), 0))
         together = reshape(concat(parts, 0), (*steps.strides, *parts[0].shape[1:]))
         order = [rank, *(a for i in axes for a in (rank + 1 + i, i)), 2 * rank + 1]
         shape = (c * s for c, s in zip(counts, steps.strides, strict=True))
-        whole = reshape(permute_dims(together, order), (g.shape[0], *shape, channels))
-        return self.cropped(whole, sizes)
+        whole = reshape(permute_dims(together, order), (n, *shape, channels))
+        first_of = (0, *(axis.start for axis in along), 0)
+        return strided_slice(whole, first_of, (n, *sizes, channels), (1,) * whole.ndim)
 
     # -- windows as matrices, one for each group ---------------------------------------------------
     def rows(self, x: Tensor, window: Shape) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import graphc as gc
 from graphc.ir.graph import Graph
+from graphc.passes.canonical import expand_composites
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Blocks, Gemm, walk_steps
@@ -186,3 +189,28 @@ def test_by_the_image_in_phases(window: tuple[int, int], options: dict[str, Any]
         c = random.standard_normal(shape).astype("float32")
         meant = gc.evaluate(back, {x: a, w: b, g: c})
         np.testing.assert_allclose(step(a, b, c), meant, rtol=1e-3, atol=1e-3)
+
+
+def test_phases_are_those_of_the_image() -> None:
+    """Interpreted, at all small sizes, padding wider than windows too; and of known sizes no place
+    is computed that is cut off."""
+    random = np.random.default_rng(0)
+    cases = itertools.product((1, 2, 5, 6), (1, 2, 3), (2, 3), (0, 1, 4), (0, 3))
+    for size, window, stride, before, after in cases:
+        if before + size + after < window:
+            continue
+        x = gc.placeholder("conv_h", (2, size, 3, 8))
+        w = gc.placeholder("conv_w1", (window, 1, 8, 32))
+        pads = ((before, after), (0, 0))
+        y = gc.conv(x, w, stride=(stride, 1), padding=pads, data_format="NHWC")
+        g = gc.placeholder("conv_g1", y.shape)
+        back = gc.vjp(y, x, g)
+        (expanded,) = expand_composites(Graph([g, w], [back])).outputs
+        arrays = {t: random.standard_normal(t.shape).astype("float32") for t in (g, w)}  # type: ignore[arg-type]
+        meant = gc.evaluate(back, {**arrays, x: np.zeros((2, size, 3, 8), "float32")})
+        np.testing.assert_allclose(gc.evaluate(expanded, arrays), meant, rtol=1e-4, atol=1e-4)
+    x, w = gc.placeholder("conv_h", (2, 28, 28, 16)), gc.placeholder("conv_w3", (3, 3, 16, 32))
+    y = gc.conv(x, w, stride=2, padding=1, data_format="NHWC")
+    program = run_pipeline(Graph([x, w], [gc.vjp(y, x, gc.ones(y.shape))]), Stages()).program
+    products = [s for s in walk_steps(program.steps) if isinstance(s, Gemm)]
+    assert [math.prod((s.m, *s.batch)) for s in products] == [2 * 14 * 14] * 4
