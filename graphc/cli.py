@@ -35,7 +35,8 @@ from graphc.runtime.jit import Jitted
 _EXAMPLES = """\
 examples:
   graphc demo                                    train on digits, draw and report what was built
-  graphc draw model.py:loss                      loss.svg, the graph as it was written
+  graphc draw model.py:loss                      loss.svg, the graph as one thinks of it
+  graphc draw model.py:net --level model         net.svg, a box for each layer
   graphc draw model.py:step --view kernels -o step.svg
   graphc explain model.py:step                   what became of it, and why
   graphc latex model.py:loss                     its equations

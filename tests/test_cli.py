@@ -62,6 +62,9 @@ def test_drawings(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "draw", f"{model}:loss", "--view", "kernels", "-o", "kernels.dot")
     assert status == 0
     assert "cluster" in Path("kernels.dot").read_text()
+    status, _, _ = run(capsys, "draw", f"{model}:loss", "--level", "full", "-o", "full.dot")
+    assert status == 0
+    assert Path("full.dot").read_text() != Path("picture.dot").read_text()
     assert run(capsys, "draw", "its_model:loss", "--direction", "LR")[:2] == (0, "loss.svg\n")
     assert "<svg" in Path("loss.svg").read_text()
 

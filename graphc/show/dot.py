@@ -230,7 +230,7 @@ def _legend(dot: graphviz.Digraph, picture: Picture, direction: str) -> None:
     with dot.subgraph(name="cluster_legend") as legend:
         legend.attr(label="legend", labeljust="l", fontsize="8", style="rounded",
                     color="#cccccc", tooltip=" ", margin="5")  # fmt: skip
-        if direction in ("LR", "RL"):
+        if picture.simple or direction in ("LR", "RL"):  # a column takes the layout of many long
             legend.attr(rank="same")
         legend.attr("node", fontsize="8", height="0.2", width="0.3", margin="0.06,0.03")
         for i, (text, attributes) in enumerate(entries):

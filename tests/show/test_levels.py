@@ -14,6 +14,7 @@ import graphc as gc
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.show import dark, render
+from tests.properties.generator import random_graph
 from tests.show.test_draw import HOSTILE, at, compiled, loop, two_layers, visible
 from tests.show.test_reading import perceptron, recurrent
 
@@ -216,6 +217,20 @@ def test_a_difference_marks_what_only_one_has() -> None:
     assert re.search(r'label="× 1.0".*style="rounded,dashed,filled"', source)
     assert len(re.findall(r"label=exp ", source)) == 1
     assert gc.draw(before, view="diff").source == source
+
+
+# -- random graphs ---------------------------------------------------------------------------------
+@pytest.mark.parametrize("level", ["model", "math"])
+def test_random_graphs_are_drawn(level: str) -> None:
+    """With their gradients; every arrow leads from a mark to a mark, and every result has one."""
+    for seed in range(900, 907):
+        graph = random_graph(seed).graph
+        source = gc.draw(graph, level=level).source
+        marks = set(re.findall(r"^\t+(n\d+) \[label=", source, re.MULTILINE))
+        arrows = re.findall(r"^\t(n\d+) -> (n\d+)", source, re.MULTILINE)
+        assert {mark for arrow in arrows for mark in arrow} <= marks
+        outputs = [label for label in boxes(source) if re.fullmatch(r"output( \d+)?", label)]
+        assert len(outputs) == len(graph.outputs)
 
 
 # -- SVG -------------------------------------------------------------------------------------------
