@@ -75,7 +75,7 @@ def test_regression(run: Run, tmp_path: Path) -> None:
 
 
 def test_overfitting(run: Run) -> None:
-    table = run("overfitting", "--epochs", 1200, "--width", 32)
+    table = run("overfitting", "--epochs", 800, "--width", 32)
     table.pop("model")
     seen, new = (
         {name: float(cells[i]) for name, cells in table.items() if len(cells) == 4} for i in (1, 2)
@@ -141,7 +141,7 @@ def test_words(run: Run) -> None:
 
 def test_characters(run: Run) -> None:
     table = run(
-        "characters", "--epochs", 8, "--characters", 12_000, "--time", 24, "--width", 32,
+        "characters", "--epochs", 6, "--characters", 12_000, "--time", 24, "--width", 32,
         "--blocks", 1,
     )  # fmt: skip
     alone, *found = (float(table[n][1]) for n in ("how often each is", "LSTM", "transformer"))
