@@ -15,6 +15,7 @@ import sympy as sp
 from graphc.errors import ArgumentError
 from graphc.fusion.region import LOOPS, Operand, reindexes
 from graphc.ir.dim import Size
+from graphc.ir.dtype import DType, bool_, int64
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
@@ -75,29 +76,28 @@ class _Elements:
             named = self._names[t]
             if not t.ndim:
                 return symbol(t, named)
-            return sp.Indexed(sp.IndexedBase(named, real=t.dtype.is_float), *index)
+            element = sp.Indexed(sp.IndexedBase(named, real=True), *index)
+            return sp.Ne(element, 0) if t.dtype is bool_ else element
         known = literal(node)
         if known is not None:
             return known
-        if not node.inputs:  # `iota`, since it is no number
+        if not node.inputs:
+            if node.op.kind is not Kind.MAP:  # an array of numbers
+                raise _error(node)
             return index[node.attrs["axis"]]
         if reindexes(node):
             return self(*_moved(node, t, index))
         if node.op.facts & {Fact.CONVERTS, Fact.CHECKS}:
-            return self(node.inputs[0], index)
+            return _converted(self(node.inputs[0], index), node.inputs[0].dtype, t.dtype)
         if node.op.formula is not None:
             xs = [self(x, project(index, x.type, t.type)) for x in node.inputs]
-            return node.op.formula(sp, *xs, **node.attrs)
+            try:
+                return node.op.formula(sp, *xs, **node.attrs)
+            except (TypeError, ValueError) as error:  # SymPy mixes no truth values with numbers
+                raise _error(node) from error
         if node.op.kind is Kind.REDUCE and node.attrs.keys() == {"axes"}:  # of whole axes
             return self._accumulated(node, index)
-        raise ArgumentError(
-            "no expression of one element says what the kernel computes",
-            op="formula",
-            expected="what works element by element, or accumulates along whole axes",
-            given=node.op.name,
-            where=str(node.origins[0]) if node.origins else "",
-            hint="`.latex` has its equations, `.source` its loops",
-        )
+        raise _error(node)
 
     def _accumulated(self, node: Node, index: Index) -> Any:
         """A reduction over whole axes, each by an index of its own."""
@@ -109,8 +109,29 @@ class _Elements:
         )
         ranges = [(k, 0, to_sympy(x.shape[a] - 1)) for a, k in inner.items()]
         element = self(x, where)
-        accumulate = _ACCUMULATED[node.op.reducer.primitive]
-        return accumulate(element, *ranges) if ranges else element
+        if not ranges:
+            return element
+        number = _converted(element, x.dtype, int64) if x.dtype is bool_ else element
+        made = _ACCUMULATED[node.op.reducer.primitive](number, *ranges)
+        return _converted(made, int64, bool_) if node.types[0].dtype is bool_ else made
+
+
+def _error(node: Node) -> ArgumentError:
+    return ArgumentError(
+        "no expression of one element says what the kernel computes",
+        op="formula",
+        expected="what works element by element, or accumulates along whole axes",
+        given=node.op.name,
+        where=str(node.origins[0]) if node.origins else "",
+        hint="`.latex` has its equations, `.source` its loops",
+    )
+
+
+def _converted(e: Any, source: DType, to: DType) -> Any:
+    """A number as a truth value, or the other way round; SymPy has no other kinds."""
+    if (source is bool_) == (to is bool_):
+        return e
+    return sp.Ne(e, 0) if to is bool_ else sp.Piecewise((1, e), (0, True))
 
 
 def _within(shape: Sequence[Size], indices: Sequence[Any]) -> Index:

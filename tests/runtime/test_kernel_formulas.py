@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,13 @@ import sympy as sp
 
 import graphc as gc
 from graphc.errors import ArgumentError
+from graphc.pipeline.options import DEFAULTS
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.runtime.explain import explain
+from graphc.runtime.kernels import distinct_kernels
+from graphc.runtime.target import TARGETS
+from tests.corpus.programs import PROGRAMS
 
 X = gc.placeholder("x", ("n", 3), "float64")
 V = gc.placeholder("v", (3,), "float64")
@@ -70,6 +78,27 @@ def test_how_it_reads() -> None:
     scalar = gc.placeholder("s", (), "float64")
     assert gc.compile([scalar], scalar**2 + 1).kernels[0].formula == sp.sympify("s**2 + 1").subs(
         sp.Symbol("s"), sp.Symbol("s", real=True)
+    )
+
+
+@pytest.mark.parametrize("name", [*PROGRAMS][::3])
+def test_kernels_of_the_corpus(name: str) -> None:
+    """Each has equations; a formula, or an error that names what has none."""
+    graph = PROGRAMS[name]().graph
+    explained = explain(graph, DEFAULTS, TARGETS["cpu"])
+    for kernel in distinct_kernels(run_pipeline(graph, Stages())):
+        assert kernel.latex.startswith(r"\begin{aligned}")
+        assert all(" = " in line for line in kernel.text)
+        assert kernel.name in explained
+        with contextlib.suppress(ArgumentError):
+            assert kernel.formula is not None
+
+
+def test_truth_values_are_conditions() -> None:
+    m = gc.placeholder("m", (3,), "bool")
+    kernel = gc.compile([m, V], gc.where(m, V, 0.0) + m.astype("float64")).kernels[0]
+    assert str(kernel.formula) == (
+        "Piecewise((1, Ne(m[i], 0)), (0, True)) + Piecewise((v[i], Ne(m[i], 0)), (0, True))"
     )
 
 
