@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import graphc as gc
 from graphc.ir.graph import Graph
+from graphc.lower.driver import print_driver
 from graphc.passes.canonical import expand_composites
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
@@ -71,6 +73,18 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPat
         step = gc.compile([x, w], [made, *gc.grad(gc.sum(made * made), [x, w])])
         found.append([np.asarray(v).tobytes() for v in step(a, b)])
     assert found[0] == found[1]
+
+
+def test_threads_share_the_convolution_and_both_gradients() -> None:
+    """Each of the three sums of products is a range that the pool is given."""
+    x, w = gc.placeholder("conv_t", (4, 20, 20, 32)), gc.placeholder("conv_u", (3, 3, 32, 32))
+    g = gc.placeholder("conv_o", (4, 20, 20, 32))
+    y = gc.conv(x, w, padding=1, data_format="NHWC")
+    program = run_pipeline(Graph([x, w, g], [y, *gc.vjp(y, [x, w], g)]), Stages()).program
+    sums = [s for s in walk_steps(program.steps) if isinstance(s, Gemm)]
+    text = print_driver(program, 32).text
+    assert len(sums) == 3
+    assert len(re.findall(r"define .*@share\.rows\d", text)) == 3
 
 
 # -- what is merged, and what is copied ------------------------------------------------------------
