@@ -21,6 +21,7 @@ from graphc.show.picture import Arrow, Box, Cluster, Look, Picture
 
 RIDGE = 8.0  # operations for a byte: one core with vectors of 8 floats, and its share of memory
 _NAMED = 3  # operations of a kernel that are named in its box
+_TITLE = 48  # characters of a title
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -84,9 +85,9 @@ class _Costs:
         name = t.name
         if Fact.CONSTANT in node.op.facts:
             look, name = Look.CONSTANT, labels.constant(node.attrs["value"].array)
-        self.places[t] = self.picture.mark(
-            cluster, look, labels.one_line(name), labels.type_text(t.type), tooltip=str(t.type)
-        )
+        lines = labels.one_line(name), labels.type_text(t.type)
+        tip = str(t.type)
+        self.places[t] = self.picture.mark(cluster, look, *lines, tooltip=tip, elsewhere=lines)
 
     def _step(self, node: Node, cluster: Cluster) -> None:
         """The box of a kernel, a product or a call."""
@@ -103,7 +104,7 @@ class _Costs:
         mark = self.picture.mark(
             cluster,
             look,
-            labels.one_line(title),
+            labels.one_line(title, _TITLE),
             f"{in_units(count, ('', 'k', 'M', 'G', 'T'))} operations, {in_bytes(moved)}",
             f"{intensity:.2g} operations for a byte",
             tooltip=f"operations: {flops}",

@@ -67,7 +67,7 @@ def memory_dot(program: Program) -> str:
         [
             "// drawn by graphc",
             "digraph graphc {",
-            '\tgraph [layout=neato overlap=true splines=false pad=0.2 tooltip=" "]',
+            '\tgraph [layout=neato inputscale=72 overlap=true splines=false pad=0.2 tooltip=" "]',
             '\tnode [fontname="Helvetica,Arial,DejaVu Sans,sans-serif" fontsize=8 margin=0]',
             *boxes,
             *texts,

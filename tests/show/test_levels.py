@@ -185,6 +185,16 @@ def test_golden_cost(golden: Any) -> None:
     golden("draw/cost", gc.draw(compiled(two_layers()), view="cost").source)
 
 
+def test_leaves_drawn_again_have_their_names() -> None:
+    h = gc.placeholder("levels_a", (64, 64))
+    w = gc.variable(np.ones((64, 64), "float32"), name="levels_w")
+    for _ in range(5):
+        h = gc.tanh(h @ w)
+    shown = boxes(gc.draw(compiled(gc.Graph([gc.placeholder("levels_a", (64, 64))], [h])),
+                          view="cost").source)  # fmt: skip
+    assert shown.count("levels_w\nf32[64,64]") > 1
+
+
 def test_the_cost_of_loops_is_inside_their_frames() -> None:
     source = gc.draw(compiled(loop()), view="cost").source
     assert "scan · t steps" in source
@@ -205,6 +215,7 @@ def test_the_memory_of_a_program() -> None:
     assert drawing.engine == "neato"
     tree = ElementTree.fromstring(render.render(drawing.source, "svg", drawing.engine))
     texts = " ".join(t.text or "" for t in tree.iter(f"{SVG}text"))
+    assert float(tree.get("width", "").removesuffix("pt")) < 1200
     assert f.cost().at().peak_bytes == 2 * 64 * 64 * 4
     assert "16.4 kB" in texts
     assert "<svg" in drawing._repr_svg_()
