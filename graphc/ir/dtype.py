@@ -101,7 +101,7 @@ def dtype(spec: Any) -> DType:
         return BY_SHORT[spec]
     try:
         found = _BY_NUMPY.get(np.dtype(spec).newbyteorder("="))
-    except TypeError:
+    except (TypeError, ValueError):  # of what has a dtype that is none of NumPy's
         found = None
     if found is None or spec is None:
         raise DTypeError(

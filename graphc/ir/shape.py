@@ -50,6 +50,28 @@ def shape_of(spec: Any) -> Shape:
     return tuple(dim(s) for s in spec)
 
 
+def several(op: str, what: str, given: Any) -> tuple[Any, ...]:
+    """What users give where several are wanted. Errors: `ArgumentError` for one thing."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ArgumentError(
+            f"{what}: not several", op=op, expected="a tuple or a list", given=repr(given)[:80]
+        )
+    return tuple(given)
+
+
+def whole(op: str, what: str, given: Any) -> Any:
+    """What users give for a number that is a size or counts as one does.
+
+    Errors: `ArgumentError` for what is no int and no size."""
+    if isinstance(given, Dim):
+        return given
+    if not hasattr(given, "__index__") or isinstance(given, bool):
+        raise ArgumentError(
+            f"{what}: not a whole number", op=op, expected="an int", given=repr(given)[:80]
+        )
+    return given.__index__()
+
+
 def show(shape: Sequence[Size]) -> str:
     """A shape as a tuple, for messages: `(n, 784)`."""
     return f"({', '.join(str(s) for s in shape)}{',' if len(shape) == 1 else ''})"

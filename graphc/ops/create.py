@@ -14,7 +14,7 @@ from graphc.ir.dtype import DType, dtype_or_default, float64, int64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
-from graphc.ir.shape import Shape, TensorType, normalize_axis, shape_of, show
+from graphc.ir.shape import Shape, TensorType, normalize_axis, shape_of, show, whole
 from graphc.ops.build import (
     cast,
     constant,
@@ -132,7 +132,7 @@ def linspace(
     inner = low.dtype if low.dtype.is_float and not numbers else float64
     to = inner if dtype is None and not numbers else dtype_or_default(dtype)
     low, high = (cast(t, inner) for t in (low, high))
-    count = shape_of(num)[0]
+    count = dim(num) if isinstance(num, str) else whole("linspace", "num", num)
     parts = count - 1 if endpoint else count
     span = subtract(high, low)
     column = (count, *(1 for _ in span.shape))
@@ -165,7 +165,8 @@ def eye(n_rows: Any, n_cols: Any = None, /, *, k: int = 0, dtype: Any = None) ->
 
 def far(k: int) -> int:
     """The number of a diagonal, or one of the same side that is as far from every matrix."""
-    return max(-FAR, min(k, FAR))
+    found: int = max(-FAR, min(whole("diagonals", "k", k), FAR))
+    return found
 
 
 FAR = 2**62

@@ -12,7 +12,7 @@ from graphc.ir.conditions import agree
 from graphc.ir.dim import maximum, minimum
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Kind, Op, register
-from graphc.ir.shape import TensorType, normalize_axis, show
+from graphc.ir.shape import TensorType, normalize_axis, show, whole
 from graphc.ops.build import scalar_like, tensor
 from graphc.ops.create import iota
 from graphc.ops.elementwise import equal, where
@@ -85,6 +85,7 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     first, second = (normalize_axis("diagonal", a, t.ndim) for a in (axis1, axis2))
     if first == second:
         raise ShapeError("an axis is given twice", op="diagonal", given=f"{axis1}, {axis2}")
+    offset = whole("diagonal", "offset", offset)
     starts = {first: max(-offset, 0), second: max(offset, 0)}
     left = [maximum(t.shape[a] - starts[a], 0) for a in (first, second)]
     size = minimum(*left)
@@ -115,6 +116,7 @@ def diag(x: Any, k: int = 0) -> Tensor:
         raise ShapeError(
             "neither a vector nor a matrix", op="diag", expected="rank 1 or 2", given=show(t.shape)
         )
+    k = whole("diag", "k", k)
     size = t.shape[0] + abs(k)
     values = zero_pad(t, (max(k, 0),), (size,), (1,)) if k else t  # of each column
     here = equal(iota((size, 1), 0) + k, iota((1, size), 1))

@@ -17,7 +17,7 @@ from graphc.ir.dim import Size, dim
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Batch, Fact, Index, Kind, Op, register
-from graphc.ir.shape import Shape, TensorType, agree_on_shape, show
+from graphc.ir.shape import Shape, TensorType, agree_on_shape, several, show
 from graphc.ops.build import cast, constant, tensor
 from graphc.ops.create import zeros
 from graphc.ops.shape import reshape
@@ -295,7 +295,7 @@ def dynamic_slice(x: Any, start_indices: Any, slice_sizes: Any) -> Tensor:
     >>> gc.evaluate(gc.dynamic_slice([1, 2, 3, 4], [gc.argmax([0, 5, 1])], [2]))
     array([2, 3])
     """
-    sizes = tuple(dim(s) for s in slice_sizes)
+    sizes = tuple(dim(s) for s in several("dynamic_slice", "slice_sizes", slice_sizes))
     return read(tensor(x, "dynamic_slice"), _starts("dynamic_slice", start_indices), sizes)
 
 

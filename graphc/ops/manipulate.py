@@ -21,8 +21,10 @@ from graphc.ir.shape import (
     broadcast,
     normalize_axes,
     normalize_axis,
+    several,
     shape_of,
     show,
+    whole,
 )
 from graphc.ops.build import cast, operands, scalar_like, tensor
 from graphc.ops.create import far, iota
@@ -433,13 +435,18 @@ def flipud(x: Any, /) -> Tensor:
 def rot90(x: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
     """`x` turned `k` times by 90 degrees, from the first of two axes towards the second."""
     t = tensor(x, "rot90")
-    first, second = (normalize_axis("rot90", a, t.ndim) for a in axes)
-    if first == second:
-        raise ShapeError("an axis is given twice", op="rot90", given=str(axes))
-    if k % 2 == 0:
-        return flip(t, (first, second)) if k % 4 else t
+    turned_by, plane = whole("rot90", "k", k) % 4, several("rot90", "axes", axes)
+    ends = [normalize_axis("rot90", a, t.ndim) for a in plane]
+    if len(ends) != 2 or ends[0] == ends[1]:
+        raise ShapeError(
+            "an axis is given twice, or they are not two", op="rot90", expected="two axes",
+            given=repr(axes)[:80],
+        )  # fmt: skip
+    first, second = ends
+    if turned_by % 2 == 0:
+        return flip(t, (first, second)) if turned_by else t
     turned = swapaxes(t, first, second)
-    return flip(turned, first if k % 4 == 1 else second)
+    return flip(turned, first if turned_by == 1 else second)
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:

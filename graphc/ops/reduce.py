@@ -75,13 +75,13 @@ class Reducer:
 def lowest(dtype: DType) -> Any:
     if dtype is bool_:
         return False
-    return -np.inf if dtype.is_float else np.iinfo(dtype.numpy).min
+    return np.iinfo(dtype.numpy).min if dtype.is_integer else -np.inf
 
 
 def highest(dtype: DType) -> Any:
     if dtype is bool_:
         return True
-    return np.inf if dtype.is_float else np.iinfo(dtype.numpy).max
+    return np.iinfo(dtype.numpy).max if dtype.is_integer else np.inf
 
 
 def _infer(x: TensorType, *, axes: tuple[int, ...]) -> tuple[TensorType, ...]:

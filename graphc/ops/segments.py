@@ -15,7 +15,7 @@ from graphc.ir.dim import Dim, dim
 from graphc.ir.dtype import float64, int64
 from graphc.ir.node import Tensor
 from graphc.ir.op import Op
-from graphc.ir.shape import normalize_axis, show
+from graphc.ir.shape import normalize_axis, several, show
 from graphc.ops.build import (
     cast,
     float_type,
@@ -193,7 +193,12 @@ def _equal_bins(t: Tensor, bins: Any, bounds: Any) -> tuple[Tensor, Tensor, Tens
     if bounds is None:
         low, high = min(t), max(t)
     else:
-        low, high = (settle(tensor(v, "histogram"), t.dtype) for v in bounds)
+        ends = several("histogram", "range", bounds)
+        if len(ends) != 2:
+            raise ArgumentError(
+                "no range", op="histogram", expected="(low, high)", given=repr(bounds)[:80]
+            )
+        low, high = (settle(tensor(v, "histogram"), t.dtype) for v in ends)
     flat = equal(low, high)
     low, high = (where(flat, add(v, d), v) for v, d in ((low, -0.5), (high, 0.5)))
     count = size_as_tensor(dim(bins), t.dtype)

@@ -25,6 +25,7 @@ from graphc.ir.shape import (
     common,
     normalize_axes,
     normalize_axis,
+    several,
     shape_of,
     show,
     strides,
@@ -98,7 +99,7 @@ def reshape(x: Any, shape: Any) -> Tensor:
     (n, 28)
     """
     t = tensor(x, "reshape")
-    sizes = [shape] if isinstance(shape, (int, str, Dim)) else list(shape)
+    sizes = [shape] if isinstance(shape, (int, str, Dim)) else [*several("reshape", "shape", shape)]
     unknown = [i for i, s in enumerate(sizes) if isinstance(s, int) and s == -1]
     if len(unknown) > 1:
         raise ShapeError("only one size can be -1", op="reshape", given=str(tuple(sizes)))
@@ -120,7 +121,7 @@ def reshape(x: Any, shape: Any) -> Tensor:
 def expand_dims(x: Any, axis: int | Sequence[int] = 0) -> Tensor:
     """`x` with new axes of size 1 at `axis` (positions in the result)."""
     t = tensor(x, "expand_dims")
-    count = 1 if isinstance(axis, int) else len(axis)
+    count = 1 if hasattr(axis, "__index__") else len(several("expand_dims", "axis", axis))
     new = normalize_axes("expand_dims", axis, t.ndim + count)
     rest = iter(t.shape)
     return reshape(t, tuple(1 if i in new else next(rest) for i in range(t.ndim + count)))
@@ -192,7 +193,7 @@ def permute_dims(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """`x` with its axes in the order `axes` (reversed by default): `result.shape[i]` is
     `x.shape[axes[i]]`."""
     t = tensor(x, "permute_dims")
-    order = tuple(range(t.ndim))[::-1] if axes is None else tuple(axes)
+    order = tuple(range(t.ndim))[::-1] if axes is None else several("permute_dims", "axes", axes)
     order = tuple(normalize_axis("permute_dims", a, t.ndim) for a in order)
     return t if order == tuple(range(t.ndim)) else apply(PERMUTE, (t,), axes=order).output()
 

@@ -18,7 +18,7 @@ from graphc.ir.dim import Size, dim
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Fact, Kind, Op, register
-from graphc.ir.shape import TensorType, normalize_axis, show
+from graphc.ir.shape import TensorType, normalize_axis, several, show
 from graphc.ops.build import tensor
 from graphc.ops.index import strided_slice
 from graphc.ops.places import SCATTER_SUM, gather, scatter, take_along_axis
@@ -211,8 +211,10 @@ def lexsort(keys: Any, axis: int = -1) -> Tensor:
     int64. Errors: `ArgumentError` for no keys.
     """
     if isinstance(keys, Tensor):
+        if keys.ndim == 0:
+            raise ShapeError("no keys", op="lexsort", expected="rank 1 or more", given="()")
         keys = [keys[i] for i in range(keys.shape[0])]
-    rows: Sequence[Tensor] = [tensor(key, "lexsort") for key in keys]
+    rows: Sequence[Tensor] = [tensor(key, "lexsort") for key in several("lexsort", "keys", keys)]
     if not rows:
         raise ArgumentError("no keys", op="lexsort", expected="one or more", given="none")
     order = argsort(rows[0], axis)

@@ -254,7 +254,7 @@ ERRORS: list[tuple[type[GraphcError], str, Callable[[], Any]]] = [
     (ArgumentError, "numpy.linalg.eigvals", lambda: np.linalg.eigvals(x())),
     (ArgumentError, "numpy.sort_complex", lambda: np.sort_complex(x())),
     (ArgumentError, "numpy.add", lambda: np.add(x(), x(), out=np.zeros(3))),
-    (ArgumentError, "numpy.add", lambda: np.add.reduce(x())),
+    (ArgumentError, "numpy.add", lambda: np.add.reduceat(x(), [0])),
     (ShapeError, "evaluate", lambda: gc.evaluate(x(), {x(): np.zeros((2, 3))})),
     (ShapeError, "evaluate", lambda: gc.evaluate(x(), {x(): np.zeros(2)})),
     (ArgumentError, "evaluate", lambda: gc.evaluate("text", {})),
