@@ -263,7 +263,8 @@ class Chain:
         total = simplified(sum(sp.Mul(*way) for way in parts))
         leaves = simplified(self._over_leaves(total))
         forms.append(of_expression(total, self._symbols, self._labels))
-        if leaves.count_ops() <= total.count_ops() + _MORE:
+        short = leaves.count_ops() <= total.count_ops() + _MORE
+        if short and not leaves.atoms(sp.Function):  # whose results have names
             forms.append(of_expression(leaves, self._symbols, self._labels))
         return self._line(BACKWARD, name, label, forms)
 
