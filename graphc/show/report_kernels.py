@@ -82,6 +82,10 @@ def _equations(node: Node) -> Iterator[Html]:
         if sp.count_ops(right) <= _LONGEST:
             shown = Html(mathml(right, printer="presentation"))
             yield tag("math", tag("mrow", left, tag("mo", "="), shown), display="block")
+    named = [(p.name, t.name) for p, t in zip(body.inputs, node.inputs, strict=True) if t.name]
+    if named:
+        told = [part for p, name in named for part in (", ", tag("code", f"{p} is {name}"))]
+        yield tag("p", "Here ", *told[1:], class_="pale")
     yield tag("pre", print_graph(body).strip())
 
 
