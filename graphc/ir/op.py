@@ -39,6 +39,9 @@ class Kind(Enum):
     REGION = "region"  # a fused region: becomes one kernel
     HOST = "host"  # a routine of LAPACK, else calls back into Python
 
+    # Members are single objects, and kinds and facts are asked for at every node of a graph.
+    __hash__ = object.__hash__
+
 
 class Fact(Enum):
     """What passes, rules and checks ask of an op, in place of its name."""
@@ -84,8 +87,7 @@ class Fact(Enum):
     WHILE = "while"  # runs its body as long as its condition holds, which may be for ever
     STEP = "step"  # what other ops are expanded into: no user applies it
 
-    # Members are single objects, and facts are asked for at every node of a graph.
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # as kinds have it
 
 
 class Axes(Enum):

@@ -29,7 +29,7 @@ def dark(colour: str) -> str:
     """A colour with its lightness turned around.
 
     >>> dark("#ffffff"), dark("black"), dark("#0072b2")
-    ('#1f1f1f', '#ebebeb', '#5cc0f8')
+    ('#1f1f1f', '#ebebeb', '#48bdff')
     """
     text = _NAMED.get(colour, colour)
     red, green, blue = (int(text[i : i + 2], 16) / 255 for i in (1, 3, 5))

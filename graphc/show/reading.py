@@ -86,7 +86,7 @@ def read(graph: Graph, called: Callable[[Tensor], str]) -> Reading:
     <op multiply>
     """
     notes = derivatives(graph.nodes)
-    losses = list(dict.fromkeys(d.of for d in notes if d.of is not None and _within(d.of, graph)))
+    losses = _within(list(dict.fromkeys(d.of for d in notes if d.of is not None)), graph)
     kept = (*graph.outputs, *(d.tensor for d in notes), *losses)
     made = _simplified(Graph(graph.inputs, kept, graph.updates, graph.name))
     ends = iter(made.outputs[len(graph.outputs) :])
@@ -101,10 +101,12 @@ def read(graph: Graph, called: Callable[[Tensor], str]) -> Reading:
     )
 
 
-def _within(loss: Tensor, graph: Graph) -> bool:
-    """Whether the inputs of `graph` are enough for the loss."""
-    known = {t.node for t in graph.inputs}
-    return all(n in known for n in walk([loss]) if Fact.INPUT in n.op.facts)
+def _within(losses: Sequence[Tensor], graph: Graph) -> list[Tensor]:
+    """Those for which the inputs of `graph` are enough."""
+    known, below = {t.node for t in graph.inputs}, walk(losses)
+    others = {n for n in below if Fact.INPUT in n.op.facts and n not in known}
+    beyond = _after(below, others)
+    return [t for t in losses if t.node not in beyond]
 
 
 def _simplified(graph: Graph) -> Graph:

@@ -42,7 +42,7 @@ def triangles(b: Growth) -> Any:
         options = {name: b.chance(0.5) for name in ("lower", "trans", "unit_diagonal")}
         return gc.linalg.triangular_solve(a / 8, t, **options)
     if kind == 1:
-        return gc.linalg.solve(a, t, assume_a=b.choose(("pos", "sym")))
+        return gc.linalg.solve(a, t, assume_a="pos")
     return list(gc.linalg.lu(a)[1:])
 
 
@@ -83,3 +83,12 @@ def decompositions(b: Growth) -> Any:
         w, v = gc.linalg.eigh(a)
         return (v * w[..., None, :]) @ gc.matrix_transpose(v)
     return gc.linalg.pinv(a) if kind == 5 else gc.linalg.expm(a / 16)
+
+
+@family(1, every=4)
+def symmetric(b: Growth) -> Any:
+    """Equations whose matrix is symmetric, with eigenvalues of both signs."""
+    t = b.pick("f", lambda t: t.ndim >= 2)
+    a = regular(b, t)
+    signs = gc.constant(np.diag((-1.0) ** np.arange(int(a.shape[-1])) * 30), t.dtype)
+    return gc.linalg.solve(a + signs, t, assume_a="sym")

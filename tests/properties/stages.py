@@ -2,8 +2,8 @@
 
 A family makes a program of about `n` nodes: its inputs, its outputs, what gradients are asked for,
 and its updates. `measure` takes it through every stage, from building to the memory plan, and has a
-meter measure each: calls of functions, unless another is given. `draw` is the DOT text alone,
-without a layout.
+meter measure each: calls of functions, unless another is given. `draw` and `read` are the DOT text
+alone, without a layout: of all that is there, and as a person reads it.
 """
 
 from __future__ import annotations
@@ -227,7 +227,8 @@ def measure(made: Callable[[int], Built], n: int, meter: Meter, lower: bool = Tr
         meter("check", lambda: check_graph(graph))
         arrays = [np.ones([int(s) for s in t.shape], "float32") for t in graph.inputs]
         meter("evaluate", lambda: evaluate_graph(graph, arrays))
-        meter("draw", lambda: gc.draw(graph, limit=1 << 40))
+        meter("draw", lambda: gc.draw(graph, level="full", limit=1 << 40))
+        meter("read", lambda: gc.draw(graph, limit=1 << 40))
         unified = meter("unify", lambda: unify(graph))
         optimised = meter("simplify", lambda: apply_rules(unified, *DEFAULT))
         if lower:

@@ -17,7 +17,8 @@ from graphc.ir.node import Node
 
 from . import Budget, Result, Tally
 
-CALLS, MEGABYTES = 400, 1000  # of each stage for each node; of the process
+CALLS = 400  # of each stage for each node
+LIMITS = {"memory": 1000, "draw": 600, "read": 1200}  # megabytes of the process; calls
 ROOT = Path(__file__).parents[3]
 # Nodes, by family: see there how many operands or levels they are.
 FIGURES = {
@@ -58,7 +59,7 @@ def check(task: tuple[str, int], planted: str = "") -> Tally:
         tally.failures.append(f"{family} of {n:,}: {last[:300]}")
     figures = dict(line.split() for line in done.stdout.splitlines())
     for what, value in figures.items():
-        limit = MEGABYTES if what == "memory" else CALLS
+        limit = LIMITS.get(what, CALLS)
         tally.counts["figures"] += 1
         if float(value) > limit:
             tally.failures.append(f"{family} of {n:,}: {what} {float(value):,.1f} > {limit:,}")
