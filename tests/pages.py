@@ -90,6 +90,8 @@ class Page:
             if block.language == "python":
                 printed, runs = self._python(block), runs + 1
             elif block.language == "text" and block.adjacent:
+                if not (block.text.strip() or printed.strip()):
+                    raise OutputError(f"{self.path}:{block.line}: there is no output to show")
                 if self.update and not _agree(block.text, printed):
                     start, old, new = block.line - 1 + moved, block.text, printed.rstrip()
                     lines[start : start + len(old.splitlines())] = new.splitlines()
