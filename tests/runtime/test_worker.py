@@ -98,8 +98,9 @@ def test_numba_calls_nothing_of_llvm() -> None:
     inside = threading.local()
 
     def noted(function: object, *args: object) -> object:
-        if getattr(inside, "numba", False):
-            calls.append(function._cfn.__name__)  # type: ignore[attr-defined]
+        name = function._cfn.__name__  # type: ignore[attr-defined]
+        if getattr(inside, "numba", False) and "Dispose" not in name:  # what others left behind
+            calls.append(name)
         return call(function, *args)
 
     def translate(*args: object) -> tuple[str, str]:
