@@ -160,7 +160,9 @@ class _Run:
                 self.reads[tensor].append(i)
         for tensor in work.kept:
             self.reads[tensor].append(len(work.steps))
-        self.held: dict[int, list[Tensor]] = {}  # at a step: what dropped values are made from
+        self.of_work = {t: frozenset(steps) for t, steps in self.reads.items()}
+        # At a step: what dropped values are made from, which `reads` has beside those of the work.
+        self.held: dict[int, list[Tensor]] = {}
         self.pins: Counter[Tensor] = Counter()  # values that what runs now still has to read
         self.there: dict[Tensor, None] = {}
         self.alive = 0
@@ -289,8 +291,12 @@ class _Run:
         return work / (gain * max(step - self.step, 1))
 
     def _next_read(self, tensor: Tensor) -> int | None:
-        """The next step that reads a value, after the one that runs: what that reads is pinned."""
-        return next((step for step in self.reads[tensor] if step > self.step), None)
+        """The next step of the work that reads a value, after the one that runs: what that reads is
+        pinned. Of one that is held only, for others, the last step that it is held for. (Where it
+        is held before it is read, those others may be there by then: it is not made for them.)"""
+        later = [step for step in self.reads[tensor] if step > self.step]
+        read = self.of_work.get(tensor, frozenset())
+        return next((step for step in later if step in read), later[-1] if later else None)
 
     def _bases(self, tensor: Tensor, step: int) -> list[Tensor] | None:
         """The values that must stay so that this one can be there again when it is next read, at
