@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from graphc.autodiff.noted import Derivative, derivatives
 from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Fact, Kind
+from graphc.ir.op import Kind
 from graphc.passes.scans import drop_unused_outputs, merge_scans
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules import algebra, contract, fastmath, fold, shape
@@ -86,7 +86,9 @@ def read(graph: Graph, called: Callable[[Tensor], str]) -> Reading:
     <op multiply>
     """
     notes = derivatives(graph.nodes)
-    losses = _within(list(dict.fromkeys(d.of for d in notes if d.of is not None)), graph)
+    # A loss that the graph does not compute may be there or not, as long as nobody collects it.
+    inside = set(graph.nodes)
+    losses = list(dict.fromkeys(d.of for d in notes if d.of is not None and d.of.node in inside))
     kept = (*graph.outputs, *(d.tensor for d in notes), *losses)
     made = _simplified(Graph(graph.inputs, kept, graph.updates, graph.name))
     ends = iter(made.outputs[len(graph.outputs) :])
@@ -99,14 +101,6 @@ def read(graph: Graph, called: Callable[[Tensor], str]) -> Reading:
         _lanes(result, became, list(values.values())),
         {d.tensor: d.by for d in became},
     )
-
-
-def _within(losses: Sequence[Tensor], graph: Graph) -> list[Tensor]:
-    """Those for which the inputs of `graph` are enough."""
-    known, below = {t.node for t in graph.inputs}, walk(losses)
-    others = {n for n in below if Fact.INPUT in n.op.facts and n not in known}
-    beyond = _after(below, others)
-    return [t for t in losses if t.node not in beyond]
 
 
 def _simplified(graph: Graph) -> Graph:
