@@ -170,8 +170,11 @@ def _infer_change(a: TensorType, g: TensorType) -> tuple[TensorType, ...]:
 def _numpy_change(a: Any, g: Any) -> Any:
     """With h = u^T g v and p[i, j] the product of all singular values but those of i and j: the
     cofactors of a diagonal change by -p[i, j] h[j, i] beside it, and on it by sum p[i, j] h[j, j].
+    Of few rows, the polynomial: it has no NaN where the elements of which it is made are none.
     """
     n = a.shape[-1]
+    if 0 < n <= small.LARGEST:
+        return small.numpy_change(a, g)
     flat, along = (x.reshape(math.prod(a.shape[:-2]), n, n) for x in (a, g))
     result = np.full_like(flat, np.nan)
     finite = np.isfinite(flat).all(axis=(-2, -1))

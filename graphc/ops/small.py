@@ -362,7 +362,7 @@ def _change_at(k: Any, operands: Any, index: Any, out: TensorType) -> Any:
     return _signed(k, total, _is_odd_place(k, index))
 
 
-def _numpy_change(a: Any, along: Any) -> Any:
+def numpy_change(a: Any, along: Any) -> Any:
     n = a.shape[-1]
     result = np.zeros_like(a)
     for i, j in np.ndindex(n, n):
@@ -373,7 +373,7 @@ def _numpy_change(a: Any, along: Any) -> Any:
 
 
 _CHANGE = _small(
-    "small_cofactor_change", lambda a, along: (a,), np.errstate(all="ignore")(_numpy_change),
+    "small_cofactor_change", lambda a, along: (a,), np.errstate(all="ignore")(numpy_change),
     _change_at, 60, "The derivative of the cofactors of static matrices of up to 4 rows.",
 )  # fmt: skip
 
