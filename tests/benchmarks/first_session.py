@@ -59,6 +59,7 @@ class Lane:
     python: str
     folder: Path
     warm: str = ""  # the folder of a warm cache
+    threads: int = 1
     totals: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
@@ -67,13 +68,14 @@ class Lane:
         """Start the program once; what went wrong, or nothing."""
         side = "graphc" if self.contender == "before" else self.contender
         with tempfile.TemporaryDirectory() as empty:
-            settings = environment(1) | {"PYTHONPATH": f"{TESTS}{os.pathsep}{self.folder}"}
+            paths = {"PYTHONPATH": f"{TESTS}{os.pathsep}{self.folder}"}
+            settings = environment(self.threads) | paths
             if side not in SYMBOLS:
                 settings |= cache_settings(side, self.warm or empty)
             command = [self.python, "-m", "benchmarks.first.worker", side, self.program, size]
             done = subprocess.run(
                 command, env=settings, capture_output=True, text=True, check=False,
-                preexec_fn=pinned_to(processors(1)),
+                preexec_fn=pinned_to(processors(self.threads)),
             )  # fmt: skip
         if done.returncode:
             return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -112,7 +114,7 @@ def measure(chosen: argparse.Namespace) -> list[tuple[str, str, list[Lane]]]:
                     if name in SYMBOLS and program != "formula":
                         continue
                     warm = "" if temperature == "cold" else f"{caches}/{name}-{program}"
-                    lanes.append(Lane(name, program, python, folder, warm))
+                    lanes.append(Lane(name, program, python, folder, warm, chosen.threads))
                 for lane in list(lanes):  # byte code, files, and the warm cache
                     if problem := lane.run(chosen.size, keep=False):
                         say(f"{program}, {lane.contender}: {problem}")
@@ -169,6 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("program", nargs="*", help="of: " + ", ".join(PROGRAMS))
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="processors of each process")
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--peers", default="jax,symengine,casadi", help="names, comma between")
     parser.add_argument("--python", default=sys.executable, help="the Python that has the peers")
