@@ -50,22 +50,22 @@ NUMBA_TYPES: dict[DType, Any] = {
 
 
 # -- contexts that know only what kernels use ------------------------------------------------------
+_CodeLibrary: Any = codegen.CodeLibrary
+
+
 class _Library(codegen.JITCodeLibrary):
     """Keeps the text of the IR as it comes; parsing, checking and optimising are `link.py`'s."""
 
     text = ""
 
     def __init__(self, codegen: Any, name: str) -> None:
-        codegen_library.__init__(self, codegen, name)  # without a module of LLVM's
+        _CodeLibrary.__init__(self, codegen, name)  # without a module of LLVM's
 
     def add_ir_module(self, ir_module: Any) -> None:
         self.text += cgutils.normalize_ir_text(str(ir_module))
 
     def finalize(self) -> None:
         self._finalized = True
-
-
-codegen_library: Any = codegen.CodeLibrary
 
 
 class _Codegen(codegen.JITCPUCodegen):

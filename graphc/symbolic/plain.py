@@ -120,7 +120,7 @@ def _text(texts: Mapping[Tensor, _Text], node: Node, t: Tensor) -> _Text:
         exponent = xs[1].above(_MINUS) if len(xs) > 1 else "2"
         size = 1 + sum(x.size for x in xs)
         return _Text(f"{xs[0].above(_POWER)}**{exponent}", _POWER, size)
-    if name in ("ensure", "converged", "check_labels", "check_probability"):
+    if Fact.CHECKS in node.op.facts:
         return xs[0]
     if name == "astype":
         labels, told = one_hot_labels(node.inputs[0]), attrs["dtype"].name
