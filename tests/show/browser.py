@@ -78,6 +78,19 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def until(self, script: str) -> Any:
+        """The first value of an expression that is true: what a click sets off may come later.
+
+        The last value where none was true in 3,000 looks: a test fails then, it does not hang.
+        """
+        return self.run(f"""new Promise(done => {{
+            const look = left => {{
+                const found = {script};
+                if (found || !left) done(found); else setTimeout(look, 10, left - 1);
+            }};
+            look(3000);
+        }})""")
+
     def click(self, selector: str) -> None:
         """A click of the mouse in the middle of an element."""
         x, y = self.run(f"""(() => {{

@@ -43,37 +43,30 @@ def test_a_report_is_clicked_and_searched(browser: Browser, tmp_path: Path) -> N
         return [place.x + place.width / 2, place.y + 3];
     }})()""")
     browser.click_at(x, y)
-    assert browser.run("location.hash") == "#kernel0"
-    assert browser.run("document.querySelector('#kernel0').open")
+    assert browser.until("location.hash") == "#kernel0"
+    assert browser.until("document.querySelector('#kernel0').open")
     shown = "document.querySelector('#kernel0 .code pre').textContent"
-    waited = f"""new Promise(done => {{
-        const look = () => {shown} ? done({shown}) : setTimeout(look, 10); look();
-    }})"""
-    assert browser.run(waited) == step.kernels[0].source
+    assert browser.until(shown) == step.kernels[0].source
     for form, mark in (("llvm_ir", "define "), ("asm", ".globl")):
         browser.click(f"[data-code='kernel0.{form}']")
-        text = browser.run(f"""new Promise(done => {{
-            const look = () => {shown}.includes({mark!r}) ? done({shown}) : setTimeout(look, 10);
-            look();
-        }})""")
-        assert mark in text
+        assert mark in browser.until(f"{shown}.includes({mark!r}) && {shown}")
 
     browser.run("document.querySelector('#search').focus()")
     browser.type("tanh")
-    found = browser.run("document.querySelectorAll('#drawing-kernels .found').length")
+    found = browser.until("document.querySelectorAll('#drawing-kernels .found').length")
     assert found > 0
-    assert browser.run("document.querySelector('#found').textContent") == f"{found} found"
+    assert browser.until("document.querySelector('#found').textContent") == f"{found} found"
     view = "document.querySelector('#drawing-kernels svg').getAttribute('viewBox')"
     before = browser.run(view)
     browser.enter()
-    moved = browser.run(view)
-    assert moved != before
+    moved = browser.until(f"{view} !== {before!r} && {view}")
     browser.click("#closer")
-    assert float(browser.run(view).split()[2]) < float(moved.split()[2])
+    closer = browser.until(f"{view} !== {moved!r} && {view}")
+    assert float(closer.split()[2]) < float(moved.split()[2])
     browser.click("#whole")
     browser.click("[data-drawing=drawing-graph]")
-    assert browser.run("document.querySelector('#drawing-kernels').hidden")
-    assert browser.run("document.querySelectorAll('#drawing-graph .node').length") > 5
+    assert browser.until("document.querySelector('#drawing-kernels').hidden")
+    assert browser.until("document.querySelectorAll('#drawing-graph .node').length") > 5
 
     stages = browser.run("document.querySelectorAll('#stages li').length")
     browser.run(f"""(() => {{
@@ -81,11 +74,8 @@ def test_a_report_is_clicked_and_searched(browser: Browser, tmp_path: Path) -> N
         slider.value = "{stages - 1}";
         slider.dispatchEvent(new Event("input"));
     }})()""")
-    name = browser.run("""new Promise(done => {
-        const look = () => document.querySelector("#after").textContent.startsWith("program ")
-            ? done(document.querySelector("#after-name").textContent) : setTimeout(look, 10);
-        look();
-    })""")
+    name = browser.until("""document.querySelector("#after").textContent.startsWith("program ")
+        && document.querySelector("#after-name").textContent""")
     assert name == "after: plan_memory"
     assert browser.problems == []
 
