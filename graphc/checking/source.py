@@ -18,7 +18,7 @@ from graphc.ir.dtype import dtype as to_dtype
 from graphc.loops.grammar import Buffer, Kernel, may_fail, parallel_loop
 from graphc.loops.interpret import convert
 from graphc.loops.primitives import PRIMITIVES, Primitive
-from graphc.lower.numba_source import print_kernel
+from graphc.lower.numba_source import print_for_numba
 
 Array = np.ndarray[Any, Any]
 
@@ -34,7 +34,7 @@ def run_source(
 
     Errors: `IndexError` for an element outside of its buffer, before it is read or written.
     """
-    text = print_kernel(kernel) if source is None else source
+    text = print_for_numba(kernel) if source is None else source
     scope = stand_ins()
     exec(compile(text, "<kernel>", "exec"), scope)
     arguments: list[Any] = [_Pointer(memory[b]) for b in kernel.buffers]

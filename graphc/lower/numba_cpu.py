@@ -41,7 +41,7 @@ from graphc.errors import CompileError
 from graphc.ir.dtype import COMPLEX, DTYPES, DType, bool_, float16, float32
 from graphc.loops.grammar import Kernel, may_fail, parallel_loop
 from graphc.lower import half, numba_functions
-from graphc.lower.numba_source import print_kernel
+from graphc.lower.numba_source import print_for_numba
 
 lock = locks.kept("numba")
 NUMBA_TYPES: dict[DType, Any] = {
@@ -345,7 +345,7 @@ def compile_kernel(kernel: Kernel, name: str) -> str:
 
     Errors: `CompileError` with the source, should Numba refuse it (a defect of graphc).
     """
-    source = print_kernel(kernel)
+    source = print_for_numba(kernel)
     with lock:
         text, mangled = to_llvm(source, "kernel", signature(kernel), _contexts())
     start = text.index(f'define i32 @"{mangled}"(')

@@ -7,6 +7,9 @@ overflow). It is shown to users, compiled by `numba_cpu.py`, and can be run as o
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import TypeAlias
+
 import numpy as np
 
 from graphc.ir.dim import Call, Dim, Size
@@ -35,6 +38,7 @@ from graphc.loops.grammar import (
 from graphc.loops.primitives import PRIMITIVES
 from graphc.loops.simplify import canonical_names
 
+Terms: TypeAlias = tuple[tuple[Var, Size], ...]
 INFIX = {
     "add": "+",
     "subtract": "-",
@@ -60,6 +64,11 @@ def parameters(kernel: Kernel) -> list[str]:
 def print_kernel(kernel: Kernel) -> str:
     """The kernel as Python source; equal kernels give equal text."""
     return Printer(kernel).text()
+
+
+def print_for_numba(kernel: Kernel) -> str:
+    """The same with less in it for Numba and LLVM: what is compiled."""
+    return _ForNumba(kernel).text()
 
 
 class Printer:
@@ -109,16 +118,23 @@ class Printer:
                 return f"{name(var)} = {self.value(value)}"
             case Accumulate(var, primitive, value):
                 return f"{name(var)} = {self.accumulated(var, primitive, value)}"
-            case For(var, extent, _, parallel, run):
-                bounds = "start, stop" if parallel and self.parallel else size_text(extent)
-                if run is not None:
-                    start = f"{name(run.number)} * {run.length}"
-                    bounds = f"i64({bounds})" if isinstance(extent, int) else bounds
-                    bounds = f"{start}, minimum({start} + {run.length}, {bounds})"
-                return f"for {name(var)} in range({bounds}):"
+            case For(var):
+                start, stop = self.bounds(stmt)
+                return f"for {name(var)} in range({stop if start == '0' else f'{start}, {stop}'}):"
             case Fail(condition, site):
                 bit = f"select({self.value(condition)}, i64({1 << site}), i64(0))"
                 return f"failed = failed | {bit}"
+
+    def bounds(self, loop: For) -> tuple[str, str]:
+        """Where a loop starts, and where it ends."""
+        if loop.parallel and self.parallel:
+            return "start", "stop"
+        stop = size_text(loop.extent)
+        if loop.run is None:
+            return "0", stop
+        start = f"{self.names[loop.run.number]} * {loop.run.length}"
+        stop = f"i64({stop})" if isinstance(loop.extent, int) else stop
+        return start, f"minimum({start} + {loop.run.length}, {stop})"
 
     def accumulated(self, var: Var, primitive: str, value: Value) -> str:
         if var.dtype.is_float and primitive in ("add", "multiply", "maximum", "minimum"):
@@ -150,6 +166,74 @@ class Printer:
         if index.const != 0 or not parts:
             parts.append(size_text(index.const))
         return " + ".join(parts)
+
+
+class _ForNumba(Printer):
+    """Loops count by hand: a range, its iterator and what it yields are 120 lines of LLVM IR for
+    each loop, most of the text of a small kernel. What the positions of several elements have in
+    common is computed once where they are used, and literals are globals, made before: Numba takes
+    as long for each as for the first."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self.shared: dict[Terms, str] = {}
+        self.loops: set[Var] = set()
+        self.literals: dict[str, str] = {}
+        self.made = 0
+
+    def text(self) -> str:
+        function = super().text()
+        return "".join(f"{name} = {text}\n" for text, name in self.literals.items()) + function
+
+    def value(self, value: Value) -> str:
+        text = super().value(value)
+        if isinstance(value, Var) or not value.dtype.is_computed or value.dtype is bool_:
+            return text
+        return self.literals.setdefault(text, f"c{len(self.literals)}")
+
+    def _block(self, body: list[Stmt], depth: int) -> None:
+        indent, outer = "    " * depth, self.shared
+        counts = Counter(terms for stmt in body for terms in self._terms(stmt))
+        self.shared = {terms: name for terms, name in outer.items() if terms in counts}
+        for stmt in body:
+            for terms in self._terms(stmt):
+                if counts[terms] > 1 and terms not in self.shared:
+                    self.lines.append(f"{indent}{self._new('p')} = {self.affine(Affine(terms))}")
+                    self.shared[terms] = f"p{self.made}"
+            if isinstance(stmt, For):
+                self._loop(stmt, depth)
+            else:
+                self.lines.append(indent + self.statement(stmt))
+        self.shared = outer
+
+    def _loop(self, loop: For, depth: int) -> None:
+        indent, name = "    " * depth, self.names[loop.var]
+        start, stop = self.bounds(loop)
+        if not stop.isalnum():
+            self.lines.append(f"{indent}{self._new('e')} = {stop}")
+            stop = f"e{self.made}"
+        self.lines += [f"{indent}{name} = {start}", f"{indent}while {name} < {stop}:"]
+        self.loops.add(loop.var)
+        self._block(loop.body, depth + 1)
+        self.lines.append(f"{indent}    {name} = {name} + 1")
+
+    def _new(self, letter: str) -> str:
+        self.made += 1
+        return f"{letter}{self.made}"
+
+    def _terms(self, stmt: Stmt) -> list[Terms]:
+        """Of the element that a statement reads or writes, if it takes computing."""
+        match stmt:
+            case Load(_, _, Affine(terms, _), _) | Store(_, Affine(terms, _), _):
+                trivial = not terms or (len(terms) == 1 and terms[0][1] == 1)
+                return [] if trivial or not self.loops.issuperset(v for v, _ in terms) else [terms]
+        return []
+
+    def affine(self, index: Affine) -> str:
+        name = self.shared.get(index.terms)
+        if name is None:
+            return super().affine(index)
+        return name if index.const == 0 else f"{name} + {size_text(index.const)}"
 
 
 def loaded(element: str, dtype: DType) -> str:

@@ -6,9 +6,12 @@ a fault seen in `test_compiled.py` only is one of the target or of the schedule.
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 
+from graphc.checking import source
 from graphc.errors import CompileError
 from graphc.ir.dim import named
 from graphc.ir.dtype import bool_, float32, int64
@@ -32,6 +35,7 @@ from graphc.loops.grammar import (
     of,
 )
 from graphc.loops.interpret import interpret_kernel
+from graphc.lower.numba_source import print_kernel
 from tests.corpus import PROGRAMS
 
 from .generator import SIZES_FROM
@@ -45,6 +49,12 @@ CHUNKS, IN_A_CHUNK = 10, 10
 def test_kernels_mean_what_their_regions_mean(chunk: int) -> None:
     seeds = range(chunk * IN_A_CHUNK, (chunk + 1) * IN_A_CHUNK)
     assert sum(map(check_kernels, seeds)) > 20
+
+
+def test_the_source_that_is_shown_means_what_is_compiled() -> None:
+    """Above, the text that Numba reads is run; here, for some of these, the one for people."""
+    with mock.patch.object(source, "print_for_numba", print_kernel):
+        assert sum(map(check_kernels, range(0, 60, 6))) > 20
 
 
 @pytest.mark.parametrize("chunk", range(4))

@@ -110,8 +110,11 @@ def test_machine_code_is_told_apart_from_the_program_around_it() -> None:
     """A kernel that is right as source and wrong when compiled."""
     from graphc.lower import numba_cpu
 
-    right = numba_cpu.print_kernel
-    with mock.patch.object(numba_cpu, "print_kernel", lambda k: right(k).replace("exp(", "sin(")):
+    right = numba_cpu.print_for_numba
+    wrong = mock.patch.object(
+        numba_cpu, "print_for_numba", lambda k: right(k).replace("exp(", "sin(")
+    )
+    with wrong:
         x = gc.placeholder("x", (3,))
         f = gc.compile([x], gc.exp(x) * 2, check="all")
         with pytest.raises(CheckError, match="the machine code of a kernel"):
