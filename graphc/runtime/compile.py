@@ -29,6 +29,7 @@ from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, hold
 from graphc.runtime.checked import Checked, check_mode
+from graphc.runtime.collector import resting
 from graphc.runtime.target import AUTO, TARGETS, Target, find_target
 
 REFERENCE = "reference"  # no target: the interpreter
@@ -494,6 +495,7 @@ class Function:
         return f"<graphc function {self.graph.name}({inputs}) -> {outputs}>"
 
 
+@resting()
 def _program(graph: Graph, options: Options, target: Target, seconds: Timings) -> Any:
     """The program of a graph, from the cache or compiled: compiled if somebody looks at the
     stages, which a program from the cache does not pass through."""
@@ -504,10 +506,10 @@ def _program(graph: Graph, options: Options, target: Target, seconds: Timings) -
     with seconds.stage("cache"):
         found = None if anew else cache.load(key)
     if found is None:
+        _statistics["compilations"] += 1
         with seconds.stage("prepare"):
             from graphc.runtime.build import build
 
-        _statistics["compilations"] += 1
         made = build(graph, options, target, seconds, anew)
         _statistics["kernels"] += made.compiled_kernels
         manifest, data = made.manifest, b"".join([*made.object.objects, made.constants])
