@@ -113,12 +113,13 @@ class _Lowering(LoweringPass):
         return True
 
 
-_OVERLOADS = (templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate)
+_OVERLOADS = {templates._OverloadFunctionTemplate, templates._OverloadAttributeTemplate}
 
 
 def _is_overload(template: Any) -> bool:
-    """Overloads drag in NumPy's and the runtime's implementations; kernels need none of them."""
-    return isinstance(template, type) and issubclass(template, _OVERLOADS)
+    """Overloads drag in NumPy's and the runtime's implementations; kernels need none of them. By
+    what a class inherits: `issubclass` of an abstract class asks all classes that inherit it."""
+    return isinstance(template, type) and not _OVERLOADS.isdisjoint(template.__mro__)
 
 
 class _FunctionType(types.Function):
@@ -140,6 +141,7 @@ class _TypingContext(typing.Context):
     def __init__(self) -> None:
         super().__init__()
         self._known: dict[tuple[Any, ...], Any] = {}
+        self._types: dict[Any, Any] = {}
 
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
         """As there; kept for the next call of a function with such arguments."""
@@ -152,10 +154,17 @@ class _TypingContext(typing.Context):
         return found
 
     def resolve_value_type(self, val: Any) -> Any:
-        """Of a class, `range` say, Numba asks whether it is one of its lists, and imports them for
-        that, a third as long as itself: so what is known already comes first."""
-        known = self._lookup_global(val) if isinstance(val, type) else None
-        return super().resolve_value_type(val) if known is None else known
+        """As there; kept, but for numbers, of which there is no end. Of a class, `range` say, Numba
+        asks whether it is one of its lists, and imports them for that, a third as long as itself:
+        so what is known already comes first."""
+        if isinstance(val, (int, float, complex, np.generic)):
+            return super().resolve_value_type(val)
+        found = self._types.get(val)
+        if found is None:
+            known = self._lookup_global(val) if isinstance(val, type) else None
+            found = super().resolve_value_type(val) if known is None else known
+            self._types[val] = found
+        return found
 
     def load_additional_registries(self) -> None:
         return None
