@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, show
+from graphc.loops.grammar import Affine
 from graphc.ops.build import operands, size_as_tensor, tensor
 from graphc.ops.elementwise import (
     subtract,
@@ -53,29 +55,39 @@ def _halvings(size: Size) -> Size:
     return total(minimum(floordiv(size, 1 << bit), 1) for bit in range(MOST_HALVINGS))
 
 
+def _power_within(size: Size) -> Size:
+    """The largest power of two that is not above `size`; 1 where that is 0."""
+    if isinstance(size, int):
+        return 1 << max(size.bit_length() - 1, 0)
+    larger = (minimum(floordiv(size, 2 << bit), 1) * (1 << bit) for bit in range(MOST_HALVINGS - 1))
+    return total(larger) + 1
+
+
 def _search_at(
     k: Any, values: Any, index: Any, out: TensorType, *, right: bool, batch: int = 0
 ) -> Any:
-    """By bisection: what is before `low` goes before the value, what is from `high` on does not.
-    All elements take as many turns, the last of which may have nothing left to do."""
+    """By bisection in steps that are powers of two, the same ones for all values: there is no
+    branch, and several values are searched for at once. `found` elements go before the value, and a
+    step more if the last of these does. The first comparison leaves one element less than a power
+    of two: those at the start, or those at the end."""
     x, v = values
     value, rows, size = v(index), index[:batch], x.type.shape[-1]
-    low, high = k.declare(k.const(0, int64)), k.declare(k.size(size))
-    with k.loop(_halvings(size)):
-        start, end = k.read(low), k.read(high)
-        middle = k.shift_right(k.add(start, end), k.const(1, int64))
-        open_ = k.less(start, end)
-        with k.guarded(open_):
-            element = x((*rows, k.index(middle)))
-        if right:
-            goes_before = k.bitwise_invert(_less(k, value, element))
-        else:
-            goes_before = _less(k, element, value)
-        upper = k.bitwise_and(open_, goes_before)
-        lower = k.bitwise_and(open_, k.bitwise_invert(goes_before))
-        k.assign(low, k.where(upper, k.add(middle, k.const(1, int64)), start))
-        k.assign(high, k.where(lower, middle, end))
-    return k.read(low)
+    zero, one = k.const(0, int64), k.const(1, int64)
+    power = _power_within(size)
+
+    def goes_before(place: Affine) -> Any:
+        element = x((*rows, place))
+        return k.bitwise_invert(_less(k, value, element)) if right else _less(k, element, value)
+
+    known = isinstance(size, int) and size > 0
+    with nullcontext() if known else k.guarded(k.less(zero, k.size(size))):
+        before = goes_before(Affine((), power - 1))
+    found = k.declare(k.where(before, k.size(size - power + 1), zero))
+    with k.loop(_halvings(floordiv(size, 2))) as turn:
+        start, step = k.read(found), k.shift_right(k.size(power), k.add(turn, one))
+        before = goes_before(k.index(k.add(start, k.subtract(step, one))))
+        k.assign(found, k.add(start, k.where(before, step, zero)))
+    return k.read(found)
 
 
 def _less(k: Any, x: Any, y: Any) -> Any:
