@@ -110,6 +110,10 @@ class DeviceError(GraphcError):
     """No device that the target can use: not installed, not there, too old, or out of memory."""
 
 
+class ClusterError(GraphcError):
+    """A cluster that does not answer or has too little, or workers that are lost or do not fit."""
+
+
 class ConvergenceError(RuntimeFailure):
     """An iteration did not come to its end within the steps that it had, as in `gc.root`."""
 

@@ -135,6 +135,8 @@ def page() -> str:
     ]
     parts.append(_section("`gc.optim.schedules`: learning rates that change", schedules))
     parts.append(_section("`gc.train`: the training loop", _members(gc.train, "gc.train")))
+    several = _members(gc.distributed, "gc.distributed")
+    parts.append(_section("`gc.distributed`: training by several processes", several))
     parts.append(_section("`gc.cuda`: cards and arrays there", [
         _line("gc.cuda.devices", gc.cuda.devices), _line("gc.cuda.Array", gc.cuda.Array, False)
     ]))  # fmt: skip

@@ -18,7 +18,7 @@ from graphc.ops.elementwise import greater
 from graphc.ops.reduce import argmax
 from graphc.ops.segments import segment_sum
 from graphc.ops.shape import reshape
-from graphc.train.metric import Array, Metric, State
+from graphc.train.metric import Array, Metric, State, added
 
 AVERAGES = ("macro", "micro", "weighted", "none")
 
@@ -101,6 +101,9 @@ class Confusion(Metric):
             given, true = given.reshape((-1,)), true.reshape((-1,))
         pairs = segment_sum(weights, true * classes + given, classes * classes)
         return {"matrix": state["matrix"] + pairs.reshape((classes, classes))}
+
+    def merge(self, state: State, other: State) -> State:
+        return added(state, other)
 
     def result(self, state: Mapping[str, Array]) -> Any:
         return self.finish(state["matrix"])

@@ -58,6 +58,15 @@ class Metric:
         """What is kept of each example: tensors [n, ...]."""
         return {}
 
+    def merge(self, state: State, other: State) -> State:
+        """The state behind the batches of `state` and those of `other`, each counted from `start`:
+        what a training by several workers needs. Errors: `ArgumentError` unless a subclass says."""
+        raise ArgumentError(
+            "this metric does not say how the states of two workers become one",
+            op=self.name, where=origin.where(),
+            hint=f"define {type(self).__name__}.merge(state, other), or evaluate it after training",
+        )  # fmt: skip
+
     def result(self, state: Mapping[str, Array]) -> Any:
         """What state and examples come to: a number, or an array."""
         raise NotImplementedError(f"{type(self).__name__} does not define result")
@@ -95,6 +104,9 @@ class Mean(Metric):
             "weight": state["weight"] + count,
         }
 
+    def merge(self, state: State, other: State) -> State:
+        return added(state, other)
+
     def result(self, state: Mapping[str, Array]) -> float:
         weight = float(state["weight"])
         return self.finish(float(state["total"]) / weight) if weight else float("nan")
@@ -121,16 +133,25 @@ class R2(Metric):
         p, t = (cast(x, float64) for x in same_shapes("r2", predictions, targets))
         w = weights.reshape((weights.shape[0], *(1 for _ in t.shape[1:])))
         here = sum(weights)
+        middle = sum(w * t, axis=0) / (here + (here == 0))
+        batch = {
+            "weight": here,
+            "mean": middle,
+            "squares": sum(w * (t - middle) ** 2, axis=0),
+            "errors": sum(w * (t - p) ** 2, axis=0),
+        }
+        return self.merge(state, batch)
+
+    def merge(self, state: State, other: State) -> State:
+        here = other["weight"]
         after = state["weight"] + here
         share = here / (after + (after == 0))
-        middle = sum(w * t, axis=0) / (here + (here == 0))
-        apart = middle - state["mean"]
-        spread = sum(w * (t - middle) ** 2, axis=0)
+        apart = other["mean"] - state["mean"]
         return {
             "weight": after,
             "mean": state["mean"] + apart * share,
-            "squares": state["squares"] + spread + apart**2 * state["weight"] * share,
-            "errors": state["errors"] + sum(w * (t - p) ** 2, axis=0),
+            "squares": state["squares"] + other["squares"] + apart**2 * state["weight"] * share,
+            "errors": state["errors"] + other["errors"],
         }
 
     def result(self, state: Mapping[str, Array]) -> float:
@@ -141,6 +162,11 @@ class R2(Metric):
 
 
 # -- what they share -------------------------------------------------------------------------------
+def added(state: State, other: State) -> State:
+    """The merged state of a metric that only adds up."""
+    return {key: value + other[key] for key, value in state.items()}
+
+
 def named(function: Any) -> str:
     """The name of a function, also of one with parameters bound by `functools.partial`."""
     inner = getattr(function, "func", function)

@@ -7,7 +7,8 @@ step whose loss is not finite fails, and so it changes nothing: `gc.ensure` stan
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,10 +22,11 @@ from graphc.ops.create import ones
 from graphc.ops.elementwise import isfinite
 from graphc.ops.ensure import ensure
 from graphc.ops.leaf import placeholder, variable
+from graphc.runtime.batches import Batches
 from graphc.runtime.compile import Function
 from graphc.runtime.compile import compile as compile_function
 from graphc.train.batches import Array, Data
-from graphc.train.metric import Mean, Metric
+from graphc.train.metric import Mean, Metric, State
 from graphc.train.objective import Loss, Part, each_metric
 
 NOT_FINITE = "the loss is not finite"
@@ -37,41 +39,71 @@ def diverged(error: RuntimeFailure) -> bool:
 
 
 class Tally:
-    """A metric with its state, for one compiled function."""
+    """A metric over predictions and targets, with its state for one compiled function.
 
-    def __init__(self, metric: Metric, name: str, predictions: Any, targets: Any) -> None:
-        self.metric, self.name = metric, name
-        first = metric.start(predictions, targets)
-        self._first = {key: np.asarray(value) for key, value in first.items()}
-        self._state = {
+    `after` gives the state behind a batch; `kept` is what it keeps of each example.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        name: str,
+        predictions: Any,
+        targets: Any,
+        after: Callable[[State], State],
+        kept: State | None = None,
+    ) -> None:
+        self.metric, self.name, self._after, self.kept = metric, name, after, dict(kept or {})
+        with origin.scope(name):
+            first = metric.start(predictions, targets)
+        self.first = {key: np.asarray(value) for key, value in first.items()}
+        self.state: dict[str, Variable] = {
             key: variable(value, f"metric/{name}/{key}", False, str(value.dtype))
-            for key, value in self._first.items()
+            for key, value in self.first.items()
         }
-        self.kept: list[str] = []
 
-    def updates(self, new: dict[str, Tensor]) -> dict[Variable, Tensor]:
-        """The new state as updates. Errors: `ArgumentError` for names it did not start with."""
-        if set(new) != set(self._state):
+    def after(self, state: State) -> State:
+        """The state behind the batch, for what it is before. Errors: `ArgumentError` for names it
+        did not start with."""
+        with origin.scope(self.name):
+            new = self._after(state)
+        if set(new) != set(self.state):
             raise ArgumentError(
                 "a metric updates other state than it started with",
                 op=self.name,
-                expected=", ".join(self._state) or "none",
+                expected=", ".join(self.state) or "none",
                 given=", ".join(new) or "none",
             )
-        return {self._state[key]: value for key, value in new.items()}
+        return {key: new[key] for key in self.state}
 
-    @property
-    def state(self) -> dict[str, Tensor]:
-        return dict(self._state)
+    def updates(self) -> dict[Variable, Tensor]:
+        """The new state as updates."""
+        new = self.after(dict(self.state))
+        return {self.state[key]: value for key, value in new.items()}
 
     def reset(self) -> None:
-        for key, value in self._first.items():
-            self._state[key].value = value
+        for key, value in self.first.items():
+            self.state[key].value = value
 
     def value(self, kept: Sequence[Array] = ()) -> Any:
         """The result over all batches since `reset`; `kept` is of all their examples."""
-        state = {key: v.value for key, v in self._state.items()}
+        state = {key: v.value for key, v in self.state.items()}
         return self.metric.result(state | dict(zip(self.kept, kept, strict=False)))
+
+
+class Walk(Protocol):
+    """Steps over arrays, as `runtime/batches.py` makes them."""
+
+    size: int  # examples of a step
+    count: int  # steps
+    done: int  # of the last run
+
+    @property
+    def results(self) -> list[Array]:
+        """What metrics keep, of all examples."""
+
+    def run(self, first: int, count: int, order: Array | None = None) -> None:
+        """Make `count` steps, from step `first` on, of the examples in this order."""
 
 
 class Types(NamedTuple):
@@ -85,6 +117,11 @@ class Types(NamedTuple):
     def of(data: Data) -> Types:
         dtypes = tuple(str(a.dtype) for a in data.arrays)
         return Types(data.structure, tuple(a.shape[1:] for a in data.arrays), dtypes)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the last array are the weights of examples."""
+        return unflatten(self.structure, self.shapes)[2] is not None
 
     def placeholders(self) -> tuple[list[Tensor], Any]:
         """The inputs of a step, and how x, y and weights are nested."""
@@ -101,6 +138,46 @@ def _names(structure: Any) -> list[str]:
     every = paths(structure, "")
     roots = ("x", "y", "weights")
     return [roots[int(p[1])] + p[3:] for p in every]
+
+
+class Batch(NamedTuple):
+    """A batch as tensors: the inputs of a step, what is minimised, and what is told of it."""
+
+    inputs: list[Tensor]
+    total: Tensor
+    tallies: list[Tally]
+
+
+def batch(
+    types: Types,
+    predict: Callable[[Any], Any],
+    loss: Callable[[Any, Any, Tensor | None], Loss],
+    metrics: list[Part],
+) -> Batch:
+    """Predictions, loss and metrics for data of some types."""
+    inputs, (x, targets, weights) = types.placeholders()
+    predictions = predict(x)
+    total, values = loss(predictions, targets, weights)
+    with origin.scope("loss"):
+        count = inputs[0].shape[0]
+        each = ones((count,), float64) if weights is None else cast(weights, float64)
+    tallies = []
+    for name, value in values.items():
+        mean = Mean(lambda p, t: p, name)
+        after = partial(_after, mean.add, value, each)
+        tallies.append(Tally(mean, name, predictions, targets, after))
+    for name, metric, p, t in each_metric(metrics, predictions, targets):
+        with origin.scope(name):
+            kept = metric.examples(p, t, each)
+        after = partial(_after, metric.update, p, t, each)
+        tallies.append(Tally(metric, name, p, t, after, kept))
+    return Batch(inputs, total, tallies)
+
+
+def _after(update: Callable[..., State], *batch: Any) -> State:
+    """The state of a metric behind a batch; the state before comes last."""
+    *of_batch, state = batch
+    return update(state, *of_batch)
 
 
 class Step:
@@ -120,32 +197,17 @@ class Step:
         target: str,
         device: int | None,
     ) -> None:
-        inputs, (x, targets, weights) = types.placeholders()
-        predictions = predict(x)
-        total, values = loss(predictions, targets, weights)
+        inputs, total, self.tallies = batch(types, predict, loss, metrics)
         updates: dict[Variable, Tensor] = {}
         if training is not None:
             updates = training(total)
             with origin.scope("loss"):  # beside the updates: trials inside of them may be infinite
                 total = ensure(total, isfinite(total), NOT_FINITE)
-        count = inputs[0].shape[0]
-        with origin.scope("loss"):
-            each = ones((count,), float64) if weights is None else cast(weights, float64)
-        self.tallies: list[Tally] = []
         outputs: dict[str, Any] = {"loss": total}
-        for name, value in values.items():
-            with origin.scope(name):
-                mean = Mean(lambda p, t: p, name)
-                tally = self._add(mean, name, predictions, targets)
-                updates |= tally.updates(mean.add(tally.state, value, each))
-        for name, metric, p, t in each_metric(metrics, predictions, targets):
-            with origin.scope(name):
-                tally = self._add(metric, name, p, t)
-                updates |= tally.updates(metric.update(tally.state, p, t, each))
-                kept = metric.examples(p, t, each)
-            tally.kept = list(kept)
-            if kept:
-                outputs[name] = kept
+        for tally in self.tallies:
+            updates |= tally.updates()
+            if tally.kept:
+                outputs[tally.name] = tally.kept
         self.function: Function = compile_function(
             inputs,
             outputs,
@@ -156,10 +218,13 @@ class Step:
             flush_subnormals=True,
         )
 
-    def _add(self, metric: Metric, name: str, predictions: Any, targets: Any) -> Tally:
-        tally = Tally(metric, name, predictions, targets)
-        self.tallies.append(tally)
-        return tally
+    def walk(self, arrays: Sequence[Array], size: int) -> Walk:
+        """The steps over arrays, `size` examples each."""
+        return Batches(self.function, arrays, size)
+
+    def kept(self, arrays: Sequence[Array]) -> list[Array]:
+        """One step over these arrays; what metrics keep of them."""
+        return [r for r in self.function.flat(*arrays) if np.ndim(r)]
 
     def reset(self) -> None:
         """Begin an epoch."""

@@ -39,7 +39,7 @@ from graphc.train.callbacks import Callbacks, Stop
 from graphc.train.history import History
 from graphc.train.objective import Loss, loss_of, loss_parts, metric_parts
 from graphc.train.progress import Silent, progress
-from graphc.train.step import Logs, Step, Types, diverged, prediction
+from graphc.train.step import Logs, Step, Types, Walk, diverged, prediction
 
 CHUNK = 0.1  # seconds of steps between two looks at the bar and at signals
 
@@ -255,7 +255,7 @@ class Trainer:
     def _evaluate(self, given: Data, size: int) -> Logs:
         step: Step = self._step("evaluate", Types.of(given))
         step.reset()
-        walk = Batches(step.function, given.arrays, min(size, given.examples))
+        walk = step.walk(given.arrays, min(size, given.examples))
         for _ in _chunks(walk, walk.count, None):
             pass
         return step.logs(walk.results)
@@ -294,15 +294,22 @@ class Trainer:
                 self._steps[key] = prediction(
                     types, self._predict, self.target, self.device
                 )
+            elif purpose == "fit":
+                self._steps[key] = self._training_step(types)
             else:
-                training = self._training if purpose == "fit" else None
-                forward = self._forward if purpose == "fit" else self._predict
                 self._steps[key] = Step(
-                    types, forward, self._loss, self._metrics, training, self.target, self.device
+                    types, self._predict, self._loss, self._metrics, None, self.target, self.device
                 )
         if purpose == "fit":
             self._trained, self.types = self._parameters(), types
         return self._steps[key]
+
+    def _training_step(self, types: Types) -> Step:
+        """What makes a step of the training, with the interface of `Step`."""
+        return Step(
+            types, self._forward, self._loss, self._metrics, self._training, self.target,
+            self.device,
+        )  # fmt: skip
 
     def prepare(self, types: Types) -> None:
         """Make the variables of model and optimiser for such data, and compile nothing."""
@@ -320,12 +327,16 @@ class Trainer:
         return self.model(x, training=True)
 
     def _training(self, loss: Tensor) -> dict[Variable, Tensor]:
-        rate = self.optimizer.learning_rate
-        if not callable(rate) and not isinstance(rate, Tensor):  # so that it can be changed
-            self.optimizer.learning_rate = variable(rate, "learning_rate", False, float64)
+        self._keep_rate()
         updates: dict[Variable, Tensor]
         updates = self.optimizer.minimize(loss, self.model)
         return updates
+
+    def _keep_rate(self) -> None:
+        """The rate becomes a variable, so that it can be changed between steps."""
+        rate = self.optimizer.learning_rate
+        if not callable(rate) and not isinstance(rate, Tensor):
+            self.optimizer.learning_rate = variable(rate, "learning_rate", False, float64)
 
     def _loss(self, predictions: Any, targets: Any, weights: Tensor | None) -> Loss:
         """The loss of a batch, with what regularisers add to it."""
@@ -435,7 +446,7 @@ class _Memory(_Source):
     ) -> None:
         self._trainer, self._given, self._shuffle = trainer, given, shuffle
         self._step: Step = trainer._step("fit", Types.of(given))
-        self._walk = Batches(self._step.function, given.arrays, min(size, given.examples))
+        self._walk = self._step.walk(given.arrays, min(size, given.examples))
         self.steps = min(self._walk.count, steps or self._walk.count)
 
     def epoch(self, epoch: int, watching: Callbacks, bar: Silent) -> Logs:
@@ -502,8 +513,7 @@ class _Stream(_Source):
                 )
             step = made
             watching.batch_begin(self.step)
-            results = step.function.flat(*batch.arrays)
-            kept.append([r for r in results if np.ndim(r)])
+            kept.append(step.kept(batch.arrays))
             self.step += 1
             bar.advance(1, None)
             if watching.see_batches:
@@ -523,7 +533,7 @@ class _Stream(_Source):
         return "" if self._last is None else fault(self._last.names, self._last.arrays)
 
 
-def _chunks(walk: Batches, count: int, order: Array | None) -> Iterator[int]:
+def _chunks(walk: Walk, count: int, order: Array | None) -> Iterator[int]:
     """Run the batches; how many were done, about every tenth of a second. How many go together
     depends on a clock, what is computed does not."""
     first, together = 0, 1

@@ -1,0 +1,57 @@
+"""Train a network on scikit-learn's handwritten digits by two workers, on Ray.
+
+    python digits_distributed.py [--workers 2]
+
+1,797 images of 8 x 8 pixels, a quarter of them held out. Each batch is cut into two shards, and a
+process of its own computes the gradients of each; then all of them make the same step. Needs
+`pip install graphc[examples,distributed]`. Without `--address` a Ray cluster is started on this
+machine, and ends with the program.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import graphc as gc
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train a digit classifier by several processes.")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the split, weights and batches")
+    parser.add_argument("--address", help="of a Ray cluster, as host:port or auto")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    images, labels = load_digits(return_X_y=True)
+    x, x_test, y, y_test = train_test_split(
+        images / 16, labels, test_size=0.25, stratify=labels, random_state=arguments.seed
+    )
+
+    gc.nn.seed(arguments.seed)
+    layers = [gc.nn.Dense(256, "relu"), gc.nn.Dropout(0.3), gc.nn.Dense(128, "relu")]
+    model = gc.nn.Sequential([*layers, gc.nn.Dense(10)], name="digits")
+    with gc.distributed.connect(arguments.address) as cluster:
+        print(cluster)
+        trainer = gc.distributed.Trainer(
+            model,
+            loss="softmax_cross_entropy",
+            optimizer=gc.optim.Adam(2e-3),
+            metrics=["accuracy"],
+            strategy=gc.distributed.DataParallel(),
+            workers=arguments.workers,
+        )
+        with trainer:
+            trainer.fit(x, y, epochs=arguments.epochs, batch_size=64, seed=arguments.seed)
+            print(trainer.report())
+        print(f"test accuracy: {trainer.evaluate(x_test, y_test)['accuracy']:.4f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""Training by several processes, on Ray: `gc.distributed.connect` and `gc.distributed.Trainer`.
+
+The client builds the model. The master makes the programs of a step once; workers hold copies of
+the variables and compute shards of each batch natively. Importing this loads nothing of Ray, which
+`pip install graphc[distributed]` installs.
+"""
+
+from graphc.distributed.cluster import Cluster, connect
+from graphc.distributed.limits import Limits
+from graphc.distributed.strategy import DataParallel
+from graphc.distributed.trainer import Trainer
+
+__all__ = ["Cluster", "DataParallel", "Limits", "Trainer", "connect"]

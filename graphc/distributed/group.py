@@ -1,0 +1,165 @@
+"""The workers of one machine as each of them sees the others: sockets, and memory that all share.
+
+Every two workers are connected by a Unix socket without a name in any folder. To meet is to send a
+byte to all others and to read one of each: who dies closes his sockets, so the others know at once,
+and who hangs is noticed when the limit is over. The memory is a file without a name, which the
+first worker makes and hands to the others through their sockets. So whatever is killed, nothing is
+left behind.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from typing import Any
+
+_HELLO = struct.Struct("<qq")  # the number of the group, the rank of who speaks
+_CREDENTIALS = struct.Struct("3i")  # process, user, group: what Linux says of who is connected
+
+
+class Lost(Exception):  # noqa: N818  (it is caught here: the workers that are left go on)
+    """Some of the others do not answer any more: their ranks."""
+
+    def __init__(self, ranks: Sequence[int]) -> None:
+        super().__init__(*ranks)
+        self.ranks = tuple(ranks)
+
+
+class Door:
+    """Where a worker is reached. Its name is a secret of those who are told it."""
+
+    def __init__(self) -> None:
+        self.name = f"graphc-{secrets.token_hex(16)}"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._socket.bind(f"\0{self.name}")
+        self._socket.listen(1024)
+
+    def accept(self, number: int, deadline: float) -> tuple[int, socket.socket]:
+        """The rank and the socket of one who knocks for the group of that number; others are those
+        of groups that are no more. Errors: `TimeoutError`."""
+        while True:
+            self._socket.settimeout(_left(deadline))
+            other, _ = self._socket.accept()
+            try:
+                seen = other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+                other.settimeout(_left(deadline))
+                group, rank = _HELLO.unpack(_receive(other, _HELLO.size))
+                if group == number and _CREDENTIALS.unpack(seen)[1] == os.getuid():
+                    return rank, other
+            except ConnectionError:
+                pass
+            other.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Group:
+    """A worker among others, `rank` of `size`. `number` tells groups apart that follow each other.
+
+    Errors: `Lost` if the others do not come within `start` seconds.
+    """
+
+    def __init__(
+        self, door: Door, names: Sequence[str], rank: int, number: int, start: float, step: float
+    ) -> None:
+        self.rank, self.size, self._limit = rank, len(names), step
+        self._peers: dict[int, socket.socket] = {}
+        deadline = time.monotonic() + start
+        try:
+            for other in range(rank):
+                self._peers[other] = _knock(names[other], number, rank, deadline)
+            while len(self._peers) < self.size - 1:
+                other, peer = door.accept(number, deadline)
+                self._peers[other] = peer
+        except OSError:  # TimeoutError is one
+            missing = [r for r in range(self.size) if r != rank and r not in self._peers]
+            self.close()
+            raise Lost(missing) from None
+
+    def meet(self) -> None:
+        """Wait until all are here. Errors: `Lost`, with all who are known to be."""
+        deadline = time.monotonic() + self._limit
+        lost = []
+        for rank, peer in self._peers.items():
+            try:
+                peer.sendall(b".")
+            except OSError:
+                lost.append(rank)
+        for rank, peer in self._peers.items():
+            try:
+                peer.settimeout(_left(deadline))
+                _receive(peer, 1)
+            except OSError:
+                lost.append(rank)
+        if lost:
+            raise Lost(sorted(set(lost)))
+
+    def memory(self, count: int) -> Any:
+        """So many bytes that all of them see. Errors: `Lost`; `OSError` where memory is short."""
+        deadline = time.monotonic() + self._limit
+        if self.rank == 0:
+            handle = os.memfd_create("graphc", os.MFD_CLOEXEC)
+            try:
+                os.posix_fallocate(handle, 0, max(count, 1))  # an error now, not a signal later
+                for rank, peer in self._peers.items():
+                    _or_lost(rank, socket.send_fds, peer, [b"m"], [handle])
+                return mmap.mmap(handle, max(count, 1))
+            finally:
+                os.close(handle)
+        first = self._peers[0]
+        first.settimeout(_left(deadline))
+        message, handles, _, _ = _or_lost(0, socket.recv_fds, first, 1, 1)
+        if message != b"m" or not handles:
+            raise Lost([0])
+        try:
+            return mmap.mmap(handles[0], max(count, 1))
+        finally:
+            os.close(handles[0])
+
+    def close(self) -> None:
+        for peer in self._peers.values():
+            peer.close()
+
+
+def _or_lost(rank: int, call: Any, *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except OSError:
+        raise Lost([rank]) from None
+
+
+def _knock(name: str, number: int, rank: int, deadline: float) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        peer.settimeout(_left(deadline))
+        peer.connect(f"\0{name}")
+        peer.sendall(_HELLO.pack(number, rank))
+    except BaseException:
+        peer.close()
+        raise
+    return peer
+
+
+def _receive(peer: socket.socket, count: int) -> bytes:
+    """So many bytes. Errors: `ConnectionError` if the other side is closed."""
+    data = b""
+    while len(data) < count:
+        part = peer.recv(count - len(data))
+        if not part:
+            raise ConnectionResetError("closed")
+        data += part
+    return data
+
+
+def _left(deadline: float) -> float:
+    """Seconds until then. Errors: `TimeoutError`."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

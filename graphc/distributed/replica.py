@@ -1,0 +1,193 @@
+"""`Replica`: a copy of a training's variables, and the steps that keep it equal to all others.
+
+A step: compute the gradients of some shards into their slots; wait until all slots are full; add up
+a part of the sums; wait until all of them are there; update. Whoever has come behind the second
+wait has all that the step needs, so a step is made by all or can be made again. A shard that fails,
+or whose loss is not finite, ends the run on all sides before anything is written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from graphc.distributed.layout import Layout
+from graphc.distributed.programs import Programs
+from graphc.errors import GraphcError
+from graphc.train.batches import Array
+
+FINE, DIVERGED, FAILED = 0, 1, 2
+PIECE = 1 << 16  # elements that are summed at once, while they are in cache
+
+
+class Exchange(Protocol):
+    """What replicas share: memory, and a place to meet."""
+
+    rank: int
+    size: int
+
+    def memory(self, count: int) -> Any:
+        """So many bytes that all of them see, zeros at first."""
+
+    def meet(self) -> None:
+        """Wait until all are here."""
+
+
+class Alone:
+    """The exchange of a single replica."""
+
+    rank, size = 0, 1
+
+    def memory(self, count: int) -> Any:
+        return np.zeros(count, np.uint8)
+
+    def meet(self) -> None:
+        """There is nobody to wait for."""
+
+
+@dataclass
+class Seconds:
+    """What a replica spent its time with."""
+
+    compute: float = 0.0
+    wait: float = 0.0
+    sum: float = 0.0
+    update: float = 0.0
+    steps: int = 0
+    examples: int = 0
+    started: float = field(default_factory=time.perf_counter, repr=False)
+
+    def lap(self, what: str) -> None:
+        """What was done since the last lap."""
+        now = time.perf_counter()
+        setattr(self, what, getattr(self, what) + now - self.started)
+        self.started = now
+
+
+class Replica:
+    """The walk of one replica over data. `at` is the step that comes next."""
+
+    def __init__(
+        self, programs: Programs, arrays: Sequence[Array], size: int, seconds: Seconds
+    ) -> None:
+        self.programs, self.size = programs, size
+        self.arrays = list(arrays)
+        self.examples = len(self.arrays[0])
+        self.layout = Layout(programs, -(-size // programs.shards))
+        self.order: Array | None = None
+        self.at = 0
+        self.seconds = seconds
+        self.failure: GraphcError | None = None
+        self.results = [np.empty((self.examples, *s), d) for s, d in programs.kept]
+        self.exchange: Exchange = Alone()
+
+    def join(self, exchange: Exchange) -> None:
+        """Share the work with others from now on."""
+        shards = self.programs.shards
+        self.exchange, memory = exchange, exchange.memory(self.layout.bytes)
+        rank, size = exchange.rank, exchange.size
+        self._mine = range(shards * rank // size, shards * (rank + 1) // size)
+        self._slots = self.layout.slots(memory)
+        self._buckets, self._sums = self.layout.sums(memory)
+
+    # -- a run -------------------------------------------------------------------------------------
+    def run(self, first: int, count: int) -> int:
+        """Make `count` steps, from step `first` on; FINE, or why a step was not made, which is the
+        one at `at` then."""
+        self.at, self.failure = first, None
+        self.seconds.started = time.perf_counter()
+        for _ in range(count):
+            code = self._step()
+            if code:
+                return code
+            self.at += 1
+            self.seconds.steps += 1
+        return FINE
+
+    def _step(self) -> int:
+        bounds = self._bounds()
+        for shard in self._mine:
+            self._compute(shard, bounds)
+        self.seconds.lap("compute")
+        self.exchange.meet()
+        self.seconds.lap("wait")
+        full = [s for s in range(self.programs.shards) if bounds[s] < bounds[s + 1]]
+        code = max(int(self._slots[s].failed[0]) for s in full)
+        if not code and not all(np.isfinite(self._slots[s].loss[0]) for s in full):
+            code = DIVERGED
+        if code:
+            return code
+        self._sum(full)
+        notes = self._take_notes(full, bounds)
+        self.seconds.lap("sum")
+        self.exchange.meet()
+        self.seconds.lap("wait")
+        try:
+            self.programs.update.flat(*self._sums, *notes)
+        except GraphcError as error:  # all replicas fail alike
+            self.failure = error
+            return FAILED
+        self.seconds.lap("update")
+        return FINE
+
+    def _bounds(self) -> list[int]:
+        """Where the shards of this step begin and end among all examples."""
+        start = self.at * self.size
+        rows = min(self.size, self.examples - start)
+        shards = self.programs.shards
+        return [start + rows * s // shards for s in range(shards + 1)]
+
+    def _rows(self, start: int, end: int) -> Any:
+        return slice(start, end) if self.order is None else self.order[start:end]
+
+    def _compute(self, shard: int, bounds: Sequence[int]) -> None:
+        start, end = bounds[shard : shard + 2]
+        if start == end:
+            return
+        slot, rows = self._slots[shard], self._rows(start, end)
+        share = (end - start) / (bounds[-1] - bounds[0])
+        if self.programs.weighted:
+            weights = self.arrays[-1]
+            whole = weights[self._rows(bounds[0], bounds[-1])].sum(dtype=np.float64)
+            if whole > 0:
+                share = weights[rows].sum(dtype=np.float64) / whole
+        slot.failed[0] = FINE
+        self.seconds.examples += end - start
+        try:
+            found = self.programs.gradient.flat(
+                *(a[rows] for a in self.arrays), float(share), shard
+            )
+        except GraphcError as error:
+            self.failure, slot.failed[0] = error, FAILED
+            return
+        slot.loss[0] = found[0]
+        places = [*slot.summed, *slot.notes, *(k[: end - start] for k in slot.kept)]
+        for place, value in zip(places, found[1:], strict=True):
+            place[...] = value
+
+    def _sum(self, full: Sequence[int]) -> None:
+        """This replica's part of each bucket, shard after shard."""
+        rank, size = self.exchange.rank, self.exchange.size
+        for i, bucket in enumerate(self._buckets):
+            start, end = (len(bucket) * r // size for r in (rank, rank + 1))
+            for at in range(start, end, PIECE):
+                piece = slice(at, min(at + PIECE, end))
+                total = bucket[piece]
+                total[...] = self._slots[full[0]].buckets[i][piece]
+                for shard in full[1:]:
+                    np.add(total, self._slots[shard].buckets[i][piece], out=total)
+
+    def _take_notes(self, full: Sequence[int], bounds: Sequence[int]) -> list[Array]:
+        """What metrics noted of all shards, as copies; what they keep goes to its place."""
+        notes: list[Array] = []
+        for s, slot in enumerate(self._slots):
+            notes += [n.copy() for n in slot.notes] if s in full else self.programs.first
+        for s in full:
+            start, end = bounds[s : s + 2]
+            for result, kept in zip(self.results, self._slots[s].kept, strict=True):
+                result[start:end] = kept[: end - start]
+        return notes

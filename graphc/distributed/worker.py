@@ -1,0 +1,133 @@
+"""`Worker`: what runs in a worker's process. The client calls its methods, one after another.
+
+Errors of the training are results, so that they come to the client as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphc.distributed.group import Door, Group, Lost
+from graphc.distributed.programs import Programs
+from graphc.distributed.replica import Replica, Seconds
+from graphc.errors import GraphcError
+from graphc.train.batches import Array
+
+
+class About(NamedTuple):
+    """What a worker says of itself."""
+
+    name: str  # by which other workers of its machine reach it
+    pid: int
+    host: str
+    versions: dict[str, str]
+
+
+class Ran(NamedTuple):
+    """How a run ended: the step that comes next, a code, an error, and which others are lost."""
+
+    at: int
+    code: int
+    failure: GraphcError | None
+    lost: tuple[int, ...] = ()
+
+
+def versions() -> dict[str, str]:
+    """What has to be the same on all sides."""
+    package = sys.modules[__name__.partition(".")[0]]
+    return {
+        "graphc": str(getattr(package, "__version__", "")),
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+    }
+
+
+class Worker:
+    """One copy of the training."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        """`settings`: variables of the environment, as graphc's settings are."""
+        os.environ.update(settings)
+        self._door = Door()
+        self._group: Group | None = None
+        self._programs: Programs | None = None
+        self._replica: Replica | None = None
+        self._seconds = Seconds()
+
+    def about(self) -> About:
+        return About(self._door.name, os.getpid(), socket.gethostname(), versions())
+
+    def load(self, programs: Programs) -> None:
+        """Take programs, which reading them has compiled or found in the cache."""
+        self._programs, self._replica = programs, None
+
+    def join(
+        self, names: Sequence[str], rank: int, number: int, start: float, step: float
+    ) -> tuple[int, ...]:
+        """Become one of a group. The ranks of those who did not come."""
+        self._leave()
+        try:
+            self._group = Group(self._door, names, rank, number, start, step)
+        except Lost as error:
+            return error.ranks
+        return ()
+
+    def _leave(self) -> None:
+        if self._group is not None:
+            self._group.close()
+            self._group = None
+
+    def walk(self, arrays: Sequence[Array], size: int) -> tuple[int, ...]:
+        """Walk over these arrays from now on, in steps of `size` examples. The ranks of those who
+        were lost meanwhile."""
+        assert self._programs is not None
+        assert self._group is not None
+        self._replica = Replica(self._programs, arrays, size, self._seconds)
+        try:
+            self._replica.join(self._group)
+        except Lost as error:
+            return error.ranks
+        return ()
+
+    def run(self, first: int, count: int, order: Array | None) -> Ran:
+        """Make steps."""
+        replica = self._replica
+        assert replica is not None
+        replica.order = order
+        try:
+            code = replica.run(first, count)
+        except Lost as error:
+            self._leave()  # so that nobody waits for this one
+            return Ran(replica.at, 0, None, error.ranks)
+        return Ran(replica.at, code, replica.failure)
+
+    def values(self, places: Sequence[int]) -> list[Array]:
+        """The values of some variables."""
+        assert self._programs is not None
+        return [self._programs.variables[i].value for i in places]
+
+    def assign(self, places: Sequence[int], values: Sequence[Array]) -> None:
+        assert self._programs is not None
+        for i, value in zip(places, values, strict=True):
+            self._programs.variables[i].value = value
+
+    def kept(self) -> list[Array]:
+        """What metrics keep of all examples."""
+        return [] if self._replica is None else self._replica.results
+
+    def keep(self, results: Sequence[Array]) -> None:
+        """What another worker has kept so far."""
+        if self._replica is not None:
+            for own, other in zip(self._replica.results, results, strict=True):
+                own[...] = other
+
+    def seconds(self) -> dict[str, Any]:
+        return asdict(self._seconds)

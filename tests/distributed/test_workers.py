@@ -1,0 +1,279 @@
+"""Workers on Ray: the same bits as one process, whoever is killed meanwhile, and nothing left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.distributed.worker import About, versions
+from graphc.errors import ArgumentError, ClusterError, DivergenceError
+
+from .conftest import CPUS
+from .problems import LABELS, OPTIONS, X, same, trainer
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def expected() -> gc.train.Trainer:
+    """Three epochs of two shards in this process."""
+    one = trainer()
+    one.fit(X, LABELS, epochs=3, validation_split=0.2, **OPTIONS)
+    return one
+
+
+@pytest.fixture(scope="module")
+def two(cluster: gc.distributed.Cluster) -> Iterator[Any]:
+    """A trainer with two workers, which has made these three epochs."""
+    with trainer(workers=2) as made:
+        made.fit(X, LABELS, epochs=3, validation_split=0.2, **OPTIONS)
+        yield made
+
+
+def test_two_workers_are_one_process(two: Any, expected: gc.train.Trainer, tmp_path: Path) -> None:
+    same(expected, two)
+    np.testing.assert_array_equal(two.predict(X), expected.predict(X))
+    assert two.evaluate(X, LABELS) == expected.evaluate(X, LABELS)
+    for each, name in ((two, "a"), (expected, "b")):
+        each.save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_workers_find_the_programs_in_the_cache(two: Any) -> None:
+    def compiled(worker: Any) -> dict[str, int]:
+        return gc.runtime.compile.compile_statistics()
+
+    import ray
+
+    counts = ray.get([m.actor.__ray_call__.remote(compiled) for m in two._crew.members])
+    assert [(c["compilations"], c["cache_hits"]) for c in counts] == [(0, 2)] * 2
+
+
+def test_the_report(two: Any) -> None:
+    report = two.report()
+    assert [w.steps for w in report.workers] == [12, 12]
+    assert sum(w.examples for w in report.workers) == 3 * 56
+    assert "communicate" in str(report)
+    assert report.lost == []
+
+
+def _copy_of(two: Any, path: Path) -> gc.train.Trainer:
+    """A trainer in this process that is as far as the two workers are."""
+    two.save(path)
+    here: gc.train.Trainer = trainer()
+    here.load(path)
+    return here
+
+
+def test_what_is_written_here_reaches_the_workers(two: Any, tmp_path: Path) -> None:
+    """A training that is loaded, and a rate that a callback sets."""
+    here = _copy_of(two, tmp_path / "run")
+    two.fit(X, LABELS, **OPTIONS)
+    two.load(tmp_path / "run")
+    for each in (two, here):
+
+        def halve(epoch: int, logs: dict[str, Any], each: Any = each) -> None:
+            each.learning_rate = each.learning_rate / 2
+
+        each.fit(X, LABELS, epochs=2, callbacks=[halve], **OPTIONS)
+        assert each.learning_rate == 0.03 / 4
+    same(here, two)
+
+
+def test_a_stream_and_its_early_end(two: Any, tmp_path: Path) -> None:
+    here = _copy_of(two, tmp_path / "run")
+    batches = [(X[i : i + 16], LABELS[i : i + 16]) for i in (0, 16, 32)]
+    for each in (two, here):
+        each.fit(lambda: iter(batches), epochs=2, seed=1, verbose=False)
+    assert here.history.logs["loss"] == two.history.logs["loss"]
+    with pytest.raises(ArgumentError, match="the data ended early"):
+        two.fit(iter(batches), epochs=1, steps_per_epoch=4, verbose=False)
+
+
+def test_one_worker_has_a_loss_that_is_not_finite(two: Any) -> None:
+    x = X.copy()
+    x[31] = np.nan  # in the second shard of the second step
+    with pytest.raises(DivergenceError, match="epoch 1, step 2, and x is nan in example 31"):
+        two.fit(x, LABELS, shuffle=False, **OPTIONS)
+    assert all(np.isfinite(v).all() for v in two.model.state_dict().values())
+    with pytest.raises(gc.errors.GraphcError, match="label"):
+        two.fit(X, LABELS + 7, **OPTIONS)
+    two.fit(X, LABELS, **OPTIONS)  # and goes on
+
+
+# -- who is killed ---------------------------------------------------------------------------------
+class _Kill(gc.train.Callback):
+    """Kills workers behind some steps, counted over all epochs."""
+
+    def __init__(self, trainer: Any, plan: dict[int, list[int]]) -> None:
+        self._owner, self._plan, self._step = trainer, plan, 0
+
+    def on_batch_end(self, step: int, logs: dict[str, Any]) -> None:
+        for rank in self._plan.get(self._step, []):
+            os.kill(self._owner._crew.members[rank].about.pid, signal.SIGKILL)
+        self._step += 1
+
+
+def test_killed_between_steps(cluster: Any, expected: gc.train.Trainer) -> None:
+    """One of two, both in turn, and both at once, which begins the epoch again."""
+    with trainer(workers=2) as killed:
+        plan = {1: [0], 4: [1], 6: [0, 1]}
+        watch = _Kill(killed, plan)
+        killed.fit(X, LABELS, epochs=3, validation_split=0.2, callbacks=[watch], **OPTIONS)
+        same(expected, killed)
+        assert len(killed.report().lost) == 4
+
+
+@pytest.mark.parametrize("meeting", [3, 4])
+def test_killed_in_a_step(cluster: Any, expected: gc.train.Trainer, meeting: int) -> None:
+    """While others wait for the gradients of the second step, or for its sums."""
+
+    def arm(worker: Any, meeting: int) -> None:
+        from graphc.distributed.group import Group
+
+        meet, met = Group.meet, iter(range(1, meeting + 1))
+
+        def counted(group: Group) -> None:
+            if next(met) == meeting:
+                os.kill(os.getpid(), signal.SIGKILL)
+            meet(group)
+
+        Group.meet = counted  # type: ignore[method-assign]
+
+    import ray
+
+    with trainer(workers=2) as killed:
+        killed._crew.start()
+        ray.get(killed._crew.members[1].actor.__ray_call__.remote(arm, meeting))
+        killed.fit(X, LABELS, epochs=3, validation_split=0.2, **OPTIONS)
+        same(expected, killed)
+        assert len(killed.report().lost) == 1
+
+
+def test_one_that_hangs_is_replaced(cluster: Any, expected: gc.train.Trainer) -> None:
+    class Stop(_Kill):
+        def on_batch_end(self, step: int, logs: dict[str, Any]) -> None:
+            if self._step == 2:
+                os.kill(self._owner._crew.members[1].about.pid, signal.SIGSTOP)
+            self._step += 1
+
+    with trainer(workers=2, limits=gc.distributed.Limits(step=1.0)) as stopped:
+        watch = Stop(stopped, {})
+        stopped.fit(X, LABELS, epochs=3, validation_split=0.2, callbacks=[watch], **OPTIONS)
+        same(expected, stopped)
+        assert "no answer within the limit" in stopped.report().lost[0]
+
+
+def test_gone_on_with_by_other_numbers_of_workers(
+    cluster: Any, expected: gc.train.Trainer, tmp_path: Path
+) -> None:
+    options = {k: v for k, v in OPTIONS.items() if k != "seed"}
+    for epochs, workers in ((1, 2), (2, 1), (3, 0)):
+        with trainer(workers=workers) as part:
+            if epochs > 1:
+                part.load(tmp_path / "run")
+                part.fit(
+                    X, LABELS, epochs=epochs, validation_split=0.2, resume=True, **options
+                )
+            else:
+                part.fit(X, LABELS, epochs=1, validation_split=0.2, **OPTIONS)
+            part.save(tmp_path / "run")
+    same(expected, part)
+
+
+# -- what it refuses -------------------------------------------------------------------------------
+def test_what_the_cluster_has_not(cluster: gc.distributed.Cluster) -> None:
+    with pytest.raises(ClusterError, match=f"at most {CPUS} workers"):
+        trainer(workers=CPUS + 1, shards=9).fit(X, LABELS, **OPTIONS)
+    with pytest.raises(ArgumentError, match="connected already"):
+        gc.distributed.connect()
+
+
+def test_data_that_the_cluster_cannot_hold(
+    two: Any, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graphc.distributed import engine
+
+    total = engine.total
+    monkeypatch.setattr(engine, "total", lambda r: 100.0 if "store" in r else total(r))
+    with pytest.raises(ClusterError, match="does not fit into the cluster's memory"):
+        two.fit(X, LABELS, **OPTIONS)
+
+
+def test_other_versions() -> None:
+    from graphc.distributed.crew import check_versions
+
+    theirs = versions() | {"graphc": "0.0.1"}
+    with pytest.raises(ClusterError, match=r"graphc 0\.0\.1.* on afar"):
+        check_versions(versions(), About("", 1, "afar", theirs))
+    check_versions(versions(), About("", 1, "afar", versions()))
+
+
+def test_a_cluster_that_does_not_answer() -> None:
+    pytest.importorskip("ray")
+    program = (
+        "import graphc as gc\n"
+        "for address in ('127.0.0.1:1', 'nowhere', 3):\n"
+        "    try: gc.distributed.connect(address, limit=5)\n"
+        "    except gc.errors.ClusterError as error: print(error.message)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True
+    )
+    assert done.stdout.splitlines() == ["the cluster does not answer"] * 3
+
+
+# -- the end ---------------------------------------------------------------------------------------
+PROGRAM = """
+import sys
+import graphc as gc
+from tests.distributed.problems import LABELS, OPTIONS, X, trainer
+made = trainer(workers=2)
+made.fit(X, LABELS, epochs=1, **OPTIONS)
+print("trained", flush=True)
+if sys.argv[1] == "wait": sys.stdin.read()
+"""
+
+
+def _processes(mark: str) -> list[str]:
+    """The command lines of processes with this word in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if mark.encode() in (entry / "environ").read_bytes():
+                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                pass
+    return found
+
+
+@pytest.mark.parametrize("end", ["exit", "wait"])
+def test_nothing_is_left(end: str, tmp_path: Path) -> None:
+    """Behind a program that ends, and behind one that is killed."""
+    pytest.importorskip("ray")
+    mark = f"graphc-mark-{os.getpid()}-{end}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GRAPHC_TEST_MARK": mark}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, end], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True, cwd=tmp_path, env=environment,
+    ) as program:  # fmt: skip
+        assert program.stdout is not None
+        assert program.stdout.readline() == "trained\n"
+        if end == "wait":
+            assert len(_processes(mark)) > 3
+            program.kill()
+    for _ in range(600):
+        if not (left := _processes(mark)):
+            break
+        subprocess.run(["sleep", "0.1"], check=True)
+    assert left == []
