@@ -116,6 +116,11 @@ def _svg(what: Any) -> str:
     return drawing
 
 
+def _draw(what: Any, *given: Any, **options: Any) -> Any:
+    """What a profile's `draw()` calls, in a room above its own."""
+    return _find("draw")(what, *given, **options)
+
+
 def _latex(what: Any) -> str | None:
     """What a notebook shows as mathematics."""
     found: str | None = importlib.import_module("graphc.equations.notebook").latex_of(what)
@@ -146,6 +151,7 @@ def _report(*given: Any) -> Any:
 _publish(
     {
         "_repr_svg_": _svg,
+        "_draw_": _draw,
         "_repr_latex_": _latex,
         "_repr_html_": _html,
         "_namespace_": _namespace,

@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     draw = on_object("draw", _draw, "Write a picture of a graph or of its kernels.")
     draw.add_argument("-o", "--output", help="svg, png, pdf or dot, by the suffix")
     draw.add_argument(
-        "--view", default="graph", choices=("graph", "kernels", "cost", "memory", "diff")
+        "--view", default="graph", choices=("graph", "kernels", "cost", "memory", "profile", "diff")
     )
     draw.add_argument("--level", default="math", choices=("model", "math", "full"))
     draw.add_argument("--direction", default="TB", choices=("TB", "LR", "BT", "RL"))

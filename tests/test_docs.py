@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import inspect
 import operator
 import os
 import re
@@ -144,6 +145,39 @@ def test_ir_page_names_every_invariant() -> None:
 def test_reference_is_up_to_date() -> None:
     given = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
     assert given == reference.page(), "python -m tests.reference > docs/reference.md writes it"
+
+
+def test_the_site_has_what_each_docstring_says() -> None:
+    """Each public name under a title of its own, with every word of its docstring."""
+    text = "\n".join(reference.pages().values())
+    titles = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    entries = [entry for section in reference.sections() for entry in section.entries]
+    assert sorted(titles) == sorted(entry.name for entry in entries)
+    plain = re.sub(r"```\w*|[\\*\s]", "", text)
+    for entry in entries:
+        said = re.sub(r"[\\*\s]", "", inspect.getdoc(entry.thing) or "")
+        assert said, f"{entry.name} has no docstring"
+        assert said in plain, entry.name
+
+
+def test_methods_are_on_the_site() -> None:
+    text = reference.pages()
+    assert "#### Function.profile" in text["compiling"]
+    assert "#### Trainer.fit" in text["training"]
+
+
+@pytest.mark.parametrize(
+    ("docstring", "shown"),
+    [
+        ("x * y, [*b, n], `a * b`, <b> and $1.", r"x \* y, \[\*b, n\], `a * b`, \<b\> and \$1."),
+        ("One.\nShapes: a -> b.", "One.\n\n**Shapes**: a -\\> b."),
+        ("- no list", r"\- no list"),
+        (">>> f(1)\n2", "```pycon\n>>> f(1)\n2\n```"),
+        ("    a table\n    of two", "```text\na table\nof two\n```"),
+    ],
+)
+def test_docstrings_as_markdown(docstring: str, shown: str) -> None:
+    assert reference.markdown(docstring).strip() == shown
 
 
 def test_operations_page_is_up_to_date() -> None:

@@ -122,7 +122,7 @@ def _shown(
     once = {t.name for t in inputs}
     if len(once) < len(inputs):  # two of one name, which a graph may not have
         return found, named
-    graph = computed(Graph(inputs, roots, found.updates))
+    graph = computed(Graph(inputs, roots, found.updates), set(named.values()))
     if optimized:
         graph = apply_rules(unify(graph), *DEFAULT)
     count = len(found.outputs)

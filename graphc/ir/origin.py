@@ -24,6 +24,7 @@ from graphc.errors import DTypeWarning, locate_with
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # contextlib runs what it decorates in here, and NumPy's functions in Python compute with tensors.
 _NOT_THE_USERS = (_PACKAGE, contextlib.__file__, os.path.dirname(np.__file__) + os.sep)
+_AS_USERS_WRITE = _PACKAGE + "demo.py"  # a program that is shipped with graphc
 CAP = 4  # origins kept for one node
 
 _inherited: ContextVar[tuple[Origin, ...] | None] = ContextVar("graphc_inherited", default=None)
@@ -45,6 +46,8 @@ def user_frame() -> FrameType:
     """The frame of the user's that graphc was called from."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+        if frame.f_code.co_filename == _AS_USERS_WRITE:
+            break
         frame = frame.f_back
     return frame
 

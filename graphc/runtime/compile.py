@@ -440,7 +440,7 @@ class Function:
         Errors: `ArgumentError` for a number of runs that is none, or a function that is checked,
         interpreted or run on a card; those of a call.
         """
-        from graphc.runtime.profile import profile
+        from graphc.runtime.stopwatch import profile
 
         arrays, named = (inputs, {}) if isinstance(inputs, (list, tuple)) else ((inputs,), {})
         if isinstance(inputs, Mapping):

@@ -30,6 +30,7 @@ from graphc.ir.given import given_array
 from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
+from graphc.ir.operators import function
 from graphc.ir.structure import Structure, flatten, unflatten
 from graphc.ops.build import as_weak
 from graphc.ops.closure import tensors
@@ -271,6 +272,17 @@ class Jitted:
     def functions(self) -> list[Function]:
         """The compiled functions, each with `.graph`, `.kernels`, `.source` and so on."""
         return [program.function for found in self._programs.values() for program in found]
+
+    def _repr_svg_(self) -> str | None:
+        return str(function("_repr_svg_")(self)) if self.functions else None
+
+    def _repr_latex_(self) -> str | None:
+        found: str | None = function("_repr_latex_")(self)
+        return found
+
+    def _repr_html_(self) -> str | None:
+        found: str | None = function("_repr_html_")(self)
+        return found
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         given = self._marked(args, kwargs) if self._static else (args, kwargs)

@@ -1,31 +1,14 @@
-"""`step.profile(inputs)`: how long each step of a program takes, measured inside of it.
-
-The program is linked again with a driver that reads a clock before and behind each step
-(`lower/clocks.py`); its kernels are the same code, and the program that is called otherwise has no
-clock. Reading it takes some 25 ns, twice for each step. The values of variables are as before when
-all runs are done.
-"""
+"""What `step.profile(inputs)` gives: the times of steps, as data, table, picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
-from graphc.errors import ArgumentError
-from graphc.ir.dim import evaluate
-from graphc.ir.evaluate import bind_dims
-from graphc.lower.clocks import WORDS
-from graphc.pipeline.options import Options
-from graphc.planning.cost import step_cost
-from graphc.planning.program import Step, working_steps
+from graphc.ir.operators import function
+from graphc.planning.program import Program
 from graphc.planning.show import columns
-from graphc.runtime.arguments import as_input
-from graphc.runtime.caller import Caller, hold
-from graphc.runtime.speed import machine
-from graphc.runtime.target import Target
 
 REST = "between steps"
 
@@ -61,6 +44,16 @@ class Profile:
     seconds: float
     runs: int
     dims: Mapping[str, int]
+    program: Program = field(repr=False, compare=False)
+
+    def draw(self, path: Any = None, direction: str = "TB") -> Any:
+        """A picture: a box for each step with its time and its share, arrows as wide as the bytes
+        that they stand for. Path, result and errors are those of `gc.draw`, which takes a profile
+        too."""
+        return function("_draw_")(self, path, direction=direction)
+
+    def _repr_svg_(self) -> str:
+        return str(function("_repr_svg_")(self))
 
     def records(self) -> list[dict[str, Any]]:
         """A dict for each step, as a data frame takes them."""
@@ -95,90 +88,3 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds / 1e-9:.3g} ns"
-
-
-def profile(
-    function: Any, inputs: Sequence[Any], runs: int, target: Target, options: Options
-) -> Profile:
-    """The profile of a compiled function that was made for a target; `inputs` are in its order.
-    Errors: `ArgumentError` for a number of runs that is none, or a program without clocks."""
-    if isinstance(runs, bool) or not isinstance(runs, (int, np.integer)) or runs < 1:
-        raise ArgumentError(
-            "not a number of runs", op="profile", expected="an int above 0", given=repr(runs)[:80]
-        )
-    if function.caller is None:
-        raise ArgumentError(
-            "only programs of this processor have clocks",
-            op="profile",
-            expected='gc.compile(..., target="cpu"), without check="all" or check="nan"',
-            given=repr(function)[:80],
-        )
-    graph = function.graph
-    arrays = [as_input(a, t, graph.name) for a, t in zip(inputs, graph.inputs, strict=True)]
-    caller = _timed(function, target, options)
-    steps = list(working_steps(function.compilation.compiled.program.steps))
-    first, count = caller.manifest["clocks"], WORDS * (1 + len(steps))
-    words = np.array(_runs(caller, arrays, first, count, int(runs)), np.float64)
-    quick = words[np.argsort(words[:, 0], kind="stable")[: (len(words) + 1) // 2]]
-    whole, *each = quick.mean(axis=0).reshape(-1, WORDS)
-    dims = bind_dims(graph, arrays)
-    timed = _times(steps, each, float(whole[0]), dims)
-    return Profile(tuple(timed), float(whole[0]) / 1e9, int(runs), dims)
-
-
-def _timed(function: Any, target: Target, options: Options) -> Caller:
-    """The program of a function with clocks in its driver."""
-    made = function.compilation
-    driver = target.print_driver(made.compiled.program, replace(options, timed=True))
-    linked = target.link(driver.text, made.pieces.code, made.pieces.functions)
-    manifest = {**made.manifest, "table": driver.table, **driver.facts}
-    manifest["objects"] = [len(data) for data in linked.objects]
-    code = b"".join(linked.objects)
-    caller: Caller = target.load(function.graph, manifest, code, made.constants)
-    return caller
-
-
-def _runs(
-    caller: Caller, arrays: Sequence[Any], first: int, count: int, runs: int
-) -> list[list[int]]:
-    """The words of the clocks after each run but a first one. Nobody else sees the values that
-    variables have meanwhile."""
-    found = []
-    with hold(caller.written):
-        before = [variable.value for variable in caller.written]
-        try:
-            caller.call(*arrays)
-            (context,) = caller.pool
-            for _ in range(runs):
-                context.words[first : first + count] = [0] * count
-                caller.call(*arrays)
-                found.append(context.words[first : first + count])
-        finally:
-            for variable, value in zip(caller.written, before, strict=True):
-                variable.value = value
-    return found
-
-
-def _times(
-    steps: Sequence[Step], each: Sequence[Any], whole: float, dims: Mapping[str, int]
-) -> Iterator[StepTime]:
-    """The times of steps of which each took so many nanoseconds in so many calls, of a `whole`."""
-    speed = machine()
-    left = 1.0
-    for step, (taken, calls) in zip(steps, each, strict=True):
-        cost = step_cost(step)
-        flops, moved = (evaluate(size, dims) for size in (cost.flops, cost.bytes))
-        share = float(taken) / max(whole, 1.0)
-        left -= share
-        yield StepTime(
-            name=cost.name,
-            kind=cost.kind,
-            calls=float(calls),
-            seconds=float(taken) / 1e9,
-            share=share,
-            flops=float(flops * calls),
-            bytes=float(moved * calls),
-            of_limit=float(speed.seconds(flops, moved) * calls * 1e9 / taken) if taken else 0.0,
-            line=cost.line,
-        )
-    yield StepTime(REST, "", 0.0, left * whole / 1e9, left, 0.0, 0.0, 0.0, "")

@@ -54,16 +54,24 @@ def machine(again: bool = False) -> Speed:
         raise ArgumentError(
             "not a truth value", op="machine", expected="again=True", given=repr(again)[:80]
         )
-    key = _key()
-    if not again and key not in _measured:
-        found = cache.load(key, cache.SPEED)
-        kept = None if found is None else _read(found[0])
-        if kept is not None:
-            _measured[key] = kept
-    if again or key not in _measured:
+    speed = None if again else known()
+    if speed is None:
+        key = _key()
         _measured[key] = speed = _measure()
         parts = {name: getattr(speed, name) for name in Speed.__slots__}
         cache.store(key, parts, b"", cache.SPEED)
+    return speed
+
+
+def known() -> Speed | None:
+    """What was measured, in this process or an earlier one; None where nothing was."""
+    key = _key()
+    if key not in _measured:
+        found = cache.load(key, cache.SPEED)
+        kept = None if found is None else _read(found[0])
+        if kept is None:
+            return None
+        _measured[key] = kept
     return _measured[key]
 
 

@@ -1,8 +1,9 @@
 """The view "cost": what runs, with what it computes and moves, against what a processor can do.
 
 A box for each kernel, product and call. Its intensity is the operations for each byte that it reads
-or writes; below `RIDGE` memory decides how long it takes, above it arithmetic does (Williams,
-Waterman and Patterson, "Roofline", 2009). An arrow is as wide as its bytes are many.
+or writes; below the balance of the machine memory decides how long it takes, above it arithmetic
+does (Williams, Waterman and Patterson, "Roofline", 2009). The balance is what `gc.machine()` has
+measured here, if it was called, else `RIDGE`. An arrow is as wide as its bytes are many.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def cost_picture(graph: Graph) -> Picture:
     """The picture of an optimised graph; sizes of named dims are typical ones."""
-    made = _Costs()
+    from graphc.runtime.speed import known  # which can compile programs: loaded for this view only
+
+    measured = known()
+    made = _Costs(RIDGE if measured is None else measured.balance)
     made.steps(graph, made.picture.whole, {})
     picture = made.picture
     for i, tensor in enumerate(graph.outputs):
@@ -35,7 +39,8 @@ def cost_picture(graph: Graph) -> Picture:
         head = picture.mark(picture.whole, Look.OUTPUT, name, tooltip=str(tensor.type))
         made.arrow(made.place(tensor), head, tensor)
     sizes = ", ".join(f"{name} = {size_hint_of(name)}" for name in graph.dims)
-    picture.note = f"intensity against {RIDGE:g} operations for a byte" + (
+    whose = "a typical processor" if measured is None else "measured here"
+    picture.note = f"intensity against {made.ridge:.3g} operations for a byte ({whose})" + (
         f"; at {sizes}" if sizes else ""
     )
     return picture
@@ -48,8 +53,8 @@ def size_hint_of(name: str) -> int:
 
 
 class _Costs:
-    def __init__(self) -> None:
-        self.picture = Picture()
+    def __init__(self, ridge: float) -> None:
+        self.picture, self.ridge = Picture(), ridge
         self.places: dict[Tensor, int] = {}
         self.kernels = 0
 
@@ -74,10 +79,7 @@ class _Costs:
         return self.places[t]
 
     def arrow(self, tail: int, head: int, t: Tensor) -> None:
-        """As wide as the bytes of `t`."""
-        moved = size_hint(bytes_of([t]))
-        width = round(min(6.0, 0.6 + 0.25 * math.log2(1 + moved / 64)), 1)
-        self.picture.arrows.append(Arrow(tail, head, in_bytes(moved), width=width))
+        self.picture.arrows.append(arrow_of(tail, head, size_hint(bytes_of([t]))))
 
     def _leaf(self, node: Node, cluster: Cluster) -> None:
         t = node.output()
@@ -94,13 +96,14 @@ class _Costs:
         if node.op.kind is Kind.REGION:
             self.kernels += 1
             body: Graph = node.attrs["body"]
-            title, flops = f"kernel {self.kernels} · {_ops(body.nodes)}", operations(body.nodes)
+            title = f"kernel {self.kernels} · {operations_of(body.nodes)}"
+            flops = operations(body.nodes)
         else:
             title, flops = labels.operation(node)[0], operations([node])
         touched = dict.fromkeys((*node.inputs, *node.outputs))
         count, moved = size_hint(flops), size_hint(bytes_of(touched))
         intensity = count / max(moved, 1)
-        look = Look.COMPUTE_BOUND if intensity >= RIDGE else Look.MEMORY_BOUND
+        look = Look.COMPUTE_BOUND if intensity >= self.ridge else Look.MEMORY_BOUND
         mark = self.picture.mark(
             cluster,
             look,
@@ -127,7 +130,7 @@ class _Costs:
                 for p, t in zip(body.inputs, node.inputs[offset:], strict=True)
                 if not labels.is_inline(t)
             }
-            inner = _Costs()
+            inner = _Costs(self.ridge)
             inner.picture, inner.kernels = self.picture, self.kernels
             inner.steps(body, frame, given)
             self.kernels = inner.kernels
@@ -138,7 +141,13 @@ class _Costs:
                 self.places[outer] = inner.place(result)
 
 
-def _ops(nodes: Sequence[Node]) -> str:
+def arrow_of(tail: int, head: int, moved: int) -> Arrow:
+    """An arrow for so many bytes, as wide as they are many."""
+    width = round(min(6.0, 0.6 + 0.25 * math.log2(1 + moved / 64)), 1)
+    return Arrow(tail, head, in_bytes(moved), width=width)
+
+
+def operations_of(nodes: Sequence[Node]) -> str:
     """The operations of a kernel that compute something, the most frequent ones first."""
     names = Counter(
         n.op.name for n in nodes if n.op.kind is not Kind.LEAF and not n.op.only_moves

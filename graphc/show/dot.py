@@ -41,6 +41,13 @@ _LOOKS: dict[Look, dict[str, str]] = {
     Look.COMPUTE_BOUND: {
         "shape": "hexagon", "margin": "0,0", "fillcolor": "#fbe3d6", "color": "#b84a00",
     },
+    Look.MOST: {
+        "shape": "box", "fillcolor": "#f7c9ab", "color": "#b84a00", "penwidth": "3.2",
+    },
+    Look.SOME: {
+        "shape": "box", "fillcolor": "#fbe3d6", "color": "#b84a00", "penwidth": "1.8",
+    },
+    Look.LITTLE: {"shape": "box", "fillcolor": "#ffffff", "penwidth": "0.7"},
     Look.GONE: {
         "shape": "box", "style": "rounded,dashed,filled", "fillcolor": "#fbe3d6",
         "color": "#b84a00",

@@ -1,4 +1,4 @@
-"""`gc.draw`: a program as a picture: the graph, its layers, its kernels, costs and memory."""
+"""`gc.draw`: a program as a picture: graph, layers, kernels, costs, memory, times."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from graphc.errors import ArgumentError, GraphcError
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
+from graphc.runtime.profile import Profile
 from graphc.show import views
 from graphc.show.collapse import collapse
 from graphc.show.cost import cost_picture
@@ -17,11 +18,12 @@ from graphc.show.dot import to_dot
 from graphc.show.given import given
 from graphc.show.memory import memory_dot
 from graphc.show.picture import Picture
+from graphc.show.profile import profile_picture
 from graphc.show.render import DOT, PLACED, render, save
 from graphc.show.repeat import repeat_leaves
 from graphc.show.sketch import size, sketch_both
 
-VIEWS = ("graph", "kernels", "cost", "memory", "diff")
+VIEWS = ("graph", "kernels", "cost", "memory", "profile", "diff")
 LEVELS = ("model", "math", "full")
 DIRECTIONS = ("TB", "LR", "BT", "RL")
 LARGE = 5000  # nodes beyond which a graph is drawn in full, has no tooltips, and is asked for
@@ -51,14 +53,17 @@ def draw(
     limit: int = LARGE,
     *,
     level: str = "math",
+    inputs: Any = None,
 ) -> Path | Drawing:
-    """A picture of tensors in lists and dicts, a `Graph`, a compiled function, or a layer.
+    """A picture of tensors in lists and dicts, a `Graph`, a compiled function, a layer, a profile.
 
     `path` says where it is written and, by its suffix, in which format: svg, png, pdf or dot. The
     result is that path; without a path it is a `Drawing`, which a notebook shows.
     `view="graph"` shows the graph, with a frame for each layer, "kernels" what it was compiled to,
     with a frame for each kernel, which for a card says its launches, "cost" what these compute and
-    move, "memory" the arena over time, "diff" what the rules change, or two graphs that are given.
+    move, "memory" the arena over time, "profile" how long each step took with the arrays `inputs`
+    (`gc.draw(function.profile(inputs))` is the same), "diff" what the rules change, or two graphs
+    that are given.
     Of a graph, `level` says what has a box: at "math" what a person thinks of as one operation, the
     forward pass, the backward pass and the update apart; at "model" each layer; at "full" each node
     as it was written. `direction` is that of the arrows: TB (down), LR, BT or RL.
@@ -77,6 +82,12 @@ def draw(
     _one_of("direction", direction, DIRECTIONS)
     if path is not None and not isinstance(path, (str, os.PathLike)):
         raise ArgumentError("not a path", op="draw", expected="str, Path", given=repr(path)[:80])
+    if isinstance(what, Profile) or view == "profile":
+        what, view = views.profiled(what, view, inputs), "profile"
+    elif inputs is not None:
+        raise ArgumentError(
+            "only a profile needs arrays", op="draw", expected='view="profile"', given=repr(view)
+        )
     engine, kernels = PLACED if view == "memory" else DOT, list[Node]()
     if view == "memory":
         source = memory_dot(views.program(given(what)))
@@ -93,6 +104,9 @@ def _picture(what: Any, view: str, level: str, limit: int) -> Picture:
         before, after = views.differences(what)
         nodes = _checked(before, limit) + _checked(after, limit)
         picture = sketch_both(before, after, nodes <= LARGE)
+    elif view == "profile":
+        nodes = _checked(what.program.graph, limit)
+        picture = profile_picture(what)
     else:
         found = given(what)
         graph = found.graph if view == "graph" else views.compiled(found)

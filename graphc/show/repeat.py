@@ -24,22 +24,30 @@ def repeat_leaves(picture: Picture) -> None:
     for position, arrow in enumerate(picture.arrows):
         if arrow.kind in _FLOW and picture.marks[arrow.tail].look in _LEAVES:
             flowing.setdefault(arrow.tail, []).append(position)
-    nearest: dict[int, int] = {}  # leaf -> its last mark, where its update arrives
+    drawn: dict[int, dict[Cluster, int]] = {}  # leaf -> its marks by the frame that they are in
     for leaf, positions in flowing.items():
         source, start, frame = leaf, -1, frames[leaf]
+        marks = drawn[leaf] = {frame: leaf}
         for position in sorted(positions, key=lambda p: depths[picture.arrows[p].head]):
             arrow = picture.arrows[position]
             depth, other = depths[arrow.head], frames[arrow.head]
             left = frames[leaf] is not picture.whole and other is not frame
             if left or (start >= 0 and depth - start >= FAR):
                 source, start, frame = _again(picture, leaf, homes[arrow.head]), depth, other
+                marks.pop(frame, None)
+                marks[frame] = source  # at the end: the last one that was drawn
             start = depth if start < 0 else start
             picture.arrows[position] = replace(arrow, tail=source)
-        nearest[leaf] = source
     for position, arrow in enumerate(picture.arrows):
         if arrow.kind is Kind.UPDATE:
-            head = nearest.get(arrow.head, arrow.head)
+            head = _where_updated(drawn.get(arrow.head, {}), frames[arrow.tail], arrow.head)
             picture.arrows[position] = replace(arrow, head=head)
+
+
+def _where_updated(marks: dict[Cluster, int], frame: Cluster, leaf: int) -> int:
+    """The mark at which an update arrives that is computed in a frame: that in the frame, else the
+    last one."""
+    return marks.get(frame, [leaf, *marks.values()][-1])
 
 
 def _again(picture: Picture, leaf: int, home: Cluster) -> int:

@@ -10,6 +10,7 @@ from graphc.ir.op import Kind
 from graphc.planning.program import Program
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules import DEFAULT
+from graphc.runtime.profile import Profile
 from graphc.show.by_layers import ByLayers, layer_boxes
 from graphc.show.given import Given, given
 from graphc.show.names import short_names
@@ -74,6 +75,39 @@ def compiled(found: Given) -> Graph:
         )
     checked: Graph = graph
     return checked
+
+
+def profiled(what: Any, view: str, inputs: Any) -> Profile:
+    """A profile that is given, or that of a compiled function with arrays. Errors: `ArgumentError`
+    where there are no times, those of `profile`."""
+    if isinstance(what, Profile):
+        if view not in ("graph", "profile") or inputs is not None:
+            raise ArgumentError(
+                "a profile has its own view",
+                op="draw",
+                expected='view="profile", without inputs',
+                given=repr(view),
+                hint="draw the function itself for the other views",
+            )
+        return what
+    found = given(what).function
+    if found is None or not hasattr(found, "profile"):
+        raise ArgumentError(
+            "only a compiled function has times",
+            op="draw",
+            expected="what gc.compile returns, or its profile(inputs)",
+            given=repr(what)[:80],
+        )
+    if inputs is None and found.graph.inputs:
+        raise ArgumentError(
+            "times are those of a call",
+            op="draw",
+            expected="inputs=, the arrays of a call in a list, or by name in a dict",
+            given=f"none, for {found.graph.name}",
+            hint="or draw what its profile(inputs) returns",
+        )
+    measured: Profile = found.profile(() if inputs is None else inputs)
+    return measured
 
 
 def program(found: Given) -> Program:

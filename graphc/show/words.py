@@ -24,6 +24,7 @@ from graphc.show import formulas, labels
 from graphc.show.formulas import Formula
 from graphc.show.layers import MANY, scope_of
 from graphc.show.reading import BACKWARD, FORWARD, UPDATE, Reading
+from graphc.symbolic import attention
 
 _OPERATIONS = 6  # in one formula
 _NOTHING: Mapping[Tensor, str] = MappingProxyType({})
@@ -133,6 +134,7 @@ class Maths:
     ) -> None:
         self._reading, self._called, self._whole = reading, called, whole
         graph = reading.graph
+        self._heads = _of_heads(graph)
         self._readers = users(graph.nodes)
         self._results = {t.node for t in graph.results}
         self._numbers = _numbers(graph)
@@ -185,6 +187,8 @@ class Maths:
             lines = self._by_name(self._means[node], "mean")
         elif made is not None and made.ops and not _is_call(node, made):
             lines = self._by_formula(node, made)
+        elif node.op.name in attention.OPS:
+            lines = self._attention(node)
         else:
             lines = self._by_name(node)
         name = self.names.get(node.output(), "")
@@ -231,6 +235,27 @@ class Maths:
             _broken(" ".join([text, *labels.attributes(node)]) if simple else text),
             tuple((t, "" if alone else letters.get(t, "")) for t in made.tensors),
         )
+
+    def _attention(self, node: Node) -> Said:
+        """Queries, keys and values by their names, else as Q, K and V; of the gradient, what it is
+        the gradient of."""
+        read, operands = attention.attention(node), dict[Tensor, str]()
+        is_gradient = node.op.name == "attention_gradient"
+        words = {self.source(node.inputs[0]): "g"} if is_gradient else {}
+        for t, letter in zip((read.q, read.k, read.v, read.mask), "QKVM", strict=True):
+            if t is not None:
+                words.setdefault(self.source(t), letter)
+        for t in node.inputs:
+            source = self.source(t)
+            operands[source] = "" if self._name(source, node) else words.get(source, "")
+        q, k, v, mask = (
+            "" if t is None else self._name(self.source(t), node) or words[self.source(t)]
+            for t in (read.q, read.k, read.v, read.mask)
+        )
+        formula, *told = attention.in_signs(read, q, k, v, mask)
+        formula = f"backward of {formula}" if is_gradient else formula
+        lines = (*_broken(formula), *map(labels.one_line, told))
+        return Said(lines, tuple(operands.items()))
 
     def _by_name(self, node: Node, word: str = "") -> Said:
         """The op's name and attributes; operands by letters where there are several."""
@@ -310,7 +335,7 @@ class Maths:
         if not node.inputs or self.source(node.inputs[0]).node in self._numbers:
             return False
         name = node.op.name
-        if name == "broadcast_to":
+        if name == "broadcast_to" or node in self._heads:
             return True
         if Fact.CONVERTS in node.op.facts:
             return node.types[0].dtype.is_float or node.inputs[0].dtype is node.types[0].dtype
@@ -399,6 +424,19 @@ class Maths:
                 else:
                     found.add(reader)
         return found
+
+
+def _of_heads(graph: Graph) -> set[Node]:
+    """What splits features into heads for attention, and puts them side by side again."""
+    found: set[Node] = set()
+    for node in graph.nodes:
+        read = node.inputs if node.op.name in attention.OPS else ()
+        ends = [t for t in read if attention.split_heads(t) is not None]
+        if node.op.name == "reshape" and attention.joined_heads(node.output()) is not None:
+            ends = [node.output()]
+        for t in ends:
+            found |= {t.node, t.node.inputs[0].node}
+    return found
 
 
 def generic_names(reading: Reading) -> dict[Tensor, str]:

@@ -14,6 +14,8 @@ here.
     x[0, 1:3]      x_{[0, 1:3]}             positions from 0, and `new` for an axis of size 1
     transpose      x^{\top}                 of the last two axes
     softmax        softmax                  over the last axis, unless others are named
+    attention      softmax(Q K' / sqrt(d)) V, below it `causal` and which places a mask shows
+    heads          Q_{i}                    features of head i; concat(head_{1:h}) side by side
     where, cond    cases                    with `for` and `otherwise`, or with `if` and `else`
     switch         cases                    with `if` and the index, the first and last clamped
     scan           h_{t} = ..., t = 1, ...  a recurrence; what is stacked of it is y_{1:n}

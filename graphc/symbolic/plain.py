@@ -16,7 +16,8 @@ from graphc.ir.dim import Dim
 from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph
 from graphc.ir.node import ArrayValue, Node, Tensor
-from graphc.ir.op import Fact
+from graphc.ir.op import Fact, Kind
+from graphc.symbolic.attention import attention, in_plain, joined_heads
 from graphc.symbolic.recognize import (
     drawn,
     everywhere,
@@ -114,6 +115,11 @@ def _text(texts: Mapping[Tensor, _Text], node: Node, t: Tensor) -> _Text:
     if name in _SIGNS:
         return _infix(*_SIGNS[name], *(of(x) for x in unstretched(node)))
     xs = [of(x) for x in operands_of(node)]
+    if name == "attention":
+        return _attention(node, xs)
+    if (heads := joined_heads(t)) is not None:
+        is_one = attention(heads.node).heads == 1
+        return xs[0] if is_one else _Text(f"concat({xs[0].text})", _ATOM, 1 + xs[0].size)
     if name == "negative":
         return _Text(f"-{xs[0].above(_PRODUCT)}", _MINUS, 1 + xs[0].size)
     if name in ("power", "integer_power", "square"):
@@ -147,13 +153,32 @@ def _infix(sign: str, level: int, x: _Text, y: _Text) -> _Text:
     return _Text(f"{left} {sign} {y.above(level)}", level, 1 + x.size + y.size)
 
 
+def _attention(node: Node, xs: Sequence[_Text]) -> _Text:
+    read = attention(node)
+    q, k, v = (x.above(_POWER) for x in xs[:3])
+    mask = xs[3].text if read.mask is not None else ""
+    key = xs[-1].text if read.rate else ""
+    text = in_plain(read, q, k, v, mask, key)
+    return _Text(text, _PRODUCT, 1 + sum(x.size for x in xs))
+
+
 def _reshaped(of: Callable[[Tensor], _Text], node: Node) -> _Text:
     (x,), target = node.inputs, node.attrs["shape"]
     factors = product_with_vectors(x, target)
     if factors is not None:
         return _infix("@", _PRODUCT, *(of(t) for t in factors))
     text = of(x)
+    if target == _with_reduced(x.node):
+        return text._replace(text=f"{text.text.removesuffix(')')}, keepdims=True)")
     return _Text(f"reshape({text.text}, {_value(tuple(target))})", _ATOM, 1 + text.size)
+
+
+def _with_reduced(node: Node) -> tuple[Any, ...] | None:
+    """The shape of what is reduced, with 1 for each axis that goes; None of other operations."""
+    axes = node.attrs.get("axes")
+    if node.op.kind is not Kind.REDUCE or axes is None:
+        return None
+    return tuple(1 if i in axes else n for i, n in enumerate(node.inputs[0].shape))
 
 
 def _chosen(node: Node, t: Tensor, xs: Sequence[_Text]) -> _Text:

@@ -16,10 +16,14 @@ from functools import partial
 from itertools import count
 from typing import NamedTuple
 
+import numpy as np
+
 from graphc.ir.dim import Dim, Size, names
 from graphc.ir.dtype import bool_
 from graphc.ir.graph import Graph, all_nodes, bodies, walk
 from graphc.ir.node import Node, Tensor
+from graphc.ir.shape import Shape
+from graphc.symbolic.attention import attention, in_latex, joined_heads
 from graphc.symbolic.notation import (
     AS_OPERAND,
     FIRST,
@@ -34,11 +38,12 @@ from graphc.symbolic.notation import (
     indexed,
 )
 from graphc.symbolic.recognize import drawn, key_of
-from graphc.symbolic.texts import ATOM, POWER, Text, below, escape, size
+from graphc.symbolic.texts import ATOM, POWER, Text, below, escape, made, number, size
 
 _LONGEST = 40  # operations in one formula
 _SHORT = 12  # characters of what is written again rather than named
 _RESERVED = {rf"\mathrm{{{word}}}" for word in ("true", "false", "NaN", "none")}
+_HEADS = ("i", "j", "k")  # indices of the heads of attention
 _STEPS = ("t", "s", "r", r"\tau")  # indices of loops
 _CARRIES = ("h", "c", "s", "r", "q", "p")
 _STACKED = ("y", "z", "u", "a")
@@ -178,7 +183,12 @@ class Writer:
         of, name = self.texts.__getitem__, node.op.name
         probability = drawn(node)
         if probability is not None:
-            return self._mask(node, of(probability))
+            key = self.texts[operands_of(node)[1]]
+            return self._mask(key, of(probability).text, t.shape)
+        if name == "attention":
+            return self._attention(node)
+        if (heads := joined_heads(t)) is not None:
+            return self._joined(of(heads), heads.node)
         if name in POSITIONS:
             return POSITIONS[name][t.index](of, node)
         if name in AS_OPERAND:
@@ -205,12 +215,48 @@ class Writer:
         label = self.sheet.numbered(letter)
         return self.line(below(label, *self.loops.indices).text, text, sign)
 
-    def _mask(self, node: Node, probability: Text) -> Text:
+    def _mask(self, key: Text, probability: str, shape: Shape) -> Text:
         """A mask of 0 and 1, by its name, which its probability and its key explain."""
-        key = self.texts[operands_of(node)[1]]
-        shape = r" \times ".join(size(s).text for s in node.output().shape)
-        law = rf"\operatorname{{Bernoulli}}_{{{key.text}}}\left({probability.text}\right)"
-        return self._numbered(Text(f"{law}^{{{shape}}}" if shape else law), "m", r"\sim")
+        sizes = r" \times ".join(size(s).text for s in shape)
+        law = rf"\operatorname{{Bernoulli}}_{{{key.text}}}\left({probability}\right)"
+        return self._numbered(Text(f"{law}^{{{sizes}}}" if sizes else law), "m", r"\sim")
+
+    # -- attention ---------------------------------------------------------------------------------
+    def _attention(self, node: Node) -> Text:
+        """The formula; of several heads, a line with their index for one of them."""
+        read = attention(node)
+        mask = None if read.mask is None else self.texts[read.mask]
+        kept = None
+        if read.rate:
+            left = number(np.float64(1) - read.rate).text
+            scores = (*node.inputs[0].shape[:-1], node.inputs[1].shape[-2])
+            kept = self._mask(self.texts[read.more[0]], left, scores)
+        if read.heads is None or read.heads == 1:
+            return in_latex(read, [self.texts[t] for t in read.operands[:3]], mask, kept)
+        index = self.sheet.one_of(_HEADS)
+        over = self.loops.inside(index, rf"{index} = 1, \ldots, {read.heads}")
+        parts = []
+        for t, letter in zip(read.operands[:3], "QKV", strict=True):
+            if not _NAME.fullmatch(self.texts[t].text):
+                self.texts[t] = self.line(self._below(self.sheet.one_of((letter,))), self.texts[t])
+            parts.append(below(self.texts[t].text, index))
+        head = self.sheet.unused(r"\mathrm{head}")
+        text = in_latex(read, parts, mask, kept)
+        left = below(head, *over.indices).text
+        self.sheet.lines.append(Line(left, text.text, "=", over.note))
+        self.sheet.labels.discard(index)
+        return below(head, *self.loops.indices, rf"1:{read.heads}")
+
+    def _joined(self, heads: Text, node: Node) -> Text:
+        """The results of all heads, side by side."""
+        read = attention(node)
+        if read.heads == 1:
+            return heads
+        return made(rf"\operatorname{{concat}}\left({heads.text}\right)", POWER, (heads,))
+
+    def _below(self, label: str) -> str:
+        """A label in the loops around."""
+        return below(label, *self.loops.indices).text
 
     # -- branches and functions --------------------------------------------------------------------
     def _switch(self, node: Node, t: Tensor) -> Text:
@@ -370,6 +416,10 @@ def operands_of(node: Node) -> Sequence[Tensor]:
     probability = drawn(node)
     if probability is not None:
         return probability, key_of(node)
+    if node.op.name == "attention":
+        return attention(node).operands
+    if node.op.name == "reshape" and (heads := joined_heads(node.output())) is not None:
+        return (heads,)
     count = len(node.types) if node.op.name in AS_OPERAND else len(node.inputs)
     return node.inputs[: FIRST.get(node.op.name, count)]
 

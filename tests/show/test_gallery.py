@@ -1,5 +1,5 @@
-"""The gallery: its pictures are there, and hold what its page says. The page itself makes them, and
-is run with the other pages."""
+"""The pictures of the gallery and of the teacher's tour are there, and hold what their pages say.
+The pages themselves make them, and are run with the other pages."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "gallery.md").read_text(encoding="utf-8")
+PAGES = [(DOCS / name).read_text(encoding="utf-8") for name in ("gallery.md", "teaching.md")]
 PICTURES = sorted((DOCS / "pictures").glob("*.svg"))
 
 
 def test_each_picture_is_made_and_shown_once() -> None:
     names = [path.name for path in PICTURES]
-    assert sorted(re.findall(r"\]\(pictures/(.*?)\)", PAGE)) == names
-    assert sorted(re.findall(r'gc\.draw\(.*"(.*?\.svg)"', PAGE)) == names
+    text = "".join(PAGES)
+    assert sorted(re.findall(r"\]\(pictures/(.*?)\)", text)) == names
+    assert sorted(re.findall(r'gc\.draw\(.*"(.*?\.svg)"', text)) == names
 
 
 @pytest.mark.parametrize("path", PICTURES, ids=lambda p: p.stem)

@@ -13,6 +13,8 @@ import pytest
 import graphc as gc
 from graphc.errors import ArgumentError
 from graphc.ir import origin
+from graphc.machines import Speed
+from graphc.runtime import speed
 from graphc.show import dark, render
 from tests.properties.generator import random_graph
 from tests.show.test_draw import HOSTILE, at, compiled, loop, two_layers, visible
@@ -181,8 +183,21 @@ def test_unknown_levels_and_views_are_named() -> None:
 
 # -- views -----------------------------------------------------------------------------------------
 @pytest.mark.usefixtures("no_lines")
-def test_golden_cost(golden: Any) -> None:
+def test_golden_cost(golden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "known", lambda: None)
     golden("draw/cost", gc.draw(compiled(two_layers()), view="cost").source)
+
+
+@pytest.mark.parametrize(("flops", "looks"), [(1e9, {"hexagon"}), (1e15, {"box"})])
+def test_what_was_measured_decides_what_is_bound_by_what(
+    flops: float, looks: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Speed(flops=flops, bandwidth=1e10, cache_bandwidth=1e10)
+    monkeypatch.setattr(speed, "known", lambda: measured)
+    source = gc.draw(compiled(two_layers()), view="cost").source
+    steps = re.findall(r"for a byte\"[^\]]*shape=(\w+)", source)
+    assert set(steps) == looks
+    assert f"{measured.balance:.3g} operations for a byte (measured here)" in source
 
 
 def test_leaves_drawn_again_have_their_names() -> None:
