@@ -33,7 +33,7 @@ MODULES = (
     "rewrites", "compiled", "twins", "planted", "size", "growth", "folding", "determinism",
     "soak", "bounds", "killed", "corrupted", "crowds", "keys", "derivatives", "accuracy",
     "saved", "hostile", "refused", "cuda", "every_op", "special_values", "integers", "broadcasting",
-    "layouts",
+    "layouts", "kinks",
 )  # fmt: skip
 # What the continuous checks run of a row's figure: all, where nothing stands here; rows of which
 # they run nothing are run where they are named, or with `--full`.

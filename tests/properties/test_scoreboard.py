@@ -28,6 +28,7 @@ from .rows import (
     integers,
     keys,
     killed,
+    kinks,
     layouts,
     refused,
     saved,
@@ -48,7 +49,7 @@ ROWS = [
     for m in (
         rewrites_row, compiled_row, twins_row, folding, determinism, bounds, derivatives_row,
         accuracy, killed, corrupted, keys, hostile, refused, saved, every_op, special_values,
-        integers, broadcasting, layouts,
+        integers, broadcasting, layouts, kinks,
     )
 ]  # fmt: skip
 
