@@ -25,9 +25,7 @@ from graphc.ops.shape import broadcast_to, unit_axes_behind_first
 
 
 @paused_collector()
-def batched(
-    outputs: Sequence[Tensor], given: Mapping[Tensor, Tensor], size: Size
-) -> list[Tensor]:
+def batched(outputs: Sequence[Tensor], given: Mapping[Tensor, Tensor], size: Size) -> list[Tensor]:
     """`outputs` where each key of `given` is replaced by its value: one tensor for each of `size`
     elements, along an axis in front of those of the key; or one of the key's own rank, the same for
     all. An output that depends on no tensor with that axis has none either.

@@ -95,8 +95,10 @@ def value_and_grad(
     """
     if not is_function("value_and_grad", y, wrt, argnums, has_aux):
         return y, gradient("value_and_grad", y, wrt, unconnected)
+
     def both(y: Any, wrt: Any) -> Any:
         return y, gradient("value_and_grad", y, wrt, unconnected)
+
     made = derivative_of("value_and_grad", y, positions(wrt, argnums), has_aux, both)
     if not has_aux:
         return made

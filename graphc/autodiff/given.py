@@ -23,9 +23,7 @@ from graphc.ops.scalar import stretch
 
 
 # -- tensors ---------------------------------------------------------------------------------------
-def floats(
-    op: str, tree: Any, root: str, complex: bool = True
-) -> tuple[list[Tensor], Structure]:
+def floats(op: str, tree: Any, root: str, complex: bool = True) -> tuple[list[Tensor], Structure]:
     """The leaves of `tree`, whose name is `root`. Errors: `ArgumentError` for one that is no
     tensor, `GradientError` for one that has no derivative: an integer, a truth value, and a complex
     number without `complex`."""

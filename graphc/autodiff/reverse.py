@@ -28,12 +28,18 @@ class Context:
     be infinite or NaN. What is in its bodies may be so, too.
     """
 
-    def __init__(self, wanted: Sequence[bool], hidden: bool = False) -> None:
-        self._wanted, self._hidden = tuple(wanted), hidden
+    def __init__(
+        self, wanted: Sequence[bool], hidden: bool = False, asked: Collection[Tensor] = ()
+    ) -> None:
+        self._wanted, self._hidden, self._asked = tuple(wanted), hidden, asked
 
     def needs(self, position: int) -> bool:
         """Whether a cotangent of input `position` will be used."""
         return self._wanted[position]
+
+    def asks(self, tensor: Tensor) -> bool:
+        """Whether the derivative by the tensor is asked for, as a variable of its own."""
+        return tensor in self._asked
 
     def guarded(self, g: Tensor) -> Tensor:
         """`g` in a form of which `masked_multiply` makes no `0 * inf`, if the result is hidden."""
@@ -77,7 +83,7 @@ def pull_back(
                     None if g is None else hidden.restore(t, g)
                     for t, g in zip(node.outputs, gs, strict=True)
                 ]
-            found_by = _apply_vjp(node, gs, on_path, hidden.all(node.outputs))
+            found_by = _apply_vjp(node, gs, on_path, hidden.all(node.outputs), wanted)
             for x, g in zip(node.inputs, found_by, strict=True):
                 if g is not None and x.node in on_path:
                     _accumulate(found, x, stretch(g, x.shape))  # sizes may be equal by assumption
@@ -96,7 +102,11 @@ def nodes_above(order: Sequence[Node], sources: set[Node]) -> set[Node]:
 
 
 def _apply_vjp(
-    node: Node, gs: list[Tensor | None], on_path: set[Node], hidden: bool
+    node: Node,
+    gs: list[Tensor | None],
+    on_path: set[Node],
+    hidden: bool,
+    asked: Collection[Tensor],
 ) -> list[Tensor | None]:
     op = node.op
     if not op.differentiable:
@@ -104,7 +114,7 @@ def _apply_vjp(
     if op.vjp is None:
         raise no_derivative(node)
     wanted = [t.node in on_path and t.dtype.has_derivative for t in node.inputs]
-    context: Asked = Context(wanted, hidden)
+    context: Asked = Context(wanted, hidden, asked)
     several = len(node.types) > 1
     result = op.vjp(
         context,

@@ -141,6 +141,10 @@ class _Builder:
     def number(self, index: Any) -> Value:
         return Value(int64, None if index is _ANYWHERE else np.asarray(index, np.int64))
 
+    def is_nonnegative(self, index: Any) -> bool:
+        """Nothing is said beforehand: every place is looked at."""
+        return False
+
     def size(self, size: Any) -> Value:
         return self.number(int(size))
 

@@ -6,7 +6,8 @@ what its stores and reductions need, and leaves the reductions' results to the n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -20,14 +21,15 @@ from graphc.fusion.region import (
     is_scalar_constant,
     space_of,
 )
-from graphc.ir.dim import product
+from graphc.fusion.turns import Together, candidates, pays
+from graphc.ir.dim import floordiv, product
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
 from graphc.ir.shape import Shape, TensorType, strides
 from graphc.loops.builder import Builder
 from graphc.loops.grammar import Affine, Buffer, Kernel, Value, Var, of
-from graphc.loops.simplify import finish
+from graphc.loops.simplify import finish, reads_windows
 from graphc.machines import CPU, Machine
 
 
@@ -46,6 +48,8 @@ def build_kernel(body: Graph, space: Shape, outer: int, *, machine: Machine = CP
     """The kernel of a fused region."""
     plan = plan_kernel(body, space, outer)
     k = _Writer(plan).write()
+    if reads_windows(k.scopes[0].body) and not machine.many_threads:
+        k = _with_turns_together(plan, k)
     inputs = tuple(plan.inputs.values())
     outputs = tuple(plan.outputs[t] for t in body.outputs)
     buffers = (*inputs, *outputs, *plan.scratch, *k.memory)
@@ -53,6 +57,15 @@ def build_kernel(body: Graph, space: Shape, outer: int, *, machine: Machine = CP
     kernel = finish(kernel, machine)
     scratch = kernel.buffers[len(inputs) + len(outputs) :]
     return BuiltKernel(kernel, inputs, outputs, scratch, tuple(k.sites))
+
+
+def _with_turns_together(plan: KernelPlan, alone: Builder) -> Builder:
+    """The kernel with as many turns of a loop together as pay; else as it is."""
+    for together in candidates(plan):
+        k = _Writer(plan, together).write()
+        if pays(alone.scopes[0].body, k.scopes[0].body):
+            return k
+    return alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +87,12 @@ class _Result:
 
 class _Writer:
     """Walks a plan with the loops that are open, and what has been computed there. `loops`: the
-    position along each of them; `accumulators`: of reductions, and states of running ones."""
+    position along each of them; `accumulators`: of reductions, and states of running ones. `turns`:
+    what is added up in memory over turns together, for each place the elements so far."""
 
-    def __init__(self, plan: KernelPlan) -> None:
-        self.plan = plan
+    def __init__(self, plan: KernelPlan, together: Together | None = None) -> None:
+        self.plan, self.together = plan, together
+        self.turns: dict[tuple[Node, tuple[Affine, ...]], list[Value]] = {}
         self.k = Builder()
         self.loops: list[Affine] = []
         self.accumulators: dict[Node, list[Var]] = {}
@@ -94,8 +109,10 @@ class _Writer:
         with ExitStack() as stack:
             for depth in range(plan.outer):
                 self._open(stack, depth, plan.running)
-            for stage in plan.stages:
-                self._stage(stage)
+            for _ in self._turns():
+                for stage in plan.stages:
+                    self._stage(stage)
+            self._add_turns()
         self.loops.clear()
         if plan.outer > 0:
             for node in looped:
@@ -123,14 +140,37 @@ class _Writer:
             self._declare(node)
         if stage.inner:
             with ExitStack() as stack:
-                for depth in range(plan.outer, len(plan.space)):
-                    self._open(stack, depth, stage.inner)
-                for node in stage.inner:
-                    self._node(node, stage)
+                for _ in self._inner_turns(stack, stage):
+                    for node in stage.inner:
+                        self._node(node, stage)
             del self.loops[plan.outer :]
         self.loads |= {t for n in stage.inner for t in n.outputs if t in plan.kept}
         for node in complete:
             self._finish(node)
+
+    def _turns(self) -> Iterator[None]:
+        """For each turn that the open loops take together; what rows gave in one is not there in
+        the next."""
+        if self.together is None:
+            yield
+            return
+        known, start = self.results, self.loops[self.together.loop]
+        for turn in range(self.together.turns):
+            self.results = dict(known)
+            self.loops[self.together.loop] = start + turn
+            yield
+
+    def _inner_turns(self, stack: ExitStack, stage: Stage) -> Iterator[None]:
+        """With the inner loops open; or for each of their turns, where these are written out."""
+        inner = range(self.plan.outer, len(self.plan.space))
+        if self.together is None:
+            for depth in inner:
+                self._open(stack, depth, stage.inner)
+            yield
+            return
+        for places in itertools.product(*(range(int(self.plan.space[d])) for d in inner)):
+            self.loops[self.plan.outer :] = [Affine((), place) for place in places]
+            yield
 
     def _open(self, stack: ExitStack, depth: int, nodes: Iterable[Node]) -> None:
         """Open a loop, before which those of `nodes` start that carry a state along it."""
@@ -140,7 +180,8 @@ class _Writer:
                 self._begin(node, carry)
         size = self.plan.space[depth]
         parallel = depth == 0 < self.plan.outer
-        turn = of(stack.enter_context(self.k.loop(size, parallel)))
+        turns = self.together.turns if self.together and self.together.loop == depth else 1
+        turn = of(stack.enter_context(self.k.loop(floordiv(size, turns), parallel))) * turns
         self.loops.append(-turn + (size - 1) if depth in self.plan.backwards else turn)
 
     def _row(self, node: Node) -> None:
@@ -213,13 +254,10 @@ class _Writer:
         element = reducer.element(k, operands, index, **node.attrs)
         if not self.plan.reductions[node].in_register:
             target = reducer.target(k, operands, index, **node.attrs)
-            places = [
-                (self.plan.outputs[t], flat_index(target, strides(t.shape))) for t in node.outputs
-            ]
-            before = [k.reload(buffer, at) for buffer, at in places]
-            after = reducer.step(k, before, element, index, **node.attrs)
-            for (buffer, at), value in zip(places, after, strict=True):
-                k.store(buffer, at, value)
+            if self.together is None:
+                self._add_in_memory(node, target, element, index)
+            else:
+                self.turns.setdefault((node, target), []).append(element)
         elif reducer.ordered:
             before = [k.read(a) for a in self.accumulators[node]]
             after = reducer.step(k, before, element, index, **node.attrs)
@@ -227,6 +265,27 @@ class _Writer:
                 k.assign(accumulator, value)
         else:
             k.accumulate(self.accumulators[node][0], reducer.primitive, element)
+
+    def _add_in_memory(
+        self, node: Node, target: tuple[Affine, ...], element: Value, index: tuple[Affine, ...]
+    ) -> None:
+        k = self.k
+        places = [
+            (self.plan.outputs[t], flat_index(target, strides(t.shape))) for t in node.outputs
+        ]
+        before = [k.reload(buffer, at) for buffer, at in places]
+        after = node.op.reducer.step(k, before, element, index, **node.attrs)
+        for (buffer, at), value in zip(places, after, strict=True):
+            k.store(buffer, at, value)
+
+    def _add_turns(self) -> None:
+        """What turns together have for one place is first added up by itself."""
+        for (node, target), elements in self.turns.items():
+            total, *others = elements
+            for other in others:
+                (total,) = node.op.reducer.step(self.k, [total], other, target, **node.attrs)
+            self._add_in_memory(node, target, total, target)
+        self.turns.clear()
 
     def _finish(self, node: Node) -> None:
         """The accumulated values become results, stored if they are outputs."""

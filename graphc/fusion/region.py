@@ -16,10 +16,9 @@ from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind, Op, register
-from graphc.ir.shape import Shape, TensorType
+from graphc.ir.shape import Shape, TensorType, moves_unit_axes
 from graphc.loops.builder import Builder
 from graphc.loops.grammar import Affine, Var, of
-from graphc.ops.shape import moves_unit_axes
 
 
 def _infer_fused(

@@ -156,6 +156,11 @@ def normalize_axes(op: str, axis: Any, rank: int) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def moves_unit_axes(source: Shape, target: Shape) -> bool:
+    """Whether the two shapes are equal but for axes of static size 1."""
+    return [s for s in source if s != 1] == [s for s in target if s != 1]
+
+
 def strides(shape: Shape) -> Shape:
     """Row-major strides in elements."""
     result: list[Size] = []

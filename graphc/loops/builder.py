@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir.dim import Size
+from graphc.ir.dim import Size, is_nonnegative
 from graphc.ir.dtype import BY_SHORT, DType, bool_, int64
 from graphc.loops.grammar import (
     Accumulate,
@@ -52,6 +52,8 @@ class Builder:
     def __init__(self) -> None:
         self.scopes = [Scope(0)]
         self.levels: dict[Var, int] = {}
+        self.guards: dict[Var, Value] = {}  # under which loads read
+        self.extents: dict[Var, Size] = {}  # of the loops
         self.count = 0
         self.guard: Value | None = None
         self.sites: list[tuple[str, Any]] = []  # what may fail: the message and who owns it
@@ -89,6 +91,9 @@ class Builder:
         return found
 
     def where(self, condition: Value, x: Value, y: Value) -> Value:
+        """`x` where the condition holds, else `y`; what was read under it is 0 elsewhere."""
+        if isinstance(x, Var) and self.guards.get(x) is condition and _is_zero(y):
+            return x
         return self.prim("select", condition, x, y)
 
     def is_nan(self, x: Value) -> Value:
@@ -123,6 +128,18 @@ class Builder:
         value = self.cast(value, int64)
         return Affine((), int(value.value)) if isinstance(value, Const) else of(value)
 
+    def is_nonnegative(self, index: Affine) -> bool:
+        """Whether an index is certain never to be negative, by the extents of loops."""
+        least = index.const
+        for var, size in index.terms:
+            if var not in self.extents:
+                return False
+            if is_nonnegative(-size):
+                least = least + size * (self.extents[var] - 1)
+            elif not is_nonnegative(size):
+                return False
+        return is_nonnegative(least)
+
     def load(self, buffer: Buffer, index: Affine) -> Value:
         """The element at `index`; loads of one element in scope are one load."""
         guard = self.guard
@@ -133,6 +150,8 @@ class Builder:
             scope = self._scope_of(operands)
             found = self._define(key, scope, buffer.dtype)
             scope.body.append(Load(found, buffer, index, guard))
+            if guard is not None:
+                self.guards[found] = guard
         return found
 
     @contextmanager
@@ -206,6 +225,7 @@ class Builder:
         scope = Scope(len(self.scopes))
         var = self._fresh(int64, "i")
         self.levels[var] = scope.level
+        self.extents[var] = extent
         self.scopes.append(scope)
         yield var
         self.scopes.pop()
@@ -231,6 +251,11 @@ class Builder:
     def _fresh(self, dtype: DType, letter: str = "v") -> Var:
         self.count += 1
         return Var(f"{letter}{self.count}", dtype)
+
+
+def _is_zero(value: Value) -> bool:
+    """Whether it is 0 with no sign."""
+    return isinstance(value, Const) and value.value.tobytes() == bytes(value.value.nbytes)
 
 
 def _identity(value: Value) -> Any:

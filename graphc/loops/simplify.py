@@ -95,7 +95,7 @@ PLACES = 6  # of one buffer, read in one turn of a loop, from which their distan
 WINDOW = 8  # turns of a loop over the elements of a window, which is unrolled
 
 
-def _reads_windows(body: list[Stmt], turns: int = 1) -> bool:
+def reads_windows(body: list[Stmt], turns: int = 1) -> bool:
     """Whether some turn reads many places of one buffer, as those of a window. Where the distances
     between them are known they are parts of the instructions, and one register is enough for all:
     else each place has a pointer of its own, of which there are more than registers."""
@@ -105,7 +105,7 @@ def _reads_windows(body: list[Stmt], turns: int = 1) -> bool:
             found[stmt.buffer] += turns
         elif isinstance(stmt, For):
             short = isinstance(stmt.extent, int) and stmt.extent <= WINDOW
-            if _reads_windows(stmt.body, turns * int(stmt.extent) if short else 1):
+            if reads_windows(stmt.body, turns * int(stmt.extent) if short else 1):
                 return True
     return any(count >= PLACES for count in found.values())
 
@@ -122,7 +122,7 @@ def parametrize(kernel: Kernel, unrolled: int, summed: int = 0) -> Kernel:
     The extent of the parallel loop stays as it is: the caller gives that loop's range.
     """
     names: dict[Size, str] = {}
-    shared, windows = parallel_loop(kernel), _reads_windows(kernel.body)
+    shared, windows = parallel_loop(kernel), reads_windows(kernel.body)
 
     def parameter(size: Size) -> Size:
         if _is_short(size, unrolled) or (windows and isinstance(size, int)):

@@ -38,6 +38,7 @@ def _infer_constant(*, value: ArrayValue) -> tuple[TensorType, ...]:
     return (TensorType(to_dtype(value.array.dtype), value.array.shape),)
 
 
+STRETCHES = ("broadcast_to", "reshape")  # a number stays a number under these
 CONSTANT = register(
     Op(
         "constant",
@@ -369,3 +370,13 @@ def float_type(dtype: DType) -> DType:
 def scalar_like(value: float, x: Tensor) -> Tensor:
     """A scalar constant of x's dtype, weak if x is."""
     return weak_like(constant(value, x.dtype), x)
+
+
+def scalar_value(tensor: Tensor) -> Any:
+    """The one value of a constant of one element, stretched or not; None for other tensors."""
+    while tensor.node.op.name in STRETCHES:
+        tensor = tensor.node.inputs[0]
+    if Fact.CONSTANT not in tensor.node.op.facts:
+        return None
+    array = tensor.node.attrs["value"].array
+    return array.item() if array.size == 1 else None

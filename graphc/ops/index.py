@@ -89,19 +89,25 @@ def _numpy_pad(x: Any, *, starts: Any, sizes: Any, steps: Any) -> Any:
 
 def on_grid(k: Any, moved: Any, step: int, size: Size) -> tuple[Any, Any]:
     """The element of an axis of `size` that is put `step` apart at the place `moved`, and whether
-    there is one: places between and beside the elements have none."""
-    position, inside = k.number(moved), None
+    there is one, None where there always is: places between and beside the elements have none."""
+    inside = None
     if step != 1:
+        position = k.number(moved)
         divisor = k.const(step, int64)
         inside = k.equal(k.remainder(position, divisor), k.const(0, int64))
         moved = k.index(k.floor_divide(position, divisor))
-        position = k.number(moved)
-    for bound in (
-        k.greater_equal(position, k.const(0, int64)),
-        k.less(position, k.size(size)),
-    ):
-        inside = bound if inside is None else k.bitwise_and(inside, bound)
+    if not k.is_nonnegative(moved):
+        inside = both(k, inside, k.greater_equal(k.number(moved), k.const(0, int64)))
+    if not k.is_nonnegative(-moved + (size - 1)):
+        inside = both(k, inside, k.less(k.number(moved), k.size(size)))
     return moved, inside
+
+
+def both(k: Any, a: Any, b: Any) -> Any:
+    """Two conditions as one; None is one that always holds."""
+    if a is None or b is None:
+        return b if a is None else a
+    return k.bitwise_and(a, b)
 
 
 def _pad_at(k: Any, values: Any, index: Any, out: TensorType, **where: Any) -> Any:
@@ -116,7 +122,7 @@ def _pad_at(k: Any, values: Any, index: Any, out: TensorType, **where: Any) -> A
             source.append(i)
             continue
         moved, here = on_grid(k, i + -start, step, size)
-        inside = here if inside is None else k.bitwise_and(inside, here)
+        inside = both(k, inside, here)
         source.append(moved)
     if inside is None:
         return value(tuple(source))
@@ -136,7 +142,7 @@ PAD = register(
         ],
         at=_pad_at,
         axes=_ON_EACH_AXIS,
-        facts=frozenset({Fact.PICKS}),
+        facts=frozenset({Fact.PICKS, Fact.BORDERS}),
         cost=6,
         doc="Zeros of shape `sizes`, with x at every `steps`-th element from `starts` on.",
     )

@@ -19,6 +19,7 @@ from graphc.ir.operators import function
 from graphc.ir.shape import TensorType, broadcast
 from graphc.loops.primitives import PRIMITIVES
 from graphc.ops.build import cast, float_type, operands, scalar_like, tensor
+from graphc.ops.centred import without_centred
 from graphc.symbolic import partials as partials_table
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -82,17 +83,43 @@ def sum_to(g: Tensor, shape: Any) -> Tensor:
     """The cotangent of a broadcast operand: `g` summed over the axes that were stretched."""
     if g.shape == shape:
         return g
-    offset = g.ndim - len(shape)
-    stretched = [
-        axis
-        for axis in range(g.ndim)
-        if axis < offset or (shape[axis - offset] == 1 and g.shape[axis] != 1)
-    ]
+    offset, stretched = g.ndim - len(shape), _stretched(g, shape)
     summed = function("sum")(g, axis=tuple(stretched)) if stretched else g
     kept = iter(summed.shape)
     wide = tuple(1 if offset + axis in stretched else next(kept) for axis in range(len(shape)))
     result: Tensor = function("reshape")(summed, wide) if summed.shape != wide else summed
     return stretch(result, shape)  # sizes may be equal by assumption only
+
+
+def _stretched(g: Tensor, shape: Any) -> list[int]:
+    """The axes of `g` that an operand of `shape` was stretched along."""
+    offset = g.ndim - len(shape)
+    return [
+        axis
+        for axis in range(g.ndim)
+        if axis < offset or (shape[axis - offset] == 1 and g.shape[axis] != 1)
+    ]
+
+
+def cotangent(context: Context, g: Tensor, shape: Any) -> Tensor | None:
+    """`sum_to`, without what adds up to zero by itself; None where that is all."""
+    axes = frozenset(_stretched(g, shape))
+    found = without_centred(context, g, axes) if axes else None
+    if found is None or found.rest is None:
+        return sum_to(g, shape) if found is None else None
+    total = sum_to(found.rest, shape)
+    for factor in found.multiplied:
+        total = total * _narrow(factor, shape)
+    for factor in found.divided:
+        total = total / _narrow(factor, shape)
+    return -total if found.negated else total
+
+
+def _narrow(factor: Tensor, shape: Any) -> Tensor:
+    """A factor without the axes that `shape` lacks."""
+    wide = factor.shape[max(factor.ndim - len(shape), 0) :]
+    result: Tensor = function("reshape")(factor, wide) if wide != factor.shape else factor
+    return result
 
 
 def masked_multiply(g: Tensor, factor: Any) -> Tensor:
@@ -162,7 +189,8 @@ def _vjp(partials: Callable[..., tuple[Any, ...]]) -> Vjp:
         for position, (factor, x) in enumerate(zip(factors, inputs, strict=True)):
             wanted = context.needs(position) and factor is not None
             value = factor() if wanted and callable(factor) else factor
-            result.append(sum_to(masked_multiply(g, value), x.shape) if wanted else None)
+            part = masked_multiply(g, value) if wanted else None
+            result.append(None if part is None else cotangent(context, part, x.shape))
         return result
 
     return vjp

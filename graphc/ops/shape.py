@@ -23,6 +23,7 @@ from graphc.ir.shape import (
     Shape,
     TensorType,
     common,
+    moves_unit_axes,
     normalize_axes,
     normalize_axis,
     several,
@@ -66,11 +67,6 @@ RESHAPE = register(
         doc="The same elements in row-major order under another shape.",
     )
 )
-
-
-def moves_unit_axes(source: Shape, target: Shape) -> bool:
-    """Whether the two shapes are equal but for axes of static size 1."""
-    return [s for s in source if s != 1] == [s for s in target if s != 1]
 
 
 def reshaped_index(k: Any, index: Any, target: Shape, source: Shape) -> Any:

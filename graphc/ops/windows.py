@@ -22,7 +22,7 @@ from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Builder, Fact, Index, Kind, Op, Operand, register
 from graphc.ir.shape import Shape, TensorType, normalize_axis, show
 from graphc.ops.build import tensor
-from graphc.ops.index import on_grid
+from graphc.ops.index import both, on_grid
 from graphc.ops.reduce import Reducer
 from graphc.ops.shape import reshape
 
@@ -167,7 +167,9 @@ class _FoldReducer(Reducer):
         for axis, offset, stride, dilation in steps:
             moved = index[axis] + offset * -dilation
             source[axis], here = on_grid(k, moved, stride, g.type.shape[axis])
-            inside = here if inside is None else k.bitwise_and(inside, here)
+            inside = both(k, inside, here)
+        if inside is None:
+            return g(tuple(source))
         with k.guarded(inside):
             element = g(tuple(source))
         return k.where(inside, element, k.const(0, g.type.dtype))

@@ -20,12 +20,10 @@ from graphc.ir.dtype import DType, bool_
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact, registry
 from graphc.ir.operators import Operators
-from graphc.ops.build import constant
+from graphc.ops.build import STRETCHES, constant, scalar_value
 
 Number: TypeAlias = bool | int | float
 Bindings: TypeAlias = dict[str, Any]
-
-_STRETCHES = ("broadcast_to", "reshape")  # a number stays a number under these
 
 
 class Pattern(Operators):
@@ -169,16 +167,6 @@ def _fits_without(wanted: Operation, tensor: Tensor, found: Match) -> bool:
     return bool(given == tensor.shape) and _fits(wanted.operands[0], tensor, found)
 
 
-def scalar_value(tensor: Tensor) -> Number | None:
-    """The one value of a constant of one element, stretched or not; None for other tensors."""
-    while tensor.node.op.name in _STRETCHES:
-        tensor = tensor.node.inputs[0]
-    if Fact.CONSTANT not in tensor.node.op.facts:
-        return None
-    array = tensor.node.attrs["value"].array
-    return array.item() if array.size == 1 else None
-
-
 def is_uniform(tensor: Tensor, value: Number) -> bool:
     """Whether `tensor` is a constant with `value` everywhere, signs of zeros included."""
     given = scalar_value(tensor)
@@ -235,7 +223,7 @@ class _Form:
         places: dict[str, int] = {}
         for position, part in enumerate(before.operands if isinstance(before, Operation) else ()):
             if isinstance(part, Literal):
-                self.ops.append((position, ("constant", *_STRETCHES)))
+                self.ops.append((position, ("constant", *STRETCHES)))
                 self.numbers.append((position, part.value))
             elif isinstance(part, Operation) and not part.optional:
                 self.ops.append((position, (part.op,)))

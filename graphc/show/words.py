@@ -18,8 +18,7 @@ from graphc.ir.dtype import default_dtype
 from graphc.ir.graph import Graph, users
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
-from graphc.ir.shape import Shape, TensorType
-from graphc.ops.shape import moves_unit_axes
+from graphc.ir.shape import Shape, TensorType, moves_unit_axes
 from graphc.show import formulas, labels
 from graphc.show.formulas import Formula
 from graphc.show.layers import MANY, scope_of

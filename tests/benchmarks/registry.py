@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from . import cases, cnn, convolution_cases, derivatives, mlp, models, operations, training
+from . import (
+    cases,
+    cnn,
+    convolution_cases,
+    derivatives,
+    mlp,
+    models,
+    normalization,
+    operations,
+    training,
+)
 from .harness import CASES
 
 __all__ = [
-    "CASES", "cases", "cnn", "convolution_cases", "derivatives", "mlp", "models", "operations",
-    "training",
+    "CASES", "cases", "cnn", "convolution_cases", "derivatives", "mlp", "models", "normalization",
+    "operations", "training",
 ]  # fmt: skip

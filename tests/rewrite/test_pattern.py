@@ -6,6 +6,7 @@ import pytest
 
 import graphc as gc
 from graphc.ir.node import Tensor
+from graphc.ops.build import scalar_value
 from graphc.rewrite.pattern import (
     Pattern,
     Variable,
@@ -15,7 +16,6 @@ from graphc.rewrite.pattern import (
     match,
     orders,
     reshaped,
-    scalar_value,
     sum,
     variables,
     where,

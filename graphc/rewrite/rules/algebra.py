@@ -16,7 +16,7 @@ from graphc.ir.dtype import DType, bool_
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ir.shape import broadcast
-from graphc.ops.build import cast, constant
+from graphc.ops.build import cast, constant, scalar_value
 from graphc.ops.elementwise import astype, multiply
 from graphc.ops.elementwise import where as choose
 from graphc.ops.scalar import stretch
@@ -33,7 +33,6 @@ from graphc.rewrite.pattern import (
     minimum,
     real,
     relu,
-    scalar_value,
     sqrt,
     square,
     where,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 from graphc.ir.node import Node
-from graphc.ops.build import scalar_like
+from graphc.ops.build import scalar_like, scalar_value
 from graphc.ops.elementwise import multiply
-from graphc.rewrite.pattern import Pattern, exp, log, scalar_value, sqrt, square
+from graphc.rewrite.pattern import Pattern, exp, log, sqrt, square
 from graphc.rewrite.ruleset import UNSAFE, Formulas, Result, Ruleset
 
 fastmath = Ruleset("fastmath")

@@ -13,8 +13,9 @@ from typing import Any
 from graphc.ir.dim import size_hint
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Axes, Fact
+from graphc.ir.shape import moves_unit_axes
 from graphc.ops.index import zero_pad
-from graphc.ops.shape import concat, moves_unit_axes, permute_dims, reshape
+from graphc.ops.shape import concat, permute_dims, reshape
 from graphc.rewrite.ruleset import EXACT, ORDER, STABLE, Result, Ruleset
 
 layout = Ruleset("layout")

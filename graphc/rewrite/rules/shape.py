@@ -13,13 +13,13 @@ import numpy as np
 from graphc.ir.dim import Size, product
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Fact
-from graphc.ir.shape import Shape
+from graphc.ir.shape import Shape, moves_unit_axes
 from graphc.ops.build import constant, scalar_like
 from graphc.ops.elementwise import multiply
 from graphc.ops.index import PAD, strided_slice
 from graphc.ops.reduce import SUM
 from graphc.ops.scalar import stretch
-from graphc.ops.shape import JOINED, concat, flip, moves_unit_axes, permute_dims, reshape
+from graphc.ops.shape import JOINED, concat, flip, permute_dims, reshape
 from graphc.rewrite.ruleset import EXACT, ORDER, STABLE, Result, Ruleset
 
 shape = Ruleset("shape")

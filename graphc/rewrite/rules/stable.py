@@ -20,12 +20,12 @@ import operator
 
 import numpy as np
 
-from graphc.ir.dim import product
 from graphc.ir.dtype import float32, float64
 from graphc.ir.node import Node, Tensor
 from graphc.ir.shape import Shape
 from graphc.ops import elementwise, reduce
-from graphc.ops.build import scalar_like, size_as_tensor
+from graphc.ops.build import scalar_like, scalar_value
+from graphc.ops.centred import as_mean
 from graphc.ops.reduce import variance
 from graphc.ops.shape import reshape
 from graphc.rewrite.pattern import (
@@ -49,7 +49,6 @@ from graphc.rewrite.pattern import (
     logsumexp,
     max,
     reshaped,
-    scalar_value,
     sigmoid,
     sin,
     softmax,
@@ -319,7 +318,7 @@ def fold_variance(node: Node) -> Result:
     of_squares, square_of = node.inputs
     if square_of.node.op.name != "square":
         return None
-    first, second = _as_mean(of_squares), _as_mean(square_of.node.inputs[0])
+    first, second = as_mean(of_squares), as_mean(square_of.node.inputs[0])
     if first is None or second is None:
         return None
     squares, x = first[0], second[0]
@@ -351,25 +350,6 @@ def norm_in_double(node: Node) -> Result:
         parts.append(reshape(squares, t.shape))
     norm = elementwise.sqrt(functools.reduce(operator.add, parts))
     return elementwise.astype(norm, float32)
-
-
-def _as_mean(t: Tensor) -> tuple[Tensor, tuple[int, ...]] | None:
-    """(x, axes) of a mean: sum(x) / count, or sum(x) * (1 / count), with axes kept or not."""
-    if t.node.op.name not in ("divide", "multiply"):
-        return None
-    total, scale = t.node.inputs
-    if scalar_value(total) is not None:
-        total, scale = scale, total
-    if total.node.op.name == "reshape":
-        total = total.node.inputs[0]
-    if total.node.op.name != "sum":
-        return None
-    (x,), axes = total.node.inputs, total.node.attrs["axes"]
-    count = product([x.shape[a] for a in axes])
-    if isinstance(count, int):
-        value, wanted = scalar_value(scale), count if t.node.op.name == "divide" else 1 / count
-        return (x, axes) if value == wanted else None
-    return (x, axes) if scale is size_as_tensor(count, x.dtype) else None
 
 
 # -- two exponentials ------------------------------------------------------------------------------

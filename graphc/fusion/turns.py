@@ -1,0 +1,77 @@
+"""Which loop of a kernel takes several of its turns together.
+
+Windows that lie beside each other share most of their elements, and all of them meet one kernel.
+So where the innermost loop reads many places of one array, the loop around it takes some turns at
+a time, and the short loops over a window are written out: what the turns share is loaded once, and
+each adds up in a register of its own.
+
+    for w: for c:                          for w in 0, 2, 4, ...: for c:
+        s = 0                        ->        s, t = 0, 0
+        for j in 2:                            s += x[w, c] * k[0, c] + x[w + 1, c] * k[1, c]
+            s += x[w + j, c] * k[j, c]         t += x[w + 1, c] * k[0, c] + x[w + 2, c] * k[1, c]
+        y[w, c] = s                            y[w, c], y[w + 1, c] = s, t
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from graphc.fusion.kernel_plan import KernelPlan
+from graphc.ir.dim import Size
+from graphc.loops.grammar import For, Load, Stmt, statements
+
+MOST = 8  # turns together
+TAPS = 16  # turns of the loops over a window that are written out
+SAVED = 0.75  # of the loads, from which on it pays
+LENGTH = 160  # statements of a kernel with turns together
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """The loop at depth `loop` takes `turns` at a time; those from `inner` on are written out."""
+
+    loop: int
+    turns: int
+    inner: int
+
+
+def candidates(plan: KernelPlan) -> Iterator[Together]:
+    """Most turns first: for a kernel whose last loop around its stages goes along its arrays, with
+    at most the short loops of a window in it."""
+    inner, loop = plan.outer, plan.outer - 2
+    simple = not plan.running and not plan.backwards and not plan.scratch
+    if loop < 1 or not simple or not plan.stages or not _is_short(plan.space[inner:]):
+        return
+    reducers = [node.op.reducer for node in plan.reductions]
+    extent = plan.space[loop]
+    if any(r.ordered or r.scatters for r in reducers) or not isinstance(extent, int):
+        return
+    yield from (Together(loop, t, inner) for t in range(MOST, 1, -1) if extent % t == 0)
+
+
+def _is_short(sizes: Iterable[Size]) -> bool:
+    taps = 1
+    for size in sizes:
+        if not isinstance(size, int):
+            return False
+        taps *= size
+    return 0 < taps <= TAPS
+
+
+def pays(before: list[Stmt], after: list[Stmt]) -> bool:
+    """Whether a kernel is better with some turns together: with fewer loads, and not too long."""
+    few = _loads(after) <= SAVED * _loads(before)
+    return few and sum(1 for _ in statements(after)) <= LENGTH
+
+
+def _loads(body: list[Stmt]) -> int:
+    """How often something is loaded, where loops of unknown sizes have one turn."""
+    found = 0
+    for stmt in body:
+        if isinstance(stmt, Load):
+            found += 1
+        elif isinstance(stmt, For):
+            turns = stmt.extent if isinstance(stmt.extent, int) else 1
+            found += turns * _loads(stmt.body)
+    return found
