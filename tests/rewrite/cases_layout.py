@@ -37,6 +37,24 @@ LAYOUT = (
         lambda d: turned(d) * u(d) + gc.sum(m(d).T * gc.placeholder("u41", (4, 1), d)),
     ),
     Case(
+        layout.permute_in_product,
+        lambda d: (
+            gc.matmul(
+                gc.tanh(m(d).T * gc.placeholder("vn", ("n",), d)) * 2
+                + gc.placeholder("u41", (4, 1), d),
+                m(d),
+            )
+        ),
+        lambda d: gc.matmul(
+            (
+                gc.tanh(m(d) * gc.placeholder("vn", ("n",), d).reshape(1, "n").T) * 2
+                + gc.placeholder("u41", (4, 1), d).T
+            ).T,
+            m(d),
+        ),
+        lambda d: gc.matmul(m(d).T * gc.placeholder("u4n", (4, "n"), d), m(d)) + gc.sum(m(d).T),
+    ),
+    Case(
         layout.permute_after_moves,
         lambda d: gc.flip(gc.pad(turned(d), [(1, 0), (0, 2), (0, 0)], "edge")[1:, ::2], (0, 2)),
         lambda d: gc.flip(

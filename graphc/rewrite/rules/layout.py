@@ -71,6 +71,43 @@ def _undone(values: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
     return tuple(values[i] for i in _inverse(axes))
 
 
+@layout.rewrite(ORDER, "matmul", needs=["permute_dims"])
+def permute_in_product(node: Node) -> Result:
+    """f(permute_dims(x), v) @ y -> permute_dims(f(x, v)) @ y, for matrices and a vector along one
+    axis: f reads x as it lies, and the product reads a transposed operand at no cost"""
+    operands = [_turned(t) for t in node.inputs]
+    if all(new is old for new, old in zip(operands, node.inputs, strict=True)):
+        return None
+    return apply(node.op, operands, **node.attrs).output()
+
+
+def _turned(t: Tensor) -> Tensor:
+    """The tensor, where that can be as the transpose of what reads matrices as they lie."""
+    found = _before_turning(t, 8) if t.ndim == 2 and not t.dtype.is_complex else None
+    return t if found is None else permute_dims(found, (1, 0))
+
+
+def _before_turning(t: Tensor, deep: int) -> Tensor | None:
+    """The transpose of an elementwise result of transposed matrices, beside vectors and numbers."""
+    node = t.node
+    if Fact.ELEMENTWISE not in node.op.facts or node.op.may_fail or not deep:
+        return None
+    operands: list[Tensor] = []
+    for x in node.inputs:
+        if x.ndim == 0:
+            operands.append(x)
+        elif x.ndim == 1 or 1 in x.shape:
+            operands.append(permute_dims(reshape(x, (1,) * (2 - x.ndim) + x.shape), (1, 0)))
+        elif x.node.op.name == "permute_dims":
+            operands.append(x.node.inputs[0])
+        elif (inner := _before_turning(x, deep - 1)) is not None:
+            operands.append(inner)
+        else:
+            return None
+    made = apply(node.op, operands, **node.attrs).output()
+    return made if made.shape == t.shape[::-1] and 1 not in t.shape else None
+
+
 # -- other ops that keep their axes ----------------------------------------------------------------
 @layout.rewrite(EXACT, "slice", "pad", "flip", "resample", over=_MOVED)
 def permute_after_moves(node: Node) -> Result:
