@@ -24,12 +24,13 @@ from numba.core import (
     compiler,
     cpu,
     funcdesc,
+    interpreter,
     lowering,
     typed_passes,
     typing,
     untyped_passes,
 )
-from numba.core.compiler_machinery import LoweringPass, PassManager, register_pass
+from numba.core.compiler_machinery import FunctionPass, LoweringPass, PassManager, register_pass
 from numba.core.imputils import builtin_registry as implementations
 from numba.core.typing import templates
 from numba.cpython import builtins as _builtins  # noqa: F401  (registers implementations)
@@ -82,6 +83,28 @@ class _Codegen(codegen.JITCPUCodegen):
 def _triple() -> str:
     triple: str = llvmlite.binding.get_process_triple()
     return triple
+
+
+class _Interpreter(interpreter.Interpreter):
+    """What is mended in IR afterwards comes of exceptions, dicts, lists and `with` statements: not
+    of kernels, which have none."""
+
+    def post_process(self, peepholes: Any, func_ir: Any) -> Any:
+        return func_ir
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Reading(FunctionPass):
+    """From byte code to Numba's IR, whose variables' lives `_Lowering` looks for."""
+
+    _name = "graphc_reading"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        state.func_ir = _Interpreter(state.func_id).interpret(state.bc)
+        return True
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -238,9 +261,8 @@ class _Pipeline(compiler.CompilerBase):
     def define_pipelines(self) -> list[Any]:
         manager = PassManager("graphc kernel")
         for step in (
-            untyped_passes.TranslateByteCode,
+            _Reading,
             untyped_passes.FixupArgs,
-            untyped_passes.IRProcessing,
             typed_passes.NopythonTypeInference,
             _Lowering,
         ):
