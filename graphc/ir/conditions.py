@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -256,12 +256,15 @@ def _size(terms: Mapping[Monomial, int]) -> Size:
 
 
 def needed_bounds(
-    bounds: Iterable[Condition], given: Iterable[Condition], sizes: Mapping[str, Size]
+    bounds: Iterable[Condition],
+    given: Iterable[Condition],
+    sizes: Mapping[str, Size],
+    equations: Iterable[Condition] = (),
 ) -> tuple[Condition, ...]:
     """The bounds that follow neither from others, nor from those that are `given`, nor from names
-    being the `sizes` that equations say.
+    being the `sizes` that `equations` say.
 
-    Errors: `ShapeError` for one that then no sizes > 0 satisfy.
+    Errors: `ShapeError` for one that then no sizes > 0 satisfy, and for two that none satisfy.
     """
     least: dict[Size, int] = {}  # of `direction + constant >= 0`, the constants that are known
     strongest: dict[Size, Condition] = {}
@@ -274,10 +277,16 @@ def needed_bounds(
         if direction not in least or constant < least[direction]:
             least[direction], strongest[direction] = constant, condition
     found: list[Condition] = []
-    for condition in strongest.values():
+    for direction, condition in strongest.items():
         margin = condition.margin
+        other = strongest.get(-direction)
+        if other is not None and least[direction] + least[-direction] < 0:
+            raise contradiction([condition, other])
         if sizes and never(substitute(margin, sizes)):
-            raise _impossible(condition, sizes)
+            used = names(margin) & sizes.keys()
+            told = [e for e in equations if (names(e.left) | names(e.right)) & used]
+            values = ", ".join(f"{name} = {sizes[name]}" for name in sorted(used))
+            raise contradiction([*told, condition], f"from equations {values}")
         if not certain(substitute(margin, sizes)) and not any(certain(margin - k) for k in known):
             found.append(condition)
     return tuple(found)
@@ -289,11 +298,15 @@ def _split(margin: Size) -> tuple[Size, int]:
     return margin - constant, constant
 
 
-def _impossible(condition: Condition, sizes: Mapping[str, Size]) -> ShapeError:
-    used = sorted(names(condition.margin) & sizes.keys())
+def contradiction(conditions: Sequence[Condition], given: str = "") -> ShapeError:
+    """The error of conditions that no sizes satisfy together, each with what needs it."""
+    width = max(len(str(c)) for c in conditions)
+    lines = (f"\n    {c!s:{width}}  # {c.reason}".rstrip(" #") for c in conditions)
     return ShapeError(
-        f"no sizes > 0 of the named dims satisfy all that is needed: {condition}",
-        op=condition.op,
-        given="from equations " + ", ".join(f"{name} = {sizes[name]}" for name in used),
-        where=condition.where,
+        "no sizes > 0 of the named dims satisfy all that is needed:" + "".join(lines),
+        op=conditions[-1].op,
+        given=given,
+        where=conditions[-1].where,
+        hint="two dims that can differ in these operations were meant to be equal, or one of "
+        "the lines takes the wrong tensor",
     )

@@ -312,7 +312,7 @@ def difference(a: Size, b: Size) -> Size:
 
     >>> n = dim("n")
     >>> difference(n, maximum(n - 3, 0))
-    min(3, n)
+    min(n, 3)
     """
     first, *rest = _operands("max", b)
     found = a - first
@@ -327,10 +327,16 @@ def _choice(function: str, a: Size, b: Size) -> Size:
     for size in _operands(function, a) + _operands(function, b):
         if not any(_chosen(function, k, size) for k in kept):
             kept = [k for k in kept if not _chosen(function, size, k)] + [size]
+    kept.sort(key=_order)
     chosen = kept[0]
     for other in kept[1:]:
         chosen = _atom(Call(function, chosen, other))
     return chosen
+
+
+def _order(size: Size) -> tuple[bool, str]:
+    """By text, numbers last: `min(m, n)` is `min(n, m)`."""
+    return isinstance(size, int), str(size)
 
 
 def _chosen(function: str, a: Size, b: Size) -> bool:

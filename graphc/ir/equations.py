@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from graphc.errors import ShapeError
-from graphc.ir.conditions import Condition, content, never_zero
+from graphc.ir.conditions import Condition, content, contradiction, never_zero
 from graphc.ir.dim import Dim, Size, is_nonnegative, names, substitute
 
 
@@ -170,14 +170,4 @@ class _System:
         return sizes
 
     def _contradiction(self, sources: frozenset[int], left: str) -> ShapeError:
-        used = [self.equations[i] for i in sorted(sources)]
-        width = max(len(str(e)) for e in used)
-        lines = (f"\n    {e!s:{width}}  # {e.reason}".rstrip(" #") for e in used)
-        return ShapeError(
-            "no sizes > 0 of the named dims satisfy all that is needed:" + "".join(lines),
-            op=used[-1].op,
-            given=f"together {left}",
-            where=used[-1].where,
-            hint="two dims that can differ in these operations were meant to be equal, or one of "
-            "the lines takes the wrong tensor",
-        )
+        return contradiction([self.equations[i] for i in sorted(sources)], f"together {left}")

@@ -105,7 +105,8 @@ class Graph:
         """
         if self._conditions is None:
             given = [c for t in self.inputs for c in t.node.needs]
-            bounds = needed_bounds(_needs(self, ">="), given, self.sizes.sizes)
+            known = self.sizes
+            bounds = needed_bounds(_needs(self, ">="), given, known.sizes, known.needed)
             self._conditions = self.sizes.needed + bounds
         return self._conditions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -201,3 +202,14 @@ def test_a_symbolic_size_has_no_value(use: Any) -> None:
     with pytest.raises(SymbolicValueError, match=r"no value while .* built") as caught:
         use(dims.named("n"))
     assert __file__ in str(caught.value)
+
+
+@pytest.mark.parametrize("choose", [dims.minimum, dims.maximum])
+def test_a_choice_has_one_form_in_whatever_order(choose: Any) -> None:
+    sizes = [dims.named("n"), dims.named("m") + 1, 2 * dims.named("k"), 3]
+    found = {
+        choose(choose(a, b), choose(c, d)) for a, b, c, d in itertools.permutations(sizes)
+    } | {choose(a, choose(choose(b, c), d)) for a, b, c, d in itertools.permutations(sizes)}
+    assert len(found) == 1
+    assert len({str(size) for size in found}) == 1
+    assert choose(*sizes[:2]) - choose(*sizes[1::-1]) == 0
