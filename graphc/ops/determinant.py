@@ -94,7 +94,10 @@ def _others(s: Any) -> Any:
 
 def _numpy_cofactor(a: Any) -> Any:
     """det(a) a^-T, which is accurate however ill-conditioned a is (Stewart 1998); where a pivot is
-    zero or the determinant leaves the range, by singular values."""
+    zero or the determinant leaves the range, by singular values. Of few rows, the polynomial: it
+    has no NaN where the elements of which it is made are none."""
+    if 0 < a.shape[-1] <= small.LARGEST:
+        return small.numpy_cofactor(a)
     flat = a.reshape(math.prod(a.shape[:-2]), *a.shape[-2:])
     result, found = np.full_like(flat, np.nan), np.linalg.det(flat)
     finite = np.isfinite(flat).all(axis=(-2, -1))

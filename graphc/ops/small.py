@@ -370,6 +370,10 @@ def _numpy_minors(a: Any, of: Callable[[Any], Any]) -> Any:
     return result
 
 
+def numpy_cofactor(a: Any) -> Any:
+    return _numpy_minors(a, _numpy_number)
+
+
 def _numpy_number(a: Any) -> Any:
     if a.shape[-1] == 0:
         return np.ones(a.shape[:-2], a.dtype)
@@ -379,8 +383,7 @@ def _numpy_number(a: Any) -> Any:
 
 
 _COFACTOR = _small(
-    "small_cofactor", lambda a: (a,),
-    np.errstate(all="ignore")(lambda a: _numpy_minors(a, _numpy_number)), _cofactor_at, 40,
+    "small_cofactor", lambda a: (a,), np.errstate(all="ignore")(numpy_cofactor), _cofactor_at, 40,
     "The cofactors of static matrices of up to 4 rows.",
 )  # fmt: skip
 

@@ -136,3 +136,19 @@ def test_nan_goes_through() -> None:
     a = gc.placeholder("nan_a", (3, 3), "float64")
     for f in (gc.linalg.det, gc.linalg.inv):
         assert np.isnan(gc.compile([a], f(a))(np.full((3, 3), np.nan))).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_cofactors_are_nan_where_what_they_are_made_of_is(n: int) -> None:
+    """A cofactor has the elements of the other rows and columns: no others decide it."""
+    a = RNG.normal(size=(2, n, n))
+    a[0, 0, -1] = np.nan
+    x = gc.placeholder(f"with_nan_{n}", (2, n, n), "float64")
+    slope = gc.grad(gc.sum(gc.linalg.det(x)), x)
+    expected = np.empty_like(a)
+    for b, i, j in np.ndindex(2, n, n):
+        minor = np.delete(np.delete(a[b], i, 0), j, 1)
+        value = np.nan if np.isnan(minor).any() else np.linalg.det(minor)
+        expected[b, i, j] = (-1) ** (i + j) * value
+    for found in (gc.evaluate(slope, {x: a}), gc.compile([x], slope)(a)):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
