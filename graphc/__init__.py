@@ -159,6 +159,7 @@ _publish(
     }
 )
 __array_namespace_info__ = _NamespaceInfo
+__array_api_version__ = "2024.12"
 
 
 def __dir__() -> list[str]:
@@ -209,11 +210,14 @@ if TYPE_CHECKING:  # what is looked up at first use
         empty,
         empty_like,
         eye,
+        from_dlpack,
         full,
         full_like,
+        geomspace,
         identity,
         iota,
         linspace,
+        logspace,
         meshgrid,
         ones,
         ones_like,
@@ -234,8 +238,19 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.cumulative import cumulative_logsumexp as logcumsumexp
     from graphc.ops.custom_gradient import custom_gradient
     from graphc.ops.diagonal import diag, diagflat, diagonal, trace
+    from graphc.ops.differences import diff, ediff1d, gradient, trapezoid, unwrap
     from graphc.ops.dynamic import dynamic_slice, dynamic_update_slice
-    from graphc.ops.einsum import einsum, inner, kron, outer, tensordot, vdot, vecdot
+    from graphc.ops.einsum import (
+        einsum,
+        inner,
+        kron,
+        matvec,
+        outer,
+        tensordot,
+        vdot,
+        vecdot,
+        vecmat,
+    )
     from graphc.ops.elementwise import (
         abs,
         add,
@@ -312,32 +327,41 @@ if TYPE_CHECKING:  # what is looked up at first use
         atleast_1d,
         atleast_2d,
         atleast_3d,
+        block,
         broadcast_arrays,
         broadcast_shapes,
+        choose,
         column_stack,
-        diff,
         dsplit,
         dstack,
         fliplr,
         flipud,
-        gradient,
         hsplit,
         hstack,
         moveaxis,
         ravel,
-        repeat,
         roll,
         rollaxis,
         rot90,
         select,
         swapaxes,
-        tile,
-        trapezoid,
         tril,
         triu,
         unstack,
         vsplit,
         vstack,
+    )
+    from graphc.ops.numbers import (
+        bitwise_count,
+        fix,
+        fmod,
+        frexp,
+        gcd,
+        lcm,
+        ldexp,
+        logaddexp2,
+        modf,
+        spacing,
     )
     from graphc.ops.odeint import odeint
     from graphc.ops.order_statistics import (
@@ -349,6 +373,7 @@ if TYPE_CHECKING:  # what is looked up at first use
         quantile,
     )
     from graphc.ops.places import flatnonzero, nonzero, put_along_axis, take_along_axis
+    from graphc.ops.polynomials import polyadd, polyfit, polysub, polyval, vander
     from graphc.ops.pooling import avg_pool, global_avg_pool, global_max_pool, max_pool
     from graphc.ops.powers import cbrt, exp2, log2, log10, logaddexp, power, xlog1py, xlogy
     from graphc.ops.powers import power as pow
@@ -367,10 +392,11 @@ if TYPE_CHECKING:  # what is looked up at first use
         variance,
     )
     from graphc.ops.reduce import variance as var
+    from graphc.ops.repeats import repeat, resize, tile
     from graphc.ops.resample import interpolate, pad
     from graphc.ops.scan import map_ as map
     from graphc.ops.scan import scan
-    from graphc.ops.searching import digitize, searchsorted
+    from graphc.ops.searching import digitize, isin, searchsorted
     from graphc.ops.segments import (
         bincount,
         histogram,
@@ -405,8 +431,10 @@ if TYPE_CHECKING:  # what is looked up at first use
         count_nonzero,
         cov,
         isclose,
+        iscomplex,
         isneginf,
         isposinf,
+        isreal,
         nan_to_num,
         nanargmax,
         nanargmin,
@@ -442,11 +470,15 @@ if TYPE_CHECKING:  # what is looked up at first use
         finfo,
         iinfo,
         inf,
+        iscomplexobj,
         isdtype,
+        isrealobj,
         nan,
+        ndim,
         newaxis,
         pi,
         result_type,
+        shape,
     )
     from graphc.ops.unique import unique, unique_all, unique_counts, unique_inverse, unique_values
     from graphc.ops.while_loop import fori_loop, while_loop
@@ -462,48 +494,52 @@ __all__ = [
     "abs", "acos", "acosh", "add", "all", "allclose", "angle", "any", "append", "arange", "argmax",
     "argmin", "argpartition", "argsort", "array_equal", "array_equiv", "array_split", "asarray",
     "asin", "asinh", "astype", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d",
-    "average", "avg_pool", "beta", "betainc", "bincount", "bitwise_and", "bitwise_invert",
-    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bool", "bool_",
-    "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "cbrt", "ceil", "celu",
-    "check_labels", "checkpoint", "clip", "column_stack", "compile", "complex", "complex128",
-    "complex64", "concat", "cond", "conj", "constant", "conv", "conv_transpose", "convolve", "copy",
-    "copysign", "corrcoef", "correlate", "cos", "cosh", "count_nonzero", "cov", "cuda", "cummax",
-    "cummin", "cumprod", "cumsum", "cumulative_logsumexp", "cumulative_prod", "cumulative_sum",
-    "custom_gradient", "default_dtype", "deg2rad", "derive", "diag", "diagflat", "diagonal", "diff",
-    "digamma", "digitize", "Dim", "dim", "distributed", "divide", "dot", "dot_product_attention",
-    "draw", "dsplit", "dstack", "DType", "dynamic_slice", "dynamic_update_slice", "e", "einsum",
-    "elementwise", "elu", "empty", "empty_like", "ensure", "equal", "erf", "erfc", "erfcinv",
-    "erfcx", "erfinv", "errors", "evaluate", "exp", "exp2", "expand_dims", "expit", "expm1", "eye",
-    "fft", "finfo", "flatnonzero", "flip", "fliplr", "flipud", "float16", "float32", "float64",
-    "floor", "floor_divide", "fold_windows", "fori_loop", "from_sympy", "full", "full_like",
-    "gamma", "gammainc", "gammaincc", "gelu", "getitem", "global_avg_pool", "global_max_pool",
-    "glu", "grad", "gradient", "GradientTape", "Graph", "GraphcError", "greater", "greater_equal",
-    "hard_sigmoid", "hard_swish", "heaviside", "hessian", "histogram", "hsplit", "hstack", "hvp",
-    "hypot", "i0", "i0e", "i1", "i1e", "identity", "iinfo", "imag", "inf", "inner", "int16",
-    "int32", "int64", "int8", "interp", "interpolate", "iota", "isclose", "isdtype", "isfinite",
-    "isinf", "isnan", "isneginf", "isposinf", "j0", "j1", "jacfwd", "jacobian", "jacrev", "jit",
-    "jvp", "kron", "lambdify", "latex", "leaky_relu", "less", "less_equal", "lexsort", "lgamma",
+    "average", "avg_pool", "beta", "betainc", "bincount", "bitwise_and", "bitwise_count",
+    "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+    "block", "bool", "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast",
+    "cbrt", "ceil", "celu", "check_labels", "checkpoint", "choose", "clip", "column_stack",
+    "compile", "complex", "complex128", "complex64", "concat", "cond", "conj", "constant", "conv",
+    "conv_transpose", "convolve", "copy", "copysign", "corrcoef", "correlate", "cos", "cosh",
+    "count_nonzero", "cov", "cuda", "cummax", "cummin", "cumprod", "cumsum", "cumulative_logsumexp",
+    "cumulative_prod", "cumulative_sum", "custom_gradient", "default_dtype", "deg2rad", "derive",
+    "diag", "diagflat", "diagonal", "diff", "digamma", "digitize", "Dim", "dim", "distributed",
+    "divide", "dot", "dot_product_attention", "draw", "dsplit", "dstack", "DType", "dynamic_slice",
+    "dynamic_update_slice", "e", "ediff1d", "einsum", "elementwise", "elu", "empty", "empty_like",
+    "ensure", "equal", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "errors", "evaluate", "exp",
+    "exp2", "expand_dims", "expit", "expm1", "eye", "fft", "finfo", "fix", "flatnonzero", "flip",
+    "fliplr", "flipud", "float16", "float32", "float64", "floor", "floor_divide", "fmod",
+    "fold_windows", "fori_loop", "frexp", "from_dlpack", "from_sympy", "full", "full_like", "gamma",
+    "gammainc", "gammaincc", "gcd", "gelu", "geomspace", "getitem", "global_avg_pool",
+    "global_max_pool", "glu", "grad", "gradient", "GradientTape", "Graph", "GraphcError", "greater",
+    "greater_equal", "hard_sigmoid", "hard_swish", "heaviside", "hessian", "histogram", "hsplit",
+    "hstack", "hvp", "hypot", "i0", "i0e", "i1", "i1e", "identity", "iinfo", "imag", "inf", "inner",
+    "int16", "int32", "int64", "int8", "interp", "interpolate", "iota", "isclose", "iscomplex",
+    "iscomplexobj", "isdtype", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf",
+    "isreal", "isrealobj", "j0", "j1", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kron",
+    "lambdify", "latex", "lcm", "ldexp", "leaky_relu", "less", "less_equal", "lexsort", "lgamma",
     "linalg", "linearize", "linspace", "log", "log10", "log1mexp", "log1p", "log2", "log_ndtr",
-    "log_sigmoid", "log_softmax", "logaddexp", "logcumsumexp", "logical_and", "logical_not",
-    "logical_or", "logical_xor", "logit", "logsumexp", "machine", "map", "matmul",
-    "matrix_transpose", "max", "max_and_argmax", "max_pool", "maximum", "mean", "median",
-    "meshgrid", "min", "minimum", "mish", "moveaxis", "multiply", "nan", "nan_to_num", "nanargmax",
-    "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin",
-    "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar", "ndtr", "ndtri",
-    "negative", "newaxis", "nextafter", "nn", "nonzero", "not_equal", "odeint", "one_hot", "ones",
-    "ones_like", "optim", "outer", "pad", "parse_graph", "partition", "percentile", "permute_dims",
-    "pi", "placeholder", "polygamma", "positive", "pow", "power", "prelu", "print_graph", "prod",
-    "ptp", "put_along_axis", "quantile", "rad2deg", "random", "ravel", "real", "reciprocal", "relu",
-    "relu6", "remainder", "repeat", "reshape", "result_type", "roll", "rollaxis", "root", "rot90",
-    "round", "scan", "scatter_add", "scope", "searchsorted", "segment_max", "segment_mean",
-    "segment_min", "segment_prod", "segment_sum", "select", "selu", "set_default_dtype",
-    "shift_left", "shift_right", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh",
-    "size", "softmax", "softmax_cross_entropy", "softplus", "softsign", "sort", "sparse_hessian",
+    "log_sigmoid", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "machine", "map",
+    "matmul", "matrix_transpose", "matvec", "max", "max_and_argmax", "max_pool", "maximum", "mean",
+    "median", "meshgrid", "min", "minimum", "mish", "modf", "moveaxis", "multiply", "nan",
+    "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean",
+    "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd", "nansum", "nanvar",
+    "ndim", "ndtr", "ndtri", "negative", "newaxis", "nextafter", "nn", "nonzero", "not_equal",
+    "odeint", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "parse_graph", "partition",
+    "percentile", "permute_dims", "pi", "placeholder", "polyadd", "polyfit", "polygamma", "polysub",
+    "polyval", "positive", "pow", "power", "prelu", "print_graph", "prod", "ptp", "put_along_axis",
+    "quantile", "rad2deg", "random", "ravel", "real", "reciprocal", "relu", "relu6", "remainder",
+    "repeat", "reshape", "resize", "result_type", "roll", "rollaxis", "root", "rot90", "round",
+    "scan", "scatter_add", "scope", "searchsorted", "segment_max", "segment_mean", "segment_min",
+    "segment_prod", "segment_sum", "select", "selu", "set_default_dtype", "shape", "shift_left",
+    "shift_right", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "size", "softmax",
+    "softmax_cross_entropy", "softplus", "softsign", "sort", "spacing", "sparse_hessian",
     "sparse_jacobian", "split", "sqrt", "square", "squeeze", "stack", "std", "step",
     "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take",
     "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy", "topk", "trace",
     "train", "trapezoid", "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unique",
-    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "value_and_grad",
-    "var", "Variable", "variable", "variance", "vdot", "vecdot", "vjp", "vmap", "vsplit", "vstack",
-    "where", "while_loop", "windows", "xlog1py", "xlogy", "zeros", "zeros_like",
+    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "unwrap",
+    "value_and_grad", "vander", "var", "Variable", "variable", "variance", "vdot", "vecdot",
+    "vecmat", "vjp", "vmap", "vsplit", "vstack", "where", "while_loop", "windows", "xlog1py",
+    "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

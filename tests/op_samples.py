@@ -13,6 +13,7 @@ import numpy as np
 
 from . import (
     attention_samples,
+    control_samples,
     elementwise_samples,
     fft_samples,
     gather_samples,
@@ -20,6 +21,7 @@ from . import (
     linalg_samples,
     linalg_step_samples,
     manipulate_samples,
+    number_samples,
     running_samples,
     sorting_samples,
     statistics_samples,
@@ -31,7 +33,7 @@ SAMPLES: dict[str, Samples] = {
     **elementwise_samples.SAMPLES, **structural_samples.SAMPLES, **linalg_samples.SAMPLES,
     **linalg_step_samples.SAMPLES, **manipulate_samples.SAMPLES, **gather_samples.SAMPLES,
     **statistics_samples.SAMPLES, **image_samples.SAMPLES, **sorting_samples.SAMPLES,
-    **running_samples.SAMPLES,
+    **running_samples.SAMPLES, **control_samples.SAMPLES, **number_samples.SAMPLES,
     **fft_samples.SAMPLES, **attention_samples.SAMPLES,
 }  # fmt: skip
 

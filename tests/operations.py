@@ -9,7 +9,11 @@ What is there is asked of graphc; the names of others, and why one is not there,
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
 
 import graphc as gc
 from graphc.ir.operators import numpy_function
@@ -65,6 +69,9 @@ NUMPY = (
     "linalg.det linalg.eigh linalg.inv linalg.lstsq linalg.matrix_norm linalg.matrix_power "
     "linalg.matrix_rank linalg.multi_dot linalg.norm linalg.outer linalg.pinv linalg.qr "
     "linalg.slogdet linalg.solve linalg.svd linalg.trace linalg.vector_norm fft.fft fft.fft2 "
+    "bitwise_count block choose ediff1d fix fmod frexp gcd geomspace isin iscomplex iscomplexobj "
+    "isreal isrealobj lcm ldexp logaddexp2 logspace matvec modf ndim polyadd polyfit polysub "
+    "polyval resize shape spacing unwrap vander vecmat linalg.tensorinv linalg.tensorsolve "
     "fft.fftn fft.fftshift fft.hfft fft.ifft fft.ifft2 fft.ifftn fft.ifftshift fft.ihfft fft.irfft "
     "fft.irfft2 fft.irfftn fft.rfft fft.rfft2 fft.rfftn"
 )
@@ -98,7 +105,6 @@ OTHERS = {  # what people look for by the words of PyTorch and of JAX
 
 # -- why not ---------------------------------------------------------------------------------------
 WHY = {
-    "from_dlpack": "arrays come in at a call: `gc.compile` and `gc.asarray` take what NumPy takes",
     "put_along_axis": "it writes into its argument; `gc.put_along_axis` gives a new tensor",
     "delete": "`gc.concat` of slices; `gc.take` of what is left",
     "insert": "`gc.concat` of slices",
@@ -106,6 +112,30 @@ WHY = {
     "nonzero": "`gc.nonzero(x, size=...)`: how many there are is not known without a size",
     "flatnonzero": "`gc.flatnonzero(x, size=...)`",
     "unique": "`gc.unique(x, size=...)`: how many there are is not known without a size",
+}  # fmt: skip
+REASONS = {  # of functions that look for `__array_function__`, and get a named error
+    "intersect1d setdiff1d setxor1d union1d in1d trim_zeros extract compress unique_all "
+    "unique_counts unique_inverse unique_values": "how many elements there are only data tell: "
+    "`gc.unique(x, size=...)`, `gc.isin`, `x[mask]` to be reduced",
+    "copyto fill_diagonal place put putmask": "it writes into its argument; "
+    "`x.at[key].set(value)` gives a new tensor",
+    "array2string array_repr array_str savetxt save savez savez_compressed":
+    "text and files of numbers are for what a call gives",
+    "common_type min_scalar_type result_type can_cast real_if_close may_share_memory "
+    "shares_memory einsum_path": "its answer is a dtype of NumPy's, or depends on values, memory "
+    "or its own plans: `gc.result_type`, `gc.can_cast`",
+    "apply_along_axis apply_over_axes piecewise": "`gc.vmap` of the function; `gc.select`",
+    "poly polydiv polymul roots": "leading zeros, which only data tell, decide the shape: "
+    "`gc.convolve(p, q)`, `gc.linalg.eigvals`",
+    "polyder polyint": "`p[:-1] * gc.arange(n, 0, -1)`, and the inverse of it",
+    "diag_indices_from tril_indices_from triu_indices_from ix_": "places that a shape alone says "
+    "are NumPy's: `np.tril_indices(n)`",
+    "ravel_multi_index unravel_index packbits unpackbits sort_complex bmat asmatrix require":
+    "rare; a line of `//`, `%` and sums",
+    "histogram2d histogramdd histogram_bin_edges": "`gc.histogram` gives counts and edges; of "
+    "pairs `gc.bincount` of `i * n + j`",
+    "linalg.eig linalg.eigvals": "NumPy's are real or complex by the values: `gc.linalg.eig`",
+    "busday_count busday_offset datetime_as_string is_busday isnat": "there are no dates",
 }  # fmt: skip
 
 
@@ -121,6 +151,19 @@ def answered(name: str) -> bool:
     """Whether NumPy's function of this name takes tensors: not one that refuses every call."""
     ufuncs = {"abs": "absolute", "conjugate": "conjugate"}
     return numpy_function(ufuncs.get(name, name)) is not None and name not in WHY
+
+
+def unlisted() -> list[str]:
+    """What looks for the protocols in the NumPy that is installed, and stands nowhere here."""
+    listed = {*NUMPY.split(), *" ".join(REASONS).split()}
+    found = {
+        f"{f.__module__}.{f.__name__}".removeprefix("numpy.")
+        for module in (np, np.linalg, np.fft)
+        for f in vars(module).values()
+        if hasattr(f, "_implementation")
+    }
+    found |= {f.__name__ for f in vars(np).values() if isinstance(f, np.ufunc)}
+    return sorted(n for n in found - listed if not answered(n))
 
 
 def missing() -> list[str]:
@@ -142,15 +185,17 @@ def page() -> str:
     names = NUMPY.split()
     parts.append("## NumPy's functions\n\nThese take tensors, under the name `np.f`:\n")
     parts.append(", ".join(f"`{n}`" for n in names if answered(n)) + ".\n")
-    parts.append(_table("numpy", [n for n in names if not answered(n)]))
+    parts.append(_table("numpy", [n for n in names if not answered(n)], REASONS))
     parts.append("## Words of others\n")
     rows = (f"| `{theirs}` | `{ours}` |" for theirs, ours in sorted(OTHERS.items()))
     parts.append("\n".join(["| theirs | ours |", "|---|---|", *rows]) + "\n")
     return "\n".join(parts)
 
 
-def _table(title: str, names: list[str]) -> str:
-    rows = (f"| `{n}` | {WHY[n]} |" for n in names)
+def _table(title: str, names: list[str], more: Mapping[str, str] = MappingProxyType({})) -> str:
+    rows = [f"| `{n}` | {WHY[n]} |" for n in names]
+    for several, why in more.items():
+        rows.append(f"| {', '.join(f'`{n}`' for n in several.split())} | {why} |")
     return "\n".join([f"| {title} | why not |", "|---|---|", *rows]) + "\n"
 
 

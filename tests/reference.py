@@ -57,6 +57,10 @@ _TITLES = {
     "order_statistics": "Medians and quantiles",
     "cumulative": "Running reductions",
     "manipulate": "Moving and cutting",
+    "repeats": "Moving and cutting",
+    "differences": "Differences",
+    "numbers": "Numbers in parts",
+    "polynomials": "Polynomials",
     "diagonal": "Diagonals",
     "contract": "Matrix products",
     "einsum": "Sums of products",
@@ -74,7 +78,7 @@ _TITLES = {
     "custom_gradient": "Derivatives of your own",
     "linalg": "Linear algebra",
     "random": "Random numbers",
-    "types": "Dtypes",
+    "types": "Dtypes and axes",
     "ensure": "Checks",
     "complex": "Complex numbers",
     "fft": "Fourier transforms",
@@ -263,9 +267,9 @@ _PAGES = {  # by file: a title, and the titles of sections, or how they begin
     )),
     "elementwise": ("Functions of elements", (
         "Elementwise", "Functions of", "Trigonometric", "Powers", "Signs", "The gamma", "Bessel",
-        "The normal", "Activations",
+        "The normal", "Activations", "Numbers in", "Polynomials",
     )),
-    "arrays": ("Shapes and places", ("Shape", "Indexing", "Moving", "Diagonals")),
+    "arrays": ("Shapes and places", ("Shape", "Indexing", "Moving", "Differences", "Diagonals")),
     "reductions": ("Reductions, statistics, sorting", (
         "Reductions", "Statistics", "Groups", "Running", "Sorting", "Medians"
     )),

@@ -187,6 +187,7 @@ def test_operations_page_is_up_to_date() -> None:
 
 def test_what_is_not_there_has_a_reason_and_what_is_there_has_none() -> None:
     assert set(operations.missing()) == set(operations.WHY)
+    assert not operations.unlisted()
 
 
 def test_reference_names_every_function() -> None:

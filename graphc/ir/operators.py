@@ -270,8 +270,11 @@ class Operators:
         given = {k: v for k, v in options.items() if v is not None}
         return self._apply(name, self, axis=axis, keepdims=keepdims, **given)
 
-    def sum(self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None) -> Self:
-        return self._reduced("sum", axis, keepdims, dtype=dtype)
+    def sum(
+        self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None,
+        initial: Any = None,
+    ) -> Self:  # fmt: skip
+        return self._reduced("sum", axis, keepdims, dtype=dtype, where=where, initial=initial)
 
     def cumsum(self, axis: int | None = None, dtype: Any = None) -> Self:
         return self._apply("cumsum", self, axis, dtype)
@@ -279,33 +282,44 @@ class Operators:
     def cumprod(self, axis: int | None = None, dtype: Any = None) -> Self:
         return self._apply("cumprod", self, axis, dtype)
 
-    def mean(self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None) -> Self:
-        return self._reduced("mean", axis, keepdims, dtype=dtype)
+    def mean(
+        self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None
+    ) -> Self:
+        return self._reduced("mean", axis, keepdims, dtype=dtype, where=where)
 
-    def prod(self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None) -> Self:
-        return self._reduced("prod", axis, keepdims, dtype=dtype)
+    def prod(
+        self, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None,
+        initial: Any = None,
+    ) -> Self:  # fmt: skip
+        return self._reduced("prod", axis, keepdims, dtype=dtype, where=where, initial=initial)
 
     def var(
-        self, axis: Any = None, keepdims: bool = False, *, correction: Any = None, ddof: Any = None
-    ) -> Self:
-        return self._reduced("var", axis, keepdims, correction=correction, ddof=ddof)
+        self, axis: Any = None, keepdims: bool = False, *, correction: Any = None, ddof: Any = None,
+        where: Any = None,
+    ) -> Self:  # fmt: skip
+        return self._reduced("var", axis, keepdims, correction=correction, ddof=ddof, where=where)
 
     def std(
-        self, axis: Any = None, keepdims: bool = False, *, correction: Any = None, ddof: Any = None
+        self, axis: Any = None, keepdims: bool = False, *, correction: Any = None, ddof: Any = None,
+        where: Any = None,
+    ) -> Self:  # fmt: skip
+        return self._reduced("std", axis, keepdims, correction=correction, ddof=ddof, where=where)
+
+    def max(
+        self, axis: Any = None, keepdims: bool = False, *, where: Any = None, initial: Any = None
     ) -> Self:
-        return self._reduced("std", axis, keepdims, correction=correction, ddof=ddof)
+        return self._reduced("max", axis, keepdims, where=where, initial=initial)
 
-    def max(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._reduced("max", axis, keepdims)
+    def min(
+        self, axis: Any = None, keepdims: bool = False, *, where: Any = None, initial: Any = None
+    ) -> Self:
+        return self._reduced("min", axis, keepdims, where=where, initial=initial)
 
-    def min(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._reduced("min", axis, keepdims)
+    def any(self, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Self:
+        return self._reduced("any", axis, keepdims, where=where)
 
-    def any(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._reduced("any", axis, keepdims)
-
-    def all(self, axis: Any = None, keepdims: bool = False) -> Self:
-        return self._reduced("all", axis, keepdims)
+    def all(self, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Self:
+        return self._reduced("all", axis, keepdims, where=where)
 
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Self:
         return self._reduced("argmax", axis, keepdims)

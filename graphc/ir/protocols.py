@@ -39,6 +39,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: Mapping[s
             given=f"{ufunc.__name__}{'' if method == '__call__' else f'.{method}'}"
             + f"({', '.join(['...', *(f'{name}=' for name in kwargs)])})",
             where=origin.where(),
+            hint="x.at[key].add(value) and its kin give a new tensor" if method == "at" else "",
         )
     return found(*inputs)
 

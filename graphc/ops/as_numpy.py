@@ -17,9 +17,10 @@ from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, complex128, float64, int8
 from graphc.ir.node import Tensor
 from graphc.ops import bessel, gamma, quantile
-from graphc.ops.build import cast, float_type, scalar_like, tensor
+from graphc.ops.build import cast, float_type, scalar_like, settle, tensor
 from graphc.ops.build import operands as to_operands
 from graphc.ops.contract import dot
+from graphc.ops.create import geomspace
 from graphc.ops.einsum import tensordot
 from graphc.ops.elementwise import (
     abs,
@@ -49,6 +50,7 @@ from graphc.ops.elementwise import (
 from graphc.ops.elementwise import reciprocal as quotient
 from graphc.ops.gather import take
 from graphc.ops.norms import cross
+from graphc.ops.polynomials import polyfit, polyval, vander
 from graphc.ops.powers import power
 from graphc.ops.reduce import all, any, max, min, prod, sum
 from graphc.ops.shape import concat, reshape
@@ -200,6 +202,29 @@ def _corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Tensor:
     return corrcoef(_in_double(x), _in_double(y), rowvar)
 
 
+def _polyval(p: Any, x: Any) -> Tensor:
+    """Numbers are arrays of 64 bits, as `numpy.asarray` makes them."""
+    return polyval(*(settle(t, t.dtype) for t in (tensor(v, "numpy.polyval") for v in (p, x))))
+
+
+def _vander(x: Any, N: Any = None, increasing: bool = False) -> Tensor:
+    """Of floats in float64, whatever the dtype."""
+    t = tensor(x, "numpy.vander")
+    return vander(cast(t, float64) if t.dtype.is_float else t, N, increasing)
+
+
+def _polyfit(x: Any, y: Any, deg: int, rcond: float | None = None, w: Any = None) -> Tensor:
+    """In float64, whatever the dtypes."""
+    return polyfit(_in_double(x), _in_double(y), deg, rcond, w)
+
+
+def _geomspace(
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None
+) -> Tensor:
+    """In float64, whatever the dtypes."""
+    return geomspace(_in_double(start), _in_double(stop), num, endpoint=endpoint, dtype=dtype)
+
+
 def _interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Tensor:
@@ -213,6 +238,10 @@ def _interp(
 FUNCTIONS: dict[str, Callable[..., Any]] = {"_rounded_": _rounded, "_divmod_": _divmod}
 NUMPY: dict[str, Callable[..., Any] | None] = {
     "interp": _interp,
+    "geomspace": _geomspace,
+    "polyval": _polyval,
+    "vander": _vander,
+    "polyfit": _polyfit,
     "corrcoef": _corrcoef,
     "cov": _cov,
     "cross": _cross,

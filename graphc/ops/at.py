@@ -19,7 +19,16 @@ from graphc.ir.shape import Shape, show
 from graphc.ops import dynamic
 from graphc.ops.build import cast, constant, is_python_scalar, tensor
 from graphc.ops.create import ones
-from graphc.ops.elementwise import add, maximum, minimum, multiply, negative, where
+from graphc.ops.elementwise import (
+    add,
+    divide,
+    logical_and,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    where,
+)
 from graphc.ops.getitem import Selection, getitem, mask_of, read, select, view
 from graphc.ops.index import strided_slice, zero_pad
 from graphc.ops.places import updated
@@ -82,6 +91,16 @@ class Place:
     def multiply(self, value: Any) -> Tensor:
         """`x` with the elements multiplied by `value`."""
         return _written(self._x, self._key, "multiply", value)
+
+    def divide(self, value: Any) -> Tensor:
+        """`x` with the elements divided by `value`. Errors: `DTypeError` for a tensor of ints."""
+        if not self._x.dtype.has_derivative:
+            raise DTypeError(
+                "a quotient is no int", op="at", expected="floats", given=self._x.dtype.name,
+                hint="x.astype('float64').at[key].divide(value)",
+            )  # fmt: skip
+        one = broadcast_to(constant(1, self._x.dtype), self._x.shape)
+        return divide(self._x, _written(one, self._key, "multiply", value))
 
     def min(self, value: Any) -> Tensor:
         """`x` with the elements that are above `value` lowered to it."""
@@ -236,6 +255,13 @@ class Selected:
         if name.startswith("__"):
             raise AttributeError(name)
         raise self._no_tensor()
+
+    def selected(self, axis: Any, mask: Any) -> tuple[Tensor, Tensor]:
+        """What reductions take: the tensor, and where its elements count.
+        Errors: `ArgumentError` for an axis."""
+        if axis is not None:
+            raise self._no_tensor()
+        return self._x, self._mask if mask is None else logical_and(self._mask, mask)
 
     def _reduced(self, name: str, axis: Any, **options: Any) -> Tensor:
         if axis is not None:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.ir import origin
 from graphc.ir.dim import Dim, Size, difference, dim, floordiv, maximum
 from graphc.ir.dtype import DType, dtype_or_default, float64, int64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Kind, Op, register
+from graphc.ir.operators import function
 from graphc.ir.shape import Shape, TensorType, normalize_axis, shape_of, show, whole
 from graphc.ops.build import (
     cast,
@@ -127,11 +129,7 @@ def linspace(
     Shapes: [num, *s] for start and stop that broadcast to [*s]. Dtypes: where none is given, the
     default one of numbers, else that of start and stop.
     """
-    low, high = operands("linspace", start, stop)
-    numbers = low.weak and high.weak
-    inner = low.dtype if low.dtype.is_float and not numbers else float64
-    to = inner if dtype is None and not numbers else dtype_or_default(dtype)
-    low, high = (cast(t, inner) for t in (low, high))
+    inner, to, (low, high) = _ends("linspace", start, stop, dtype)
     count = dim(num) if isinstance(num, str) else whole("linspace", "num", num)
     parts = count - 1 if endpoint else count
     span = subtract(high, low)
@@ -145,6 +143,60 @@ def linspace(
         at_end = equal(iota(column, 0), size_as_tensor(parts, int64))
         values = where(at_end, high, values)
     return astype(floor(values) if to.is_integer else values, to)
+
+
+def logspace(
+    start: Any,
+    stop: Any,
+    /,
+    num: Any = 50,
+    *,
+    endpoint: bool = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+) -> Tensor:
+    """`base` to the powers `linspace(start, stop, num)`. Shapes and dtypes: as there.
+
+    >>> import graphc as gc
+    >>> gc.evaluate(gc.logspace(0, 2, 3))
+    array([  1.,  10., 100.], dtype=float32)
+    """
+    inner, to, (low, high) = _ends("logspace", start, stop, dtype)
+    exponents = linspace(low, high, num, dtype=inner, endpoint=endpoint)
+    return astype(function("power")(cast(tensor(base, "logspace"), inner), exponents), to)
+
+
+def geomspace(
+    start: Any, stop: Any, /, num: Any = 50, *, endpoint: bool = True, dtype: Any = None
+) -> Tensor:
+    """`num` numbers from `start` to `stop`, each the one before times the same factor. Neither is 0
+    and both have one sign, else they are NaN. Shapes and dtypes: as `linspace`.
+
+    >>> import graphc as gc
+    >>> gc.evaluate(gc.geomspace(1, 8, 4))
+    array([1., 2., 4., 8.], dtype=float32)
+    """
+    inner, to, (low, high) = _ends("geomspace", start, stop, dtype)
+    sign = function("sign")(low)
+    log10 = function("log10")
+    exponents = linspace(
+        log10(multiply(low, sign)), log10(multiply(high, sign)), num, dtype=inner, endpoint=endpoint
+    )
+    values = multiply(function("power")(scalar_like(10, low), exponents), sign)
+    count = values.shape[0]
+    place = iota((count, *(1 for _ in values.shape[1:])), 0)
+    if endpoint:  # exactly
+        values = where(equal(place, size_as_tensor(count - 1, int64)), high, values)
+    return astype(where(equal(place, 0), low, values), to)
+
+
+def _ends(op: str, start: Any, stop: Any, dtype: Any) -> tuple[DType, DType, list[Tensor]]:
+    """Two ends in the dtype that is computed in, and the one that the result has."""
+    low, high = operands(op, start, stop)
+    numbers = low.weak and high.weak
+    inner = low.dtype if low.dtype.is_float and not numbers else float64
+    to = inner if dtype is None and not numbers else dtype_or_default(dtype)
+    return inner, to, [cast(t, inner) for t in (low, high)]
 
 
 def eye(n_rows: Any, n_cols: Any = None, /, *, k: int = 0, dtype: Any = None) -> Tensor:
@@ -239,13 +291,58 @@ def full_like(x: Any, /, fill_value: Any, dtype: Any = None) -> Tensor:
 
 
 def asarray(x: Any, dtype: Any = None) -> Tensor:
-    """`x` as a tensor: itself, converted where a dtype is given, or a constant of numbers.
+    """`x` as a tensor: itself, converted where a dtype is given, or a constant of numbers. Nested
+    lists with tensors in them are stacked.
 
-    Errors: as `constant`.
+    Errors: as `constant`; for lists with tensors as `stack`.
+
+    >>> import graphc as gc
+    >>> x = gc.placeholder("x")
+    >>> gc.evaluate(gc.asarray([[x, 0], [1, x * x]]), {x: 3.0})
+    array([[3., 0.],
+           [1., 9.]], dtype=float32)
     """
+    if _has_tensor(x):
+        x = function("stack")([asarray(v) if isinstance(v, (list, tuple)) else v for v in x])
     if not isinstance(x, Tensor):
         return constant(x, dtype)
     return x if dtype is None else astype(x, dtype)
+
+
+def _has_tensor(x: Any) -> bool:
+    """Whether there is a tensor in nested lists."""
+    if not isinstance(x, (list, tuple)):
+        return False
+    return any(isinstance(v, Tensor) or _has_tensor(v) for v in x)
+
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A constant of an array of any library that has `__dlpack__`: its numbers are copied.
+
+    Errors: `ArgumentError` for an object without, for memory that is not the processor's, for
+    another device than "cpu", and for `copy=False`; `DTypeError` for a dtype that graphc has not.
+    """
+    refused: str | None = None
+    if isinstance(x, Tensor):
+        return x
+    if device not in (None, "cpu"):
+        refused = f"device={device!r}"
+    elif copy is False:
+        refused = "copy=False"
+    elif not hasattr(x, "__dlpack__"):
+        refused = type(x).__name__
+    if refused is None:
+        try:
+            array = np.from_dlpack(x)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            refused = f"{type(x).__name__}: {error}"[:200]
+    if refused is not None:
+        raise ArgumentError(
+            "no array that can be copied", op="from_dlpack",
+            expected="an array in the processor's memory, with __dlpack__", given=refused,
+            where=origin.where(),
+        )  # fmt: skip
+    return constant(array)
 
 
 def copy(x: Any) -> Tensor:
@@ -282,7 +379,7 @@ def meshgrid(*arrays: Any, indexing: str = "xy") -> list[Tensor]:
 FUNCTIONS |= {
     f.__name__: f
     for f in (
-        constant, iota, arange, linspace, eye, identity, zeros, ones, empty, full, zeros_like,
-        ones_like, empty_like, full_like, asarray, copy, meshgrid,
+        constant, iota, arange, linspace, logspace, geomspace, eye, identity, zeros, ones, empty,
+        full, zeros_like, ones_like, empty_like, full_like, asarray, from_dlpack, copy, meshgrid,
     )
 }  # fmt: skip

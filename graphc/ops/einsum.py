@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Any
 
-from graphc.errors import ArgumentError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.conditions import never_equal
 from graphc.ir.dim import Size, size_hint
+from graphc.ir.dtype import bool_
 from graphc.ir.node import Tensor
 from graphc.ir.shape import normalize_axis, show
 from graphc.ops.build import operands as to_operands
@@ -22,7 +23,7 @@ from graphc.ops.contract import Labelled, Labels, contract, permuted, sum_out
 from graphc.ops.contraction_order import contraction_order
 from graphc.ops.diagonal import main_diagonal
 from graphc.ops.elementwise import multiply
-from graphc.ops.shape import expand_dims, permute_dims, reshape
+from graphc.ops.shape import expand_dims, matrix_transpose, permute_dims, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 _NUMBERED = ascii_uppercase + ascii_lowercase  # the letters of 0, 1, ... in the form with lists
@@ -269,6 +270,38 @@ def vecdot(x: Any, y: Any, axis: int = -1) -> Tensor:
     return _last_axes("vecdot", "...i,...i->...", _conjugated(a), b)
 
 
+def matvec(x: Any, y: Any) -> Tensor:
+    """The products of matrices and vectors; leading axes broadcast.
+
+    Shapes: [..., m, n] x [..., n] -> [..., m]. Errors: `ShapeError`; `DTypeError` for bools.
+    """
+    a, b = _with_axes("matvec", x, y, 2, 1)
+    return _last_axes("matvec", "...ij,...j->...i", a, b)
+
+
+def vecmat(x: Any, y: Any) -> Tensor:
+    """The products of vectors and matrices; leading axes broadcast. Complex numbers of the vectors
+    are conjugated.
+
+    Shapes: [..., n] x [..., n, m] -> [..., m]. Errors: `ShapeError`; `DTypeError` for bools.
+    """
+    a, b = _with_axes("vecmat", x, y, 1, 2)
+    return _last_axes("vecmat", "...i,...ji->...j", _conjugated(a), matrix_transpose(b))
+
+
+def _with_axes(op: str, x: Any, y: Any, left: int, right: int) -> list[Tensor]:
+    """Numbers of one dtype with at least so many axes. Errors: `ShapeError`, `DTypeError`."""
+    a, b = to_operands(op, x, y)
+    if a.ndim < left or b.ndim < right:
+        raise ShapeError(
+            "too few axes", op=op, expected=f"ranks of at least {left} and {right}",
+            given=f"{show(a.shape)} and {show(b.shape)}",
+        )  # fmt: skip
+    if a.dtype is bool_:
+        raise DTypeError("no product of bools", op=op, expected="numeric dtypes", given="bool")
+    return [a, b]
+
+
 def _conjugated(t: Tensor) -> Tensor:
     return conj(t) if t.dtype.is_complex else t
 
@@ -333,4 +366,7 @@ def _same_last(op: str, a: Tensor, b: Tensor) -> None:
         )
 
 
-FUNCTIONS |= {f.__name__: f for f in (einsum, tensordot, vecdot, inner, vdot, outer, kron)}
+FUNCTIONS |= {
+    f.__name__: f
+    for f in (einsum, tensordot, vecdot, matvec, vecmat, inner, vdot, outer, kron)
+}

@@ -30,6 +30,8 @@ from graphc.ops.matrix_functions import matrix_power as matrix_power
 from graphc.ops.matrix_functions import matrix_rank as matrix_rank
 from graphc.ops.matrix_functions import multi_dot as multi_dot
 from graphc.ops.matrix_functions import pinv as pinv
+from graphc.ops.matrix_functions import tensorinv as tensorinv
+from graphc.ops.matrix_functions import tensorsolve as tensorsolve
 from graphc.ops.norms import cross as cross
 from graphc.ops.norms import diagonal as diagonal
 from graphc.ops.norms import matrix_norm as matrix_norm
@@ -53,8 +55,8 @@ ALSO = {  # of `gc.linalg`, and of no other name
     f.__name__: f
     for f in (
         triangular_solve, cho_factor, cho_solve, lu, eigh, eigvalsh, eig, eigvals, svd, svdvals,
-        qr, pinv, lstsq, matrix_rank, cond, expm, matrix_power, multi_dot, matmul,
-        matrix_transpose, vector_norm, matrix_norm, norm, cross, outer, tensordot, vecdot,
+        qr, pinv, lstsq, matrix_rank, cond, expm, matrix_power, multi_dot, tensorinv, tensorsolve,
+        matmul, matrix_transpose, vector_norm, matrix_norm, norm, cross, outer, tensordot, vecdot,
         diagonal, trace,
     )
 }  # fmt: skip

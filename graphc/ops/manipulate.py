@@ -1,4 +1,4 @@
-"""What moves, repeats and cuts elements, by NumPy's names: `roll`, `tile`, `tril`, `moveaxis`.
+"""What moves, joins and cuts elements, by NumPy's names: `roll`, `tril`, `moveaxis`, `hstack`.
 
 All but `roll` are made of the ops of `shape.py` and `index.py`, through which a kernel reads.
 """
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, OutOfRangeError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, OutOfRangeError, ShapeError
+from graphc.ir import origin
 from graphc.ir.dim import Dim, Size
 from graphc.ir.dtype import bool_, int64
 from graphc.ir.node import Tensor, apply
@@ -19,7 +20,6 @@ from graphc.ir.shape import (
     Shape,
     TensorType,
     broadcast,
-    normalize_axes,
     normalize_axis,
     several,
     shape_of,
@@ -30,18 +30,26 @@ from graphc.ops.build import cast, operands, scalar_like, tensor
 from graphc.ops.create import far, iota
 from graphc.ops.elementwise import (
     add,
-    divide,
+    clip,
     greater_equal,
+    less,
     less_equal,
-    multiply,
-    not_equal,
-    subtract,
+    logical_and,
+    remainder,
     where,
 )
-from graphc.ops.gather import take
+from graphc.ops.ensure import ensure
 from graphc.ops.getitem import getitem, split
-from graphc.ops.reduce import sum
-from graphc.ops.shape import broadcast_to, concat, expand_dims, flip, permute_dims, reshape
+from graphc.ops.places import take_along_axis
+from graphc.ops.shape import (
+    broadcast_to,
+    concat,
+    expand_dims,
+    flip,
+    permute_dims,
+    reshape,
+    stack,
+)
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -247,73 +255,6 @@ def broadcast_arrays(*arrays: Any) -> list[Tensor]:
     return [broadcast_to(t, shape) for t in tensors]
 
 
-# -- repeated elements -----------------------------------------------------------------------------
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Tensor:
-    """Each element along `axis` (by default of all elements) `repeats` times, one after another.
-
-    `repeats` is an int, a size, or an array with one number for each element, known here: a tensor
-    would decide a shape. Errors: `ArgumentError` for another kind; `ShapeError` for another number
-    of them than there are elements.
-
-    >>> import graphc as gc
-    >>> gc.evaluate(gc.repeat([1, 2], [3, 1]))
-    array([1, 1, 1, 2])
-    """
-    t = tensor(x, "repeat")
-    if axis is None:
-        t, axis = reshape(t, (t.size,)), 0
-    axis = normalize_axis("repeat", axis, t.ndim)
-    count = repeats
-    if not isinstance(repeats, (int, Dim)):
-        numbers = np.asarray(repeats if not isinstance(repeats, Tensor) else None)
-        if numbers.dtype.kind not in "iu" or (numbers.size and numbers.min() < 0):
-            raise ArgumentError(
-                "not how often each element is repeated",
-                op="repeat",
-                expected="an int >= 0, a size, or an array of such ints",
-                given=repr(repeats)[:80],
-                hint="the shape of a tensor is known before its values are",
-            )
-        if numbers.size != 1:
-            if numbers.shape != (t.shape[axis],):
-                raise ShapeError(
-                    "a number for each element",
-                    op="repeat",
-                    expected=show((t.shape[axis],)),
-                    given=show(numbers.shape),
-                )
-            return take(t, np.repeat(np.arange(numbers.size), numbers), axis)
-        count = int(numbers.reshape(()))
-    count = _times("repeat", count)
-    wide = (*t.shape[: axis + 1], count, *t.shape[axis + 1 :])
-    merged = (*t.shape[:axis], t.shape[axis] * count, *t.shape[axis + 1 :])
-    return reshape(broadcast_to(expand_dims(t, axis + 1), wide), merged)
-
-
-def _times(op: str, count: Any) -> Size:
-    if not isinstance(count, (int, np.integer, Dim)) or (not isinstance(count, Dim) and count < 0):
-        raise ArgumentError(
-            "not a number of times", op=op, expected="an int >= 0, or a size", given=repr(count)
-        )
-    return count if isinstance(count, Dim) else int(count)
-
-
-def tile(x: Any, repetitions: Any, /) -> Tensor:
-    """`x` put side by side: `repetitions` times along each axis, the last one last.
-
-    Shapes: [n, m] by (a, b) -> [a n, b m]; the shorter of the two gets ones in front.
-    """
-    t = tensor(x, "tile")
-    counts: list[Size] = [_times("tile", c) for c in _listed(repetitions)]
-    counts = [*(1,) * (t.ndim - len(counts)), *counts]
-    shape = (*(1,) * (len(counts) - t.ndim), *t.shape)
-    pairs = list(zip(counts, shape, strict=True))
-    narrow = [s for pair in pairs for s in (1, pair[1])]
-    wide = [s for pair in pairs for s in pair]
-    tiled = broadcast_to(reshape(t, narrow), wide)
-    return reshape(tiled, [count * size for count, size in pairs])
-
-
 # -- triangles -------------------------------------------------------------------------------------
 def _triangle(op: str, x: Any, k: int, keeps: Callable[..., Tensor]) -> Tensor:
     t = tensor(x, op)
@@ -468,113 +409,85 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     return result
 
 
-# -- differences -----------------------------------------------------------------------------------
-def diff(
-    x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None
-) -> Tensor:
-    """Each element along `axis` minus the one before it, `n` times.
+# -- joined and chosen ----------------------------------------------------------------------------
+def block(arrays: Any) -> Tensor:
+    """Nested lists of blocks as one tensor: the innermost lists are joined along the last axis,
+    those around them along the one before, and so on.
 
-    `prepend` and `append` are joined to `x` before; of bools it is whether the two differ.
-    Errors: `ArgumentError` for a negative `n`; `ShapeError` for a scalar.
+    Shapes: all blocks get as many axes as the one with most has, or as the lists are deep.
+    Errors: `ArgumentError` for lists of different depths and for empty ones; `ShapeError` for
+    blocks that do not fit.
+
+    >>> import graphc as gc
+    >>> a = gc.constant([[1, 2]])
+    >>> gc.evaluate(gc.block([[a, a], [a, -a]]))
+    array([[ 1,  2,  1,  2],
+           [ 1,  2, -1, -2]])
     """
-    t = tensor(x, "diff")
-    if not isinstance(n, int) or n < 0:
-        raise ArgumentError("not a number of times", op="diff", expected="n >= 0", given=repr(n))
-    axis = normalize_axis("diff", axis, t.ndim)
-    ends = [tensor(e, "diff") if e is not None else None for e in (prepend, append)]
-    unit = tuple(1 if a == axis else s for a, s in enumerate(t.shape))
-    before, behind = (
-        [] if e is None else [broadcast_to(e, unit) if e.ndim == 0 else e] for e in ends
-    )
-    if before or behind:
-        t = concat([*before, t, *behind], axis)
-    operator = not_equal if t.dtype is bool_ else subtract
-    front = (slice(None),) * axis
-    for _ in range(n):
-        t = operator(getitem(t, (*front, slice(1, None))), getitem(t, (*front, slice(None, -1))))
-    return t
+    depth, blocks = _depth(arrays), _blocks(arrays)
+    rank = max(depth, *(b.ndim for b in blocks))
+
+    def joined(value: Any, level: int) -> Tensor:
+        if not isinstance(value, list):
+            t = tensor(value, "block")
+            return reshape(t, (*(1,) * (rank - t.ndim), *t.shape))
+        return concat([joined(v, level + 1) for v in value], rank - depth + level)
+
+    return joined(arrays, 0)
 
 
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
-    """The integral of `y` along `axis` by the trapezoidal rule, at places `x` or `dx` apart.
-
-    Shapes: y [..., n, ...], x [n] or as y -> [..., ...]. Dtypes: ints give floats.
-    """
-    t = tensor(y, "trapezoid")
-    axis = normalize_axis("trapezoid", axis, t.ndim)
-    front = (slice(None),) * axis
-    low, high = ((*front, slice(None, -1)), (*front, slice(1, None)))
-    apart: Any = dx
-    if x is not None:
-        places = tensor(x, "trapezoid")
-        apart = diff(places, axis=-1 if places.ndim == 1 else axis)
-        if places.ndim == 1:
-            apart = reshape(apart, (apart.size, *(1,) * (t.ndim - 1 - axis)))
-    heights = add(getitem(t, high), getitem(t, low))
-    return sum(divide(multiply(apart, heights), 2.0), axis=axis)
-
-
-def gradient(x: Any, *spacing: Any, axis: Any = None) -> Any:
-    """The derivative along each axis of values on a grid, by central differences, one-sided ones at
-    its ends. `spacing` is one number, one for each axis, or the places along it.
-
-    Gives a tensor for one axis, else a tuple of them. Dtypes: ints give floats.
-    Errors: `ShapeError` for an axis of fewer than two elements.
-    """
-    t = tensor(x, "gradient")
-    t = t if t.dtype.is_float else cast(t, operands("gradient", t, 1.0)[0].dtype)
-    axes = normalize_axes("gradient", axis, t.ndim)
-    if len(spacing) not in (0, 1, len(axes)):
+def _depth(value: Any) -> int:
+    """How many lists are around each block. Errors: `ArgumentError`."""
+    if not isinstance(value, list):
+        return 0
+    depths = {_depth(v) for v in value}
+    if len(depths) != 1:
         raise ArgumentError(
-            "one spacing, or one for each axis",
-            op="gradient",
-            expected=f"{len(axes)}",
-            given=str(len(spacing)),
-        )
-    steps = spacing * len(axes) if len(spacing) == 1 else spacing or (1.0,) * len(axes)
-    found = tuple(cast(_slope(t, a, s), t.dtype) for a, s in zip(axes, steps, strict=True))
-    return found[0] if len(axes) == 1 else found
+            "lists of different depths, or an empty one", op="block",
+            expected="blocks in lists of one depth", given=repr(value)[:80], where=origin.where(),
+        )  # fmt: skip
+    return 1 + depths.pop()
 
 
-def _slope(t: Tensor, axis: int, spacing: Any) -> Tensor:
-    """By the second-order formula for unequal distances: (a b' - b a') over a b (a + b) in all."""
-    front = (slice(None),) * axis
-    step = tensor(spacing, "gradient")
-    rise = diff(t, axis=axis)
-    if step.ndim == 0:
-        inner = divide(
-            subtract(getitem(t, (*front, slice(2, None))), getitem(t, (*front, slice(None, -2)))),
-            multiply(2.0, step),
+def _blocks(value: Any) -> list[Tensor]:
+    if not isinstance(value, list):
+        return [tensor(value, "block")]
+    return [b for v in value for b in _blocks(v)]
+
+
+def choose(a: Any, choices: Any, *, mode: str = "raise") -> Tensor:
+    """For each element the choice with the number that `a` has there.
+
+    Shapes: `a` and all choices broadcast; a tensor is as many choices as its first axis is long.
+    A number below 0 or too large is an error at the call; with `mode="clip"` the nearest is taken,
+    with `mode="wrap"` the one that is left of it by the number of choices.
+    Errors: `ArgumentError` for another mode, `DTypeError` for numbers that are no ints.
+    """
+    parts = unstack(choices) if isinstance(choices, Tensor) else _all("choose", choices)
+    which, *values = broadcast_arrays(a, *operands("choose", *parts))
+    if not (which.dtype.is_integer or which.dtype is bool_):
+        raise DTypeError(
+            "not the number of a choice", op="choose", expected="ints", given=which.dtype.name,
+            where=origin.where(),
+        )  # fmt: skip
+    which, count = cast(which, int64), len(values)
+    if mode == "raise":
+        inside = logical_and(greater_equal(which, 0), less(which, count))
+        which = ensure(which, inside, "the number of a choice is out of range")
+    elif mode not in ("clip", "wrap"):
+        raise ArgumentError(
+            "no such mode", op="choose", expected="'raise', 'clip' or 'wrap'", given=repr(mode)[:80]
         )
-        first, last = (
-            divide(getitem(rise, (*front, at)), step) for at in (slice(None, 1), slice(-1, None))
-        )
-        return concat([first, inner, last], axis)
-    apart = reshape(diff(step), (step.shape[0] - 1, *(1,) * (t.ndim - 1 - axis)))
-    a, b = getitem(apart, slice(None, -1)), getitem(apart, slice(1, None))
-    below, at, above = (
-        getitem(t, (*front, slice(low, high))) for low, high in ((None, -2), (1, -1), (2, None))
-    )
-    total = add(a, b)
-    inner = add(
-        add(
-            multiply(divide(-b, multiply(a, total)), below),
-            multiply(divide(subtract(b, a), multiply(a, b)), at),
-        ),
-        multiply(divide(a, multiply(b, total)), above),
-    )
-    slopes = divide(rise, apart)
-    ends = (getitem(slopes, (*front, at)) for at in (slice(None, 1), slice(-1, None)))
-    first, last = ends
-    return concat([first, inner, last], axis)
+    which = clip(which, 0, count - 1) if mode == "clip" else remainder(which, count)
+    return take_along_axis(stack(values), expand_dims(which, 0), axis=0)[0]
 
 
 FUNCTIONS |= {
     f.__name__: f
     for f in (
         roll, moveaxis, swapaxes, rollaxis, ravel, atleast_1d, atleast_2d, atleast_3d,
-        broadcast_shapes, broadcast_arrays, repeat, tile, tril, triu, unstack, hstack, vstack,
+        broadcast_shapes, broadcast_arrays, tril, triu, unstack, hstack, vstack,
         dstack, column_stack, append, array_split, vsplit, hsplit, dsplit, fliplr, flipud,
-        rot90, select, diff, trapezoid, gradient,
+        rot90, select, block, choose,
     )
 }  # fmt: skip

@@ -9,10 +9,10 @@ import numpy as np
 
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.conditions import agree, never_equal
-from graphc.ir.dim import maximum
+from graphc.ir.dim import Size, maximum, product
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.shape import TensorType, broadcast, show
+from graphc.ir.shape import Shape, TensorType, broadcast, normalize_axis, show
 from graphc.ops import factors_by_columns as steps
 from graphc.ops.build import cast, operands, scalar_like, size_as_tensor, tensor
 from graphc.ops.contract import matmul
@@ -33,7 +33,14 @@ from graphc.ops.powers import exp2, log2
 from graphc.ops.reduce import max as largest_of
 from graphc.ops.reduce import min as smallest_of
 from graphc.ops.reduce import sum
-from graphc.ops.shape import broadcast_to, concat, expand_dims, matrix_transpose, reshape
+from graphc.ops.shape import (
+    broadcast_to,
+    concat,
+    expand_dims,
+    matrix_transpose,
+    permute_dims,
+    reshape,
+)
 from graphc.ops.solving import inv, of_numpy, solve
 from graphc.ops.solving import square as square_of
 from graphc.ops.while_loop import while_loop
@@ -333,3 +340,53 @@ def expm(a: Any) -> Tensor:
            [0., 1.]])
     """
     return apply(EXPM, (tensor(a, "expm"),)).output()
+
+
+# -- tensors as matrices ---------------------------------------------------------------------------
+def tensorinv(a: Any, ind: int = 2) -> Tensor:
+    """The inverse of `a` as a map from its last axes to its first `ind`: `tensordot(tensorinv(a),
+    a, ind)` is the identity.
+
+    Shapes: [*m, *n], m the first `ind` axes, as many elements as n -> [*n, *m].
+    Errors: `ShapeError`, `ArgumentError` for ind < 1; those of `inv`.
+    """
+    t = tensor(a, "tensorinv")
+    if not isinstance(ind, (int, np.integer)) or ind <= 0:
+        raise ArgumentError(
+            "not a number of axes", op="tensorinv", expected="ind >= 1", given=repr(ind)
+        )
+    rows, columns = t.shape[:ind], t.shape[ind:]
+    matrix = reshape(t, (_square("tensorinv", t, rows, columns),) * 2)
+    return reshape(inv(matrix), (*columns, *rows))
+
+
+def tensorsolve(a: Any, b: Any, axes: Any = None) -> Tensor:
+    """x with `tensordot(a, x, x.ndim) == b`; `axes` of a go to its end before.
+
+    Shapes: a [*m, *n] with as many elements in m as in n, b [*m] -> [*n].
+    Errors: `ShapeError`; those of `solve`.
+    """
+    left, right = operands("tensorsolve", a, b)
+    if axes is not None:
+        moved = [normalize_axis("tensorsolve", axis, left.ndim) for axis in axes]
+        rest = [axis for axis in range(left.ndim) if axis not in moved]
+        left = permute_dims(left, [*rest, *moved])
+    rows, columns = left.shape[: right.ndim], left.shape[right.ndim :]
+    size = _square("tensorsolve", left, rows, columns)
+    if never_equal(size, right.size):
+        raise ShapeError(
+            "the right side does not fit", op="tensorsolve", expected=show(rows),
+            given=show(right.shape),
+        )  # fmt: skip
+    return reshape(solve(reshape(left, (size, size)), reshape(right, (size,))), columns)
+
+
+def _square(op: str, t: Tensor, rows: Shape, columns: Shape) -> Size:
+    """How many rows there are, which are as many as columns. Errors: `ShapeError`."""
+    size = product(rows)
+    if never_equal(size, product(columns)):
+        raise ShapeError(
+            "no square matrix", op=op, expected="as many elements in the first axes as in the rest",
+            given=f"{show(rows)} and {show(columns)}",
+        )  # fmt: skip
+    return size

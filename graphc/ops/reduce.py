@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError
+from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
 from graphc.ir.conditions import require
 from graphc.ir.dim import product as size_product
@@ -33,10 +33,19 @@ from graphc.ops.build import (
     weak_like,
 )
 from graphc.ops.create import iota
-from graphc.ops.elementwise import equal, logical_not, maximum, square, where
+from graphc.ops.elementwise import (
+    add,
+    equal,
+    logical_not,
+    maximum,
+    minimum,
+    multiply,
+    square,
+    where,
+)
 from graphc.ops.scalar import masked_multiply
 from graphc.ops.scan import scan
-from graphc.ops.shape import broadcast_to, expand_dims, permute_dims, reshape
+from graphc.ops.shape import broadcast_to, concat, expand_dims, permute_dims, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -350,36 +359,74 @@ def _reduce(op: Op, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     return restore_axes(result, axes, x.shape) if keepdims else result
 
 
-def _accumulated(op: Op, x: Any, axis: Any, keepdims: bool, wanted: Any, mask: Any) -> Tensor:
-    """A sum or product in the dtype that is wanted, else of small ints as NumPy, in 64 bits."""
-    t = tensor(x, op.name)
+def _elements(op: str, x: Any, axis: Any, mask: Any) -> tuple[Tensor, Any]:
+    """A tensor and where its elements count: of `x[mask]`, which is no tensor, only there."""
+    if hasattr(x, "selected"):
+        found: tuple[Tensor, Any] = x.selected(axis, mask)
+        return found
+    return tensor(x, op), mask
+
+
+def _accumulated(
+    op: Op, x: Any, axis: Any, keepdims: bool, wanted: Any, mask: Any, initial: Any
+) -> Tensor:
+    """A sum or product in the dtype that is wanted, else of small ints as NumPy, in 64 bits; what
+    is there before the first element joins the result."""
+    t, mask = _elements(op.name, x, axis, mask)
     if wanted is not None:
         t = cast(t, to_dtype(wanted))
     elif not t.dtype.has_derivative:
         t = cast(t, uint64 if t.dtype.kind == "u" else int64)
     if mask is not None:
         t = where(mask, t, scalar_like(op.reducer.identity(t.dtype), t))
-    return _reduce(op, t, axis, keepdims)
+    found = _reduce(op, t, axis, keepdims)
+    if initial is None:
+        return found
+    return (add if op is SUM else multiply)(found, _beginning(op, initial, found))
+
+
+def _beginning(op: Op, initial: Any, like: Tensor) -> Tensor:
+    """What a reduction begins with, in the dtype of what is reduced. Errors: `ShapeError`."""
+    t = cast(tensor(initial, op.name), like.dtype)
+    if t.ndim:
+        raise ShapeError(
+            "what a reduction begins with is one number", op=op.name,
+            expected="initial of shape ()", given=str(t.type), where=origin.where(),
+        )  # fmt: skip
+    return t
 
 
 def sum(
-    x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None
+    x: Any,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    dtype: Any = None,
+    where: Any = None,
+    initial: Any = None,
 ) -> Tensor:
-    """The sum over `axis` (an int, several, or None for all), of the elements where `where` holds.
+    """The sum over `axis` (an int, several, or None for all), of the elements where `where` holds,
+    and of `initial`.
 
     Dtypes: `dtype`, to which x is converted before; without it ints and bools give 64-bit ints. The
     order of float additions is free. Long sums are added in runs whose sums lose nothing, so the
     error does not grow with their length: it stays within some 8 eps times the sum of absolute
     values, for any number of elements.
     """
-    return _accumulated(SUM, x, axis, keepdims, dtype, where)
+    return _accumulated(SUM, x, axis, keepdims, dtype, where, initial)
 
 
 def prod(
-    x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None
+    x: Any,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    dtype: Any = None,
+    where: Any = None,
+    initial: Any = None,
 ) -> Tensor:
     """The product over `axis`, as `sum`. Dtypes: as there."""
-    return _accumulated(PROD, x, axis, keepdims, dtype, where)
+    return _accumulated(PROD, x, axis, keepdims, dtype, where, initial)
 
 
 def mean(
@@ -389,7 +436,7 @@ def mean(
 
     Dtypes: `dtype`, else ints give floats.
     """
-    t = tensor(x, "mean")
+    t, where = _elements("mean", x, axis, where)
     if dtype is not None or not t.dtype.has_derivative:
         t = cast(t, float_type(int64) if dtype is None else to_dtype(dtype))
     _no_tensor("mean", axis)
@@ -406,28 +453,47 @@ def _count(t: Tensor, axis: Any, keepdims: bool, mask: Any) -> Tensor:
     return weak_like(size_as_tensor(size_product(t.shape[a] for a in axes), t.dtype), t)
 
 
-def _chosen(op: Op, t: Tensor, axis: Any, keepdims: bool, mask: Any) -> Tensor:
+def _chosen(
+    op: Op, x: Any, axis: Any, keepdims: bool, mask: Any, initial: Any = None, truth: str = ""
+) -> Tensor:
+    """The extremum, of `initial` too: that is one more element in front, so that there is one.
+    `truth`: of truth values, for the function of this name."""
+    t, mask = _elements(truth or op.name, x, axis, mask)
+    t = logical_not(logical_not(t)) if truth else t
     if mask is not None:
         t = where(mask, t, scalar_like(op.reducer.identity(t.dtype), t))
-    return _reduce(op, t, axis, keepdims)
+    _no_tensor(op.name, axis)
+    axes = normalize_axes(op.name, axis, t.ndim)
+    if initial is None:
+        return _reduce(op, t, axis, keepdims)
+    beginning = _beginning(op, initial, t)
+    if not axes:
+        return (maximum if op is MAX else minimum)(t, beginning)
+    first = tuple(1 if a == axes[0] else s for a, s in enumerate(t.shape))
+    return _reduce(op, concat([broadcast_to(beginning, first), t], axes[0]), axis, keepdims)
 
 
-def max(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
-    """The largest element over `axis`; NaN if one is NaN.
+def max(
+    x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None, initial: Any = None
+) -> Tensor:
+    """The largest element over `axis`, and of `initial`; NaN if one is NaN.
 
     Where `where` holds for none, the least number of the dtype. The derivative at a tie is shared
-    equally. Errors: `ShapeError` for an axis without elements, at the call where its size is named.
+    equally. Errors: `ShapeError` for an axis without elements, at the call where its size is named,
+    unless there is an `initial`.
     """
-    return _chosen(MAX, tensor(x, "max"), axis, keepdims, where)
+    return _chosen(MAX, x, axis, keepdims, where, initial)
 
 
-def min(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
-    """The smallest element over `axis`; NaN if one is NaN.
+def min(
+    x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None, initial: Any = None
+) -> Tensor:
+    """The smallest element over `axis`, and of `initial`; NaN if one is NaN.
 
     Where `where` holds for none, the largest number of the dtype. An axis has elements, as for
     `max`.
     """
-    return _chosen(MIN, tensor(x, "min"), axis, keepdims, where)
+    return _chosen(MIN, x, axis, keepdims, where, initial)
 
 
 def max_and_argmax(x: Any, axis: int = -1) -> tuple[Tensor, Tensor]:
@@ -464,14 +530,12 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 
 def any(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
     """Whether one element is true, over `axis`, of those where `where` holds."""
-    t = logical_not(logical_not(tensor(x, "any")))
-    return _chosen(MAX, t, axis, keepdims, where)
+    return _chosen(MAX, x, axis, keepdims, where, truth="any")
 
 
 def all(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None) -> Tensor:
     """Whether every element is true, over `axis`, of those where `where` holds."""
-    t = logical_not(logical_not(tensor(x, "all")))
-    return _chosen(MIN, t, axis, keepdims, where)
+    return _chosen(MIN, x, axis, keepdims, where, truth="all")
 
 
 def variance(
@@ -489,7 +553,7 @@ def variance(
     The sum is divided by the number of elements less `correction`, which NumPy calls `ddof`: 1 for
     the estimate from a sample; NaN or infinite where nothing is left. Dtypes: as `mean`.
     """
-    t = tensor(x, "variance")
+    t, where = _elements("variance", x, axis, where)
     t = t if dtype is None else cast(t, to_dtype(dtype))
     centred = t - mean(t, axis, keepdims=True, where=where)
     squares = centred * centred

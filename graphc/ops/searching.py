@@ -16,12 +16,11 @@ from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, show
 from graphc.loops.grammar import Affine
 from graphc.ops.build import operands, size_as_tensor, tensor
-from graphc.ops.elementwise import (
-    subtract,
-)
+from graphc.ops.elementwise import isnan, less, logical_and, logical_not, subtract
 from graphc.ops.gather import take
 from graphc.ops.places import take_along_axis
-from graphc.ops.shape import flip
+from graphc.ops.shape import flip, reshape
+from graphc.ops.sorting import sort
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 SIDES = ("left", "right")
@@ -177,4 +176,25 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     return searchsorted(edges, t, side)
 
 
-FUNCTIONS |= {f.__name__: f for f in (searchsorted, digitize)}
+def isin(
+    element: Any,
+    test_elements: Any,
+    assume_unique: bool = False,
+    invert: bool = False,
+    *,
+    kind: str | None = None,
+) -> Tensor:
+    """Whether each element is one of `test_elements`; with `invert`, whether it is none. NaN is
+    none of them. `assume_unique` and `kind` say how NumPy is to compute it, and change nothing.
+
+    Shapes: any, any -> as `element`. Errors: `DTypeError` for complex numbers.
+    """
+    t, among = operands("isin", element, test_elements)
+    ordered = sort(reshape(among, (among.size,)))
+    before, behind = (searchsorted(ordered, t, side) for side in SIDES)
+    found = less(before, behind)  # how many are equal, where NaN is equal to NaN
+    found = logical_and(found, logical_not(isnan(t))) if t.dtype.has_derivative else found
+    return logical_not(found) if invert else found
+
+
+FUNCTIONS |= {f.__name__: f for f in (searchsorted, digitize, isin)}

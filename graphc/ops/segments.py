@@ -26,6 +26,7 @@ from graphc.ops.build import (
     tensor,
 )
 from graphc.ops.create import arange, linspace, ones
+from graphc.ops.differences import diff
 from graphc.ops.elementwise import (
     add,
     astype,
@@ -43,7 +44,6 @@ from graphc.ops.elementwise import (
     where,
 )
 from graphc.ops.gather import take
-from graphc.ops.manipulate import diff
 from graphc.ops.places import (
     SCATTER_MAX,
     SCATTER_MIN,

@@ -22,7 +22,7 @@ from graphc.ops.build import (
 )
 from graphc.ops.complex import complex, conj, imag, real
 from graphc.ops.contract import matmul
-from graphc.ops.create import zeros
+from graphc.ops.create import ones, zeros
 from graphc.ops.diagonal import diagonal
 from graphc.ops.elementwise import (
     abs,
@@ -43,7 +43,7 @@ from graphc.ops.elementwise import (
     subtract,
     where,
 )
-from graphc.ops.reduce import all, argmax, argmin, max, mean, min, prod, sum, variance
+from graphc.ops.reduce import all, any, argmax, argmin, max, mean, min, prod, sum, variance
 from graphc.ops.shape import broadcast_to, concat, expand_dims, matrix_transpose, reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -179,52 +179,104 @@ def _without_nan(x: Any, op: str) -> tuple[Tensor, Tensor | None]:
     return t, logical_not(isnan(t)) if t.dtype.has_derivative else None
 
 
-def nansum(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The sum over `axis` of the elements that are not NaN; 0 of none."""
-    t, known = _without_nan(x, "nansum")
-    return sum(t, axis, keepdims, where=known)
+def _known(x: Any, mask: Any, op: str) -> tuple[Tensor, Tensor | None]:
+    """The tensor, and where it is a number among those for which the mask holds."""
+    t, known = _without_nan(x, op)
+    if mask is None:
+        return t, known
+    mask = tensor(mask, op)
+    return t, mask if known is None else logical_and(known, mask)
 
 
-def nanprod(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The product over `axis` of the elements that are not NaN; 1 of none."""
-    t, known = _without_nan(x, "nanprod")
-    return prod(t, axis, keepdims, where=known)
+def nansum(
+    x: Any,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    dtype: Any = None,
+    where: Any = None,
+    initial: Any = None,
+) -> Tensor:
+    """The sum over `axis` of the elements that are not NaN, as `sum`; 0 of none."""
+    t, known = _known(x, where, "nansum")
+    return sum(t, axis, keepdims, dtype=dtype, where=known, initial=initial)
 
 
-def nanmean(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The mean over `axis` of the elements that are not NaN; NaN of none."""
-    t, known = _without_nan(x, "nanmean")
-    return mean(t, axis, keepdims, where=known)
+def nanprod(
+    x: Any,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    dtype: Any = None,
+    where: Any = None,
+    initial: Any = None,
+) -> Tensor:
+    """The product over `axis` of the elements that are not NaN, as `prod`; 1 of none."""
+    t, known = _known(x, where, "nanprod")
+    return prod(t, axis, keepdims, dtype=dtype, where=known, initial=initial)
 
 
-def nanvar(x: Any, axis: Any = None, ddof: Any = 0, keepdims: bool = False) -> Tensor:
+def nanmean(
+    x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None
+) -> Tensor:
+    """The mean over `axis` of the elements that are not NaN, as `mean`; NaN of none."""
+    t, known = _known(x, where, "nanmean")
+    return mean(t, axis, keepdims, dtype=dtype, where=known)
+
+
+def nanvar(
+    x: Any,
+    axis: Any = None,
+    ddof: Any = 0,
+    keepdims: bool = False,
+    *,
+    correction: Any = None,
+    dtype: Any = None,
+    where: Any = None,
+) -> Tensor:
     """The variance over `axis` of the elements that are not NaN, as `var`."""
-    t, known = _without_nan(x, "nanvar")
-    return variance(t, axis, keepdims, ddof=ddof, where=known)
+    t, known = _known(x, where, "nanvar")
+    options = {"correction": correction, "ddof": ddof, "dtype": dtype, "where": known}
+    return variance(t, axis, keepdims, **options)
 
 
-def nanstd(x: Any, axis: Any = None, ddof: Any = 0, keepdims: bool = False) -> Tensor:
+def nanstd(
+    x: Any,
+    axis: Any = None,
+    ddof: Any = 0,
+    keepdims: bool = False,
+    *,
+    correction: Any = None,
+    dtype: Any = None,
+    where: Any = None,
+) -> Tensor:
     """The standard deviation over `axis` of the elements that are not NaN, as `std`."""
-    return sqrt(nanvar(x, axis, ddof, keepdims))
+    options = {"correction": correction, "dtype": dtype, "where": where}
+    return sqrt(nanvar(x, axis, ddof, keepdims, **options))
 
 
-def _nan_extremum(op: Callable[..., Tensor], x: Any, axis: Any, keepdims: bool) -> Tensor:
-    t, known = _without_nan(x, f"nan{op.__name__}")
-    if known is None:
-        return op(t, axis, keepdims)
-    chosen = op(t, axis, keepdims, where=known)
-    nothing = logical_not(all(logical_not(known), axis, keepdims))
-    return where(nothing, chosen, float("nan"))
+def _nan_extremum(
+    op: Callable[..., Tensor], x: Any, axis: Any, keepdims: bool, mask: Any, initial: Any
+) -> Tensor:
+    t, known = _known(x, mask, f"nan{op.__name__}")
+    chosen = op(t, axis, keepdims, where=known, initial=initial)
+    if known is None or initial is not None or not t.dtype.has_derivative:
+        return chosen
+    return where(any(known, axis, keepdims), chosen, float("nan"))
 
 
-def nanmax(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The largest element over `axis` that is not NaN; NaN if all are."""
-    return _nan_extremum(max, x, axis, keepdims)
+def nanmax(
+    x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None, initial: Any = None
+) -> Tensor:
+    """The largest element over `axis` that is not NaN, as `max`; NaN if all are."""
+    return _nan_extremum(max, x, axis, keepdims, where, initial)
 
 
-def nanmin(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The smallest element over `axis` that is not NaN; NaN if all are."""
-    return _nan_extremum(min, x, axis, keepdims)
+def nanmin(
+    x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = None, initial: Any = None
+) -> Tensor:
+    """The smallest element over `axis` that is not NaN, as `min`; NaN if all are."""
+    return _nan_extremum(min, x, axis, keepdims, where, initial)
 
 
 def _nan_position(
@@ -288,6 +340,17 @@ def array_equiv(x: Any, y: Any) -> Tensor:
         return astype(constant(False), bool)
 
 
+def isreal(x: Any) -> Tensor:
+    """Whether x has no imaginary part, elementwise."""
+    t = tensor(x, "isreal")
+    return equal(imag(t), 0) if t.dtype.is_complex else ones(t.shape, bool)
+
+
+def iscomplex(x: Any) -> Tensor:
+    """Whether x has an imaginary part other than 0, elementwise."""
+    return logical_not(isreal(x))
+
+
 def _ordered(op: str, x: Any) -> Tensor:
     t = tensor(x, op)
     if t.dtype.is_complex:
@@ -312,6 +375,6 @@ FUNCTIONS |= {
     for f in (
         std, ptp, count_nonzero, average, cov, corrcoef, nan_to_num, nansum, nanprod, nanmean,
         nanvar, nanstd, nanmax, nanmin, nanargmax, nanargmin, isclose, allclose, array_equal,
-        array_equiv, isposinf, isneginf,
+        array_equiv, isposinf, isneginf, isreal, iscomplex,
     )
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Questions about dtypes, by the array API's names: limits, kinds, promotion; and its constants."""
+"""Questions about dtypes and tensors: limits, kinds, promotion, axes; and constants."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError
+from graphc.ir.dim import Size
 from graphc.ir.dtype import COMPLEX, DTYPES, DType, complex_of, default_dtype, int64, promote
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor
@@ -111,6 +112,27 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
     return found
 
 
+# -- what a tensor is ------------------------------------------------------------------------------
+def ndim(x: Any) -> int:
+    """How many axes x has."""
+    return tensor(x, "ndim").ndim
+
+
+def shape(x: Any) -> tuple[Size, ...]:
+    """The sizes of the axes of x: ints, and named ones."""
+    return tensor(x, "shape").shape
+
+
+def iscomplexobj(x: Any) -> bool:
+    """Whether x has a complex dtype, whatever its values are."""
+    return tensor(x, "iscomplexobj").dtype.is_complex
+
+
+def isrealobj(x: Any) -> bool:
+    """Whether x has a dtype that is not complex."""
+    return not iscomplexobj(x)
+
+
 # -- what the namespace is -------------------------------------------------------------------------
 class NamespaceInfo:
     """What the array API's programs may ask of graphc."""
@@ -142,7 +164,12 @@ class NamespaceInfo:
         return {d.name: d for d in (*DTYPES, *COMPLEX) if kind is None or isdtype(d, kind)}
 
 
-FUNCTIONS |= {f.__name__: f for f in (finfo, iinfo, isdtype, can_cast, result_type)}
+FUNCTIONS |= {
+    f.__name__: f
+    for f in (
+        finfo, iinfo, isdtype, can_cast, result_type, ndim, shape, iscomplexobj, isrealobj,
+    )
+}  # fmt: skip
 NUMPY: dict[str, Callable[..., Any] | None] = {
     "can_cast": None,  # whose answers are NumPy's dtypes
     "result_type": None,

@@ -208,3 +208,33 @@ def test_what_is_wrong_is_named(position: int) -> None:
         call()
     assert caught.value.op
     assert __file__ in caught.value.where
+
+
+# -- of what a mask selects ------------------------------------------------------------------------
+REDUCED = ("sum", "prod", "mean", "var", "std", "max", "min", "any", "all")
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_what_a_mask_selects_is_reduced_by_functions_too(name: str) -> None:
+    x = gc.placeholder("of_a_mask", (2, 3))
+    array = np.array([[1, -2, 3], [0.5, 4, -1]], "float32")
+    for call in (getattr(gc, name), getattr(np, name), lambda part: getattr(part, name)()):
+        found = gc.evaluate(call(x[x > 0.7]), {x: array})
+        np.testing.assert_allclose(found, getattr(np, name)(array[array > 0.7]), rtol=1e-6)
+
+
+def test_a_function_of_what_a_mask_selects_has_no_axis() -> None:
+    x = gc.placeholder("of_a_mask", (2, 3))
+    with pytest.raises(ArgumentError, match="how many elements a mask selects"):
+        gc.sum(x[x > 0], 0)
+    found = gc.evaluate(gc.sum(x[x > 0], where=x < 3, initial=1), {x: np.arange(6).reshape(2, 3)})
+    assert found == 4
+
+
+def test_places_are_divided() -> None:
+    x = gc.placeholder("divided", (3,))
+    array = np.array([3, 5, 7], "float32")
+    found = gc.evaluate(x.at[[0, 2, 2]].divide(3.0), {x: array})
+    np.testing.assert_allclose(found, [1, 5, 7 / 9], rtol=1e-6)
+    with pytest.raises(DTypeError, match="a quotient is no int"):
+        gc.asarray([1, 2]).at[0].divide(2)
