@@ -89,7 +89,7 @@ SAMPLES["topk"] = Samples(
             shapes=(shape,),
         )
         for shape, k, axis, largest in (
-            ((70,), 4, 0, True), ((66, 2), 3, 0, False), (("n", 2), 0, 0, False),
+            ((140,), 4, 0, True), ((130, 2), 3, 0, False), (("n", 2), 0, 0, False),
             ((2, 5), 2, 1, True), ((4, 3), 3, 0, False), (("n", 3), 0, -1, True),
         )
     ),

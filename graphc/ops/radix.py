@@ -1,11 +1,10 @@
-"""The kernels of sorts: by the digits of keys, from the last to the first, or by counting.
+"""The kernels of sorts: by the digits of keys, from the last to the first, or by a network.
 
 Each element becomes a key, an unsigned number that orders as the elements do. Where there are more
 than `FEW`, elements go to their places by one byte of the key after another, from the lowest on;
 each pass keeps the order of equals, so that the last one leaves all in order (Knuth, The Art of
 Computer Programming, volume 3, 5.2.5). How many keys have which byte is counted for all passes in
-one. Of few elements the place of each is how many there are that go before it: n^2 comparisons,
-which vectorise, and no table of counts.
+one. Rows of few elements are sorted several at once (`network.py`).
 
 The largest few of many are not sorted for: digits of the last of them are found from the first on,
 by counting those of the keys that agree with what is known; what goes before it is taken out.
@@ -20,13 +19,15 @@ from typing import Any
 from graphc.ir.dim import Size, floordiv, minimum
 from graphc.ir.dtype import BY_SHORT, DType, bool_, int64
 from graphc.loops.grammar import Affine, of
+from graphc.ops.network import FEW, LANES, Network
 
-FEW = 64  # elements that are counted against each other, at the most: a byte can count them
 DIGIT = 8  # bits
 BINS = 1 << DIGIT
 
 Place = Callable[[Affine], tuple[Affine, ...]]
+PlaceInTile = Callable[[Affine, Affine], tuple[Affine, ...]]
 Turn = Callable[[Any], Any]  # of a turn of a loop
+
 
 def write_sort(
     k: Any, operands: Sequence[Any], results: Sequence[Any], *, axis: int, descending: bool
@@ -35,13 +36,22 @@ def write_sort(
     were."""
     (x,) = operands
     keys, write = Keys(k, x.type.dtype, descending), _Writes(k, results)
-    sort = _Sort(k, keys, x.type.shape[axis], results[1].wanted)
-    with _rows(k, x.type.shape, axis) as place:
-        sort.row(
-            lambda i: keys.code(x(place(of(i)))),
-            lambda i: i,
-            lambda at, code, position: write(keys, place(at), code, position),
-        )
+    shape = x.type.shape
+    sort = _Sort(k, keys, shape[axis], results[1].wanted)
+    if sort.few is not None:
+        with _only(k, 1 - sort.many), _tiles(k, shape, axis) as (rows, at):
+            sort.few.sort(
+                rows,
+                lambda row, i: keys.code(x(at(of(row), of(i)))),
+                lambda row, i, code, position: write(keys, at(row, i), code, position),
+            )
+    if sort.many != 0:
+        with _only(k, sort.many), _rows(k, shape, axis) as place:
+            sort.by_digits(
+                lambda i: keys.code(x(place(of(i)))),
+                lambda i: i,
+                lambda i, code, position: write(keys, place(i), code, position),
+            )
 
 
 def write_topk(
@@ -60,11 +70,20 @@ def write_topk(
     sort = _Sort(k, keys, count, results[1].wanted)
     with _rows(k, x.type.shape, axis) as place:
         choice.row(lambda i: keys.code(x(place(of(i)))))
-        sort.row(
-            lambda i: k.reload(choice.chosen, of(i)),
-            lambda i: k.reload(choice.places, of(i)),
-            lambda at, code, position: write(keys, place(at), code, position),
-        )
+        if sort.few is not None:
+            sort.few.sort(
+                1,
+                lambda row, i: k.reload(choice.chosen, of(i)),
+                lambda row, i, code, place_of_it: write(
+                    keys, place(i), code, choice.position(place_of_it)
+                ),
+            )
+        else:
+            sort.by_digits(
+                lambda i: k.reload(choice.chosen, of(i)),
+                lambda i: k.reload(choice.places, of(i)),
+                lambda i, code, position: write(keys, place(i), code, position),
+            )
 
 
 @contextmanager
@@ -73,6 +92,34 @@ def _rows(k: Any, shape: Sequence[Size], axis: int) -> Iterator[Place]:
     with ExitStack() as stack:
         loops = [of(stack.enter_context(k.loop(s))) for a, s in enumerate(shape) if a != axis]
         yield lambda i: (*loops[:axis], i, *loops[axis:])
+
+
+@contextmanager
+def _tiles(k: Any, shape: Sequence[Size], axis: int) -> Iterator[tuple[Size, PlaceInTile]]:
+    """Loops over all axes but one, over the longest of them by tiles of `LANES` rows. Gives how
+    many rows a tile has at the most, and the index of an element in one of them. A tile that lacks
+    rows has the last one again for each of these."""
+    others = [a for a in range(len(shape)) if a != axis]
+    if not others:
+        yield 1, lambda row, i: (i,)
+        return
+    across = max(others, key=lambda a: (_length(shape[a]), a))
+    rows = shape[across]
+    turns = {a: shape[a] for a in others} | {across: floordiv(rows + (LANES - 1), LANES)}
+    with ExitStack() as stack:
+        loops = {a: of(stack.enter_context(k.loop(size))) for a, size in turns.items()}
+
+        def at(row: Affine, i: Affine) -> tuple[Affine, ...]:
+            found = loops[across] * LANES + row
+            if not isinstance(rows, int) or rows % LANES:
+                found = k.index(k.minimum(k.number(found), k.size(rows - 1)))
+            return tuple({**loops, across: found, axis: i}[a] for a in range(len(shape)))
+
+        yield minimum(rows, LANES), at
+
+
+def _length(size: Size) -> float:
+    return size if isinstance(size, int) else float("inf")
 
 
 class _Writes:
@@ -106,8 +153,10 @@ class Keys:
     def __init__(self, k: Any, dtype: DType, descending: bool = False) -> None:
         self.k, self.given, self.descending = k, dtype, descending
         self.bits = 8 if dtype is bool_ else dtype.bits
-        self.dtype, self.signed = BY_SHORT[f"u{self.bits}"], BY_SHORT[f"i{self.bits}"]
+        self.dtype = BY_SHORT[f"u{self.bits}"]
         self.sign = self.number(1 << (self.bits - 1))
+        self.every = self.number((1 << self.bits) - 1)  # its bits: no code goes behind it
+        self._zero = (1 << (self.bits - 1)) - 1  # the first code of a zero, an odd number
 
     def number(self, value: int) -> Any:
         return self.k.const(value, self.dtype)
@@ -117,9 +166,9 @@ class Keys:
         whose order is that of their sizes turned round."""
         k = self.k
         if self.given.is_float:
-            bits, every = k.bits(x), self.number((1 << self.bits) - 1)
-            turned = k.where(k.greater_equal(bits, self.sign), every, self.sign)
-            found = k.where(k.is_nan(x), every, k.bitwise_xor(bits, turned))
+            bits = k.bits(x)
+            turned = k.where(k.greater_equal(bits, self.sign), self.every, self.sign)
+            found = k.where(k.is_nan(x), self.every, k.bitwise_xor(bits, turned))
         else:
             found = k.cast(x, self.dtype)
             found = k.bitwise_xor(found, self.sign) if self.given.kind == "i" else found
@@ -130,8 +179,7 @@ class Keys:
         k = self.k
         code = k.bitwise_invert(code) if self.descending else code
         if self.given.is_float:
-            every = self.number((1 << self.bits) - 1)
-            turned = k.where(k.greater_equal(code, self.sign), self.sign, every)
+            turned = k.where(k.greater_equal(code, self.sign), self.sign, self.every)
             return k.from_bits(k.bitwise_xor(code, turned))
         code = k.bitwise_xor(code, self.sign) if self.given.kind == "i" else code
         return k.cast(code, self.given)
@@ -141,26 +189,38 @@ class Keys:
         middle, in either order."""
         if not self.given.is_float:
             return code
-        first = self.k.equal(code, self.number((1 << (self.bits - 1)) - 1))
+        first = self.k.equal(code, self.number(self._zero))
         return self.k.add(code, self.k.cast(first, self.dtype))
 
-    def rank(self, code: Any) -> Any:
-        """The key of a code as a signed number, which vectors of more processors compare. There is
-        one above all ranks of floats: their largest key is that of NaN, and none is 0; or, where it
-        descends, the other way round."""
-        k = self.k
-        turned = k.bitwise_xor(self.key(code), self.sign)
-        if self.given.is_float and not self.descending:
-            turned = k.subtract(turned, self.number(1))
-        return k.cast(turned, self.signed)
+    def apart(self, code: Any, place: Any, count: int) -> Any:
+        """A code for each place of an element of `count`, in the order in which a stable sort has
+        them, where elements that are equal are not the same: zeros. There is room for these codes
+        where those of NaNs would be, at the end at which there is no NaN."""
+        if not self.given.is_float:
+            return code
+        k, (low, high), zero = self.k, self._room(count), self._zero
+        of_zero = k.add(code, k.subtract(k.shift_left(place, self.number(1)), self.number(low)))
+        above = k.where(k.less_equal(code, self.number(zero + 1)), of_zero, self._up(code, high))
+        return k.where(k.less(code, self.number(zero)), self._up(code, -low), above)
 
-    def goes_before(self, other: Any, mine: Any, earlier: Any) -> Any:
-        """Whether another rank is less than mine, or the same one and `earlier`."""
-        k = self.k
-        if self.given.is_float:
-            return k.less(other, k.add(mine, k.cast(earlier, self.signed)))
-        same = k.bitwise_and(k.equal(other, mine), earlier)
-        return k.bitwise_or(k.less(other, mine), same)
+    def joined(self, code: Any, count: int) -> Any:
+        """The code of what `apart` has made."""
+        if not self.given.is_float:
+            return code
+        k, (low, high), zero = self.k, self._room(count), self._zero
+        second = k.bitwise_and(k.bitwise_invert(code), self.number(1))  # that of a zero is odd
+        of_zero = k.add(second, self.number(zero))
+        last = self.number(zero + 1 + high)
+        above = k.where(k.less_equal(code, last), of_zero, self._up(code, -high))
+        return k.where(k.less(code, self.number(zero - low)), self._up(code, low), above)
+
+    def _room(self, count: int) -> tuple[int, int]:
+        """How far codes below those of zeros go down, and how far those above go up."""
+        room = 2 * (count - 1)
+        return (0, room) if self.descending else (room, 0)
+
+    def _up(self, code: Any, by: int) -> Any:
+        return self.k.add(code, self.number(by % (1 << self.bits))) if by else code
 
     def shift(self, number: Any) -> Any:
         """How far a byte of keys is from the lowest."""
@@ -172,50 +232,23 @@ class Keys:
 
 
 class _Sort:
-    """Writes the sort of one row after another: what `code` and `position` give for the turns of a
-    loop, to where `write` puts it. `with_places`: whether positions are wanted."""
+    """Writes sorts of rows: of those with few elements several at once, by `few`, of others one
+    after another. `many`: 1 if there are more elements than a network sorts, else 0;
+    `with_places`: whether positions are wanted."""
 
     def __init__(self, k: Any, keys: Keys, size: Size, with_places: bool) -> None:
         self.k, self.keys, self.size = k, keys, size
         self.many = minimum(floordiv(size, FEW + 1), 1)
         self.passes = keys.bits // DIGIT
-        if self.many != 1:
-            self.few, self.ranks = (
-                k.scratch(d, minimum(size, FEW)) for d in (keys.dtype, keys.signed)
-            )
+        self.few = Network(k, keys, size, with_places) if self.many != 1 else None
         if self.many != 0:  # two halves, of which each pass goes from one to the other
             self.counts = k.scratch(int64, self.passes * BINS)
             self.codes = k.scratch(keys.dtype, 2 * size)
             self.places = k.scratch(int64, 2 * size) if with_places else None
 
-    def row(self, code: Turn, position: Turn, write: Callable[..., None]) -> None:
-        if self.many != 1:
-            with _only(self.k, 1 - self.many):
-                self._by_counting(code, position, write)
-        if self.many != 0:
-            with _only(self.k, self.many):
-                self._by_digits(code, position, write)
-
-    # -- few elements ------------------------------------------------------------------------------
-    def _by_counting(self, code: Turn, position: Turn, write: Callable[..., None]) -> None:
-        """All is as wide as keys are, so that it fits the same vectors: even bytes can count."""
-        k, keys = self.k, self.keys
-        with k.loop(self.size) as i:
-            given = code(i)
-            k.store(self.few, of(i), given)
-            k.store(self.ranks, of(i), keys.rank(given))
-        with k.loop(self.size) as i:
-            mine, here = k.reload(self.ranks, of(i)), k.cast(i, keys.signed)
-            before = k.declare(k.const(0, keys.signed))
-            with k.loop(self.size) as j:
-                other = k.reload(self.ranks, of(j))
-                earlier = k.less(k.cast(j, keys.signed), here)
-                goes_before = keys.goes_before(other, mine, earlier)
-                k.accumulate(before, "add", k.cast(goes_before, keys.signed))
-            write(k.index(k.read(before)), k.reload(self.few, of(i)), position(i))
-
-    # -- many --------------------------------------------------------------------------------------
-    def _by_digits(self, code: Turn, position: Turn, write: Callable[..., None]) -> None:
+    def by_digits(self, code: Turn, position: Turn, write: Callable[..., None]) -> None:
+        """One row: what `code` and `position` give for the turns of a loop, to where `write` puts
+        it."""
         k = self.k
         self._count(code, position)
         with k.loop(self.passes) as number:
@@ -294,6 +327,10 @@ class _Choice:
             k.assign(last, k.bitwise_or(k.read(last), k.shift_left(digit, shift)))
             k.assign(left, rest)
         self._take(k.read(last), left)
+
+    def position(self, place: Any) -> Any:
+        """Where in its row the one is that is chosen at `place`, if that is asked for."""
+        return None if place is None else self.k.reload(self.places, self.k.index(place))
 
     def _count(self, known: Any, shift: Any) -> None:
         """Of the keys whose bytes before that at `shift` are the known ones, how many have which

@@ -21,8 +21,9 @@ from graphc.ir.op import Axes, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, normalize_axis, several, show
 from graphc.ops.build import tensor
 from graphc.ops.index import strided_slice
+from graphc.ops.network import FEW
 from graphc.ops.places import SCATTER_SUM, gather, scatter, take_along_axis
-from graphc.ops.radix import FEW, write_sort, write_topk
+from graphc.ops.radix import write_sort, write_topk
 from graphc.ops.shape import reshape
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}

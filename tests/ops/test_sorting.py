@@ -12,10 +12,10 @@ from graphc.errors import ArgumentError, OutOfRangeError, RuntimeFailure, ShapeE
 from graphc.fusion.kernel import build_kernel
 from graphc.ir.op import Kind
 from graphc.loops.interpret import interpret_kernel
-from graphc.ops.radix import FEW
+from graphc.ops.network import FEW, LANES
 
 Array = np.ndarray[Any, Any]
-SIZES = (0, 1, 2, FEW, FEW + 1, 300)
+SIZES = (*range(FEW + 3), 300)
 
 
 def drawn(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
@@ -66,14 +66,53 @@ def test_every_kind_and_width_of_numbers() -> None:
         same(places, descending(arrays[3], 0))
 
 
+def test_rows_of_few_elements_are_sorted_in_lanes() -> None:
+    """Of known sizes, along either axis, fewer rows than lanes and more; in both orders."""
+    shapes = [(LANES + 1, 3), (1, 9), (2 * LANES, 16), (3, 40, 2), (2, 3, FEW - 3)]
+    xs = [gc.placeholder(f"lanes_{i}", shape) for i, shape in enumerate(shapes)]
+    rows = gc.placeholder("lanes_rows", ("lanes_n", 5), "int64")
+    axes = (1, 1, 0, 1, 2)
+    program = gc.compile(
+        [*xs, rows],
+        [
+            [gc.sort(x, axis) for x, axis in zip(xs, axes, strict=True)],
+            [gc.argsort(x, axis, descending=True) for x, axis in zip(xs[:3], axes, strict=False)],
+            gc.sort(rows, 1),
+        ],
+    )
+    rng = np.random.default_rng(12)
+    arrays = [drawn(rng, shape, "float32") for shape in shapes]
+    for n in (0, 1, LANES, LANES + 1):
+        last = drawn(rng, (n, 5), "int64")
+        up, down, of_rows = program(*arrays, last)
+        same(of_rows, np.sort(last, 1))
+        for a, axis, values in zip(arrays, axes, up, strict=True):
+            same(values, np.take_along_axis(a, np.argsort(a, axis, kind="stable"), axis))
+        for a, axis, places in zip(arrays, axes, down, strict=False):
+            same(places, descending(a, axis))
+
+
+def test_networks_order_all_zeros_and_ones() -> None:
+    """What sorts these sorts everything (Knuth, volume 3, 5.3.4, theorem Z): all of 12 places, and
+    of the most that a network sorts those whose halves are in order."""
+    few = (np.arange(1 << 12)[:, None] >> np.arange(12)) & 1
+    halves = np.arange(FEW // 2) < np.arange(FEW // 2 + 1)[:, None]
+    many = np.concatenate([np.repeat(halves, len(halves), 0), np.tile(halves, (len(halves), 1))], 1)
+    cases = [few.astype("uint8"), many.astype("uint8")]
+    xs = [gc.placeholder(f"ones_{i}", a.shape, "uint8") for i, a in enumerate(cases)]
+    program = gc.compile(xs, [gc.sort(x, 1) for x in xs])
+    for found, a in zip(program(*cases), cases, strict=True):
+        np.testing.assert_array_equal(found, np.sort(a, 1))
+
+
 def test_the_kernel_of_a_sort_stays_inside_its_memory() -> None:
-    """Interpreted, where each access is checked, by counting and by digits; of a named size."""
+    """Interpreted, where each access is checked, by a network and by digits; of a named size."""
     x = gc.placeholder("kernel_of_sort", ("kernel_n",), "float64")
     program = gc.compile([x], [gc.sort(x), gc.argsort(x)])
     (region,) = [n for n in program.optimized.nodes if n.op.kind is Kind.REGION]
     built = build_kernel(**region.attrs)
     rng = np.random.default_rng(1)
-    for n in (0, 1, 7, FEW, FEW + 1):
+    for n in (0, 1, 7, FEW + 1):
         dims = {"kernel_n": n}
         given = drawn(rng, (n,), "float64")
         memory = {
