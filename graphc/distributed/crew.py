@@ -1,8 +1,9 @@
-"""`Crew`: the workers of a training, as the client sees them.
+"""`Crew`: the workers and servers of a training, as the client sees them.
 
-Every worker holds all of a training, so a run goes on as long as one of them is left: the one that
-came furthest gives its variables to the others and to those that take the places of the lost. If
-none is left, the run begins again at the last snapshot, which the client took between two steps.
+With `DataParallel` every worker holds all of a training, so a run goes on as long as one of them is
+left: the one that came furthest gives its variables to the others and to those that take the places
+of the lost. Servers hold parts, so that all of them are needed, and between two steps. Where that
+is not to be had, the run begins again at the last snapshot, which the client took.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Member:
 
     actor: Any
     about: About
+    is_server: bool
 
 
 @dataclass
@@ -57,11 +59,13 @@ class Snapshot:
 
 
 class Crew:
-    """`count` workers. `lost` says what became of those that are no more."""
+    """`count` workers, and the servers of the strategy, which come last among the `members`. `lost`
+    says what became of those that are no more."""
 
-    def __init__(self, count: int, limits: Limits) -> None:
-        self._count, self.limits = count, limits
+    def __init__(self, count: int, servers: int, limits: Limits) -> None:
+        self._count, self._servers, self.limits = count, servers, limits
         self.members: list[Member] = []
+        self._parts: list[list[int]] = []  # what each server holds
         self.lost: list[str] = []
         self._group = 0
         self._programs: Any = None
@@ -85,32 +89,33 @@ class Crew:
                 where=origin.where(),
                 hint="fewer workers, or connect(cpus=...) for a local cluster that has more",
             )  # fmt: skip
-        self.members = self._hire(self._count, self.limits.start)
-        if len(self.members) < self._count:
-            had, self.members = self.members, []
-            for member in had:
-                engine.kill(member.actor)
+        self.members = self._hire(self._count, False)
+        self.members += self._hire(self._servers, True)
+        missing = self._count + self._servers - len(self.members)
+        if missing:
+            self.close()
             raise ClusterError(
-                f"{self._count - len(had)} of {self._count} workers did not start",
+                f"{missing} of {self._count + self._servers} processes did not start",
                 op="Trainer", where=origin.where(),
                 expected=f"an answer within {self.limits.start:g} s",
                 given=f"{engine.free('CPU'):g} of {there} processors are free",
                 hint="end what uses the cluster, or set Limits(start=...)",
             )  # fmt: skip
 
-    def _hire(self, count: int, limit: float) -> list[Member]:
-        """New workers, as many of `count` as start in time. Errors: `ClusterError`."""
+    def _hire(self, count: int, is_server: bool) -> list[Member]:
+        """New workers or servers, as many of `count` as start in time. Errors: `ClusterError`."""
         settings = {k: v for k, v in os.environ.items() if k.startswith("GRAPHC_")}
         cores = (os.cpu_count() or 1) // max(self._count, 1)
         settings.setdefault("GRAPHC_NUM_THREADS", str(max(1, cores)))
-        actors = [engine.actor(Worker, settings) for _ in range(count)]
-        answers = engine.gather([a.about.remote() for a in actors], limit)
+        cpus = 0 if is_server else 1
+        actors = [engine.actor(Worker, settings, cpus=cpus) for _ in range(count)]
+        answers = engine.gather([a.about.remote() for a in actors], self.limits.start)
         made = []
         for actor, about in zip(actors, answers, strict=True):
             if isinstance(about, Gone):
                 engine.kill(actor)
                 continue
-            made.append(Member(actor, about))
+            made.append(Member(actor, about, is_server))
         for member in made:
             check_versions(versions(), member.about)
         if len({m.about.host for m in [*self.members, *made]}) > 1:
@@ -142,12 +147,12 @@ class Crew:
             self.members.remove(member)
 
     def _one(self, method: str, *given: Any) -> Any:
-        """The answer of any worker. Errors: `ClusterError` if none is left."""
-        while self.members:
-            (found,) = self._ask(self.members[:1], method, *given)
+        """The answer of one that holds it. Errors: `ClusterError` if none is left."""
+        while members := self.servers[:1] if self._servers else self.members[:1]:
+            (found,) = self._ask(members, method, *given)
             if not isinstance(found, Gone):
                 return found
-            self._dismiss(self.members[0], found)
+            self._dismiss(members[0], found)
         raise self._all_lost("the newest values of variables went with them")
 
     def _all_lost(self, what: str) -> ClusterError:
@@ -157,12 +162,38 @@ class Crew:
             hint="trainer.load(path) goes on from a checkpoint; gc.train.Checkpoint writes them",
         )  # fmt: skip
 
+    @property
+    def servers(self) -> list[Member]:
+        return [m for m in self.members if m.is_server]
+
     def values(self, places: Sequence[int]) -> list[Array]:
-        """The values of some variables."""
-        found: list[Array] = self._one("values", list(places))
+        """The values of some variables. Errors: `ClusterError` if those that hold them are lost."""
+        if not self._servers:
+            answer: list[Array] = self._one("values", list(places))
+            return answer
+        found = self._served(places, self.servers)
+        if found is None:
+            raise self._all_lost("the newest values of variables went with them")
         return found
 
+    def _served(self, places: Sequence[int], servers: Sequence[Member]) -> list[Array] | None:
+        """The values that servers hold; what no step writes is the same everywhere. None if one of
+        them is lost."""
+        if len(servers) < self._servers:
+            return None
+        holder = {i: k for k, part in enumerate(self._parts) for i in part}
+        asked = [[i for i in places if holder.get(i, 0) == k] for k in range(len(servers))]
+        calls = [m.actor.values.remote(part) for m, part in zip(servers, asked, strict=True)]
+        answers = engine.gather(calls, self.limits.start)
+        if self._are_gone(servers, answers):
+            return None
+        found = {
+            i: v for p, a in zip(asked, answers, strict=True) for i, v in zip(p, a, strict=True)
+        }
+        return [found[i] for i in places]
+
     def kept(self) -> list[Array]:
+        """What metrics keep of all examples."""
         found: list[Array] = self._one("kept")
         return [np.array(k) for k in found]
 
@@ -170,7 +201,7 @@ class Crew:
         """What the workers measured, and who was lost."""
         answers = self._ask(self.members, "seconds", limit=self.limits.step)
         measured = [
-            (f"{rank} (process {m.about.pid})", a)
+            (f"{'server' if m.is_server else 'worker'} {rank} (process {m.about.pid})", a)
             for rank, (m, a) in enumerate(zip(self.members, answers, strict=True))
             if not isinstance(a, Gone)
         ]
@@ -182,6 +213,7 @@ class Crew:
         self.start()
         self._programs, self._walk, self.snapshot = engine.put(programs), None, None
         self._places = list(range(len(programs.variables)))
+        self._parts = [part.written for part in programs.parts]
         self._rebuild({})
 
     def assign(self, places: Sequence[int], values: Sequence[Array]) -> None:
@@ -219,12 +251,12 @@ class Crew:
             whole = [a for a in answers if isinstance(a, Ran) and not a.lost]
             if len(whole) == len(self.members):
                 bad = [a for a in whole if a.code]
-                return next((a for a in bad if a.failure is not None), whole[0])
+                return next((a for a in bad if a.failure is not None), [*bad, *whole][0])
             left: dict[Member, int] = {}
             for member, answer in zip(list(self.members), answers, strict=True):
                 if isinstance(answer, Gone):
                     self._dismiss(member, answer)
-                else:
+                elif not answer.is_torn:
                     left[member] = answer.at
             before = at
             at = self._rebuild(left)
@@ -268,27 +300,38 @@ class Crew:
         raise self._all_lost("others did not come in their places")
 
     def _fill(self) -> None:
-        """New workers in the places of the lost; fewer where there is no room for them."""
-        missing = self._count - len(self.members)
-        if missing:
-            self.members += self._hire(missing, self.limits.start)
-        if not self.members:
+        """New ones in the places of the lost; fewer workers where there is no room for them."""
+        workers = [m for m in self.members if not m.is_server]
+        servers = self.servers
+        workers += self._hire(self._count - len(workers), False)
+        servers += self._hire(self._servers - len(servers), True)
+        self.members = workers + servers
+        if not workers or len(servers) < self._servers:
             raise self._all_lost("no others could be started")
 
     def _align(self, left: dict[Member, int]) -> int | None:
         """Join and bring all to one step; None if some are lost meanwhile."""
-        source = max(left, key=lambda m: left[m]) if left else None
-        at, kept, values = 0, None, None
-        if source is not None:
-            at = left[source]
-            calls = [source.actor.values.remote(self._places), source.actor.kept.remote()]
+        at, values, kept, others = 0, None, None, list(self.members)
+        holders = [m for m in self.members if m in left and m.is_server == bool(self._servers)]
+        if holders and not self._servers:
+            holders = [max(holders, key=lambda m: left[m])]
+        if len(holders) == max(self._servers, 1):
+            at = left[holders[0]]
+            calls = [holders[0].actor.values.remote(self._places), holders[0].actor.kept.remote()]
             answers = engine.gather(calls, self.limits.start)
-            if self._are_gone([source, source], answers):
+            if self._are_gone([holders[0]] * 2, answers):
                 return None
             values, kept = answers
+            if self._servers:
+                values = self._served(self._places, holders)
+                if values is None:
+                    return None
+            alike = holders if self._servers else [m for m in left if left[m] == at]
+            others = [m for m in self.members if m not in alike]
         elif self.snapshot is not None:
             at, values = self.snapshot.at, self.snapshot.values
-        others = [m for m in self.members if left.get(m) != at]
+        elif self._walk is not None:
+            raise self._all_lost("no snapshot was taken")
         if others and not self._each(others, "load", self._programs):
             return None
         self._group += 1

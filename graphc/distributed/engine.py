@@ -40,7 +40,7 @@ def start_local(cpus: int | None, folder: str, store: int | None) -> None:
     """A cluster of this process's own, on 127.0.0.1. Errors: `ClusterError` if Ray fails."""
     engine = ray()
     try:
-        with _quiet():
+        with _quiet(), _loopback():
             engine.init(
                 address="local",
                 num_cpus=cpus,
@@ -160,6 +160,20 @@ def first(references: Sequence[Any], limit: float) -> int | None:
     """The place of a call that is over, or None if none is within the limit."""
     ready, _ = ray().wait(list(references), num_returns=1, timeout=limit)
     return list(references).index(ready[0]) if ready else None
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """What Ray starts meanwhile listens on 127.0.0.1 only. It does so on systems where others would
+    be asked for permission, and has no setting for that on Linux; the name is that of 2.60."""
+    constants: Any = importlib.import_module("ray._private.ray_constants")
+    name, before = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", constants.ENABLE_RAY_CLUSTER
+    os.environ[name], constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 _HELLO = struct.Struct("<qq")  # the number of the group, the rank of who speaks
@@ -99,6 +100,25 @@ class Group:
                 lost.append(rank)
         if lost:
             raise Lost(sorted(set(lost)))
+
+    def tell(self, rank: int, word: bytes) -> None:
+        """Send a byte to one of them. Errors: `Lost`."""
+        _or_lost(rank, self._peers[rank].sendall, word)
+
+    def hear(self, rank: int) -> bytes:
+        """A byte of one of them. Errors: `Lost`."""
+        peer = self._peers[rank]
+        peer.settimeout(self._limit)
+        word: bytes = _or_lost(rank, _receive, peer, 1)
+        return word
+
+    def listen(self, ranks: Collection[int]) -> list[int]:
+        """Which of these have said something. Errors: `Lost` if none does within the limit."""
+        sockets = {self._peers[rank]: rank for rank in ranks}
+        ready, _, _ = select.select(list(sockets), [], [], self._limit)
+        if not ready:
+            raise Lost(list(ranks))
+        return sorted(sockets[s] for s in ready)
 
     def memory(self, count: int) -> Any:
         """So many bytes that all of them see. Errors: `Lost`; `OSError` where memory is short."""

@@ -2,7 +2,8 @@
 
 A slot has what the program of gradients gives for its shard, and whether that failed. Arrays that
 shards add up and are of one dtype follow each other, as one bucket, so that they are summed by few
-long runs. Every array starts a cache line.
+long runs. Where parameters are on servers there are areas too, in which new values are published.
+Every array starts a cache line.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.distributed.programs import Kind, Programs
+from graphc.ir.node import Variable
 from graphc.train.batches import Array
 
 LINE = 64
@@ -22,7 +24,7 @@ LINE = 64
 class Slot(NamedTuple):
     """The results of a shard."""
 
-    failed: Array  # one int64: what went wrong, or 0
+    status: Array  # int64s: what went wrong, or 0, and the step
     loss: Array  # one float64
     buckets: list[Array]
     summed: list[Array]  # inside of the buckets
@@ -31,15 +33,17 @@ class Slot(NamedTuple):
 
 
 class Layout:
-    """Where everything is. `rows`: the examples that a shard has at most."""
+    """Where everything is. `rows`: the examples that a slot has at most."""
 
-    def __init__(self, programs: Programs, rows: int) -> None:
-        self.rows, self.shards = rows, programs.shards
+    def __init__(self, programs: Programs, rows: int, slots: int, areas: int = 0) -> None:
+        self.rows = rows
+        self._pulled = [_kind(programs.variables[i]) for i in programs.pulled]
         self._summed, self._notes = programs.summed, programs.notes
         self._kept: list[Kind] = [((rows, *shape), dtype) for shape, dtype in programs.kept]
         self.bytes = 0
-        self._fields: list[dict[str, Any]] = [self._slot() for _ in range(self.shards)]
+        self._fields: list[dict[str, Any]] = [self._slot() for _ in range(slots)]
         self._sums = self._buckets()
+        self._areas = [[self._place(kind) for kind in self._pulled] for _ in range(areas)]
 
     def _place(self, kind: Kind) -> tuple[int, Kind]:
         at = self.bytes
@@ -50,7 +54,7 @@ class Layout:
 
     def _slot(self) -> dict[str, Any]:
         return {
-            "failed": self._place(((1,), np.dtype(np.int64))),
+            "status": self._place(((2,), np.dtype(np.int64))),
             "loss": self._place(((1,), np.dtype(np.float64))),
             "sums": self._buckets(),
             "notes": [self._place(kind) for kind in self._notes],
@@ -74,7 +78,7 @@ class Layout:
         """The slots of all shards, as arrays in `memory`."""
         return [
             Slot(
-                _view(memory, f["failed"]),
+                _view(memory, f["status"]),
                 _view(memory, f["loss"]),
                 _views(memory, f["sums"]["buckets"]),
                 _views(memory, f["sums"]["summed"]),
@@ -87,6 +91,15 @@ class Layout:
     def sums(self, memory: Any) -> tuple[list[Array], list[Array]]:
         """The sums over all shards: buckets, and the arrays in them."""
         return _views(memory, self._sums["buckets"]), _views(memory, self._sums["summed"])
+
+
+    def areas(self, memory: Any) -> list[list[Array]]:
+        """Where the values that workers pull are published."""
+        return [_views(memory, area) for area in self._areas]
+
+
+def _kind(variable: Variable) -> Kind:
+    return tuple(int(s) for s in variable.shape), variable.dtype.numpy
 
 
 def _view(memory: Any, place: tuple[int, Kind]) -> Array:

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from graphc.distributed.layout import Layout
-from graphc.distributed.programs import Programs
+from graphc.distributed.layout import Layout, Slot
+from graphc.distributed.programs import Part, Programs
 from graphc.errors import GraphcError
 from graphc.train.batches import Array
 
@@ -25,7 +25,7 @@ PIECE = 1 << 16  # elements that are summed at once, while they are in cache
 
 
 class Exchange(Protocol):
-    """What replicas share: memory, and a place to meet."""
+    """What replicas share: memory, and a place to meet. The last of them are servers, if any."""
 
     rank: int
     size: int
@@ -71,28 +71,35 @@ class Seconds:
 class Replica:
     """The walk of one replica over data. `at` is the step that comes next."""
 
+    areas = 0  # of memory, for parameter servers
+
     def __init__(
         self, programs: Programs, arrays: Sequence[Array], size: int, seconds: Seconds
     ) -> None:
         self.programs, self.size = programs, size
         self.arrays = list(arrays)
         self.examples = len(self.arrays[0])
-        self.layout = Layout(programs, -(-size // programs.shards))
         self.order: Array | None = None
         self.at = 0
         self.seconds = seconds
         self.failure: GraphcError | None = None
+        self.is_torn = False  # whether its variables are ahead of `at`
         self.results = [np.empty((self.examples, *s), d) for s, d in programs.kept]
         self.exchange: Exchange = Alone()
 
     def join(self, exchange: Exchange) -> None:
         """Share the work with others from now on."""
-        shards = self.programs.shards
-        self.exchange, memory = exchange, exchange.memory(self.layout.bytes)
-        rank, size = exchange.rank, exchange.size
-        self._mine = range(shards * rank // size, shards * (rank + 1) // size)
-        self._slots = self.layout.slots(memory)
-        self._buckets, self._sums = self.layout.sums(memory)
+        self.exchange = exchange
+        shards, rank = self.programs.shards, exchange.rank
+        workers = max(exchange.size - self.programs.strategy.servers, 1)
+        self._mine = range(shards * rank // workers, shards * (rank + 1) // workers)
+        self._place(Layout(self.programs, -(-self.size // shards), shards, self.areas))
+
+    def _place(self, layout: Layout) -> None:
+        memory = self.exchange.memory(layout.bytes)
+        self._slots = layout.slots(memory)
+        self._buckets, self._sums = layout.sums(memory)
+        self._areas = layout.areas(memory)
 
     # -- a run -------------------------------------------------------------------------------------
     def run(self, first: int, count: int) -> int:
@@ -111,27 +118,38 @@ class Replica:
     def _step(self) -> int:
         bounds = self._bounds()
         for shard in self._mine:
-            self._compute(shard, bounds)
+            self._compute(self._slots[shard], shard, bounds[shard : shard + 2], bounds)
         self.seconds.lap("compute")
         self.exchange.meet()
         self.seconds.lap("wait")
         full = [s for s in range(self.programs.shards) if bounds[s] < bounds[s + 1]]
-        code = max(int(self._slots[s].failed[0]) for s in full)
-        if not code and not all(np.isfinite(self._slots[s].loss[0]) for s in full):
-            code = DIVERGED
+        code = max(state_of(self._slots[s]) for s in full)
         if code:
             return code
-        self._sum(full)
-        notes = self._take_notes(full, bounds)
+        self._prepare(full, bounds)
         self.seconds.lap("sum")
         self.exchange.meet()
         self.seconds.lap("wait")
+        code = self._commit()
+        self.seconds.lap("update")
+        return code
+
+    def _prepare(self, full: Sequence[int], bounds: Sequence[int]) -> None:
+        """What all of them need for the update, between the two meetings of a step."""
+        self._sum(full)
+        self._notes = self._take_notes(full, bounds)
+
+    def _commit(self) -> int:
+        """Make the step: what nobody waits for any more. All replicas fail alike."""
+        return max(self._update(part, self._sums) for part in self.programs.parts)
+
+    def _update(self, part: Part, sums: Sequence[Array]) -> int:
+        notes = self._notes if part is self.programs.parts[0] else []
         try:
-            self.programs.update.flat(*self._sums, *notes)
-        except GraphcError as error:  # all replicas fail alike
+            part.update.flat(*(sums[i] for i in part.summed), *notes)
+        except GraphcError as error:
             self.failure = error
             return FAILED
-        self.seconds.lap("update")
         return FINE
 
     def _bounds(self) -> list[int]:
@@ -144,25 +162,28 @@ class Replica:
     def _rows(self, start: int, end: int) -> Any:
         return slice(start, end) if self.order is None else self.order[start:end]
 
-    def _compute(self, shard: int, bounds: Sequence[int]) -> None:
-        start, end = bounds[shard : shard + 2]
+    def _compute(
+        self, slot: Slot, shard: int, part: Sequence[int], bounds: Sequence[int]
+    ) -> None:
+        """The gradients of a part of the examples that a step has."""
+        start, end = part
         if start == end:
             return
-        slot, rows = self._slots[shard], self._rows(start, end)
+        rows = self._rows(start, end)
         share = (end - start) / (bounds[-1] - bounds[0])
         if self.programs.weighted:
             weights = self.arrays[-1]
             whole = weights[self._rows(bounds[0], bounds[-1])].sum(dtype=np.float64)
             if whole > 0:
                 share = weights[rows].sum(dtype=np.float64) / whole
-        slot.failed[0] = FINE
+        slot.status[:] = FINE, self.at
         self.seconds.examples += end - start
         try:
             found = self.programs.gradient.flat(
                 *(a[rows] for a in self.arrays), float(share), shard
             )
         except GraphcError as error:
-            self.failure, slot.failed[0] = error, FAILED
+            self.failure, slot.status[0] = error, FAILED
             return
         slot.loss[0] = found[0]
         places = [*slot.summed, *slot.notes, *(k[: end - start] for k in slot.kept)]
@@ -187,7 +208,15 @@ class Replica:
         for s, slot in enumerate(self._slots):
             notes += [n.copy() for n in slot.notes] if s in full else self.programs.first
         for s in full:
-            start, end = bounds[s : s + 2]
-            for result, kept in zip(self.results, self._slots[s].kept, strict=True):
-                result[start:end] = kept[: end - start]
+            self._keep(self._slots[s], *bounds[s : s + 2])
         return notes
+
+    def _keep(self, slot: Slot, start: int, end: int) -> None:
+        for result, kept in zip(self.results, slot.kept, strict=True):
+            result[start:end] = kept[: end - start]
+
+
+def state_of(slot: Slot) -> int:
+    """What became of a shard."""
+    code = int(slot.status[0])
+    return code if code or np.isfinite(slot.loss[0]) else DIVERGED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from graphc.errors import ArgumentError
 from graphc.ir import origin
@@ -24,12 +25,63 @@ class DataParallel:
 
     shards: int | None = None
 
+    servers = 0
+    is_async = False
+
     def __post_init__(self) -> None:
-        given = self.shards
-        if given is not None and (
-            isinstance(given, bool) or not isinstance(given, int) or given < 1
-        ):
+        if self.shards is not None:
+            _count("DataParallel", "shards", self.shards, 1)
+
+
+@dataclass(frozen=True)
+class ParameterServer:
+    """Parameters and the optimiser's state are on `servers`, divided among them by bytes; workers
+    pull the parameters and push gradients.
+
+    With `mode="sync"` each batch is cut into shards as `DataParallel` cuts it, and what comes out
+    is the same, bit for bit. With `mode="async"` each worker takes whole batches, every so many-th
+    one, and a server makes a step as soon as it is pushed a gradient: nobody waits for a slow
+    worker, gradients are of parameters that are some steps old, and no two trainings are alike.
+    `staleness` is how many batches a worker may be ahead of the slowest one.
+    A server takes no processor from the cluster's count: most of the time it waits.
+    Errors: `ArgumentError` for numbers that are none, an unknown mode, and `staleness` or `shards`
+    that the mode has not.
+    """
+
+    servers: int = 1
+    mode: str = "sync"
+    staleness: int | None = None
+    shards: int | None = None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether servers make a step for each push."""
+        return self.mode == "async"
+
+    def __post_init__(self) -> None:
+        _count("ParameterServer", "servers", self.servers, 1)
+        if self.mode not in ("sync", "async"):
             raise ArgumentError(
-                "shards is no positive int", op="DataParallel", expected="an int >= 1, or None",
-                given=repr(given)[:80], where=origin.where(),
+                "unknown mode", op="ParameterServer", expected="'sync' or 'async'",
+                given=repr(self.mode)[:80], where=origin.where(),
             )  # fmt: skip
+        for name, mode in (("staleness", "async"), ("shards", "sync")):
+            value = getattr(self, name)
+            if value is not None and mode != self.mode:
+                raise ArgumentError(
+                    f"{name} is for mode={mode!r}", op="ParameterServer",
+                    given=f"{name}={value!r}, mode={self.mode!r}"[:80], where=origin.where(),
+                )  # fmt: skip
+            if value is not None:
+                _count("ParameterServer", name, value, 0 if name == "staleness" else 1)
+
+
+Strategy: TypeAlias = DataParallel | ParameterServer
+
+
+def _count(op: str, name: str, given: object, least: int) -> None:
+    if isinstance(given, bool) or not isinstance(given, int) or given < least:
+        raise ArgumentError(
+            f"{name} is no number of {name}" if name != "staleness" else "no number of batches",
+            op=op, expected=f"an int >= {least}", given=repr(given)[:80], where=origin.where(),
+        )  # fmt: skip

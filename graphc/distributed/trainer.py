@@ -12,7 +12,7 @@ from graphc.distributed.programs import make_programs
 from graphc.distributed.replica import Seconds
 from graphc.distributed.report import Report, report
 from graphc.distributed.steps import CrewStep, HereStep
-from graphc.distributed.strategy import DataParallel
+from graphc.distributed.strategy import DataParallel, ParameterServer, Strategy
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.nn.module import Layer
@@ -45,7 +45,7 @@ class Trainer(trainer.Trainer):
         *,
         loss: Any,
         optimizer: Any,
-        strategy: DataParallel | None = None,
+        strategy: Strategy | None = None,
         workers: int = 2,
         limits: Limits | None = None,
         metrics: Any = (),
@@ -58,25 +58,31 @@ class Trainer(trainer.Trainer):
         )  # fmt: skip
         self.strategy = DataParallel() if strategy is None else strategy
         self.limits = Limits() if limits is None else limits
-        for name, value, kind in (
-            ("strategy", self.strategy, DataParallel), ("limits", self.limits, Limits)
-        ):  # fmt: skip
-            if not isinstance(value, kind):
+        known = {"strategy": (DataParallel, ParameterServer), "limits": (Limits,)}
+        for name, kinds in known.items():
+            if not isinstance(getattr(self, name), kinds):
+                expected = " or ".join(f"gc.distributed.{kind.__name__}(...)" for kind in kinds)
                 raise ArgumentError(
                     f"{name} is of another kind", op="Trainer", where=origin.where(),
-                    expected=f"a gc.distributed.{kind.__name__}", given=repr(value)[:80],
+                    expected=expected, given=repr(getattr(self, name))[:80],
                 )  # fmt: skip
-        self.workers = 0 if workers == 0 and workers is not False else positive(
-            "Trainer", "workers", workers
-        )  # fmt: skip
-        self._shards = self.strategy.shards or max(self.workers, 1)
-        if self.workers > self._shards:
+        alone = workers == 0 and workers is not False
+        self.workers = 0 if alone else positive("Trainer", "workers", workers)
+        paced = self.strategy.is_async
+        if paced and alone:
+            raise ArgumentError(
+                'mode="async" is between workers', op="Trainer", expected="workers >= 1",
+                given="workers=0", where=origin.where(),
+            )  # fmt: skip
+        self._shards = 1 if paced else self.strategy.shards or max(self.workers, 1)
+        if self.workers > self._shards and not paced:
             raise ArgumentError(
                 "more workers than shards: some would have nothing to do", op="Trainer",
                 expected=f"at most {self._shards} workers", given=str(self.workers),
                 where=origin.where(),
             )  # fmt: skip
-        self._crew = Crew(self.workers, self.limits) if self.workers else None
+        servers = self.strategy.servers
+        self._crew = Crew(self.workers, servers, self.limits) if self.workers else None
         self._here = Seconds()
 
     # -- fitting -----------------------------------------------------------------------------------
@@ -95,8 +101,10 @@ class Trainer(trainer.Trainer):
     def _training_step(self, types: Types) -> Step:
         seen = batch(types, self._forward, self._loss, self._metrics)
         self._keep_rate()
-        shards = self._shards
-        programs = make_programs(seen, self.model, self.optimizer, shards, types.weighted)
+        parts = 1 if self._crew is None else max(self.strategy.servers, 1)
+        programs = make_programs(
+            seen, self.model, self.optimizer, self.strategy, self._shards, parts, types.weighted
+        )
         if self._crew is None:
             return HereStep(programs, seen.tallies, self._here)
         return CrewStep(programs, seen.tallies, self._crew)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.distributed.group import Door, Group, Lost
+from graphc.distributed.parameter_server import replica_of
 from graphc.distributed.programs import Programs
 from graphc.distributed.replica import Replica, Seconds
 from graphc.errors import GraphcError
@@ -38,6 +39,7 @@ class Ran(NamedTuple):
     code: int
     failure: GraphcError | None
     lost: tuple[int, ...] = ()
+    is_torn: bool = False  # whether its variables are ahead of the step that comes next
 
 
 def versions() -> dict[str, str]:
@@ -90,7 +92,7 @@ class Worker:
         were lost meanwhile."""
         assert self._programs is not None
         assert self._group is not None
-        self._replica = Replica(self._programs, arrays, size, self._seconds)
+        self._replica = replica_of(self._programs, arrays, size, self._seconds, self._group)
         try:
             self._replica.join(self._group)
         except Lost as error:
@@ -106,7 +108,7 @@ class Worker:
             code = replica.run(first, count)
         except Lost as error:
             self._leave()  # so that nobody waits for this one
-            return Ran(replica.at, 0, None, error.ranks)
+            return Ran(replica.at, 0, None, error.ranks, replica.is_torn)
         return Ran(replica.at, code, replica.failure)
 
     def values(self, places: Sequence[int]) -> list[Array]:

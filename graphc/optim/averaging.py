@@ -46,6 +46,10 @@ class Accumulated(Optimizer):
     def state(self) -> list[Variable]:
         return [*super().state, *self.optimizer.state]
 
+    @property
+    def needs_all(self) -> bool:
+        return super().needs_all or self.optimizer.needs_all
+
     def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> Updates:
         targets = self._checked(variables)
         gradients = self._fitting(targets, grads)

@@ -141,6 +141,11 @@ class Optimizer(Unsaved):
         return [*([self._count] if self._counted else []), *self._slots.values()]
 
     @property
+    def needs_all(self) -> bool:
+        """Whether the step of one parameter depends on the gradients of the others."""
+        return "global_clip_norm" in self._clips
+
+    @property
     def iterations(self) -> Variable:
         """How many steps were made, an int64 scalar.
         Errors: `ArgumentError` for an optimiser that does not count them."""

@@ -20,6 +20,7 @@ from graphc.ir.dim import Size, dim, evaluate
 from graphc.lower.context import Head
 from graphc.lower.link import target_machine
 from graphc.runtime.blas import find_blas
+from graphc.runtime.near import one_place
 from graphc.runtime.product import product_addresses
 from graphc.runtime.signals import table_address
 
@@ -121,7 +122,8 @@ def _load(objects: Sequence[bytes]) -> Any:
     """The objects in an engine of their own; freed with it."""
     with _ENGINES:
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
-        for data in objects:
-            engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
-        engine.finalize_object()
+        with one_place(sum(map(len, objects))):
+            for data in objects:
+                engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
+            engine.finalize_object()
     return engine

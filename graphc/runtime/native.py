@@ -14,6 +14,7 @@ import llvmlite.binding as llvm
 
 from graphc.lower.link import cpu, target_machine
 from graphc.runtime import cache as store
+from graphc.runtime.near import one_place
 
 _engines: list[Any] = []
 
@@ -29,8 +30,9 @@ def load(name: str, text: str, symbols: Sequence[str]) -> list[int]:
     if found is None:
         store.store(key, {name: symbols[0]}, data)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
-    engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
-    engine.finalize_object()
+    with one_place(len(data)):
+        engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
+        engine.finalize_object()
     _engines.append(engine)
     return [engine.get_function_address(symbol) for symbol in symbols]
 

@@ -39,6 +39,7 @@ import threading
 from pathlib import Path
 
 from graphc import config
+from graphc.runtime.near import one_place
 
 # How the machine says that it waits for another thread. Elsewhere a waiting thread only loops.
 _PAUSE = {
@@ -393,7 +394,8 @@ class _Pool:
         # Unoptimised: it is compiled in 5 ms instead of 18, at a start, and runs as well.
         machine = llvm.Target.from_default_triple().create_target_machine(opt=0, reloc="pic")
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(_pool_ir()), machine)
-        engine.finalize_object()
+        with one_place(1 << 16):
+            engine.finalize_object()
         self.parallel_for = int(engine.get_function_address("parallel_for"))
         self._add_helper = ctypes.CFUNCTYPE(ctypes.c_int)(engine.get_function_address("add_helper"))
         ctypes.CFUNCTYPE(None)(engine.get_function_address("initialise"))()

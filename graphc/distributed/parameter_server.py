@@ -1,0 +1,194 @@
+"""Replicas of `ParameterServer`: servers hold the variables, workers pull what gradients need.
+
+In step with each other: a step is as that of any replica, but between its two meetings servers add
+up and update what is theirs and publish it, and behind the second one workers pull it. Each at its
+own pace: a worker pushes by a byte to every server, which updates with what is in its slot, waits
+until the slowest worker is near enough, publishes into the worker's own area, and answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+
+from graphc.distributed.group import Group
+from graphc.distributed.layout import Layout
+from graphc.distributed.programs import Part, Programs
+from graphc.distributed.replica import FAILED, FINE, Exchange, Replica, Seconds, state_of
+from graphc.distributed.strategy import ParameterServer
+from graphc.train.batches import Array
+
+PUSH, END, GO, STOP = b"p", b"e", b"g", b"s"
+
+
+def replica_of(
+    programs: Programs, arrays: Sequence[Array], size: int, seconds: Seconds, exchange: Exchange
+) -> Replica:
+    """The replica that the strategy wants in this place of the exchange."""
+    strategy = programs.strategy
+    serves = exchange.rank >= exchange.size - strategy.servers
+    kinds = (AsyncWorker, AsyncServer) if strategy.is_async else (PullingWorker, Server)
+    kind = kinds[serves] if strategy.servers and exchange.size > 1 else Replica
+    return kind(programs, arrays, size, seconds)
+
+
+class PullingWorker(Replica):
+    """Computes gradients of what servers publish."""
+
+    areas = 1
+
+    def _prepare(self, full: Sequence[int], bounds: Sequence[int]) -> None:
+        """All of this is with the servers."""
+
+    def _commit(self) -> int:
+        self._pull(self._areas[0])
+        return int(self._slots[0].status[0])
+
+    def _pull(self, area: Sequence[Array]) -> None:
+        for place, value in zip(self.programs.pulled, area, strict=True):
+            self.programs.variables[place].value = value
+
+
+class Server(Replica):
+    """Updates the variables of one part."""
+
+    areas = 1
+
+    def join(self, exchange: Exchange) -> None:
+        super().join(exchange)
+        self._mine = range(0)
+        workers = exchange.size - self.programs.strategy.servers
+        self._part: Part = self.programs.parts[exchange.rank - workers]
+        self._is_first = self._part is self.programs.parts[0]
+        own = set(self._part.written)
+        self._own = [(k, i) for k, i in enumerate(self.programs.pulled) if i in own]
+
+    def _prepare(self, full: Sequence[int], bounds: Sequence[int]) -> None:
+        for i in self._part.summed:
+            total = self._sums[i]
+            total[...] = self._slots[full[0]].summed[i]
+            for shard in full[1:]:
+                np.add(total, self._slots[shard].summed[i], out=total)
+        self._notes = self._take_notes(full, bounds) if self._is_first else []
+        self.is_torn = True  # until all are behind the second meeting
+        if self._update(self._part, self._sums):
+            self._slots[0].status[0] = FAILED
+        self._publish(self._areas[0])
+
+    def _commit(self) -> int:
+        self.is_torn = False
+        return int(self._slots[0].status[0])
+
+    def _publish(self, area: Sequence[Array]) -> None:
+        for k, i in self._own:
+            area[k][...] = self.programs.variables[i].value
+
+
+class _Paced:
+    """What both sides of mode="async" share: a slot and an area for each worker, whole batches."""
+
+    exchange: Exchange
+    programs: Programs
+    size: int
+    examples: int
+
+    @property
+    def group(self) -> Group:
+        return cast(Group, self.exchange)
+
+    @property
+    def workers(self) -> int:
+        return self.exchange.size - self.programs.strategy.servers
+
+    def layout(self) -> Layout:
+        return Layout(self.programs, self.size, self.workers, self.workers)
+
+    def batch(self, number: int) -> tuple[int, int]:
+        return number * self.size, min((number + 1) * self.size, self.examples)
+
+
+class AsyncWorker(_Paced, PullingWorker):
+    """Takes every so many-th batch, whole."""
+
+    def _place(self, layout: Layout) -> None:
+        super()._place(self.layout())
+
+    def run(self, first: int, count: int) -> int:
+        self.at, self.failure = first, None
+        self.seconds.started = time.perf_counter()
+        rank = self.exchange.rank
+        slot, servers = self._slots[rank], range(self.workers, self.exchange.size)
+        self.exchange.meet()  # servers have published what there is
+        self._pull(self._areas[rank])
+        code = FINE
+        for number in range(first, first + count):
+            if number % self.workers != rank or code:
+                continue
+            self.at, part = number, self.batch(number)
+            self._compute(slot, number, part, part)
+            self.seconds.lap("compute")
+            code = state_of(slot)
+            if code:
+                continue
+            for server in servers:
+                self.group.tell(server, PUSH)
+            answers = [self.group.hear(server) for server in servers]
+            self.seconds.lap("wait")
+            self._pull(self._areas[rank])
+            self.seconds.lap("update")
+            self.seconds.steps += 1
+            code = FAILED if STOP in answers else FINE
+        for server in servers:
+            self.group.tell(server, END)
+        self.exchange.meet()
+        self.at = self.at if code else first + count
+        return code
+
+
+class AsyncServer(_Paced, Server):
+    """Makes a step for each push."""
+
+    def _place(self, layout: Layout) -> None:
+        super()._place(self.layout())
+
+    def run(self, first: int, count: int) -> int:
+        self.at, self.failure, self.is_torn = first, None, True
+        self.seconds.started = time.perf_counter()
+        for area in self._areas:
+            self._publish(area)
+        self.exchange.meet()
+        staleness = cast(ParameterServer, self.programs.strategy).staleness
+        bound = float("inf") if staleness is None else staleness
+        done = dict.fromkeys(range(self.workers), 0)  # batches of those that are at work
+        waiting: dict[int, bytes] = {}
+        code = FINE
+        while done:
+            for rank in self.group.listen(done):
+                if self.group.hear(rank) == END:
+                    del done[rank]
+                    continue
+                self.seconds.lap("wait")
+                done[rank] += 1
+                code = max(code, self._take(rank))
+                waiting[rank] = STOP if code else GO
+                self.seconds.lap("update")
+            slowest = min(done.values(), default=0)
+            for rank in [r for r in waiting if done[r] - slowest <= bound]:
+                self._publish(self._areas[rank])
+                self.group.tell(rank, waiting.pop(rank))
+        self.exchange.meet()
+        self.at, self.is_torn = first + count, False
+        return code
+
+    def _take(self, rank: int) -> int:
+        """A step with what a worker pushed."""
+        slot = self._slots[rank]
+        self._notes = []
+        if self._is_first:
+            self._notes = [note.copy() for note in slot.notes]
+            self._keep(slot, *self.batch(int(slot.status[1])))
+        self.seconds.steps += 1
+        return self._update(self._part, slot.summed)
