@@ -20,6 +20,7 @@ from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.op import Batch, Fact, Kind, Op, register
+from graphc.ir.operators import function
 from graphc.ir.shape import TensorType, agree_on_shape, show
 from graphc.ir.structure import unflatten
 from graphc.ops.build import weak_like
@@ -361,7 +362,8 @@ def scan(
     `carry`, `xs` and `y` are tensors, None, or nested tuples, lists, dicts and dataclasses; every
     tensor of xs has the first size `length`, which must be given where xs has none. `reverse` goes
     from the last x to the first, and each y keeps the place of its x. The step may use any tensor
-    from outside; what in it depends on neither carry nor x is computed once, before the loop.
+    from outside; what in it depends on neither carry nor x is computed once, before the loop. A
+    `length` that is a tensor makes a `fori_loop`: without xs, ys and a gradient.
 
     Shapes: xs [length, *x], ys [length, *y]; a carry keeps its shape. Any length, 0 and symbolic
     ones included. Dtypes: any; a carry keeps its dtype. One that starts as a Python number takes
@@ -376,21 +378,15 @@ def scan(
     array([1., 3., 6.], dtype=float32)
     """
     check_callable("scan", "the step", step_fn)
-    first, carry_structure = tensors("scan", carry, "carry")
     stacked, xs_structure = tensors("scan", xs, "xs")
+    if isinstance(length, Tensor):
+        return _counted(step_fn, carry, xs, length)
+    first, carry_structure = tensors("scan", carry, "carry")
     size = _length(stacked, length)
     slices = [TensorType(t.dtype, t.shape[1:]) for t in stacked]
 
     def step(carry: Any, x: Sequence[Tensor]) -> tuple[Any, Any]:
-        returned = step_fn(carry, unflatten(xs_structure, x))
-        if not isinstance(returned, tuple) or len(returned) != 2:
-            raise ArgumentError(
-                "the step function returns a pair",
-                op="scan",
-                expected="(carry, y); y may be None",
-                given=repr(returned)[:80],
-            )
-        return returned
+        return _pair(step_fn(carry, unflatten(xs_structure, x)))
 
     traced = trace_step("scan", step, first, carry_structure, slices, stacked)
     first, after = traced.first, traced.after
@@ -414,14 +410,47 @@ def scan(
     return unflatten(carry_structure, last), unflatten(ys_structure, stacked_ys)
 
 
+def _pair(returned: Any) -> tuple[Any, Any]:
+    """What a step gives. Errors: `ArgumentError`."""
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise ArgumentError(
+            "the step function returns a pair",
+            op="scan",
+            expected="(carry, y); y may be None",
+            given=repr(returned)[:80],
+        )
+    return returned
+
+
+def _counted(
+    step_fn: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, length: Tensor
+) -> tuple[Any, Any]:
+    """A scan whose number of steps only the call tells: a `fori_loop`, which has no xs and no ys.
+    Errors: `ArgumentError` where there are some."""
+
+    def step(_: Tensor, carry: Any) -> Any:
+        after, y = _pair(step_fn(carry, xs))
+        if tensors("scan", y, "y")[0]:
+            raise _no_place("ys", y)
+        return after
+
+    if tensors("scan", xs, "xs")[0]:
+        raise _no_place("xs", xs)
+    return function("fori_loop")(0, length, step, carry), None
+
+
+def _no_place(what: str, given: Any) -> ArgumentError:
+    return ArgumentError(
+        f"{what} of a number of steps that is a tensor: their first size is not known",
+        op="scan",
+        expected=f"no {what}, or a length that is an int or a size such as x.shape[0]",
+        given=repr(given)[:80],
+        hint="a step that is not to count gives the carry as it was, by gc.cond or gc.where",
+    )
+
+
 def _length(stacked: Sequence[Tensor], length: Any) -> Size:
     """The first size of all xs, or the length given. Errors: `ShapeError`, `ArgumentError`."""
-    if isinstance(length, Tensor):
-        raise ArgumentError(
-            "the number of steps is a tensor, and a scan's is known before the call or is a size",
-            op="scan", expected="an int or a size such as x.shape[0]", given=repr(length)[:80],
-            hint="gc.fori_loop counts up to a tensor, gc.while_loop goes on as long as one says",
-        )  # fmt: skip
     sizes: list[Size] = [] if length is None else [dim(length)]
     for t in stacked:
         if not t.shape:

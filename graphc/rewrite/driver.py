@@ -166,12 +166,13 @@ class _Walk:
         return None
 
     def _rules_for(self, node: Node) -> tuple[Rule, ...]:
-        few = len(node.inputs) <= _OPERANDS
-        key = node.op, tuple([t.node.op for t in node.inputs]) if few else None
+        operands = tuple([t.node.op for t in node.inputs])
+        few = len(operands) <= _OPERANDS
+        key = node.op, operands if few else None
         found = self.worth.get(key)
         if found is None:
             found = self.worth[key] = tuple(r for r in self.rules if r.applies_to(*key))
-        return found
+        return found if few else tuple(r for r in found if r.is_over(operands))
 
     def _circle(self, node: Node, made: Sequence[Tensor]) -> GraphError:
         """The error for `node`, which is met again in what the last rule made of it."""

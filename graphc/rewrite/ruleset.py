@@ -98,10 +98,13 @@ class Rule:
             return False
         if operands is None:
             return True
-        names = [x.name for x in operands]
-        if self.over and not any(name in self.over for name in names):
+        if not self.is_over(operands):
             return False
-        return self.forms is None or self.forms.may_fit(names)
+        return self.forms is None or self.forms.may_fit([x.name for x in operands])
+
+    def is_over(self, operands: Sequence[Op]) -> bool:
+        """Whether one of the operands is what the rule says that it is over."""
+        return not self.over or any(x.name in self.over for x in operands)
 
 
 class Ruleset:

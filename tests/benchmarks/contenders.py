@@ -58,6 +58,7 @@ CONTENDERS = {
         Contender("torch-compile", "torch"),
         Contender("numpy", "numpy"),
         Contender("casadi", "casadi"),
+        Contender("symengine", "symengine"),
     )
 }
 BEFORE = "before"
@@ -69,7 +70,7 @@ def add_before(checkout: Path) -> str:
     return BEFORE
 
 
-DEFAULT_PEERS = ("jax", "torch", "numpy")  # casadi has sparse Jacobians only
+DEFAULT_PEERS = ("jax", "torch", "numpy")  # the others have a few cases only
 
 
 def available(names: list[str]) -> tuple[list[str], list[str]]:

@@ -1,7 +1,7 @@
 """Hessians of logistic regression and of a cluster of atoms; the sparse Jacobian of a function of
-10,000 variables, each element of which depends on three.
+10,000 variables, each element of which depends on three; the gradient of a controller's cost.
 
-NumPy's side is written by hand; CasADi has the last case only.
+NumPy's side is written by hand; CasADi has the sparse Jacobian only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from .cases import FloatArray, by_graphc, by_jax, by_numpy
 from .harness import NotOfferedError, Prepared, case
 
 ATOMS, VARIABLES = 13, 10_000
+STATES, CONTROLS, STEPS = 4, 2, 50
 
 
 @case("Hessian, logistic regression 1000 x 100", rtol=1e-3, atol=1e-6)
@@ -137,4 +138,71 @@ def banded_jacobian(contender: str) -> Prepared:
 
             jacobian = gc.sparse_jacobian(function)
             return Prepared(lambda: jacobian(x), {"entries": jacobian(x).data})
+    raise NotOfferedError(contender)
+
+
+@case("LQR by Riccati's recursion, 50 steps of 4 states, value and gradient", rtol=1e-3, atol=1e-4)
+def riccati(contender: str) -> Prepared:
+    """The least cost x' P x from x on, where P = Q + A' P (A - B K) from the last step to the first
+    with K = (R + B' P B)^-1 B' P A, and its gradient by A, B, Q, R.
+
+    By hand: along the best path x, u = -K x the first order of the cost is that of the path which
+    stays, so that the derivatives are sums of 2 P x' x^T, 2 P x' u^T, x x^T and u u^T, with x' the
+    state after x (the envelope theorem).
+    """
+    rng, names = np.random.default_rng(3), ["cost", "da", "db", "dq", "dr"]
+    a = np.eye(STATES) + 0.1 * rng.standard_normal((STATES, STATES))
+    b = 0.5 * rng.standard_normal((STATES, CONTROLS))
+    q, r = np.diag(rng.uniform(0.5, 1.5, STATES)), np.diag(rng.uniform(0.5, 1.5, CONTROLS))
+    start = rng.standard_normal(STATES)
+    arrays = [array.astype(np.float32) for array in (a, b, q, r, start)]
+
+    def by_hand(a: Any, b: Any, q: Any, r: Any, x: Any) -> tuple[FloatArray, ...]:
+        p, gains, costs = q, [], []
+        for _ in range(STEPS):
+            gains.append(np.linalg.solve(r + b.T @ p @ b, b.T @ p @ a))
+            costs.append(p)
+            p = q + a.T @ p @ (a - b @ gains[-1])
+        da, db, dq, dr = map(np.zeros_like, (a, b, q, r))
+        cost = x @ p @ x
+        for gain, after in zip(reversed(gains), reversed(costs), strict=True):
+            u = -gain @ x
+            dq, dr = dq + np.outer(x, x), dr + np.outer(u, u)
+            moved = a @ x + b @ u
+            da, db = da + 2 * np.outer(after @ moved, x), db + 2 * np.outer(after @ moved, u)
+            x = moved
+        return np.asarray(cost), da, db, dq + np.outer(x, x), dr
+
+    match contender:
+        case "numpy":
+            return by_numpy(by_hand, names, *arrays)
+        case "jax":
+            import jax
+            import jax.numpy as jnp
+
+            def jax_cost(a: Any, b: Any, q: Any, r: Any, x: Any) -> Any:
+                def step(p: Any, _: Any) -> Any:
+                    gain = jnp.linalg.solve(r + b.T @ p @ b, b.T @ p @ a)
+                    return q + a.T @ p @ (a - b @ gain), None
+
+                return x @ jax.lax.scan(step, q, None, length=STEPS)[0] @ x
+
+            def value_and_gradient(*given: Any) -> Any:
+                value, slopes = jax.value_and_grad(jax_cost, argnums=(0, 1, 2, 3))(*given)
+                return value, *slopes
+
+            return by_jax(value_and_gradient, names, *arrays)
+        case "graphc":
+            import graphc as gc
+
+            inputs = [gc.placeholder(n, v.shape) for n, v in zip("abqrx", arrays, strict=True)]
+            sa, sb, sq, sr, sx = inputs
+
+            def step(p: Any, _: Any) -> Any:
+                gain = gc.linalg.solve(sr + sb.T @ p @ sb, sb.T @ p @ sa)
+                return sq + sa.T @ p @ (sa - sb @ gain), None
+
+            cost = sx @ gc.scan(step, sq, length=STEPS)[0] @ sx
+            wanted = [cost, *gc.grad(cost, inputs[:4])]
+            return by_graphc(inputs, wanted, names, *arrays)
     raise NotOfferedError(contender)

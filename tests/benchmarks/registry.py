@@ -7,6 +7,7 @@ from . import (
     cnn,
     convolution_cases,
     derivatives,
+    formulas,
     mlp,
     models,
     normalization,
@@ -16,6 +17,6 @@ from . import (
 from .harness import CASES
 
 __all__ = [
-    "CASES", "cases", "cnn", "convolution_cases", "derivatives", "mlp", "models", "normalization",
-    "operations", "training",
+    "CASES", "cases", "cnn", "convolution_cases", "derivatives", "formulas", "mlp", "models",
+    "normalization", "operations", "training",
 ]  # fmt: skip

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import ArgumentError, DTypeError, LinAlgError, RuntimeFailure, ShapeError
+from graphc.errors import (
+    ArgumentError,
+    DTypeError,
+    GradientError,
+    LinAlgError,
+    RuntimeFailure,
+    ShapeError,
+)
 from graphc.ir.graph import Graph, walk
 from graphc.ir.structure import flatten, unflatten
 from graphc.ops.scan import SCAN
@@ -424,11 +431,30 @@ def test_dataclasses_and_namedtuples_are_carry_xs_and_ys(reverse: bool) -> None:
     assert_gradient(gc.sum(ys.push**2) + gc.sum(last.position), {push: a, drag: b})
 
 
-def test_a_length_that_is_a_tensor_names_the_right_loop() -> None:
-    with pytest.raises(ArgumentError, match="number of steps is a tensor") as caught:
-        gc.scan(lambda c, _: (c, None), 0.0, length=f64("n").astype("int64"))
-    assert "gc.fori_loop" in caught.value.hint
-    assert "gc.while_loop" in caught.value.hint
+def test_a_length_that_is_a_tensor() -> None:
+    """Without xs and ys; what has to be known before the call is said."""
+    n, x = gc.placeholder("n", (), "int64"), f64("x", (3,))
+
+    def double(c: Any, _: Any) -> Any:
+        return {"p": c["p"] * 2 + x, "k": 1}, None
+
+    last, ys = gc.scan(double, {"p": x, "k": 0}, length=n)
+    assert ys is None
+    f = gc.compile([n, x], last)
+    for count in (0, 1, 5):
+        found = f(count, np.arange(3.0))
+        np.testing.assert_allclose(found["p"], (2 ** (count + 1) - 1) * np.arange(3.0))
+        assert found["k"] == min(count, 1)
+    with pytest.raises(GradientError, match="no gradient"):
+        gc.grad(gc.sum(last["p"]), x)
+    known, _ = gc.scan(lambda c, _: (c * 2, None), x, length=gc.constant(3))
+    slope = gc.evaluate(gc.grad(gc.sum(known), x), {x: np.ones(3)})
+    np.testing.assert_array_equal(slope, [8.0] * 3)
+    refused: Any = ((lambda c, v: (c + v, None), x, "xs"), (lambda c, _: (c, c), None, "ys"))
+    for step, xs, what in refused:
+        with pytest.raises(ArgumentError, match=f"^scan: {what} of a number of steps") as caught:
+            gc.scan(step, f64("c"), xs, length=n)
+        assert "test_scan.py" in caught.value.where
 
 
 # -- map -------------------------------------------------------------------------------------------

@@ -338,6 +338,26 @@ def test_a_rule_uses_every_parameter_and_has_a_name_of_its_own() -> None:
         rules.rule(EXACT)(fine)
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 9])
+def test_a_rule_over_an_op_is_tried_where_an_operand_is_one(count: int) -> None:
+    """However many operands a node has: a rule may rely on it."""
+    rules, met = Ruleset("test"), []
+
+    @rules.rewrite(EXACT, "concat", over=["exp"])
+    def note(node: Node) -> Result:
+        """concat(exp(x), y) -> the same"""
+        met.append(node)
+        return None
+
+    x = gc.placeholder("over_x", (2,))
+    plain = gc.concat([gc.sin(x * i) for i in range(count)])
+    wanted = gc.concat([*(gc.sin(x * i) for i in range(count - 1)), gc.exp(x)])
+    apply_rules(graph_of(plain), rules)
+    assert not met
+    apply_rules(graph_of(wanted), rules)
+    assert met == [wanted.node]
+
+
 def test_roots_are_names_facts_or_kinds() -> None:
     rules = Ruleset("test")
 
