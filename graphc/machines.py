@@ -29,6 +29,8 @@ class Machine:
         kernel that takes them up; 0 where none is.
     cached_bytes: so much of a right operand, if not all of its rows, stays in cache meanwhile.
     biased_products: products can add a row to each row of their result.
+    zeros: bytes of them that a kernel can read in place of a row that is beside an array; 0 where
+        none are.
     many_threads: thousands of threads share a kernel, as `loops/nest.py` finds; else a few share
         its outer loop, and long sums of one thread are cut into runs.
     """
@@ -43,6 +45,7 @@ class Machine:
     scalar_tail: float
     product_columns: int
     cached_bytes: int
+    zeros: int = 0
     biased_products: bool = False
     many_threads: bool = False
 
@@ -75,6 +78,7 @@ CPU = Machine(
     scalar_tail=24.0,
     product_columns=512,
     cached_bytes=7 << 17,  # of a second-level cache
+    zeros=4096,  # they are in the code of each kernel that reads them
 )
 
 # No card has been measured yet. A product is a call of a library there, and so is a batch of them.

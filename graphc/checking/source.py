@@ -19,6 +19,7 @@ from graphc.loops.grammar import Buffer, Kernel, may_fail, parallel_loop
 from graphc.loops.interpret import convert
 from graphc.loops.primitives import PRIMITIVES, Primitive
 from graphc.lower.numba_source import print_for_numba
+from graphc.machines import CPU
 
 Array = np.ndarray[Any, Any]
 
@@ -53,10 +54,11 @@ def run_source(
 class _Pointer:
     """Memory as kernels see it: elements by number; bools are bytes, 0 or 1."""
 
-    __slots__ = ("array",)
+    __slots__ = ("array", "first")
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: Array, first: int = 0) -> None:
         self.array = array.view(np.uint8) if array.dtype == np.bool_ else array
+        self.first = first
 
     def __getitem__(self, position: Any) -> Any:
         return self.array[self._checked(position)]
@@ -67,7 +69,7 @@ class _Pointer:
         self.array[self._checked(position)] = value
 
     def _checked(self, position: Any) -> int:
-        place = int(position)
+        place = self.first + int(position)
         if not 0 <= place < self.array.size:
             raise IndexError(f"element {place} of {self.array.size}")
         return place
@@ -76,6 +78,7 @@ class _Pointer:
 def stand_ins() -> dict[str, Any]:
     """The names that kernel source uses, as plain Python functions of NumPy scalars."""
     scope: dict[str, Any] = {"nan": float("nan"), "inf": float("inf"), "select": _select}
+    scope["row"] = _row
     scope["range"] = lambda *bounds: map(np.int64, range(*map(int, bounds)))
     for name, primitive in PRIMITIVES.items():
         if name != "select":
@@ -89,6 +92,13 @@ def stand_ins() -> dict[str, Any]:
         if dtype.is_integer:
             scope[f"to_{dtype.short}"] = _conversion(dtype, saturates=True)
     return scope
+
+
+def _row(condition: Any, pointer: _Pointer, place: Any) -> _Pointer:
+    if condition:
+        return _Pointer(pointer.array, pointer.first + int(place))
+    dtype = pointer.array.dtype
+    return _Pointer(np.zeros(CPU.zeros // dtype.itemsize, dtype))
 
 
 def _select(condition: Any, x: Any, y: Any) -> Any:

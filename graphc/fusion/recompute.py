@@ -9,15 +9,17 @@ by the gates. The unit is one vectorised kernel operation; sizes are compared at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from graphc.fusion.group import BUFFERS, MEMBERS, STATEMENTS, Group, Groups
 from graphc.fusion.reads import Index
 from graphc.fusion.region import LOOPS, flat_index, space_of
+from graphc.fusion.turns import LENGTH, TAPS
 from graphc.ir.dim import size_hint
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Fact
+from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine
 from graphc.machines import Machine
@@ -49,6 +51,11 @@ class _Chain:
     @property
     def cost(self) -> float:
         return sum(node.op.cost for node in self.nodes)
+
+    @property
+    def borders(self) -> list[Node]:
+        """The ops that put zeros around something, which cost nothing where `_are_rows`."""
+        return [node for node in self.nodes if Fact.BORDERS in node.op.facts]
 
 
 class _Search:
@@ -99,7 +106,8 @@ class _Search:
             if node in nodes:
                 continue
             stored = node in self.groups.reads.stored or len(node.outputs) != 1
-            if Fact.ELEMENTWISE not in node.op.facts or not node.op.is_pure or stored:
+            known = node.op.facts & {Fact.ELEMENTWISE, Fact.BORDERS}
+            if not known or not node.op.is_pure or stored:
                 return None
             nodes[node] = None
             if len(nodes) > CHAIN:
@@ -125,6 +133,7 @@ class _Search:
         inlined = 0.0
         elements = max(size_hint(tensor.size), 1)
         computed = sum(self.groups.reads.statements[n] for n in chain.nodes)
+        free = sum(node.op.cost for node in chain.borders)
         for reader, places in self._readers(tensor).items():
             missing = [t for t in chain.sources if t not in reader.reads]
             arrays = [t for t in reader.reads if self.groups.of.get(t.node) is not reader]
@@ -135,13 +144,32 @@ class _Search:
             loads = len(arrays) + len(missing)
             if reader.statements + loads + computed > STATEMENTS:
                 return False
+            if chain.borders and not self._are_rows(chain, reader, places):
+                return False
             for node, index in {at: (n, at) for n, at in places}.values():
                 turns = _turns(node, index) / elements
                 load = _load(node, tensor, index, machine)
-                sweeps = 2 if reader.outer not in (None, len(reader.space)) else 1
+                staged = reader.outer not in (None, len(reader.space)) and not chain.borders
+                sweeps = 2 if staged else 1
                 stored += turns * load
-                inlined += turns * sweeps * (chain.cost + load * len(missing))
+                inlined += turns * sweeps * (chain.cost - free + load * len(missing))
         return inlined < stored
+
+    def _are_rows(self, chain: _Chain, reader: Group, places: Iterable[tuple[Node, Index]]) -> bool:
+        """Whether a reader goes along rows, each of which is inside of what has a border or beside
+        it, all of it, and writes out what it reads at a turn: so that this is asked once a row."""
+        taps = 0
+        for node, index in places:
+            row, space = _row_of(node), space_of(node)
+            extent = space[row - 1] if row else 0
+            zeros = self.machine.zeros // node.types[0].dtype.itemsize
+            if not isinstance(extent, int) or not 0 < extent <= zeros:
+                return False
+            if not all(_is_same_along(row, border, index) for border in chain.borders):
+                return False
+            taps += math.prod(int(size) for size in space[row:])
+        carried = any(m.op.kind is Kind.RUNNING for m in reader.members)
+        return not carried and taps <= TAPS and reader.statements + 4 * taps <= LENGTH
 
 
 def _turns(node: Node, index: Index) -> int:
@@ -164,12 +192,30 @@ def _load(node: Node, tensor: Tensor, index: Index, machine: Machine) -> float:
     counts."""
     space = space_of(node)
     flat: Affine = flat_index(index, strides(tensor.shape))
+    depths = {len(space), _row_of(node)}
+    steps = [flat.coefficient(LOOPS[depth - 1]) for depth in depths if depth]
+    together = not steps or any(step in (0, 1, -1) for step in steps)
+    return machine.load if together else machine.strided
+
+
+def _row_of(node: Node) -> int:
+    """How many loops there are down to the one that rows go along: short ones inside of it are
+    unrolled."""
+    space = space_of(node)
     around = len(space)
     while around > 1 and isinstance(size := space[around - 1], int) and size <= SHORT:
         around -= 1
-    steps = [flat.coefficient(LOOPS[depth - 1]) for depth in (len(space), around) if depth]
-    together = not steps or any(step in (0, 1, -1) for step in steps)
-    return machine.load if together else machine.strided
+    return around
+
+
+def _is_same_along(row: int, node: Node, index: Index) -> bool:
+    """Whether what the node puts around its operand is the same for a whole row of the reader's,
+    which reads the node's results, or what is made of them, at `index`."""
+    (operand,), shape = node.inputs, node.types[0].shape
+    if len(index) != len(shape) or row == 0:
+        return False
+    changed = (i for i, a, b in zip(index, operand.shape, shape, strict=True) if a != b)
+    return all(i.coefficient(LOOPS[row - 1]) == 0 for i in changed)
 
 
 def _inline(groups: Groups, nodes: Iterable[Node]) -> list[Group]:

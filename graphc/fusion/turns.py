@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 from graphc.fusion.kernel_plan import KernelPlan
 from graphc.ir.dim import Size
-from graphc.loops.grammar import For, Load, Stmt, statements
+from graphc.loops.grammar import For, Let, Load, Stmt, statements
 
 MOST = 8  # turns together
-TAPS = 16  # turns of the loops over a window that are written out
+TAPS = 32  # turns of the loops over a window that are written out
 SAVED = 0.75  # of the loads, from which on it pays
 LENGTH = 160  # statements of a kernel with turns together
 
@@ -38,16 +38,18 @@ class Together:
 
 def candidates(plan: KernelPlan) -> Iterator[Together]:
     """Most turns first: for a kernel whose last loop around its stages goes along its arrays, with
-    at most the short loops of a window in it."""
-    inner, loop = plan.outer, plan.outer - 2
+    at most the short loops of a window in it. One turn is its window written out."""
+    inner, loop = plan.outer, max(plan.outer - 2, 0)
     simple = not plan.running and not plan.backwards and not plan.scratch
-    if loop < 1 or not simple or not plan.stages or not _is_short(plan.space[inner:]):
-        return
     reducers = [node.op.reducer for node in plan.reductions]
-    extent = plan.space[loop]
-    if any(r.ordered or r.scatters for r in reducers) or not isinstance(extent, int):
+    if any(r.ordered or r.scatters for r in reducers) or not simple:
         return
-    yield from (Together(loop, t, inner) for t in range(MOST, 1, -1) if extent % t == 0)
+    if inner == 0 or not plan.stages or not _is_short(plan.space[inner:]):
+        return
+    extent = plan.space[loop]
+    if loop > 0 and isinstance(extent, int):
+        yield from (Together(loop, t, inner) for t in range(MOST, 1, -1) if extent % t == 0)
+    yield Together(loop, 1, inner)
 
 
 def _is_short(sizes: Iterable[Size]) -> bool:
@@ -60,9 +62,19 @@ def _is_short(sizes: Iterable[Size]) -> bool:
 
 
 def pays(before: list[Stmt], after: list[Stmt]) -> bool:
-    """Whether a kernel is better with some turns together: with fewer loads, and not too long."""
-    few = _loads(after) <= SAVED * _loads(before)
+    """Whether a kernel is better with some turns together: with fewer loads, and not too long. One
+    whose windows reach over a border is, since what is asked for there is then before the loops."""
+    few = _loads(after) <= SAVED * _loads(before) or _asks_inside(before)
     return few and sum(1 for _ in statements(after)) <= LENGTH
+
+
+def _asks_inside(body: list[Stmt]) -> bool:
+    """Whether some loop finds out for itself where it may read."""
+    for loop in (s for s in statements(body) if isinstance(s, For)):
+        inside = {s.var for s in loop.body if isinstance(s, Let)}
+        if any(isinstance(s, Load) and s.guard in inside for s in loop.body):
+            return True
+    return False
 
 
 def _loads(body: list[Stmt]) -> int:

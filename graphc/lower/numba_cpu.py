@@ -313,6 +313,9 @@ def scalar_functions() -> list[Row]:
     computed = [(d, NUMBA_TYPES[d]) for d in DTYPES]
     chosen = [(d, (types.boolean, kind, kind), kind) for d, kind in computed]
     table.append(("select", numba_functions.select, chosen))
+    pointers = [(d, types.CPointer(NUMBA_TYPES[d])) for d in numba_functions.FLOATS]
+    rows = [(d, (types.boolean, kind, types.int64), kind) for d, kind in pointers]
+    table.append(("row", numba_functions.row, rows))
     return table
 
 

@@ -14,6 +14,7 @@ from llvmlite import ir
 
 from graphc.ir.dtype import BY_SHORT, DTYPES, DType, bool_
 from graphc.lower import vector_math
+from graphc.machines import CPU, LINE
 
 Emit = Callable[[ir.IRBuilder, DType, list[Any]], Any]
 FLOATS = tuple(d for d in DTYPES if d.is_float)
@@ -199,6 +200,18 @@ def _extremum_any_order(name: str) -> Emit:
         return declared(b, f"llvm.{name}.f{d.bits}", args[0].type, args, ("nsz",))
 
     return emit
+
+
+def row(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """Where memory begins behind some elements, or zeros where the condition does not hold."""
+    condition, pointer, place = args
+    kind = ir.ArrayType(ir.IntType(8), CPU.zeros)
+    zeros = b.module.globals.get("graphc.zeros")
+    if zeros is None:
+        zeros = ir.GlobalVariable(b.module, kind, "graphc.zeros")
+        zeros.linkage, zeros.global_constant, zeros.align = "internal", True, LINE
+        zeros.initializer = ir.Constant(kind, None)
+    return b.select(condition, b.gep(pointer, [place]), b.bitcast(zeros, pointer.type))
 
 
 def _saturating(target: DType) -> Emit:

@@ -33,10 +33,12 @@ from graphc.loops.grammar import (
     Value,
     Var,
     may_fail,
+    of,
     parallel_loop,
 )
 from graphc.loops.primitives import PRIMITIVES
 from graphc.loops.simplify import canonical_names
+from graphc.machines import CPU
 
 Terms: TypeAlias = tuple[tuple[Var, Size], ...]
 INFIX = {
@@ -172,13 +174,16 @@ class _ForNumba(Printer):
     """Loops count by hand: a range, its iterator and what it yields are 120 lines of LLVM IR for
     each loop, most of the text of a small kernel. What the positions of several elements have in
     common is computed once where they are used, and literals are globals, made before: Numba takes
-    as long for each as for the first."""
+    as long for each as for the first. What an innermost loop reads under a condition that is none
+    of its own is a row, of zeros where the condition does not hold: no branch is in the loop, which
+    becomes vectors."""
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self.shared: dict[Terms, str] = {}
         self.loops: set[Var] = set()
         self.literals: dict[str, str] = {}
+        self.rows: dict[int, str] = {}  # by the identities of loads, the element of a row
         self.made = 0
 
     def text(self) -> str:
@@ -212,10 +217,35 @@ class _ForNumba(Printer):
         if not stop.isalnum():
             self.lines.append(f"{indent}{self._new('e')} = {stop}")
             stop = f"e{self.made}"
+        self._find_rows(loop, indent)
         self.lines += [f"{indent}{name} = {start}", f"{indent}while {name} < {stop}:"]
         self.loops.add(loop.var)
         self._block(loop.body, depth + 1)
         self.lines.append(f"{indent}    {name} = {name} + 1")
+
+    def _find_rows(self, loop: For, indent: str) -> None:
+        if any(isinstance(stmt, For) for stmt in loop.body):
+            return
+        inside = {s.var for s in loop.body if isinstance(s, (Let, Load, Number, Declare))}
+        known: dict[tuple[Value, Buffer, Affine], str] = {}
+        for stmt in loop.body:
+            if not isinstance(stmt, Load) or stmt.guard is None or stmt.guard in inside:
+                continue
+            step = stmt.index.coefficient(loop.var)
+            first = stmt.index + of(loop.var) * -step
+            if not _is_row(stmt.buffer, step, loop.extent) or inside & {v for v, _ in first.terms}:
+                continue
+            key = (stmt.guard, stmt.buffer, first)
+            if key not in known:
+                known[key] = self._new("r")
+                operands = self.value(stmt.guard), self.names[stmt.buffer], self.affine(first)
+                self.lines.append(f"{indent}{known[key]} = row({', '.join(operands)})")
+            self.rows[id(stmt)] = f"{known[key]}[{self.affine(of(loop.var) * step)}]"
+
+    def statement(self, stmt: Stmt) -> str:
+        if isinstance(stmt, Load) and id(stmt) in self.rows:
+            return f"{self.names[stmt.var]} = {self.rows[id(stmt)]}"
+        return super().statement(stmt)
 
     def _new(self, letter: str) -> str:
         self.made += 1
@@ -223,6 +253,8 @@ class _ForNumba(Printer):
 
     def _terms(self, stmt: Stmt) -> list[Terms]:
         """Of the element that a statement reads or writes, if it takes computing."""
+        if id(stmt) in self.rows:
+            return []
         match stmt:
             case Load(_, _, Affine(terms, _), _) | Store(_, Affine(terms, _), _):
                 trivial = not terms or (len(terms) == 1 and terms[0][1] == 1)
@@ -234,6 +266,15 @@ class _ForNumba(Printer):
         if name is None:
             return super().affine(index)
         return name if index.const == 0 else f"{name} + {size_text(index.const)}"
+
+
+def _is_row(buffer: Buffer, step: Size, extent: Size) -> bool:
+    """Whether as many zeros stand for the elements of a loop, which are `step` apart."""
+    if not (buffer.dtype.is_float and buffer.dtype.is_computed):
+        return False
+    if not isinstance(extent, int) or not isinstance(step, int) or step < 0:
+        return False
+    return ((extent - 1) * step + 1) * buffer.dtype.itemsize <= CPU.zeros
 
 
 def loaded(element: str, dtype: DType) -> str:

@@ -11,6 +11,7 @@ import graphc as gc
 from graphc.fusion.turns import LENGTH
 from graphc.ir.graph import Graph
 from graphc.loops.grammar import For, Kernel, Load, Store, statements
+from graphc.lower.numba_source import print_for_numba, print_kernel
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Call, walk_steps
@@ -58,10 +59,10 @@ def test_places_of_a_row_are_together_that_divide_it(width: int, together: int) 
     inputs, y = depthwise(width)
     (kernel,) = [k for k in kernels(inputs, y) if loads(k) > 1]
     if together == 1:
-        assert extents(kernel)[-2:] == ["3", "3"], "as it is"
+        assert extents(kernel)[1:] == ["6", "7", "16"], "its window is written out"
     else:
         assert extents(kernel)[2:] == [str(width // together), "16"]
-        assert loads(kernel) == 3 * (together + 2) + 9
+        assert loads(kernel) in (3 * (together + 2) + 9, 3 * (together + 2) + 8)
 
 
 @pytest.mark.parametrize(("width", "stride"), [(6, 1), (8, 2)])
@@ -135,3 +136,36 @@ def test_kernels_stay_short() -> None:
         y = gc.conv(x, w, groups=16, padding="same", data_format="NHWC")
         for kernel in kernels([x, w], y):
             assert sum(1 for _ in statements(kernel.body)) <= LENGTH
+
+
+# -- borders ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("width", [7, 8])
+def test_a_border_is_a_row_of_zeros(width: int) -> None:
+    """Nothing is copied to put it around the image, and no loop over channels has a condition."""
+    inputs, y = depthwise(width)
+    (kernel,) = kernels(inputs, y)
+    text = print_for_numba(kernel)
+    assert " if " in print_kernel(kernel)
+    assert " if " not in text
+    assert text.count("= row(") >= 6
+    a, b = arrays((2, 6, width, 16), (3, 3, 1, 16))
+    a[0, 0, 0], a[1, 5, -1], a[1, 3, 3] = np.nan, np.inf, -np.inf
+    meant = gc.evaluate(y, dict(zip(inputs, (a, b), strict=True)))
+    np.testing.assert_allclose(gc.compile(inputs, y)(a, b), meant, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_that_are_long_or_of_named_sizes_are_copied_with_their_border() -> None:
+    """There are so many zeros only; and a loop that asks at each turn is no vector."""
+    for channels in (1040, "c"):
+        x = gc.placeholder("turns_c", ("n", 6, 6, channels))
+        w = gc.placeholder("turns_d", (3, 3, channels))
+        wide = gc.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        y = sum((wide[:, i : i + 6, j : j + 6] * w[i, j] for i in range(3) for j in range(3)), 0)
+        assert len(kernels([x, w], y)) == 2
+
+
+def test_a_border_along_rows_is_copied() -> None:
+    x = gc.placeholder("turns_r", ("n", 6, 10))
+    wide = gc.pad(x, ((0, 0), (1, 1), (2, 2)))
+    y = sum((wide[:, i : i + 6, j : j + 10] for i in range(3) for j in range(5)), 0)
+    assert len(kernels([x], gc.tanh(y))) == 2
