@@ -93,6 +93,7 @@ def _before_turning(t: Tensor, deep: int) -> Tensor | None:
     if Fact.ELEMENTWISE not in node.op.facts or node.op.may_fail or not deep:
         return None
     operands: list[Tensor] = []
+    turned = False  # some matrix; vectors alone would be turned for ever
     for x in node.inputs:
         if x.ndim == 0:
             operands.append(x)
@@ -100,10 +101,14 @@ def _before_turning(t: Tensor, deep: int) -> Tensor | None:
             operands.append(permute_dims(reshape(x, (1,) * (2 - x.ndim) + x.shape), (1, 0)))
         elif x.node.op.name == "permute_dims":
             operands.append(x.node.inputs[0])
+            turned = True
         elif (inner := _before_turning(x, deep - 1)) is not None:
             operands.append(inner)
+            turned = True
         else:
             return None
+    if not turned:
+        return None
     made = apply(node.op, operands, **node.attrs).output()
     return made if made.shape == t.shape[::-1] and 1 not in t.shape else None
 
