@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from graphc.distributed.crew import Crew
 from graphc.distributed.limits import Limits
+from graphc.distributed.placement import placement
 from graphc.distributed.programs import make_programs
 from graphc.distributed.replica import Seconds
 from graphc.distributed.report import Report, report
@@ -16,6 +17,7 @@ from graphc.distributed.strategy import DataParallel, ParameterServer, Strategy
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.nn.module import Layer
+from graphc.show.picture import Picture
 from graphc.train import trainer
 from graphc.train.batches import positive
 from graphc.train.history import History
@@ -133,6 +135,16 @@ class Trainer(trainer.Trainer):
         if self._crew is None:
             return report([("here", asdict(self._here))], [])
         return self._crew.report()
+
+    def _placement_(self) -> Picture:
+        """For `gc.draw(trainer, view="placement")`."""
+        if self.types is None:
+            raise ArgumentError(
+                "there is nothing to place before the first training step", op="draw",
+                where=origin.where(), hint="call fit first",
+            )  # fmt: skip
+        programs = self._step("fit", self.types).programs
+        return placement(self.model.name, programs, max(self.workers, 1))
 
     def close(self) -> None:
         """The newest values come home, and the workers end. A later `fit` starts others."""

@@ -87,6 +87,7 @@ _KINDS: dict[Kind, dict[str, str]] = {
     Kind.BACKWARD: {"dir": "back"},
     Kind.UPDATE: {"style": "dashed", "color": "#b57900", "dir": "back", "weight": "0"},
     Kind.LOOP: {"style": "dashed", "color": "#b84a00", "dir": "back", "weight": "0"},
+    Kind.PULL: {"style": "dashed", "color": "#0072b2", "dir": "back", "weight": "0"},
 }
 
 _BOXES: dict[Box, dict[str, str]] = {
@@ -95,6 +96,7 @@ _BOXES: dict[Box, dict[str, str]] = {
     Box.UPDATE: {"style": "rounded,filled", "color": "#bbbbbb", "fillcolor": "#f6f6f6"},
     Box.KERNEL: {"style": "rounded,filled", "color": "#5d7f99", "fillcolor": "#edf3f8"},
     Box.LOOP: {"style": "rounded,filled,dashed", "color": "#b84a00", "fillcolor": "#fdf4ee"},
+    Box.PROCESS: {"style": "rounded,filled", "color": "#888888", "fillcolor": "#fafafa"},
     Box.BRANCH: {"style": "rounded,filled,dashed", "color": "#b84a00", "fillcolor": "#fdf9f5"},
 }
 
@@ -245,7 +247,7 @@ def _legend(dot: graphviz.Digraph, picture: Picture, direction: str) -> None:
             if i:
                 legend.edge(f"k{i - 1}", f"k{i}", style="invis")
         last = f"k{len(entries) - 1}"
-        for kind in (Kind.UPDATE, Kind.LOOP):
+        for kind in (Kind.UPDATE, Kind.LOOP, Kind.PULL):
             if kind in dashed:
                 name = kind.name.lower()
                 legend.node(f"k_{name}", "", shape="point", width="0.03", tooltip=" ")

@@ -23,7 +23,7 @@ from graphc.show.render import DOT, PLACED, render, save
 from graphc.show.repeat import repeat_leaves
 from graphc.show.sketch import size, sketch_both
 
-VIEWS = ("graph", "kernels", "cost", "memory", "profile", "diff")
+VIEWS = ("graph", "kernels", "cost", "memory", "profile", "diff", "placement")
 LEVELS = ("model", "math", "full")
 DIRECTIONS = ("TB", "LR", "BT", "RL")
 LARGE = 5000  # nodes beyond which a graph is drawn in full, has no tooltips, and is asked for
@@ -100,7 +100,9 @@ def draw(
 
 
 def _picture(what: Any, view: str, level: str, limit: int) -> Picture:
-    if view == "diff":
+    if view == "placement":
+        picture = views.placement(what)
+    elif view == "diff":
         before, after = views.differences(what)
         nodes = _checked(before, limit) + _checked(after, limit)
         picture = sketch_both(before, after, nodes <= LARGE)

@@ -49,6 +49,7 @@ class Kind(Enum):
     BACKWARD = "of the backward pass"  # drawn against the direction of the others
     UPDATE = "update after the call"
     LOOP = "next step of a loop"
+    PULL = "new values, before the next step"
 
 
 class Box(Enum):
@@ -61,6 +62,7 @@ class Box(Enum):
     KERNEL = "kernel"
     LOOP = "loop"
     BRANCH = "branch"
+    PROCESS = "process"
 
 
 @dataclass(eq=False, slots=True)

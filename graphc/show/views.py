@@ -63,6 +63,19 @@ def differences(what: Any) -> tuple[Graph, Graph]:
     return graph, apply_rules(graph, *DEFAULT)
 
 
+def placement(what: Any) -> Picture:
+    """Of what says it of itself. Errors: `ArgumentError` for anything else."""
+    if not hasattr(what, "_placement_"):
+        raise ArgumentError(
+            "only a training by several processes has a placement",
+            op="draw",
+            expected="a gc.distributed.Trainer",
+            given=f"{type(what).__name__}: {repr(what)[:80]}",
+        )
+    made: Picture = what._placement_()
+    return made
+
+
 def compiled(found: Given) -> Graph:
     """The graph with kernels. Errors: `ArgumentError` where there is none."""
     graph = found.graph if found.function is None else found.function.optimized
