@@ -146,6 +146,19 @@ SAMPLES: dict[str, list[Sample]] = {
     "hsplit": of(lambda x: np.hsplit(x, 3), lambda x: np.hsplit(x, [1]), shapes=((4, 3),))
     + of(lambda x: np.hsplit(x, 2), shapes=((4,),)),
     "dsplit": of(lambda x: np.dsplit(x, 2), shapes=((2, 3, 4),)),
+    "delete": of(
+        lambda x: np.delete(x, 1), lambda x: np.delete(x, [0, -1], axis=0),
+        lambda x: np.delete(x, slice(None, None, 2), 1), lambda x: np.delete(x, -1, -1),
+        lambda x: np.delete(x, np.array([True, False, True]), 1), lambda x: np.delete(x, [], 0),
+        shapes=((4, 3),),
+    ),
+    "insert": of(
+        lambda x: np.insert(x, 1, 3), lambda x: np.insert(x, 2, x[0], axis=0),
+        lambda x: np.insert(x, [1, 1, -1], 1, axis=1), lambda x: np.insert(x, [1], x[:, :2], 1),
+        lambda x: np.insert(x, 1, x[:, 0], axis=1), lambda x: np.insert(x, slice(0, 2), 0, 0),
+        lambda x: np.insert(x, 3, [1, 0, 1], axis=0), lambda x: np.insert(x, [0, 4], x[1:3], 0),
+        shapes=((4, 3),),
+    ),
     "fliplr": of(lambda x: np.fliplr(x), shapes=((2, 3, 2),)),
     "flipud": of(lambda x: np.flipud(x)),
     "rot90": of(

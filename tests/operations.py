@@ -17,6 +17,7 @@ import numpy as np
 
 import graphc as gc
 from graphc.ir.operators import numpy_function
+from graphc.ops.as_numpy import ABSENT
 
 PAGE = Path(__file__).parent.parent / "docs" / "operations.md"
 MARK = "<!-- from here on made by `python -m tests.operations` -->"
@@ -47,7 +48,7 @@ ARRAY_API = {
 }
 NUMPY = (
     "abs add all allclose amax amin angle any append arange arccos arccosh arcsin arcsinh "
-    "arctan arctan2 arctanh argmax argmin argpartition argsort argwhere around array_equal "
+    "arctan arctan2 arctanh argmax argmin argpartition argsort around array_equal "
     "array_split astype atleast_1d atleast_2d atleast_3d average bincount bitwise_and "
     "bitwise_invert bitwise_or bitwise_xor broadcast_arrays broadcast_to cbrt ceil clip "
     "column_stack concatenate conjugate convolve copy copysign corrcoef correlate cos cosh "
@@ -61,7 +62,7 @@ NUMPY = (
     "meshgrid min minimum moveaxis multiply nan_to_num nanmax nanmean nanmin nanprod nanstd "
     "nansum nanvar nanargmax nanargmin array_equiv isposinf isneginf hsplit vsplit dsplit "
     "diagflat negative nextafter nonzero not_equal ones_like outer pad percentile positive "
-    "power prod ptp put_along_axis quantile rad2deg ravel real reciprocal remainder repeat "
+    "power prod ptp quantile rad2deg ravel real reciprocal remainder repeat "
     "reshape right_shift rint roll rollaxis rot90 round searchsorted select sign signbit sin "
     "sinc sinh size sort split sqrt square squeeze stack std subtract sum swapaxes take "
     "take_along_axis tan tanh tensordot tile trace transpose trapezoid tril triu trunc unique "
@@ -105,37 +106,9 @@ OTHERS = {  # what people look for by the words of PyTorch and of JAX
 
 # -- why not ---------------------------------------------------------------------------------------
 WHY = {
-    "put_along_axis": "it writes into its argument; `gc.put_along_axis` gives a new tensor",
-    "delete": "`gc.concat` of slices; `gc.take` of what is left",
-    "insert": "`gc.concat` of slices",
-    "argwhere": "`gc.nonzero(x, size=...)` gives as many places as it is told",
     "nonzero": "`gc.nonzero(x, size=...)`: how many there are is not known without a size",
     "flatnonzero": "`gc.flatnonzero(x, size=...)`",
     "unique": "`gc.unique(x, size=...)`: how many there are is not known without a size",
-}  # fmt: skip
-REASONS = {  # of functions that look for `__array_function__`, and get a named error
-    "intersect1d setdiff1d setxor1d union1d in1d trim_zeros extract compress unique_all "
-    "unique_counts unique_inverse unique_values": "how many elements there are only data tell: "
-    "`gc.unique(x, size=...)`, `gc.isin`, `x[mask]` to be reduced",
-    "copyto fill_diagonal place put putmask": "it writes into its argument; "
-    "`x.at[key].set(value)` gives a new tensor",
-    "array2string array_repr array_str savetxt save savez savez_compressed":
-    "text and files of numbers are for what a call gives",
-    "common_type min_scalar_type result_type can_cast real_if_close may_share_memory "
-    "shares_memory einsum_path": "its answer is a dtype of NumPy's, or depends on values, memory "
-    "or its own plans: `gc.result_type`, `gc.can_cast`",
-    "apply_along_axis apply_over_axes piecewise": "`gc.vmap` of the function; `gc.select`",
-    "poly polydiv polymul roots": "leading zeros, which only data tell, decide the shape: "
-    "`gc.convolve(p, q)`, `gc.linalg.eigvals`",
-    "polyder polyint": "`p[:-1] * gc.arange(n, 0, -1)`, and the inverse of it",
-    "diag_indices_from tril_indices_from triu_indices_from ix_": "places that a shape alone says "
-    "are NumPy's: `np.tril_indices(n)`",
-    "ravel_multi_index unravel_index packbits unpackbits sort_complex bmat asmatrix require":
-    "rare; a line of `//`, `%` and sums",
-    "histogram2d histogramdd histogram_bin_edges": "`gc.histogram` gives counts and edges; of "
-    "pairs `gc.bincount` of `i * n + j`",
-    "linalg.eig linalg.eigvals": "NumPy's are real or complex by the values: `gc.linalg.eig`",
-    "busday_count busday_offset datetime_as_string is_busday isnat": "there are no dates",
 }  # fmt: skip
 
 
@@ -155,7 +128,7 @@ def answered(name: str) -> bool:
 
 def unlisted() -> list[str]:
     """What looks for the protocols in the NumPy that is installed, and stands nowhere here."""
-    listed = {*NUMPY.split(), *" ".join(REASONS).split()}
+    listed = {*NUMPY.split(), *" ".join(ABSENT).split()}
     found = {
         f"{f.__module__}.{f.__name__}".removeprefix("numpy.")
         for module in (np, np.linalg, np.fft)
@@ -185,7 +158,7 @@ def page() -> str:
     names = NUMPY.split()
     parts.append("## NumPy's functions\n\nThese take tensors, under the name `np.f`:\n")
     parts.append(", ".join(f"`{n}`" for n in names if answered(n)) + ".\n")
-    parts.append(_table("numpy", [n for n in names if not answered(n)], REASONS))
+    parts.append(_table("numpy", [n for n in names if not answered(n)], ABSENT))
     parts.append("## Words of others\n")
     rows = (f"| `{theirs}` | `{ours}` |" for theirs, ours in sorted(OTHERS.items()))
     parts.append("\n".join(["| theirs | ours |", "|---|---|", *rows]) + "\n")

@@ -277,6 +277,14 @@ class Tensor(Operators):
         """
         return functions()["_numpy_"](self)
 
+    def item(self) -> Any:
+        """The value of a tensor of one element as Python's number, as `numpy`."""
+        return self.numpy().item()
+
+    def tolist(self) -> Any:
+        """The value as Python's numbers in nested lists, as `numpy`."""
+        return self.numpy().tolist()
+
     def _repr_svg_(self) -> str:
         return str(functions()["_repr_svg_"](self))
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 _functions: dict[str, Callable[..., Any]] = {}
 _numpy: dict[str, Callable[..., Any] | None] = {}
+_reasons: dict[str, str] = {}
 
 
 def publish(
@@ -22,6 +23,11 @@ def publish(
     functions of another name (`"amax"`, `"linalg.inv"`); None where none does."""
     _functions.update(functions)
     _numpy.update(numpy)
+
+
+def explain(reasons: Mapping[str, str]) -> None:
+    """Say of functions of NumPy's, several names together, why they are not here."""
+    _reasons.update({name: why for names, why in reasons.items() for name in names.split()})
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -41,7 +47,11 @@ def numpy_function(name: str) -> Callable[..., Any] | None:
 
 
 def nearest(name: str) -> str:
-    """The public functions whose names are nearest to `name`, as a hint."""
+    """Why there is no function of NumPy's of this name, or the public ones whose names are nearest
+    to it: a hint."""
+    known = _reasons.get(name.removeprefix("numpy."))
+    if known is not None:
+        return known.replace("`", "")
     from difflib import get_close_matches  # only where somebody erred
 
     public = [known for known in _functions if not known.startswith("_")]

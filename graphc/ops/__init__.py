@@ -1,6 +1,6 @@
 """All operations, one file per family. Importing this room makes every op known by name."""
 
-from graphc.ir.operators import publish
+from graphc.ir.operators import explain, publish
 from graphc.ops import (
     activations,
     as_numpy,
@@ -74,5 +74,6 @@ for _family in FAMILIES:
     publish(_family.FUNCTIONS, getattr(_family, "NUMPY", {}))
 publish({"_special_": special.special, "_sinc_": formula.SINC}, as_numpy.NUMPY)
 publish(as_numpy.FUNCTIONS)
+explain(as_numpy.ABSENT)
 publish({"_lifted_": lift.lifted})
 publish({"_at": at.At, "_selected": at.Selected})

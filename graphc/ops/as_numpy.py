@@ -16,7 +16,7 @@ from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, complex128, float64, int8
 from graphc.ir.node import Tensor
-from graphc.ops import bessel, gamma, quantile
+from graphc.ops import bessel, gamma, incomplete, powers, quantile
 from graphc.ops.build import cast, float_type, scalar_like, settle, tensor
 from graphc.ops.build import operands as to_operands
 from graphc.ops.contract import dot
@@ -51,7 +51,6 @@ from graphc.ops.elementwise import reciprocal as quotient
 from graphc.ops.gather import take
 from graphc.ops.norms import cross
 from graphc.ops.polynomials import polyfit, polyval, vander
-from graphc.ops.powers import power
 from graphc.ops.reduce import all, any, max, min, prod, sum
 from graphc.ops.shape import concat, reshape
 from graphc.ops.signal import interp
@@ -74,6 +73,18 @@ def _of_float(
 def _double(dtype: DType) -> DType:
     """The dtype to which most of SciPy's ufuncs convert ints."""
     return float64
+
+
+def _of_floats(
+    function: Callable[..., Tensor], dtype: Callable[[DType], DType]
+) -> Callable[..., Tensor]:
+    """`function` of several operands as floats, as `_of_float`."""
+
+    def of_floats(*given: Any) -> Tensor:
+        tensors = to_operands(function.__name__, *given)
+        return function(*(t if t.dtype.is_float else cast(t, dtype(t.dtype)) for t in tensors))
+
+    return of_floats
 
 
 def _reciprocal(x: Any) -> Tensor:
@@ -123,7 +134,7 @@ def _divmod(x: Any, y: Any) -> tuple[Tensor, Tensor]:
 def _float_power(x: Any, y: Any) -> Tensor:
     a, b = to_operands("numpy.float_power", x, y)
     to = complex128 if a.dtype.is_complex else float64
-    return power(cast(a, to), cast(b, to))
+    return powers.power(cast(a, to), cast(b, to))
 
 
 def _reduced(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -265,7 +276,9 @@ NUMPY: dict[str, Callable[..., Any] | None] = {
     "logical_or.reduce": _reduced(any),
     **{
         f"{f.__name__}.outer": _outer(f)
-        for f in (add, subtract, multiply, divide, power, maximum, minimum, equal, less, greater)
+        for f in (
+            add, subtract, multiply, divide, powers.power, maximum, minimum, equal, less, greater,
+        )
     },
     "take": _take,
     "where": _where,
@@ -284,4 +297,38 @@ NUMPY: dict[str, Callable[..., Any] | None] = {
         f"scipy.special.{f.__name__}": _of_float(f)
         for f in (quantile.ndtri, quantile.erfinv, quantile.erfcinv)
     },
+    **{
+        f"scipy.special.{f.__name__}": _of_floats(f, _double)
+        for f in (
+            gamma.beta, incomplete.gammainc, incomplete.gammaincc, powers.xlogy, powers.xlog1py
+        )
+    },
+    "scipy.special.betainc": _of_floats(incomplete.betainc, float_type),
 }
+
+# Functions that look for NumPy's protocols and are not here: what says so gives these as a hint.
+ABSENT = {
+    "intersect1d setdiff1d setxor1d union1d in1d trim_zeros extract compress unique_all "
+    "unique_counts unique_inverse unique_values": "how many elements there are only data tell: "
+    "`gc.unique(x, size=...)`, `gc.isin`, `x[mask]` to be reduced",
+    "argwhere": "`gc.nonzero(x, size=...)` gives as many places as it is told",
+    "put_along_axis copyto fill_diagonal place put putmask": "it writes into its argument; "
+    "`x.at[key].set(value)` gives a new tensor",
+    "array2string array_repr array_str savetxt save savez savez_compressed":
+    "text and files of numbers are for what a call gives",
+    "common_type min_scalar_type result_type can_cast real_if_close may_share_memory "
+    "shares_memory einsum_path": "its answer is a dtype of NumPy's, or depends on values, memory "
+    "or its own plans: `gc.result_type`, `gc.can_cast`",
+    "apply_along_axis apply_over_axes piecewise": "`gc.vmap` of the function; `gc.select`",
+    "poly polydiv polymul roots": "leading zeros, which only data tell, decide the shape: "
+    "`gc.convolve(p, q)`, `gc.linalg.eigvals`",
+    "polyder polyint": "`p[:-1] * gc.arange(n, 0, -1)`, and the inverse of it",
+    "diag_indices_from tril_indices_from triu_indices_from ix_": "places that a shape alone says "
+    "are NumPy's: `np.tril_indices(n)`",
+    "ravel_multi_index unravel_index packbits unpackbits sort_complex bmat asmatrix require":
+    "rare; a line of `//`, `%` and sums",
+    "histogram2d histogramdd histogram_bin_edges": "`gc.histogram` gives counts and edges; of "
+    "pairs `gc.bincount` of `i * n + j`",
+    "linalg.eig linalg.eigvals": "NumPy's are real or complex by the values: `gc.linalg.eig`",
+    "busday_count busday_offset datetime_as_string is_busday isnat": "there are no dates",
+}  # fmt: skip

@@ -39,6 +39,7 @@ from graphc.ops.elementwise import (
     where,
 )
 from graphc.ops.ensure import ensure
+from graphc.ops.gather import take
 from graphc.ops.getitem import getitem, split
 from graphc.ops.places import take_along_axis
 from graphc.ops.shape import (
@@ -409,6 +410,70 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     return result
 
 
+def delete(x: Any, obj: Any, axis: int | None = None) -> Tensor:
+    """`x` without the elements along `axis` (by default of all elements) at places that are known:
+    an int, a slice, several ints, or truth values.
+
+    Errors: `OutOfRangeError`; `ShapeError` where the size of the axis is not static.
+    """
+    t, axis, size = _along("delete", x, axis)
+    left = _known("delete", obj, lambda: np.delete(np.arange(size), obj))
+    return take(t, left, axis)
+
+
+def insert(x: Any, obj: Any, values: Any, axis: int | None = None) -> Tensor:
+    """`x` with `values` before the elements along `axis` (by default of all elements) at places
+    that are known: an int, a slice or several ints.
+
+    Values broadcast to what is inserted; at one int there may be several, one after another.
+    Dtypes: that of `x`. Errors: as `delete`, and `ShapeError` for values of another shape.
+    """
+    t, axis, size = _along("insert", x, axis)
+    new = cast(tensor(values, "insert"), t.dtype)
+    places = _known("insert", obj, lambda: np.arange(size + 1)[obj])
+    if places.size == 1:
+        new = reshape(new, (*(1,) * (t.ndim - new.ndim), *new.shape))
+        new = moveaxis(new, 0, axis) if places.ndim == 0 else new
+    count = new.shape[axis] if places.size == 1 else places.size
+    if not isinstance(count, int):
+        raise ShapeError(
+            "how many elements are inserted is not known", op="insert", expected="a static size",
+            given=show(new.shape),
+        )  # fmt: skip
+    new = broadcast_to(new, (*t.shape[:axis], count, *t.shape[axis + 1 :]))
+    at = obj if isinstance(obj, slice) else np.asarray(obj)
+    order = _known("insert", obj, lambda: np.insert(np.arange(size), at, size + np.arange(count)))
+    return take(concat([t, new], axis), order, axis)
+
+
+def _along(op: str, x: Any, axis: int | None) -> tuple[Tensor, int, int]:
+    """A tensor, or all its elements as a vector, an axis, and its size. Errors: `ShapeError`."""
+    t = tensor(x, op) if axis is not None else ravel(x)
+    axis = normalize_axis(op, 0 if axis is None else axis, t.ndim)
+    size = t.shape[axis]
+    if not isinstance(size, int):
+        raise ShapeError(
+            "the size of the axis is not known", op=op, expected="a static size",
+            given=f"axis {axis} of {show(t.shape)}", hint="gc.concat joins slices of any size",
+        )  # fmt: skip
+    return t, axis, size
+
+
+def _known(op: str, obj: Any, found: Callable[[], Any]) -> Any:
+    """What NumPy makes of places. Errors: `OutOfRangeError`, `ArgumentError` for other things."""
+    try:
+        if isinstance(obj, Tensor):
+            raise TypeError
+        return found()
+    except IndexError as error:
+        raise OutOfRangeError(str(error), op=op, given=repr(obj)[:80]) from None
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            "not places that are known", op=op, expected="an int, a slice or ints",
+            given=repr(obj)[:80],
+        ) from None  # fmt: skip
+
+
 # -- joined and chosen ----------------------------------------------------------------------------
 def block(arrays: Any) -> Tensor:
     """Nested lists of blocks as one tensor: the innermost lists are joined along the last axis,
@@ -488,6 +553,6 @@ FUNCTIONS |= {
         roll, moveaxis, swapaxes, rollaxis, ravel, atleast_1d, atleast_2d, atleast_3d,
         broadcast_shapes, broadcast_arrays, tril, triu, unstack, hstack, vstack,
         dstack, column_stack, append, array_split, vsplit, hsplit, dsplit, fliplr, flipud,
-        rot90, select, block, choose,
+        rot90, select, delete, insert, block, choose,
     )
 }  # fmt: skip

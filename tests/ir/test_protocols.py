@@ -17,7 +17,7 @@ import scipy.special
 import graphc as gc
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.operators import numpy_function
-from tests.numpy_calls import ALL, Array, Sample, answered, answered_ufuncs, draw
+from tests.numpy_calls import ALL, FLOATS, Array, Sample, answered, answered_ufuncs, draw
 from tests.numpy_samples import GUFUNCS, SAMPLES
 
 UFUNCS = [f for f in answered_ufuncs() if f.signature is None]
@@ -127,6 +127,7 @@ def test_an_argument_that_graphc_lacks_is_named(name: str, argument: str) -> Non
         "hstack": ([x, x],), "vstack": ([x, x],), "partition": (x, 1), "argpartition": (x, 1),
         "quantile": (x, 0.5), "percentile": (x, 5), "nanquantile": (x, 0), "nanpercentile": (x, 0),
         "interp": (x, x[0], x[0]), "polyfit": (x[0], x[0], 1), "isin": (x, x),
+        "delete": (x, 1), "insert": (x, 1, 0),
         "choose": (i, x), "resize": (x, 3), "logspace": (x, 1), "geomspace": (x, 1),
         "polyval": (x[0], x), "linalg.tensorsolve": (x, x[0]),
     }  # fmt: skip
@@ -250,6 +251,19 @@ def test_a_ufunc_is_numpys(ufunc: np.ufunc) -> None:
 def test_ufuncs_of_scipy(name: str) -> None:
     for dtype in ALL:
         agree(getattr(scipy.special, name), ufunc_arguments(dtype, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("beta", 2), ("gammainc", 2), ("gammaincc", 2), ("betainc", 3), ("xlogy", 2), ("xlog1py", 2)],
+)
+def test_ufuncs_of_scipy_of_several_numbers(name: str, count: int) -> None:
+    for dtype in ("int64", "uint8", *FLOATS):
+        rng = np.random.default_rng(count)
+        low, high = (1, 5) if dtype not in FLOATS else (0.1, 0.9)
+        arrays = [rng.uniform(low, high, (2, 3)).astype(dtype) for _ in range(count)]
+        arrays[-1] = arrays[-1] * (name != "betainc" or dtype in FLOATS)
+        agree(getattr(scipy.special, name), arrays)
 
 
 @pytest.mark.parametrize("name", ["i0", "i1"])

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import ArgumentError, DTypeError, GraphcError, RuntimeFailure, ShapeError
+from graphc.errors import (
+    ArgumentError,
+    DTypeError,
+    GraphcError,
+    OutOfRangeError,
+    RuntimeFailure,
+    ShapeError,
+    SymbolicValueError,
+)
 from tests.number_samples import SAMPLES
 
 
@@ -122,6 +130,14 @@ def test_methods_take_a_mask() -> None:
     assert gc.evaluate(x.max(where=x < 2, initial=0), {x: array}) == 1
 
 
+def test_values_as_pythons_numbers() -> None:
+    assert (gc.constant([1.5]) * 2).item() == 3.0
+    assert gc.variable(np.eye(2, dtype="int8")).tolist() == [[1, 0], [0, 1]]
+    with pytest.raises(SymbolicValueError, match="needs an input") as caught:
+        gc.placeholder("no_value_yet").item()
+    assert "test_numbers.py:" in caught.value.where
+
+
 # -- arrays of others, lists of tensors ------------------------------------------------------------
 def test_arrays_of_other_libraries() -> None:
     class Theirs:
@@ -180,6 +196,11 @@ REFUSED: dict[str, tuple[type[GraphcError], str, Callable[[], Any]]] = {
     "no blocks": (ArgumentError, "block", lambda: gc.block([])),
     "a choice by floats": (DTypeError, "choose", lambda: gc.choose(V, [V, V])),
     "a mode of choice": (ArgumentError, "choose", lambda: gc.choose(K, [V], mode="near")),
+    "places that are a tensor": (ArgumentError, "delete", lambda: gc.delete(V, K)),
+    "a place outside": (OutOfRangeError, "insert", lambda: gc.insert(V, 9, 0)),
+    "a place along a named axis": (
+        ShapeError, "delete", lambda: gc.delete(gc.placeholder("long_v", ("long",)), 0)
+    ),
     "an end of floats": (DTypeError, "ediff1d", lambda: gc.ediff1d(K, [0.5])),
     "a vector of matrices": (ShapeError, "matvec", lambda: gc.matvec(V, V)),
     "sizes of products": (ShapeError, "vecmat", lambda: gc.vecmat(V, gc.ones((2, 3)))),

@@ -221,6 +221,8 @@ def published(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         check_device(kwargs.pop("device", None) if "device" in own else None)
         copy = kwargs.pop("copy", None) if "copy" in own else None
+        if name == "repeat" and isinstance(args[1], Array):
+            args = args[0], args[1].array, *args[2:]  # counts that are known, as masks are
         if name == "asarray" and isinstance(args[0], (list, tuple)):
             args = as_numbers(args[0]), *args[1:]
         found = call(function, *args, **kwargs)
