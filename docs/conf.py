@@ -19,6 +19,7 @@ html_theme = "furo"
 html_title = "graphc"
 myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath"]
+myst_fence_as_directive = ["math"]
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 highlight_language = "none"

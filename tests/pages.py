@@ -7,6 +7,7 @@ shown in one of three ways, and `...` in it stands for anything:
 
 - `print(x)  # 3` at the top level of a block: the comment is what is printed;
 - a block fenced as `text` right behind a `python` one: all that the block printed, other than so;
+  one fenced as `math`, which readers see as mathematics, if that is LaTeX;
 - `>>> x` with its output, as in a doctest.
 
 Errors name the page and the line. `--update` writes the `text` blocks that differ anew, to be read
@@ -89,7 +90,7 @@ class Page:
         for block in blocks(text):
             if block.language == "python":
                 printed, runs = self._python(block), runs + 1
-            elif block.language == "text" and block.adjacent:
+            elif block.language in ("text", "math") and block.adjacent:
                 if not (block.text.strip() or printed.strip()):
                     raise OutputError(f"{self.path}:{block.line}: there is no output to show")
                 if self.update and not _agree(block.text, printed):
