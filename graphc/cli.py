@@ -54,13 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(given) or 0
     except GraphcError as error:
-        sys.stderr.write(f"graphc: {error}\n")
+        sys.stderr.write(f"graphc: {_told(error)}\n")
         return 1
     except BrokenPipeError:  # what read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _told(error: GraphcError) -> str:
+    """What an error says; a line of graphc's own program, or of the script that starts it, is none
+    that the user can mend."""
+    file = error.where.rpartition(":")[0]
+    ours = (str(Path(__file__).parent), os.path.abspath(sys.argv[0]))
+    lines = str(error).splitlines()
+    if file.startswith(ours):
+        lines = [line for line in lines if line != f"  at:       {error.where}"]
+    return "\n".join(lines)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,7 +161,7 @@ def _module(place: str) -> Any:
         return module
     except GraphcError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = f"{type(error).__name__}: {error}"
         raise _error("it cannot be imported", "a file that runs", f"{place}, {text}") from error
 
@@ -179,7 +190,7 @@ def _graph(found: Any, name: str) -> Graph:
         raise _error(
             "not something that graphc compiles",
             "tensors, a graph, or a function of gc.compile or gc.jit",
-            f"{name}, a {type(found).__name__}",
+            f"{name}, of the type {type(found).__name__}",
         )
     inputs = [node.output() for node in walk(tensors) if Fact.INPUT in node.op.facts]
     return Graph(inputs, tensors, name="function")

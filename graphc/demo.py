@@ -39,7 +39,7 @@ def demo(folder: Path, epochs: int, say: Callable[[str], Any]) -> float:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArgumentError(
-            "the folder cannot be made", op="demo", given=str(folder), hint=str(error)
+            "the folder cannot be made", op="demo", given=str(folder), hint=error.strerror or ""
         ) from None
     seed(0)
     model = Sequential([Dense(128, "relu"), Dense(64, "relu"), Dense(10)], name="digits")

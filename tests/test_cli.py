@@ -112,6 +112,30 @@ def test_mistakes(name: str, text: str, model: str, capsys: pytest.CaptureFixtur
     assert "Traceback" not in err
 
 
+def test_only_lines_of_the_users_are_told(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error in the file says where; one of the command line has no line to mend."""
+    Path("wrong.py").write_text("import graphc as gc\n\ngc.placeholder('x', (3,)) @ gc.eye(2)\n")
+    status, _, err = run(capsys, "draw", "wrong.py:x")
+    assert status == 1
+    assert "wrong.py:3" in err
+    for command in (["demo", "--epochs", "0"], ["demo", "-o", f"{model}/x"]):
+        status, _, err = run(capsys, *command)
+        assert (status, err.count("\n  at: ")) == (1, 0), err
+    Path("ends.py").write_text("import sys\nsys.exit(3)\n")
+    status, _, err = run(capsys, "draw", "ends.py:x")
+    assert (status, "SystemExit: 3" in err) == (1, True)
+
+
+def test_a_profile_is_drawn(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "draw", f"{model}:step", "--view", "profile")
+    assert (status, "times are those of a call" in err) == (1, True)
+    with Path(model).open("a") as file:
+        file.write("times = step.profile([np.ones((5, 3), 'float32')], runs=1)\n")
+    found = run(capsys, "draw", f"{model}:times", "-o", "times.dot")
+    assert found == (0, "times.dot\n", "")
+    assert "of the limit" in Path("times.dot").read_text()
+
+
 def test_a_report(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "report", f"{model}:step")
     assert (status, out, err) == (0, "step.html\n", "")

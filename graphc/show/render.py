@@ -130,6 +130,7 @@ def write(data: bytes, path: Path, op: str = "draw") -> None:
         finally:
             draft.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
         raise ArgumentError(
-            "the file cannot be written", op=op, given=repr(str(path))[:200], hint=str(error)
+            "the file cannot be written", op=op, given=repr(str(path))[:200], hint=why
         ) from None

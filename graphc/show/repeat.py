@@ -28,12 +28,15 @@ def repeat_leaves(picture: Picture) -> None:
     for leaf, positions in flowing.items():
         source, start, frame = leaf, -1, frames[leaf]
         marks = drawn[leaf] = {frame: leaf}
-        for position in sorted(positions, key=lambda p: depths[picture.arrows[p].head]):
-            arrow = picture.arrows[position]
-            depth, other = depths[arrow.head], frames[arrow.head]
-            left = frames[leaf] is not picture.whole and other is not frame
+        in_frame = frame is not picture.whole
+        heads = ((p, picture.arrows[p].head) for p in positions)
+        # The users in its own frame come first: it stands there for them.
+        order = sorted((in_frame and frames[h] is not frame, depths[h], p, h) for p, h in heads)
+        for _, depth, position, head in order:
+            arrow, other = picture.arrows[position], frames[head]
+            left = in_frame and other is not frame
             if left or (start >= 0 and depth - start >= FAR):
-                source, start, frame = _again(picture, leaf, homes[arrow.head]), depth, other
+                source, start, frame = _again(picture, leaf, homes[head]), depth, other
                 marks.pop(frame, None)
                 marks[frame] = source  # at the end: the last one that was drawn
             start = depth if start < 0 else start

@@ -16,6 +16,8 @@ from graphc.ir import origin
 from graphc.machines import Speed
 from graphc.runtime import speed
 from graphc.show import dark, render
+from graphc.show.draw import _picture
+from graphc.show.picture import Cluster, Kind
 from tests.properties.generator import random_graph
 from tests.show.test_draw import HOSTILE, at, compiled, loop, two_layers, visible
 from tests.show.test_reading import perceptron, recurrent
@@ -198,6 +200,26 @@ def test_what_was_measured_decides_what_is_bound_by_what(
     steps = re.findall(r"for a byte\"[^\]]*shape=(\w+)", source)
     assert set(steps) == looks
     assert f"{measured.balance:.3g} operations for a byte (measured here)" in source
+
+
+def test_an_update_arrives_in_the_lane_that_computes_it() -> None:
+    """A key of a dropout is read by the forward pass and by its own update, each from its mark."""
+    layers = [gc.nn.Dense(4), gc.nn.Dropout(0.5), gc.nn.Dense(3), gc.nn.Dropout(0.5)]
+    net = gc.nn.Sequential(layers, name="kept").init(("n", 5))
+    x = gc.placeholder("x", ("n", 5))
+    loss = gc.sum(net(x, training=True))
+    step = gc.Graph([x], [loss], gc.optim.SGD(0.1).minimize(loss, net).items())
+    picture = _picture(step, "graph", "math", 5000)
+    lane = {m: lane.lines for lane in picture.whole.children for m in all_marks(lane)}
+    updates = [a for a in picture.arrows if a.kind is Kind.UPDATE]
+    assert len(updates) == 6
+    assert all(lane[a.tail] == lane[a.head] == ("update",) for a in updates)
+    ends = {m for a in picture.arrows for m in (a.tail, a.head)}
+    assert ends == set(range(len(picture.marks)))  # none stands alone
+
+
+def all_marks(cluster: Cluster) -> list[int]:
+    return [*cluster.marks, *(m for child in cluster.children for m in all_marks(child))]
 
 
 def test_leaves_drawn_again_have_their_names() -> None:
