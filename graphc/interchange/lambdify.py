@@ -191,13 +191,14 @@ class Rows(NamedTuple):
     """The rows of a program that a result is made of, in its own order, and its shape."""
 
     places: list[int]
-    rows: Any  # the same as an index: a slice where they follow each other
     core: tuple[int, ...]
     is_bool: bool
 
     def of_points(self, block: Array, batch: tuple[int, ...]) -> Array:
-        """The result of a batch, from the rows of all points."""
-        found: Array = block[self.rows]
+        """The result of a batch, a view of the rows of all points: those of a result follow each
+        other there."""
+        first = self.places[0] if self.places else 0
+        found: Array = block[first : first + len(self.places)]
         if self.is_bool:
             found = found != 0
         rank = len(self.core)
@@ -220,28 +221,27 @@ def _seen(flat: Array, views: Sequence[View]) -> list[Any]:
 
 
 class _Table:
-    """The rows of a program: tensors and numbers, each once."""
+    """The rows of a program: tensors and numbers. Of one point each is there `once`, and results
+    pick theirs. Of many points that would copy them all, so each result has rows of its own."""
 
-    def __init__(self) -> None:
-        self.rows: dict[Any, Any] = {}  # by what distinguishes them, in order
-        self._places: dict[Any, int] = {}
+    def __init__(self, once: bool) -> None:
+        self.rows: list[Any] = []
+        self._once = once
+        self._places: dict[Any, int] = {}  # by what distinguishes them
 
     def add(self, values: Sequence[Any], core: tuple[int, ...]) -> Rows:
         """A result made of `values`."""
         truths = [v.dtype is bool_ if isinstance(v, Tensor) else v is True or v is False
                   for v in values]  # fmt: skip
-        is_bool = bool(truths) and all(truths)
-        places = [self._place(v) for v in values]
-        first = places[0] if places else 0
-        straight = places == list(range(first, first + len(places)))
-        rows = slice(first, first + len(places)) if straight else np.array(places, np.intp)
-        return Rows(places, rows, core, is_bool)
+        return Rows([self._place(v) for v in values], core, bool(truths) and all(truths))
 
     def _place(self, value: Any) -> int:
         number = _number_of(value) if isinstance(value, Tensor) else float(value)
         key = value if number is None else number.hex()
-        self.rows.setdefault(key, value if number is None else number)
-        return self._places.setdefault(key, len(self._places))
+        if not self._once or key not in self._places:
+            self._places[key] = len(self.rows)
+            self.rows.append(value if number is None else number)
+        return self._places[key]
 
 
 def _number_of(t: Tensor) -> float | None:
@@ -401,7 +401,7 @@ class Lambdified:
         graph, self._graph = self._graph, None  # that of points is there, if it is the first one
         made_before = graph is not None and graph[0] == signature
         inputs, known, flat = graph[1:] if graph and made_before else self._converted(signature)
-        table, made = _Table(), []
+        table, made = _Table(once=not wide), []
         rest = iter(flat)
         for leaf in self._leaves:
             values = list(islice(rest, len(elements(leaf))))
@@ -411,7 +411,7 @@ class Lambdified:
         order = [place for r in made for place in r.places]
         starts = accumulate((len(r.places) for r in made[:-1]), initial=0)
         views = tuple(r.view(start) for r, start in zip(made, starts, strict=True)) if made else ()
-        function, rows = self._function(inputs, list(table.rows.values()), wide)
+        function, rows = self._function(inputs, table.rows, wide)
         straight = order == list(range(len(table.rows)))
         chosen = None if straight else np.array(order, np.intp)
         return _Program(function, rows, tuple(made), views, chosen)

@@ -204,7 +204,12 @@ def test_native_programs_of_points_and_batches() -> None:
     for k in (0, 49):
         same((found[0][k], found[1][k], found[2][k]), f(np.array(many[:, k])), rtol=1e-12)
     assert found[2].shape == (50, 3, 3)
-    assert f.compiled(many).rows(many).shape == (1 + 3 + 6, 50)
+    assert f.compiled(many).rows(many).shape == (1 + 3 + 9, 50)
+    assert f.compiled(np.array(many[:, 0])).rows(np.array(many[:, 0])).shape == (1 + 3 + 6,)
+    assert all(r.base is found[0].base for r in found)  # nothing is copied
+    half = float(found[2][0, 1, 0])
+    found[2][0, 0, 1] = half + 1
+    assert found[2][0, 1, 0] == half
     again = [f(np.array(many[:, 0])) for _ in range(2)]  # arrays of two calls are not the same
     assert again[0][1] is not again[1][1]
     assert not np.shares_memory(again[0][1], again[1][1])
