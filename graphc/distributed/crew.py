@@ -28,7 +28,7 @@ from graphc.errors import ClusterError
 from graphc.ir import origin
 from graphc.train.batches import Array
 
-TRIES = 3  # to make one step before it is given up
+TRIES = 8  # to make one step, or a whole crew again, before that is given up
 
 
 @dataclass(eq=False)
@@ -67,6 +67,7 @@ class Crew:
         self.members: list[Member] = []
         self._parts: list[list[int]] = []  # what each server holds
         self.lost: list[str] = []
+        self.rates: list[float] = []  # examples in a second of each worker, in the last run
         self._group = 0
         self._programs: Any = None
         self._places: list[int] = []
@@ -250,6 +251,9 @@ class Crew:
             answers = self._run(at, end - at, walk.order)
             whole = [a for a in answers if isinstance(a, Ran) and not a.lost]
             if len(whole) == len(self.members):
+                self.rates = [
+                    a.rate for m, a in zip(self.members, whole, strict=True) if not m.is_server
+                ]
                 bad = [a for a in whole if a.code]
                 return next((a for a in bad if a.failure is not None), [*bad, *whole][0])
             left: dict[Member, int] = {}
@@ -297,7 +301,11 @@ class Crew:
             found = self._align({m: at for m, at in left.items() if m in self.members})
             if found is not None:
                 return found
-        raise self._all_lost("others did not come in their places")
+        raise ClusterError(
+            "workers are lost faster than others take their places", op="Trainer",
+            given="; ".join(self.lost[-3:]), where=origin.where(),
+            hint="trainer.load(path) goes on from a checkpoint; gc.train.Checkpoint writes them",
+        )  # fmt: skip
 
     def _fill(self) -> None:
         """New ones in the places of the lost; fewer workers where there is no room for them."""

@@ -11,7 +11,9 @@ from graphc.distributed.replica import DIVERGED, Alone, Replica, Seconds
 from graphc.distributed.worker import Ran
 from graphc.errors import RuntimeFailure
 from graphc.train.batches import Array
-from graphc.train.step import NOT_FINITE, Step, Tally, Walk
+from graphc.train.step import NOT_FINITE, Logs, Step, Tally, Walk
+
+SHOWN = 4  # workers up to which the bar has a number for each
 
 
 class SharedStep(Step):
@@ -57,6 +59,12 @@ class CrewStep(SharedStep):
         mirror, self.mirror = self.mirror, None
         if mirror is not None:
             mirror.end()
+
+    def shown(self) -> Logs:
+        rates = {f"worker{i}/s": rate for i, rate in enumerate(self.crew.rates, 1)}
+        if len(rates) > SHOWN:
+            rates = {"examples/s": sum(self.crew.rates)}
+        return self.running() | rates
 
     def walk(self, arrays: Sequence[Array], size: int) -> Walk:
         if self.mirror is None:

@@ -9,6 +9,7 @@ import os
 import platform
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ class Ran(NamedTuple):
     failure: GraphcError | None
     lost: tuple[int, ...] = ()
     is_torn: bool = False  # whether its variables are ahead of the step that comes next
+    rate: float = 0.0  # examples in a second
 
 
 def versions() -> dict[str, str]:
@@ -104,12 +106,15 @@ class Worker:
         replica = self._replica
         assert replica is not None
         replica.order = order
+        start, before = time.perf_counter(), self._seconds.examples
         try:
             code = replica.run(first, count)
         except Lost as error:
             self._leave()  # so that nobody waits for this one
             return Ran(replica.at, 0, None, error.ranks, replica.is_torn)
-        return Ran(replica.at, code, replica.failure)
+        seconds = max(time.perf_counter() - start, 1e-9)
+        rate = (self._seconds.examples - before) / seconds
+        return Ran(replica.at, code, replica.failure, rate=rate)
 
     def values(self, places: Sequence[int]) -> list[Array]:
         """The values of some variables."""

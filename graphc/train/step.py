@@ -235,6 +235,10 @@ class Step:
         """The numbers so far, of the metrics that keep no examples."""
         return {t.name: t.value() for t in self.tallies if not t.kept}
 
+    def shown(self) -> Logs:
+        """What the bar shows meanwhile."""
+        return self.running()
+
     def logs(self, kept: Sequence[Array]) -> Logs:
         """The numbers of an epoch; `kept` are the outputs of all examples, in their order."""
         arrays, found = iter(kept), {}

@@ -469,7 +469,7 @@ class _Memory(_Source):
             try:
                 for done in chunks:
                     self.step += done
-                    bar.advance(done, self._step.running)
+                    bar.advance(done, self._step.shown)
             except RuntimeFailure:
                 self.step += self._walk.done
                 raise

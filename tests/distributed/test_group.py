@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -62,17 +63,18 @@ def test_who_leaves_is_noticed_at_once() -> None:
 
 
 def test_who_hangs_is_noticed_when_the_limit_is_over() -> None:
-    leave = ThreadPoolExecutor(1)
+    noticed = Event()
 
     def work(group: Group) -> tuple[int, ...]:
         if group.rank == 1:
-            return leave.submit(lambda: ()).result()
+            noticed.wait(LONG)
+            return ()
         with pytest.raises(Lost) as caught:
-            Group.meet(group)
+            group.meet()
+        noticed.set()
         return caught.value.ranks
 
     assert _all(2, work, SHORT)[0] == (1,)
-    leave.shutdown()
 
 
 def test_strangers_are_sent_away() -> None:

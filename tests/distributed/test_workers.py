@@ -74,6 +74,29 @@ def _copy_of(two: Any, path: Path) -> gc.train.Trainer:
     return here
 
 
+def test_the_bar_has_the_rate_of_each_worker(two: Any) -> None:
+    shown = two._step("fit", two.types).shown()
+    assert list(shown) == ["loss", "accuracy", "worker1/s", "worker2/s"]
+    assert shown["worker1/s"] > 0
+    assert list(two.history.logs)[:3] == ["loss", "accuracy", "auc"]
+
+
+def _copy_of(two: Any, path: Path) -> gc.train.Trainer:
+    """A trainer in this process that is as far as the two workers are."""
+    two.save(path)
+    here: gc.train.Trainer = trainer()
+    here.load(path)
+    return here
+
+
+def test_the_bar(two: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    two.fit(X, LABELS, **(OPTIONS | {"verbose": True}))
+    shown = capsys.readouterr().err
+    assert "worker1/s=" in shown
+    assert "worker2/s=" in shown
+    assert list(two.history.logs) == ["loss", "accuracy", "auc"]
+
+
 def test_what_is_written_here_reaches_the_workers(two: Any, tmp_path: Path) -> None:
     """A training that is loaded, and a rate that a callback sets."""
     here = _copy_of(two, tmp_path / "run")
@@ -237,10 +260,15 @@ PROGRAM = """
 import sys
 import graphc as gc
 from tests.distributed.problems import LABELS, OPTIONS, X, trainer
+class Wait(gc.train.Callback):
+    def on_batch_end(self, step, logs):
+        if sys.argv[1] == "wait" and self.trainer.history.epochs == 2 and step == 1:
+            print("trained", flush=True)
+            sys.stdin.read()
 made = trainer(workers=2)
-made.fit(X, LABELS, epochs=1, **OPTIONS)
+keep = gc.train.Checkpoint("run")
+made.fit(X, LABELS, epochs=3, validation_split=0.2, callbacks=[Wait(), keep], **OPTIONS)
 print("trained", flush=True)
-if sys.argv[1] == "wait": sys.stdin.read()
 """
 
 
@@ -258,8 +286,9 @@ def _processes(mark: str) -> list[str]:
 
 
 @pytest.mark.parametrize("end", ["exit", "wait"])
-def test_nothing_is_left(end: str, tmp_path: Path) -> None:
-    """Behind a program that ends, and behind one that is killed."""
+def test_nothing_is_left(end: str, tmp_path: Path, expected: gc.train.Trainer) -> None:
+    """Behind a program that ends, and one that is killed in its third epoch, from whose file
+    another goes on."""
     pytest.importorskip("ray")
     mark = f"graphc-mark-{os.getpid()}-{end}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "GRAPHC_TEST_MARK": mark}
@@ -277,3 +306,9 @@ def test_nothing_is_left(end: str, tmp_path: Path) -> None:
             break
         subprocess.run(["sleep", "0.1"], check=True)
     assert left == []
+    again = trainer()
+    again.load(tmp_path / "run")
+    assert again.history.epochs == (2 if end == "wait" else 3)
+    options = {k: v for k, v in OPTIONS.items() if k != "seed"}
+    again.fit(X, LABELS, epochs=3, validation_split=0.2, resume=True, **options)
+    same(expected, again)
