@@ -1,4 +1,5 @@
-"""The first text that Graphviz measures in a process, without what fontconfig says of it.
+"""What Graphviz writes to stderr, and the first text that it measures in a process, without what
+fontconfig says of it.
 
 The fontconfig inside pygraphviz's wheel is older than many systems' configuration, and writes to
 stderr about each part of it that it does not know, whatever file `FONTCONFIG_FILE` names: it reads
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _STDERR = 2
-_ITS_MESSAGES = b"Fontconfig "
+_ITS_MESSAGES = (b"Fontconfig ",)
 
 _done = False
 
@@ -24,27 +25,31 @@ def load_fonts(first: Callable[[], object]) -> None:
     """Run `first`, which measures some text, if none was measured yet. Who calls holds a lock."""
     global _done
     if not _done:
-        with _without_messages():
+        with without_messages(_ITS_MESSAGES):
             first()
         _done = True
 
 
 @contextmanager
-def _without_messages() -> Iterator[None]:
-    """What C code writes to stderr inside comes afterwards, without fontconfig's lines."""
+def without_messages(known: tuple[bytes, ...]) -> Iterator[list[bytes]]:
+    """What C code writes to stderr inside comes afterwards, but for lines that begin in known ways;
+    those are in the list behind the block."""
+    found: list[bytes] = []
     try:
         kept = os.dup(_STDERR)
     except OSError:  # there is no stderr
-        yield
+        yield found
         return
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), _STDERR)
         try:
-            yield
+            yield found
         finally:
             os.dup2(kept, _STDERR)
             os.close(kept)
             file.seek(0)
-            rest = [line for line in file if not line.startswith(_ITS_MESSAGES)]
+            rest: list[bytes] = []
+            for line in file:
+                (found if line.startswith(known) else rest).append(line)
             if rest:
                 os.write(_STDERR, b"".join(rest))

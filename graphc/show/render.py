@@ -13,10 +13,12 @@ import graphviz
 from graphc import locks
 from graphc.errors import ArgumentError, GraphcError
 from graphc.show.dark import with_dark
-from graphc.show.fonts import load_fonts
+from graphc.show.fonts import load_fonts, without_messages
 
 FORMATS = ("svg", "png", "pdf", "dot")
 DOT, PLACED = "dot", "neato"  # what lays out a picture: Graphviz, or who made it
+ONE_RANKING = "newrank=true"  # frames take part in one ranking; else each has its own
+_TROUBLE = (b"Error: trouble in init_rank", b"\t")
 _DPI = "144"  # of PNG: readable when printed or zoomed
 
 _FAILURES = (
@@ -60,7 +62,13 @@ def _by_pygraphviz(dot: str, form: str, layout: str) -> bytes:
 
     with _lock:
         load_fonts(lambda: _drawn(bindings, "graph { a }", "svg", DOT))
-        return _drawn(bindings, dot, form, layout)
+        if layout != DOT or ONE_RANKING in dot.partition("]")[0]:
+            return _drawn(bindings, dot, form, layout)
+        with without_messages(_TROUBLE) as said:
+            data = _drawn(bindings, dot, form, layout)
+        if said:  # ranks of frames that go in circles: what it drew is not laid out
+            data = _drawn(bindings, dot.replace("graph [", f"graph [{ONE_RANKING} ", 1), form, DOT)
+        return data
 
 
 def _drawn(bindings: Any, dot: str, form: str, layout: str) -> bytes:
@@ -85,7 +93,7 @@ def _drawn(bindings: Any, dot: str, form: str, layout: str) -> bytes:
 
 
 def _by_system(dot: str, form: str, layout: str) -> bytes:
-    drawn: bytes = graphviz.Source(dot, engine=layout).pipe(form)
+    drawn: bytes = graphviz.Source(dot, engine=layout).pipe(form, quiet=True)
     return drawn
 
 
