@@ -135,7 +135,7 @@ def statement_count(kernel: Kernel, dims: Dims) -> int:
             yield 1
             if isinstance(stmt, For):
                 turns = size_value(stmt.extent, sizes)
-                turns = turns if stmt.run is None else min(turns, stmt.run.length)
+                turns = min(turns, size_value(stmt.run.length, sizes)) if stmt.run else turns
                 yield turns * sum(count(stmt.body))
 
     return sum(count(kernel.body))

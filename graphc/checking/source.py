@@ -15,7 +15,7 @@ import numpy as np
 from graphc.ir.dim import evaluate
 from graphc.ir.dtype import DTYPES, DType, bool_
 from graphc.ir.dtype import dtype as to_dtype
-from graphc.loops.grammar import Buffer, Kernel, may_fail, parallel_loop
+from graphc.loops.grammar import Buffer, Kernel, may_fail, parallel_loops
 from graphc.loops.interpret import convert
 from graphc.loops.primitives import PRIMITIVES, Primitive
 from graphc.lower.numba_source import print_for_numba
@@ -40,9 +40,10 @@ def run_source(
     exec(compile(text, "<kernel>", "exec"), scope)
     arguments: list[Any] = [_Pointer(memory[b]) for b in kernel.buffers]
     arguments += [np.int64(evaluate(size, dims)) for size in kernel.sizes.values()]
-    shared = parallel_loop(kernel)
-    if shared is not None:
-        arguments += [0, evaluate(shared.extent, dims)]
+    shared = parallel_loops(kernel)
+    if shared:
+        turns = sum(evaluate(loop.extent, dims) for loop in shared)
+        arguments += [np.int64(0), np.int64(turns)]
     failures = np.zeros(1, np.int64)
     if may_fail(kernel):
         arguments.append(failures)

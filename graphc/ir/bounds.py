@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from graphc.ir.dim import (
+    Atom,
     Call,
     Dim,
     Monomial,
     Size,
     is_nonnegative,
+    maximum,
+    minimum,
     named,
     names,
+    product,
     substitute,
     total,
 )
@@ -43,6 +47,38 @@ def never(size: Size) -> bool:
     (True, False)
     """
     return certain(-1 - substitute(size, {name: named(name) + 1 for name in names(size)}))
+
+
+def at_most(size: Size) -> Size:
+    """A simpler size that is never smaller: where one of two is the least, a number if that is one
+    of them.
+
+    >>> from graphc.ir.dim import dim
+    >>> at_most(dim("max(min(n, 32) - 1, 0) + m"))
+    m + 31
+    """
+    if isinstance(size, int):
+        return size
+    found: Size = 0
+    for monomial, coefficient in size.terms:
+        single = len(monomial) == 1 and monomial[0][1] == 1
+        grows = coefficient > 0 and (single or is_nonnegative(Dim(((monomial, 1),))))
+        simpler = _at_most if grows else _itself
+        found = found + product((coefficient, *(simpler(a) for a, p in monomial for _ in range(p))))
+    return found
+
+
+def _at_most(atom: Atom) -> Size:
+    if isinstance(atom, Call) and atom.function == "min":
+        numbers = [side for side in (atom.left, atom.right) if isinstance(side, int)]
+        return numbers[0] if numbers else minimum(at_most(atom.left), at_most(atom.right))
+    if isinstance(atom, Call) and atom.function == "max":
+        return maximum(at_most(atom.left), at_most(atom.right))
+    return _itself(atom)
+
+
+def _itself(atom: Atom) -> Size:
+    return named(atom) if isinstance(atom, str) else Dim(((((atom, 1),), 1),))
 
 
 @lru_cache(maxsize=1 << 14)

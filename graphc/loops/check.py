@@ -26,7 +26,7 @@ from graphc.loops.grammar import (
     Store,
     Value,
     Var,
-    parallel_loop,
+    parallel_loops,
     statements,
 )
 from graphc.loops.parallel import shared
@@ -46,8 +46,8 @@ def check_kernel(kernel: Kernel) -> None:
        primitive whose order is free.
     6. Indices are int64 over int64 variables; loads, stores and constants have one dtype with what
        they are of; guards and conditions of failures are bools.
-    7. Every name in a size is a parameter of the kernel, but in the extent of the loop whose range
-       the caller gives.
+    7. Every name in a size is a parameter of the kernel, but in the extents of the loops whose
+       range the caller gives.
     8. A failure has one of the bits of the word in which failures are reported.
     9. A parallel loop is an outer one, and no turn of it touches what another one writes (see
        `parallel.py`): this is shown, for all sizes.
@@ -71,7 +71,7 @@ def _fail(kernel: Kernel, what: str, given: str) -> NoReturn:
 class _Checker:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.shared = parallel_loop(kernel)
+        self.shared = parallel_loops(kernel)
         self.defined: set[Var] = set()
         self.stmt: Stmt | None = None
 
@@ -118,11 +118,12 @@ class _Checker:
                 if not PRIMITIVES[primitive].reorders:
                     self.fail("an accumulation by a primitive whose order is not free")
             case For(var, extent, _, _):
-                if stmt is not self.shared:
+                if not any(stmt is loop for loop in self.shared):
                     self.size(extent)
                 if stmt.run is not None:
                     self.same(self.value(stmt.run.number, scope), int64)
-                    if stmt.run.length < 1:
+                    self.size(stmt.run.length)
+                    if isinstance(stmt.run.length, int) and stmt.run.length < 1:
                         self.fail("a run of no turns")
                 self.same(var.dtype, int64)
                 self.define(var, {})

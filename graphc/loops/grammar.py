@@ -1,8 +1,9 @@
 """The loop IR: the small language that kernels are written in, and all that a target reads.
 
     Kernel    := kernel name(Buffer*) { Stmt* }          sizes are polynomials over named sizes
-    Buffer    := name: dtype[Size] private?               a flat array; never aliases another one;
-                                                          private: new in each turn of outer loops
+    Buffer    := name: dtype[Size] private? part?         a flat array; never aliases another one;
+                                                          private: new in each turn of outer loops;
+                                                          parts: one for each turn of the outer loop
     Stmt      := Let(var, primitive, Value*)              var = primitive(values)
                | Number(var, Affine)                      var = the index as an i64 value
                | Load(var, buffer, Affine, Value?)        var = buffer[index], or 0 unless guard
@@ -13,13 +14,17 @@
                | For(var, Size, parallel, run, Stmt*)     for 0 <= var < size: turns may run at
                                                           once, if parallel; of a run, only its own
                | Fail(Value, site)                        if value: the kernel reports `site`
-    Run       := run(Var, length)                          length * var <= turn < length * (var + 1)
+    Run       := run(Var, Size)                            length * var <= turn < length * (var + 1)
     Value     := Var(name, dtype) | Const(value, dtype)
     Affine    := Size*Var + ... + Size                    an i64; all that may index a buffer
 
 Every `Var` is assigned once (except a declared one), before its uses, in an enclosing scope.
 There is no pointer arithmetic, no call and no control flow but `For`: a primitive says what it
 means in `graphc/loops/primitives.py`, and `check.py` holds a kernel to these rules.
+
+The caller gives the range of turns of the parallel loops. Where there are several, one behind the
+other, their turns are counted through; what later ones read of earlier ones is in memory, and all
+turns of a loop have run before the next loop begins.
 """
 
 from __future__ import annotations
@@ -107,12 +112,15 @@ def of(var: Var) -> Affine:
 @dataclass(frozen=True, eq=False, slots=True)
 class Buffer:
     """A flat array of `size` elements. `private`: scratch memory, of which each turn of the outer
-    loops reads only what it has written."""
+    loops reads only what it has written. `part`: if not 0, turn i of a parallel loop that writes
+    here touches only the elements from `part * i` to `part * (i + 1)`: the place in a part may be
+    read from data, which is why this is said and not shown."""
 
     name: str
     dtype: DType
     size: Size
     private: bool = False
+    part: Size = 0
 
 
 @dataclass(slots=True)
@@ -168,7 +176,7 @@ class Run:
     are. `number` is the variable of a loop around it."""
 
     number: Var
-    length: int
+    length: Size
 
 
 @dataclass(slots=True)
@@ -227,17 +235,38 @@ def values(body: list[Stmt]) -> Iterator[Value]:
                 yield value
 
 
+def reads(stmt: Stmt) -> list[Value]:
+    """The values that a statement reads, those of indices too."""
+    match stmt:
+        case Let(_, _, args):
+            return list(args)
+        case Load(_, _, index, guard):
+            return [*(v for v, _ in index.terms), *([] if guard is None else [guard])]
+        case Store(_, index, value):
+            return [*(v for v, _ in index.terms), value]
+        case Number(_, index):
+            return [v for v, _ in index.terms]
+        case Declare(_, value) | Assign(_, value) | Accumulate(_, _, value) | Fail(value, _):
+            return [value]
+    return []
+
+
+def parallel_loops(kernel: Kernel) -> tuple[For, ...]:
+    """The loops whose turns the caller gives the range of, so that threads can share them."""
+    return tuple(s for s in kernel.body if isinstance(s, For) and s.parallel)
+
+
 def parallel_loop(kernel: Kernel) -> For | None:
-    """The loop whose range the caller gives, so that threads can share it, or None."""
-    loops = [s for s in kernel.body if isinstance(s, For) and s.parallel]
+    """The one loop whose range the caller gives, or None if there is none, or several."""
+    loops = parallel_loops(kernel)
     return loops[0] if len(loops) == 1 else None
 
 
 def is_splittable(kernel: Kernel) -> bool:
-    """Whether threads may run parts of the kernel at once: it is one parallel loop, no more."""
+    """Whether threads may run parts of the kernel at once: it is parallel loops, no more."""
     loops = [s for s in kernel.body if isinstance(s, For)]
     around = [s for s in kernel.body if not isinstance(s, (For, Let, Load, Number))]
-    return len(loops) == 1 and loops[0].parallel and not around and not may_fail(kernel)
+    return bool(loops) and all(loop.parallel for loop in loops) and not around
 
 
 def may_fail(kernel: Kernel) -> bool:

@@ -28,7 +28,7 @@ from graphc.loops.grammar import (
     Store,
     Value,
     Var,
-    parallel_loop,
+    parallel_loops,
 )
 from graphc.loops.primitives import PRIMITIVES
 
@@ -50,7 +50,7 @@ def interpret_kernel(
     """
     sizes = {name: evaluate(size, dims) for name, size in kernel.sizes.items()}
     ends = {buffer: evaluate(buffer.size, dims) for buffer in kernel.buffers}
-    run = _Run(memory, ends, sizes, parallel_loop(kernel), dims)
+    run = _Run(memory, ends, sizes, parallel_loops(kernel), dims)
     run.count = Counter() if count is None else count
     with np.errstate(all="ignore"):
         run.block(kernel.body)
@@ -63,7 +63,7 @@ class _Run:
         memory: Mapping[Buffer, Array],
         ends: Mapping[Buffer, int],
         sizes: Mapping[str, int],
-        shared: For | None,
+        shared: tuple[For, ...],
         dims: Mapping[str, int],
     ) -> None:
         self.memory, self.ends, self.sizes = memory, ends, sizes
@@ -102,11 +102,13 @@ class _Run:
                 self.failed |= int(bool(self.value(condition))) << site
 
     def turns(self, loop: For) -> range:
-        turns = range(evaluate(loop.extent, self.dims if loop is self.shared else self.sizes))
+        given = any(loop is shared for shared in self.shared)
+        turns = range(evaluate(loop.extent, self.dims if given else self.sizes))
         if loop.run is None:
             return turns
-        start = int(self.values[loop.run.number]) * loop.run.length
-        return turns[start : start + loop.run.length]
+        length = evaluate(loop.run.length, self.sizes)
+        start = int(self.values[loop.run.number]) * length
+        return turns[start : start + length]
 
     def value(self, value: Value) -> Any:
         return value.value if isinstance(value, Const) else self.values[value]
@@ -123,7 +125,17 @@ class _Run:
         if not 0 <= position < end:
             size = f"{end}" if end == buffer.size else f"{buffer.size} = {end}"
             raise IndexError(f"element {position} of {buffer.name}, which has {size}, at {index}")
+        if buffer.part != 0:
+            self.check_part(buffer, index, position)
         return position
+
+    def check_part(self, buffer: Buffer, index: Affine, position: int) -> None:
+        """An element of a buffer in parts is in the part of the turn that touches it."""
+        loops = [loop for loop in self.shared if index.coefficient(loop.var) != 0]
+        turns = [int(self.values[loop.var]) for loop in loops]
+        part = evaluate(buffer.part, self.dims)
+        if any(position // part != turn for turn in turns):
+            raise IndexError(f"element {position} of {buffer.name} is in no part of turn {turns}")
 
 
 def apply(primitive: str, result: DType, *values: Any) -> Any:

@@ -40,6 +40,7 @@ from graphc.loops.grammar import (
     Store,
     Value,
     Var,
+    reads,
     statements,
 )
 from graphc.loops.parallel import meet, shared
@@ -123,6 +124,17 @@ def take_apart(kernel: Kernel) -> Nest:
     return nest
 
 
+def with_reductions(kernel: Kernel) -> Nest | None:
+    """The nest of a kernel whose loops add to totals and sums of which each buffer that is filled
+    before is one; None if it has none of these, or is not of this form."""
+    nest = Nest(kernel)
+    if _split(nest) or not nest.loops or _find_totals(nest):
+        return None
+    nest.sums = _simple_sums(nest)
+    whole = {s.buffer for s in nest.sums} == nest.fills.keys()
+    return nest if whole and (nest.totals or nest.sums) else None
+
+
 # -- the parts -------------------------------------------------------------------------------------
 def _split(nest: Nest) -> str:
     """Fill in the parts of the kernel; or say why it is not of this form."""
@@ -197,7 +209,7 @@ def _find_totals(nest: Nest) -> str:
         step = changed.get(var)
         if step is None:
             continue
-        steps = [s for s in statements(nest.body) if var in _reads(s) or _changes(s, var)]
+        steps = [s for s in statements(nest.body) if var in reads(s) or _changes(s, var)]
         first = declare.value
         if isinstance(step, Assign) or len(steps) > 1:
             return "an ordered reduction over all loops"
@@ -253,7 +265,7 @@ def _simple_sum(nest: Nest, above: list[Stmt], store: Store) -> Sum | None:
     uses = [s for s in statements(nest.body) if isinstance(s, (Load, Store)) and s.buffer is buffer]
     if load is None or step is None or len(uses) != 2 or load.index != store.index:
         return None
-    readers = [s for s in statements(nest.body) if {load.var, step.var} & set(_reads(s))]
+    readers = [s for s in statements(nest.body) if {load.var, step.var} & set(reads(s))]
     known = PRIMITIVES.get(step.primitive)
     if known is None or not known.reorders or len(readers) != 2 or load.guard is not None:
         return None
@@ -298,7 +310,7 @@ def _open_last(nest: Nest) -> None:
     outside: list[Stmt] = []
     inside: list[Stmt] = []
     for stmt in nest.body:
-        fixed = isinstance(stmt, (Let, Load, Number, Fail)) and not moves & set(_reads(stmt))
+        fixed = isinstance(stmt, (Let, Load, Number, Fail)) and not moves & set(reads(stmt))
         fixed = fixed and not (isinstance(stmt, Load) and stmt.buffer in _stored(nest.body))
         if not fixed and hasattr(stmt, "var"):
             moves.add(stmt.var)
@@ -450,19 +462,3 @@ def _stored(body: list[Stmt]) -> set[Buffer]:
 
 def _loaded(body: list[Stmt]) -> set[Buffer]:
     return {s.buffer for s in statements(body) if isinstance(s, Load)}
-
-
-def _reads(stmt: Stmt) -> list[Value]:
-    """The values that a statement reads, those of indices too."""
-    match stmt:
-        case Let(_, _, args):
-            return list(args)
-        case Load(_, _, index, guard):
-            return [*(v for v, _ in index.terms), *([] if guard is None else [guard])]
-        case Store(_, index, value):
-            return [*(v for v, _ in index.terms), value]
-        case Number(_, index):
-            return [v for v, _ in index.terms]
-        case Declare(_, value) | Assign(_, value) | Accumulate(_, _, value) | Fail(value, _):
-            return [value]
-    return []

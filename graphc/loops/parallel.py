@@ -4,12 +4,14 @@ All accesses of a buffer that the loop writes have to be at `c*i + rest`, where 
 variable, `c` is one size, and what `rest` can be, over the loops inside of this one, spans fewer
 than `c` elements: so the elements of one turn lie in a block of their own. A turn of a run is where
 the run begins and a place in it, so that `i - 16 * r` is one of the 16 places of run `r`. Sizes are
-compared as polynomials that hold for all values of the program's dims.
+compared as polynomials that hold for all values of the program's dims. Of a buffer in parts, of
+which each turn has one (`Buffer.part`), all accesses have to be in the turn's part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from graphc.ir.dim import Size, is_nonnegative, substitute
 from graphc.ir.dtype import int64
@@ -33,22 +35,32 @@ from graphc.loops.grammar import (
 
 
 def shared(loop: For, sizes: Mapping[str, Size]) -> str:
-    """What turns of `loop` share, in words, or "" if they share nothing that one of them writes.
-    `sizes`: the kernel's parameters as sizes over the program's dims."""
+    """What turns of `loop` share, in words, or "" if they share nothing that one of them writes; a
+    loop of one turn has none that could. `sizes`: the kernel's parameters as sizes over the
+    program's dims."""
+    if loop.extent == 1:
+        return ""
     body = list(statements(loop.body))
     own = set(_defined(body))
     for stmt in body:
         if isinstance(stmt, (Assign, Accumulate)) and stmt.var not in own:
             return f"turns change {stmt.var}, which is declared outside of the loop"
     extents = {s.var: substitute(s.extent, sizes) for s in body if isinstance(s, For)}
-    runs = {s.var: (s.run, Var("place", int64)) for s in body if isinstance(s, For) and s.run}
+    runs = {
+        s.var: (replace(s.run, length=substitute(s.run.length, sizes)), Var("place", int64))
+        for s in body
+        if isinstance(s, For) and s.run
+    }
     extents |= {place: run.length for run, place in runs.values()}
     own |= {place for _, place in runs.values()}
     places: dict[Buffer, list[Affine]] = {s.buffer: [] for s in body if isinstance(s, Store)}
     for stmt in body:
         if isinstance(stmt, (Load, Store)) and stmt.buffer in places:
-            places[stmt.buffer].append(_in_runs(_over_dims(stmt.index, sizes), runs))
+            index = _in_runs(_over_dims(stmt.index, sizes), runs, loop.var)
+            places[stmt.buffer].append(index)
     for buffer, indices in places.items():
+        if buffer.part != 0 and all(i.coefficient(loop.var) == buffer.part for i in indices):
+            continue
         found = _overlap(loop.var, indices, own, extents)
         if found:
             return f"{buffer.name}[{indices[0]}]: {found}"
@@ -74,16 +86,27 @@ def _over_dims(index: Affine, sizes: Mapping[str, Size]) -> Affine:
     return Affine(terms, substitute(index.const, sizes))
 
 
-def _in_runs(index: Affine, runs: Mapping[Var, tuple[Run, Var]]) -> Affine:
-    """The index over places in runs, where it does not depend on which runs these are."""
+def _in_runs(index: Affine, runs: Mapping[Var, tuple[Run, Var]], turn: Var) -> Affine:
+    """The index over places in the runs of the turn, and in those in them; over places in other
+    runs where it does not depend on which these are."""
+    own: dict[Var, tuple[Run, Var]] = {}
+    for var, (run, place) in runs.items():  # outer loops are before inner ones
+        if run.number is turn or run.number in own:
+            own[var] = run, place
+    found = _by_places(index, own)
+    whole = _by_places(found, runs)
+    numbers = {run.number for run, _ in runs.values()} - {turn}
+    return found if any(v in numbers for v, _ in whole.terms) else whole
+
+
+def _by_places(index: Affine, runs: Mapping[Var, tuple[Run, Var]]) -> Affine:
     found = index
     while any(v in runs for v, _ in found.terms):
         var, size = next((v, s) for v, s in found.terms if v in runs)
         run, place = runs[var]
-        turn = of(run.number) * (size * run.length) + of(place) * size
-        found = found + of(var) * -size + turn
-    numbers = {run.number for run, _ in runs.values()}
-    return index if any(v in numbers for v, _ in found.terms) else found
+        start = of(run.number) * (size * run.length)
+        found = found + of(var) * -size + start + of(place) * size
+    return found
 
 
 def _overlap(var: Var, indices: list[Affine], own: set[Var], extents: Mapping[Var, Size]) -> str:

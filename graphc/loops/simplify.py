@@ -7,7 +7,8 @@ Afterwards equal kernels print equally, whatever the program's dims are called: 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from graphc.ir.dim import Size, named
 from graphc.ir.dtype import BY_SHORT
@@ -19,29 +20,31 @@ from graphc.loops.grammar import (
     Kernel,
     Load,
     Number,
+    Run,
     Stmt,
     Store,
     Var,
-    parallel_loop,
+    parallel_loops,
     statements,
     values,
 )
 from graphc.loops.parallel import shared
+from graphc.loops.shares import share_reductions
 from graphc.loops.split import split_loops
 from graphc.loops.sums import cut_long_sums
 from graphc.machines import Machine
 
 
 def finish(kernel: Kernel, machine: Machine) -> Kernel:
-    """`kernel` with loops collapsed, long sums in runs, what is dear beside a carried value in
-    loops of its own, loops parallel where that is shown, and sizes as parameters: all but the
-    static ones that are short for the machine. Where many threads share it, `nest.py` takes it
-    apart: no loop's range is the caller's, no sum is one thread's."""
+    """`kernel` with loops collapsed, reductions in parts for threads, long sums in runs, what is
+    dear beside a carried value in loops of its own, loops parallel where that is shown, and sizes
+    as parameters: all but the static ones that are short for the machine. Where many threads share
+    it, `nest.py` takes it apart: no loop's range is the caller's, no sum is one thread's."""
     kernel = collapse(kernel)
     if machine.many_threads:
         kernel = unshared(kernel)
     else:
-        kernel = mark_parallel(split_loops(cut_long_sums(kernel)))
+        kernel = mark_parallel(split_loops(cut_long_sums(share_reductions(kernel))))
     return parametrize(kernel, machine.unrolled, machine.summed)
 
 
@@ -75,10 +78,9 @@ def _indices(body: list[Stmt]) -> Iterator[Affine]:
 
 # -- threads ---------------------------------------------------------------------------------------
 def mark_parallel(kernel: Kernel) -> Kernel:
-    """Of the loops that are built to be parallel, those stay so whose turns share nothing."""
-    for stmt in kernel.body:
-        if isinstance(stmt, For):
-            stmt.parallel = stmt.parallel and not shared(stmt, kernel.sizes)
+    """The loops that are built to be parallel stay so if the turns of each share nothing."""
+    if any(shared(loop, kernel.sizes) for loop in parallel_loops(kernel)):
+        return unshared(kernel)
     return kernel
 
 
@@ -119,10 +121,11 @@ def parametrize(kernel: Kernel, unrolled: int, summed: int = 0) -> Kernel:
     the lengths of innermost loops that accumulate up to `summed` do not, and where windows are read
     no size that is known.
 
-    The extent of the parallel loop stays as it is: the caller gives that loop's range.
+    The extents of parallel loops stay as they are: the caller gives the range of their turns. Where
+    one ends and the next begins is a parameter.
     """
     names: dict[Size, str] = {}
-    shared, windows = parallel_loop(kernel), reads_windows(kernel.body)
+    given, windows = parallel_loops(kernel), reads_windows(kernel.body)
 
     def parameter(size: Size) -> Size:
         if _is_short(size, unrolled) or (windows and isinstance(size, int)):
@@ -139,12 +142,30 @@ def parametrize(kernel: Kernel, unrolled: int, summed: int = 0) -> Kernel:
 
     for stmt in statements(kernel.body):
         if isinstance(stmt, For):
-            kept = stmt is shared or (_accumulates(stmt) and _is_short(stmt.extent, summed))
-            stmt.extent = stmt.extent if kept else parameter(stmt.extent)
+            kept = _accumulates(stmt) and _is_short(stmt.extent, summed)
+            if not kept and not any(stmt is loop for loop in given):
+                stmt.extent = parameter(stmt.extent)
+            if stmt.run is not None and not _is_in_code(stmt.run, given):
+                stmt.run = replace(stmt.run, length=parameter(stmt.run.length))
         elif isinstance(stmt, (Load, Store, Number)):
             stmt.index = affine(stmt.index)
+    for end in ends_of(given):
+        parameter(end)
     kernel.sizes = {name: size for size, name in names.items()}
     return kernel
+
+
+def _is_in_code(run: Run, given: Sequence[For]) -> bool:
+    """Whether the length of a run is always the same: not if it is a part of a loop's turns."""
+    return isinstance(run.length, int) and not any(run.number is loop.var for loop in given)
+
+
+def ends_of(loops: Sequence[For]) -> list[Size]:
+    """The turns before each parallel loop that has one before it, counted through."""
+    ends: list[Size] = []
+    for loop in loops[:-1]:
+        ends.append(loop.extent + (ends[-1] if ends else 0))
+    return ends
 
 
 def _accumulates(loop: For) -> bool:

@@ -76,7 +76,7 @@ def _unit(loop: For) -> _Unit | None:
     inner = [s for s in loop.body if isinstance(s, For)]
     if not inner and loop.run is None:
         return _Unit(loop, None)
-    if len(inner) == 1 and loop.run is None and inner[0].run is not None:
+    if len(inner) == 1 and loop.run is None and not loop.parallel and inner[0].run is not None:
         alone = not any(isinstance(s, For) for s in inner[0].body)
         if alone and inner[0].run.number is loop.var:
             return _Unit(inner[0], loop)
@@ -231,6 +231,7 @@ class _Splitter:
     def _split(self, unit: _Unit, outer: For | None) -> list[Stmt]:
         loop, whole = unit.loop, unit.whole
         length = 1 if loop.run is None else loop.run.length
+        assert isinstance(length, int)
         block = max(BLOCK // length, 1) * length
         short = isinstance(loop.extent, int) and loop.extent <= block
         if not _is_plain(loop.body) or (isinstance(loop.extent, int) and loop.extent <= 2 * length):

@@ -23,7 +23,8 @@ and no run for another one's.
 A sum accumulates in memory where loops inside of the reduced one go over its results: then partial
 sums and what was lost are in memory too, one for each result that a run reaches. Short loops inside
 of the one that is cut add up by themselves first. Sums that are known to be of few numbers stay as
-they are, and those whose places are read from data.
+they are, and those whose places are read from data. Of a loop that goes over a part of its turns
+only (`shares.py`), the runs are cut instead: the part becomes one of runs.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from graphc.ir.bounds import at_most, certain
 from graphc.ir.dim import Size, floordiv
 from graphc.ir.dtype import DType, bool_, int64
 from graphc.loops.grammar import (
@@ -111,10 +113,11 @@ class _Sum:
             apart = not self.kept_inside(loop)
             most = RUN if self.alone and apart and loop is self.loops[-1] else ROWS
             most = STEPS if self.running else most
-            if not isinstance(loop.extent, int) or loop.extent * numbers > SHORT * most:
+            if not certain(SHORT * most - loop.extent * numbers):
                 return _Cut(loop, max(most // each, 1), inner)
-            numbers *= loop.extent
-            inner, each = (loop, 1) if apart else (inner, each * max(loop.extent, 1))
+            turns = loop.extent if isinstance(loop.extent, int) else SHORT * most // numbers
+            numbers *= turns
+            inner, each = (loop, 1) if apart else (inner, each * max(turns, 1))
         return None
 
 
@@ -250,7 +253,8 @@ class _Cutter:
             yield from around
         else:
             new.run = Run(self.fresh(int64), length)
-            yield For(new.run.number, floordiv(loop.extent + (length - 1), length), around)
+            part = loop.run and replace(loop.run, length=_runs(loop.run.length, length))
+            yield For(new.run.number, _runs(loop.extent, length), around, run=part)
 
     def _added(self, addition: _Addition, taken: list[Stmt]) -> list[Stmt]:
         """What adds to a sum adds to a partial one, if the sum is cut."""
@@ -274,11 +278,12 @@ class _Cutter:
         kept = found.kept_inside(loop)
         if isinstance(found.place, Var) or not kept:
             return self.fresh(found.dtype)
-        kept = found.kept if found.running else kept  # so that the loops around may be parallel
+        shared = any(k.parallel for k in found.kept)  # the loop around, which may stay parallel
+        kept = found.kept if found.running or shared else kept
         index: Affine = Affine()
         size: Size = 1
         for k in reversed(kept):
-            index, size = of(k.var) * size + index, size * k.extent
+            index, size = of(k.var) * size + index, size * at_most(k.extent)
         self.buffers.append(Buffer(f"sum{len(self.buffers)}", found.dtype, size))
         return Element(self.buffers[-1], index)
 
@@ -366,6 +371,11 @@ class _Sums:
             self.body.append(Assign(place, value))
         else:
             self.body.append(Store(place.buffer, self.at(place.index), value))
+
+
+def _runs(turns: Size, length: int) -> Size:
+    """How many runs so many turns are."""
+    return floordiv(turns + (length - 1), length)
 
 
 def _constant(value: float, dtype: DType) -> Const:

@@ -18,14 +18,22 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, product
+from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, product, total
 from graphc.ir.dtype import DType
 from graphc.ir.evaluate import names_within
-from graphc.loops.grammar import may_fail, parallel_loop
+from graphc.loops.grammar import may_fail, parallel_loops
 from graphc.lower import clocks, interrupt, lapack, products, subnormals
 from graphc.lower.clocks import Clocks
 from graphc.lower.context import Head, Layout, routine_name
 from graphc.lower.function_text import FunctionText, Word
+from graphc.lower.kernel_calls import (
+    MOST_CHUNKS,
+    Sharing,
+    arguments,
+    is_worth_threads,
+    run_kernel,
+    threads,
+)
 from graphc.planning.program import (
     Blocks,
     Branch,
@@ -40,11 +48,8 @@ from graphc.planning.program import (
     walk_steps,
 )
 
-PARALLEL_WORK = 1 << 19  # scalar operations from which threads share a range: some 20 us
 MULTIPLY_ADDS = 4  # of a product: they take as long as one scalar operation of a kernel
 BLAS_ALONE = 1 << 18  # multiply-adds of a product that the BLAS computes on one thread anyway
-CHUNKS = 2  # for each thread, so that one that is held up delays little
-MOST_CHUNKS = 256  # their numbers are a table in the object
 BLOCK_BYTES = 1 << 15  # of a product's rows that a kernel takes up: two thirds of a first cache
 BLOCK_ROWS = 8  # what our own product computes at once
 
@@ -90,6 +95,7 @@ class _Driver:
         self.layout = Layout(program, self.clocks.words)
         self.text = FunctionText(self.layout)  # of the entry
         self.functions: dict[str, list[str]] = {}  # those of ranges
+        self.sharing = Sharing(self.layout, self.functions, flush)
         self.sums: set[DType] = set()  # whose products have taps
         self.may_stop = True  # no variable is written yet
         self.looks = False  # whether there is a place that looks for signals
@@ -219,22 +225,22 @@ class _Driver:
     # -- kernels -----------------------------------------------------------------------------------
     def _call(self, step: Call) -> None:
         text = self.text
+        words = arguments(text, step)
+        whole = ("0", text.size(total(step.extents))) if step.extents else None
         if step.work is None:
-            _run_kernel(text, step, None if step.extent is None else ("0", text.size(step.extent)))
-            if step.sites:
-                word = text.emit(f"load i64, ptr {text.stack('failures', 'i64')}")
-                failed = text.emit(f"icmp ne i64 {word}, 0")
-                first = text.emit(f"call i64 @llvm.cttz.i64(i64 {word}, i1 false)")
-                site = text.emit(f"add i64 {first}, {step.sites[0]}")
-                text.return_if(failed, text.emit(f"trunc i64 {site} to i32"))
-            return
-        assert step.extent is not None
-        extent = text.size(step.extent)
-        text.choose(
-            self._is_worth_threads(step.work),
-            lambda: self._share(step.name, _arguments(text, step), extent, kernel=True),
-            lambda: _run_kernel(text, step, ("0", extent)),
-        )
+            run_kernel(text, step, words, whole)
+        else:
+            text.choose(
+                is_worth_threads(text, step.work),
+                lambda: self.sharing.run_loops(text, step, words),
+                lambda: run_kernel(text, step, words, whole),
+            )
+        if step.sites:
+            word = text.emit(f"load i64, ptr {text.stack('failures', 'i64')}")
+            failed = text.emit(f"icmp ne i64 {word}, 0")
+            first = text.emit(f"call i64 @llvm.cttz.i64(i64 {word}, i1 false)")
+            site = text.emit(f"add i64 {first}, {step.sites[0]}")
+            text.return_if(failed, text.emit(f"trunc i64 {site} to i32"))
 
     # -- products ----------------------------------------------------------------------------------
     def _product(self, step: Gemm, blocks: Blocks | None = None) -> None:
@@ -247,7 +253,7 @@ class _Driver:
         elif step.batch:
             size = text.size(step.m * step.n * step.k)
             small = text.emit(f"icmp sle i64 {size}, {BLAS_ALONE}", early=True)
-            alone = text.emit(f"icmp sle i64 {self._threads()}, 1", early=True)
+            alone = text.emit(f"icmp sle i64 {threads(text)}, 1", early=True)
             inside = text.emit(f"or i1 {inside}, {small}", early=True)
             inside = text.emit(f"or i1 {inside}, {alone}", early=True)
         elif inside == "false":
@@ -265,8 +271,8 @@ class _Driver:
         def run(more: Sequence[Word], extent: str, unit: int) -> None:
             given = [*words, *more]
             text.choose(
-                self._is_worth_threads(work),
-                lambda: self._share(name, given, extent, unit),
+                is_worth_threads(text, work),
+                lambda: self.sharing.run(text, name, given, extent, unit),
                 lambda: text.run(name, [*given, ("i64", "0"), ("i64", extent)]),
             )
 
@@ -318,7 +324,12 @@ class _Driver:
             text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
             if blocks is not None:
                 following = text.emit(f"add i64 {number}, 1")
-                _run_kernel(text, blocks.call, _turns(text, blocks, number, following))
+                run_kernel(
+                    text,
+                    blocks.call,
+                    arguments(text, blocks.call),
+                    _turns(text, blocks, number, following),
+                )
         return text.lines(name, "internal ")
 
     def _sums(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
@@ -335,7 +346,12 @@ class _Driver:
                 at = products.matrices_at(text, step, number)
                 products.add_up(text, step, at, text.size(step.m))
                 following = text.emit(f"add i64 {number}, 1")
-                _run_kernel(text, blocks.call, _turns(text, blocks, number, following))
+                run_kernel(
+                    text,
+                    blocks.call,
+                    arguments(text, blocks.call),
+                    _turns(text, blocks, number, following),
+                )
         return text.lines(name, "internal ")
 
     def _rows(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
@@ -359,52 +375,16 @@ class _Driver:
             products.own(text, step, (starts[0], b, starts[1]), count, "%start")
             if blocks is not None:
                 span = _turns(text, blocks, first, last)
-                text.choose(done, lambda: _run_kernel(text, blocks.call, span), lambda: None)
+                text.choose(
+                    done,
+                    lambda: run_kernel(text, blocks.call, arguments(text, blocks.call), span),
+                    lambda: None,
+                )
         return text.lines(name, "internal ")
 
     def _parameters(self) -> dict[str, str]:
         """The counters of the loops around a step, as parameters of a function that runs it."""
         return {counter: f"%{counter}" for counter in self.text.counters}
-
-    # -- threads -----------------------------------------------------------------------------------
-    def _threads(self) -> str:
-        return self.text.word("i64", Head.THREADS)
-
-    def _is_worth_threads(self, work: Size) -> str:
-        """Whether there are several threads, and enough to do for them."""
-        text = self.text
-        several = text.emit(f"icmp sgt i64 {self._threads()}, 1", early=True)
-        enough = text.emit(f"icmp sgt i64 {text.size(work)}, {PARALLEL_WORK}")
-        return text.emit(f"and i1 {several}, {enough}")
-
-    def _share(
-        self, name: str, words: Sequence[Word], extent: str, unit: int = 1, kernel: bool = False
-    ) -> None:
-        """Threads run a range function, or a kernel, in chunks that are multiples of `unit`."""
-        text = self.text
-        kinds = [kind for kind, _ in words]
-        self.functions[f"share.{name}"] = _worker(name, kinds, kernel, self.flush)
-        wanted = text.emit(f"mul i64 {self._threads()}, {CHUNKS}")
-        chunks = text.emit(f"call i64 @llvm.smin.i64(i64 {wanted}, i64 {MOST_CHUNKS})")
-        parts = chunks if unit == 1 else text.emit(f"mul i64 {chunks}, {unit}")
-        more = text.emit(f"add i64 {parts}, -1")
-        rounded = text.emit(f"add i64 {extent}, {more}")
-        each = text.emit(f"sdiv i64 {rounded}, {parts}")
-        if unit != 1:
-            each = text.emit(f"mul i64 {each}, {unit}")
-        data = text.stack("shared.data", "i64", 2 + len(words))
-        for i, (kind, value) in enumerate([("i64", each), ("i64", extent), *words]):
-            text.store(kind, value, data, i)
-        places = {name: text.stack(f"shared.{name}", "i64") for name in ("chunks", "steps", "args")}
-        text.store("i64", chunks, places["chunks"])
-        text.store("i64", "8", places["steps"])
-        text.store("ptr", "@chunk.numbers", places["args"])
-        count = text.emit(f"trunc i64 {self._threads()} to i32")
-        text.line(
-            f"call void {text.word('ptr', Head.PARALLEL_FOR)}(ptr @share.{name}, "
-            f"ptr {places['args']}, ptr {places['chunks']}, ptr {places['steps']}, ptr {data}, "
-            f"i64 0, i64 1, i32 {count})"
-        )
 
     # -- other steps -------------------------------------------------------------------------------
     def _copy(self, step: Copy) -> None:
@@ -471,20 +451,9 @@ class _Driver:
             text.switch(text.emit(f"call i64 @llvm.smax.i64(i64 {index}, i64 0)"), [no, *yes])
 
 
-def _arguments(text: FunctionText, step: Call) -> list[Word]:
-    """What a kernel is given besides the range of its parallel loop."""
-    buffers = [("ptr", text.pointer(ref)) for ref in step.buffers]
-    return [*buffers, *(("i64", text.size(size)) for size in step.sizes)]
-
-
-def _run_kernel(text: FunctionText, step: Call, span: tuple[str, str] | None) -> None:
-    unused = ("ptr", text.stack("returned", "i64", 4))  # by Numba's calling convention, twice
-    words = [unused, unused, *_arguments(text, step)]
-    if span is not None:
-        words += [("i64", span[0]), ("i64", span[1])]
-    if step.sites:
-        words.append(("ptr", text.stack("failures", "i64")))
-    text.run(step.name, words)
+def _take_up(text: FunctionText, blocks: Blocks, span: tuple[str, str]) -> None:
+    """The kernel behind a product runs on what is there of it."""
+    run_kernel(text, blocks.call, arguments(text, blocks.call), span)
 
 
 def _turns(text: FunctionText, blocks: Blocks, first: str, last: str) -> tuple[str, str]:
@@ -493,36 +462,8 @@ def _turns(text: FunctionText, blocks: Blocks, first: str, last: str) -> tuple[s
     return text.emit(f"mul i64 {first}, {turns}"), text.emit(f"mul i64 {last}, {turns}")
 
 
-def _worker(name: str, kinds: Sequence[str], kernel: bool, flush: bool) -> list[str]:
-    """Runs the range [c * each, (c + 1) * each) of a function or kernel, for chunk number c."""
-    lines = [
-        f"define internal void @share.{name}(ptr %args, ptr %dims, ptr %steps, ptr %data) #0 {{",
-        "  %place = load ptr, ptr %args",
-        "  %chunk = load i64, ptr %place",
-        "  %each = load i64, ptr %data",
-        "  %p1 = getelementptr i64, ptr %data, i64 1",
-        "  %extent = load i64, ptr %p1",
-        "  %first = mul i64 %chunk, %each",
-        "  %start = call i64 @llvm.smin.i64(i64 %first, i64 %extent)",
-        "  %next = add i64 %start, %each",
-        "  %stop = call i64 @llvm.smin.i64(i64 %next, i64 %extent)",
-    ]
-    args = []
-    if kernel:
-        lines.append("  %returned = alloca [4 x i64]")
-        args = ["ptr %returned", "ptr %returned"]
-    for i, kind in enumerate(kinds, 2):
-        lines.append(f"  %p{i} = getelementptr i64, ptr %data, i64 {i}")
-        lines.append(f"  %v{i} = load {kind}, ptr %p{i}")
-        args.append(f"{kind} %v{i}")
-    run = [f"  call i32 @{name}({', '.join([*args, 'i64 %start', 'i64 %stop'])})"]
-    if flush:
-        run = [f"  %mode = {subnormals.ENTER}", *run, f"  {subnormals.restore('%mode')}"]
-    return [*lines, *run, "  ret void", "}"]
-
-
 def _declaration(step: Call) -> str:
     kernel = step.kernel
-    count = len(kernel.sizes) + (2 if parallel_loop(kernel) else 0)
+    count = len(kernel.sizes) + (2 if parallel_loops(kernel) else 0)
     kinds = ["ptr", "ptr", *["ptr"] * len(kernel.buffers), *["i64"] * count]
     return f"declare i32 @{step.name}({', '.join(kinds + ['ptr'] * may_fail(kernel))})"

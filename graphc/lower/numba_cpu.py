@@ -40,7 +40,7 @@ from numba.cpython import rangeobj as _rangeobj  # noqa: F401
 from graphc import locks
 from graphc.errors import CompileError
 from graphc.ir.dtype import COMPLEX, DTYPES, DType, bool_, float16, float32
-from graphc.loops.grammar import Kernel, may_fail, parallel_loop
+from graphc.loops.grammar import Kernel, may_fail, parallel_loops
 from graphc.lower import half, numba_functions
 from graphc.lower.numba_source import print_for_numba
 
@@ -368,7 +368,7 @@ def signature(kernel: Kernel) -> tuple[Any, ...]:
         types.CPointer(types.uint8 if b.dtype is bool_ else NUMBA_TYPES[b.dtype])
         for b in kernel.buffers
     )
-    count = len(kernel.sizes) + (2 if parallel_loop(kernel) else 0)
+    count = len(kernel.sizes) + (2 if parallel_loops(kernel) else 0)
     failures = (types.CPointer(types.int64),) if may_fail(kernel) else ()
     return pointers + (types.int64,) * count + failures
 

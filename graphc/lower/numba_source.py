@@ -8,6 +8,7 @@ overflow). It is shown to users, compiled by `numba_cpu.py`, and can be run as o
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -34,10 +35,10 @@ from graphc.loops.grammar import (
     Var,
     may_fail,
     of,
-    parallel_loop,
+    parallel_loops,
 )
 from graphc.loops.primitives import PRIMITIVES
-from graphc.loops.simplify import canonical_names
+from graphc.loops.simplify import canonical_names, ends_of
 from graphc.machines import CPU
 
 Terms: TypeAlias = tuple[tuple[Var, Size], ...]
@@ -58,9 +59,30 @@ INFIX = {
 def parameters(kernel: Kernel) -> list[str]:
     """The kernel's parameters in order: buffers, sizes, the range, the failure word."""
     names = [f"b{i}" for i in range(len(kernel.buffers))] + list(kernel.sizes)
-    if parallel_loop(kernel) is not None:
+    if parallel_loops(kernel):
         names += ["start", "stop"]
     return names + (["failures"] if may_fail(kernel) else [])
+
+
+def ranges(kernel: Kernel) -> dict[Var, tuple[str, str]]:
+    """Where the parallel loops start and end: what of `start` to `stop` is theirs, where their
+    turns are counted through from one to the next."""
+    loops = parallel_loops(kernel)
+    names = {size: name for name, size in kernel.sizes.items()}
+    ends = [_end(size, names) for size in ends_of(loops)]
+    found: dict[Var, tuple[str, str]] = {}
+    for i, loop in enumerate(loops):
+        stop = f"minimum(stop, {ends[i]})" if i < len(ends) else "stop"
+        begin = ends[i - 1] if i > 0 else ""
+        start = f"maximum(start, {begin}) - {begin}" if begin else "start"
+        found[loop.var] = start, f"{stop} - {begin}" if begin else stop
+    return found
+
+
+def _end(size: Size, names: Mapping[Size, str]) -> str:
+    if isinstance(size, int):
+        return f"i64({size})"
+    return names[size] if size in names else f"-{names[-size]}"
 
 
 def print_kernel(kernel: Kernel) -> str:
@@ -79,7 +101,7 @@ class Printer:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.names = canonical_names(kernel)
-        self.parallel = parallel_loop(kernel) is not None
+        self.ranges = ranges(kernel)
         self.lines: list[str] = []
 
     def text(self) -> str:
@@ -129,14 +151,15 @@ class Printer:
 
     def bounds(self, loop: For) -> tuple[str, str]:
         """Where a loop starts, and where it ends."""
-        if loop.parallel and self.parallel:
-            return "start", "stop"
+        if loop.var in self.ranges:
+            return self.ranges[loop.var]
         stop = size_text(loop.extent)
         if loop.run is None:
             return "0", stop
-        start = f"{self.names[loop.run.number]} * {loop.run.length}"
+        length = size_text(loop.run.length)
+        start = f"{self.names[loop.run.number]} * {length}"
         stop = f"i64({stop})" if isinstance(loop.extent, int) else stop
-        return start, f"minimum({start} + {loop.run.length}, {stop})"
+        return start, f"minimum({start} + {length}, {stop})"
 
     def accumulated(self, var: Var, primitive: str, value: Value) -> str:
         if var.dtype.is_float and primitive in ("add", "multiply", "maximum", "minimum"):

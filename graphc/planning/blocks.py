@@ -101,7 +101,7 @@ def _in_place(step: Blocks, uses: Mapping[Storage, int]) -> Blocks:
 def turns_per_part(step: Gemm, call: Call, columns: int) -> Size | None:
     """How many turns of the kernel's loop take up one row of a product (of a batch of products: one
     matrix), or None where the kernel must wait for all of it."""
-    if call.work is None or call.extent is None or not _is_contiguous(step):
+    if call.work is None or call.sites or not _is_contiguous(step):
         return None
     if not step.batch and isinstance(step.n, int) and step.n > columns:
         return None
@@ -109,7 +109,7 @@ def turns_per_part(step: Gemm, call: Call, columns: int) -> Size | None:
     part = step.m * step.n if step.batch else step.n
     parts = product(step.batch) if step.batch else step.m
     turns = None if width is None or width == 0 else divide(part, width)
-    if turns is None or call.extent != parts * turns:
+    if turns is None or call.extents != (parts * turns,):
         return None
     written = {ref.storage for ref in call.written}
     if step.b.ref.storage in written:

@@ -105,7 +105,10 @@ def is_read_first(kernel: Kernel, buffer: Buffer) -> bool:
 
 
 def _in_place(body: Sequence[Stmt], buffer: Buffer) -> bool:
-    """Whether all accesses are loads and then one store, in one loop, at one index."""
+    """Whether all accesses are loads and then one store, in one loop, at one index. A last loop of
+    one turn is no loop: it runs when all else has."""
+    if body and isinstance(body[-1], For) and body[-1].extent == 1:
+        body = [*body[:-1], *body[-1].body]
     bodies = [body, *(s.body for s in statements(list(body)) if isinstance(s, For))]
     homes = [[s for s in b if isinstance(s, (Load, Store)) and s.buffer is buffer] for b in bodies]
     accesses = [found for found in homes if found]

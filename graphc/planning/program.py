@@ -60,8 +60,8 @@ class Call:
     buffers: tuple[Ref, ...]
     sizes: tuple[Size, ...]
     written: tuple[Ref, ...]
-    extent: Size | None  # of the loop whose range the caller gives
-    work: Size | None  # scalar operations, if threads may share the loop
+    extents: tuple[Size, ...]  # of the loops whose range the caller gives
+    work: Size | None  # scalar operations, if threads may share these loops
     sites: tuple[int, ...]
     node: Node
 

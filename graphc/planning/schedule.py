@@ -13,13 +13,14 @@ from functools import partial
 
 from graphc.fusion.kernel import BuiltKernel, build_kernel
 from graphc.fusion.views import matrix_view, permuted_strides
-from graphc.ir.dim import Size, minimum, named, substitute
+from graphc.ir.dim import Size, minimum, named
 from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import strides
-from graphc.loops.grammar import For, Kernel, Stmt, is_splittable, parallel_loop
+from graphc.loops.grammar import is_splittable, parallel_loops
+from graphc.loops.shares import operations
 from graphc.machines import CPU, Machine
 from graphc.ops.closure import is_source
 from graphc.planning.alias import alias_in_place
@@ -222,7 +223,6 @@ class _Scheduler:
         for buffer in built.scratch:
             refs[buffer] = self._memory(buffer.dtype, buffer.size)
         kernel = built.kernel
-        loop = parallel_loop(kernel)
         sites = tuple(self._site(message, owner) for message, owner in built.sites)
         scope.steps.append(
             Call(
@@ -231,8 +231,8 @@ class _Scheduler:
                 tuple(refs[b] for b in kernel.buffers),
                 tuple(kernel.sizes.values()),
                 tuple(refs[b] for b in (*built.outputs, *built.scratch)),
-                loop.extent if loop else None,
-                _work(kernel) if is_splittable(kernel) else None,
+                tuple(loop.extent for loop in parallel_loops(kernel)),
+                operations(kernel.body, kernel.sizes) if is_splittable(kernel) else None,
                 sites,
                 node,
             )
@@ -351,22 +351,6 @@ class _Scheduler:
             ]
             bodies.append(self._schedule(body, refs, wanted))
         scope.steps.append(Branch(selector, bodies, node))
-
-
-def _work(kernel: Kernel) -> Size:
-    """About how many scalar operations the kernel does: statements times turns of their loops."""
-    total: Size = 0
-    stack: list[tuple[list[Stmt], Size]] = [(kernel.body, 1)]
-    while stack:
-        body, turns = stack.pop()
-        for stmt in body:
-            if isinstance(stmt, For):
-                extent = stmt.extent if stmt.parallel else substitute(stmt.extent, kernel.sizes)
-                extent = extent if stmt.run is None else minimum(extent, stmt.run.length)
-                stack.append((stmt.body, turns * extent))
-            else:
-                total = total + turns
-    return total
 
 
 def _moved_products(graph: Graph, waits: Waits) -> dict[Node, tuple[Node, tuple[Size, ...]]]:

@@ -46,7 +46,7 @@ def innermost(kernel: Kernel) -> list[For]:
         (lambda x: gc.logcumsumexp(x), 4),  # the largest, exp, their sum, log
         (lambda x: gc.argmax(gc.sin(x)), 2),
         (lambda x: gc.exp(x), 1),
-        (lambda x: gc.sum(gc.exp(x)), 1),
+        (lambda x: gc.sum(gc.exp(x)), 2),  # one adds up what the parts of it gave
     ],
 )
 def test_what_is_dear_has_loops_of_its_own(form: Form, loops: int) -> None:

@@ -155,9 +155,9 @@ def test_infinities_and_nans_go_through(dtype: str) -> None:
 
 
 def test_short_sums_and_their_code_are_what_they_were() -> None:
-    x = gc.placeholder("x", ("n", 1000))
-    for result, runs in ((gc.softmax(x, axis=1), 0), (gc.sum(x, axis=0), 1)):
-        program = run_pipeline(gc.Graph([x], [result]), Stages()).program
+    x, y = gc.placeholder("x", ("n", 1000)), gc.placeholder("y", (200, 100))
+    for result, runs in ((gc.softmax(x, axis=1), 0), (gc.sum(y, axis=0), 1), (gc.sum(y), 1)):
+        program = run_pipeline(gc.Graph([x, y], [result]), Stages()).program
         (call,) = [s for s in walk_steps(program.steps) if isinstance(s, Call)]
         loops = [s for s in statements(call.kernel.body) if isinstance(s, For)]
         assert sum(loop.run is not None for loop in loops) == runs
