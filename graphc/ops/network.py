@@ -22,7 +22,8 @@ from graphc.ir.dim import Size, floordiv, minimum, total
 from graphc.ir.dtype import int64
 from graphc.loops.grammar import Affine, Buffer, of
 
-FEW = 128  # elements that a network sorts, at the most
+FEW = 128  # elements that a network sorts, at the most, where there may be fewer rows than lanes
+MANY = 1024  # and where all lanes have rows; a quarter with their places
 LANES = 8  # rows at once
 STEPS = 3  # between a load and a store: on 2 ** STEPS elements
 
@@ -50,7 +51,7 @@ class Network:
         k, keys = self.k, self.keys
         memory, at = (self.there, self._in_rows) if self.turned else (self.here, _by_elements)
         with self._elements(rows) as (row, i):
-            given = keys.apart(code(row, i), k.cast(i, keys.dtype), FEW)
+            given = keys.apart(code(row, i), k.cast(i, keys.dtype), self.length)
             k.store(memory[0], at(of(row), of(i)), given)
         if self.turned:
             self._turn(self.there[:1], self._in_rows, self.here, _by_elements)
@@ -62,7 +63,7 @@ class Network:
         with self._elements(rows) as (row, i):
             found = [k.reload(part, at(of(row), of(i))) for part in memory]
             place = k.cast(found[1], int64) if self.with_places else None
-            write(of(row), of(i), keys.joined(found[0], FEW), place)
+            write(of(row), of(i), keys.joined(found[0], self.length), place)
 
     # -- memory ------------------------------------------------------------------------------------
     def _in_rows(self, lane: Affine, i: Affine) -> Affine:
@@ -149,6 +150,12 @@ class Network:
         there is one for each power that is less than the size."""
         bits = range(self.length.bit_length() - 1)
         return total(minimum(floordiv(self.size, (1 << bit) + 1), 1) for bit in bits)
+
+
+def most(size: Size, rows: Size, with_places: bool) -> int:
+    """Up to how many elements a network is faster than digits, for rows of `size`."""
+    full = isinstance(size, int) and isinstance(rows, int) and rows >= LANES
+    return FEW if not full else MANY // 4 if with_places else MANY
 
 
 def _by_elements(lane: Affine, i: Affine) -> Affine:

@@ -1,10 +1,10 @@
 """The kernels of sorts: by the digits of keys, from the last to the first, or by a network.
 
-Each element becomes a key, an unsigned number that orders as the elements do. Where there are more
-than `FEW`, elements go to their places by one byte of the key after another, from the lowest on;
-each pass keeps the order of equals, so that the last one leaves all in order (Knuth, The Art of
-Computer Programming, volume 3, 5.2.5). How many keys have which byte is counted for all passes in
-one. Rows of few elements are sorted several at once (`network.py`).
+Each element becomes a key, an unsigned number that orders as the elements do. Rows of few elements
+are sorted several at once (`network.py`). The elements of others go to their places by one byte of
+the key after another, from the lowest on; each pass keeps the order of equals, so that the last one
+leaves all in order (Knuth, The Art of Computer Programming, volume 3, 5.2.5). How many keys have
+which byte is counted for all passes in one.
 
 The largest few of many are not sorted for: digits of the last of them are found from the first on,
 by counting those of the keys that agree with what is known; what goes before it is taken out.
@@ -19,7 +19,7 @@ from typing import Any
 from graphc.ir.dim import Size, floordiv, minimum
 from graphc.ir.dtype import BY_SHORT, DType, bool_, int64
 from graphc.loops.grammar import Affine, of
-from graphc.ops.network import FEW, LANES, Network
+from graphc.ops.network import FEW, LANES, Network, most
 
 DIGIT = 8  # bits
 BINS = 1 << DIGIT
@@ -36,8 +36,9 @@ def write_sort(
     were."""
     (x,) = operands
     keys, write = Keys(k, x.type.dtype, descending), _Writes(k, results)
-    shape = x.type.shape
-    sort = _Sort(k, keys, shape[axis], results[1].wanted)
+    shape, with_places = x.type.shape, results[1].wanted
+    rows = 1 if x.type.rank == 1 else shape[_across(shape, axis)]
+    sort = _Sort(k, keys, shape[axis], with_places, most(shape[axis], rows, with_places))
     if sort.few is not None:
         with _only(k, 1 - sort.many), _tiles(k, shape, axis) as (rows, at):
             sort.few.sort(
@@ -67,7 +68,7 @@ def write_topk(
     (x,) = operands
     keys, write = Keys(k, x.type.dtype, descending=largest), _Writes(k, results)
     choice = _Choice(k, keys, x.type.shape[axis], count)
-    sort = _Sort(k, keys, count, results[1].wanted)
+    sort = _Sort(k, keys, count, results[1].wanted, FEW)
     with _rows(k, x.type.shape, axis) as place:
         choice.row(lambda i: keys.code(x(place(of(i)))))
         if sort.few is not None:
@@ -99,13 +100,13 @@ def _tiles(k: Any, shape: Sequence[Size], axis: int) -> Iterator[tuple[Size, Pla
     """Loops over all axes but one, over the longest of them by tiles of `LANES` rows. Gives how
     many rows a tile has at the most, and the index of an element in one of them. A tile that lacks
     rows has the last one again for each of these."""
-    others = [a for a in range(len(shape)) if a != axis]
-    if not others:
+    if len(shape) == 1:
         yield 1, lambda row, i: (i,)
         return
-    across = max(others, key=lambda a: (_length(shape[a]), a))
+    across = _across(shape, axis)
     rows = shape[across]
-    turns = {a: shape[a] for a in others} | {across: floordiv(rows + (LANES - 1), LANES)}
+    turns = {a: size for a, size in enumerate(shape) if a != axis}
+    turns[across] = floordiv(rows + (LANES - 1), LANES)
     with ExitStack() as stack:
         loops = {a: of(stack.enter_context(k.loop(size))) for a, size in turns.items()}
 
@@ -118,8 +119,10 @@ def _tiles(k: Any, shape: Sequence[Size], axis: int) -> Iterator[tuple[Size, Pla
         yield minimum(rows, LANES), at
 
 
-def _length(size: Size) -> float:
-    return size if isinstance(size, int) else float("inf")
+def _across(shape: Sequence[Size], axis: int) -> int:
+    """The longest of the other axes; one of a named size is taken for long."""
+    lengths = [size if isinstance(size, int) else float("inf") for size in shape]
+    return max((a for a in range(len(shape)) if a != axis), key=lambda a: (lengths[a], a))
 
 
 class _Writes:
@@ -233,12 +236,12 @@ class Keys:
 
 class _Sort:
     """Writes sorts of rows: of those with few elements several at once, by `few`, of others one
-    after another. `many`: 1 if there are more elements than a network sorts, else 0;
+    after another. `most`: elements that a network sorts; `many`: 1 if there are more, else 0;
     `with_places`: whether positions are wanted."""
 
-    def __init__(self, k: Any, keys: Keys, size: Size, with_places: bool) -> None:
+    def __init__(self, k: Any, keys: Keys, size: Size, with_places: bool, most: int) -> None:
         self.k, self.keys, self.size = k, keys, size
-        self.many = minimum(floordiv(size, FEW + 1), 1)
+        self.many = minimum(floordiv(size, most + 1), 1)
         self.passes = keys.bits // DIGIT
         self.few = Network(k, keys, size, with_places) if self.many != 1 else None
         if self.many != 0:  # two halves, of which each pass goes from one to the other

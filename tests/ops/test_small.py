@@ -132,6 +132,14 @@ def test_the_work_is_in_kernels_that_fuse() -> None:
     assert isinstance(steps[0], Call)
 
 
+def test_matrices_are_loaded_by_whole_vectors() -> None:
+    """Not element by element from addresses of their own."""
+    a, b = gc.placeholder("whole_a", ("b", 3, 3)), gc.placeholder("whole_b", ("b", 3, 1))
+    for result in (gc.linalg.det(a), gc.linalg.solve(a, b)):
+        inputs = [a] if result.ndim == 1 else [a, b]
+        assert "gather" not in gc.compile(inputs, result).asm
+
+
 def test_nan_goes_through() -> None:
     a = gc.placeholder("nan_a", (3, 3), "float64")
     for f in (gc.linalg.det, gc.linalg.inv):

@@ -12,7 +12,7 @@ from graphc.errors import ArgumentError, OutOfRangeError, RuntimeFailure, ShapeE
 from graphc.fusion.kernel import build_kernel
 from graphc.ir.op import Kind
 from graphc.loops.interpret import interpret_kernel
-from graphc.ops.network import FEW, LANES
+from graphc.ops.network import FEW, LANES, MANY
 
 Array = np.ndarray[Any, Any]
 SIZES = (*range(FEW + 3), 300)
@@ -69,9 +69,10 @@ def test_every_kind_and_width_of_numbers() -> None:
 def test_rows_of_few_elements_are_sorted_in_lanes() -> None:
     """Of known sizes, along either axis, fewer rows than lanes and more; in both orders."""
     shapes = [(LANES + 1, 3), (1, 9), (2 * LANES, 16), (3, 40, 2), (2, 3, FEW - 3)]
+    shapes.append((LANES + 2, MANY - 5))
     xs = [gc.placeholder(f"lanes_{i}", shape) for i, shape in enumerate(shapes)]
     rows = gc.placeholder("lanes_rows", ("lanes_n", 5), "int64")
-    axes = (1, 1, 0, 1, 2)
+    axes = (1, 1, 0, 1, 2, 1)
     program = gc.compile(
         [*xs, rows],
         [
