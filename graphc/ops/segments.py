@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.dim import Dim, dim
-from graphc.ir.dtype import float64, int64
+from graphc.ir.dtype import bool_, float64, int64
 from graphc.ir.node import Tensor
 from graphc.ir.op import Op
 from graphc.ir.shape import normalize_axis, several, show
@@ -59,6 +59,17 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 
 # -- segments --------------------------------------------------------------------------------------
+def _groups(op: str, x: Any) -> Tensor:
+    """Which group each element belongs to. Errors: `DTypeError` for what is no int."""
+    t = tensor(x, op)
+    if not (t.dtype.is_integer or t.dtype is bool_):
+        raise DTypeError(
+            "groups have integers", op=op, expected="ints", given=t.dtype.name,
+            hint="use .astype('int64')",
+        )  # fmt: skip
+    return cast(t, int64) if t.dtype is bool_ else t
+
+
 def _segments(name: str, op: Op, data: Any, ids: Any, count: Any) -> Tensor:
     t, i = tensor(data, name), tensor(ids, name)
     if i.ndim != 1 or t.ndim == 0:
@@ -73,7 +84,7 @@ def _segments(name: str, op: Op, data: Any, ids: Any, count: Any) -> Tensor:
             "how many segments there are is not known", op=name, expected="num_segments=..."
         )
     shape = (dim(count), *t.shape[1:])
-    return scatter(op, [i], t, shape, (-1, *range(1, t.ndim)), 0)
+    return scatter(op, [_groups(name, i)], t, shape, (-1, *range(1, t.ndim)), 0)
 
 
 def segment_sum(data: Any, segment_ids: Any, num_segments: Any = None) -> Tensor:
@@ -137,7 +148,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Tensor:
 
     The result has `minlength` elements: a larger number in x, or a negative one, is a
     `RuntimeFailure` at the call. Shapes: [n] -> [minlength]. Dtypes: int64, or the weights' float.
-    Errors: `ArgumentError` without a length.
+    Errors: `ArgumentError` without a length, `DTypeError` for numbers that are no ints.
     """
     t = tensor(x, "bincount")
     if isinstance(minlength, int) and minlength < 1:
@@ -152,7 +163,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Tensor:
     w = ones(t.shape, int64) if weights is None else tensor(weights, "bincount")
     if weights is not None and not w.dtype.is_float:
         w = cast(w, float64)
-    at = cast(t, int64)
+    at = cast(_groups("bincount", t), int64)
     at = where(less(at, 0), size_as_tensor(dim(minlength), int64), at)  # which is out of range
     return scatter(SCATTER_SUM, [at], broadcast_to(w, t.shape), (dim(minlength),), (-1,), 0)
 

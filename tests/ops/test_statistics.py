@@ -188,6 +188,8 @@ WRONG: list[tuple[Callable[[], Any], type[GraphcError], str]] = [
     (lambda: gc.segment_sum(X, V, 3), DTypeError, "integers"),
     (lambda: gc.bincount(I), ArgumentError, "minlength"),
     (lambda: gc.bincount(X, minlength=3), ShapeError, "vector"),
+    (lambda: gc.bincount(V, minlength=3), DTypeError, "bincount: groups have integers"),
+    (lambda: gc.segment_max(X, V, 3), DTypeError, "segment_max: groups have integers"),
     (lambda: gc.histogram(V, X), ShapeError, "vector"),
     (lambda: gc.linalg.vector_norm(V, ord="fro"), ArgumentError, "'fro'"),
     (lambda: gc.linalg.matrix_norm(V), ShapeError, "matrices"),
