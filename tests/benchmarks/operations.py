@@ -63,6 +63,12 @@ def counted(m: Any, x: Any) -> Any:
     return m.bincount(x, minlength=1000, **more)
 
 
+def weighed(m: Any, x: Any, weights: Any) -> Any:
+    """As `counted`."""
+    more = {"length": 1000} if m.__name__.startswith("jax") else {}
+    return m.bincount(x, weights, minlength=1000, **more)
+
+
 operation(
     "running_sum", "cumsum of 1,000,000", lambda m, x: m.cumsum(x), lambda: (uniform(1_000_000),),
     1e-3,
@@ -86,6 +92,15 @@ operation(
 operation(
     "bincount", "bincount of 1,000,000 below 1,000", counted, lambda: (below(1000, 1_000_000),), 0
 )
+operation("sum", "sum of 10,000,000", lambda m, x: m.sum(x), lambda: (uniform(10_000_000),), 1e-4)
+operation(
+    "sum_of_columns", "sum of 1,000,000 x 16 by columns", lambda m, x: m.sum(x, axis=0),
+    lambda: (uniform(1_000_000, 16),), 1e-4,
+)  # fmt: skip
+operation(
+    "scatter", "bincount of 1,000,000 below 1,000 with weights", weighed,
+    lambda: (below(1000, 1_000_000), uniform(1_000_000)), 1e-3,
+)  # fmt: skip
 operation(
     "det", "100,000 determinants of 3 x 3", lambda m, a: m.linalg.det(a),
     lambda: (matrices(100_000),), 1e-4,

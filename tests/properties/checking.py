@@ -13,7 +13,8 @@ import numpy as np
 import graphc as gc
 from graphc.checking.stages import first_guilty_stage, stages_of
 from graphc.errors import GraphcError, RuntimeFailure, ShapeError
-from graphc.lower import driver, products
+from graphc.loops import shares
+from graphc.lower import driver, kernel_calls, products
 
 from .comparing import differences, evaluate
 from .generator import RandomGraph, random_graph
@@ -28,11 +29,17 @@ def compiled(graph: gc.Graph) -> Any:
 
 @contextmanager
 def tiny_blocks(depth: int = 2) -> Iterator[None]:
-    """All products by our own routine, in parts of `depth` and blocks of two rows, and all that
-    threads can share shared: so small graphs take the ways of large ones."""
+    """All products by our own routine, in parts of `depth` and blocks of two rows, reductions in
+    parts, and all that threads can share shared: so small graphs take the ways of large ones."""
     limits = {"COLUMNS": (1, 512), "ROWS": 1, "DEPTH": depth, "CACHED_BYTES": 64}
-    blocks = {"BLOCK_BYTES": 64, "BLOCK_ROWS": 2, "PARALLEL_WORK": 0}
-    with mock.patch.multiple(products, **limits), mock.patch.multiple(driver, **blocks):
+    blocks = {"BLOCK_BYTES": 64, "BLOCK_ROWS": 2}
+    parts = {"LEAST": 4, "EACH": 0, "PARTS": 3}
+    with (
+        mock.patch.multiple(products, **limits),
+        mock.patch.multiple(driver, **blocks),
+        mock.patch.object(kernel_calls, "PARALLEL_WORK", 0),
+        mock.patch.multiple(shares, **parts),
+    ):
         yield
 
 
