@@ -1,7 +1,8 @@
 """From the start of a process to its first result: cold, with a warm cache, and importing alone.
 
 The clock runs from before the process is made to the arrival of the line that it prints: imports,
-building the model, differentiating, compiling and one batch-128 MLP + Adam step are all inside.
+building the model, differentiating, compiling and one batch-128 MLP + Adam step are all inside, or
+one step of the convolutional network of `cnn.py`.
 Python's bytecode and the system's file cache are warm for everyone: an untimed round comes first.
 """
 
@@ -24,6 +25,7 @@ from .session import ContenderError, pinned_to
 PROGRAMS = Path(__file__).with_name("programs")
 PROGRAM_TITLES = {
     "cold_start": "new process to first loss, empty caches, batch 128",
+    "cnn_cold_start": "new process to first loss of a convolutional network, empty caches",
     "warm_start": "new process to first loss, its cache warm, batch 128",
     "import_cost": "new process to the end of `import`",
 }
@@ -131,18 +133,28 @@ def _same_loss(lanes: dict[str, ProgramLane]) -> None:
     compare(losses, rtol=LOSS_RTOL, atol=0.0)
 
 
-def _programs(contenders: list[str]) -> dict[str, list[str]]:
+def _programs(contenders: list[str], model: str = "mlp") -> dict[str, list[str]]:
     return {
         name: [sys.executable, str(path)]
         for name in contenders
-        if (path := PROGRAMS / f"mlp_{side_of(name)}.py").exists()
+        if (path := PROGRAMS / f"{model}_{side_of(name)}.py").exists()
     }
 
 
 def cold_start(contenders: list[str], repeats: int, threads: int) -> Result:
     """Every start finds nothing compiled before."""
-    lanes = {n: ProgramLane(n, command, threads) for n, command in _programs(contenders).items()}
-    return _timed("cold_start", lanes, repeats, threads, _same_loss)
+    return _cold("cold_start", "mlp", contenders, repeats, threads)
+
+
+def cnn_cold_start(contenders: list[str], repeats: int, threads: int) -> Result:
+    """The same of a network with convolutions."""
+    return _cold("cnn_cold_start", "cnn", contenders, repeats, threads)
+
+
+def _cold(case: str, model: str, contenders: list[str], repeats: int, threads: int) -> Result:
+    programs = _programs(contenders, model)
+    lanes = {n: ProgramLane(n, command, threads) for n, command in programs.items()}
+    return _timed(case, lanes, repeats, threads, _same_loss)
 
 
 def warm_start(contenders: list[str], repeats: int, threads: int) -> Result:
@@ -190,4 +202,4 @@ def import_cost(contenders: list[str], repeats: int, threads: int) -> Result:
     return result
 
 
-PROGRAM_CASES = {f.__name__: f for f in (cold_start, warm_start, import_cost)}
+PROGRAM_CASES = {f.__name__: f for f in (cold_start, cnn_cold_start, warm_start, import_cost)}

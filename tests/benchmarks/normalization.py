@@ -94,6 +94,8 @@ def by_jax() -> tuple[list[Call], list[bool]]:
 def by_torch() -> tuple[list[Call], list[bool]]:
     import torch
 
+    torch.set_grad_enabled(True)
+
     def step(layout: Any) -> Call:
         arrays = [torch.from_numpy(t).contiguous(memory_format=layout) for t in operands()]
         x, r = arrays[0].requires_grad_(), arrays[1]
