@@ -27,6 +27,7 @@ class Machine:
         kernel of its own, for vectors of rows.
     product_columns: products of at most so many columns are computed some rows at a time, with the
         kernel that takes them up; 0 where none is.
+    least_columns: those of fewer are not, as most of a vector would be wasted.
     cached_bytes: so much of a right operand, if not all of its rows, stays in cache meanwhile.
     biased_products: products can add a row to each row of their result.
     zeros: bytes of them that a kernel can read in place of a row that is beside an array; 0 where
@@ -46,6 +47,7 @@ class Machine:
     product_columns: int
     cached_bytes: int
     zeros: int = 0
+    least_columns: int = 1
     biased_products: bool = False
     many_threads: bool = False
 
@@ -79,6 +81,7 @@ CPU = Machine(
     product_columns=512,
     cached_bytes=7 << 17,  # of a second-level cache
     zeros=4096,  # they are in the code of each kernel that reads them
+    least_columns=8,
 )
 
 # No card has been measured yet. A product is a call of a library there, and so is a batch of them.

@@ -29,6 +29,7 @@ from graphc.loops.grammar import (
     values,
 )
 from graphc.loops.parallel import shared
+from graphc.loops.parts import cut_parts
 from graphc.loops.shares import share_reductions
 from graphc.loops.split import split_loops
 from graphc.loops.sums import cut_long_sums
@@ -36,14 +37,15 @@ from graphc.machines import Machine
 
 
 def finish(kernel: Kernel, machine: Machine) -> Kernel:
-    """`kernel` with loops collapsed, reductions in parts for threads, long sums in runs, what is
-    dear beside a carried value in loops of its own, loops parallel where that is shown, and sizes
-    as parameters: all but the static ones that are short for the machine. Where many threads share
-    it, `nest.py` takes it apart: no loop's range is the caller's, no sum is one thread's."""
-    kernel = collapse(kernel)
+    """`kernel` with loops cut where one tensor ends and the next begins, loops collapsed,
+    reductions in parts for threads, long sums in runs, what is dear beside a carried value in loops
+    of its own, loops parallel where that is shown, and sizes as parameters: all but the static ones
+    that are short for the machine. Where many threads share it, `nest.py` takes it apart: no loop's
+    range is the caller's, no sum is one thread's."""
     if machine.many_threads:
-        kernel = unshared(kernel)
+        kernel = unshared(collapse(kernel))
     else:
+        kernel = collapse(cut_parts(kernel))
         kernel = mark_parallel(split_loops(cut_long_sums(share_reductions(kernel))))
     return parametrize(kernel, machine.unrolled, machine.summed)
 

@@ -22,7 +22,7 @@ from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, produc
 from graphc.ir.dtype import DType
 from graphc.ir.evaluate import names_within
 from graphc.loops.grammar import may_fail, parallel_loops
-from graphc.lower import clocks, interrupt, lapack, products, subnormals
+from graphc.lower import clocks, interrupt, lapack, products, rows, subnormals
 from graphc.lower.clocks import Clocks
 from graphc.lower.context import Head, Layout, routine_name
 from graphc.lower.function_text import FunctionText, Word
@@ -50,8 +50,6 @@ from graphc.planning.program import (
 
 MULTIPLY_ADDS = 4  # of a product: they take as long as one scalar operation of a kernel
 BLAS_ALONE = 1 << 18  # multiply-adds of a product that the BLAS computes on one thread anyway
-BLOCK_BYTES = 1 << 15  # of a product's rows that a kernel takes up: two thirds of a first cache
-BLOCK_ROWS = 8  # what our own product computes at once
 
 _DECLARATIONS = """\
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
@@ -151,7 +149,7 @@ class _Driver:
             case Blocks():
                 self._product(step.product, step)
             case Copy():
-                self._copy(step)
+                rows.copy(self.text, step)
             case Host():
                 self._host(step)
             case Loop(extent=None):
@@ -162,7 +160,7 @@ class _Driver:
                 taken = self.text.emit(f"load i8, ptr {self.text.pointer(condition)}")
                 self.text.leave_unless(self.text.emit(f"icmp ne i8 {taken}, 0"))
             case Branch():
-                self._branch(step)
+                rows.branch(self.text, step, [partial(self._steps, side) for side in step.sides])
 
     def _loop(self, step: Loop) -> None:
         """A loop: in parts of so many turns that a look for signals is due between two of them."""
@@ -181,6 +179,32 @@ class _Driver:
             self._turns(step, stop, start)
 
     def _turns(self, step: Loop, stop: str, start: str = "0") -> None:
+        """Turns [start, stop) of a loop: threads take some rows each where these go through it by
+        themselves, and it is worth it; else they may share each step of a turn."""
+        if step.rows is None or self.clocks.words:  # clocks tell the steps of a turn apart
+            self._in_order(step, stop, start)
+            return
+        text = self.text
+        name = f"turns{len(self.functions)}"
+        inner = FunctionText(
+            self.layout, self._parameters(), ", i64 %start, i64 %stop, i64 %first, i64 %last"
+        )
+        rows.turns(inner, step, ("%first", "%last"), "%stop", "%start")
+        self.functions[name] = inner.lines(name, "internal ")
+        own, count = rows.are_own(text, step), text.size(step.rows)
+        unit = 1 if own == "true" else rows.BLOCK_ROWS
+        least = text.emit(f"mul i64 {threads(text)}, {unit}", early=True)
+        worth = is_worth_threads(text, interrupt.work([step]))
+        enough = text.emit(f"icmp sge i64 {count}, {least}")
+        chosen = text.emit(f"and i1 {worth}, {enough}")
+        given = [*self._counters(), ("i64", start), ("i64", stop)]
+        text.choose(
+            text.emit(f"and i1 {chosen}, {own}"),
+            lambda: self.sharing.run(text, name, given, count, unit),
+            lambda: self._in_order(step, stop, start),
+        )
+
+    def _in_order(self, step: Loop, stop: str, start: str) -> None:
         with self.text.loop(stop, start) as counter:
             self.text.counters[step.counter] = counter
             self._steps(step.body)
@@ -262,7 +286,7 @@ class _Driver:
         name = f"rows{len(self.functions)}"
         write = self._sums if step.taps else self._matrices if step.batch else self._rows
         self.functions[name] = write(name, step, blocks)
-        words = [("ptr", "%context"), *(("i64", value) for value in text.counters.values())]
+        words = self._counters()
         terms = product((*step.batch, *step.taps))
         work = floordiv(step.m * step.n * step.k * terms, MULTIPLY_ADDS)
         if blocks is not None and blocks.call.work is not None:
@@ -286,18 +310,18 @@ class _Driver:
                 count = text.emit(f"mul i64 {count}, {parts}")
             run([], count, 1)
 
-        def rows() -> None:
+        def by_rows() -> None:
             once_at_least = text.size(maximum(step.k, 1))
             with text.loop(once_at_least, step=text.size(products.depth(step))) as start:
                 products.pack(text, step, text.pointer(step.b.ref), start)
-                run([("i64", start)], text.size(step.m), BLOCK_ROWS)
+                run([("i64", start)], text.size(step.m), rows.BLOCK_ROWS)
 
         if step.taps:
             sums()
             return
         text.choose(
             inside,
-            matrices if step.batch else rows,
+            matrices if step.batch else by_rows,
             lambda: self._one_after_the_other(step, blocks),
         )
 
@@ -323,13 +347,7 @@ class _Driver:
 
             text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
             if blocks is not None:
-                following = text.emit(f"add i64 {number}, 1")
-                run_kernel(
-                    text,
-                    blocks.call,
-                    arguments(text, blocks.call),
-                    _turns(text, blocks, number, following),
-                )
+                rows.take_up(text, blocks, number, text.emit(f"add i64 {number}, 1"))
         return text.lines(name, "internal ")
 
     def _sums(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
@@ -345,56 +363,25 @@ class _Driver:
             else:
                 at = products.matrices_at(text, step, number)
                 products.add_up(text, step, at, text.size(step.m))
-                following = text.emit(f"add i64 {number}, 1")
-                run_kernel(
-                    text,
-                    blocks.call,
-                    arguments(text, blocks.call),
-                    _turns(text, blocks, number, following),
-                )
+                rows.take_up(text, blocks, number, text.emit(f"add i64 {number}, 1"))
         return text.lines(name, "internal ")
 
     def _rows(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
         """The function that computes rows [first, last) of a product, over the part of k that
         begins at `start`; after the last part each block of rows is followed by the kernel."""
         text = FunctionText(self.layout, self._parameters(), ", i64 %start, i64 %first, i64 %last")
-        a, b, c = (text.pointer(m.ref) for m in (step.a, step.b, step.c))
-        done = products.is_last(text, step, "%start")
-        height = text.emit("sub i64 %last, %first")
-        if blocks is not None:
-            rows = floordiv(BLOCK_BYTES // step.dtype.itemsize // BLOCK_ROWS, maximum(step.n, 1))
-            height = text.size(maximum(rows, 1) * BLOCK_ROWS)
-        with text.loop("%last", "%first", height) as first:
-            end = text.emit(f"add i64 {first}, {height}")
-            last = text.emit(f"call i64 @llvm.smin.i64(i64 {end}, i64 %last)")
-            count = text.emit(f"sub i64 {last}, {first}")
-            starts = []
-            for start, matrix in ((a, step.a), (c, step.c)):
-                elements = text.emit(f"mul i64 {first}, {products.row_step(text, matrix)}")
-                starts.append(text.advance(start, step.dtype, elements))
-            products.own(text, step, (starts[0], b, starts[1]), count, "%start")
-            if blocks is not None:
-                span = _turns(text, blocks, first, last)
-                text.choose(
-                    done,
-                    lambda: run_kernel(text, blocks.call, arguments(text, blocks.call), span),
-                    lambda: None,
-                )
+        rows.product(text, step, blocks, ("%first", "%last"), "%start")
         return text.lines(name, "internal ")
 
     def _parameters(self) -> dict[str, str]:
         """The counters of the loops around a step, as parameters of a function that runs it."""
         return {counter: f"%{counter}" for counter in self.text.counters}
 
-    # -- other steps -------------------------------------------------------------------------------
-    def _copy(self, step: Copy) -> None:
-        text = self.text
-        target, source = text.pointer(step.target), text.pointer(step.source)
-        size = text.size(step.size * step.target.storage.dtype.itemsize)
-        text.line(
-            f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {size}, i1 false)"
-        )
+    def _counters(self) -> list[Word]:
+        """What such a function is given."""
+        return [("ptr", "%context"), *(("i64", v) for v in self.text.counters.values())]
 
+    # -- other steps -------------------------------------------------------------------------------
     def _host(self, step: Host) -> None:
         """By LAPACK if the library has the routine, else by a call back."""
         native = step.native
@@ -439,27 +426,6 @@ class _Driver:
         if mode:
             text.emit(subnormals.restore(mode))
         text.return_if(text.emit(f"icmp ne i64 {code}, {ticket}"), str(step.site))
-
-    def _branch(self, step: Branch) -> None:
-        text, place = self.text, self.text.pointer(step.selector)
-        no, *yes = (partial(self._steps, side) for side in step.sides)
-        if step.is_by_truth:
-            taken = text.emit(f"load i8, ptr {place}")
-            text.choose(text.emit(f"icmp ne i8 {taken}, 0"), yes[0], no)
-        else:
-            index = text.emit(f"load i64, ptr {place}")
-            text.switch(text.emit(f"call i64 @llvm.smax.i64(i64 {index}, i64 0)"), [no, *yes])
-
-
-def _take_up(text: FunctionText, blocks: Blocks, span: tuple[str, str]) -> None:
-    """The kernel behind a product runs on what is there of it."""
-    run_kernel(text, blocks.call, arguments(text, blocks.call), span)
-
-
-def _turns(text: FunctionText, blocks: Blocks, first: str, last: str) -> tuple[str, str]:
-    """The turns of the kernel's loop that take up rows (or matrices) [first, last)."""
-    turns = text.size(blocks.turns)
-    return text.emit(f"mul i64 {first}, {turns}"), text.emit(f"mul i64 {last}, {turns}")
 
 
 def _declaration(step: Call) -> str:

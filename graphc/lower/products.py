@@ -15,7 +15,7 @@ from graphc.lower.function_text import FunctionText
 from graphc.machines import CPU
 from graphc.planning.program import Gemm, Matrix
 
-COLUMNS = 8, CPU.product_columns  # of b: with fewer most of a vector would be wasted
+COLUMNS = CPU.least_columns, CPU.product_columns  # of b
 CACHED_BYTES = CPU.cached_bytes
 ROWS = 8  # of a, where b has to be brought into order first
 DEPTH = 16  # rows of b that are taken at once, at least

@@ -12,7 +12,7 @@ from graphc.ir import origin
 from graphc.ir.node import Tensor
 from graphc.ir.op import Kind, registry
 from graphc.ir.shape import may_be_equal, show
-from graphc.nn.loss import elementwise, floats, loss, pair, part_of, times
+from graphc.nn.loss import elementwise, floats, labels, loss, numbers, pair, part_of, times
 from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import (
     equal,
@@ -43,7 +43,8 @@ def softmax_cross_entropy(
     class, which multiplies its term, and the mean divides by the weights of the targets.
     Predictions that are probabilities already, the result of `gc.softmax`, are warned about:
     `categorical_cross_entropy` takes these.
-    Shapes: z [..., classes]; t [...] integer labels, or [..., classes] probabilities -> [...].
+    Shapes: z [..., classes]; t [...] or [..., 1] integer labels, or [..., classes] probabilities
+    -> [...].
     Errors: `ShapeError`, `DTypeError`, `ArgumentError` for a part outside of [0, 1]; at the call a
     `RuntimeFailure` for a label that is no class.
     Source: Goodfellow et al., "Deep Learning" (2016), section 6.2.2.3; for smoothing Szegedy et
@@ -123,7 +124,8 @@ def _moved(t: Tensor) -> Tensor:
 
 def _cross_entropy(op: str, logits: Tensor, targets: Any, smoothing: float, weights: Any) -> Any:
     """The loss of each example; with weights of classes, and those of the targets."""
-    z, t = floats(logits, op), tensor(targets, op)
+    z = floats(logits, op)
+    t = labels(z, tensor(targets, op))
     part = part_of(op, "label_smoothing", smoothing)
     w = None if weights is None else _of_classes(op, weights, z)
     if z.ndim and may_be_equal(t.shape, z.shape):
@@ -139,7 +141,8 @@ def _cross_entropy(op: str, logits: Tensor, targets: Any, smoothing: float, weig
             f"{show(z.shape)}",
             given=str(t.type),
             where=origin.where(),
-            hint="labels are integers: use .astype('int64')" if t.dtype.is_float else "",
+            hint="" if t.dtype.is_integer or t.ndim == z.ndim
+            else "labels are integers: use .astype('int64')",
         )
     found = label_cross_entropy(z, t)
     if w is None:
@@ -202,12 +205,13 @@ def binary_cross_entropy(
     counts as the logarithm of the smallest positive number of the dtype; probabilities that are
     sigmoid(z) in the program are compiled to the form for logits. `label_smoothing` takes that
     part of each target and gives half of it to either class.
-    Shapes: predictions and targets [n, ...] -> [n], the mean over all axes but the first.
-    Errors: `ShapeError` where the two shapes differ; `DTypeError` for integer predictions;
+    Shapes: predictions and targets [n, ...] -> [n], the mean over all axes but the first; one
+    number for each example may be [n] in one and [n, 1] in the other.
+    Errors: `ShapeError` where the two shapes differ else; `DTypeError` for integer predictions;
     `ArgumentError` for a part outside of [0, 1].
     Source: Goodfellow et al., "Deep Learning" (2016), section 6.2.2.2.
     """
-    z, t = pair("binary_cross_entropy", predictions, targets)
+    z, t = numbers("binary_cross_entropy", predictions, targets)
     part = part_of("binary_cross_entropy", "label_smoothing", label_smoothing)
     t = (1 - part) * t + part / 2 if part else t
     if from_logits:
@@ -225,7 +229,7 @@ def hinge(predictions: Any, targets: Any) -> Tensor:
     Shapes: [n, ...], [n, ...] -> [n]. Errors: as `binary_cross_entropy`.
     Source: Cortes and Vapnik, "Support-Vector Networks" (1995).
     """
-    p, t = pair("hinge", predictions, targets)
+    p, t = numbers("hinge", predictions, targets)
     return maximum(1 - t * p, 0)
 
 
@@ -235,7 +239,7 @@ def squared_hinge(predictions: Any, targets: Any) -> Tensor:
 
     Shapes: [n, ...], [n, ...] -> [n]. Errors: as `binary_cross_entropy`.
     """
-    p, t = pair("squared_hinge", predictions, targets)
+    p, t = numbers("squared_hinge", predictions, targets)
     return square(maximum(1 - t * p, 0))
 
 
@@ -267,7 +271,7 @@ def focal(
     Shapes, errors: as `binary_cross_entropy`.
     Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5.
     """
-    z, t = pair("focal", predictions, targets)
+    z, t = numbers("focal", predictions, targets)
     log_p, log_q = (-softplus(-z), -softplus(z)) if from_logits else _logs(z)
     p = sigmoid(z) if from_logits else z
     wrong = t * (1 - p) + (1 - t) * p

@@ -180,8 +180,35 @@ def floats(predictions: Tensor, op: str) -> Tensor:
 
 def pair(op: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
     """Both as tensors of one dtype and one shape: broadcasting here is a mistake, [n, 1] with [n]
-    would silently compare every prediction with every target."""
+    would silently compare every prediction with every target. Numbers without classes: `numbers`.
+    """
+    return _pair(op, floats(tensor(predictions, op), op), tensor(targets, op))
+
+
+def numbers(op: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    """The same, where one number for each example may be [n] in one of the two and [n, 1] in the
+    other."""
     p, t = floats(tensor(predictions, op), op), tensor(targets, op)
+    return _pair(op, p, aligned(p, t))
+
+
+def aligned(p: Tensor, t: Tensor) -> Tensor:
+    """Targets in the shape of the predictions, where only an axis of size 1 at the end of one of
+    them makes the difference; else as they are."""
+    if p.ndim == t.ndim + 1 > 1 and p.shape[-1] == 1 and may_be_equal(p.shape[:-1], t.shape):
+        return reshape(t, (*t.shape, 1))
+    if t.ndim == p.ndim + 1 > 1 and t.shape[-1] == 1 and may_be_equal(t.shape[:-1], p.shape):
+        return reshape(t, t.shape[:-1])
+    return t
+
+
+def labels(p: Tensor, t: Tensor) -> Tensor:
+    """Integer labels [n, 1] of several classes as [n]; other targets as they are."""
+    one = t.dtype.is_integer and t.ndim == p.ndim > 1 and t.shape[-1] == 1 != p.shape[-1]
+    return reshape(t, t.shape[:-1]) if one else t
+
+
+def _pair(op: str, p: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     if p.ndim == 0 or not may_be_equal(p.shape, t.shape):
         raise ShapeError(
             "the targets do not fit the predictions",

@@ -8,7 +8,7 @@ from typing import Any
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.node import Tensor
-from graphc.nn.loss import elementwise, loss, pair, times
+from graphc.nn.loss import elementwise, loss, numbers, pair, times
 from graphc.ops.elementwise import (
     abs,
     equal,
@@ -32,7 +32,7 @@ def mean_squared_error(predictions: Any, targets: Any) -> Tensor:
 
     Shapes: [n, ...], [n, ...] -> [n]. Errors: as `binary_cross_entropy`.
     """
-    p, t = pair("mean_squared_error", predictions, targets)
+    p, t = numbers("mean_squared_error", predictions, targets)
     return square(p - t)
 
 
@@ -42,7 +42,7 @@ def mean_absolute_error(predictions: Any, targets: Any) -> Tensor:
 
     Shapes: [n, ...], [n, ...] -> [n]. Errors: as `binary_cross_entropy`.
     """
-    p, t = pair("mean_absolute_error", predictions, targets)
+    p, t = numbers("mean_absolute_error", predictions, targets)
     return abs(p - t)
 
 
@@ -54,7 +54,7 @@ def huber(predictions: Any, targets: Any, delta: float = 1.0) -> Tensor:
     Shapes: [n, ...], [n, ...] -> [n]. Errors: as `binary_cross_entropy`; `ArgumentError` for a
     delta that is not > 0. Source: Huber, "Robust Estimation of a Location Parameter" (1964).
     """
-    p, t = pair("huber", predictions, targets)
+    p, t = numbers("huber", predictions, targets)
     number = isinstance(delta, (int, float)) and not isinstance(delta, bool)
     if not number or not 0 < delta < math.inf:
         raise ArgumentError(
@@ -78,7 +78,7 @@ def log_cosh(predictions: Any, targets: Any) -> Tensor:
     and from there as |e| + log1p(exp(-2 |e|)) - log(2): neither cancels, neither overflows.
     Shapes: [n, ...], [n, ...] -> [n]. Errors: as `binary_cross_entropy`.
     """
-    p, t = pair("log_cosh", predictions, targets)
+    p, t = numbers("log_cosh", predictions, targets)
     size = abs(p - t)
     low = minimum(size, 1)
     near = log1p(expm1(low) * expm1(-low) * -0.5)
@@ -92,7 +92,7 @@ def mean_absolute_percentage_error(predictions: Any, targets: Any) -> Tensor:
 
     A target of 0 counts as 1e-7. Shapes, errors: as `mean_squared_error`.
     """
-    p, t = pair("mean_absolute_percentage_error", predictions, targets)
+    p, t = numbers("mean_absolute_percentage_error", predictions, targets)
     return 100 * abs(p - t) / maximum(abs(t), 1e-7)
 
 
@@ -102,7 +102,7 @@ def mean_squared_logarithmic_error(predictions: Any, targets: Any) -> Tensor:
 
     What is below 0 counts as 0. Shapes, errors: as `mean_squared_error`.
     """
-    p, t = pair("mean_squared_logarithmic_error", predictions, targets)
+    p, t = numbers("mean_squared_logarithmic_error", predictions, targets)
     return square(log1p(maximum(p, 0)) - log1p(maximum(t, 0)))
 
 
@@ -113,7 +113,7 @@ def poisson(predictions: Any, targets: Any, from_logarithms: bool = False) -> Te
 
     Shapes, errors: as `mean_squared_error`.
     """
-    p, t = pair("poisson", predictions, targets)
+    p, t = numbers("poisson", predictions, targets)
     if from_logarithms:
         return exp(p) - t * p
     return p - times(t, log(p))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from graphc.errors import ArgumentError
+from graphc.ir import origin
 from graphc.nn.checks import error
 from graphc.nn.hooks import hook
 from graphc.nn.layers import Activation
@@ -58,14 +59,35 @@ class Sequential(Layer):
     def _empty(self) -> Exception:
         return error(self, ArgumentError, "no layers", expected="at least one layer")
 
+    def outputs(self, x: Any, *, training: bool = False, mask: Any = None) -> list[Any]:
+        """What each layer gives for `x`, in order; the last is what the model gives.
+
+        Each may be an output of a functional model that shares the layers:
+        `Model(x, model.outputs(x)[1])`. Errors: as a call.
+
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(3, "relu"), gc.nn.Dense(2)], name="net")
+        >>> x = gc.nn.Input(("n", 4))
+        >>> [h.shape for h in model.outputs(x)]
+        [(n, 3), (n, 2)]
+        >>> inner = gc.nn.Model(x, model.outputs(x)[0])
+        """
+        with origin.scope(self.name):
+            return list(self._results(x, training, mask))
+
     def forward(self, x: Any, training: bool, mask: Any = None) -> Any:
+        for x in self._results(x, training, mask):  # noqa: B007, B020
+            pass
+        return x
+
+    def _results(self, x: Any, training: bool, mask: Any) -> Iterator[Any]:
         if not self.stack:
             raise self._empty()
         for layer in self.stack:
             taken = mask if hook(type(layer).forward).has("mask") else None
             x = layer(x, training=training, mask=taken)
             mask = layer.output_mask(mask)
-        return x
+            yield x
 
     def output_mask(self, mask: Any) -> Any:
         for layer in self.stack:

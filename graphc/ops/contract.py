@@ -216,9 +216,11 @@ def _adjacent(labels: Labels, group: Labels) -> bool:
 
 
 def _matrices(x: Labelled, batch: Labels, rows: Labels, columns: Labels) -> Tensor:
-    """The tensor as [*batch, rows, columns]."""
+    """The tensor as [*batch, rows, columns]. Where it has to be copied, what is last in memory
+    stays last: a matrix that is stored transposed is read in place."""
     if not (_adjacent(x.labels, rows) and _adjacent(x.labels, columns)):
-        x = permuted(x, (*batch, *rows, *columns))
+        by_columns = x.labels[-1:] == rows[-1:]
+        x = permuted(x, (*batch, *columns, *rows) if by_columns else (*batch, *rows, *columns))
     groups: list[Labels] = []
     for label in x.labels:
         group = next((g for g in (rows, columns) if label in g), (label,))

@@ -8,7 +8,6 @@ from typing import Any, Unpack
 from graphc.ir.node import Tensor, Variable
 from graphc.ops.build import cast, constant
 from graphc.ops.elementwise import exp, expm1, maximum, sqrt
-from graphc.ops.leaf import variable
 from graphc.optim.optimizer import Optimizer, Options, Updates
 
 
@@ -107,7 +106,7 @@ class Nadam(Adam):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
-        self._product = variable(1.0, "nadam/momentum_product", trainable=False, dtype="float64")
+        self._product = self.own("momentum_product", 1.0)
 
     @property
     def state(self) -> list[Variable]:

@@ -50,6 +50,10 @@ class Accumulated(Optimizer):
     def needs_all(self) -> bool:
         return super().needs_all or self.optimizer.needs_all
 
+    def reset(self) -> None:
+        super().reset()
+        self.optimizer.reset()
+
     def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> Updates:
         targets = self._checked(variables)
         gradients = self._fitting(targets, grads)

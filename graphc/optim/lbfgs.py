@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from graphc.autodiff.derivatives import grad
 from graphc.ir.node import Tensor
 from graphc.ops.build import constant
 from graphc.ops.elementwise import abs, logical_and, logical_not, logical_or, minimum, sqrt, where
-from graphc.ops.leaf import variable
 from graphc.ops.reduce import sum
 from graphc.ops.scan import scan
 from graphc.ops.shape import concat, expand_dims
@@ -53,7 +50,7 @@ class LBFGS(WholeOptimizer):
                 "x": (n,), "gradient": (n,), "moves": (m, n), "changes": (m, n), "scales": (m,)
             }  # fmt: skip
             self._states[key] = {
-                name: variable(np.zeros(shape), f"lbfgs/{name}", trainable=False, dtype=dtype)
+                name: self.own(name, 0.0, shape, dtype)
                 for name, shape in shapes.items()
             }
         return self._states[key]

@@ -11,7 +11,6 @@ from graphc.ops.build import cast, constant
 from graphc.ops.create import eye, zeros_like
 from graphc.ops.diagonal import diagonal
 from graphc.ops.elementwise import logical_and, logical_not, minimum, sqrt, where
-from graphc.ops.leaf import variable
 from graphc.ops.linalg import solve
 from graphc.ops.reduce import sum
 from graphc.ops.shape import concat, matrix_transpose, reshape
@@ -154,7 +153,7 @@ class LevenbergMarquardt(WholeOptimizer):
         self.factor = self._number("factor", factor, math.inf)
         if self.factor <= 1:
             raise self._error("factor is out of range", expected="> 1", given=repr(factor))
-        self._damping = variable(first, f"{self._name}/damping", trainable=False, dtype="float64")
+        self._damping = self.own("damping", first)
 
     @property
     def state(self) -> list[Any]:

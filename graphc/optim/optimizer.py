@@ -69,6 +69,7 @@ class Optimizer(Unsaved):
     def __init__(self, learning_rate: Any, **options: Unpack[Options]) -> None:
         self.learning_rate = self._rate(learning_rate)
         self._slots: dict[tuple[Variable, str], Variable] = {}
+        self._first: dict[Variable, np.ndarray[Any, Any]] = {}  # what `reset` gives its state
         self.weight_decay = self._decay(options.pop("weight_decay", 0.0))
         self._clips: dict[str, float] = {
             name: self._number(name, options.pop(name), math.inf)  # type: ignore[misc]
@@ -80,7 +81,7 @@ class Optimizer(Unsaved):
                 "an unknown option", expected=", ".join(["weight_decay", *_CLIPS]), given=name
             )
         scheduled = callable(self.learning_rate)
-        self._count = variable(0, f"{self._name}/iterations", trainable=False, dtype="int64")
+        self._count = self.own("iterations", 0, (), "int64")
         self._counted = self.counts or scheduled
 
     # -- what users call ---------------------------------------------------------------------------
@@ -140,6 +141,22 @@ class Optimizer(Unsaved):
         parameters in order of their making."""
         return [*([self._count] if self._counted else []), *self._slots.values()]
 
+    def reset(self) -> None:
+        """Give its state (moments, count of steps) the first values again: the next step is as that
+        of a new optimiser. Parameters, and the learning rate, stay as they are.
+
+        >>> import graphc as gc
+        >>> w = gc.variable([1.0], "w")
+        >>> adam = gc.optim.Adam(0.1)
+        >>> step = gc.compile([], w, updates=adam.minimize(gc.sum(w * w), [w]))
+        >>> _ = step(), step()
+        >>> adam.reset()
+        >>> int(adam.iterations.value)
+        0
+        """
+        for own, first in self._first.items():
+            own.value = first
+
     @property
     def needs_all(self) -> bool:
         """Whether the step of one parameter depends on the gradients of the others."""
@@ -167,9 +184,18 @@ class Optimizer(Unsaved):
     def slot(self, w: Variable, name: str, fill: float = 0.0) -> Variable:
         """The state `name` of parameter `w`, made at first use: of its shape, full of `fill`."""
         if (w, name) not in self._slots:
-            path = f"{self._name}/{w.name or 'variable'}/{name}"
-            self._slots[w, name] = variable(np.full_like(w.value, fill), path, trainable=False)
+            path = f"{w.name or 'variable'}/{name}"
+            self._slots[w, name] = self.own(path, fill, w.value.shape, w.dtype.name)
         return self._slots[w, name]
+
+    def own(
+        self, name: str, fill: float, shape: tuple[int, ...] = (), dtype: str = "float64"
+    ) -> Variable:
+        """A variable of its state that belongs to no parameter, full of `fill`."""
+        first = np.broadcast_to(np.asarray(fill), shape)  # which takes the memory of one number
+        made = variable(first, f"{self._name}/{name}", trainable=False, dtype=dtype)
+        self._first[made] = first
+        return made
 
     def steps(self, dtype: DType, updates: Updates) -> Tensor:
         """The number of this step, from 1 on, as a scalar of the dtype."""

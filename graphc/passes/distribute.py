@@ -4,6 +4,7 @@ A step of a recurrent network multiplies a few rows; all its steps together are 
 which reuses the matrix in a cache and has work for every thread. A product of a step's x goes
 before the loop, one that is a y after it. So does a sum of products over the steps, such as the
 gradient of a weight: x[0].T @ g[0] + x[1].T @ g[1] + ... is one product over the rows of all steps.
+Where the values of all steps are there anyway, sums of them leave too: the gradient of a bias.
 
 The values of all steps are then in memory at once: what that takes more is at most `SPREAD` times
 what the xs and ys of the loop take. Where a step has many rows itself, its products stay.
@@ -26,6 +27,7 @@ from graphc.machines import CPU, Machine
 from graphc.ops.closure import above, close, frontier, in_bodies, is_pure, shows_all
 from graphc.ops.contract import Labelled, contract, matmul
 from graphc.ops.elementwise import add
+from graphc.ops.reduce import SUM
 from graphc.ops.scan import SCAN
 from graphc.planning.work import bytes_of
 
@@ -71,7 +73,11 @@ class _Loop:
         """The scan's outputs, of a scan with fewer products; None where none can leave."""
         early = [n for n in self.body.nodes if self._goes_before(n)]
         late = [y for y in list(self.ys) if self._goes_after(y)]
-        sums = {c: terms for c, after in self.nexts.items() if (terms := self._summed(c, after))}
+        sums: dict[Tensor, list[Tensor]] = {}
+        for _ in range(2):  # what the products of the first round need, others may sum up
+            for c, after in self.nexts.items():
+                if c not in sums and (terms := self._summed(c, after)):
+                    sums[c] = terms
         if not (early or late or sums):
             return None
         carries = [c for c in self.nexts if c not in sums]
@@ -129,21 +135,27 @@ class _Loop:
         return few and w.ndim == 2 and w.node not in self.varying
 
     def _summed(self, carry: Tensor, after: Tensor) -> list[Tensor]:
-        """The products that each step adds to a carry which nothing else reads, or none."""
+        """The products and sums that each step adds to a carry which nothing else reads, or
+        none."""
         terms = self._terms(after)
-        products = [t for t in terms if t is not carry]
-        if len(products) == len(terms) or self.readers[carry] > 1:
+        added = [t for t in terms if t is not carry]
+        if len(added) == len(terms) or self.readers[carry] > 1:
             return []
-        if not all(self._is_a_product(t) for t in products):
+        products = [t for t in added if self._is_a_product(t)]
+        if not all(self._is_a_product(t) or self._is_a_sum(t) for t in added):
             return []
-        factors = chain(*(t.node.inputs for t in products))
-        return products if self._take(factors, _bytes(products)) else []
+        factors = chain(*(t.node.inputs for t in added))
+        return added if self._take(factors, _bytes(products)) else []
 
     def _is_a_product(self, t: Tensor) -> bool:
         """Whether t is a product of matrices, summed over few rows, that has one reader."""
         if t.node.op.kind is not Kind.CONTRACT or t.ndim != 2 or self.readers[t] > 1:
             return False
         return size_hint(t.node.inputs[0].shape[-1]) <= self.rows
+
+    def _is_a_sum(self, t: Tensor) -> bool:
+        """Whether t is a sum over axes that has one reader."""
+        return t.node.op is SUM and self.readers[t] == 1
 
     def _terms(self, total: Tensor) -> list[Tensor]:
         """What `total` adds up, of its shape, where nothing else reads the sums."""
@@ -178,15 +190,23 @@ class _Loop:
         """The carry after the last step."""
         total = self.given[carry]
         for term in terms:
-            x, y = (self._steps(t) for t in term.node.inputs)
             with origin.inherit(term.node.origins):
-                products = contract(
-                    Labelled(x, ("step", "row", "inner")),
-                    Labelled(y, ("step", "inner", "column")),
-                    ("row", "column"),
-                )
-                total = add(total, products.tensor)
+                total = add(total, self._over_steps(term))
         return total
+
+    def _over_steps(self, term: Tensor) -> Tensor:
+        """What a product, or a sum, comes to in all steps together."""
+        factors = [self._steps(t) for t in term.node.inputs]
+        if term.node.op is SUM:
+            (x,) = factors
+            axes = (0, *(axis + 1 for axis in term.node.attrs["axes"]))
+            return apply(SUM, (x,), axes=axes).output()
+        x, y = factors
+        return contract(
+            Labelled(x, ("step", "row", "inner")),
+            Labelled(y, ("step", "inner", "column")),
+            ("row", "column"),
+        ).tensor
 
     def _steps(self, t: Tensor) -> Tensor:
         """The values of t in all steps."""

@@ -15,6 +15,7 @@ from graphc.ops.closure import in_bodies
 from graphc.passes.canonical import expand_composites, lower_contractions
 from graphc.passes.chains import reorder_products
 from graphc.passes.distribute import distribute_products
+from graphc.passes.operands import order_operands
 from graphc.passes.scans import conditions_behind_steps, drop_unused_outputs, merge_scans
 from graphc.passes.unify import unify
 from graphc.pipeline.options import DEFAULTS, Options
@@ -27,6 +28,7 @@ from graphc.planning.program import Program
 from graphc.planning.rerun import Again, Rerun
 from graphc.planning.schedule import schedule
 from graphc.planning.show import print_program
+from graphc.planning.strips import cut_loops
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.rules import DEFAULT, LOWERED
 from graphc.rewrite.rules.fastmath import fastmath as unsafe_rules
@@ -78,6 +80,7 @@ def _run(
     graph = stages.graph("reorder_products", reorder_products, graph)
     graph = stages.graph("lower_contractions", lambda g: lower_contractions(g, machine), graph)
     graph = stages.graph("clean", lambda g: apply_rules(g, *LOWERED, report=report), graph)
+    graph = stages.graph("order_operands", lambda g: order_operands(g, machine), graph)
     graph = stages.graph("fuse", lambda g: fuse_all(g, borders, machine), graph)
     fitted = Rerun(graph)
     if (budget := options.memory_budget) is not None:
@@ -92,6 +95,7 @@ def _run(
             borders[:] = [border.moved(fitted.became) for border in borders]
     program = stages.run("schedule", lambda: schedule(graph, fitted.steps, machine))
     program = stages.run("join_blocks", lambda: join_blocks(program, machine))
+    program = stages.run("cut_loops", lambda: cut_loops(program, machine))
     program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
     if stages.check:
         stages.run("plan_memory (check)", lambda: check_memory(program))
@@ -100,7 +104,8 @@ def _run(
 
 def _program(graph: Graph, first: Sequence[Node] = (), *, machine: Machine) -> Program:
     """The program that the stages after `fit_budget` make."""
-    return plan_memory(join_blocks(schedule(graph, first, machine), machine))
+    steps = join_blocks(schedule(graph, first, machine), machine)
+    return plan_memory(cut_loops(steps, machine))
 
 
 def fuse_all(graph: Graph, borders: list[Border] | None = None, machine: Machine = CPU) -> Graph:

@@ -14,7 +14,17 @@ from dataclasses import replace
 
 from graphc.ir.dim import Size, divide, is_nonnegative, product, substitute
 from graphc.ir.shape import strides
-from graphc.loops.grammar import Affine, For, Kernel, Load, Store, Var, parallel_loop, statements
+from graphc.loops.grammar import (
+    Affine,
+    Buffer,
+    For,
+    Kernel,
+    Load,
+    Store,
+    Var,
+    parallel_loop,
+    statements,
+)
 from graphc.machines import CPU, Machine
 from graphc.planning.alias import alias_in_place
 from graphc.planning.bias import with_bias
@@ -133,13 +143,17 @@ def _is_contiguous(step: Gemm) -> bool:
 def _elements_per_turn(call: Call, place: Ref) -> Size | None:
     """`w` if each turn `i` of the kernel's loop reads and writes `place` in [i * w, (i + 1) * w),
     and there is no other place in that storage that it touches."""
-    kernel = call.kernel
-    pairs = list(zip(kernel.buffers, call.buffers, strict=True))
+    pairs = list(zip(call.kernel.buffers, call.buffers, strict=True))
     buffers = [buffer for buffer, ref in pairs if ref == place]
-    loop = parallel_loop(kernel)
-    if len(buffers) != 1 or loop is None:
+    if len(buffers) != 1 or sum(ref.storage is place.storage for _, ref in pairs) != 1:
         return None
-    if sum(ref.storage is place.storage for _, ref in pairs) != 1:
+    return elements_per_turn(call.kernel, buffers[0])
+
+
+def elements_per_turn(kernel: Kernel, buffer: Buffer) -> Size | None:
+    """`w` if each turn `i` of the kernel's loop touches `buffer` in [i * w, (i + 1) * w) only."""
+    loop = parallel_loop(kernel)
+    if loop is None:
         return None
     extents: dict[Var, Size] = {
         s.var: substitute(s.extent, kernel.sizes)
@@ -147,7 +161,7 @@ def _elements_per_turn(call: Call, place: Ref) -> Size | None:
         if isinstance(s, For)
     }
     accesses = (s for s in statements(kernel.body) if isinstance(s, (Load, Store)))
-    indices = [_over_dims(s.index, kernel) for s in accesses if s.buffer is buffers[0]]
+    indices = [_over_dims(s.index, kernel) for s in accesses if s.buffer is buffer]
     widths = {index.coefficient(loop.var) for index in indices}
     if len(widths) != 1:
         return None

@@ -7,7 +7,8 @@ plan is made, nor of lifetimes as `memory.py` computes them. At the given dims i
 1. every temporary that is read holds what was written to it, not what another one left there;
 2. every temporary lies inside the arena, at a multiple of `ALIGN`;
 3. no kernel or product writes to memory that it also has under another name (they count on that);
-4. a kernel that works in place reads each element before it writes it, and never after.
+4. a kernel that works in place reads each element before it writes it, and never after;
+5. of a loop whose rows go through it by themselves, no two temporaries overlap.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from graphc.planning.program import (
     Storage,
     touched,
     walk_steps,
+    working_steps,
 )
 
 TURNS = 2  # of a loop: what the first leaves must be there for the second
@@ -164,8 +166,16 @@ class _Run:
             if isinstance(step, Loop):
                 for _ in range(TURNS):
                     self._run(step.body)
+                if step.rows is not None:
+                    self._keeps_all(step)
             elif isinstance(step, Branch):
                 self._branch(step)
+
+    def _keeps_all(self, loop: Loop) -> None:
+        """What a loop by rows writes is all there at its end: other rows may be at any step."""
+        for step in working_steps(loop.body):
+            for storage in (ref.storage for ref in touched(step)[1] if ref.storage.kind == "temp"):
+                self._read(storage, step)
 
     def _branch(self, step: Branch) -> None:
         """Any side may have run: what one of them overwrites is lost."""

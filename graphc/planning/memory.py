@@ -1,7 +1,8 @@
 """The memory plan: where each temporary lives in the arena.
 
 Lifetimes are intervals over the steps; a temporary of an outer level that a loop uses lives until
-the loop ends. Temporaries whose lifetimes meet must not overlap, whatever the named dims are. So a
+the loop ends, and one inside of a loop whose rows go through it by themselves as long as that loop.
+Temporaries whose lifetimes meet must not overlap, whatever the named dims are. So a
 plan is not a list of numbers but a stack: it says which of two temporaries that are alive together
 lies above the other, and the offset of one is the largest end of those below it, an expression over
 the dims. No dims can make such a plan wrong; the dims' hints only decide how good it is.
@@ -264,10 +265,15 @@ def _lifetimes(steps: list[Step], order: list[Step] | None = None) -> Lifetimes:
     steps, which are the positions."""
     found: Lifetimes = {}
     loops: list[tuple[int, int]] = []
-    _visit(steps, found, loops, [] if order is None else order)
+    order = [] if order is None else order
+    _visit(steps, found, loops, order)
     for start, end in sorted(loops, reverse=True):  # inner loops before those around them
+        loop = order[start]
+        by_rows = isinstance(loop, Loop) and loop.rows is not None
         for storage, (first, last) in found.items():
-            if first < start <= last < end:
+            if by_rows and start <= first <= last < end:
+                found[storage] = (start, end - 1)  # some rows are at one step, some at another
+            elif first < start <= last < end:
                 found[storage] = (first, end)  # used again at the next turn
             elif start <= first < end <= last:
                 found[storage] = (start, last)  # written turn by turn, used after the loop

@@ -7,7 +7,7 @@
              | Copy(target, source, size)               bytes moved
              | Host(site, operands, results, Native?)   a call back into Python, or a routine of
                                                         LAPACK if the library has it
-             | Loop(counter, extent, Step*)             a scan; without extent, until it is left
+             | Loop(counter, extent, Step*, rows?)      a scan; without extent, until it is left
              | Leave(condition)                         ends the loop around, unless that holds
              | Branch(selector, Step**)                 a cond, a switch
     Ref     := buffer + offset in elements              the offset may use the counters of loops
@@ -194,6 +194,7 @@ class Loop:
     extent: Size | None  # None: until a `Leave` in the body ends it
     body: list[Step]
     node: Node
+    rows: Size | None = None  # of which each goes through all turns without the others (strips.py)
 
 
 @dataclass(slots=True)

@@ -79,7 +79,9 @@ def _print_steps(
                 routine = "" if step.native is None else f" or {step.native.routine.name}"
                 add(f"{results} = host {step.node.op.name}{routine}({operands})")
             case Loop():
-                add("loop:" if step.extent is None else f"for {step.counter} in {step.extent}:")
+                rows = "" if step.rows is None else f", each of {step.rows} rows by itself"
+                head = "loop" if step.extent is None else f"for {step.counter} in {step.extent}"
+                add(f"{head}{rows}:")
                 _print_steps(step.body, depth + 1, names, lines)
             case Leave():
                 add(f"leave unless {ref(step.condition)}")

@@ -215,6 +215,20 @@ def fault(names: Sequence[str], arrays: Sequence[Array]) -> str:
     return ""
 
 
+def labels(names: Sequence[str], arrays: Sequence[Array]) -> str:
+    """The smallest and the largest label of the targets, in words; "" where there are no ints.
+
+    >>> labels(["x", "y"], [np.ones(3), np.array([0, 4, 1])])
+    'y is from 0 (example 0) to 4 (example 1)'
+    """
+    for name, array in zip(names, arrays, strict=True):
+        if name.startswith("y") and array.dtype.kind in "iu" and array.size:
+            places = [np.unravel_index(i, array.shape) for i in (array.argmin(), array.argmax())]
+            low, high = (f"{array[place]} (example {place[0]})" for place in places)
+            return f"{name} is from {low} to {high}"
+    return ""
+
+
 # -- streams ---------------------------------------------------------------------------------------
 def is_stream(x: Any) -> bool:
     """Whether `x` gives batches itself: an iterator, a function that makes one, or what can be

@@ -13,6 +13,8 @@ from graphc.ir.dtype import bool_, float64, int64
 from graphc.ir.node import Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import may_be_equal, show
+from graphc.nn.loss import aligned
+from graphc.nn.loss import labels as class_labels
 from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import greater
 from graphc.ops.reduce import argmax
@@ -27,9 +29,9 @@ def labels(op: str, predictions: Any, targets: Any, threshold: float | None) -> 
     """The predicted and the true class of each example, int64 [n].
 
     Shapes: predictions [n, classes] with integers [n] or one-hot targets [n, classes]; or two
-    classes, predictions [n] or [n, 1] with targets of that shape. Errors: `ShapeError`.
+    classes, predictions [n] or [n, 1] with targets [n] or [n, 1]. Errors: `ShapeError`.
     """
-    p, t = tensor(predictions, op), tensor(targets, op)
+    p, t = both(op, predictions, targets)
     if is_binary(p, t):
         rows = (p.shape[0],)
         here = cast(reshape(greater(p, cut(p, threshold)), rows), int64)
@@ -39,6 +41,12 @@ def labels(op: str, predictions: Any, targets: Any, threshold: float | None) -> 
     if p.ndim and may_be_equal(p.shape[:-1], t.shape) and not t.dtype.is_float:
         return argmax(p, axis=-1), cast(t, int64)
     raise mismatch(op, p, t)
+
+
+def both(op: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    """Predictions and targets as tensors; [n] and [n, 1] are alike."""
+    p, t = tensor(predictions, op), tensor(targets, op)
+    return p, class_labels(p, aligned(p, t))
 
 
 def is_binary(p: Tensor, t: Tensor) -> bool:
@@ -66,7 +74,7 @@ def mismatch(op: str, predictions: Tensor, targets: Tensor) -> ShapeError:
         "the targets do not fit the predictions",
         op=op,
         expected="predictions (n, classes) with integers (n,) or one-hot (n, classes); "
-        "or both (n,) or (n, 1)",
+        "or of two classes (n,) or (n, 1)",
         given=f"predictions {show(predictions.shape)}, targets {targets.dtype.name} "
         f"{show(targets.shape)}",
         where=origin.where(),
@@ -84,7 +92,7 @@ class Confusion(Metric):
         self.finish, self.threshold = finish, threshold
 
     def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
-        p, t = tensor(predictions, self.name), tensor(targets, self.name)
+        p, t = both(self.name, predictions, targets)
         labels(self.name, p, t, self.threshold)
         classes = 2 if is_binary(p, t) else p.shape[-1]
         if not isinstance(classes, int):
@@ -131,7 +139,7 @@ class Averaged(Confusion):
 
     def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
         first = super().start(predictions, targets)
-        self._binary = is_binary(tensor(predictions, self.name), tensor(targets, self.name))
+        self._binary = is_binary(*both(self.name, predictions, targets))
         return first
 
     def _average(self, matrix: Array) -> Any:
@@ -160,7 +168,7 @@ class AUC(Metric):
     """
 
     def examples(self, predictions: Any, targets: Any, weights: Tensor) -> State:
-        p, t = tensor(predictions, self.name), tensor(targets, self.name)
+        p, t = both(self.name, predictions, targets)
         if not p.dtype.is_float:
             raise DTypeError("scores are floats", op=self.name, given=p.dtype.name)
         if is_binary(p, t):

@@ -16,6 +16,7 @@ from graphc.ir import origin
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, show
+from graphc.nn.loss import aligned
 from graphc.ops.build import cast, tensor
 from graphc.ops.reduce import mean, sum
 
@@ -179,13 +180,15 @@ def of_examples(values: Tensor) -> Tensor:
 
 
 def same_shapes(op: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
-    """Both as tensors. Errors: `ShapeError` if their shapes differ, or they have no examples."""
+    """Both as tensors of one shape; one number for each example may be [n] in one and [n, 1] in the
+    other. Errors: `ShapeError` if their shapes differ else, or they have no examples."""
     if not isinstance(predictions, Tensor) or not isinstance(targets, Tensor):
         raise ArgumentError(
             "a metric of one output", op=op, expected="a tensor of predictions and one of targets",
             given=f"{type(predictions).__name__}, {type(targets).__name__}",
             hint="give metrics by output: metrics={'output': [...]}",
         )  # fmt: skip
+    targets = aligned(predictions, targets)
     if not predictions.ndim or not may_be_equal(predictions.shape, targets.shape):
         raise ShapeError(
             "the targets do not fit the predictions",

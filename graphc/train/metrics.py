@@ -29,7 +29,7 @@ def accuracy(predictions: Any, targets: Any) -> Tensor:
     """1 where the largest prediction is that of the target class, else 0.
 
     Shapes: predictions [n, classes] with integers [n] or one-hot targets [n, classes]; or two
-    classes, predictions [n] or [n, 1] with targets of that shape: `binary_accuracy`. -> [n].
+    classes, predictions and targets [n] or [n, 1]: `binary_accuracy`. -> [n].
     Dtypes: the predictions'. Errors: `ShapeError` for any other pair.
     """
     given, true = classes.labels("accuracy", predictions, targets, None)
@@ -40,12 +40,12 @@ def binary_accuracy(threshold: float | None = None) -> Callable[..., Tensor]:
     """The metric that is 1 where `prediction > threshold` is the target's class, else 0.
 
     Without a threshold it is 0.5 for predictions that are the result of a sigmoid, else 0: that of
-    logits. Targets are 0 and 1. Shapes: [n] or [n, 1], both -> [n].
+    logits. Targets are 0 and 1. Shapes: [n] or [n, 1] -> [n].
     """
 
     def binary_accuracy(predictions: Any, targets: Any) -> Tensor:
         """1 where the prediction is on the target's side of the threshold, else 0."""
-        p, t = tensor(predictions, "binary_accuracy"), tensor(targets, "binary_accuracy")
+        p, t = classes.both("binary_accuracy", predictions, targets)
         if not classes.is_binary(p, t):
             raise classes.mismatch("binary_accuracy", p, t)
         given, true = classes.labels("binary_accuracy", p, t, threshold)
@@ -60,7 +60,7 @@ def top_k_accuracy(predictions: Any, targets: Any, k: int = 5) -> Tensor:
     `functools.partial(top_k_accuracy, k=3)` is the metric of another k.
     Shapes, dtypes, errors: as `accuracy` for several classes; `ArgumentError` for a k below 1.
     """
-    p, t = tensor(predictions, "top_k_accuracy"), tensor(targets, "top_k_accuracy")
+    p, t = classes.both("top_k_accuracy", predictions, targets)
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ArgumentError(
             "k is not a positive int", op="top_k_accuracy", expected="an int >= 1", given=repr(k)

@@ -25,12 +25,12 @@ class Silent:
 
 
 class _Bar(Silent):
-    def __init__(self, bar: Any) -> None:
-        self._bar = bar
+    def __init__(self, bar: Any, label: str) -> None:
+        self._bar, self._label = bar, label
         self._shown = ""  # of the last epoch
 
     def epoch(self, number: int, total: int) -> None:
-        self._bar.set_description_str(f"epoch {number}/{total}", refresh=False)
+        self._bar.set_description_str(f"{self._label}epoch {number}/{total}", refresh=False)
 
     def advance(self, steps: int, logs: Callable[[], dict[str, Any]] | None) -> None:
         if logs is not None and not self._shown:
@@ -47,9 +47,9 @@ def _line(logs: dict[str, Any]) -> str:
 
 
 @contextmanager
-def progress(steps: int | None, verbose: bool) -> Iterator[Silent]:
+def progress(steps: int | None, verbose: bool, label: str = "") -> Iterator[Silent]:
     """A bar over `steps`, if it is known how many, on the standard error stream, closed however the
-    block ends.
+    block ends; before the epoch it shows a label.
 
     Errors: `ArgumentError` if tqdm is missing.
     """
@@ -66,4 +66,4 @@ def progress(steps: int | None, verbose: bool) -> Iterator[Silent]:
             hint="pip install graphc[train], or pass verbose=False",
         ) from None
     with tqdm(total=steps, unit="step", dynamic_ncols=True) as bar:
-        yield _Bar(bar)
+        yield _Bar(bar, label and f"{label}: ")

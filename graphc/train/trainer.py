@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DivergenceError, RuntimeFailure
+from graphc.errors import ArgumentError, DivergenceError, LossWarning, RuntimeFailure
 from graphc.ir import origin
 from graphc.ir.dtype import dtype_or_default, float64
 from graphc.ir.node import Tensor, Variable
@@ -32,6 +32,7 @@ from graphc.train.batches import (
     data,
     fault,
     is_stream,
+    labels,
     positive,
     stream,
 )
@@ -108,6 +109,7 @@ class Trainer:
         callbacks: Iterable[Any] = (),
         resume: bool = False,
         verbose: bool = True,
+        label: str = "",
     ) -> History:
         """Train on examples `x` and targets `y`; the numbers of each epoch as a `History`.
 
@@ -125,6 +127,7 @@ class Trainer:
         order of an epoch depends on the seed and its number only. `resume` goes on with the
         history, the seed and the state of callbacks that `load` read or an interrupt left, up to
         `epochs` in all.
+        With `verbose` a bar shows the numbers so far and the time that is left, behind `label`.
         A step whose loss is not finite changes nothing and ends the training. However it ends,
         `trainer.history` has the epochs so far, and the model what the steps made of it.
         Errors: `DivergenceError`, naming epoch and step, and the first NaN or infinity of the data;
@@ -133,6 +136,11 @@ class Trainer:
         """
         epochs = positive("fit", "epochs", epochs)
         batch_size = positive("fit", "batch_size", batch_size)
+        if not isinstance(label, str):
+            raise ArgumentError(
+                "label is no text", op="fit", expected="a string that the bar shows",
+                given=repr(label)[:80], where=origin.where(),
+            )  # fmt: skip
         if steps_per_epoch is not None:
             steps_per_epoch = positive("fit", "steps_per_epoch", steps_per_epoch)
         watching, before = Callbacks(callbacks), self.callbacks.states()
@@ -168,7 +176,10 @@ class Trainer:
         validation = None if validation_data is None else self._validation(validation_data)
         if isinstance(validation, Data):  # compiled before the bar starts
             self._step("evaluate", Types.of(validation))
-        self._run(source, epochs, validation, watching, verbose)
+        steps = source.steps and (epochs - self.history.epochs) * source.steps
+        with progress(steps, verbose, label) as bar:
+            self._run(source, epochs, validation, watching, bar)
+        watching.end()
         return self.history
 
     def _given(
@@ -198,35 +209,36 @@ class Trainer:
         return given.part(slice(kept)), given.part(slice(kept, None))
 
     def _run(
-        self, source: _Source, epochs: int, validation: Any, watching: Callbacks, show: bool
+        self, source: _Source, epochs: int, validation: Any, watching: Callbacks, bar: Silent
     ) -> None:
         history = self.history
-        total = None if source.steps is None else (epochs - history.epochs) * source.steps
-        with progress(total, show) as bar:
-            try:
-                while history.epochs < epochs:
-                    epoch = history.epochs
-                    bar.epoch(epoch + 1, epochs)
-                    watching.epoch_begin(epoch)
-                    logs = source.epoch(epoch, watching, bar)
-                    if validation is not None:
-                        held_out = self._held_out(validation)
-                        logs |= {f"val_{name}": value for name, value in held_out.items()}
-                    history.add(logs)
-                    bar.show(logs)
-                    if watching.epoch_end(epoch, logs):
-                        history.stopped = f"a callback stopped it after epoch {epoch + 1}"
-                        break
-            except Stop:
-                history.stopped = f"a callback stopped it in epoch {history.epochs + 1}"
-            except RuntimeFailure as error:
-                if not diverged(error):
-                    raise
+        try:
+            while history.epochs < epochs:
+                epoch = history.epochs
+                bar.epoch(epoch + 1, epochs)
+                watching.epoch_begin(epoch)
+                logs = source.epoch(epoch, watching, bar)
+                if validation is not None:
+                    held_out = self._held_out(validation)
+                    logs |= {f"val_{name}": value for name, value in held_out.items()}
+                history.add(logs)
+                bar.show(logs)
+                if watching.epoch_end(epoch, logs):
+                    history.stopped = f"a callback stopped it after epoch {epoch + 1}"
+                    break
+        except Stop:
+            history.stopped = f"a callback stopped it in epoch {history.epochs + 1}"
+        except RuntimeFailure as error:
+            if diverged(error):
                 raise self._divergence(source) from None
-            except KeyboardInterrupt:
-                history.stopped = f"interrupted in epoch {history.epochs + 1}"
-                raise
-        watching.end()
+            history.stopped = f"{error.message} in epoch {history.epochs + 1}"
+            raise source.named(error) from None
+        except KeyboardInterrupt:
+            history.stopped = f"interrupted in epoch {history.epochs + 1}"
+            raise
+        except Exception as error:
+            history.stopped = f"{type(error).__name__} after {history.epochs} whole epochs"
+            raise
 
     def _divergence(self, source: _Source) -> DivergenceError:
         place = f"epoch {self.history.epochs + 1}, step {source.step + 1}"
@@ -256,9 +268,15 @@ class Trainer:
         step: Step = self._step("evaluate", Types.of(given))
         step.reset()
         walk = step.walk(given.arrays, min(size, given.examples))
-        for _ in _chunks(walk, walk.count, None):
-            pass
-        return step.logs(walk.results)
+        try:
+            for _ in _chunks(walk, walk.count, None):
+                pass
+        except RuntimeFailure as error:
+            raise _named(error, given) from None
+        logs = step.logs(walk.results)
+        if not np.isfinite(logs["loss"]) and (culprit := fault(given.names, given.arrays)):
+            origin.warn_once(f"the loss is {logs['loss']}, and {culprit}", LossWarning)
+        return logs
 
     def _held_out(self, given: Any) -> Logs:
         if isinstance(given, Data):
@@ -437,6 +455,10 @@ class _Source:
         """What of the data is not finite."""
         return ""
 
+    def named(self, error: RuntimeFailure) -> RuntimeFailure:
+        """The error of a step, with what of the data it is about."""
+        return error
+
 
 class _Memory(_Source):
     """Arrays, in native chunks of steps."""
@@ -478,6 +500,9 @@ class _Memory(_Source):
 
     def fault(self) -> str:
         return fault(self._given.names, self._given.arrays)
+
+    def named(self, error: RuntimeFailure) -> RuntimeFailure:
+        return _named(error, self._given)
 
 
 class _Stream(_Source):
@@ -531,6 +556,18 @@ class _Stream(_Source):
 
     def fault(self) -> str:
         return "" if self._last is None else fault(self._last.names, self._last.arrays)
+
+    def named(self, error: RuntimeFailure) -> RuntimeFailure:
+        return error if self._last is None else _named(error, self._last)
+
+
+def _named(error: RuntimeFailure, given: Data) -> RuntimeFailure:
+    """A label that is no class, with the labels that there are."""
+    if error.message.startswith("a label is out of range") and not error.given:
+        found = labels(given.names, given.arrays)
+        hint = "classes are counted from 0" if found else ""
+        return type(error)(error.message, op=error.op, given=found, where=error.where, hint=hint)
+    return error
 
 
 def _chunks(walk: Walk, count: int, order: Array | None) -> Iterator[int]:

@@ -37,10 +37,10 @@ GROUPS = {  # the compiler's stages, as the table names them
     "prepare": ("prepare",),
     "rewrite": (
         *("unify", "simplify", "merge_scans", "drop_unused_outputs", "distribute_products"),
-        *("expand", "reorder_products", "lower_contractions", "clean"),
+        *("expand", "reorder_products", "lower_contractions", "clean", "order_operands"),
     ),
     "fuse": ("fuse",),
-    "plan": ("schedule", "join_blocks", "plan_memory", "print_kernels"),
+    "plan": ("schedule", "join_blocks", "cut_loops", "plan_memory", "print_kernels"),
     "numba": ("numba",),
     "optimize": ("optimize", "functions"),
     "driver": ("driver",),

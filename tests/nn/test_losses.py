@@ -127,12 +127,31 @@ def test_integer_targets_do_not_widen() -> None:
     "loss", ["mean_squared_error", "mean_absolute_error", "binary_cross_entropy"]
 )
 def test_shapes_that_would_broadcast_are_refused(loss: str) -> None:
-    p, t = gc.placeholder("p", ("n", 1)), gc.placeholder("t", ("n",))
+    p, t = gc.placeholder("p", ("n", 3)), gc.placeholder("t", ("n",))
     with pytest.raises(gc.errors.ShapeError, match=r"targets\[:, None\]") as caught:
         losses.get(loss)(p, t)
-    assert "predictions (n, 1), targets (n,)" in str(caught.value)
+    assert "predictions (n, 3), targets (n,)" in str(caught.value)
     with pytest.raises(gc.errors.ShapeError):
         losses.get(loss)(gc.placeholder("p", ()), gc.placeholder("t", ()))
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "binary_cross_entropy", "huber", "hinge"])
+@pytest.mark.parametrize("shapes", [((5, 1), (5,)), ((5,), (5, 1)), ((5, 3, 1), (5, 3))])
+def test_an_axis_of_size_one_makes_no_difference(loss: str, shapes: tuple[Any, Any]) -> None:
+    """One number for each example is [n] or [n, 1], as for a model that ends in Dense(1)."""
+    rng = np.random.default_rng(4)
+    predictions, targets = rng.normal(size=shapes[0]), rng.integers(0, 2, shapes[1]) * 1.0
+    function = losses.get(loss)
+    found = gc.evaluate(function(predictions, targets), {})
+    same = gc.evaluate(function(predictions, targets.reshape(shapes[0])), {})
+    np.testing.assert_array_equal(found, same)
+    assert found.shape == (5,)
+
+
+@pytest.mark.parametrize("loss", ["kl_divergence", "categorical_hinge", "cosine_similarity"])
+def test_an_axis_of_classes_has_to_be_there(loss: str) -> None:
+    with pytest.raises(gc.errors.ShapeError):
+        losses.get(loss)(gc.placeholder("p", ("n", 1)), gc.placeholder("t", ("n",)))
 
 
 def test_float_labels_are_refused() -> None:

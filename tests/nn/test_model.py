@@ -87,6 +87,29 @@ def test_functions_between_layers_take_other_sizes() -> None:
         np.testing.assert_allclose(gc.evaluate(model(z), {z: value}), expected, rtol=1e-5)
 
 
+def test_what_each_layer_of_a_sequential_gives() -> None:
+    """As tensors, from which a functional model is made that shares the layers."""
+    layers = [gc.nn.Dense(5, "relu", seed=0), gc.nn.Dropout(0.5, seed=1), gc.nn.Dense(2, seed=2)]
+    model = gc.nn.Sequential(layers, name="net")
+    x = gc.nn.Input(("n", 4))
+    outputs = model.outputs(x)
+    inner = gc.nn.Model(x, {"hidden": outputs[0], "last": outputs[-1]}, name="inner")
+    assert [path for path in model.paths() if "dense" in path] == [
+        "net/dense1/kernel", "net/dense1/bias", "net/dense2/kernel", "net/dense2/bias"
+    ]  # fmt: skip
+    assert set(inner.parameters()) == set(model.parameters())
+    value = RNG.normal(size=(6, 4)).astype("float32")
+    z = gc.placeholder("z", ("n", 4))
+    found, whole = gc.evaluate([inner(z), model(z)], {z: value})
+    hidden = np.maximum(value @ layers[0].kernel.value, 0)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found["hidden"], hidden, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found["last"], whole)
+    (_, dropped, _) = model.outputs(z, training=True)
+    assert 0 in gc.evaluate(dropped, {z: np.ones((50, 4), "float32")})
+    with pytest.raises(ArgumentError, match="no layers"):
+        gc.nn.Sequential().outputs(z)
+
+
 def test_a_subclass() -> None:
     class Net(gc.nn.Model):
         """Two layers, and a choice between them."""

@@ -216,6 +216,43 @@ def test_state() -> None:
     assert list(again) == list(updates)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(CASES[name][0] for name in ("adam", "nadam", "adagrad", "momentum")),
+        lambda: gc.optim.accumulate(gc.optim.Adam(0.1), 2),
+        lambda: gc.optim.SGD(gc.optim.schedules.step(0.1, 2, 0.5)),
+        lambda: gc.optim.LBFGS(history=3),
+    ],
+)
+def test_reset_begins_anew(make: Any) -> None:
+    """From the same weights a run after `reset` gives the same bits as the first."""
+    w, b = gc.variable(START_W, "w", dtype="float64"), gc.variable(START_B, "b", dtype="float64")
+    optimizer = make()
+    updates = optimizer.minimize(_loss(w, b), [w, b])
+    first = [v.value for v in optimizer.state]
+    runs = []
+    for _ in range(2):
+        w.value, b.value = START_W, START_B
+        for _ in range(3):
+            _step(updates)
+        runs.append([v.value for v in (w, b, *optimizer.state)])
+        optimizer.reset()
+        for own, value in zip(optimizer.state, first, strict=True):
+            np.testing.assert_array_equal(own.value, value)
+    for a, again in zip(*runs, strict=True):
+        np.testing.assert_array_equal(a, again)
+
+
+def test_reset_of_a_damping() -> None:
+    w = gc.variable([3.0, 1.0], "w", dtype="float64")
+    optimizer = gc.optim.LevenbergMarquardt(damping=0.5)
+    _step(optimizer.minimize(w * w - 2.0, [w]))
+    assert float(optimizer.state[-1].value) != 0.5
+    optimizer.reset()
+    assert [float(v.value) for v in optimizer.state] == [0, 0.5]
+
+
 def test_nodes_belong_to_the_optimizer() -> None:
     w = gc.variable(np.ones(3), "w")
     updates = gc.optim.SGD(0.1).minimize(gc.sum(w * w), [w])

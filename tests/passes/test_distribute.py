@@ -104,6 +104,26 @@ def test_the_gradients_of_weights_are_products_over_all_steps() -> None:
     assert all(t.shape == H.shape for t in carried)
 
 
+def test_the_gradient_of_a_bias_is_a_sum_over_all_steps() -> None:
+    """Of what the products of the weights' gradients need anyhow; in either direction."""
+    bias = f64("bias", WIDTH)
+
+    def step(h: Any, x: Any) -> Any:
+        g = gc.tanh(x @ A + h @ B + bias)
+        return g, g
+
+    for reverse in (False, True):
+        _, ys = gc.scan(step, H, X, reverse=reverse)
+        _, _, after = moved([ys, *gc.grad(gc.sum(ys * ys), [A, B, bias])], [*INPUTS, bias])
+        inner = [n.op.name for body in bodies(after) for n in body.nodes]
+        assert "sum" not in inner
+        carried = [t for n in after.nodes if n.op is SCAN for t in n.inputs[: n.attrs["carries"]]]
+        assert all(t.shape == H.shape for t in carried)
+    alone, _ = gc.scan(lambda s, x: (s + gc.sum(gc.tanh(x)), None), f64("h"), X)
+    before = Graph([X, f64("h")], [alone])
+    assert distribute_products(before) is before  # nobody else needs what would be stacked
+
+
 def test_a_weight_that_a_step_uses_twice() -> None:
     _, ys = gc.scan(lambda h, x: ((g := gc.tanh(x @ A + gc.tanh(h @ A) @ A)), g), H, X)
     assert moved([gc.grad(gc.sum(ys * ys), A)])[:2] == (8, 4)

@@ -125,6 +125,7 @@ def test_a_callback_that_raises_leaves_the_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         trainer.fit(X, LABELS, epochs=3, callbacks=[fail, gc.train.Checkpoint(path)], **OPTIONS)
     assert trainer.history.epochs == 2
+    assert trainer.history.stopped == "ZeroDivisionError after 2 whole epochs"
     other = _trainer()
     other.load(path)
     assert other.history.epochs == 1

@@ -43,6 +43,21 @@ def test_accuracy_of_two_classes(shape: tuple[int, ...], dtype: str) -> None:
     np.testing.assert_array_equal(_evaluate("accuracy", logits, targets), expected)
 
 
+@pytest.mark.parametrize("name", ["accuracy", "binary_accuracy", "precision", "auc", "r2", "mae"])
+def test_an_axis_of_size_one_makes_no_difference(name: str) -> None:
+    """Scores of a model that ends in Dense(1), with labels of one axis."""
+    scores, targets = RNG.normal(size=(30, 1)), RNG.integers(0, 2, 30)
+    model = gc.nn.Sequential([lambda x: x * 1.0])
+    trainer = gc.train.Trainer(
+        model, loss="mse", optimizer="sgd", metrics=[name], dtype="float64", target="reference"
+    )
+    logs = trainer.evaluate(scores, targets)
+    assert logs == trainer.evaluate(scores, targets[:, None])
+    assert logs == trainer.evaluate(scores[:, 0], targets)
+    if name == "accuracy":
+        assert logs[name] == np.mean((scores[:, 0] > 0) == targets)
+
+
 def test_binary_accuracy_of_probabilities() -> None:
     p, t = np.array([0.1, 0.49, 0.51, 0.9]), np.array([0, 1, 1, 0])
     given = _evaluate(metrics.binary_accuracy(threshold=0.5), p, t)

@@ -237,6 +237,14 @@ def test_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
     assert "accuracy=" in shown.err
 
 
+def test_a_label_stands_before_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer = _trainer()
+    trainer.fit(POINTS, LABELS, epochs=1, batch_size=50, label="fold 3")
+    assert "fold 3: epoch 1/1" in capsys.readouterr().err
+    with pytest.raises(ArgumentError, match="label is no text"):
+        trainer.fit(POINTS, LABELS, label=3)  # type: ignore[arg-type]
+
+
 def test_a_missing_tqdm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with pytest.raises(ArgumentError, match=r"pip install graphc\[train\]"):
@@ -260,6 +268,34 @@ def test_data_that_does_not_fit() -> None:
             trainer.fit(POINTS, LABELS, validation_data=validation)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="fit: validation_data"):
         trainer.fit(POINTS, LABELS, validation_data=(POINTS, LABELS[:3]))
+
+
+def test_a_label_that_is_no_class_is_shown() -> None:
+    trainer = _trainer(target="reference")
+    for wrong, shown in ((7, "to 7 (example 4)"), (-2, "from -2 (example 4)")):
+        labels = LABELS.copy()
+        labels[4] = wrong
+        for options in ({"verbose": False}, {}):
+            call: Any = trainer.fit if options else trainer.evaluate
+            with pytest.raises(gc.errors.RuntimeFailure, match="out of range") as caught:
+                call(POINTS, labels, **options)
+            assert shown in caught.value.given
+            assert "test_trainer.py" in str(caught.value)
+        assert "out of range" in trainer.history.stopped
+
+
+def test_labels_in_a_column() -> None:
+    trainer = _trainer(target="reference", metrics=["accuracy"])
+    trainer.fit(POINTS, LABELS[:, None], epochs=1, verbose=False)
+    assert trainer.evaluate(POINTS, LABELS[:, None]) == trainer.evaluate(POINTS, LABELS)
+
+
+def test_a_nan_that_is_evaluated_is_named() -> None:
+    spoiled = POINTS.copy()
+    spoiled[3, 1] = np.nan
+    with pytest.warns(gc.errors.LossWarning, match=r"the loss is nan, and x is nan in example 3"):
+        logs = _trainer(target="reference").evaluate(spoiled, LABELS)
+    assert np.isnan(logs["loss"])
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size"])
