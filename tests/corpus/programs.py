@@ -140,13 +140,15 @@ def batched_rotations() -> Any:
 
 @_program
 def normal_equations() -> Any:
-    """A chain of products, written from the left, and transposes around products."""
+    """A chain of products, written from the left, transposes around products, and weights of rows
+    in one."""
     x, v = gc.placeholder("x", ("n", 6)), gc.placeholder("v", ("n", 1))
     w = _weights(6, 5)
     gram = ((x @ w).T @ (x @ w)).T
     hat = (x @ (x.T @ x)) @ (x.T @ v)
     back = (w.T @ x.T).T
-    return [x, v], [gram, hat, back]
+    weighted = (x.T * gc.tanh(gc.reshape(v, (-1,)))) @ x
+    return [x, v], [gram, hat, back, weighted]
 
 
 @_program
