@@ -7,6 +7,8 @@ import importlib
 import logging
 import os
 import socket
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -64,6 +66,7 @@ def join(address: str, limit: float) -> None:
     """Connect to a cluster. Errors: `ClusterError` if it does not answer."""
     if address != "auto":
         _knock(address, limit)
+    _try(address, limit)
     try:
         with _quiet():
             ray().init(
@@ -81,12 +84,32 @@ def _knock(address: str, limit: float) -> None:
         raise no_answer(address, error) from None
 
 
+def _try(address: str, limit: float) -> None:
+    """Ray itself waits for minutes where something accepts and says nothing: so a process that can
+    be ended tries first."""
+    program = (
+        "import sys, ray; "
+        "ray.init(address=sys.argv[1], configure_logging=False, log_to_driver=False)"
+    )
+    try:
+        subprocess.run(
+            [sys.executable, "-c", program, address], check=True, timeout=limit,
+            capture_output=True, text=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise no_answer(address, TimeoutError(f"nothing within {limit:g} s")) from None
+    except subprocess.CalledProcessError as error:
+        lines = str(error.stderr).strip().splitlines()
+        raise no_answer(address, ConnectionError(lines[-1] if lines else "")) from None
+
+
 def no_answer(address: str, reason: Exception) -> ClusterError:
     return ClusterError(
         "the cluster does not answer", op="connect", where=origin.where(),
         expected="the address of a running Ray cluster, as host:port or 'auto'",
         given=f"{address}: {_first_line(reason)}",
-        hint="ray status on its head node says whether it runs; connect() starts a local one",
+        hint="ray status on its head node says whether it runs; one that asks for a token needs "
+        "RAY_AUTH_MODE=token in the environment; connect() starts a local one",
     )  # fmt: skip
 
 

@@ -36,12 +36,12 @@ def test_digits_by_two_workers_and_a_server(tmp_path: Path) -> None:
 
 
 def test_placement() -> None:
-    made: Any = trainer(shards=4)
+    made: Any = trainer()
     with pytest.raises(ArgumentError, match="call fit first"):
         gc.draw(made, view="placement")
     made.fit(X, LABELS, **OPTIONS)
     text = gc.draw(made, view="placement").source
-    assert "shards 1 to 4" in text
+    assert "shards 1 to 2" in text
     for word in ("client", "master", "worker 1 of 1", "shared memory", "all variables"):
         assert word in text
     with pytest.raises(ArgumentError, match=r"expected: +a gc\.distributed\.Trainer"):

@@ -244,15 +244,17 @@ def test_other_versions() -> None:
 def test_a_cluster_that_does_not_answer() -> None:
     pytest.importorskip("ray")
     program = (
-        "import graphc as gc\n"
-        "for address in ('127.0.0.1:1', 'nowhere', 3):\n"
-        "    try: gc.distributed.connect(address, limit=5)\n"
+        "import socket, graphc as gc\n"
+        "mute = socket.create_server(('127.0.0.1', 0))\n"
+        "mute = f'127.0.0.1:{mute.getsockname()[1]}', mute\n"
+        "for address in ('127.0.0.1:1', 'nowhere', 3, mute[0]):\n"
+        "    try: gc.distributed.connect(address, limit=3)\n"
         "    except gc.errors.ClusterError as error: print(error.message)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True
     )
-    assert done.stdout.splitlines() == ["the cluster does not answer"] * 3
+    assert done.stdout.splitlines() == ["the cluster does not answer"] * 4
 
 
 # -- the end ---------------------------------------------------------------------------------------
