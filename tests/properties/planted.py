@@ -421,11 +421,11 @@ def _swap_steps(program: Any) -> None:
 
 
 fault("passes", "temporaries that overlap", check_changed)(planned(_overlap))
-fault("passes", "an update dropped", check_changed, range(65, 125))(planned(_drop_update))
+fault("passes", "an update dropped", check_changed, range(83, 143))(planned(_drop_update))
 fault("passes", "steps in the wrong order", check_changed)(planned(_swap_steps))
 
 
-@fault("passes", "old values overwritten before they are read", check_changed, range(300))
+@fault("passes", "old values overwritten before they are read", check_changed, range(134, 434))
 def _() -> Iterator[Any]:
     right = waits.Waits.run_last
 
@@ -437,7 +437,7 @@ def _() -> Iterator[Any]:
         yield
 
 
-@fault("passes", "another result of a kernel computed again", check_budget, range(70, 200))
+@fault("passes", "another result of a kernel computed again", check_budget, range(71, 201))
 def _() -> Iterator[Any]:
     right = rerun._part
 
