@@ -59,8 +59,23 @@ def attention(node: Node) -> Attention:
 
 def split_heads(t: Tensor) -> tuple[Tensor, int] | None:
     """What has heads side by side in its last axis and how many, if `t` has them as an axis."""
-    inner = t.node.inputs[0] if _swaps(t) else None
-    if inner is None or inner.node.op.name != "reshape":
+    return _split(t) if _swaps(t) else None
+
+
+def turned_heads(t: Tensor) -> tuple[Tensor, int] | None:
+    """The same for what has the matrix of each head transposed."""
+    turned = (*range(t.ndim - 3), t.ndim - 2, t.ndim - 1, t.ndim - 3)
+    return _split(t) if _axes(t) == turned else None
+
+
+def heads(t: Tensor) -> tuple[Tensor, int] | None:
+    """What is split into heads to be `t`, either way."""
+    return split_heads(t) or turned_heads(t)
+
+
+def _split(t: Tensor) -> tuple[Tensor, int] | None:
+    inner = t.node.inputs[0]
+    if inner.node.op.name != "reshape":
         return None
     (source,), (heads, width) = inner.node.inputs, inner.shape[-2:]
     if not isinstance(heads, int) or source.shape != (*inner.shape[:-2], heads * width):
@@ -79,11 +94,13 @@ def joined_heads(t: Tensor) -> Tensor | None:
 
 def _swaps(t: Tensor) -> bool:
     """Whether `t` has the two axes before the last one in the other order."""
-    if t.node.op.name != "permute_dims" or t.ndim < 3:
-        return False
-    first = t.ndim - 3
-    axes: tuple[int, ...] = tuple(t.node.attrs["axes"])
-    return axes == (*range(first), first + 1, first, first + 2)
+    return _axes(t) == (*range(t.ndim - 3), t.ndim - 2, t.ndim - 3, t.ndim - 1)
+
+
+def _axes(t: Tensor) -> tuple[int, ...]:
+    """The order of axes of what moves three or more of them."""
+    moves = t.node.op.name == "permute_dims" and t.ndim > 2
+    return tuple(t.node.attrs["axes"]) if moves else ()
 
 
 def _seen_through(mask: Tensor) -> Tensor:

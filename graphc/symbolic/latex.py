@@ -15,7 +15,8 @@ here.
     transpose      x^{\top}                 of the last two axes
     softmax        softmax                  over the last axis, unless others are named
     attention      softmax(Q K' / sqrt(d)) V, below it `causal` and which places a mask shows
-    heads          Q_{i}                    features of head i; concat(head_{1:h}) side by side
+    heads          Q_{i}                    features of head i; concat(head_{1:h}) side by side;
+                   heads_{h}(x)             elsewhere, with the heads as an axis before the last two
     where, cond    cases                    with `for` and `otherwise`, or with `if` and `else`
     switch         cases                    with `if` and the index, the first and last clamped
     scan           h_{t} = ..., t = 1, ...  a recurrence; what is stacked of it is y_{1:n}

@@ -17,7 +17,7 @@ from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph
 from graphc.ir.node import ArrayValue, Node, Tensor
 from graphc.ir.op import Fact, Kind
-from graphc.symbolic.attention import attention, in_plain, joined_heads
+from graphc.symbolic.attention import attention, heads, in_plain, joined_heads, turned_heads
 from graphc.symbolic.recognize import (
     drawn,
     everywhere,
@@ -117,8 +117,11 @@ def _text(texts: Mapping[Tensor, _Text], node: Node, t: Tensor) -> _Text:
     xs = [of(x) for x in operands_of(node)]
     if name == "attention":
         return _attention(node, xs)
-    if (heads := joined_heads(t)) is not None:
-        is_one = attention(heads.node).heads == 1
+    if (split := heads(t)) is not None:
+        turned = ".T" if turned_heads(t) is not None else ""
+        return _Text(f"heads({xs[0].text}, {split[1]}){turned}", _ATOM, 1 + xs[0].size)
+    if (joined := joined_heads(t)) is not None:
+        is_one = attention(joined.node).heads == 1
         return xs[0] if is_one else _Text(f"concat({xs[0].text})", _ATOM, 1 + xs[0].size)
     if name == "negative":
         return _Text(f"-{xs[0].above(_PRODUCT)}", _MINUS, 1 + xs[0].size)

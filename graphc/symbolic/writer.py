@@ -23,7 +23,7 @@ from graphc.ir.dtype import bool_
 from graphc.ir.graph import Graph, all_nodes, bodies, walk
 from graphc.ir.node import Node, Tensor
 from graphc.ir.shape import Shape
-from graphc.symbolic.attention import attention, in_latex, joined_heads
+from graphc.symbolic.attention import attention, heads, in_latex, joined_heads, turned_heads
 from graphc.symbolic.notation import (
     AS_OPERAND,
     FIRST,
@@ -187,8 +187,10 @@ class Writer:
             return self._mask(key, of(probability).text, t.shape)
         if name == "attention":
             return self._attention(node)
-        if (heads := joined_heads(t)) is not None:
-            return self._joined(of(heads), heads.node)
+        if (joined := joined_heads(t)) is not None:
+            return self._joined(of(joined), joined.node)
+        if (split := heads(t)) is not None:
+            return self._split(of(split[0]), split[1], turned_heads(t) is not None)
         if name in POSITIONS:
             return POSITIONS[name][t.index](of, node)
         if name in AS_OPERAND:
@@ -253,6 +255,11 @@ class Writer:
         if read.heads == 1:
             return heads
         return made(rf"\operatorname{{concat}}\left({heads.text}\right)", POWER, (heads,))
+
+    def _split(self, x: Text, count: int, turned: bool) -> Text:
+        """Features as the axis of their heads."""
+        name = rf"\operatorname{{heads}}_{{{count}}}\left({x.text}\right)"
+        return made(rf"{name}^{{\top}}" if turned else name, POWER, (x,))
 
     def _below(self, label: str) -> str:
         """A label in the loops around."""
@@ -418,8 +425,10 @@ def operands_of(node: Node) -> Sequence[Tensor]:
         return probability, key_of(node)
     if node.op.name == "attention":
         return attention(node).operands
-    if node.op.name == "reshape" and (heads := joined_heads(node.output())) is not None:
-        return (heads,)
+    if node.op.name == "reshape" and (joined := joined_heads(node.output())) is not None:
+        return (joined,)
+    if node.op.name == "permute_dims" and (split := heads(node.output())) is not None:
+        return split[:1]
     count = len(node.types) if node.op.name in AS_OPERAND else len(node.inputs)
     return node.inputs[: FIRST.get(node.op.name, count)]
 

@@ -101,6 +101,18 @@ def test_what_is_no_split_is_not_taken_for_one() -> None:
     assert "reshape" in gc.latex(gc.reshape(y, ("n", 9, 16)))
 
 
+def test_heads_by_themselves() -> None:
+    """As the compiler has them, which expands attention into products."""
+    x = gc.placeholder("x", ("n", 9, 16))
+    parts = gc.reshape(x, ("n", 9, 2, 8))
+    split, turned = (gc.permute_dims(parts, axes) for axes in ((0, 2, 1, 3), (0, 2, 3, 1)))
+    assert gc.latex(split) == r"\operatorname{heads}_{2}\left(x\right)"
+    assert gc.latex(turned) == r"\operatorname{heads}_{2}\left(x\right)^{\top}"
+    assert plain([("", split @ turned)]) == [" = heads(x, 2) @ heads(x, 2).T"]
+    other = gc.permute_dims(parts, (0, 3, 1, 2))
+    assert "heads" not in gc.latex(other)
+
+
 def test_the_heads_of_the_text_are_those_that_are_computed() -> None:
     """Each line, computed by NumPy as it reads, gives what the layer gives."""
     data = np.random.default_rng(0).normal(size=(2, 5, 6))
