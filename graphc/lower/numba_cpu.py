@@ -26,7 +26,6 @@ from numba.core import (
     funcdesc,
     interpreter,
     lowering,
-    typed_passes,
     typing,
     untyped_passes,
 )
@@ -43,6 +42,7 @@ from graphc.ir.dtype import COMPLEX, DTYPES, DType, bool_, float16, float32
 from graphc.loops.grammar import Kernel, may_fail, parallel_loops
 from graphc.lower import half, numba_functions
 from graphc.lower.numba_source import print_for_numba
+from graphc.lower.numba_typing import Typing
 
 lock = locks.kept("numba")
 NUMBA_TYPES: dict[DType, Any] = {
@@ -107,6 +107,17 @@ class _Reading(FunctionPass):
         return True
 
 
+class _Lower(lowering.Lower):
+    """As Numba's, without a note for each statement of what an error would say."""
+
+    def lower_block(self, block: Any) -> None:
+        self.pre_block(block)
+        for statement in block.body:
+            self.loc = statement.loc
+            self.lower_inst(statement)
+        self.post_block(block)
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _Lowering(LoweringPass):
     """From typed IR to the text of LLVM's, and the function's symbol there. LLVM itself is not
@@ -131,7 +142,7 @@ class _Lowering(LoweringPass):
             abi_tags=[state.flags.get_mangle_string()],
         )
         with target.push_code_library(library):
-            lowering.Lower(target, library, described, state.func_ir, state.metadata).lower()
+            _Lower(target, library, described, state.func_ir, state.metadata).lower()
         state.cr = library.text, described.llvm_func_name
         return True
 
@@ -263,7 +274,7 @@ class _Pipeline(compiler.CompilerBase):
         for step in (
             _Reading,
             untyped_passes.FixupArgs,
-            typed_passes.NopythonTypeInference,
+            Typing,
             _Lowering,
         ):
             manager.add_pass(step, step.__name__)
