@@ -76,14 +76,6 @@ def softplus(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
     return (lambda: f("sigmoid")(x),)
 
 
-def tan(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
-    return (lambda: out * out + 1,)
-
-
-def atan(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
-    return (lambda: 1 / (x * x + 1),)
-
-
 def exp2(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
     return (lambda: 0.6931471805599453 * out,)
 
@@ -94,3 +86,11 @@ def log2(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
 
 def log10(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
     return (lambda: 0.4342944819032518 / x,)
+
+
+def tan(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
+    return (lambda: out * out + 1,)
+
+
+def atan(f: Any, out: Any, x: Any) -> tuple[Any, ...]:
+    return (lambda: 1 / (x * x + 1),)
