@@ -7,7 +7,7 @@ head i has is `Q_{i}`, and what is side by side again is `concat(head_{1:h})`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,41 +41,42 @@ class Attention(NamedTuple):
         return (self.q, self.k, self.v, *([] if self.mask is None else [self.mask]), *self.more)
 
 
-def attention(node: Node) -> Attention:
-    """What a node of one of `OPS` computes; of the gradient, what it is the gradient of."""
-    given = node.inputs[node.op.name == "attention_gradient" :]
-    attrs, more = node.attrs, list(given[3:])
-    mask = _seen_through(more.pop(0)) if attrs["masked"] else None
-    splits = [split_heads(t) for t in given[:3]]
+def attention(node: Node, given: Collection[Tensor] = ()) -> Attention:
+    """What a node of one of `OPS` computes; of the gradient, what it is the gradient of. Through
+    what is `given`, a text at which one stops, nothing is seen."""
+    inputs = node.inputs[node.op.name == "attention_gradient" :]
+    attrs, more = node.attrs, list(inputs[3:])
+    mask = _seen_through(more.pop(0), given) if attrs["masked"] else None
+    splits = [split_heads(t, given) for t in inputs[:3]]
     counts = {None if split is None else split[1] for split in splits}
     (heads,) = counts if len(counts) == 1 else (None,)
-    q, k, v = given[:3] if heads is None else (s[0] for s in splits if s is not None)
-    width, scale = given[0].shape[-1], attrs["scale"]
+    q, k, v = inputs[:3] if heads is None else (s[0] for s in splits if s is not None)
+    width, scale = inputs[0].shape[-1], attrs["scale"]
     is_root = isinstance(width, int) and scale == float(max(width, 1) ** -0.5)
     root = width if isinstance(width, int) and is_root else None
     causal, rate = attrs["causal"], attrs["rate"]
     return Attention(q, k, v, mask, tuple(more), heads, scale, root, causal, rate)
 
 
-def split_heads(t: Tensor) -> tuple[Tensor, int] | None:
+def split_heads(t: Tensor, given: Collection[Tensor] = ()) -> tuple[Tensor, int] | None:
     """What has heads side by side in its last axis and how many, if `t` has them as an axis."""
-    return _split(t) if _swaps(t) else None
+    return _split(t, given) if _swaps(t) else None
 
 
-def turned_heads(t: Tensor) -> tuple[Tensor, int] | None:
+def turned_heads(t: Tensor, given: Collection[Tensor] = ()) -> tuple[Tensor, int] | None:
     """The same for what has the matrix of each head transposed."""
     turned = (*range(t.ndim - 3), t.ndim - 2, t.ndim - 1, t.ndim - 3)
-    return _split(t) if _axes(t) == turned else None
+    return _split(t, given) if _axes(t) == turned else None
 
 
-def heads(t: Tensor) -> tuple[Tensor, int] | None:
+def heads(t: Tensor, given: Collection[Tensor] = ()) -> tuple[Tensor, int] | None:
     """What is split into heads to be `t`, either way."""
-    return split_heads(t) or turned_heads(t)
+    return split_heads(t, given) or turned_heads(t, given)
 
 
-def _split(t: Tensor) -> tuple[Tensor, int] | None:
+def _split(t: Tensor, given: Collection[Tensor]) -> tuple[Tensor, int] | None:
     inner = t.node.inputs[0]
-    if inner.node.op.name != "reshape":
+    if inner.node.op.name != "reshape" or t in given or inner in given:
         return None
     (source,), (heads, width) = inner.node.inputs, inner.shape[-2:]
     if not isinstance(heads, int) or source.shape != (*inner.shape[:-2], heads * width):
@@ -83,11 +84,13 @@ def _split(t: Tensor) -> tuple[Tensor, int] | None:
     return source, heads
 
 
-def joined_heads(t: Tensor) -> Tensor | None:
+def joined_heads(t: Tensor, given: Collection[Tensor] = ()) -> Tensor | None:
     """The result of attention of which `t` has the heads side by side in its last axis."""
     if t.node.op.name != "reshape" or not _swaps(inner := t.node.inputs[0]):
         return None
     (heads, width), (result,) = inner.shape[-2:], inner.node.inputs
+    if inner in given:
+        return None
     is_joined = t.shape == (*inner.shape[:-2], heads * width)
     return result if is_joined and result.node.op.name in OPS else None
 
@@ -103,9 +106,9 @@ def _axes(t: Tensor) -> tuple[int, ...]:
     return tuple(t.node.attrs["axes"]) if moves else ()
 
 
-def _seen_through(mask: Tensor) -> Tensor:
+def _seen_through(mask: Tensor, given: Collection[Tensor]) -> Tensor:
     """A mask without the axes of size 1 that it was given to fit the scores."""
-    while mask.node.op.name == "reshape":
+    while mask.node.op.name == "reshape" and mask not in given:
         (source,) = mask.node.inputs
         if [n for n in source.shape if n != 1] != [n for n in mask.shape if n != 1]:
             break

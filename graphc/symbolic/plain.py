@@ -6,7 +6,7 @@ is told besides. What is used twice, or makes a line too long, has a line of its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -17,7 +17,14 @@ from graphc.ir.dtype import DType
 from graphc.ir.graph import Graph
 from graphc.ir.node import ArrayValue, Node, Tensor
 from graphc.ir.op import Fact, Kind
-from graphc.symbolic.attention import attention, heads, in_plain, joined_heads, turned_heads
+from graphc.symbolic.attention import (
+    Attention,
+    attention,
+    heads,
+    in_plain,
+    joined_heads,
+    turned_heads,
+)
 from graphc.symbolic.recognize import (
     drawn,
     everywhere,
@@ -79,7 +86,7 @@ def plain(
     nodes = [n for n in shown(roots, given) if not all(t in texts for t in n.outputs)]
     uses: dict[Tensor, int] = {}
     for node in nodes:
-        for t in operands_of(node):
+        for t in operands_of(node, given):
             uses[t] = uses.get(t, 0) + 1
     lines: list[str] = []
     first: dict[Tensor, str] = {}
@@ -89,7 +96,7 @@ def plain(
         for t in node.outputs:
             if t in texts:
                 continue
-            text = _text(texts, node, t)
+            text = _text(texts, given, node, t)
             long = parts and (text.size > _LONGEST or (uses.get(t, 0) > 1 and text.size > 1))
             if t in first and uses.get(t, 0):
                 lines.append(f"{first[t]} = {text.text}")
@@ -103,25 +110,27 @@ def plain(
     return lines + [f"{n} = {texts[t].text}" for n, t in wanted if n not in written]
 
 
-def _text(texts: Mapping[Tensor, _Text], node: Node, t: Tensor) -> _Text:
+def _text(
+    texts: Mapping[Tensor, _Text], given: Collection[Tensor], node: Node, t: Tensor
+) -> _Text:
     """The text of an output of a node."""
     name, attrs = node.op.name, node.attrs
     if not node.inputs:
         return _leaf(node, t)
     of = texts.__getitem__
     if drawn(node) is not None:
-        probability, key = (of(x) for x in operands_of(node))
+        probability, key = (of(x) for x in operands_of(node, given))
         return _Text(f"bernoulli({key.text}, {probability.text})")
     if name in _SIGNS:
         return _infix(*_SIGNS[name], *(of(x) for x in unstretched(node)))
-    xs = [of(x) for x in operands_of(node)]
+    xs = [of(x) for x in operands_of(node, given)]
     if name == "attention":
-        return _attention(node, xs)
-    if (split := heads(t)) is not None:
+        return _attention(attention(node, given), xs)
+    if (split := heads(t, given)) is not None:
         turned = ".T" if turned_heads(t) is not None else ""
         return _Text(f"heads({xs[0].text}, {split[1]}){turned}", _ATOM, 1 + xs[0].size)
-    if (joined := joined_heads(t)) is not None:
-        is_one = attention(joined.node).heads == 1
+    if (joined := joined_heads(t, given)) is not None:
+        is_one = attention(joined.node, given).heads == 1
         return xs[0] if is_one else _Text(f"concat({xs[0].text})", _ATOM, 1 + xs[0].size)
     if name == "negative":
         return _Text(f"-{xs[0].above(_PRODUCT)}", _MINUS, 1 + xs[0].size)
@@ -156,8 +165,7 @@ def _infix(sign: str, level: int, x: _Text, y: _Text) -> _Text:
     return _Text(f"{left} {sign} {y.above(level)}", level, 1 + x.size + y.size)
 
 
-def _attention(node: Node, xs: Sequence[_Text]) -> _Text:
-    read = attention(node)
+def _attention(read: Attention, xs: Sequence[_Text]) -> _Text:
     q, k, v = (x.above(_POWER) for x in xs[:3])
     mask = xs[3].text if read.mask is not None else ""
     key = xs[-1].text if read.rate else ""

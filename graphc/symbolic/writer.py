@@ -127,6 +127,7 @@ class Writer:
         self._roots, self.sheet, self.loops = roots, sheet, loops
         self._named_as = dict(named or {})
         self.texts: dict[Tensor, Text] = dict(given or {})
+        self._given = frozenset(self.texts)
         self._nodes = [n for n in shown(roots, self.texts) if not self._is_given(n)]
         for node in self._nodes:  # a dim keeps its name, and a tensor of that name is marked
             sizes = [*(type.shape for type in node.types), *node.attrs.values()]
@@ -156,7 +157,7 @@ class Writer:
         roots = set(self._roots)
         uses = dict.fromkeys(roots, 0)
         for node in self._nodes:
-            for t in operands_of(node):
+            for t in operands_of(node, self._given):
                 uses[t] = uses.get(t, 0) + 1
         for node in self._nodes:
             wanted = [t for t in node.outputs if t in uses and t not in self.texts]
@@ -187,9 +188,9 @@ class Writer:
             return self._mask(key, of(probability).text, t.shape)
         if name == "attention":
             return self._attention(node)
-        if (joined := joined_heads(t)) is not None:
+        if (joined := joined_heads(t, self._given)) is not None:
             return self._joined(of(joined), joined.node)
-        if (split := heads(t)) is not None:
+        if (split := heads(t, self._given)) is not None:
             return self._split(of(split[0]), split[1], turned_heads(t) is not None)
         if name in POSITIONS:
             return POSITIONS[name][t.index](of, node)
@@ -226,7 +227,7 @@ class Writer:
     # -- attention ---------------------------------------------------------------------------------
     def _attention(self, node: Node) -> Text:
         """The formula; of several heads, a line with their index for one of them."""
-        read = attention(node)
+        read = attention(node, self._given)
         mask = None if read.mask is None else self.texts[read.mask]
         kept = None
         if read.rate:
@@ -251,7 +252,7 @@ class Writer:
 
     def _joined(self, heads: Text, node: Node) -> Text:
         """The results of all heads, side by side."""
-        read = attention(node)
+        read = attention(node, self._given)
         if read.heads == 1:
             return heads
         return made(rf"\operatorname{{concat}}\left({heads.text}\right)", POWER, (heads,))
@@ -414,20 +415,20 @@ def shown(roots: Sequence[Tensor], stop: Collection[Tensor]) -> list[Node]:
     needed = {t.node for t in roots}
     for node in reversed(nodes):
         if node in needed:
-            needed.update(t.node for t in operands_of(node))
+            needed.update(t.node for t in operands_of(node, stop))
     return [node for node in nodes if node in needed]
 
 
-def operands_of(node: Node) -> Sequence[Tensor]:
-    """The operands that a text shows."""
+def operands_of(node: Node, given: Collection[Tensor] = ()) -> Sequence[Tensor]:
+    """The operands that a text shows; `given` have texts already."""
     probability = drawn(node)
     if probability is not None:
         return probability, key_of(node)
     if node.op.name == "attention":
-        return attention(node).operands
-    if node.op.name == "reshape" and (joined := joined_heads(node.output())) is not None:
+        return attention(node, given).operands
+    if node.op.name == "reshape" and (joined := joined_heads(node.output(), given)) is not None:
         return (joined,)
-    if node.op.name == "permute_dims" and (split := heads(node.output())) is not None:
+    if node.op.name == "permute_dims" and (split := heads(node.output(), given)) is not None:
         return split[:1]
     count = len(node.types) if node.op.name in AS_OPERAND else len(node.inputs)
     return node.inputs[: FIRST.get(node.op.name, count)]

@@ -113,6 +113,20 @@ def test_heads_by_themselves() -> None:
     assert "heads" not in gc.latex(other)
 
 
+def test_what_is_given_is_not_seen_through() -> None:
+    """A name for a part that would not be written stands where it is read."""
+    x = gc.placeholder("x", ("n", 9, 16))
+    layer = gc.nn.MultiHeadAttention(2, name="mha")
+    y = layer(x)
+    reshapes = [n for n in gc.Graph([x], [y]).nodes if n.op.name in ("reshape", "permute_dims")]
+    for node in reshapes:
+        part = node.output()
+        assert "part" in "".join(plain([("y", y)], {part: "part"}))
+        assert "concat" in gc.latex(y, names={"part": part})
+    explained = gc.compile([x], y).explain()  # its views of what is in memory are given, too
+    assert "reshape(" in explained
+
+
 def test_the_heads_of_the_text_are_those_that_are_computed() -> None:
     """Each line, computed by NumPy as it reads, gives what the layer gives."""
     data = np.random.default_rng(0).normal(size=(2, 5, 6))
