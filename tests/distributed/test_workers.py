@@ -66,14 +66,6 @@ def test_the_report(two: Any) -> None:
     assert report.lost == []
 
 
-def _copy_of(two: Any, path: Path) -> gc.train.Trainer:
-    """A trainer in this process that is as far as the two workers are."""
-    two.save(path)
-    here: gc.train.Trainer = trainer()
-    here.load(path)
-    return here
-
-
 def test_the_bar_has_the_rate_of_each_worker(two: Any) -> None:
     shown = two._step("fit", two.types).shown()
     assert list(shown) == ["loss", "accuracy", "worker1/s", "worker2/s"]
@@ -87,14 +79,6 @@ def _copy_of(two: Any, path: Path) -> gc.train.Trainer:
     here: gc.train.Trainer = trainer()
     here.load(path)
     return here
-
-
-def test_the_bar(two: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    two.fit(X, LABELS, **(OPTIONS | {"verbose": True}))
-    shown = capsys.readouterr().err
-    assert "worker1/s=" in shown
-    assert "worker2/s=" in shown
-    assert list(two.history.logs) == ["loss", "accuracy", "auc"]
 
 
 def test_what_is_written_here_reaches_the_workers(two: Any, tmp_path: Path) -> None:
