@@ -106,7 +106,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * mat
     # a step of just half a period up may be one down as well: it stays what it is
     up = logical_and(equal(near, negative(half)), greater(step, 0))
     up = logical_and(up, equal(remainder(around, 2), 0)) if whole else up
-    near = where(up, half, near)
+    near = where(up, add(near, around), near)  # that is half, and moves with the step
     small = less(abs(step), divide(around, 2) if discont is None else discont)
     change = where(small, 0, subtract(near, step))
     front = (slice(None),) * axis

@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import sympy as sp
 
 from graphc.ir.dim import Size
 from graphc.ir.node import Node, Tensor
-from graphc.symbolic.dims import to_sympy
 
 _WORDS = re.compile(r"([A-Za-z]+)(\d*)((?:_[A-Za-z\d]+)*)_?")
 _SUBSCRIPT = re.compile(r"([^_{}]+|\\mathrm\{[^{}]*\})_\{([^{}]*)\}")
@@ -130,6 +128,10 @@ def number(value: Any) -> Text:
 
 def size(value: Size) -> Text:
     """A size. Dims are escaped as other names are."""
+    import sympy as sp  # drawings without formulas do without it
+
+    from graphc.symbolic.dims import to_sympy
+
     expression = to_sympy(value)
     names = {s: escape(s.name) for s in expression.free_symbols}
     simple = expression.is_Symbol or (expression.is_Integer and value >= 0)
