@@ -15,7 +15,7 @@ def _matrices(f: Callable[..., Any]) -> list[Sample]:
     return [
         sample
         for shape in ((3, 3), (2, 3, 3))
-        for sample in of(f, shapes=(shape,), dtypes=FLOATS)
+        for sample in of(f, shapes=(shape,), dtypes=(*FLOATS, "int64"))
     ]
 
 
@@ -132,7 +132,7 @@ SAMPLES: dict[str, list[Sample]] = {
     + _matrices(lambda x: np.linalg.cond(_regular(x), p=1)),
     "linalg.lstsq": of(
         lambda x, y: np.linalg.lstsq(x, y)[0], lambda x, y: np.linalg.lstsq(x, y, rcond=None)[1],
-        shapes=((4, 2), (4, 3)), dtypes=FLOATS,
+        shapes=((4, 2), (4, 3)), dtypes=(*FLOATS, "int64"),
     ),
     "linalg.multi_dot": of(
         lambda x, y: np.linalg.multi_dot([x, y, x]), lambda x, y: np.linalg.multi_dot((x[0], y)),
@@ -157,7 +157,8 @@ SAMPLES: dict[str, list[Sample]] = {
         sample
         for shapes in (((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 3, 3), (2, 3, 1)))
         for sample in of(
-            lambda x, y: np.linalg.solve(_regular(x), y), shapes=shapes, dtypes=FLOATS
+            lambda x, y: np.linalg.solve(_regular(x), y), shapes=shapes,
+            dtypes=(*FLOATS, "int64"),
         )
     ],
 }  # fmt: skip

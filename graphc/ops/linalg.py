@@ -6,9 +6,15 @@ and `norms.py` (what is made of sums).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
+import numpy as np
+
 from graphc.errors import ArgumentError
+from graphc.ir.dtype import float64
+from graphc.ir.node import Tensor
+from graphc.ops.build import cast, tensor
 from graphc.ops.contract import matmul as matmul
 from graphc.ops.decompositions import eigh as eigh
 from graphc.ops.decompositions import eigvalsh as eigvalsh
@@ -99,12 +105,38 @@ def _matrix_rank(
     return matrix_rank(A, rtol=rtol) if tol is None else count_of(greater(svdvals(A), tol))
 
 
+def _of_floats(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, with matrices of ints and bools as float64, which is NumPy's way."""
+
+    def as_float(given: Any) -> Any:
+        if not isinstance(given, (Tensor, np.ndarray)):
+            return given
+        t = tensor(given, function.__name__)
+        return t if t.dtype.has_derivative else cast(t, float64)
+
+    @wraps(function)
+    def of_floats(*given: Any, **named: Any) -> Any:
+        return function(*map(as_float, given), **{k: as_float(v) for k, v in named.items()})
+
+    return of_floats
+
+
+def _matrix_power(a: Any, n: int) -> Any:
+    """Of ints an int for n >= 0, else a float."""
+    power = _of_floats(matrix_power) if isinstance(n, int) and n < 0 else matrix_power
+    return power(a, n)
+
+
 # What NumPy has not, and what gives real numbers there for some matrices, complex ones for others.
 _NOT_OF_NUMPY = ("triangular_solve", "cho_factor", "cho_solve", "lu", "expm", "eig", "eigvals")
 NUMPY: dict[str, Callable[..., Any]] = {
     f"linalg.{name}": f for name, f in (FUNCTIONS | ALSO).items() if name not in _NOT_OF_NUMPY
 }
 NUMPY |= {
-    f"linalg.{f.__name__.removeprefix('_')}": f
-    for f in (_eigh, _eigvalsh, _svd, _qr, _pinv, _matrix_rank)
-}
+    f"linalg.{f.__name__.removeprefix('_')}": _of_floats(f)
+    for f in (
+        _eigh, _eigvalsh, _svd, _qr, _pinv, _matrix_rank, solve, inv, det, slogdet, cholesky,
+        svdvals, lstsq, cond, tensorinv, tensorsolve,
+    )
+}  # fmt: skip
+NUMPY["linalg.matrix_power"] = _matrix_power
