@@ -142,7 +142,7 @@ SUM = register(
         jvp=_sum_jvp,
         reducer=Reducer("add", lambda dtype: 0),
         axes={"axes": Axes.SEVERAL},
-        facts=frozenset({Fact.BY_PARTS}),
+        facts=frozenset({Fact.BY_PARTS, Fact.TOTALS}),
         doc="The sum over axes.",
     )
 )

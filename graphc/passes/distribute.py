@@ -27,7 +27,6 @@ from graphc.machines import CPU, Machine
 from graphc.ops.closure import above, close, frontier, in_bodies, is_pure, shows_all
 from graphc.ops.contract import Labelled, contract, matmul
 from graphc.ops.elementwise import add
-from graphc.ops.reduce import SUM
 from graphc.ops.scan import SCAN
 from graphc.planning.work import bytes_of
 
@@ -155,7 +154,7 @@ class _Loop:
 
     def _is_a_sum(self, t: Tensor) -> bool:
         """Whether t is a sum over axes that has one reader."""
-        return t.node.op is SUM and self.readers[t] == 1
+        return Fact.TOTALS in t.node.op.facts and self.readers[t] == 1
 
     def _terms(self, total: Tensor) -> list[Tensor]:
         """What `total` adds up, of its shape, where nothing else reads the sums."""
@@ -197,10 +196,10 @@ class _Loop:
     def _over_steps(self, term: Tensor) -> Tensor:
         """What a product, or a sum, comes to in all steps together."""
         factors = [self._steps(t) for t in term.node.inputs]
-        if term.node.op is SUM:
+        if Fact.TOTALS in term.node.op.facts:
             (x,) = factors
             axes = (0, *(axis + 1 for axis in term.node.attrs["axes"]))
-            return apply(SUM, (x,), axes=axes).output()
+            return apply(term.node.op, (x,), axes=axes).output()
         x, y = factors
         return contract(
             Labelled(x, ("step", "row", "inner")),

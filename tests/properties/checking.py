@@ -14,7 +14,7 @@ import graphc as gc
 from graphc.checking.stages import first_guilty_stage, stages_of
 from graphc.errors import GraphcError, RuntimeFailure, ShapeError
 from graphc.loops import shares
-from graphc.lower import driver, kernel_calls, products
+from graphc.lower import kernel_calls, products, rows
 
 from .comparing import differences, evaluate
 from .generator import RandomGraph, random_graph
@@ -36,7 +36,7 @@ def tiny_blocks(depth: int = 2) -> Iterator[None]:
     parts = {"LEAST": 4, "EACH": 0, "PARTS": 3}
     with (
         mock.patch.multiple(products, **limits),
-        mock.patch.multiple(driver, **blocks),
+        mock.patch.multiple(rows, **blocks),
         mock.patch.object(kernel_calls, "PARALLEL_WORK", 0),
         mock.patch.multiple(shares, **parts),
     ):

@@ -163,7 +163,7 @@ BUILDS: dict[str, tuple[type[GraphcError], Callable[[], Any]]] = {
     "what a mask selects": (ArgumentError, lambda: v[v > 0] + 1),
     "an assignment": (SymbolicValueError, lambda: v.__setitem__(0, 1.0)),
     "a scan of no function": (ArgumentError, lambda: gc.scan(v, s, v)),
-    "a length that is a tensor": (ArgumentError, lambda: gc.scan(lambda c, _: (c, c), s, None, s)),
+    "a length that is a float": (DTypeError, lambda: gc.scan(lambda c, _: (c, c), s, None, s)),
     "a map of no function": (ArgumentError, lambda: gc.map(v, v)),
     "a map along nothing": (ArgumentError, lambda: gc.map(lambda x: x, None)),
     "a while loop of no functions": (ArgumentError, lambda: gc.while_loop(s > 0, v, v)),

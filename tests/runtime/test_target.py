@@ -40,6 +40,19 @@ def layer() -> Graph:
     return Graph([x, w, b], [gc.tanh(x @ w + b)])
 
 
+def narrow() -> Graph:
+    """A loop by the transpose of a matrix, which is made before it where products are wide."""
+    x, w = gc.placeholder("x", (20, 4, 4)), gc.placeholder("w", (4, 4))
+    _, ys = gc.scan(lambda h, v: (gc.tanh(h @ w.T + v), h), gc.zeros((4, 4)), x)
+    return Graph([x, w], [ys])
+
+
+def padded() -> Graph:
+    """Windows of images with zeros around them, of which a kernel reads rows."""
+    x, w = gc.placeholder("x", ("n", 6, 6, 16)), gc.placeholder("w", (3, 3, 1, 16))
+    return Graph([x, w], [gc.conv(x, w, groups=16, padding="same", data_format="NHWC")])
+
+
 def biased() -> Graph:
     x, w = gc.placeholder("x", ("n", 64)), gc.placeholder("w", (64, 32))
     b = gc.placeholder("b", (32,))
@@ -86,6 +99,8 @@ CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
     "scalar_tail": (sums_of_a_hundred, 1e9),
     "product_columns": (layer, 0),
     "cached_bytes": (transposed, 64),
+    "zeros": (padded, 0),
+    "least_columns": (narrow, 1),
     "biased_products": (biased, True),
     "many_threads": (short_loops, True),
 }
