@@ -156,10 +156,11 @@ class Modules:
 
 
 # Elements that lie at one distance, of which LLVM loads all together, up to this distance: a matrix
-# of 4 x 4. LLVM's own 8 makes gathers of those of 3 x 3: 100,000 determinants of float32 take 0.35
-# ms so, and 0.15 by vectors that are loaded whole; equations 0.57 and 0.27. It knows this as an
-# option of the process only.
-INTERLEAVED = 16
+# of 3 x 3. LLVM's own 8 makes gathers of those: 100,000 determinants of float32 take 0.35 ms so,
+# and 0.15 by vectors that are loaded whole; equations 0.57 and 0.27. It knows this as an option of
+# the process only. No more than is needed: at a distance of 14 its two models of costs disagreed,
+# which ends the process.
+INTERLEAVED = 9
 
 
 @cache

@@ -104,7 +104,9 @@ SHOWN = {
 def test_ctrl_c_ends(program: str) -> None:
     command = [sys.executable, "-c", HEAD + PROGRAMS[program]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert (done.stdout, done.stderr) == (SHOWN.get(program, "interrupted, 1.0\n"), "")
+    assert done.stdout == SHOWN.get(program, "interrupted, 1.0\n")
+    # Of what is raised as a call back begins, before its first line, Python itself writes.
+    assert not done.stderr or done.stderr.startswith("Exception ignored on calling ctypes"), done
 
 
 def test_what_is_raised_before_a_call_back_has_begun_ends_the_call(
