@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import statistics
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from . import command, contenders, report
+from . import cold_start, command, contenders, report
 from .cold_start import PROGRAM_CASES, ProgramLane
 from .contenders import available, environment, processors
 from .harness import (
@@ -278,10 +280,31 @@ def test_a_worker_that_has_ended_is_told_and_closed() -> None:
     assert worker.log.closed
 
 
-def test_a_program_is_timed_to_its_first_line() -> None:
-    slow = "import time; print(7, flush=True); time.sleep(0.2)"
-    lane = ProgramLane("numpy", [sys.executable, "-c", slow], 1)
-    assert lane.run(1).wall < 0.2
+def test_a_program_is_timed_to_its_first_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The program ends only when the clock has been read for the second time."""
+    read, hours = tmp_path / "read", itertools.count()
+
+    def clock() -> float:
+        hour = next(hours)
+        if hour == 1:
+            read.touch()
+        return float(hour)
+
+    monkeypatch.setattr(cold_start, "time", SimpleNamespace(perf_counter=clock))
+    waits = f"""
+import os, time
+print(7, flush=True)
+for _ in range(3000):
+    if os.path.exists({str(read)!r}):
+        break
+    time.sleep(0.01)
+else:
+    raise SystemExit("nobody has read the clock")
+"""
+    lane = ProgramLane("numpy", [sys.executable, "-c", waits], 1)
+    assert lane.run(1).wall == 1.0
     assert lane.printed == "7"
     broken = ProgramLane("numpy", [sys.executable, "-c", "raise ValueError('x')"], 1)
     with pytest.raises(ContenderError, match="ValueError: x"):
