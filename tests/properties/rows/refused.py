@@ -80,7 +80,7 @@ def losses() -> Iterator[Case]:
     """Losses of what does not fit."""
     pairs: dict[str, tuple[Any, Any]] = {
         "other shapes": (gc.placeholder("p", ("n", 3)), gc.placeholder("t", ("n", 4))),
-        "another rank": (gc.placeholder("p", ("n", 3)), gc.placeholder("t2", ("n", 3, 1))),
+        "another rank": (gc.placeholder("p", ("n", 3)), gc.placeholder("t2", ("n", 3, 2))),
         "ints": (gc.placeholder("pi", ("n", 3), "int64"), gc.placeholder("t3", ("n", 3))),
         "no predictions": ("p", gc.placeholder("t3", ("n", 3))),
     }
