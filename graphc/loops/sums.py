@@ -115,7 +115,7 @@ class _Sum:
             most = STEPS if self.running else most
             if not certain(SHORT * most - loop.extent * numbers):
                 return _Cut(loop, max(most // each, 1), inner)
-            turns = loop.extent if isinstance(loop.extent, int) else SHORT * most // numbers
+            turns = loop.extent if isinstance(loop.extent, int) else SHORT * most // max(numbers, 1)
             numbers *= turns
             inner, each = (loop, 1) if apart else (inner, each * max(turns, 1))
         return None

@@ -172,3 +172,11 @@ def test_kernels_with_runs_of_few_turns_mean_the_same(
     monkeypatch.setattr(sums, "STEPS", 2)
     monkeypatch.setattr(sums, "SHORT", 1)
     assert sum(map(check_kernels, range(200 + chunk * 10, 210 + chunk * 10))) > 20
+
+
+def test_a_sum_of_no_elements_beside_what_is_stored() -> None:
+    x = gc.placeholder("x", ("n", 3), "float64")
+    nothing = x[:, 2:2]
+    for stored in (nothing, nothing + 1, gc.sum(nothing, axis=0)):
+        total, other = gc.compile([x], [gc.sum(nothing), stored])(np.ones((4, 3)))
+        assert (float(total), other.size) == (0.0, 0)
