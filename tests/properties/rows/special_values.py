@@ -103,6 +103,8 @@ def compared(name: str, dtype: str, case: Case, **options: Any) -> Tally:
 
 def differs(actual: Array, expected: Array) -> Array:
     """Which elements are of another kind: NaN, an infinity, a zero of a sign; or too far away."""
+    if actual.dtype.kind == "c":
+        return differs(actual.real, expected.real) | differs(actual.imag, expected.imag)
     if actual.dtype.kind != "f":
         return np.asarray(actual != expected)
     nan, exact = np.isnan(expected), np.isinf(expected) | (expected == 0)
