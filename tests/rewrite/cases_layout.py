@@ -8,7 +8,7 @@ import graphc as gc
 from graphc.ir.node import Tensor
 from graphc.rewrite.rules import layout
 
-from .cases_shape import k, m
+from .cases_shape import k, m, raw
 from .checking import Case
 
 
@@ -52,7 +52,13 @@ LAYOUT = (
             ).T,
             m(d),
         ),
-        lambda d: gc.matmul(m(d).T * gc.placeholder("u4n", (4, "n"), d), m(d)) + gc.sum(m(d).T),
+        lambda d: (
+            gc.matmul(m(d).T * gc.placeholder("u4n", (4, "n"), d), m(d))
+            + gc.matmul(
+                gc.exp(raw("permute_dims", gc.placeholder("q", (4, 4), d), axes=(0, 1))),
+                gc.placeholder("q", (4, 4), d).T,
+            )
+        ),
     ),
     Case(
         layout.permute_after_moves,

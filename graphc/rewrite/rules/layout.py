@@ -99,7 +99,7 @@ def _before_turning(t: Tensor, deep: int) -> Tensor | None:
             operands.append(x)
         elif x.ndim == 1 or 1 in x.shape:
             operands.append(permute_dims(reshape(x, (1,) * (2 - x.ndim) + x.shape), (1, 0)))
-        elif x.node.op.name == "permute_dims":
+        elif x.node.op.name == "permute_dims" and x.node.attrs["axes"] == (1, 0):
             operands.append(x.node.inputs[0])
             turned = True
         elif (inner := _before_turning(x, deep - 1)) is not None:
