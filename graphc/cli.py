@@ -276,7 +276,7 @@ def _cache(given: argparse.Namespace) -> int:
 
 
 def _info(given: argparse.Namespace) -> None:
-    from graphc.lower.link import cpu
+    from graphc.lower.processor import cpu
     from graphc.runtime.blas import find_blas
     from graphc.runtime.threads import num_threads
 

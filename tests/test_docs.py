@@ -19,7 +19,7 @@ import pytest
 
 import graphc as gc
 from graphc.ir.operators import functions
-from graphc.lower.context import Head
+from graphc.lower.head import Head
 
 from . import exports, operations, reference
 

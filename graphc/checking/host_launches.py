@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 
 from graphc.checking.simulator import Array, Memory, run_launches
 from graphc.loops.grammar import Buffer, Kernel
-from graphc.lower import gpu_functions, link, nvptx
+from graphc.lower import gpu_functions, link, nvptx, processor
 from graphc.lower.gpu_source import print_launches
 from graphc.lower.launches import Launch, Launches
 
@@ -33,7 +33,7 @@ class HostLaunches:
         for launch in launches.launches:
             text, symbol = nvptx.to_llvm(launches, launch)
             texts += [text, _loop_over_blocks(launch.name, symbol, kinds)]
-        machine = link.target_machine()
+        machine = processor.target_machine()
         names = [launch.name for launch in launches.launches]
         with link.Modules() as modules:
             module = nvptx.joined(modules, texts, gpu_functions.host, names, machine)

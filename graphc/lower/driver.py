@@ -24,8 +24,9 @@ from graphc.ir.evaluate import names_within
 from graphc.loops.grammar import may_fail, parallel_loops
 from graphc.lower import clocks, interrupt, lapack, products, rows, subnormals
 from graphc.lower.clocks import Clocks
-from graphc.lower.context import Head, Layout, routine_name
+from graphc.lower.context import Layout, routine_name
 from graphc.lower.function_text import FunctionText, Word
+from graphc.lower.head import INTERRUPTED, Head
 from graphc.lower.kernel_calls import (
     MOST_CHUNKS,
     Sharing,
@@ -235,7 +236,7 @@ class _Driver:
         raised = text.emit("call i32 @gc.look(ptr %context)")
         if mode:
             text.emit(subnormals.restore(mode))
-        text.return_if(text.emit(f"icmp ne i32 {raised}, 0"), str(interrupt.INTERRUPTED))
+        text.return_if(text.emit(f"icmp ne i32 {raised}, 0"), str(INTERRUPTED))
 
     def _fill_table(self) -> list[str]:
         """The function that computes the table, where what it depends on has changed."""

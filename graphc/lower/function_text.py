@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 from graphc.ir.dim import Call as DimCall
 from graphc.ir.dim import Dim, Monomial, Size, names
 from graphc.ir.dtype import DType, bool_
-from graphc.lower.context import Head, Layout
+from graphc.lower.context import Layout
+from graphc.lower.head import Head
 from graphc.planning.program import Ref, Storage
 
 Word: TypeAlias = tuple[str, str]  # a type of LLVM IR, and a value of it

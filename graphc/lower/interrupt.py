@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from graphc.ir.dim import Size, floordiv, maximum, product, total
 from graphc.ir.node import Node
-from graphc.lower.context import Head
+from graphc.lower.head import Head
 from graphc.planning.program import (
     Blocks,
     Branch,
@@ -36,7 +36,6 @@ QUANTUM = 1 << 28  # scalar operations between two looks: 20 to 300 ms
 STEP = 16  # what a step takes beside its operations
 MULTIPLY_ADDS = 4  # of a product, in the time of one scalar operation
 PLACES = 64  # between the steps of a program, at most: each is some lines of its driver
-INTERRUPTED = -1
 
 # The table at `Head.SIGNALS` has the addresses of PyGILState_Ensure, PyErr_CheckSignals,
 # PyErr_Fetch and PyGILState_Release; the words from `Head.RAISED` on take what PyErr_Fetch gives.

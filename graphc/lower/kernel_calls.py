@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from graphc.ir.dim import Size
 from graphc.lower import subnormals
-from graphc.lower.context import Head, Layout
+from graphc.lower.context import Layout
 from graphc.lower.function_text import FunctionText, Word
+from graphc.lower.head import Head
 from graphc.planning.program import Call
 
 PARALLEL_WORK = 1 << 19  # scalar operations from which threads share a range: some 20 us

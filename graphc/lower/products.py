@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from graphc.ir.dim import Size, floordiv, maximum, minimum, product
 from graphc.ir.dtype import DType
-from graphc.lower.context import Head
 from graphc.lower.function_text import FunctionText
+from graphc.lower.head import Head
 from graphc.machines import CPU
 from graphc.planning.program import Gemm, Matrix
 

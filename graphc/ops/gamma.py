@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +15,9 @@ from graphc.loops.primitives import special
 from graphc.ops.build import cast, float_type, operands, tensor
 from graphc.ops.elementwise import exp, floor, less, logical_and, not_equal, remainder, where
 from graphc.ops.scalar import define, float_function, publish
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 POLES = {Fact.POLE, Fact.JUMPS}
 
@@ -57,6 +59,8 @@ def _cotangent(order: int) -> list[int]:
 
 def _bernoulli(count: int) -> list[Fraction]:
     """B_2, B_4, ... B_(2 count)."""
+    from fractions import Fraction
+
     b = [Fraction(1)]
     for m in range(1, 2 * count + 1):
         b.append(-sum((math.comb(m + 1, i) * b[i] for i in range(m)), Fraction(0)) / (m + 1))
@@ -69,6 +73,8 @@ def _polygamma_kernel(k: Any, x: Any, *, order: int) -> Any:
     The first terms are added one by one, the others by the formula of Euler and Maclaurin. Negative
     x by reflection: (-1)**order psi(1 - x) - psi(x) is the derivative of pi cot(pi x).
     """
+    from fractions import Fraction
+
     wide = k.cast(x, float64)
 
     def number(value: float) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 
 from graphc.ir.evaluate import learn_dims
 from graphc.ir.node import elsewhere
-from graphc.lower.context import Head
+from graphc.lower.head import Head
 from graphc.runtime.caller import Caller, Context
 from graphc.runtime.compile import Function
 from graphc.runtime.native import load
@@ -137,7 +137,7 @@ end:
 
 @cache
 def _native() -> Any:
-    return _RUN(load("batches", _TEXT, ("gc.batches",))[0])
+    return _RUN(load("batches", lambda: _TEXT, ("gc.batches",))[0])
 
 
 class Batches:

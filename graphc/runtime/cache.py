@@ -235,7 +235,8 @@ def _environment() -> dict[str, str]:
 def _digest_of_sources(package: Path) -> str:
     """A digest of the name, size and time of change of every Python file below `package`."""
     found = []
-    folders = [str(package)]
+    root = str(package)
+    folders = [root]
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
@@ -244,7 +245,7 @@ def _digest_of_sources(package: Path) -> str:
                         folders.append(entry.path)
                 elif entry.name.endswith(".py"):
                     info = entry.stat()
-                    name = os.path.relpath(entry.path, package)
+                    name = entry.path[len(root) :]
                     found.append(f"{name} {info.st_size} {info.st_mtime_ns}")
     return hashlib.sha256("\n".join(sorted(found)).encode(errors="surrogateescape")).hexdigest()
 

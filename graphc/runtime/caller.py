@@ -24,13 +24,12 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable, elsewhere
 from graphc.ir.op import registry
 from graphc.ir.shape import show
-from graphc.lower.context import Head
-from graphc.lower.interrupt import INTERRUPTED
+from graphc.lower.head import INTERRUPTED, Head
 from graphc.runtime import threads
 from graphc.runtime.arguments import as_input
-from graphc.runtime.executable import Executable
-from graphc.runtime.manifest import Manifest, where
+from graphc.runtime.executable import Executable, Manifest
 from graphc.runtime.signals import raise_pending
+from graphc.runtime.sites import where
 
 _calls = itertools.count(1)
 ALIGN = 64

@@ -13,7 +13,8 @@ from graphc.ir.op import registry
 from graphc.lower.launches import Launches, read_launches, read_size
 from graphc.runtime.cuda_driver import done
 from graphc.runtime.cuda_memory import Card
-from graphc.runtime.manifest import Manifest, host_calls, where
+from graphc.runtime.executable import Manifest
+from graphc.runtime.sites import host_calls, where
 
 Data = Sequence[Any]
 

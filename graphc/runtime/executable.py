@@ -13,12 +13,11 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import llvmlite.binding as llvm
-import numpy as np
 
 from graphc import locks
 from graphc.ir.dim import Size, dim, evaluate
-from graphc.lower.context import Head
-from graphc.lower.link import target_machine
+from graphc.lower.head import Head
+from graphc.lower.processor import target_machine
 from graphc.runtime.blas import find_blas
 from graphc.runtime.near import one_place
 from graphc.runtime.product import product_addresses
@@ -84,38 +83,6 @@ class Executable:
             self._errors[call] = error
             return 0
         return ticket
-
-
-class HostCall:
-    """A host op at one site: arrays are made over the program's memory, results copied into it.
-    Its attributes have `dims` named dims, whose values are given last."""
-
-    def __init__(
-        self, compute: Any, operands: list[tuple[Any, int]], results: list[Any], dims: int
-    ) -> None:
-        self._compute, self._operands, self._results = compute, operands, results
-        self._dims = dims
-
-    def __call__(self, pointers: Any, sizes: Any) -> None:
-        arrays, at = [], 0
-        for i, (dtype, rank) in enumerate([*self._operands, *self._results]):
-            shape = tuple(sizes[at + axis] for axis in range(rank))
-            at += rank
-            arrays.append(_array_at(pointers[i], dtype, shape))
-        count = len(self._operands)
-        last = [sizes[at + i] for i in range(self._dims)]
-        found = self._compute([a.copy() for a in arrays[:count]], last)
-        for target, value in zip(arrays[count:], found, strict=True):
-            target[...] = value
-
-
-def _array_at(pointer: int | None, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """An array over memory that the program owns."""
-    if 0 in shape or pointer is None:
-        return np.empty(shape, dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    memory = (ctypes.c_char * size).from_address(pointer)
-    return np.frombuffer(memoryview(memory), dtype).reshape(shape)
 
 
 def _load(objects: Sequence[bytes]) -> Any:

@@ -6,20 +6,13 @@ as text; nothing in it refers to Python objects.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from graphc.ir import literal, origin
-from graphc.ir.evaluate import bound, names_within
+from graphc.ir import literal
 from graphc.ir.graph import Graph, all_nodes
-from graphc.ir.node import Node
-from graphc.ir.op import registry
 from graphc.lower.context import routines
 from graphc.planning.program import Call, Gemm, Host, Program, Storage, product_widths, walk_steps
-from graphc.runtime.executable import HostCall
 
 Manifest = dict[str, Any]
 ABI = 6  # of the entry and its context
@@ -75,43 +68,3 @@ def _host(step: Host) -> Manifest:
         "operands": [(t.dtype.name, t.ndim) for t in node.inputs],
         "results": [(t.dtype.name, t.rank) for t in node.types],
     }
-
-
-def host_calls(graph: Graph, manifest: Manifest) -> list[tuple[int, HostCall]]:
-    """The functions of the program's host sites; their errors name the user's line in `graph`."""
-    hosts = manifest["hosts"]
-    nodes = all_nodes(graph) if hosts else []
-    return [(h["site"], _host_call(h, _node(nodes, manifest, h["site"]))) for h in hosts]
-
-
-def _host_call(host: Manifest, node: Node | None) -> HostCall:
-    op = registry()[host["op"]]
-    attrs = {
-        k: literal.read(ast.parse(v, mode="eval").body, iter(())) for k, v in host["attrs"].items()
-    }
-    origins = node.origins if node is not None else ()
-    unknown = names_within(*attrs.values())
-
-    def compute(arrays: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
-        assert op.numpy is not None
-        dims = dict(zip(unknown, sizes, strict=True))
-        known = {k: bound(v, dims) for k, v in attrs.items()}
-        with origin.inherit(origins), np.errstate(all="ignore"):
-            found = op.numpy(*arrays, **known)
-        return list(found) if isinstance(found, tuple) else [found]
-
-    def typed(parts: Any) -> list[tuple[Any, int]]:
-        return [(np.dtype(name), rank) for name, rank in parts]
-
-    return HostCall(compute, typed(host["operands"]), typed(host["results"]), len(unknown))
-
-
-def where(graph: Graph, manifest: Manifest, code: int) -> str:
-    """The user's line of the site `code`."""
-    node = _node(all_nodes(graph), manifest, code)
-    return str(node.origins[0]) if node is not None and node.origins else ""
-
-
-def _node(nodes: Sequence[Node], manifest: Manifest, code: int) -> Node | None:
-    index = manifest["sites"][code - 1]["node"]
-    return nodes[index] if 0 <= index < len(nodes) else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 from graphc.lower import gemm
-from graphc.lower.link import cpu
+from graphc.lower.processor import cpu
 from graphc.runtime import native
 
 _NAME = "product"
@@ -15,7 +15,7 @@ def prepare_product(bits: int) -> None:
     """Compile the product for floats of that width, if the machine has none yet."""
     _, features = cpu()
     if gemm.lanes(features, bits):
-        native.prepare(_NAME, gemm.definition(features, bits))
+        native.prepare(f"{_NAME} {bits}", partial(gemm.definition, features, bits))
 
 
 @cache
@@ -25,6 +25,6 @@ def product_addresses(bits: int) -> tuple[int, int]:
     _, features = cpu()
     if not gemm.lanes(features, bits):
         return 0, 0
-    text = gemm.definition(features, bits)
-    product, transposition = native.load(_NAME, text, gemm.symbols(bits))
+    text = partial(gemm.definition, features, bits)
+    product, transposition = native.load(f"{_NAME} {bits}", text, gemm.symbols(bits))
     return product, transposition

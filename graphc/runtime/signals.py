@@ -11,7 +11,7 @@ from collections.abc import MutableSequence
 from functools import cache
 from typing import Any
 
-from graphc.lower.context import Head
+from graphc.lower.head import Head
 
 _FUNCTIONS = ("PyGILState_Ensure", "PyErr_CheckSignals", "PyErr_Fetch", "PyGILState_Release")
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphc.errors import ArgumentError
 from graphc.ir.graph import Graph
-from graphc.loops.grammar import Kernel
 from graphc.machines import CPU, CUDA, Machine
 from graphc.pipeline.options import Options
-from graphc.planning.program import Program, product_widths
+
+if TYPE_CHECKING:
+    from graphc.loops.grammar import Kernel
+    from graphc.planning.program import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Target:
 
 # -- the processor that this runs on ---------------------------------------------------------------
 def _identity() -> dict[str, str]:
-    from graphc.lower.link import cpu
+    from graphc.lower.processor import cpu
     from graphc.runtime.blas import find_blas
 
     name, features = cpu()
@@ -87,6 +89,7 @@ def _prepare() -> None:
 
 
 def _prepare_program(program: Program) -> None:
+    from graphc.planning.program import product_widths
     from graphc.runtime.product import prepare_product
 
     for bits in product_widths(program):
@@ -149,7 +152,7 @@ def _link(driver: str, kernels: Mapping[str, tuple[str, Any]], functions: Sequen
 def _load(graph: Graph, manifest: Any, code: bytes, constants: bytes) -> Any:
     from graphc.runtime.caller import Caller, aligned_constants
     from graphc.runtime.executable import Executable
-    from graphc.runtime.manifest import host_calls
+    from graphc.runtime.sites import host_calls
 
     executable = Executable(manifest, code, host_calls(graph, manifest))
     arrays = aligned_constants(manifest["constants"], constants)

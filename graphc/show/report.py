@@ -20,7 +20,7 @@ from typing import Any
 
 from graphc.errors import ArgumentError
 from graphc.ir.dim import evaluate
-from graphc.lower.link import cpu
+from graphc.lower.processor import cpu
 from graphc.pipeline.options import Options
 from graphc.planning.memory import bytes_alive, lifetimes
 from graphc.planning.program import touched

@@ -12,7 +12,8 @@ import numpy as np
 
 import graphc as gc
 from graphc.errors import CompileError
-from graphc.lower.link import compile_piece, target_machine
+from graphc.lower.link import compile_piece
+from graphc.lower.processor import target_machine
 from graphc.runtime.executable import Executable
 
 

@@ -11,7 +11,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from graphc.lower import gemm, link
+from graphc.lower import gemm, processor
 from graphc.runtime.product import product_addresses
 
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
@@ -176,7 +176,7 @@ def test_nan_and_inf_stay(bits: int) -> None:
 @pytest.mark.parametrize("bits", BITS)
 def test_every_vector_width_is_valid_and_packed(kind: str, bits: int) -> None:
     text = gemm.definition(FEATURES[kind], bits)
-    link.initialize()
+    processor.initialize()
     cpu = {"avx512": "x86-64-v4", "avx2": "x86-64-v3"}[kind]
     target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
     machine = target.create_target_machine(cpu=cpu, opt=3)

@@ -15,7 +15,7 @@ import pytest
 
 import graphc as gc
 from graphc.errors import LinAlgError
-from graphc.lower.link import target_machine
+from graphc.lower.processor import target_machine
 from graphc.runtime import executable
 
 D = "float64"

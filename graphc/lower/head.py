@@ -1,0 +1,31 @@
+"""The words at the start of a context: what native code and its callers agree on.
+
+A file of its own, since it is all that a program from the cache needs to know of its driver.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+INTERRUPTED = -1  # what `entry` returns where the handler of a signal raised
+
+
+class Head(IntEnum):
+    """The words at the start of a context."""
+
+    ARENA = 0
+    HOST = 1  # i64 host(i64 call, i64 site, ptr operands, ptr sizes, i64 ticket)
+    CALL = 2  # passed through to `host`
+    SGEMM = 3
+    DGEMM = 4
+    PARALLEL_FOR = 5
+    THREADS = 6
+    SPRODUCT = 7  # products of our own, for matrices that fit in cache; 0: there are none
+    DPRODUCT = 8
+    STRANSPOSE = 9  # how they get a right operand that is stored transposed
+    DTRANSPOSE = 10
+    CHANGED = 11  # not 0: the dims or the arena are others than when the table was filled
+    SIGNALS = 12  # the address of the functions by which `interrupt.py` looks for signals
+    RAISED = 13  # three words: what a signal's handler raised
+    TICKET = 16  # the number of the last call back into Python: `host` returns it if all went well
+    COUNT = 17

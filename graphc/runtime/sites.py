@@ -1,0 +1,89 @@
+"""The sites of a program, read from its manifest: calls back into Python, and what failed where."""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.ir import literal, origin
+from graphc.ir.evaluate import bound, names_within
+from graphc.ir.graph import Graph, all_nodes
+from graphc.ir.node import Node
+from graphc.ir.op import registry
+from graphc.runtime.executable import Manifest
+
+
+class HostCall:
+    """A host op at one site: arrays are made over the program's memory, results copied into it.
+    Its attributes have `dims` named dims, whose values are given last."""
+
+    def __init__(
+        self, compute: Any, operands: list[tuple[Any, int]], results: list[Any], dims: int
+    ) -> None:
+        self._compute, self._operands, self._results = compute, operands, results
+        self._dims = dims
+
+    def __call__(self, pointers: Any, sizes: Any) -> None:
+        arrays, at = [], 0
+        for i, (dtype, rank) in enumerate([*self._operands, *self._results]):
+            shape = tuple(sizes[at + axis] for axis in range(rank))
+            at += rank
+            arrays.append(_array_at(pointers[i], dtype, shape))
+        count = len(self._operands)
+        last = [sizes[at + i] for i in range(self._dims)]
+        found = self._compute([a.copy() for a in arrays[:count]], last)
+        for target, value in zip(arrays[count:], found, strict=True):
+            target[...] = value
+
+
+def _array_at(pointer: int | None, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    """An array over memory that the program owns."""
+    if 0 in shape or pointer is None:
+        return np.empty(shape, dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = (ctypes.c_char * size).from_address(pointer)
+    return np.frombuffer(memoryview(memory), dtype).reshape(shape)
+
+
+def host_calls(graph: Graph, manifest: Manifest) -> list[tuple[int, HostCall]]:
+    """The functions of the program's host sites; their errors name the user's line in `graph`."""
+    hosts = manifest["hosts"]
+    nodes = all_nodes(graph) if hosts else []
+    return [(h["site"], _host_call(h, _node(nodes, manifest, h["site"]))) for h in hosts]
+
+
+def _host_call(host: Manifest, node: Node | None) -> HostCall:
+    op = registry()[host["op"]]
+    attrs = {
+        k: literal.read(ast.parse(v, mode="eval").body, iter(())) for k, v in host["attrs"].items()
+    }
+    origins = node.origins if node is not None else ()
+    unknown = names_within(*attrs.values())
+
+    def compute(arrays: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
+        assert op.numpy is not None
+        dims = dict(zip(unknown, sizes, strict=True))
+        known = {k: bound(v, dims) for k, v in attrs.items()}
+        with origin.inherit(origins), np.errstate(all="ignore"):
+            found = op.numpy(*arrays, **known)
+        return list(found) if isinstance(found, tuple) else [found]
+
+    def typed(parts: Any) -> list[tuple[Any, int]]:
+        return [(np.dtype(name), rank) for name, rank in parts]
+
+    return HostCall(compute, typed(host["operands"]), typed(host["results"]), len(unknown))
+
+
+def where(graph: Graph, manifest: Manifest, code: int) -> str:
+    """The user's line of the site `code`."""
+    node = _node(all_nodes(graph), manifest, code)
+    return str(node.origins[0]) if node is not None and node.origins else ""
+
+
+def _node(nodes: Sequence[Node], manifest: Manifest, code: int) -> Node | None:
+    index = manifest["sites"][code - 1]["node"]
+    return nodes[index] if 0 <= index < len(nodes) else None
