@@ -29,7 +29,7 @@ class Machine:
         kernel that takes them up; 0 where none is.
     least_columns: those of fewer are not, as most of a vector would be wasted.
     cached_bytes: so much of a right operand, if not all of its rows, stays in cache meanwhile.
-    biased_products: products can add a row to each row of their result.
+    epilogues: products scale their result, and add arrays and rows to it.
     zeros: bytes of them that a kernel can read in place of a row that is beside an array; 0 where
         none are.
     many_threads: thousands of threads share a kernel, as `loops/nest.py` finds; else a few share
@@ -48,7 +48,7 @@ class Machine:
     cached_bytes: int
     zeros: int = 0
     least_columns: int = 1
-    biased_products: bool = False
+    epilogues: bool = False
     many_threads: bool = False
 
 
@@ -96,7 +96,7 @@ CUDA = Machine(
     scalar_tail=24.0,
     product_columns=0,
     cached_bytes=0,
-    biased_products=True,
+    epilogues=True,
     many_threads=True,
 )
 

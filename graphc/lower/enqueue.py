@@ -4,7 +4,8 @@ A reference is `[kind, index, offset]`: an input, output, variable or constant a
 a temporary; places and sizes are in bytes, as text over dims and counters of loops.
 
     call    kernel, its number among what may fail, references, sizes, launch facts
-    gemm    the three matrices, sizes, batch, taps, bits, bias or None
+    gemm    the three matrices, sizes, batch, taps, bits, epilogue or None: scale, what is
+            added and the row or None, whether what is less than zero becomes zero
     copy    target, source, size
     host    site, operands, results, each with its shape
     loop    counter, extent or None, steps
@@ -24,6 +25,7 @@ from graphc.planning.program import (
     Branch,
     Call,
     Copy,
+    Epilogue,
     Gemm,
     Host,
     Leave,
@@ -61,8 +63,8 @@ class _Writer:
                 matrices = [self.matrix(x) for x in (a, b, c)]
                 sizes = [str(size) for size in (step.m, step.n, step.k)]
                 batch, taps = (list(map(str, extents)) for extents in (step.batch, step.taps))
-                bias = None if step.bias is None else self.ref(step.bias.ref)
-                return ["gemm", *matrices, sizes, batch, taps, step.dtype.bits, bias]
+                epilogue = self.epilogue(step.epilogue)
+                return ["gemm", *matrices, sizes, batch, taps, step.dtype.bits, epilogue]
             case Copy(target=target, source=source, size=size):
                 count = str(size * target.storage.dtype.itemsize)
                 return ["copy", self.ref(target), self.ref(source), count]
@@ -93,6 +95,14 @@ class _Writer:
             self.failing.append(list(step.sites))
         refs = [self.ref(ref) for ref in step.buffers]
         return ["call", step.name, number, refs, print_launches(kernel).facts()]
+
+    def epilogue(self, epilogue: Epilogue | None) -> Data | None:
+        if epilogue is None:
+            return None
+        added, row = (
+            None if ref is None else self.ref(ref) for ref in (epilogue.added, epilogue.row)
+        )
+        return [epilogue.scale, added, row, epilogue.positive]
 
     def matrix(self, matrix: Matrix) -> Data:
         batch, taps = (list(map(str, steps)) for steps in (matrix.batch, matrix.taps))

@@ -27,7 +27,7 @@ from graphc.loops.grammar import (
 )
 from graphc.machines import CPU, Machine
 from graphc.planning.alias import alias_in_place
-from graphc.planning.bias import with_bias
+from graphc.planning.epilogues import take_up
 from graphc.planning.program import (
     Blocks,
     Branch,
@@ -43,41 +43,43 @@ from graphc.planning.program import (
 )
 
 
-def join_blocks(program: Program, machine: Machine = CPU) -> Program:
-    """`program` with each product and the kernel that takes it up as one step, in the ways of the
-    machine."""
-    if machine.product_columns == 0 and not machine.biased_products:
+def join_blocks(program: Program, machine: Machine = CPU, of_reals: bool = False) -> Program:
+    """`program` with products and the kernel that takes them up as one step, in the ways of the
+    machine. `of_reals`: floats are taken as real numbers."""
+    if machine.product_columns == 0 and not machine.epilogues:
         return program
     refs = (ref for step in walk_steps(program.steps) for part in touched(step) for ref in part)
     uses = Counter(ref.storage for ref in refs)
-    return replace(program, steps=_joined(program.steps, uses, machine))
+    return replace(program, steps=_joined(program.steps, uses, machine, of_reals))
 
 
-def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine) -> list[Step]:
+def _joined(
+    steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine, of_reals: bool
+) -> list[Step]:
     found: list[Step] = []
     for step in steps:
         if isinstance(step, Loop):
-            found.append(replace(step, body=_joined(step.body, uses, machine)))
+            found.append(replace(step, body=_joined(step.body, uses, machine, of_reals)))
         elif isinstance(step, Branch):
-            sides = [_joined(side, uses, machine) for side in step.sides]
+            sides = [_joined(side, uses, machine, of_reals) for side in step.sides]
             found.append(replace(step, sides=sides))
         else:
+            call = step if isinstance(step, Call) else None
+            taken = take_up(found, call, uses, of_reals) if machine.epilogues and call else None
             before = found[-1] if found else None
-            joined: Step | None = None
-            if isinstance(step, Call) and isinstance(before, Gemm):
-                joined = _pair(before, step, uses, machine)
-            if joined is not None:
-                found.pop()
-            found.append(joined or step)
+            if taken is not None:
+                found = taken
+            elif call and isinstance(before, Gemm) and (pair := _pair(before, call, uses, machine)):
+                found[-1] = pair
+            else:
+                found.append(step)
     return found
 
 
 def _pair(
     product: Gemm, call: Call, uses: Mapping[Storage, int], machine: Machine
-) -> Gemm | Blocks | None:
+) -> Blocks | None:
     """A product and the kernel behind it as one step, or None."""
-    if machine.biased_products and (biased := with_bias(product, call, uses)) is not None:
-        return biased
     if machine.product_columns == 0:
         return None
     turns = turns_per_part(product, call, machine.product_columns)

@@ -262,7 +262,8 @@ def step_cost(
         name, kind = step.name or "kernel", "kernel"
         flops = operations(node.attrs["body"].nodes)
     elif isinstance(step, Gemm):
-        more = step.bias.node.attrs["body"].nodes if step.bias else ()
+        behind = step.epilogue.node if step.epilogue else None
+        more = () if behind is None else behind.attrs["body"].nodes
         kind, flops = "product", operations([node, *more])
     operands = map(_in_memory, node.inputs) if node.op.multiplies_matrices else node.inputs
     read, written = (bytes_of(ts) * turns for ts in (dict.fromkeys(operands), node.outputs))

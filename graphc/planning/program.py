@@ -88,18 +88,27 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Bias:
-    """A row that is added to each row of a product; `node` is the region that says so."""
+class Epilogue:
+    """What a product does to its result before it stores it: scale * a b + added + row, and zero
+    in place of what is less, if `positive`. `added` is as large as the result, and may be it.
+    `node` is the region that says so; of several products that do its work, the last one has it."""
 
-    ref: Ref
-    node: Node
+    scale: float = 1.0
+    added: Ref | None = None
+    row: Ref | None = None
+    positive: bool = False
+    node: Node | None = None
+
+    @property
+    def reads(self) -> list[Ref]:
+        return [ref for ref in (self.added, self.row) if ref is not None]
 
 
 @dataclass(slots=True)
 class Gemm:
     """c[m, n] = a[m, k] b[k, n], for each index over `batch`; if there are `taps`, the sum of such
     products over each index of these, where rows of a may overlap. `packed` is memory for what is
-    cached of a transposed b, in order. `bias` is added to each row."""
+    cached of a transposed b, in order. Libraries do an `epilogue` to the result."""
 
     a: Matrix
     b: Matrix
@@ -112,7 +121,7 @@ class Gemm:
     node: Node
     packed: Ref | None = None
     taps: tuple[Size, ...] = ()
-    bias: Bias | None = None
+    epilogue: Epilogue | None = None
 
 
 def merged(step: Gemm) -> Gemm:
@@ -291,8 +300,8 @@ def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
             return [*parts[0][0], *parts[1][0]], [*parts[0][1], *parts[1][1]]
         case Call(buffers=buffers, written=written):
             return buffers, written
-        case Gemm(a=a, b=b, c=c, packed=packed, bias=bias):
-            reads = [a.ref, b.ref, *([bias.ref] if bias else [])]
+        case Gemm(a=a, b=b, c=c, packed=packed, epilogue=epilogue):
+            reads = [a.ref, b.ref, *(epilogue.reads if epilogue else ())]
             return reads, [c.ref] if packed is None else [c.ref, packed]
         case Copy(target=target, source=source):
             return [source], [target]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from graphc.planning.program import (
     Blocks,
     Branch,
     Call,
     Copy,
+    Epilogue,
     Gemm,
     Host,
     Leave,
@@ -66,7 +67,8 @@ def _print_steps(
                 batch = "".join(f" for {b}" for b in step.batch)
                 batch += "".join(f" over {t}" for t in step.taps)
                 product = f"{matrix(step.a)} @ {matrix(step.b)}"
-                product += "" if step.bias is None else f" + {ref(step.bias.ref)}"
+                if step.epilogue is not None:
+                    product = _with_epilogue(product, step.epilogue, ref)
                 add(f"{matrix(step.c)} = {product} [{step.m}, {step.k}, {step.n}]{batch}")
             case Blocks():
                 add("in blocks of rows:" if not step.product.batch else "matrix by matrix:")
@@ -89,3 +91,9 @@ def _print_steps(
                 for word, side in step.cases():
                     add(f"{word.format(ref(step.selector))}:")
                     _print_steps(side, depth + 1, names, lines)
+
+
+def _with_epilogue(product: str, epilogue: Epilogue, ref: Callable[[Ref], str]) -> str:
+    scaled = product if epilogue.scale == 1 else f"{epilogue.scale} * {product}"
+    terms = [scaled, *map(ref, epilogue.reads)]
+    return f"max({' + '.join(terms)}, 0)" if epilogue.positive else " + ".join(terms)

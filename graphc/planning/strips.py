@@ -144,7 +144,7 @@ def _call(step: Call, rows: Size) -> list[Touched] | None:
 def _product(step: Gemm, rows: Size, machine: Machine) -> list[Touched] | None:
     """A product of the rows by one matrix, which our own routine may compute."""
     a, b, c = step.a, step.b, step.c
-    if step.taps or step.batch or step.bias or b.transposed or step.m != rows:
+    if step.taps or step.batch or step.epilogue or b.transposed or step.m != rows:
         return None
     if isinstance(step.n, int) and not machine.least_columns <= step.n <= machine.product_columns:
         return None

@@ -26,6 +26,7 @@ from graphc.runtime.cuda_memory import Card, aligned
 from graphc.runtime.cuda_products import Matrix, Products, Work
 
 RECORDINGS = 8  # of one plan, by where the inputs are
+MOST_NODES = 65_536  # of what is recorded for one step: a loop of more is enqueued at every call
 MOST_BLOCKS = (1 << 31) - 1
 HOST = 0  # where an input is that is no array on the card
 Dims = Mapping[str, int]
@@ -174,6 +175,12 @@ class Plan:
             self.program.fail(self.words)
 
     # -- steps -------------------------------------------------------------------------------------
+    def nodes(self, step: Data) -> int:
+        """About how many nodes a step is that is recorded."""
+        if step[0] != "loop":
+            return 1
+        return self._at(step[2], {}) * sum(map(self.nodes, step[3]))
+
     def enqueue(self, steps: Sequence[Data], counters: Dims) -> None:
         for step in steps:
             getattr(self, f"_{step[0]}")(step, counters)
@@ -237,7 +244,7 @@ class Plan:
                 done(launched, "launching a kernel")
 
     def _gemm(self, step: Data, counters: Dims) -> None:
-        _, *matrices, sizes, batch, taps, bits, bias = step
+        _, *matrices, sizes, batch, taps, bits, epilogue = step
 
         def at(sizes: Sequence[str]) -> list[int]:
             return [self._at(s, counters) for s in sizes]
@@ -249,8 +256,12 @@ class Plan:
             for ref, leading, turned, *steps in matrices
         ]
         m, n, k = at(sizes)
-        row = 0 if bias is None else self._address(bias, counters)
-        self.products.enqueue(Work(read, m, n, k, at(batch), at(taps), row), bits)
+        work = Work(read, m, n, k, at(batch), at(taps))
+        if epilogue is not None:
+            scale, *refs, positive = epilogue
+            added, row = (0 if ref is None else self._address(ref, counters) for ref in refs)
+            work = work._replace(scale=scale, added=added, row=row, positive=positive)
+        self.products.enqueue(work, bits)
 
     def _copy(self, step: Data, counters: Dims) -> None:
         _, target, source, size = step
@@ -326,18 +337,18 @@ class Recording:
         last = max((i for i, s in enumerate(steps) if _may_fail(s)), default=-1)
         pending: list[Callable[[], None]] = [lambda: plan.begin(reads)]
         for number, step in enumerate(steps):
-            if _is_decided_by_data(step):
+            decided = _is_decided_by_data(step)
+            if decided or plan.nodes(step) > MOST_NODES:
                 yield self._recorded(pending)
                 pending = []
                 yield lambda step=step: plan.enqueue([step], {})  # type: ignore[misc]
-                yield plan.check
             else:
                 pending.append(lambda step=step: plan.enqueue([step], {}))  # type: ignore[misc]
-                writes = any(_writes_variables(s) for s in steps[number + 1 :])
-                if number == last and writes:
-                    yield self._recorded(pending)
-                    pending = []
-                    yield plan.check
+            writes = any(_writes_variables(s) for s in steps[number + 1 :])
+            if decided or (number == last and writes):
+                yield self._recorded(pending)
+                pending = []
+                yield plan.check
         if not keep:
             pending.append(plan.fetch)
         yield self._recorded(pending)

@@ -23,7 +23,7 @@ from ctypes import (
 )
 from functools import cache
 from itertools import product
-from math import gcd
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 from graphc.errors import DeviceError
@@ -35,7 +35,7 @@ KINDS = {32: (0, 68), 64: (1, 70)}  # the type of elements, and how they are mul
 TF32 = 77  # how float32 is multiplied in tensor cores
 TRANSPOSES_A, TRANSPOSES_B = 3, 4
 EPILOGUE, BIAS = 7, 8
-ADDS_BIAS = 4  # an epilogue
+POSITIVE, ADDS_BIAS = 2, 4  # of an epilogue
 BATCH, STRIDE = 5, 6
 MOST_WORKSPACE = 1
 LEAST_ALIGNMENT = (5, 6, 7, 8)  # of the operands and results, of which the library assumes most
@@ -79,8 +79,9 @@ def library() -> Any:
 
 
 class Work(NamedTuple):
-    """c[m, n] = a[m, k] b[k, n], for each index over the batch; the sum of such products over each
-    index of the taps. `bias` is the address of a row that is added to each row of c, or 0."""
+    """c[m, n] = scale * a[m, k] b[k, n] + added[m, n] + row[n], for each index over the batch; the
+    sum of such products over each index of the taps; if `positive`, 0 in place of what is less.
+    `added`, laid out as c, and `row` are addresses, or 0."""
 
     matrices: Sequence[Matrix]
     m: int
@@ -88,7 +89,10 @@ class Work(NamedTuple):
     k: int
     batch: list[int]
     taps: list[int]
-    bias: int = 0
+    scale: float = 1.0
+    added: int = 0
+    row: int = 0
+    positive: bool = False
 
 
 class Products:
@@ -120,19 +124,20 @@ class Products:
         if 0 in (*work.batch, work.m, work.n):
             return
         if 0 in (*work.taps, work.k):
-            self._clear(work, bits // 8)
+            self._without_products(work, bits // 8)
             return
         work = _apart(work)
         found = self._known(work, bits)
-        if work.bias:
-            self._set(found[0], BIAS, c_void_p(work.bias))
+        if work.row:
+            self._set(found[0], BIAS, c_void_p(work.row))
         for place in product(*map(range, work.batch[:-1])):
             for number, tap in enumerate(product(*map(range, work.taps))):
-                starts = (
+                a, b, c = (
                     x.address + bits // 8 * (_dot(place, x.batch) + _dot(tap, x.taps))
                     for x in work.matrices
                 )
-                self._multiply(found, starts, number > 0, bits)
+                added = c if number else work.added and work.added + c - work.matrices[2].address
+                self._multiply(found, (a, b, c), work.scale, added, bits)
 
     def _known(self, work: Work, bits: int) -> tuple[Any, ...]:
         """What the library needs for products of this shape."""
@@ -146,30 +151,38 @@ class Products:
             )
             for x in work.matrices
         )
-        key = sizes, shape, inner, bits, work.bias > 0
+        aligned = gcd(shape[2][3], work.added)  # of what is added
+        epilogue = POSITIVE * work.positive + ADDS_BIAS * (work.row > 0)
+        key = sizes, shape, aligned, inner, bits, epilogue
         found = self.kept.get(key)
         if found is None:
-            self.kept[key] = found = self._made(sizes, shape, inner, bits, work.bias)
+            self.kept[key] = found = self._made(sizes, shape, aligned, inner, bits, epilogue)
         return found
 
     def _multiply(
-        self, found: tuple[Any, ...], starts: Iterable[int], adds: bool, bits: int
+        self, found: tuple[Any, ...], starts: Iterable[int], scale: float, added: int, bits: int
     ) -> None:
-        """One call of the library; `adds`: to what c has."""
+        """One call of the library."""
         number = c_double if bits == 64 else c_float
         description, b_layout, a_layout, c_layout, algorithm = found
         a, b, c = map(c_void_p, starts)
+        z, adds = (c_void_p(added), 1) if added else (c, 0)
         self._ok(
             library().cublasLtMatmul(
-                self.handle, description, byref(number(1)), b, b_layout, a, a_layout,
-                byref(number(adds)), c, c_layout, c, c_layout, algorithm, c_void_p(self.workspace),
+                self.handle, description, byref(number(scale)), b, b_layout, a, a_layout,
+                byref(number(adds)), z, c_layout, c, c_layout, algorithm, c_void_p(self.workspace),
                 c_size_t(WORKSPACE), c_void_p(int(self.stream)),
             )
         )  # fmt: skip
 
-    def _clear(self, work: Work, size: int) -> None:
+    def _without_products(self, work: Work, size: int) -> None:
         """A product of nothing is zero."""
         *_, c = work.matrices
+        if work.added:  # c has no gaps then
+            if work.added != c.address:
+                count = size * prod(work.batch) * work.m * work.n
+                self.card.copy(c.address, work.added, count, self.stream)
+            return
         for place in product(*map(range, work.batch)):
             start = c.address + size * _dot(place, c.batch)
             clear = self.card.api.cuMemsetD2D8Async
@@ -182,7 +195,7 @@ class Products:
         self._ok(set_attribute(description, c_int(attribute), byref(word), size))
 
     def _made(
-        self, sizes: Sequence[int], shape: Any, batch: int, bits: int, bias: int
+        self, sizes: Sequence[int], shape: Any, aligned: int, batch: int, bits: int, epilogue: int
     ) -> tuple[Any, ...]:
         """The descriptors of a product, and the algorithm for it."""
         lib, (m, n, k) = library(), sizes
@@ -198,15 +211,14 @@ class Products:
         self._ok(lib.cublasLtMatmulDescCreate(byref(description), c_int(compute), c_int(kind)))
         for attribute, matrix in ((TRANSPOSES_A, b), (TRANSPOSES_B, a)):
             self._set(description, attribute, c_int32(matrix[1]))
-        if bias:
-            self._set(description, EPILOGUE, c_int32(ADDS_BIAS))
-            self._set(description, BIAS, c_void_p(bias))
+        if epilogue:
+            self._set(description, EPILOGUE, c_int32(epilogue))
         preference, most = c_void_p(), c_size_t(WORKSPACE)
         self._ok(lib.cublasLtMatmulPreferenceCreate(byref(preference)))
         set_preference = lib.cublasLtMatmulPreferenceSetAttribute
         self._ok(set_preference(preference, MOST_WORKSPACE, byref(most), c_size_t(8)))
-        for kind, matrix in zip(LEAST_ALIGNMENT, (b, a, c, c), strict=True):
-            self._ok(set_preference(preference, kind, byref(c_uint32(matrix[3])), c_size_t(4)))
+        for kind, least in zip(LEAST_ALIGNMENT, (b[3], a[3], aligned, c[3]), strict=True):
+            self._ok(set_preference(preference, kind, byref(c_uint32(least)), c_size_t(4)))
         algorithm, count = (c_uint64 * (ALGORITHM // 8))(), c_int()
         self._ok(
             lib.cublasLtMatmulAlgoGetHeuristic(

@@ -153,15 +153,15 @@ def _steps(steps: Iterable[Step], lines: Lines, indent: str) -> Iterable[str]:
                 launches = lines.launches(step)
                 yield f"{indent}({number}) {step.name}: {_region(node)}{launches}{lines.of(node)}"
                 yield from _indented(lines.equations(node), indent)
-            case Gemm(node=node, bias=bias):
+            case Gemm(node=node, epilogue=epilogue):
                 batch = "".join(f" for each of {size}" for size in step.batch)
                 sizes = f"{step.m} x {step.k} by {step.k} x {step.n}"
-                more = ""
-                if bias is not None:
-                    number = lines.numbers[bias.node] = len(lines.numbers) + 1
-                    more = f", with ({number}) its bias"
+                more, also = "", epilogue.node if epilogue else None
+                if also is not None:
+                    number = lines.numbers[also] = len(lines.numbers) + 1
+                    more = f", with ({number}) {_region(also)}"
                 yield f"{indent}matrix product, {sizes}{batch}{more}{lines.of(node)}"
-                for what in (node, *([bias.node] if bias else [])):
+                for what in (node, *([] if also is None else [also])):
                     yield from _indented(lines.equations(what), indent)
             case Blocks():
                 yield from _steps([step.product], lines, indent)

@@ -101,7 +101,7 @@ CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
     "cached_bytes": (transposed, 64),
     "zeros": (padded, 0),
     "least_columns": (narrow, 1),
-    "biased_products": (biased, True),
+    "epilogues": (biased, True),
     "many_threads": (short_loops, True),
 }
 

@@ -16,6 +16,8 @@ from graphc.errors import GraphcError
 from graphc.loops.grammar import Kernel
 from graphc.lower.gpu_source import print_launches
 from graphc.lower.launches import Launches
+from tests.lower.assembler import assembled, kernels_of, programs
+from tests.lower.assembler import why_not as no_assembler
 from tests.properties.generator import random_graph
 from tests.properties.launches import (
     NATIVE,
@@ -93,6 +95,17 @@ def programs_on_a_stub() -> Tally:
     return tally
 
 
+def launches_assembled(name: str) -> Tally:
+    """A program's kernels by NVIDIA's assembler, for three architectures."""
+    tally = Tally()
+    for kernel in kernels_of(programs()[name]()):
+        for launch, architecture, used in assembled(kernel):
+            tally.counts["launches assembled"] += 1
+            if used.spilled or used.stack:
+                tally.failures.append(f"{name}, {launch} for {architecture}: {used}")
+    return tally
+
+
 def _told(tally: Tally) -> Tally:
     long = tally.counts.pop("too long", 0)
     if long:
@@ -131,6 +144,10 @@ class Cuda:
         tally = Tally.sum(budget.map(launches_of_graphs, chunks(FIRST, graphs, 5)))
         tasks = [(program.__name__, whole) for program in PROGRAMS]
         tally += Tally.sum(budget.map(launches_of_program, tasks))
+        if reason := no_assembler():
+            tally.skipped[f"launches assembled: {reason}"] += 1
+        else:
+            tally += Tally.sum(budget.map(launches_assembled, list(programs())))
         tally += programs_on_a_stub()
         kinds: Counter[str] = Counter({k: tally.counts[k] for k in KINDS})
         reached = f"{tally.counts['graphs']:,} graphs, {kinds.total():,} kernels simulated"

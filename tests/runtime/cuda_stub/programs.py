@@ -135,11 +135,45 @@ def test_products_add_their_bias() -> None:
     before, found = v.value, {}
     for target in ("cuda", "cpu"):
         f = gc.compile([x, w, b], outputs, {v: v @ v * 0.1 + b}, target=target)
-        assert ("its bias" in f.explain()) == (target == "cuda")
+        assert (", with (1) add" in f.explain()) == (target == "cuda")
         v.value = before
         found[target] = [[*f(*arrays), v.value] for arrays in calls]
     for ours, theirs in zip(found["cuda"], found["cpu"], strict=True):
         assert_close(ours, theirs)
+
+
+def test_products_scale_and_add() -> None:
+    """Residuals, sums of products, steps of descent; no rows, too, of which a sum is nothing."""
+    rng = np.random.default_rng(0)
+    x, y = gc.placeholder("x", ("n", 12)), gc.placeholder("y", ("n", 8))
+    w, u = gc.placeholder("w", (12, 8)), gc.placeholder("u", (8, 8))
+    v = gc.variable(rng.normal(size=(12, 8)).astype("float32"))
+    wide = gc.placeholder("wide", ("n", 12, 12), "float64")
+    outputs = [y - 0.5 * (y @ u), x @ w + x @ v * 2.0 - y @ u.T, wide @ wide * 3.0 + wide]
+    shapes = [((n, 12), (n, 8), (12, 8), (8, 8), (n, 12, 12)) for n in (5, 1, 0)]
+    calls = [[rng.normal(size=s).astype("float32") for s in given] for given in shapes]
+    before, found = v.value, {}
+    for target in ("cuda", "cpu"):
+        f = gc.compile([x, y, w, u, wide], outputs, {v: v - 0.1 * (x.T @ y)}, target=target)
+        assert (not f.kernels) == (target == "cuda")
+        v.value = before
+        found[target] = [[*f(*a[:4], a[4].astype(float)), v.value] for a in calls]
+    for ours, theirs in zip(found["cuda"], found["cpu"], strict=True):
+        assert_close(ours, theirs)
+
+
+def test_relu_of_reals() -> None:
+    rng = np.random.default_rng(0)
+    x, w = gc.placeholder("x", ("n", 12)), gc.placeholder("w", (12, 8))
+    b = gc.placeholder("b", (8,))
+    shapes = [((n, 12), (12, 8), (8,)) for n in (5, 0)]
+    calls = [[rng.normal(size=s).astype("float32") for s in given] for given in shapes]
+    for y in (x @ w, x @ w + b):
+        card = gc.compile([x, w, b], gc.relu(y), target="cuda", fastmath=True)
+        cpu = gc.compile([x, w, b], gc.relu(y))
+        assert not card.kernels
+        for arrays in calls:
+            np.testing.assert_allclose(card(*arrays), cpu(*arrays), rtol=1e-5, atol=1e-6)
 
 
 def test_convolutions_are_sums_of_products() -> None:

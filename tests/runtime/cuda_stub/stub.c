@@ -154,7 +154,7 @@ int cuLaunchKernel(void *what, unsigned x, unsigned y, unsigned z, unsigned tx, 
 /* cuBLASLt: descriptors are plain records, and a product is three loops */
 typedef struct { int kind; uint64_t rows, columns; int64_t leading, step; int32_t batch; } layout;
 typedef struct { int compute; int32_t turned[2], epilogue; const float *bias; } description;
-typedef struct { description d; layout a, b, c; const char *x, *y; char *z; int adds; } multiplication;
+typedef struct { description d; layout a, b, c; const char *x, *y, *z; char *to; double scale, adds; } multiplication;
 int cublasLtCreate(void **handle) { *handle = &here; return OK; }
 int cublasLtDestroy(void *handle) { return OK; }
 int cublasLtMatmulDescCreate(void **made, int compute, int scale) {
@@ -225,26 +225,32 @@ static void multiply(multiplication *p) {
   for (int64_t i = 0; i < p->c.batch; i++)
     for (uint64_t r = 0; r < p->c.rows; r++)
       for (uint64_t c = 0; c < p->c.columns; c++) {
-        double sum = p->adds ? element(p->z, &p->c, i, 0, r, c) : 0;
+        double sum = 0;
         for (uint64_t k = 0; k < inner; k++)
           sum += rounded(element(p->x, &p->a, i, p->d.turned[0], r, k), p->d.compute) *
                  rounded(element(p->y, &p->b, i, p->d.turned[1], k, c), p->d.compute);
-        if (p->d.epilogue == 4) sum = (double)((float)sum + p->d.bias[r]);
+        sum *= p->scale;
+        if (p->adds) sum += p->adds * element(p->z, &p->c, i, 0, r, c);
+        if (p->d.epilogue & 4) sum = (double)((float)sum + p->d.bias[r]);
+        if (p->d.epilogue & 2) sum = sum > 0 ? sum : 0; /* NaN is not */
         int64_t place = i * p->c.step + (int64_t)r + (int64_t)c * p->c.leading;
-        if (p->c.kind) ((double *)p->z)[place] = sum; else ((float *)p->z)[place] = (float)sum;
+        if (p->c.kind) ((double *)p->to)[place] = sum; else ((float *)p->to)[place] = (float)sum;
       }
 }
 int cublasLtMatmul(void *handle, void *d, const void *one, const void *x, void *a, const void *y, void *b,
                    const void *zero, const void *z, void *c, void *result, void *e, const uint64_t *algorithm,
                    void *workspace, size_t size, void *stream) {
-  if (algorithm[0] != 0x5EED || result != z || !workspace) return INVALID;
-  if ((address)x % algorithm[1] || (address)y % algorithm[2] || (address)z % algorithm[4]) return INVALID;
+  if (algorithm[0] != 0x5EED || !workspace) return INVALID;
+  if ((address)x % algorithm[1] || (address)y % algorithm[2]) return INVALID;
+  if ((address)z % algorithm[3] || (address)result % algorithm[4]) return INVALID;
   description *how = d;
-  if (how->epilogue && (how->epilogue != 4 || !how->bias || how->compute == 70)) return INVALID;
+  if (how->epilogue & ~6 || (how->epilogue && how->compute == 70)) return INVALID;
+  if ((how->epilogue & 4) && !how->bias) return INVALID;
   multiplication *p = malloc(sizeof *p);
   int wide = ((layout *)c)->kind == 1;
+  double alpha = wide ? *(const double *)one : *(const float *)one;
   double beta = wide ? *(const double *)zero : *(const float *)zero;
-  *p = (multiplication){*(description *)d, *(layout *)a, *(layout *)b, *(layout *)c, x, y, result, beta == 1};
+  *p = (multiplication){*(description *)d, *(layout *)a, *(layout *)b, *(layout *)c, x, y, z, result, alpha, beta};
   return enqueue(stream, (node){.kind = 3, .target = (char *)p});
 }
 
