@@ -8,6 +8,7 @@ It is nvJitLink's, by cuda-bindings: `pip install nvidia-nvjitlink`.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -121,8 +122,8 @@ def kernels_of(graph: Graph) -> list[Kernel]:
 def main() -> None:
     """The table, in Markdown; a launch that several programs have is in it once."""
     heads = [f"{a} registers" for a in ARCHITECTURES]
-    print("|", " | ".join(["program", "launch", *heads, "spilled", "stack", "shared"]), "|")
-    print("|" + " --- |" * (5 + len(heads)))
+    _row(["program", "launch", *heads, "spilled", "stack", "shared"])
+    _row(["---"] * (5 + len(heads)))
     seen = set()
     for name, build in programs().items():
         for number, kernel in enumerate(kernels_of(build())):
@@ -135,8 +136,12 @@ def main() -> None:
                 rows.setdefault(launch, []).append(used)
             for launch, found in rows.items():
                 most = [max(used[k] for used in found) for k in (1, 2, 3)]
-                cells = [name, f"{number}: {launch}", *(u.registers for u in found), *most]
-                print("|", " | ".join(map(str, cells)), "|", flush=True)
+                _row([name, f"{number}: {launch}", *(u.registers for u in found), *most])
+
+
+def _row(cells: Sequence[object]) -> None:
+    sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
