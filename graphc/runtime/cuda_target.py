@@ -14,7 +14,6 @@ import numpy as np
 
 from graphc import locks
 from graphc.errors import CompileError, DeviceError
-from graphc.ir.dtype import DTYPES
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.loops.grammar import Kernel
@@ -158,10 +157,7 @@ def print_driver(program: Program, options: Options) -> Driver:
 
 def _missing(program: Program) -> Iterator[str]:
     for step in walk_steps(program.steps):
-        if isinstance(step, Call):
-            dtypes = {b.dtype for b in step.kernel.buffers if b.dtype not in DTYPES}
-            yield from (f"a kernel of {dtype}{_at(step)}" for dtype in dtypes)
-        elif not isinstance(step, (Gemm, Copy, Host, Loop, Leave, Branch)):
+        if not isinstance(step, (Call, Gemm, Copy, Host, Loop, Leave, Branch)):
             yield f"{type(step).__name__.lower()} of {_name(step)}{_at(step)}"
 
 

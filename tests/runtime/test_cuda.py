@@ -10,13 +10,17 @@ import pytest
 
 import graphc as gc
 from graphc.errors import ArgumentError, CompileError, DeviceError
+from graphc.fusion.region import WORK
 from graphc.ir.graph import Graph
+from graphc.ir.op import Kind, registry
 from graphc.lower import nvptx
+from graphc.machines import CUDA
 from graphc.pipeline.options import DEFAULTS
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.runtime import cuda_driver, cuda_target
 from graphc.runtime.target import TARGETS
+from tests.op_samples import SAMPLES
 
 
 def program() -> tuple[list[gc.Tensor], list[gc.Tensor]]:
@@ -85,8 +89,9 @@ def test_the_cpu_has_no_ptx() -> None:
 
 
 def test_what_is_missing_is_one_error_that_lists_all() -> None:
-    x, w = gc.placeholder("cuda_x", ("n", 7)), gc.placeholder("cuda_w", (7, 40))
-    first, second = gc.tanh(x @ w), gc.exp(x * 2.0) @ w
+    x, w = gc.placeholder("missing_x", ("n", 7)), gc.placeholder("missing_w", (7, 40))
+    first = gc.tanh(x @ w)
+    second = gc.exp(x * 2.0) @ w
     graph = Graph([x, w], [first, gc.tanh(second)])
     made = run_pipeline(graph, Stages()).program  # of another machine: products in blocks
     with pytest.raises(CompileError, match="lacks") as error:
@@ -94,6 +99,20 @@ def test_what_is_missing_is_one_error_that_lists_all() -> None:
     given = str(error.value.given)
     assert given.count("blocks of matmul") == 2
     assert given.count(__file__) == 2
+
+
+def test_every_op_that_is_no_kernel_has_steps() -> None:
+    """Of those that are, tests/test_op_kernels.py runs the launches."""
+    others = [n for n, op in registry().items() if op.kind not in WORK | {Kind.VIEW, Kind.REGION}]
+    for name in others:
+        samples = SAMPLES[name]
+        case = samples.cases[0]
+        inputs = case.placeholders(samples.takes[-1])
+        made = case.call(*inputs)
+        graph = Graph(inputs, made if isinstance(made, tuple) else [made])
+        program = run_pipeline(graph, Stages(), machine=CUDA).program
+        assert len(cuda_target.print_driver(program, DEFAULTS).facts["steps"]) == len(program.steps)
+    assert len(others) > 50
 
 
 def test_subnormals_are_kept_where_flushing_is_allowed() -> None:

@@ -190,6 +190,50 @@ def test_convolutions_are_sums_of_products() -> None:
             assert_close(card(*arrays), cpu(*arrays))
 
 
+def test_complex_numbers_and_halves() -> None:
+    rng = np.random.default_rng(0)
+    z, h = gc.placeholder("z", ("n", 8), "complex64"), gc.placeholder("h", ("n", 8), "float16")
+    spectrum = gc.fft.fft(z) * (0.5 + 2j)
+    x = h.astype("float32")
+    outputs = [spectrum, gc.abs(spectrum), gc.sum(z * gc.conj(z), axis=0), gc.sum(x, axis=1)]
+    outputs.append(gc.tanh(x).astype("float16"))
+    card, cpu = (gc.compile([z, h], outputs, target=t) for t in ("cuda", "cpu"))
+    for n in (5, 1, 0):
+        real, imag, halves = rng.normal(size=(3, n, 8))
+        arrays = (real + 1j * imag).astype("complex64"), halves.astype("float16")
+        assert_close(card(*arrays), cpu(*arrays))
+
+
+def test_random_numbers_are_those_of_the_cpu_bit_by_bit() -> None:
+    key, m = gc.placeholder("key", (2,), "uint32"), gc.placeholder("m", ("m",))
+    shape = (m.shape[0], 5)
+    outputs = [
+        gc.random.uniform(key, shape),
+        gc.random.bernoulli(key, 0.3, shape),
+        gc.random.randint(key, shape, 0, 1000),
+        gc.random.permutation(key, m.shape[0]),
+    ]
+    card, cpu = (gc.compile([key, m], outputs, target=t) for t in ("cuda", "cpu"))
+    for n in (1, 33, 257):
+        arrays = np.array([n, 7], "uint32"), np.zeros(n, "float32")
+        for ours, theirs in zip(card(*arrays), cpu(*arrays), strict=True):
+            assert ours.tobytes() == theirs.tobytes()
+
+
+def test_a_loop_too_long_to_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_plan, "MOST_NODES", 30)
+    (cpu, ours), (card, theirs) = both(recurrent)
+    arrays = data("recurrent", 3, 17)
+    for _ in range(3):
+        recorded = number("recorded").value
+        assert_close(card(*arrays), cpu(*arrays))
+    assert number("recorded").value == recorded
+    assert_close([v.value for v in theirs], [v.value for v in ours])
+    short = data("recurrent", 3, 2)
+    assert_close(card(*short), cpu(*short))
+    assert number("recorded").value > recorded + 30
+
+
 def test_float64() -> None:
     x = gc.placeholder("x", ("n", "n"), "float64")
     card, cpu = (gc.compile([x], [x @ x, gc.sum(x)], target=t) for t in ("cuda", "cpu"))
