@@ -3,8 +3,8 @@
 Every node that does work has a stage. A reduction over the inner loops is complete when they have
 run, so that what reads its result belongs to the next stage. A running reduction has a value at
 each turn, which its own stage may read, and carries a state along one loop. A value that a later
-stage needs again is computed again if that is cheap, else kept: in the memory of the output that it
-leads to, or in a scratch row. `fusion/kernel.py` writes the kernel that a plan describes.
+stage needs again is computed again if that is cheap, else kept: in the memory of an output that is
+not there yet, or in a scratch row. `fusion/kernel.py` writes the kernel that a plan describes.
 """
 
 from __future__ import annotations
@@ -120,14 +120,16 @@ class _Planner:
         for node in self.members:
             self.stage[node] = self._first_stage(node)
         self.kept: dict[Tensor, Buffer] = {}
+        self.needed: dict[Tensor, int] = {}  # what is kept, and the last stage that loads it
 
     def plan(self) -> KernelPlan:
         before, after = self._at(BEFORE), self._at(AFTER)
         self._make_room(n for n in before if n in self.reductions)
         self._make_room(n for n in self.reductions if self.stage[n] != BEFORE)
         inner = self._inner()
+        self._place()
         stages = tuple(
-            Stage(number, self._rows(number), nodes, self._stored(inner[:number]))
+            Stage(number, self._rows(number), nodes, self._stored(inner[:number], number))
             for number, nodes in enumerate(inner)
         )
         return KernelPlan(
@@ -246,13 +248,15 @@ class _Planner:
     def _rows(self, stage: int) -> tuple[Node, ...]:
         return tuple(n for n in self._at(stage) if self._is_row(n))
 
-    def _stored(self, stages: list[tuple[Node, ...]]) -> frozenset[Tensor]:
-        """The kept values that the stages compute, and so store."""
-        return frozenset(t for nodes in stages for n in nodes for t in n.outputs if t in self.kept)
+    def _stored(self, stages: list[tuple[Node, ...]], number: int) -> frozenset[Tensor]:
+        """The kept values that the stages compute, and so store, and that are there in stage
+        `number`: what no later stage needs may have been written over."""
+        made = (t for nodes in stages for n in nodes for t in n.outputs)
+        return frozenset(t for t in made if self.needed.get(t, BEFORE) >= number)
 
     def _inner(self) -> list[tuple[Node, ...]]:
         """For each stage the nodes that its inner loops compute, in order; and, as a side effect,
-        which values are kept for later stages."""
+        which values are kept until which stage."""
         plans: list[tuple[Node, ...]] = []
         computed: set[Node] = set()
         for stage in range(self._last + 1):
@@ -264,7 +268,8 @@ class _Planner:
                     continue
                 if node in self.reductions and self.stage[node] != stage:
                     continue
-                if node in computed and self._keep(node):
+                if node in computed and self._is_kept(node):
+                    self.needed[node.output()] = stage
                     continue
                 needed.add(node)
                 stack.extend(self.deps[node])
@@ -285,37 +290,53 @@ class _Planner:
         self.scratch.append(Buffer(place, tensor.dtype, size, private=name == "row"))
         return self.scratch[-1]
 
-    def _keep(self, node: Node) -> bool:
-        """Decide whether a later stage loads the node's value; make room for it if so."""
+    def _is_kept(self, node: Node) -> bool:
+        """Whether a later stage loads the node's value, and does not compute it again."""
         tensor = node.output()
-        if tensor in self.kept:
-            return True
-        if tensor in self.outputs and Fact.INPUT not in node.op.facts:
-            self.kept[tensor] = self.outputs[tensor]
-            return True
-        if node not in self.running and self._cost(node) <= CHEAP:
-            return False
-        spare = self._spare_output(node)
-        if spare is None:
-            spare = self._scratch("row", tensor, product(self.space[self.outer :]))
-        self.kept[tensor] = spare
-        return True
+        return (
+            tensor in self.needed
+            or self._is_result(tensor)
+            or node in self.running
+            or self._cost(node) > CHEAP
+        )
 
-    def _spare_output(self, node: Node) -> Buffer | None:
-        """The buffer of an output of the last stage that is computed from the node: until then it
-        holds nothing, and each element is loaded before it is written over."""
+    def _is_result(self, tensor: Tensor) -> bool:
+        return tensor in self.outputs and Fact.INPUT not in tensor.node.op.facts
+
+    def _place(self) -> None:
+        """A place for all that is kept: its own where it is a result, else memory of a result that
+        is not there yet, else a row."""
+        for tensor in self.needed:
+            place = self.outputs[tensor] if self._is_result(tensor) else self._spare_output(tensor)
+            if place is None:
+                place = self._scratch("row", tensor, product(self.space[self.outer :]))
+            self.kept[tensor] = place
+
+    def _spare_output(self, kept: Tensor) -> Buffer | None:
+        """The buffer of an output that comes after the value, and that no other value is kept in
+        meanwhile."""
         for tensor in self.body.outputs:
             buffer, source = self.outputs[tensor], tensor.node
+            others = (t for t, b in self.kept.items() if b is buffer and not self._is_result(t))
             if (
-                tensor.dtype is node.types[0].dtype
+                tensor.dtype is kept.dtype
                 and source not in self.reductions
                 and not self._is_row(source)
-                and self.stage[source] == self._last
-                and buffer not in self.kept.values()
-                and self._loads(source, node)
+                and self.stage[source] <= self._last
+                and self._comes_after(source, kept)
+                and all(
+                    self._comes_after(kept.node, t) or self._comes_after(t.node, kept)
+                    for t in others
+                )
             ):
                 return buffer
         return None
+
+    def _comes_after(self, node: Node, kept: Tensor) -> bool:
+        """Whether the node is computed when a kept value is no longer needed, or from it, in the
+        last stage that needs it: each element is then loaded before it is written over."""
+        last, stage = self.needed[kept], self.stage[node]
+        return last < stage or (last == stage and self._loads(node, kept.node))
 
     def _loads(self, node: Node, source: Node) -> bool:
         """Whether computing the node loads the kept value of `source`: a path leads there through

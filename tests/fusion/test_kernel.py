@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.planning.program import Call, walk_steps
+from graphc.planning.program import Blocks, Call, walk_steps
 
 
 def check(inputs: list[gc.Tensor], outputs: list[gc.Tensor], *arrays: np.ndarray) -> gc.Graph:
@@ -29,6 +29,37 @@ x = gc.placeholder("x", ("n", 11))
 def test_softmax_keeps_its_exponentials_in_its_own_output() -> None:
     (call,) = calls(check([x], [gc.softmax(x)], DATA))
     assert len(call.buffers) == 2, "no scratch"
+
+
+def test_a_kept_value_is_in_an_output_that_is_made_before_the_last_stage() -> None:
+    """The weights and the gradient of attention: exponentials are where the weights will be, so
+    that turns share nothing, and the product that gives `g` is taken up matrix by matrix."""
+    q, k = (gc.placeholder(f"{n}_kept", ("heads", 16, 4)) for n in "qk")
+    s = gc.placeholder("s_kept", ("heads", 16, 16))
+    p = gc.softmax(s, axis=-1)
+    g = q @ gc.matrix_transpose(k)
+    ds = p * (g - gc.sum(g * p, axis=-1, keepdims=True))
+    rng = np.random.default_rng(1)
+    arrays = [rng.standard_normal((3, 16, n), "float32") for n in (4, 4, 16)]
+    function = check([q, k, s], [p, ds], *arrays)
+    (step,) = function.compilation.compiled.program.steps
+    assert isinstance(step, Blocks)
+    assert len(step.call.buffers) == 4, "no scratch"
+
+
+def test_values_that_are_kept_one_after_the_other_share_an_output() -> None:
+    a = gc.exp(x)
+    b = gc.tanh(a / gc.sum(a, axis=1, keepdims=True))
+    y = gc.sin(b * gc.sum(b, axis=1, keepdims=True))
+    (call,) = calls(check([x], [y / gc.sum(y, axis=1, keepdims=True)], DATA))
+    assert len(call.buffers) == 2, "no scratch"
+
+
+def test_an_output_that_is_made_while_a_value_is_needed_is_no_room_for_it() -> None:
+    a = gc.exp(x)
+    p = a / gc.sum(a, axis=1, keepdims=True)
+    t = gc.max(p, axis=1, keepdims=True)
+    check([x], [p, gc.sum(a * t, axis=1)], DATA)
 
 
 def test_a_value_first_needed_in_a_later_stage_is_kept_for_the_next() -> None:
