@@ -21,7 +21,7 @@ CLOCKS = {
 }
 IN_TEXT = re.compile(rf"\b(?:{'|'.join(sorted(CLOCKS))})\b|\btime\.time\b")  # programs in strings
 PATIENCE = 600  # seconds that a timeout is at least: a hang takes longer, and nothing else
-SHOWN = {"properties/scoreboard.py": {"measure"}}  # prints how long a row took, and judges nothing
+SHOWN = {"properties/scoreboard.py": {"measure"}}  # prints what a row took, and judges nothing
 FILES = [
     path
     for path in sorted(TESTS.rglob("*.py"))

@@ -212,20 +212,6 @@ def test_libm_error(name: str, bits: int, libm: Loops) -> None:
     assert error <= LIBM_BOUND[name], where
 
 
-@pytest.mark.sweep
-@pytest.mark.parametrize("name", vector_math.UNARY)
-def test_float32_sweep(name: str, inline: Loops, table: dict[str, float]) -> None:
-    """70 million float32, in parts."""
-    stride, parts = 61, 16
-    for part in range(parts):
-        x = float32_every(stride * parts, stride * part)
-        with np.errstate(invalid="ignore"):
-            exact = naive(name, x.astype(np.float64))
-        error, where = worst(name, x, inline(name, x), exact)
-        table[f"{name} float32 sweep"] = max(error, table.get(f"{name} float32 sweep", 0.0))
-        assert error <= BOUND32[name], where
-
-
 # ---------------------------------------------------------------- special values
 
 INF, NAN = math.inf, math.nan

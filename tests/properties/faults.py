@@ -26,6 +26,7 @@ from graphc.pipeline.stages import Stages
 
 from .checking import check_stages, compiled, compiled_mismatch
 from .generator import random_graph
+from .shrinking import unread
 from .twins import disagreement, twins
 
 Check = Callable[[int], Any]
@@ -52,7 +53,7 @@ FAULTS: list[Fault] = []
 
 def caught_by(fault: Fault) -> int | None:
     """The first seed whose check fails with the fault planted, or None."""
-    with mock.patch.dict("os.environ", {"GRAPHC_CACHE": "0"}), fault.plant():
+    with mock.patch.dict("os.environ", {"GRAPHC_CACHE": "0"}), unread(), fault.plant():
         for seed in fault.seeds:
             try:
                 fault.check(seed)
@@ -73,11 +74,12 @@ def fault(
 
 
 def patched(
-    room: str, name: str, check: Check, target: Any, attribute: str, new: Any, count: int = 60
-) -> None:
+    room: str, name: str, check: Check, target: Any, attribute: str, new: Any,
+    seeds: Sequence[int] = range(60),
+) -> None:  # fmt: skip
     """Lists a fault that replaces one function."""
     plant = lambda: mock.patch.object(target, attribute, new)  # noqa: E731
-    FAULTS.append(Fault(room, name, plant, check, range(count)))
+    FAULTS.append(Fault(room, name, plant, check, seeds))
 
 
 # -- what sees them --------------------------------------------------------------------------------

@@ -405,8 +405,9 @@ def test_a_sweep_takes_stale_temporary_files_and_nothing_of_others(store: Cache)
 
 # Kills and rivals
 
-@pytest.mark.parametrize("kills", [150, pytest.param(2000, marks=pytest.mark.sweep)])
-def test_kill_9_while_storing(tmp_path: Path, kills: int) -> None:
+def test_kill_9_while_storing(tmp_path: Path) -> None:
+    """Row R16 of the scoreboard kills more."""
+    kills = 150
     done = kill_writers(tmp_path / "cache", kills, seed=kills)
     assert done.returncode == 0, done.stderr
     hits, interrupted = map(int, done.stdout.split())

@@ -8,7 +8,7 @@ import os
 import random
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def compiled_again(seeds: range) -> Tally:
     return tally
 
 
-def faults() -> Tally:
+def faults(failures: Sequence[tuple[str, int]]) -> Tally:
     """Programs while a call of the system fails."""
     tally = Tally()
 
@@ -133,7 +133,7 @@ def faults() -> Tally:
 
         return fail
 
-    for place, (call, code) in enumerate(FAULTS):
+    for place, (call, code) in enumerate(failures):
         with own_cache() as folder, warned() as seen, ExitStack() as stack:
             number = 2.0 + place
             os.environ["GRAPHC_CACHE_DIR"] = str(folder / "new" if call == "mkdir" else folder)
@@ -152,8 +152,9 @@ class Corrupted:
 
     def run(self, budget: Budget) -> Result:
         wanted = budget.of(COMPILED, least=4)
-        parts = [damages(budget.share), faults()]
-        tally = Tally.sum([*parts, *budget.map(compiled_again, chunks(0, wanted, 5))])
+        tally = Tally.sum(budget.map(damages, [budget.share]))
+        tally += Tally.sum(budget.map(faults, [FAULTS]))
+        tally += Tally.sum(budget.map(compiled_again, chunks(0, wanted, 5)))
         reached = ", ".join(f"{n:,} {what}" for what, n in tally.counts.items())
         return Result(
             not tally.failures,

@@ -100,6 +100,10 @@ def crowd(processes: int, threads: int, graphs: int, writer: str = "ours") -> Ta
     return tally
 
 
+def crowd_of(task: tuple[int, int, int]) -> Tally:
+    return crowd(*task)
+
+
 class Crowds:
     name = "R19"
     promise = "threads and processes at once, and forks"
@@ -107,7 +111,7 @@ class Crowds:
     def run(self, budget: Budget) -> Result:
         graphs = budget.of(FIGURE, least=2)
         processes = PROCESSES if budget.share > 0.05 else 2
-        tally = crowd(processes, THREADS, graphs)
+        tally = Tally.sum(budget.map(crowd_of, [(processes, THREADS, graphs)]))
         reached = (
             f"{processes} processes x {THREADS} threads x {graphs} graphs, "
             f"{len(tally.failures)} failures"

@@ -76,16 +76,16 @@ def launches_of_program(task: tuple[str, bool]) -> Tally:
     return _told(tally)
 
 
-def programs_on_a_stub() -> Tally:
+def programs_on_a_stub(module: str) -> Tally:
     """Whole programs, through cuda-bindings, on a driver whose card is this processor; and all that
-    a card would be asked."""
+    a card would be asked by a module of benchmarks."""
     tally = Tally()
     if why_not():
         tally.skipped[f"programs on a stub: {why_not()}"] += 1
         return tally
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        asked = "-m", "tests.benchmarks.gpu", "--stub", "--out", str(place / "gpu.jsonl")
+        asked = "-m", module, "--stub", "--out", str(place / "gpu.jsonl")
         for done in (run_programs(place), run_with_stub(place, *asked)):
             counted = re.search(r"(\d+) (passed|questions)", done.stdout)
             if counted:
@@ -148,7 +148,7 @@ class Cuda:
             tally.skipped[f"launches assembled: {reason}"] += 1
         else:
             tally += Tally.sum(budget.map(launches_assembled, list(programs())))
-        tally += programs_on_a_stub()
+        tally += Tally.sum(budget.map(programs_on_a_stub, ["tests.benchmarks.gpu"]))
         kinds: Counter[str] = Counter({k: tally.counts[k] for k in KINDS})
         reached = f"{tally.counts['graphs']:,} graphs, {kinds.total():,} kernels simulated"
         holds = tally.counts["graphs"] >= graphs and not tally.failures and all(kinds.values())

@@ -29,8 +29,7 @@ from . import Budget, Result, Tally
 LIMIT = 4.6
 LOOKED = 200  # operations of the graph whose nodes are counted
 FIGURE = 16_000  # nodes of the smaller graph; the larger has four times as many
-SHARE = 0.1  # of the figure and more: all families at SHARED nodes, and some at the figure
-SHARED, AT_FIGURE = 2_000, ("products",)
+SHARE, SHARED = 0.1, 1_000  # of the figure and more: all families at so many nodes
 Counts = dict[str, tuple[int, int]]  # by stage: calls at n nodes, at 4n
 
 
@@ -82,12 +81,10 @@ class Growth:
     promise = "each stage makes calls in proportion to the nodes"
 
     def run(self, budget: Budget) -> Result:
-        tasks = [(family, FIGURE) for family in FAMILIES]
+        n = FIGURE
         if budget.share < 1:
-            n = SHARED if budget.share >= SHARE else SHARED // 4
-            tasks = [(f, FIGURE) for f in AT_FIGURE if budget.share >= SHARE]
-            tasks += [(family, n) for family in FAMILIES if (family, FIGURE) not in tasks]
-        return _result(list(budget.map(of_family, tasks)))
+            n = SHARED if budget.share >= SHARE else SHARED // 2
+        return _result(list(budget.map(of_family, [(family, n) for family in FAMILIES])))
 
     def control(self) -> Result:
         """The same for one family, with a pass that visits all pairs."""

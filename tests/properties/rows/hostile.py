@@ -220,6 +220,10 @@ def read_in_a_process(first: int, count: int, fault: str = "none") -> Tally:
     return tally
 
 
+def of_crafted(count: int) -> Tally:
+    return read_in_a_process(-1, count)
+
+
 def of_seeds(seeds: range) -> Tally:
     return read_in_a_process(seeds.start, len(seeds))
 
@@ -231,7 +235,7 @@ class Hostile:
     def run(self, budget: Budget) -> Result:
         wanted = budget.of(FIGURE, least=100)
         kinds = len(crafted(_examples()))
-        tally = read_in_a_process(-1, kinds)
+        tally = Tally.sum(budget.map(of_crafted, [kinds]))
         tally += Tally.sum(budget.map(of_seeds, chunks(0, wanted, PART)))
         counts = tally.counts
         reached = (

@@ -134,8 +134,7 @@ class Keys:
     def run(self, budget: Budget) -> Result:
         tally = collisions()
         here = dict(parts())
-        for seed in range(1, 1 + budget.of(4)):
-            there = elsewhere(seed)
+        for there in budget.map(elsewhere, range(1, 1 + budget.of(4))):
             tally.counts["processes"] += 1
             tally.failures += [f"another key elsewhere: {n}" for n in here if here[n] != there[n]]
         changed, processes = tally.counts["parts"] - 1, tally.counts["processes"]
