@@ -141,7 +141,6 @@ class Products:
 
     def _known(self, work: Work, bits: int) -> tuple[Any, ...]:
         """What the library needs for products of this shape."""
-        sizes, inner = (work.m, work.n, work.k), work.batch[-1] if work.batch else 1
         shape = tuple(
             (
                 max(x.leading, 1),
@@ -153,10 +152,10 @@ class Products:
         )
         aligned = gcd(shape[2][3], work.added)  # of what is added
         epilogue = POSITIVE * work.positive + ADDS_BIAS * (work.row > 0)
-        key = sizes, shape, aligned, inner, bits, epilogue
+        key = work.m, work.n, work.k, *work.batch[-1:], shape, aligned, bits, epilogue
         found = self.kept.get(key)
         if found is None:
-            self.kept[key] = found = self._made(sizes, shape, aligned, inner, bits, epilogue)
+            self.kept[key] = found = self._made(work, shape, aligned, bits, epilogue)
         return found
 
     def _multiply(
@@ -195,10 +194,11 @@ class Products:
         self._ok(set_attribute(description, c_int(attribute), byref(word), size))
 
     def _made(
-        self, sizes: Sequence[int], shape: Any, aligned: int, batch: int, bits: int, epilogue: int
+        self, work: Work, shape: Any, aligned: int, bits: int, epilogue: int
     ) -> tuple[Any, ...]:
         """The descriptors of a product, and the algorithm for it."""
-        lib, (m, n, k) = library(), sizes
+        lib, (m, n, k) = library(), (work.m, work.n, work.k)
+        batch = work.batch[-1] if work.batch else 1
         kind, compute = KINDS[bits]
         if self.tf32 and bits == 32:
             compute = TF32
@@ -213,6 +213,8 @@ class Products:
             self._set(description, attribute, c_int32(matrix[1]))
         if epilogue:
             self._set(description, EPILOGUE, c_int32(epilogue))
+        if work.row:  # which the library asks for when it looks for an algorithm
+            self._set(description, BIAS, c_void_p(work.row))
         preference, most = c_void_p(), c_size_t(WORKSPACE)
         self._ok(lib.cublasLtMatmulPreferenceCreate(byref(preference)))
         set_preference = lib.cublasLtMatmulPreferenceSetAttribute
@@ -228,7 +230,7 @@ class Products:
         )  # fmt: skip
         if count.value == 0:
             raise DeviceError(
-                "cuBLASLt has no algorithm for a product", op="cuda", given=str(sizes)
+                "cuBLASLt has no algorithm for a product", op="cuda", given=str((m, n, k))
             )
         return (description, *layouts, algorithm)
 

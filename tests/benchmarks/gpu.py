@@ -44,7 +44,7 @@ from graphc.machines import CUDA
 from graphc.runtime import cuda_driver, cuda_memory
 from graphc.runtime.cuda_driver import done
 from graphc.runtime.cuda_memory import Card
-from tests.benchmarks import gpu_peers
+from tests.benchmarks import gpu_peers, gpu_products
 from tests.properties.launches import PROGRAMS, Program, arrays_at, optimised
 from tests.runtime.cuda_stub import models as steps
 
@@ -207,6 +207,17 @@ def an_input(kilobytes: int) -> Answer:
     return {"KB": kilobytes, **{f"{k} us": round(1e6 * s, 1) for k, s in taken.items()}}
 
 
+def relu_of_nan() -> Answer:
+    """What the library's relu, which `fastmath` allows, makes of NaN; how far it is otherwise."""
+    x, w = gc.placeholder("gpu_x", (64, 64)), gc.placeholder("gpu_w", (64, 64))
+    f = gc.compile([x, w], gc.relu(x @ w), target="cuda", fastmath=True)
+    arrays = [np.random.default_rng(k).normal(size=(64, 64)).astype("float32") for k in range(2)]
+    expected = np.maximum(np.matmul(*arrays), 0)
+    arrays[0][0, 0] = np.nan
+    found = f(*arrays)
+    return {"NaN": float(found[0, 0]), "differs by": float(np.abs(found - expected)[1:].max())}
+
+
 def beside_others(made: Any, steps: int) -> Answer:
     """Training steps of all contenders: how long one takes, and the first one with all before it;
     and how far losses and weights are from graphc's."""
@@ -264,6 +275,8 @@ def questions(asked: Asked) -> Iterator[tuple[str, Callable[[], Answer]]]:
     yield "copies", lambda: copies(1 << (20 if small else 28))
     yield "a launch", lambda: a_launch(2)
     yield "launches", lambda: a_launch(4 if small else 25)
+    yield "epilogues", gpu_products.algorithms
+    yield "relu of NaN", relu_of_nan
     yield "inputs", lambda: an_input(4 if small else 1 << 14)
     sizes: Sequence[tuple[int, int]] = ((33, 5),) if small else ((33, 5), (257, 300), (1025, 1025))
     for program in PROGRAMS:

@@ -200,7 +200,9 @@ int cublasLtMatmulPreferenceSetAttribute(void *made, int attribute, const void *
 int cublasLtMatmulAlgoGetHeuristic(void *handle, void *d, void *a, void *b, void *c, void *e, void *preference,
                                    int most, uint64_t *found, int *count) {
   const uint32_t *alignments = preference;
+  const description *how = d;
   *count = 1;
+  if ((how->epilogue & 4) && !how->bias) return INVALID;
   found[0] = 0x5EED;
   for (int i = 0; i < 4; i++) found[i + 1] = alignments[i];
   return most == 1 ? OK : INVALID;
