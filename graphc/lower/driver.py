@@ -305,11 +305,10 @@ class _Driver:
             run([], text.size(product(step.batch)), 1)
 
         def sums() -> None:
-            count = text.size(product(step.batch))
             if blocks is None:
-                parts, _ = products.parts_of_rows(text, step)
-                count = text.emit(f"mul i64 {count}, {parts}")
-            run([], count, 1)
+                run([], text.size(product(step.batch) * step.m), rows.BLOCK_ROWS)
+            else:
+                run([], text.size(product(step.batch)), 1)
 
         def by_rows() -> None:
             once_at_least = text.size(maximum(step.k, 1))
@@ -353,18 +352,17 @@ class _Driver:
 
     def _sums(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
         """The function that computes [first, last) of a batch of sums of products, each of them
-        followed by the kernel; where none follows, of the parts of rows that these have."""
+        followed by the kernel; where none follows, of all their rows."""
         text = FunctionText(self.layout, self._parameters(), ", i64 %first, i64 %last")
-        with text.loop("%last", "%first") as number:
-            if blocks is None:
-                parts, height = products.parts_of_rows(text, step)
-                part = text.emit(f"urem i64 {number}, {parts}")
-                whole = products.matrices_at(text, step, text.emit(f"udiv i64 {number}, {parts}"))
-                products.add_up(text, step, *products.rows_at(text, step, whole, part, height))
-            else:
+        if blocks is None:
+            with products.parts_of_rows(text, step) as (number, first, count):
                 at = products.matrices_at(text, step, number)
-                products.add_up(text, step, at, text.size(step.m))
-                rows.take_up(text, blocks, number, text.emit(f"add i64 {number}, 1"))
+                products.add_up(text, step, products.rows_at(text, step, at, first), count)
+            return text.lines(name, "internal ")
+        with text.loop("%last", "%first") as number:
+            at = products.matrices_at(text, step, number)
+            products.add_up(text, step, at, text.size(step.m))
+            rows.take_up(text, blocks, number, text.emit(f"add i64 {number}, 1"))
         return text.lines(name, "internal ")
 
     def _rows(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:

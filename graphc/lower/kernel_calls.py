@@ -108,22 +108,25 @@ class Sharing:
         kernel: Call | None = None,
     ) -> None:
         """Threads run a range function, or a kernel, from `begin` to `end`, in chunks that are
-        multiples of `unit`."""
+        multiples of `unit`, and differ by one unit at most, the longer ones first: so few turns are
+        shared as evenly as they can be."""
         kinds = [kind for kind, _ in words]
         later = begin != "0"
         worker = f"share.{name}.on" if later else f"share.{name}"
-        self.functions[worker] = _worker(worker, name, kinds, kernel, self.flush, later)
+        self.functions[worker] = _worker(worker, name, kinds, kernel, self.flush, later, unit)
         extent = text.emit(f"sub i64 {end}, {begin}") if later else end
         wanted = text.emit(f"mul i64 {threads(text)}, {CHUNKS}")
         chunks = text.emit(f"call i64 @llvm.smin.i64(i64 {wanted}, i64 {MOST_CHUNKS})")
-        parts = chunks if unit == 1 else text.emit(f"mul i64 {chunks}, {unit}")
-        more = text.emit(f"add i64 {parts}, -1")
-        rounded = text.emit(f"add i64 {extent}, {more}")
-        each = text.emit(f"sdiv i64 {rounded}, {parts}")
+        units = extent
+        if unit != 1:
+            units = text.emit(f"sdiv i64 {text.emit(f'add i64 {extent}, {unit - 1}')}, {unit}")
+        each = text.emit(f"sdiv i64 {units}, {chunks}")
+        longer = text.emit(f"srem i64 {units}, {chunks}")
         if unit != 1:
             each = text.emit(f"mul i64 {each}, {unit}")
-        data = text.stack("shared.data", "i64", 3 + len(words))
-        span = [("i64", each), ("i64", end), *([("i64", begin)] if later else [])]
+        data = text.stack("shared.data", "i64", 4 + len(words))
+        span = [("i64", each), ("i64", longer), ("i64", end)]
+        span += [("i64", begin)] if later else []
         for i, (kind, value) in enumerate([*span, *words]):
             text.store(kind, value, data, i)
         places = {name: text.stack(f"shared.{name}", "i64") for name in ("chunks", "steps", "args")}
@@ -139,38 +142,52 @@ class Sharing:
 
 
 def _worker(
-    worker: str, name: str, kinds: Sequence[str], kernel: Call | None, flush: bool, later: bool
+    worker: str,
+    name: str,
+    kinds: Sequence[str],
+    kernel: Call | None,
+    flush: bool,
+    later: bool,
+    unit: int,
 ) -> list[str]:
-    """Runs a chunk of the range of a function or kernel: that from c * each on, for number c.
-    `later`: counted from the third word of the data. The last word of a kernel that may fail is
-    where what failed is noted, by all chunks."""
+    """Runs a chunk of the range of a function or kernel: each is of so many turns, the first ones,
+    as many as are longer, of `unit` more. `later`: counted from the fourth word of the data. The
+    last word of a kernel that may fail is where what failed is noted, by all chunks."""
     lines = [
         f"define internal void @{worker}(ptr %args, ptr %dims, ptr %steps, ptr %data) #0 {{",
         "  %place = load ptr, ptr %args",
         "  %chunk = load i64, ptr %place",
         "  %each = load i64, ptr %data",
         "  %p1 = getelementptr i64, ptr %data, i64 1",
-        "  %end = load i64, ptr %p1",
-        "  %distance = mul i64 %chunk, %each",
+        "  %longer = load i64, ptr %p1",
+        "  %p2 = getelementptr i64, ptr %data, i64 2",
+        "  %end = load i64, ptr %p2",
+        "  %before = call i64 @llvm.smin.i64(i64 %chunk, i64 %longer)",
+        f"  %ahead = mul i64 %before, {unit}",
+        "  %all = mul i64 %chunk, %each",
+        "  %distance = add i64 %all, %ahead",
+        "  %is.longer = icmp slt i64 %chunk, %longer",
+        f"  %more = select i1 %is.longer, i64 {unit}, i64 0",
+        "  %own = add i64 %each, %more",
     ]
     first = "%distance"
     if later:
         first = "%first"
         lines += [
-            "  %p2 = getelementptr i64, ptr %data, i64 2",
-            "  %begin = load i64, ptr %p2",
+            "  %p3 = getelementptr i64, ptr %data, i64 3",
+            "  %begin = load i64, ptr %p3",
             "  %first = add i64 %begin, %distance",
         ]
     lines += [
         f"  %start = call i64 @llvm.smin.i64(i64 {first}, i64 %end)",
-        "  %next = add i64 %start, %each",
+        "  %next = add i64 %start, %own",
         "  %stop = call i64 @llvm.smin.i64(i64 %next, i64 %end)",
     ]
     args = []
     if kernel is not None:
         lines.append("  %returned = alloca [4 x i64]")
         args = ["ptr %returned", "ptr %returned"]
-    for i, kind in enumerate(kinds, 3 if later else 2):
+    for i, kind in enumerate(kinds, 4 if later else 3):
         lines.append(f"  %p{i} = getelementptr i64, ptr %data, i64 {i}")
         lines.append(f"  %v{i} = load {kind}, ptr %p{i}")
         args.append(f"{kind} %v{i}")

@@ -6,7 +6,8 @@ The BLAS packs both operands anew for every call, so it gets a product whole. Ou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from graphc.ir.dim import Size, floordiv, maximum, minimum, product
 from graphc.ir.dtype import DType
@@ -21,7 +22,6 @@ ROWS = 8  # of a, where b has to be brought into order first
 DEPTH = 16  # rows of b that are taken at once, at least
 STACK_BYTES = 1 << 17  # for one b of a batch in order
 TAP_BYTES = CACHED_BYTES // 4  # of b, beside what a sum of products reads of a meanwhile
-SHARED_ROWS = 64  # of a sum of products, which threads take by so many rows
 
 
 def is_own(text: FunctionText, step: Gemm) -> str:
@@ -146,27 +146,29 @@ def add_up(text: FunctionText, step: Gemm, matrices: Sequence[str], rows: str) -
             )
 
 
-def parts_of_rows(text: FunctionText, step: Gemm) -> tuple[str, str]:
-    """(how many, of how many rows): the parts of a sum of products that threads take. One thread
-    takes all rows at once, since each part reads b again."""
-    several = text.emit(f"icmp sgt i64 {text.word('i64', Head.THREADS)}, 1", early=True)
-    whole = text.size(maximum(step.m, 1))
-    height = text.emit(f"select i1 {several}, i64 {SHARED_ROWS}, i64 {whole}")
-    more = text.emit(f"add i64 {text.size(step.m)}, {height}")
-    return text.emit(f"sdiv i64 {text.emit(f'sub i64 {more}, 1')}, {height}"), height
+@contextmanager
+def parts_of_rows(text: FunctionText, step: Gemm) -> Iterator[tuple[str, str, str]]:
+    """A loop over what [%first, %last) of the rows of all products of a batch have of each: which
+    product, its first row, and how many."""
+    height = text.size(maximum(step.m, 1))
+    more = text.emit(f"add i64 {text.emit(f'add i64 %last, {height}')}, -1")
+    end = text.emit(f"sdiv i64 {more}, {height}")
+    begin = text.emit(f"sdiv i64 %first, {height}")
+    with text.loop(end, begin) as number:
+        before = text.emit(f"mul i64 {number}, {height}")
+        ends = [text.emit(f"sub i64 {at}, {before}") for at in ("%first", "%last")]
+        first = text.emit(f"call i64 @llvm.smax.i64(i64 {ends[0]}, i64 0)")
+        stop = text.emit(f"call i64 @llvm.smin.i64(i64 {ends[1]}, i64 {text.size(step.m)})")
+        yield number, first, text.emit(f"sub i64 {stop}, {first}")
 
 
-def rows_at(
-    text: FunctionText, step: Gemm, matrices: Sequence[str], part: str, height: str
-) -> tuple[list[str], str]:
-    """The addresses of a, b and c for one part of the rows, and how many rows it has."""
-    first = text.emit(f"mul i64 {part}, {height}")
+def rows_at(text: FunctionText, step: Gemm, matrices: Sequence[str], first: str) -> list[str]:
+    """The addresses of a, b and c from a row on."""
     a, b, c = matrices
     steps = (row_step(text, step.a), row_step(text, step.c))
     ahead = [text.emit(f"mul i64 {first}, {own}") for own in steps]
     a, c = (text.advance(at, step.dtype, n) for at, n in zip((a, c), ahead, strict=True))
-    left = text.emit(f"sub i64 {text.size(step.m)}, {first}")
-    return [a, b, c], text.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {height})")
+    return [a, b, c]
 
 
 def _taps_at_once(step: Gemm) -> Size:
