@@ -1,12 +1,13 @@
 """Train a network on scikit-learn's handwritten digits by two workers, on Ray.
 
-    python digits_distributed.py [--workers 2] [--servers 1] [--mode sync|async]
+    python digits_distributed.py [--workers 2] [--servers 1] [--mode sync|async] [--stages 0]
 
 1,797 images of 8 x 8 pixels, a quarter of them held out. Each batch is cut into two shards, and a
 process of its own computes the gradients of each; a parameter server holds the parameters, or with
-`--servers 0` every worker does. Needs `pip install graphc[examples,distributed]`. Without
-`--address` a Ray cluster is started on this machine, and ends with the program. Writes
-`digits-placement.svg`: who holds what, and what moves in a step.
+`--servers 0` every worker does. With `--stages 2` the network itself is cut in two. Needs
+`pip install graphc[examples,distributed]`. Without `--address` a Ray cluster is started on this
+machine, and ends with the program. Writes `digits-placement.svg`: who holds what, and what moves in
+a step.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--servers", type=int, default=1, help="0: every worker has all parameters")
     parser.add_argument("--mode", choices=["sync", "async"], default="sync", help="of the servers")
+    parser.add_argument("--stages", type=int, default=0, help="of the network, in place of servers")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the split, weights and batches")
     parser.add_argument("--address", help="of a Ray cluster, as host:port or auto")
@@ -41,7 +43,9 @@ def main() -> None:
     layers = [gc.nn.Dense(256, "relu"), gc.nn.Dropout(0.3), gc.nn.Dense(128, "relu")]
     model = gc.nn.Sequential([*layers, gc.nn.Dense(10)], name="digits")
     strategy = gc.distributed.DataParallel()
-    if arguments.servers:
+    if arguments.stages:
+        strategy = gc.distributed.Pipeline(arguments.stages)
+    elif arguments.servers:
         strategy = gc.distributed.ParameterServer(arguments.servers, arguments.mode)
     with gc.distributed.connect(arguments.address) as cluster:
         print(cluster)

@@ -60,10 +60,12 @@ class Snapshot:
 
 class Crew:
     """`count` workers, and the servers of the strategy, which come last among the `members`. `lost`
-    says what became of those that are no more."""
+    says what became of those that are no more. `copies`: whether the variables of each worker are
+    all there is, so that those of one who goes on need not be assigned."""
 
-    def __init__(self, count: int, servers: int, limits: Limits) -> None:
+    def __init__(self, count: int, servers: int, limits: Limits, copies: bool = True) -> None:
         self._count, self._servers, self.limits = count, servers, limits
+        self._copies = copies
         self.members: list[Member] = []
         self._parts: list[list[int]] = []  # what each server holds
         self.lost: list[str] = []
@@ -335,6 +337,7 @@ class Crew:
                 if values is None:
                     return None
             alike = holders if self._servers else [m for m in left if left[m] == at]
+            alike = alike if self._copies else []
             others = [m for m in self.members if m not in alike]
         elif self.snapshot is not None:
             at, values = self.snapshot.at, self.snapshot.values

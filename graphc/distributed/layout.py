@@ -19,6 +19,7 @@ from graphc.ir.node import Variable
 from graphc.train.batches import Array
 
 LINE = 64
+Place = tuple[int, Kind]  # where an array begins, and what it is
 
 
 class Slot(NamedTuple):
@@ -32,44 +33,52 @@ class Slot(NamedTuple):
     kept: list[Array]  # of as many examples as a shard has at most
 
 
-class Layout:
-    """Where everything is. `rows`: the examples that a slot has at most."""
+class Places:
+    """Arrays that follow each other in memory, `bytes` so far."""
 
-    def __init__(self, programs: Programs, rows: int, slots: int, areas: int = 0) -> None:
-        self.rows = rows
-        self._pulled = [_kind(programs.variables[i]) for i in programs.pulled]
-        self._summed, self._notes = programs.summed, programs.notes
-        self._kept: list[Kind] = [((rows, *shape), dtype) for shape, dtype in programs.kept]
+    def __init__(self) -> None:
         self.bytes = 0
-        self._fields: list[dict[str, Any]] = [self._slot() for _ in range(slots)]
-        self._sums = self._buckets()
-        self._areas = [[self._place(kind) for kind in self._pulled] for _ in range(areas)]
 
-    def _place(self, kind: Kind) -> tuple[int, Kind]:
+    def place(self, kind: Kind) -> Place:
+        """Where the next array is."""
         at = self.bytes
         shape, dtype = kind
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         self.bytes = at + -(-size // LINE) * LINE
         return at, kind
 
+
+class Layout(Places):
+    """Where everything is. `rows`: the examples that a slot has at most."""
+
+    def __init__(self, programs: Programs, rows: int, slots: int, areas: int = 0) -> None:
+        super().__init__()
+        self.rows = rows
+        self._pulled = [kind_of(programs.variables[i]) for i in programs.pulled]
+        self._summed, self._notes = programs.summed, programs.notes
+        self._kept: list[Kind] = [((rows, *shape), dtype) for shape, dtype in programs.kept]
+        self._fields: list[dict[str, Any]] = [self._slot() for _ in range(slots)]
+        self._sums = self._buckets()
+        self._areas = [[self.place(kind) for kind in self._pulled] for _ in range(areas)]
+
     def _slot(self) -> dict[str, Any]:
         return {
-            "status": self._place(((2,), np.dtype(np.int64))),
-            "loss": self._place(((1,), np.dtype(np.float64))),
+            "status": self.place(((2,), np.dtype(np.int64))),
+            "loss": self.place(((1,), np.dtype(np.float64))),
             "sums": self._buckets(),
-            "notes": [self._place(kind) for kind in self._notes],
-            "kept": [self._place(kind) for kind in self._kept],
+            "notes": [self.place(kind) for kind in self._notes],
+            "kept": [self.place(kind) for kind in self._kept],
         }
 
     def _buckets(self) -> dict[str, Any]:
         """Places of the arrays, dtype by dtype, and of the buckets that hold them."""
         order = sorted(range(len(self._summed)), key=lambda i: self._summed[i][1].str)
-        places: dict[int, tuple[int, Kind]] = {}
+        places: dict[int, Place] = {}
         buckets = []
         for _, same in groupby(order, key=lambda i: self._summed[i][1].str):
             start = self.bytes
             for i in same:
-                places[i] = self._place(self._summed[i])
+                places[i] = self.place(self._summed[i])
             dtype = places[i][1][1]
             buckets.append((start, (((self.bytes - start) // dtype.itemsize,), dtype)))
         return {"summed": [places[i] for i in range(len(self._summed))], "buckets": buckets}
@@ -78,34 +87,37 @@ class Layout:
         """The slots of all shards, as arrays in `memory`."""
         return [
             Slot(
-                _view(memory, f["status"]),
-                _view(memory, f["loss"]),
-                _views(memory, f["sums"]["buckets"]),
-                _views(memory, f["sums"]["summed"]),
-                _views(memory, f["notes"]),
-                _views(memory, f["kept"]),
+                view(memory, f["status"]),
+                view(memory, f["loss"]),
+                views(memory, f["sums"]["buckets"]),
+                views(memory, f["sums"]["summed"]),
+                views(memory, f["notes"]),
+                views(memory, f["kept"]),
             )
             for f in self._fields
         ]
 
     def sums(self, memory: Any) -> tuple[list[Array], list[Array]]:
         """The sums over all shards: buckets, and the arrays in them."""
-        return _views(memory, self._sums["buckets"]), _views(memory, self._sums["summed"])
+        return views(memory, self._sums["buckets"]), views(memory, self._sums["summed"])
 
 
     def areas(self, memory: Any) -> list[list[Array]]:
         """Where the values that workers pull are published."""
-        return [_views(memory, area) for area in self._areas]
+        return [views(memory, area) for area in self._areas]
 
 
-def _kind(variable: Variable) -> Kind:
+def kind_of(variable: Variable) -> Kind:
+    """The shape and dtype of a variable."""
     return tuple(int(s) for s in variable.shape), variable.dtype.numpy
 
 
-def _view(memory: Any, place: tuple[int, Kind]) -> Array:
+def view(memory: Any, place: Place) -> Array:
+    """The array at a place."""
     at, (shape, dtype) = place
     return np.ndarray(shape, dtype, buffer=memory, offset=at)
 
 
-def _views(memory: Any, places: Sequence[tuple[int, Kind]]) -> list[Array]:
-    return [_view(memory, place) for place in places]
+def views(memory: Any, places: Sequence[Place]) -> list[Array]:
+    """The arrays at places."""
+    return [view(memory, place) for place in places]

@@ -17,22 +17,11 @@ import numpy as np
 from graphc.distributed.group import Group
 from graphc.distributed.layout import Layout
 from graphc.distributed.programs import Part, Programs
-from graphc.distributed.replica import FAILED, FINE, Exchange, Replica, Seconds, state_of
+from graphc.distributed.replica import FAILED, FINE, Exchange, Replica, state_of
 from graphc.distributed.strategy import ParameterServer
 from graphc.train.batches import Array
 
 PUSH, END, GO, STOP = b"p", b"e", b"g", b"s"
-
-
-def replica_of(
-    programs: Programs, arrays: Sequence[Array], size: int, seconds: Seconds, exchange: Exchange
-) -> Replica:
-    """The replica that the strategy wants in this place of the exchange."""
-    strategy = programs.strategy
-    serves = exchange.rank >= exchange.size - strategy.servers
-    kinds = (AsyncWorker, AsyncServer) if strategy.is_async else (PullingWorker, Server)
-    kind = kinds[serves] if strategy.servers and exchange.size > 1 else Replica
-    return kind(programs, arrays, size, seconds)
 
 
 class PullingWorker(Replica):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.distributed.programs import Kind, Programs
+from graphc.distributed.stages import Link, StagedPrograms
+from graphc.ir.dim import Size, evaluate, product
 from graphc.show.picture import Box, Look, Picture
 from graphc.show.picture import Kind as Arrow
 
@@ -17,12 +19,11 @@ def placement(model: str, programs: Programs, workers: int) -> Picture:
     """Client, master, servers and workers of a training, as the course draws them."""
     made = Picture()
     add, strategy, shards = made.whole.add, programs.strategy, programs.shards
-    client = add(Box.PROCESS, "client")
-    graph = made.mark(client, Look.LAYER, model, _parameters(programs))
     told = "examples, in the order of the seed"
-    data = made.mark(client, Look.INPUT, "examples", "in an order", elsewhere=("rows",))
-    master = made.mark(add(Box.PROCESS, "master"), Look.OP, "programs", "compiled once")
-    made.arrow(graph, master, "loss, optimiser")
+    data, master = _client(made, model, programs)
+    if isinstance(programs, StagedPrograms):
+        _stages(made, programs, workers, data, master)
+        return made
     moved = _size(programs.summed)
     computing = []
     for rank in _some(workers):
@@ -53,6 +54,64 @@ def placement(model: str, programs: Programs, workers: int) -> Picture:
             made.arrow(at, new, f"push {_size([programs.summed[i] for i in part.summed])}")
             made.arrow(held, at, "pull", kind=Arrow.PULL)
     return made
+
+
+def _client(made: Picture, model: str, programs: Programs) -> tuple[int, int]:
+    """What all strategies have: where examples and programs come from."""
+    client = made.whole.add(Box.PROCESS, "client")
+    graph = made.mark(client, Look.LAYER, model, _parameters(programs))
+    data = made.mark(client, Look.INPUT, "examples", "in an order", elsewhere=("rows",))
+    master = made.mark(made.whole.add(Box.PROCESS, "master"), Look.OP, "programs", "compiled once")
+    made.arrow(graph, master, "loss, optimiser")
+    return data, master
+
+
+def _stages(
+    made: Picture, programs: StagedPrograms, workers: int, data: int, master: int
+) -> None:
+    """A box for each worker, in it its stages; between them what moves for a micro-batch."""
+    count = len(programs.stages)
+    done = programs.operations
+    marks: list[tuple[int, int]] = []
+    for rank in range(workers):
+        box = made.whole.add(Box.PROCESS, f"worker {rank + 1} of {workers}")
+        for k in range(count * rank // workers, count * (rank + 1) // workers):
+            share = f"{100 * done[k] / max(sum(done), 1):.0f} % of operations"
+            forward = made.mark(box, Look.OP, f"stage {k + 1} forwards", share)
+            backward = made.mark(box, Look.GRADIENT, f"stage {k + 1} backwards")
+            if k == count * rank // workers:
+                made.arrow(master, forward, "by their keys")
+            made.arrow(forward, backward, "values between")
+            part = programs.parts[k]
+            if part.written:
+                new = made.mark(box, Look.OP, "update", f"after {programs.shards} micro-batches")
+                size = _bytes(programs, part.written)
+                held = made.mark(box, Look.VARIABLE, "its variables", size)
+                made.arrow(backward, new)
+                made.arrow(new, held, kind=Arrow.UPDATE)
+                made.arrow(held, forward, kind=Arrow.PULL)
+            marks.append((forward, backward))
+    made.arrow(data, marks[0][0])
+    pairs = dict.fromkeys((link.maker, k) for link in programs.links for k in link.readers)
+    for maker, reader in pairs:
+        moving = [x for x in programs.links if x.maker == maker and reader in x.readers]
+        made.arrow(marks[maker][0], marks[reader][0], _moved(moving))
+        returned = [link for link in moving if link.returns]
+        if returned:
+            made.arrow(marks[reader][1], marks[maker][1], _moved(returned), Arrow.BACKWARD)
+
+
+def _moved(links: Sequence[Link]) -> str:
+    """The bytes of tensors, of each example and beside these."""
+    sizes = [product(link.shape) * link.dtype.itemsize for link in links]
+    each = sum(size for size in map(_of_an_example, sizes) if size)
+    rest = sum(int(s) for s in sizes if isinstance(s, int))
+    texts = [f"{_shown(each)} an example"] if each else []
+    return ", ".join([*texts, *([_shown(rest)] if rest else [])])
+
+
+def _of_an_example(size: Size) -> int:
+    return evaluate(size, {"n": 2}) - evaluate(size, {"n": 1})
 
 
 def _some(count: int) -> Sequence[int]:

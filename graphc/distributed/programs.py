@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,12 +40,13 @@ Kind = tuple[tuple[int, ...], np.dtype[Any]]  # the shape and dtype of an array
 
 @dataclass(frozen=True)
 class Part:
-    """An update of some variables: it takes the sums at these places, and all notes if it is the
-    first one. `written` are the variables that are its own."""
+    """An update of some variables: it takes the sums at these places, and all notes if metrics are
+    among what it updates. `written` are the variables that are its own."""
 
     update: Function
     summed: list[int]
     written: list[int]
+    counts: bool
 
 
 @dataclass(frozen=True)
@@ -91,31 +92,23 @@ def make_programs(
     merged.
     """
     parameters = model.parameters()
-    _check_optimizer(optimizer, parts)
-    state = model.updates(batch.total)
-    own, means = _by_data(state, batch.inputs)
-    share = placeholder("share", (), float64)  # of the batch's weight that is in this shard
-    shard = placeholder("shard", (), int64)
+    check_optimizer(optimizer, parts)
+    told = told_of(batch, model)
+    own, means, tallies = told.own, told.means, told.tallies
     terms = [*grad(batch.total, parameters), *means.values()]
-    summed = [term * cast(share, term.dtype) for term in terms]
-    tallies = [t for t in batch.tallies if t.state]
-    notes = [note for tally in tallies for note in _notes(tally)]
-    kept = [k for tally in batch.tallies for k in tally.kept.values()]
+    summed = [term * cast(told.share, term.dtype) for term in terms]
+    notes, kept = told.notes, told.kept
     outputs = [batch.total, *summed, *notes, *kept]
     if shards > 1 or strategy.is_async:
-        keys: dict[Tensor, Tensor] = {v: fold_in(v, shard) for v in own if _is_key(v)}
-        outputs = transform(outputs, replace=keys)
+        outputs = transform(outputs, replace=told.keys())
     gradient = compile_function(
-        [*batch.inputs, share, shard], outputs, name="gradient", flush_subnormals=True
+        [*batch.inputs, told.share, told.shard], outputs, name="gradient", flush_subnormals=True
     )
 
     sums = [placeholder(f"sum{i}", term.shape, term.dtype) for i, term in enumerate(terms)]
-    given = [
-        [placeholder(f"note{s}_{i}", n.shape, n.dtype) for i, n in enumerate(notes)]
-        for s in range(shards)
-    ]
+    given = told.given(shards)
     others = own | dict(zip(means, sums[len(parameters) :], strict=True))
-    others |= _merged(tallies, given)
+    others |= merged(tallies, given)
     optimizer.apply(sums[: len(parameters)], parameters)  # its state, in the usual order
     updates: list[tuple[list[int], Function]] = []
     for places in _divided(parameters, parts):
@@ -129,33 +122,99 @@ def make_programs(
         update = compile_function(inputs, [], new, name="update", flush_subnormals=True)
         updates.append((places, update))
     functions = [gradient, *(function for _, function in updates)]
-    counted = [v for tally in tallies for v in tally.state.values()]
-    found = dict.fromkeys(v for f in functions for v in f.graph.variables)
-    variables = [*(v for v in found if v not in set(counted)), *counted]
-    taken: set[Variable] = set()
-    made = []
-    for places, function in updates:
-        its = {v for v, _ in function.graph.updates} - taken
-        taken |= its
-        made.append(Part(function, places, [i for i, v in enumerate(variables) if v in its]))
-    read = set(gradient.graph.variables) & taken
+    variables, counted = variables_of_all(functions, tallies)
+    made = parts_of(updates, variables, [i == 0 for i in range(len(updates))])
+    read = set(gradient.graph.variables) & {variables[i] for p in made for i in p.written}
     return Programs(
         strategy,
         gradient,
         made,
         shards,
-        [_kind(t) for t in terms],
-        [_kind(n) for n in notes],
-        [np.asarray(first) for tally in tallies for first in tally.first.values()],
-        [((*(int(s) for s in k.shape[1:]),), k.dtype.numpy) for k in kept],
+        [kind_of_tensor(t) for t in terms],
+        *told.noted(),
         weighted,
         variables,
-        len(counted),
+        counted,
         [i for i, v in enumerate(variables) if v in read],
     )
 
 
-def _check_optimizer(optimizer: Optimizer, parts: int) -> None:
+class Told(NamedTuple):
+    """What is told of a shard beside its loss: new values of state, its own or means over examples,
+    what metrics note of it, and what they keep of each example. `share` is the part of the batch's
+    weight that is in this shard, `shard` its number."""
+
+    own: dict[Variable, Tensor]
+    means: dict[Variable, Tensor]
+    tallies: list[Tally]
+    notes: list[Tensor]
+    kept: list[Tensor]
+    share: Tensor
+    shard: Tensor
+
+    def keys(self) -> dict[Tensor, Tensor]:
+        """Random keys, by what they are in this shard."""
+        return {v: fold_in(v, self.shard) for v in self.own if _is_key(v)}
+
+    def given(self, shards: int) -> list[list[Tensor]]:
+        """The notes of all shards, as inputs of an update."""
+        return [
+            [placeholder(f"note{s}_{i}", n.shape, n.dtype) for i, n in enumerate(self.notes)]
+            for s in range(shards)
+        ]
+
+    def noted(self) -> tuple[list[Kind], list[Array], list[Kind]]:
+        """The kinds of notes, the notes of a shard without examples, the kinds of what is kept."""
+        return (
+            [kind_of_tensor(n) for n in self.notes],
+            [np.asarray(first) for tally in self.tallies for first in tally.first.values()],
+            [((*(int(s) for s in k.shape[1:]),), k.dtype.numpy) for k in self.kept],
+        )
+
+
+def told_of(batch: Batch, model: Layer) -> Told:
+    """What is told of a shard. Errors: `ArgumentError` as `make_programs`."""
+    own, means = _by_data(model.updates(batch.total), batch.inputs)
+    tallies = [t for t in batch.tallies if t.state]
+    return Told(
+        own,
+        means,
+        tallies,
+        [note for tally in tallies for note in _notes(tally)],
+        [k for tally in batch.tallies for k in tally.kept.values()],
+        placeholder("share", (), float64),
+        placeholder("shard", (), int64),
+    )
+
+
+def variables_of_all(
+    functions: Sequence[Function], tallies: Sequence[Tally]
+) -> tuple[list[Variable], int]:
+    """All variables of programs, those of metrics last, and how many these are."""
+    counted = [v for tally in tallies for v in tally.state.values()]
+    found = dict.fromkeys(v for f in functions for v in f.graph.variables)
+    return [*(v for v in found if v not in set(counted)), *counted], len(counted)
+
+
+def parts_of(
+    updates: Sequence[tuple[list[int], Function]],
+    variables: Sequence[Variable],
+    counts: Sequence[bool],
+) -> list[Part]:
+    """The parts of an update; what several of them write, as the number of steps, is the first
+    one's own."""
+    taken: set[Variable] = set()
+    made = []
+    for (places, function), is_counting in zip(updates, counts, strict=True):
+        its = {v for v, _ in function.graph.updates} - taken
+        taken |= its
+        written = [i for i, v in enumerate(variables) if v in its]
+        made.append(Part(function, places, written, is_counting))
+    return made
+
+
+def check_optimizer(optimizer: Optimizer, parts: int) -> None:
+    """Errors: `ArgumentError` for one that needs more than the gradients of its part."""
     if isinstance(optimizer, WholeOptimizer):
         raise ArgumentError(
             "this optimiser sees the loss itself, not gradients that workers can add up",
@@ -164,9 +223,9 @@ def _check_optimizer(optimizer: Optimizer, parts: int) -> None:
         )  # fmt: skip
     if parts > 1 and optimizer.needs_all:
         raise ArgumentError(
-            "the norm of all gradients is not known to servers that have a part of them",
+            "the norm of all gradients is not known to processes that have a part of them",
             op=type(optimizer).__name__, given="global_clip_norm", where=origin.where(),
-            hint="one server, DataParallel, or clip_norm, which is of each gradient",
+            hint="DataParallel, one server, or clip_norm, which is of each gradient",
         )  # fmt: skip
 
 
@@ -185,7 +244,8 @@ def _divided(parameters: Sequence[Variable], parts: int) -> list[list[int]]:
     return [sorted(part) for part in found]
 
 
-def _kind(tensor: Tensor) -> Kind:
+def kind_of_tensor(tensor: Tensor) -> Kind:
+    """The shape and dtype of a tensor without named dims."""
     return tuple(int(s) for s in tensor.shape), tensor.dtype.numpy
 
 
@@ -216,7 +276,7 @@ def _notes(tally: Tally) -> list[Tensor]:
     return [cast(after[key], v.dtype) for key, v in tally.state.items()]
 
 
-def _merged(tallies: Sequence[Tally], given: Sequence[Sequence[Tensor]]) -> dict[Variable, Tensor]:
+def merged(tallies: Sequence[Tally], given: Sequence[Sequence[Tensor]]) -> dict[Variable, Tensor]:
     """The states of metrics behind all shards, merged in the shards' order."""
     states: list[State] = [dict(tally.state) for tally in tallies]
     for of_shard in given:

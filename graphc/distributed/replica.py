@@ -101,6 +101,22 @@ class Replica:
         self._buckets, self._sums = layout.sums(memory)
         self._areas = layout.areas(memory)
 
+    # -- the newest values -------------------------------------------------------------------------
+    def values(self, places: Sequence[int]) -> list[Array]:
+        """The values of some variables."""
+        return [self.programs.variables[i].value for i in places]
+
+    def assign(self, places: Sequence[int], values: Sequence[Array]) -> None:
+        """New values of some variables."""
+        for i, value in zip(places, values, strict=True):
+            self.programs.variables[i].value = value
+
+    def gather(self) -> None:
+        """All variables of this process get their newest values."""
+
+    def settle(self) -> None:
+        """Somebody is lost: `at` is the step that comes next, whoever goes on with it."""
+
     # -- a run -------------------------------------------------------------------------------------
     def run(self, first: int, count: int) -> int:
         """Make `count` steps, from step `first` on; FINE, or why a step was not made, which is the
@@ -144,7 +160,7 @@ class Replica:
         return max(self._update(part, self._sums) for part in self.programs.parts)
 
     def _update(self, part: Part, sums: Sequence[Array]) -> int:
-        notes = self._notes if part is self.programs.parts[0] else []
+        notes = self._notes if part.counts else []
         try:
             part.update.flat(*(sums[i] for i in part.summed), *notes)
         except GraphcError as error:
@@ -170,17 +186,12 @@ class Replica:
         if start == end:
             return
         rows = self._rows(start, end)
-        share = (end - start) / (bounds[-1] - bounds[0])
-        if self.programs.weighted:
-            weights = self.arrays[-1]
-            whole = weights[self._rows(bounds[0], bounds[-1])].sum(dtype=np.float64)
-            if whole > 0:
-                share = weights[rows].sum(dtype=np.float64) / whole
+        share = self._share(part, bounds)
         slot.status[:] = FINE, self.at
         self.seconds.examples += end - start
         try:
             found = self.programs.gradient.flat(
-                *(a[rows] for a in self.arrays), float(share), shard
+                *(a[rows] for a in self.arrays), share, shard
             )
         except GraphcError as error:
             self.failure, slot.status[0] = error, FAILED
@@ -189,6 +200,16 @@ class Replica:
         places = [*slot.summed, *slot.notes, *(k[: end - start] for k in slot.kept)]
         for place, value in zip(places, found[1:], strict=True):
             place[...] = value
+
+    def _share(self, part: Sequence[int], bounds: Sequence[int]) -> float:
+        """The share of the step's weight that is in a part of its examples."""
+        start, end = part
+        if self.programs.weighted:
+            weights = self.arrays[-1]
+            whole = weights[self._rows(bounds[0], bounds[-1])].sum(dtype=np.float64)
+            if whole > 0:
+                return float(weights[self._rows(start, end)].sum(dtype=np.float64) / whole)
+        return (end - start) / (bounds[-1] - bounds[0])
 
     def _sum(self, full: Sequence[int]) -> None:
         """This replica's part of each bucket, shard after shard."""

@@ -8,6 +8,7 @@ from graphc.distributed.crew import Crew, Snapshot
 from graphc.distributed.mirror import Mirror
 from graphc.distributed.programs import Programs
 from graphc.distributed.replica import DIVERGED, Alone, Replica, Seconds
+from graphc.distributed.replicas import replica_of
 from graphc.distributed.worker import Ran
 from graphc.errors import RuntimeFailure
 from graphc.train.batches import Array
@@ -36,8 +37,8 @@ class HereStep(SharedStep):
         self._seconds = seconds
 
     def walk(self, arrays: Sequence[Array], size: int) -> Walk:
-        replica = Replica(self.programs, arrays, size, self._seconds)
-        replica.join(Alone())
+        replica = replica_of(self.programs, arrays, size, self._seconds, alone := Alone())
+        replica.join(alone)
         return _HereWalk(replica)
 
 

@@ -27,10 +27,16 @@ class DataParallel:
 
     servers = 0
     is_async = False
+    copies = True  # whether each worker holds all of a training
 
     def __post_init__(self) -> None:
         if self.shards is not None:
             _count("DataParallel", "shards", self.shards, 1)
+
+    def pieces(self, workers: int) -> tuple[int, int]:
+        """Into how many shards a batch is cut, and how many workers can share them."""
+        shards = self.shards or max(workers, 1)
+        return shards, shards
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,15 @@ class ParameterServer:
     mode: str = "sync"
     staleness: int | None = None
     shards: int | None = None
+
+    copies = True  # a server that is lost begins the epoch again; workers can be replaced
+
+    def pieces(self, workers: int) -> tuple[int, int]:
+        """Into how many shards a batch is cut, and how many workers can share them."""
+        if self.is_async:
+            return 1, max(workers, 1)
+        shards = self.shards or max(workers, 1)
+        return shards, shards
 
     @property
     def is_async(self) -> bool:
@@ -76,7 +91,44 @@ class ParameterServer:
                 _count("ParameterServer", name, value, 0 if name == "staleness" else 1)
 
 
-Strategy: TypeAlias = DataParallel | ParameterServer
+@dataclass(frozen=True)
+class Pipeline:
+    """The model is cut into `stages`, as many as there are workers by default, each with the
+    variables that it reads; `gc.draw(trainer, view="placement")` shows the cut, and
+    `GRAPHC_PRINT=cut` prints it.
+
+    The stages have about equal numbers of operations, and as few bytes as can be move from one to
+    the next. A batch is cut into `micro_batches` of about equal size,
+    twice as many as stages by default, which follow each other through the stages: a stage computes
+    the backward pass of one as soon as it can and then the forward pass of another, so that it
+    keeps the intermediate values of no more than there are stages behind it. Gradients are added
+    up in the order of the micro-batches; then each stage updates its own variables.
+
+    What a training comes to depends on the number of stages and micro-batches, not on that of
+    workers: fewer workers have several stages each. Layers that look at a whole batch look at a
+    micro-batch, as with the shards of `DataParallel`.
+    Errors: `ArgumentError` for numbers that are no ints >= 1.
+    """
+
+    stages: int | None = None
+    micro_batches: int | None = None
+
+    servers = 0
+    is_async = False
+    copies = False
+
+    def __post_init__(self) -> None:
+        for name in ("stages", "micro_batches"):
+            if getattr(self, name) is not None:
+                _count("Pipeline", name, getattr(self, name), 1)
+
+    def pieces(self, workers: int) -> tuple[int, int]:
+        """Into how many micro-batches a batch is cut, and how many stages there are."""
+        stages = self.stages or max(workers, 1)
+        return self.micro_batches or 2 * stages, stages
+
+
+Strategy: TypeAlias = DataParallel | ParameterServer | Pipeline
 
 
 def _count(op: str, name: str, given: object, least: int) -> None:

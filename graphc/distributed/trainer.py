@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -9,11 +10,12 @@ from typing import Any, Self
 from graphc.distributed.crew import Crew
 from graphc.distributed.limits import Limits
 from graphc.distributed.placement import placement
-from graphc.distributed.programs import make_programs
+from graphc.distributed.programs import Programs, make_programs
 from graphc.distributed.replica import Seconds
 from graphc.distributed.report import Report, report
+from graphc.distributed.stages import make_stages
 from graphc.distributed.steps import CrewStep, HereStep
-from graphc.distributed.strategy import DataParallel, ParameterServer, Strategy
+from graphc.distributed.strategy import DataParallel, ParameterServer, Pipeline, Strategy
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.nn.module import Layer
@@ -60,7 +62,7 @@ class Trainer(trainer.Trainer):
         )  # fmt: skip
         self.strategy = DataParallel() if strategy is None else strategy
         self.limits = Limits() if limits is None else limits
-        known = {"strategy": (DataParallel, ParameterServer), "limits": (Limits,)}
+        known = {"strategy": (DataParallel, ParameterServer, Pipeline), "limits": (Limits,)}
         for name, kinds in known.items():
             if not isinstance(getattr(self, name), kinds):
                 expected = " or ".join(f"gc.distributed.{kind.__name__}(...)" for kind in kinds)
@@ -76,15 +78,16 @@ class Trainer(trainer.Trainer):
                 'mode="async" is between workers', op="Trainer", expected="workers >= 1",
                 given="workers=0", where=origin.where(),
             )  # fmt: skip
-        self._shards = 1 if paced else self.strategy.shards or max(self.workers, 1)
-        if self.workers > self._shards and not paced:
+        self._shards, most = self.strategy.pieces(self.workers)
+        if self.workers > most:
+            parts = "stages" if isinstance(self.strategy, Pipeline) else "shards"
             raise ArgumentError(
-                "more workers than shards: some would have nothing to do", op="Trainer",
-                expected=f"at most {self._shards} workers", given=str(self.workers),
-                where=origin.where(),
+                f"more workers than {parts}: some would have nothing to do", op="Trainer",
+                expected=f"at most {most} workers", given=str(self.workers), where=origin.where(),
             )  # fmt: skip
-        servers = self.strategy.servers
-        self._crew = Crew(self.workers, servers, self.limits) if self.workers else None
+        self._stages, servers = most, self.strategy.servers
+        crew = Crew(self.workers, servers, self.limits, self.strategy.copies)
+        self._crew = crew if self.workers else None
         self._here = Seconds()
 
     # -- fitting -----------------------------------------------------------------------------------
@@ -103,8 +106,11 @@ class Trainer(trainer.Trainer):
     def _training_step(self, types: Types) -> Step:
         seen = batch(types, self._forward, self._loss, self._metrics)
         self._keep_rate()
+        make: Callable[..., Programs] = make_programs
         parts = 1 if self._crew is None else max(self.strategy.servers, 1)
-        programs = make_programs(
+        if isinstance(self.strategy, Pipeline):
+            make, parts = make_stages, self._stages
+        programs = make(
             seen, self.model, self.optimizer, self.strategy, self._shards, parts, types.weighted
         )
         if self._crew is None:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.distributed.group import Door, Group, Lost
-from graphc.distributed.parameter_server import replica_of
 from graphc.distributed.programs import Programs
 from graphc.distributed.replica import Replica, Seconds
+from graphc.distributed.replicas import replica_of
 from graphc.errors import GraphcError
 from graphc.train.batches import Array
 
@@ -89,11 +89,18 @@ class Worker:
             self._group.close()
             self._group = None
 
+    def close(self) -> None:
+        """Leave, and be reached no more."""
+        self._leave()
+        self._door.close()
+
     def walk(self, arrays: Sequence[Array], size: int) -> tuple[int, ...]:
         """Walk over these arrays from now on, in steps of `size` examples. The ranks of those who
         were lost meanwhile."""
         assert self._programs is not None
         assert self._group is not None
+        if self._replica is not None:
+            self._replica.gather()
         self._replica = replica_of(self._programs, arrays, size, self._seconds, self._group)
         try:
             self._replica.join(self._group)
@@ -111,6 +118,7 @@ class Worker:
             code = replica.run(first, count)
         except Lost as error:
             self._leave()  # so that nobody waits for this one
+            replica.settle()
             return Ran(replica.at, 0, None, error.ranks, replica.is_torn)
         seconds = max(time.perf_counter() - start, 1e-9)
         rate = (self._seconds.examples - before) / seconds
@@ -119,10 +127,15 @@ class Worker:
     def values(self, places: Sequence[int]) -> list[Array]:
         """The values of some variables."""
         assert self._programs is not None
+        if self._replica is not None:
+            return self._replica.values(places)
         return [self._programs.variables[i].value for i in places]
 
     def assign(self, places: Sequence[int], values: Sequence[Array]) -> None:
         assert self._programs is not None
+        if self._replica is not None:
+            self._replica.assign(places, values)
+            return
         for i, value in zip(places, values, strict=True):
             self._programs.variables[i].value = value
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.distributed.programs import _check_optimizer, _divided
+from graphc.distributed.programs import _divided, check_optimizer
 from graphc.errors import ArgumentError, DivergenceError
 
 from .problems import LABELS, OPTIONS, PARTS, X, model, same, trainer
@@ -97,7 +97,7 @@ def test_bad_arguments() -> None:
     with pytest.raises(ArgumentError, match="workers >= 1"):
         _served(workers=0, mode="async")
     clipped = gc.optim.accumulate(gc.optim.SGD(global_clip_norm=1.0), 2)
-    with pytest.raises(ArgumentError, match="one server, DataParallel, or clip_norm"):
-        _check_optimizer(clipped, 2)
+    with pytest.raises(ArgumentError, match="DataParallel, one server, or clip_norm"):
+        check_optimizer(clipped, 2)
     with pytest.raises(ArgumentError, match="at most 1 servers"):
         _divided([gc.variable(np.zeros(2), "single")], 2)
