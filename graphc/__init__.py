@@ -11,6 +11,7 @@ imports, from `_LAZY` and from the families of ops.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -100,10 +101,27 @@ def _find(name: str) -> Any:
         value = _functions()[name]
     else:
         raise AttributeError(
-            f"module 'graphc' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+            f"module 'graphc' has no attribute {name!r}{_elsewhere(name)}",
+            name=name,
+            obj=sys.modules[__name__],
         )
     globals()[name] = value
     return value
+
+
+def _elsewhere(name: str) -> str:
+    """Which of graphc's modules has the name, however it is written: for who looks for it here.
+    A name of a module is asked for where that module is being imported."""
+    if name.startswith("_") or importlib.util.find_spec(f"graphc.{name}"):
+        return ""
+    found = (
+        f"gc.{room}.{known}"
+        for room in ("nn", "optim", "train", "linalg", "random", "fft")
+        for known in getattr(_find(room), "__all__", ())
+        if known.lower() == name.lower()
+    )
+    first = next(found, None)
+    return f"; there is {first}" if first else ""
 
 
 if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one

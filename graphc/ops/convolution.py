@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
-from graphc.ir.conditions import agree
+from graphc.ir import origin
+from graphc.ir.conditions import agree, never_equal
 from graphc.ir.dim import Dim, Size, dim, floordiv
 from graphc.ir.dtype import bool_
-from graphc.ir.node import Tensor, apply
+from graphc.ir.node import Tensor, apply, located
 from graphc.ir.op import Batch, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, show
 from graphc.ops.build import operands
@@ -54,6 +55,13 @@ def _check(op: str, steps: Steps, *types: TensorType) -> None:
 
 def _check_channels(op: str, steps: Steps, c: Size, i: Size, o: Size) -> None:
     """Errors: `ShapeError` where the channels are not those of the kernel, in equal groups."""
+    if steps.groups == 1 and not agree(c, i):
+        raise ShapeError(
+            "channels do not fit the kernel",
+            op=op,
+            expected=f"{i} channels, as the kernel takes",
+            given=f"{c} channels",
+        )
     if not agree(c, i * steps.groups) or not agree(o, floordiv(o, steps.groups) * steps.groups):
         raise ShapeError(
             f"channels do not fit {steps.groups} groups",
@@ -408,6 +416,7 @@ def conv_transpose(
     more = each(op, "output padding", output_padding, rank, least=0)
     steps = Steps(strides, (), dilations, _groups(op, groups), last)
     places, window = steps.space_of(t.shape), steps.window_of(kernel.shape)
+    _check_transposed(op, steps, t.shape, kernel.shape, more)
     if padding == "same":
         sizes = tuple(p * s + m for p, s, m in zip(places, strides, more, strict=True))
         pairs = pairs_of(op, padding, sizes, window, strides, dilations)
@@ -419,6 +428,32 @@ def conv_transpose(
         )
     attrs = steps._replace(padding=pairs).attrs()
     return apply(BY_INPUT, (t, kernel), sizes=sizes, **attrs).output()
+
+
+def _check_transposed(op: str, steps: Steps, x: Shape, kernel: Shape, more: Sequence[int]) -> None:
+    """Errors: `ShapeError` for channels that the kernel does not give, or that are no groups;
+    `ArgumentError` for an output padding that a convolution would have made places of."""
+    (o, i), c = steps.sides_of(kernel), x[steps.channels]
+    if never_equal(o, c):
+        raise ShapeError(
+            "channels do not fit the kernel",
+            op=op,
+            expected=f"{o} channels, as the kernel {show(kernel)} gives where it is not transposed",
+            given=f"{c} channels: {show(x)}",
+            where=origin.where(),
+        )
+    try:
+        _check_channels(op, steps, i * steps.groups, i, o)
+    except ShapeError as error:
+        raise located(error, op) from None
+    if any(m >= s for m, s in zip(more, steps.strides, strict=True)):
+        raise ArgumentError(
+            "an output padding that is not smaller than the stride",
+            op=op,
+            expected=f"less than the strides {steps.strides}",
+            given=str(tuple(more)),
+            hint="it chooses among the sizes that a stride maps to one",
+        )
 
 
 FUNCTIONS |= {f.__name__: f for f in (conv, conv_transpose)}

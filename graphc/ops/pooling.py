@@ -9,7 +9,7 @@ from typing import Any
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir.dim import Size
 from graphc.ir.dtype import bool_
-from graphc.ir.node import Tensor
+from graphc.ir.node import Tensor, located
 from graphc.ir.shape import Shape, show
 from graphc.ops.build import scalar_like, tensor
 from graphc.ops.create import ones
@@ -17,7 +17,7 @@ from graphc.ops.elementwise import divide, where
 from graphc.ops.image import has_channels_last, pairs_of
 from graphc.ops.index import zero_pad
 from graphc.ops.reduce import lowest, max, mean, sum
-from graphc.ops.windows import each, windows_of
+from graphc.ops.windows import each, window_count, windows_of
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -38,6 +38,16 @@ class _Pool:
         space = tuple(self.x.shape[a] for a in self.axes)
         self.pairs = pairs_of(op, padding, space, self.window, self.strides, self.dilations)
         self._check_padding(op)
+        self._check_size(op, space)
+
+    def _check_size(self, op: str, space: Shape) -> None:
+        """Errors: `ShapeError` where not one window fits."""
+        steps = zip(space, self.pairs, self.window, self.strides, self.dilations, strict=True)
+        for s, (a, b), w, stride, dilation in steps:
+            try:
+                window_count(a + s + b, w, stride, dilation, f"{s} + {a} + {b} with its padding")
+            except ShapeError as error:
+                raise located(error, op) from None
 
     def _check_padding(self, op: str) -> None:
         """Errors: `ArgumentError` where a window may lie in the padding alone."""

@@ -160,7 +160,9 @@ def _steps(steps: Iterable[Step], lines: Lines, indent: str) -> Iterable[str]:
                 if also is not None:
                     number = lines.numbers[also] = len(lines.numbers) + 1
                     more = f", with ({number}) {_region(also)}"
-                yield f"{indent}matrix product, {sizes}{batch}{more}{lines.of(node)}"
+                several = "".join(f"{size} x " for size in step.taps)
+                kind = f"convolution, {several}a matrix product" if several else "matrix product"
+                yield f"{indent}{kind}, {sizes}{batch}{more}{lines.of(node)}"
                 for what in (node, *([] if also is None else [also])):
                     yield from _indented(lines.equations(what), indent)
             case Blocks():

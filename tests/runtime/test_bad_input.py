@@ -213,6 +213,15 @@ def test_a_bad_expression(case: str) -> None:
     assert_named(caught.value)
 
 
+@pytest.mark.parametrize("place", ["nn.layer_norm", "nn.Embedding", "optim.Adam"])
+def test_a_name_of_another_module_is_said_to_be_there(place: str) -> None:
+    name = place.partition(".")[2].lower()
+    with pytest.raises(AttributeError, match=rf"attribute {name!r}; there is gc\.{place}$"):
+        getattr(gc, name)
+    with pytest.raises(AttributeError, match=r"no attribute 'nothing_of_the_kind'$"):
+        getattr(gc, "nothing_of_the_kind")  # noqa: B009 - a checker knows that it is not there
+
+
 def test_hints_say_what_to_write_instead() -> None:
     with pytest.raises(SymbolicValueError, match="elements cannot be assigned") as assigned:
         W[0] += 1
