@@ -257,6 +257,7 @@ def step_cost(
     node: Node = step.node
     flops: Size = 0
     name, kind, shape = node.op.name, "host", ""
+    read_besides: Sequence[Tensor] = ()
     if isinstance(step, Call):
         shape = launches(step)
         name, kind = step.name or "kernel", "kernel"
@@ -265,8 +266,12 @@ def step_cost(
         behind = step.epilogue.node if step.epilogue else None
         more = () if behind is None else behind.attrs["body"].nodes
         kind, flops = "product", operations([node, *more])
+        if behind is not None:
+            read_besides = [t for t in behind.inputs if not t.node.op.multiplies_matrices]
     operands = map(_in_memory, node.inputs) if node.op.multiplies_matrices else node.inputs
-    read, written = (bytes_of(ts) * turns for ts in (dict.fromkeys(operands), node.outputs))
+    read, written = (
+        bytes_of(ts) * turns for ts in (dict.fromkeys([*operands, *read_besides]), node.outputs)
+    )
     line = str(node.origins[0]) if node.origins else ""
     return StepCost(name, kind, flops * turns, read, written, line, shape)
 

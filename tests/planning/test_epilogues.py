@@ -144,4 +144,6 @@ def test_explain_says_so() -> None:
     f = gc.compile([X, W, B], X @ W + B, target="cuda")
     assert "matrix product, n x 6 by 6 x 8, with (1) add over (n, 8)" in f.explain()
     assert not f.kernels
-    assert f.cost().at(n=3).flops == 2 * 3 * 6 * 8 + 3 * 8
+    cost = f.cost().at(n=3)
+    assert cost.flops == 2 * 3 * 6 * 8 + 3 * 8
+    assert cost.bytes == 4 * (3 * 6 + 6 * 8 + 8 + 3 * 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,3 +188,9 @@ def test_an_unknown_target_is_an_error_that_lists_them() -> None:
     with pytest.raises(ArgumentError, match="unknown target") as error:
         gc.compile([x], x, target="abacus")
     assert error.value.expected == "cpu or cuda or auto or reference"
+
+
+def test_the_page_on_targets_names_every_function() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "add_a_target.md").read_text(encoding="utf-8")
+    missing = [f.name for f in fields(Target) if f"`{f.name}`" not in page and f.name != "name"]
+    assert not missing
