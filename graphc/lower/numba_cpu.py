@@ -1,9 +1,10 @@
 """Compiles kernel source with Numba, to unoptimised LLVM IR.
 
-Numba is used for what it is good at here, from typed Python source to LLVM IR, with contexts of our
+Numba is used for what it is good at here, from typed statements to LLVM IR, with contexts of our
 own that know only what kernels use: loops, pointers, scalar arithmetic and the functions of
-`numba_functions.py`. That takes a first kernel from 600 ms to 40 and the next ones to 15. Nothing
-is optimised or loaded by Numba: `link.py` does that.
+`numba_functions.py`. `numba_reading.py` reads the source, `numba_typing.py` finds the types. That
+takes a first kernel from 600 ms to 30 and the next ones to 8. Nothing is optimised or loaded by
+Numba: `link.py` does that.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from numba.core import (
     compiler,
     cpu,
     funcdesc,
-    interpreter,
+    ir,
     lowering,
     typing,
-    untyped_passes,
 )
-from numba.core.compiler_machinery import FunctionPass, LoweringPass, PassManager, register_pass
+from numba.core.compiler_machinery import LoweringPass, PassManager, register_pass
 from numba.core.imputils import builtin_registry as implementations
 from numba.core.typing import templates
 from numba.cpython import builtins as _builtins  # noqa: F401  (registers implementations)
@@ -40,7 +40,7 @@ from graphc import locks
 from graphc.errors import CompileError
 from graphc.ir.dtype import COMPLEX, DTYPES, DType, bool_, float16, float32
 from graphc.loops.grammar import Kernel, may_fail, parallel_loops
-from graphc.lower import half, numba_functions
+from graphc.lower import half, numba_functions, numba_reading
 from graphc.lower.numba_source import print_for_numba
 from graphc.lower.numba_typing import Typing
 
@@ -85,37 +85,41 @@ def _triple() -> str:
     return triple
 
 
-class _Interpreter(interpreter.Interpreter):
-    """What is mended in IR afterwards comes of exceptions, dicts, lists and `with` statements: not
-    of kernels, which have none."""
-
-    def post_process(self, peepholes: Any, func_ir: Any) -> Any:
-        return func_ir
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _Reading(FunctionPass):
-    """From byte code to Numba's IR, whose variables' lives `_Lowering` looks for."""
-
-    _name = "graphc_reading"
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def run_pass(self, state: Any) -> bool:
-        state.func_ir = _Interpreter(state.func_id).interpret(state.bc)
-        return True
-
-
 class _Lower(lowering.Lower):
-    """As Numba's, without a note for each statement of what an error would say."""
+    """As Numba's, without what kernels have none of: notes for errors and debuggers, exceptions,
+    operands that are known. Which variables need no memory `numba_reading.py` has seen."""
+
+    def _find_singly_assigned_variable(self) -> None:
+        self._singly_assigned_vars = self.func_ir.local
+        self._blk_local_varmap: dict[str, Any] = {}
 
     def lower_block(self, block: Any) -> None:
         self.pre_block(block)
         for statement in block.body:
             self.loc = statement.loc
-            self.lower_inst(statement)
+            if isinstance(statement, ir.Assign):
+                name = statement.target.name
+                self.storevar(self.lower_assign(self.typeof(name), statement), name)
+            else:
+                self.lower_inst(statement)
         self.post_block(block)
+
+    def pre_block(self, block: Any) -> None:
+        lowering.BaseLower.pre_block(self, block)
+        self._cur_ir_block = block
+
+    def lower_binop(self, resty: Any, expr: Any, op: Any) -> Any:
+        """As there, where no operand is known."""
+        function = self.context.typing_context.resolve_value_type(op)
+        signature = self.fndesc.calltypes[expr]
+        values = [(self.loadvar(v.name), self.typeof(v.name)) for v in (expr.lhs, expr.rhs)]
+        given = [
+            self.context.cast(self.builder, value, kind, wanted)
+            for (value, kind), wanted in zip(values, signature.args, strict=True)
+        ]
+        known = function.get_call_type(self.context.typing_context, signature.args, {})
+        found = self.context.get_function(function, known)(self.builder, given)
+        return self.context.cast(self.builder, found, signature.return_type, resty)
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -272,8 +276,6 @@ class _Pipeline(compiler.CompilerBase):
     def define_pipelines(self) -> list[Any]:
         manager = PassManager("graphc kernel")
         for step in (
-            _Reading,
-            untyped_passes.FixupArgs,
             Typing,
             _Lowering,
         ):
@@ -406,16 +408,14 @@ def to_llvm(
 ) -> tuple[str, str]:
     """The function `name` of kernel source as LLVM IR, and its symbol there. Errors: as
     `compile_kernel`; the caller holds Numba's lock."""
-    namespace = dict(contexts.scope)
-    exec(compile(source, f"<{name}>", "exec"), namespace)
     flags: Any = compiler.Flags()
     flags.error_model = "numpy"
     flags.nrt = False
     try:
-        text, symbol = compiler.compile_extra(
+        text, symbol = compiler.compile_ir(
             contexts.typing,
             contexts.target,
-            namespace[name],
+            numba_reading.read(source, name, contexts.scope),
             signature,
             types.void,
             flags,
