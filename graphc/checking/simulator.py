@@ -147,6 +147,22 @@ def _collective(across: bool, step: Callable[[Any, Any], Any]) -> Callable[..., 
     return run
 
 
+def _ballot(site: int, cuda: _Cuda, flag: Any) -> Generator[Any, None, Any]:
+    """A bit for each thread of the warp: whether its flag is set."""
+    thread, threads = int(cuda.threadIdx.x), int(cuda.blockDim.x)
+    cuda.shared[thread] = bool(flag)
+    yield site, WARP
+    start = thread - thread % WARP
+    bits = sum(cuda.shared[i] << (i - start) for i in range(start, min(start + WARP, threads)))
+    yield -site, WARP
+    return np.int64(bits)
+
+
+def _first_bit(flags: Any) -> Any:
+    bits = int(flags)
+    return np.int64((bits & -bits).bit_length() - 1)
+
+
 def _lost(total: Any, before: Any, added: Any) -> Any:
     error = (total - before) - added
     return error if np.isfinite(error) else error.dtype.type(0)
@@ -164,7 +180,7 @@ class _Generators(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> Any:
         self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and re.match(r"(group|column)_", node.func.id):
+        if isinstance(node.func, ast.Name) and re.match(r"(group|column)_|ballot$", node.func.id):
             self.waits = True
             node.args[:0] = [ast.Constant(node.lineno), ast.Name("cuda", ast.Load())]
             return ast.YieldFrom(node)
@@ -176,7 +192,7 @@ class _Generators(ast.NodeTransformer):
 
 @lru_cache(maxsize=1)
 def _scope() -> dict[str, Any]:
-    scope = stand_ins() | {"lost": _lost}
+    scope = stand_ins() | {"lost": _lost, "ballot": _ballot, "first_bit": _first_bit}
     for name, primitive in PRIMITIVES.items():
         for dtype in DTYPES if primitive.reorders else ():
             scope[f"group_{name}_{dtype.short}"] = _collective(False, scope[name])

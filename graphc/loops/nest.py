@@ -46,6 +46,7 @@ from graphc.loops.grammar import (
 from graphc.loops.parallel import meet, shared
 from graphc.loops.primitives import PRIMITIVES
 
+PLACES = 4096  # elements of sums at places read from data that each group has for itself
 SHORT = 32  # turns of a loop that a thread runs by itself, if they are known to be so few
 
 
@@ -368,6 +369,20 @@ def _is_column(nest: Nest, sums: Sequence[Sum]) -> str:
     return "" if alone == nest.own else "places meet"
 
 
+def _is_row_of_places(nest: Nest, sums: Sequence[Sum]) -> str:
+    """Sums whose order is free at places read from data, so few that each group has its own."""
+    few = all(isinstance(s.buffer.size, int) and s.buffer.size <= PLACES for s in sums)
+    if not few or {s.buffer for s in sums} != set(nest.fills):
+        return "many places, or sums whose order is not free"
+    tried = replace(nest)
+    why = _is_scatter(tried, sums)
+    if why or tried.picked is None or tried.totals:
+        return why or "no number picks the place"
+    nest.loops, nest.body, nest.own = tried.loops, tried.body, tried.own
+    nest.sums = list(sums)
+    return ""
+
+
 def _is_scatter(nest: Nest, sums: Sequence[Sum]) -> str:
     """Sums of any kind at places read from data: the groups see all turns in order."""
     filled = [
@@ -395,6 +410,7 @@ def _is_scatter(nest: Nest, sums: Sequence[Sum]) -> str:
 
 
 _KINDS = (
+    ("row", _is_row_of_places),
     ("scatter", _is_scatter),
     ("column", _is_column),
     ("row", _is_row),

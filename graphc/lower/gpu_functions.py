@@ -22,6 +22,7 @@ from graphc.lower.numba_functions import Emit
 WARP = 32
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 INDICES = ("thread_index", "block_index", "block_size", "grid_index", "grid_size", "barrier")
+ALWAYS = (*INDICES, "ballot")  # what is defined for every launch
 # How source says what is a call in the end.
 CALLS = {
     "cuda.threadIdx.x": "thread_index()",
@@ -46,6 +47,8 @@ def launch_functions() -> list[Row]:
     """The functions as rows for Numba's contexts."""
     index = types.int64
     table: list[Row] = [(name, _call(f"gpu.{name}"), [(int64, (), index)]) for name in INDICES]
+    table.append(("ballot", _ballot, [(int64, (types.boolean,), index)]))
+    table.append(("first_bit", _first_bit, [(int64, (index,), index)]))
     table.append(("atomic_or", _atomic_or, [(int64, (types.CPointer(index), index), index)]))
     floats = [(d, NUMBA_TYPES[d]) for d in numba_functions.FLOATS]
     table.append(("lost", _lost, [(d, (kind,) * 3, kind) for d, kind in floats]))
@@ -60,6 +63,17 @@ def _call(symbol: str) -> Emit:
         return numba_functions.declared(b, symbol, args[0].type if args else I64, args)
 
     return emit
+
+
+def _ballot(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """A bit for each thread of the warp: whether its flag is set."""
+    flag = args[0] if args[0].type == I1 else b.trunc(args[0], I1)
+    return numba_functions.declared(b, "gpu.ballot", I64, [flag])
+
+
+def _first_bit(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """The number of the lowest bit that is set."""
+    return numba_functions.declared(b, "llvm.cttz.i64", I64, [args[0], I1(0)])
 
 
 def _atomic_or(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
@@ -87,6 +101,8 @@ def host(wanted: Iterable[str]) -> str:
         place = {"block_index": "gpu.block", "grid_index": "gpu.block", "grid_size": "gpu.blocks"}
         constant = I64(1 if name == "block_size" else 0)
         b.ret(b.load(places[place[name]], typ=I64) if name in place else constant)
+    b = _begin(module, "gpu.ballot", I64, [I1])
+    b.ret(b.zext(b.function.args[0], I64))
     for name in wanted:
         kind = _llvm(BY_SHORT[name.rsplit("_", 1)[1]])
         b = _begin(module, f"gpu.{name}", kind, [kind, I64])
@@ -116,6 +132,9 @@ def device(wanted: Iterable[str]) -> str:
         else:
             special = {"thread_index": "tid", "block_index": "ctaid", "block_size": "ntid"}
             b.ret(register(b, special[name]))
+    b = _begin(module, "gpu.ballot", I64, [I1])
+    flags = [I32(-1), b.function.args[0]]
+    b.ret(b.zext(numba_functions.declared(b, "llvm.nvvm.vote.ballot.sync", I32, flags), I64))
     shared = ir.GlobalVariable(module, ir.ArrayType(I64, 256), "gpu.shared", addrspace=3)
     shared.linkage, shared.align = "internal", 8
     shared.initializer = ir.Constant(shared.value_type, ir.Undefined)

@@ -26,7 +26,9 @@ from graphc.loops.grammar import (
     Fail,
     For,
     Kernel,
+    Let,
     Load,
+    Number,
     Stmt,
     Store,
     Var,
@@ -38,6 +40,7 @@ from graphc.lower.gpu_text import Text, long_sums, times
 from graphc.lower.launches import Launch, Launches, Room
 from graphc.lower.numba_source import loaded, stored
 
+SCANNED = 2  # turns of a scatter that a lane looks at, one behind the other: 64 bits for a warp
 VECTOR = 4  # neighbours that a thread takes at once, where memory is contiguous
 
 
@@ -304,15 +307,34 @@ class _Kernels:
         return found
 
     def _scatter(self, text: Text) -> None:
-        nest = self.nest
+        nest, rows = self.nest, times(self.nest.loops)
         self._groups(text)
         self._open(text)
-        text.add("row = i64(0)")
-        with text.inside(f"while row < {times(nest.loops)}:"):
-            text.split("row", nest.loops)
-            text.add("mine = remainder(row, groups) == group")
-            _Scatter(self, text, "True", "bitwise_and(mine, lane == 0)").print(nest.body)
-            text.add("row += 1")
+        turn = _Scatter(self, text, "True", "bitwise_and(mine, lane == 0)")
+        picks = turn.picks()
+        if not picks:
+            text.add("row = i64(0)")
+            with text.inside(f"while row < {rows}:"):
+                turn.begin()
+                turn.print(nest.body)
+                text.add("row += 1")
+        else:
+            text.add("warp = minimum(width, i64(32))", "base = i64(0)")
+            with text.inside(f"while base < {rows}:"):
+                text.add("found = i64(0)")
+                with text.inside(f"for u in range({SCANNED}):"):
+                    text.add("row = base + u * warp + bitwise_and(lane, warp - 1)")
+                    text.add(f"inside = row < {rows}", f"row = minimum(row, {rows} - 1)")
+                    turn.begin()
+                    text.plain(picks)
+                    text.add(f"wanted = bitwise_and(inside, {turn.wants()})")
+                    text.add("found = bitwise_or(found, shift_left(ballot(wanted), u * 32))")
+                with text.inside("while found != 0:"):
+                    text.add("bit = first_bit(found)", "found = bitwise_and(found, found - 1)")
+                    text.add("row = base + shift_right(bit, 5) * warp + bitwise_and(bit, 31)")
+                    turn.begin()
+                    turn.print(nest.body)
+                text.add(f"base += {SCANNED} * warp")
         self._close(text)
 
     # -- second stages -----------------------------------------------------------------------------
@@ -480,10 +502,35 @@ class _Rows:
 
 class _Scatter(_Rows):
     """Every group sees all rows. It adds at the places that it owns: those whose number, or the
-    number that was read from data, leaves the group's own when divided by that of groups. What is
-    written elsewhere each row's own group writes."""
+    number that was read from data, leaves the group's own when divided by that of groups, which is
+    a power of two. What is written elsewhere each row's own group writes.
+
+    Where one number picks the place of a row, the lanes of a warp read those of as many rows, and
+    what the group has to do with none is passed over."""
 
     repeats = True
+
+    def begin(self) -> None:
+        """The number of the row is known."""
+        self.text.split("row", self.nest.loops)
+        self.text.add("mine = bitwise_and(row, groups - 1) == group")
+
+    def picks(self) -> list[Stmt]:
+        """What of a turn finds its place; nothing where lanes cannot find it before the turn."""
+        body, picked = self.nest.body, self.nest.picked
+        at = next((i for i, s in enumerate(body) if getattr(s, "var", None) is picked), None)
+        if picked is None or at is None or self._reduces(body):
+            return []
+        found = body[: at + 1]
+        written = {s.buffer for s in statements(body) if isinstance(s, Store)}
+        plain = all(isinstance(s, (Let, Load, Number, Fail)) for s in found)
+        reads = {s.buffer for s in found if isinstance(s, Load)}
+        return found if plain and not reads & written else []
+
+    def _reduces(self, body: Sequence[Stmt]) -> bool:
+        """Whether all threads of a block have to meet in a turn."""
+        added = {s.var for s in statements(body) if isinstance(s, Accumulate)}
+        return bool(added - self.totals)
 
     def print(self, body: Sequence[Stmt]) -> None:
         if self.nest.picked is not None:
@@ -493,7 +540,7 @@ class _Scatter(_Rows):
             self.statement(stmt, "mine", alone=False)
 
     def bound(self, reduces: bool) -> str:
-        return "True" if reduces else f"bitwise_or(mine, {self._owns(Affine())})"
+        return "True" if reduces else self.wants()
 
     def guard(self) -> str:
         return "mine"
@@ -501,16 +548,22 @@ class _Scatter(_Rows):
     def _order(self, accesses: Mapping[Buffer, list[_Access]]) -> None:
         return None  # nothing that is written is read, but by the thread that owns it
 
-    def _owns(self, index: Affine) -> str:
+    def wants(self) -> str:
+        """Whether the group has to do with the row."""
+        others = {s.buffer for s in statements(self.nest.body) if isinstance(s, Store)}
+        writes = bool(self.totals or others - self.nest.fills.keys())
+        return f"bitwise_or(mine, {self.owns()})" if writes else self.owns()
+
+    def owns(self, index: Affine | None = None) -> str:
         picked = self.nest.picked
-        place = self.text.affine(index) if picked is None else self.text.names[picked]
-        return f"(remainder({place}, groups) == group)"
+        place = self.text.affine(index or Affine()) if picked is None else self.text.names[picked]
+        return f"(bitwise_and({place}, groups - 1) == group)"
 
     def statement(self, stmt: Stmt, guard: str, alone: bool) -> None:
         if not isinstance(stmt, (Load, Store)) or stmt.buffer not in self.nest.fills:
             super().statement(stmt, guard, alone)
             return
-        text, owned = self.text, self._owns(stmt.index)
+        text, owned = self.text, self.owns(stmt.index)
         if alone:
             owned = f"bitwise_and({owned}, lane == 0)"
         if isinstance(stmt, Store):

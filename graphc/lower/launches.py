@@ -16,6 +16,7 @@ from graphc.ir.dtype import BY_SHORT, DType
 from graphc.loops.grammar import Kernel
 
 THREADS = 256  # of a block
+WARP = 32  # threads that run together
 GROUPS = 1024  # parts of a sum, at the most
 ROOM = 1 << 22  # elements of all parts of a sum, or of all rows of scratch memory, about
 
@@ -137,9 +138,12 @@ class Launches:
             most = min(_parts(most, threads), GROUPS if self.limits else most)
             blocks = _clamp(_parts(turns, threads * self.each), 1, most)
             return Grid(blocks, 1, blocks * threads)
-        width = min(_power(_parts(across, 4)), threads)
+        scatters = self.kind == "scatter"
+        width = min(max(_power(_parts(across, 4)), WARP if scatters else 1), threads)
         groups = threads // width
         blocks = _clamp(_parts(min(turns, most), groups), 1, _parts(most, groups))
+        if scatters:  # whose groups are found by bits
+            blocks = _power(blocks)
         return Grid(blocks, width, blocks * groups)
 
     def blocks(self, launch: Launch, grid: Grid, dims: Mapping[str, int], threads: int) -> int:

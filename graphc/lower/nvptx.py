@@ -124,7 +124,7 @@ def joined(
     called = {found for text in texts for found in _CALLED.findall(text)}
     wanted = sorted(name for room, name in called if room == "gpu")
     functions = [name.rsplit(".f", 1) for room, name in called if room == "gc"]
-    more = [defined([n for n in wanted if n not in gpu_functions.INDICES])]
+    more = [defined([n for n in wanted if n not in gpu_functions.ALWAYS])]
     if functions:
         more.append(vector_math.definitions_anywhere([(n, int(bits)) for n, bits in functions]))
     module, *others = (modules.parse(text, machine) for text in (*texts, *more))

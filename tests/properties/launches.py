@@ -132,6 +132,13 @@ def counts() -> Graph:
     return Graph([i, v], [gc.segment_sum(v, i % 5, 5), gc.segment_max(v, i % 5, 5)])
 
 
+def many_counts() -> Graph:
+    i = gc.placeholder("launched_i", ("n",), "int64")
+    v = gc.placeholder("launched_v", ("n",))
+    total = gc.segment_sum(v, i % 5000, 5000)
+    return Graph([i, v], [total, gc.segment_max(v, i % 5000, 5000), gc.sum(v * v)])
+
+
 def positions() -> Graph:
     x = _rows()
     padded = gc.concat([x, gc.zeros((x.shape[0], 1))], axis=1)  # never none
@@ -162,6 +169,7 @@ PROGRAMS: tuple[Program, ...] = (
     whole_sums,
     embedding,
     counts,
+    many_counts,
     positions,
     transposed,
     dropout,
