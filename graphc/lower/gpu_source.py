@@ -40,6 +40,8 @@ from graphc.lower.gpu_text import Text, long_sums, times
 from graphc.lower.launches import Launch, Launches, Room
 from graphc.lower.numba_source import loaded, stored
 
+AHEAD = 4  # turns that a lane of a row begins before it needs what they load
+SHORT_TURN = 16  # statements of a turn that is short
 SCANNED = 2  # turns of a scatter that a lane looks at, one behind the other: 64 bits for a warp
 VECTOR = 4  # neighbours that a thread takes at once, where memory is contiguous
 
@@ -53,7 +55,7 @@ def print_launches(kernel: Kernel) -> Launches:
 class _Kernels:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel, self.nest = kernel, take_apart(kernel)
-        self.long = long_sums(kernel)
+        self.long = long_sums(kernel, self.nest)
         self.sizes = dict(kernel.sizes)
         self.rooms: list[Room] = []
         self.parts: dict[int, str] = {}  # the rooms of sums and totals, by the identity of each
@@ -468,6 +470,8 @@ class _Rows:
         }
         active = self.bound(bool(changed))
         text.add("t = lane", f"bound = select({active}, {times(loops)}, i64(0))")
+        if len(body) <= SHORT_TURN and not any(isinstance(s, For) for s in body):
+            self._ahead(loops, body)
         with text.inside("while t < bound:"):
             text.split("t", loops)
             for stmt in body:
@@ -476,6 +480,22 @@ class _Rows:
         for var, primitive in changed.items():
             name = text.names[var]
             text.add(f"{name} = group_{primitive}_{var.dtype.short}({name}, width)")
+
+    def _ahead(self, loops: Sequence[For], body: Sequence[Stmt]) -> None:
+        """Several turns of a lane, statement by statement: what they load is under way at once."""
+        text = self.text
+        found = [s.var for s in (*loops, *body) if isinstance(s, (For, Let, Load, Number))]
+        own: dict[Buffer | Var, str] = {var: text.names[var] for var in found}
+        with text.inside(f"while t < bound - {AHEAD - 1} * width:"):
+            for u in range(AHEAD):
+                text.names |= {var: f"{name}_{u}" for var, name in own.items()}
+                text.split(f"(t + {u} * width)" if u else "t", loops)
+            for stmt in body:
+                for u in range(AHEAD):
+                    text.names |= {var: f"{name}_{u}" for var, name in own.items()}
+                    self.statement(stmt, self.guard(), alone=False)
+            text.add(f"t += {AHEAD} * width")
+        text.names |= own
 
     def bound(self, reduces: bool) -> str:
         """Which groups run the loops of the row."""
@@ -527,7 +547,7 @@ class _Scatter(_Rows):
         reads = {s.buffer for s in found if isinstance(s, Load)}
         return found if plain and not reads & written else []
 
-    def _reduces(self, body: Sequence[Stmt]) -> bool:
+    def _reduces(self, body: list[Stmt]) -> bool:
         """Whether all threads of a block have to meet in a turn."""
         added = {s.var for s in statements(body) if isinstance(s, Accumulate)}
         return bool(added - self.totals)

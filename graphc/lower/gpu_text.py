@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from graphc.ir.dim import substitute
 from graphc.ir.dtype import DType
 from graphc.loops.grammar import (
     Accumulate,
@@ -18,6 +19,8 @@ from graphc.loops.grammar import (
     Value,
     Var,
 )
+from graphc.loops.nest import Nest
+from graphc.lower.launches import EACH, THREADS
 from graphc.lower.numba_source import Printer, size_text
 
 FEW = 128  # numbers that a thread adds up without carrying their rounding errors along
@@ -108,9 +111,17 @@ def combined(primitive: str, x: str, y: str, dtype: DType) -> str:
     return f"{x} {infix} {y}" if infix else f"{primitive}({x}, {y})"
 
 
-def long_sums(kernel: Kernel) -> set[Var]:
+def long_sums(kernel: Kernel, nest: Nest) -> set[Var]:
     """The scalars to which a thread may add many floats."""
     long: set[Var] = set()
+    shared = {id(s) for s in nest.body if isinstance(s, For)} if nest.kind == "row" else set()
+
+    def share(loop: For) -> int:
+        """The turns that one thread runs, or more."""
+        extent = substitute(loop.extent, kernel.sizes)
+        if not isinstance(extent, int):
+            return FEW + 1
+        return max(EACH, -(-extent // THREADS)) if id(loop) in shared else max(extent, 1)
 
     def walk(body: Sequence[Stmt], turns: int, declared: Mapping[Var, int]) -> None:
         own = dict(declared)
@@ -118,8 +129,7 @@ def long_sums(kernel: Kernel) -> set[Var]:
             if isinstance(stmt, Declare):
                 own[stmt.var] = turns
             elif isinstance(stmt, For):
-                extent = stmt.extent if isinstance(stmt.extent, int) else FEW + 1
-                walk(stmt.body, turns * max(extent, 1), own)
+                walk(stmt.body, turns * share(stmt), own)
             elif isinstance(stmt, Accumulate):
                 sums = stmt.primitive == "add" and stmt.var.dtype.is_float
                 if sums and turns > FEW * own[stmt.var]:

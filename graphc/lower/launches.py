@@ -16,6 +16,7 @@ from graphc.ir.dtype import BY_SHORT, DType
 from graphc.loops.grammar import Kernel
 
 THREADS = 256  # of a block
+EACH = 4  # elements of a row that one thread takes, about, if a block has enough threads
 WARP = 32  # threads that run together
 GROUPS = 1024  # parts of a sum, at the most
 ROOM = 1 << 22  # elements of all parts of a sum, or of all rows of scratch memory, about
@@ -139,7 +140,7 @@ class Launches:
             blocks = _clamp(_parts(turns, threads * self.each), 1, most)
             return Grid(blocks, 1, blocks * threads)
         scatters = self.kind == "scatter"
-        width = min(max(_power(_parts(across, 4)), WARP if scatters else 1), threads)
+        width = min(max(_power(_parts(across, EACH)), WARP if scatters else 1), threads)
         groups = threads // width
         blocks = _clamp(_parts(min(turns, most), groups), 1, _parts(most, groups))
         if scatters:  # whose groups are found by bits
