@@ -47,48 +47,53 @@ class HostLaunches:
         return int(self._engine.get_function_address(name))
 
     def run(self, launch: Launch, blocks: int, arguments: Sequence[Any]) -> None:
-        words = (ctypes.c_int64 * len(arguments))()
+        words = (ctypes.c_int64 * (len(arguments) + len(nvptx.GUARDS)))()
         for i, given in enumerate(arguments):
             words[i] = given.array.ctypes.data if isinstance(given, Memory) else int(given)
         _RUN(self.address(launch.name))(blocks, words)
 
 
 def _loop_over_blocks(name: str, symbol: str, kinds: Sequence[str]) -> str:
-    """`void name(i64 blocks, ptr words)`: a launch, block by block."""
+    """`void name(i64 blocks, ptr words)`: a launch, block by block; as an entry, with `GUARDS` as
+    the last words."""
     declared, called = nvptx.call(symbol, kinds)
+    given = [(f"a{i}", kind) for i, kind in enumerate(kinds)]
+    given += zip(nvptx.GUARDS, ("ptr", "i64"), strict=True)
     loads = [
         line
-        for i, kind in enumerate(kinds)
+        for i, (name, kind) in enumerate(given)
         for line in (
             f"  %p{i} = getelementptr i64, ptr %words, i64 {i}",
-            f"  %a{i} = load {kind}, ptr %p{i}",
+            f"  %{name} = load {kind}, ptr %p{i}",
         )
     ]
-    return "\n".join(
-        [
-            "@gpu.block = external global i64",
-            "@gpu.blocks = external global i64",
-            declared,
-            f"define void @{name}(i64 %blocks, ptr %words) {{",
-            "entry:",
-            "  %unused = alloca [4 x i64]",
-            *loads,
-            "  store i64 %blocks, ptr @gpu.blocks",
-            "  br label %head",
-            "head:",
-            "  %b = phi i64 [ 0, %entry ], [ %next, %body ]",
-            "  %more = icmp slt i64 %b, %blocks",
-            "  br i1 %more, label %body, label %end",
-            "body:",
-            "  store i64 %b, ptr @gpu.block",
-            called,
-            "  %next = add i64 %b, 1",
-            "  br label %head",
-            "end:",
-            "  ret void",
-            "}\n",
-        ]
-    )
+    run = [
+        "  %unused = alloca [4 x i64]",
+        "  store i64 %blocks, ptr @gpu.blocks",
+        "  br label %head",
+        "head:",
+        "  %b = phi i64 [ 0, %run ], [ %next, %body ]",
+        "  %more = icmp slt i64 %b, %blocks",
+        "  br i1 %more, label %body, label %end",
+        "body:",
+        "  store i64 %b, ptr @gpu.block",
+        called,
+        "  %next = add i64 %b, 1",
+        "  br label %head",
+        "end:",
+        "  ret void",
+    ]
+    entry, *blocks = nvptx.guarded(run)
+    text = [
+        "@gpu.block = external global i64",
+        "@gpu.blocks = external global i64",
+        declared,
+        f"define void @{name}(i64 %blocks, ptr %words) {{",
+        entry,
+        *loads,
+        *blocks,
+    ]
+    return "\n".join([*text, ""])
 
 
 def run_on_host(kernel: Kernel, memory: Mapping[Buffer, Array], dims: Mapping[str, int]) -> int:

@@ -142,9 +142,38 @@ def joined(
 MODULE = "; ---- another module\n"
 
 
+GUARDS = ("stopped", "guards")  # what an entry takes after the parameters of its launch
+
+
+def guarded(run: Sequence[str]) -> list[str]:
+    """The blocks of an entry that does nothing where one of `guards` words at `stopped` is set:
+    something failed before."""
+    return [
+        "entry:",
+        "  br label %look",
+        "look:",
+        "  %g = phi i64 [ 0, %entry ], [ %next.g, %next.look ]",
+        "  %more.g = icmp slt i64 %g, %guards",
+        "  br i1 %more.g, label %word, label %run",
+        "word:",
+        "  %at.g = getelementptr i64, ptr %stopped, i64 %g",
+        "  %set.g = load i64, ptr %at.g",
+        "  %is.set = icmp ne i64 %set.g, 0",
+        "  br i1 %is.set, label %stop, label %next.look",
+        "next.look:",
+        "  %next.g = add i64 %g, 1",
+        "  br label %look",
+        "stop:",
+        "  ret void",
+        "run:",
+        *run,
+        "}",
+    ]
+
+
 def unoptimized(launches: Launches) -> list[str]:
     """The launches of a kernel as the texts of LLVM modules: of each its function, and the entry
-    that a card calls."""
+    that a card calls, which also takes `GUARDS`."""
     assert launches.kernel is not None
     stores = {s.buffer for s in statements(launches.kernel.body) if isinstance(s, Store)}
     read = {f"b{i}" for i, b in enumerate(launches.kernel.buffers) if b not in stores}
@@ -154,16 +183,18 @@ def unoptimized(launches: Launches) -> list[str]:
     for launch in launches.launches:
         align = "align 16 " if vectors and launch.kind == "map" else ""
         given = ", ".join(
-            f"ptr noalias {align}{'readonly ' if name in read else ''}%a{i}"
+            f"ptr {'' if name == 'failures' else 'noalias '}{align}"
+            f"{'readonly ' if name in read else ''}%a{i}"
             if kind == "ptr"
             else f"i64 %a{i}"
             for i, (name, kind) in enumerate(zip(launches.parameters, passed, strict=True))
         )
+        given += ", ptr readonly %stopped, i64 %guards"
         text, symbol = to_llvm(launches, launch)
         declared, called = call(symbol, passed)
         head = f'define ptx_kernel void @{launch.name}({given}) "nvvm.maxntid"="{THREADS}" {{'
-        body = f"  %unused = alloca [4 x i64]\n{called}\n  ret void\n}}\n"
-        texts += [text, f"{declared}\n{head}\n{body}"]
+        body = guarded(["  %unused = alloca [4 x i64]", called, "  ret void"])
+        texts += [text, "\n".join([declared, head, *body, ""])]
     return texts
 
 

@@ -28,7 +28,17 @@ from graphc.loops.grammar import (
     Var,
     statements,
 )
-from graphc.planning.program import Call, Epilogue, Gemm, Ref, Step, Storage, touched, walk_steps
+from graphc.planning.program import (
+    Call,
+    Epilogue,
+    Gemm,
+    Host,
+    Ref,
+    Step,
+    Storage,
+    touched,
+    walk_steps,
+)
 
 Made = Mapping[Var, "Let | Load"]
 
@@ -52,6 +62,8 @@ def take_up(
         return None
     refs = dict(zip(call.kernel.buffers, call.buffers, strict=True))
     result = refs[stored.store.buffer]
+    if result.storage.kind == "variable" and any(map(_may_fail, walk_steps(steps))):
+        return None  # kernels can be stopped then, products cannot
     factors: dict[int, float] = {}  # of products, by their place among the steps
     others: list[tuple[Load, Ref]] = []
     for load, factor in stored.terms:
@@ -85,6 +97,10 @@ def take_up(
             epilogue = replace(epilogue, row=row, positive=stored.positive, node=call.node)
         made.append(replace(step, c=replace(step.c, ref=result), epilogue=epilogue))
     return [*(step for at, step in enumerate(steps) if at not in factors), *made]
+
+
+def _may_fail(step: Step) -> bool:
+    return isinstance(step, Host) or (isinstance(step, Call) and bool(step.sites))
 
 
 # -- kernels ---------------------------------------------------------------------------------------

@@ -25,25 +25,36 @@ DEFAULT_STREAM = 1  # of all threads
 
 class Array:
     """An array on a card: what `gc.compile(..., results="device")` gives. It owns its memory, which
-    no later call writes, and whoever has it may read it at once: the call that made it is done.
+    no later call writes. The call that made it need not be done; who reads the array, here or by
+    one of the protocols, waits for it, and is told if it failed.
 
     It is an input of programs for the same card, PyTorch's, JAX's and CuPy's functions take it
     (`torch.from_dlpack(a)`, `cupy.asarray(a)`), and `numpy()` is a copy of the host's.
     """
 
-    __slots__ = ("__weakref__", "_address", "_card", "dtype", "shape")
+    __slots__ = ("__weakref__", "_address", "_card", "_is_lent", "dtype", "shape")
 
     def __init__(self, card: Card, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._card, self.shape, self.dtype = card, shape, dtype
-        self._address = card.allocate(self.nbytes)
+        self._is_lent = False  # to others, whose work with it is not known here
+        self._address = card.take(self.nbytes)
 
     def __del__(self) -> None:
-        if hasattr(self, "_address"):  # there was memory for it
+        if not hasattr(self, "_address"):  # there was no memory for it
+            return
+        if self._is_lent:
             self._card.drop(self._address)
+        else:
+            self._card.give(self._address, self.nbytes)
 
     @property
     def address(self) -> int:
         return self._address
+
+    def _lend(self) -> None:
+        with self._card.entered():
+            self._card.settle()
+        self._is_lent = True
 
     @property
     def device(self) -> Device:
@@ -91,6 +102,7 @@ class Array:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
+        self._lend()
         return {
             "shape": self.shape,
             "typestr": self.dtype.str,
@@ -117,7 +129,9 @@ class Array:
             if dl_device != (dlpack.HOST, 0) or copy is False:
                 raise BufferError(f"an array on card {self.device.index}, asked for {dl_device}")
             return self.numpy().__dlpack__(max_version=max_version)
-        return dlpack.capsule(self._copy() if copy else self, max_version)
+        lent = self._copy() if copy else self
+        lent._lend()
+        return dlpack.capsule(lent, max_version)
 
     def _copy(self) -> Array:
         with self._card.waiting() as stream:
@@ -165,6 +179,8 @@ def as_given(value: Any, tensor: Tensor, function: str, card: Card, stream: Any)
     """
     if isinstance(value, np.ndarray):
         return as_input(value, tensor, function)
+    if type(value) is Array and value._card is card and value.dtype == tensor.dtype.numpy:
+        return value if value.size else np.empty(value.shape, value.dtype)
     label = f"{function}, input {tensor.name!r}"
     name = type(value).__name__
     try:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from graphc.runtime import cuda_driver
 from graphc.runtime.cuda_driver import Device, done
 
 ALIGN = 256
+SPARE = 256 << 20  # bytes of results that nobody refers to, kept for the next ones
 Array = np.ndarray[Any, Any]
 
 
@@ -36,8 +37,16 @@ class OutOfMemoryError(DeviceError):
     """The card has less memory than was asked for."""
 
 
+class Work(Protocol):
+    """What a card was given and may not be done with."""
+
+    def settle(self) -> None:
+        """Wait for it. Errors: of what failed."""
+
+
 class Card:
-    """A card in this process: its context and its driver. `threads`: of a block."""
+    """A card in this process: its context and its driver. `threads`: of a block. `under_way`: what
+    nobody has waited for; `spare`: blocks of memory for results, by their size."""
 
     threads = 256
 
@@ -46,6 +55,9 @@ class Card:
         self.process = os.getpid()
         handle = done(self.api.cuDeviceGet(self.device.index), "finding a device")
         self.context = done(self.api.cuDevicePrimaryCtxRetain(handle), "making a context")
+        self.under_way: set[Work] = set()
+        self.spare: dict[int, list[int]] = {}
+        self.spare_bytes = 0
 
     @property
     def is_usable(self) -> bool:
@@ -68,10 +80,18 @@ class Card:
         kind = self.api.CUstream_flags.CU_STREAM_NON_BLOCKING
         return done(self.api.cuStreamCreate(kind), "making a stream")
 
+    def settle(self, but: Work | None = None) -> None:
+        """Wait for all that is under way. Errors: of what failed there, one at a time."""
+        for work in tuple(self.under_way):
+            if work is not but:
+                self.under_way.discard(work)  # before, since it may be given more meanwhile
+                work.settle()
+
     @contextmanager
     def waiting(self) -> Iterator[Any]:
-        """A stream, in whose end what it was given is done."""
+        """A stream behind all that is under way, in whose end what it was given is done."""
         with self.entered():
+            self.settle()
             stream = self.stream()
             try:
                 yield stream
@@ -90,6 +110,9 @@ class Card:
     def allocate(self, size: int) -> int:
         """The address of a block of memory. Errors: `OutOfMemoryError`."""
         result = self.api.cuMemAlloc(aligned(size))
+        if result[0] == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY and self.spare_bytes:
+            self._free_spare()
+            result = self.api.cuMemAlloc(aligned(size))
         if result[0] == self.api.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
             raise OutOfMemoryError(
                 "the card has too little memory",
@@ -102,6 +125,30 @@ class Card:
 
     def free(self, address: int) -> None:
         done(self.api.cuMemFree(address), "freeing memory")
+
+    def take(self, size: int) -> int:
+        """As `allocate`, of a block that was dropped, if there is one of this size. Only what
+        `settle` orders may use it."""
+        try:
+            address = self.spare[aligned(size)].pop()
+        except (KeyError, IndexError):
+            return self.allocate(size)
+        self.spare_bytes -= aligned(size)
+        return address
+
+    def give(self, address: int, size: int) -> None:
+        """Keep a block for `take`, or free it where enough are kept."""
+        if self.spare_bytes + aligned(size) > SPARE:
+            self.drop(address)
+            return
+        self.spare_bytes += aligned(size)
+        self.spare.setdefault(aligned(size), []).append(address)
+
+    def _free_spare(self) -> None:
+        for blocks in self.spare.values():
+            while blocks:
+                self.free(blocks.pop())
+        self.spare_bytes = 0
 
     def drop(self, address: int) -> None:
         """Free memory that nobody refers to any more, wherever the collector found that. It waits

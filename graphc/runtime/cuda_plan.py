@@ -2,8 +2,9 @@
 
 What data decide (branches, loops that a condition ends, calls back into Python) is not recorded:
 such steps are enqueued at every call, and the host waits for what it has to know. What may fail
-sets a word of its own on the card; the host looks at these words before the first step that writes
-a variable, so that a failed call changes none.
+sets a word of its own on the card, which stays set until the host has raised the error. Kernels
+that write variables behind that do nothing where such a word is set, so that a failed call changes
+none; before a product or a copy that writes a variable, the host looks.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ class Plan:
             "constant": program.constants,
         }
         self.words = self.card.pinned((failing,), np.dtype(np.int64))
+        self.guards = 0  # how many of these words the kernels that are enqueued look at first
+        self._forgive()
         self.recordings: dict[tuple[Any, ...], Recording] = {}
         self.last: tuple[int, ...] = ()
         try:
@@ -99,6 +102,7 @@ class Plan:
             raise
 
     def free(self) -> None:
+        self.card.wait(self.stream)
         for recording in self.recordings.values():
             self._forget(recording)
         for array in (*self.inputs, *self.outputs):
@@ -109,31 +113,37 @@ class Plan:
 
     # -- a call ------------------------------------------------------------------------------------
     def run(
-        self, given: Sequence[np.ndarray[Any, Any] | Borrowed], kept: tuple[Array, ...] | None
+        self,
+        given: Sequence[np.ndarray[Any, Any] | Array | Borrowed],
+        kept: tuple[Array, ...] | None,
     ) -> tuple[Any, ...]:
-        """The results: in `kept`, or else as arrays of the host."""
+        """The results: in `kept`, which are there once the stream is done, or as arrays of the
+        host. Errors: of these, that of the first site that failed; `look` says those of others."""
         fetched = [own.on_host(self.card) for own in self.outputs] if kept is None else []
         reads = self._placed(given)
         places = zip(reads, self.inputs, strict=True)
         self.places["input"] = [own.address if at == HOST else at for at, own in places]
         for part in self._recording(reads, kept is not None).parts:
             part()
-        for array, own in zip(kept or (), self.outputs, strict=False):
-            self.card.copy(array.address, own.address, array.nbytes, self.stream)
-        self.check()
-        return kept or tuple(np.array(a) if a.ndim else a[()] for a in fetched)
+        if kept is not None:
+            for array, own in zip(kept, self.outputs, strict=True):
+                self.card.copy(array.address, own.address, array.nbytes, self.stream)
+            return kept
+        self.card.wait(self.stream)
+        self.look()
+        return tuple(np.array(a) if a.ndim else a[()] for a in fetched)
 
     def _placed(self, given: Sequence[Any]) -> tuple[int, ...]:
         """Where each input is read, `HOST` for arrays of the host, which are in pinned memory then.
         Arrays on the card are read where they are if they were there at the last call too, or at
         the first one; else they are copied, since a recording is for certain places."""
-        there = tuple(g.address if isinstance(g, Borrowed) else HOST for g in given)
+        there = tuple([HOST if isinstance(g, np.ndarray) else g.address for g in given])
         known = any(key[1:] == there for key in self.recordings)
         stay = known or not self.recordings or there == self.last
         self.last = there
         reads = list(there)
         for i, (array, own) in enumerate(zip(given, self.inputs, strict=True)):
-            if not isinstance(array, Borrowed):
+            if isinstance(array, np.ndarray):
                 own.on_host(self.card)[...] = array
             elif not stay or array.address % array.dtype.itemsize:
                 self.card.copy(own.address, array.address, array.nbytes, self.stream)
@@ -156,23 +166,39 @@ class Plan:
             done(self.card.api.cuGraphExecDestroy(executable), "freeing a graph")
 
     def begin(self, reads: Sequence[int]) -> None:
-        if self.words.size:
-            clear = self.card.api.cuMemsetD8Async
-            done(clear(self.failures, 0, 8 * self.words.size, self.stream), "clearing memory")
+        self.guards = 0
         for at, own in zip(reads, self.inputs, strict=True):
             if at == HOST:
                 self.card.upload(own.address, own.on_host(self.card), self.stream)
 
-    def fetch(self) -> None:
-        for own in self.outputs:
+    def guard(self) -> None:
+        """Kernels from here on do nothing if something failed before."""
+        self.guards = self.words.size
+
+    def end(self, keep: bool) -> None:
+        for own in () if keep else self.outputs:
             self.card.download(own.on_host(self.card), own.address, self.stream)
+        self.card.download(self.words, self.failures, self.stream)
 
     def check(self) -> None:
-        """Wait for all that was enqueued. Errors: that of the first site that failed."""
+        """Wait for all that was enqueued. Errors: as `look`."""
         self.card.download(self.words, self.failures, self.stream)
         self.card.wait(self.stream)
+        self.look()
+
+    def look(self) -> None:
+        """Errors: that of the first site that failed, of what the card is done with."""
+        if self.words.size and self.words.any():
+            self.card.wait(self.stream)  # what runs behind it sees the words, too
+            failed = self.words.copy()
+            self._forgive()
+            self.program.fail(failed)
+
+    def _forgive(self) -> None:
+        self.words[...] = 0
         if self.words.size:
-            self.program.fail(self.words)
+            clear = self.card.api.cuMemsetD8Async
+            done(clear(self.failures, 0, 8 * self.words.size, self.stream), "clearing memory")
 
     # -- steps -------------------------------------------------------------------------------------
     def nodes(self, step: Data) -> int:
@@ -225,7 +251,8 @@ class Plan:
         values |= {name: evaluate(size, dims) for name, size in launches.sizes.items()}
         values |= {"shift": grid.shift, "groups": grid.groups, "blocks": grid.blocks}
         values["failures"] = self.failures + 8 * number
-        words = tuple(values[name] & (1 << 64) - 1 for name in launches.parameters)
+        read = [values[name] for name in launches.parameters]
+        words = tuple(word & (1 << 64) - 1 for word in (*read, self.failures, self.guards))
         given = (words, (ctypes.c_uint64,) * len(words))
         for launch in launches.chosen(all(start % 16 == 0 for start in starts)):
             blocks = launches.blocks(launch, grid, dims, threads)
@@ -335,6 +362,8 @@ class Recording:
     def _parts(self, reads: Sequence[int], keep: bool) -> Iterator[Callable[[], None]]:
         plan, steps = self.plan, self.plan.program.manifest["steps"]
         last = max((i for i, s in enumerate(steps) if _may_fail(s)), default=-1)
+        behind = _walk(steps[last + 1 :])
+        looks = any(map(_writes_variables, behind))
         pending: list[Callable[[], None]] = [lambda: plan.begin(reads)]
         for number, step in enumerate(steps):
             decided = _is_decided_by_data(step)
@@ -344,13 +373,13 @@ class Recording:
                 yield lambda step=step: plan.enqueue([step], {})  # type: ignore[misc]
             else:
                 pending.append(lambda step=step: plan.enqueue([step], {}))  # type: ignore[misc]
-            writes = any(_writes_variables(s) for s in steps[number + 1 :])
-            if decided or (number == last and writes):
+            if decided or (number == last and looks):
                 yield self._recorded(pending)
                 pending = []
                 yield plan.check
-        if not keep:
-            pending.append(plan.fetch)
+            elif number == last:
+                pending.append(plan.guard)
+        pending.append(lambda: plan.end(keep))
         yield self._recorded(pending)
 
     def _recorded(self, enqueue: Sequence[Callable[[], None]]) -> Callable[[], None]:
@@ -398,5 +427,8 @@ def _may_fail(step: Data) -> bool:
 
 
 def _writes_variables(step: Data) -> bool:
-    """Whether it may: what it only reads counts too."""
-    return "variable" in str(step)
+    """Whether a product or a copy does."""
+    match step:
+        case ["gemm", _, _, [[kind, *_], *_], *_] | ["copy", [kind, *_], *_]:
+            return bool(kind == "variable")
+    return False

@@ -1,7 +1,9 @@
 """Calls of a program on a card.
 
 Each call in flight has a context of its own: a stream, and memory and recordings by sizes
-(`cuda_plan.py`).
+(`cuda_plan.py`). A call whose results stay on the card does not wait for it: the context is under
+way then, and the next call of the same context runs behind it. Whoever else uses the card waits for
+it first (`Card.settle`), and is told of what failed.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
+from graphc import locks
 from graphc.errors import DeviceError
 from graphc.ir.dim import evaluate
 from graphc.ir.evaluate import bind_dims
@@ -72,6 +77,7 @@ class CudaProgram:
                 ]
                 sizes = self._sizes(given)
                 with hold(self.variables):
+                    self.card.settle(context)
                     homes = [remote(v.cell) for v in self.variables]
                     results = context.run(given, sizes, homes, keep)
                     for home, variable in zip(homes, self.variables, strict=True):
@@ -103,17 +109,40 @@ class Context:
         self.stream = program.card.stream()
         self.products = Products(program.card, self.stream, program.manifest["tf32"])
         self.plans: dict[tuple[int, ...], Plan] = {}
+        self.last: Plan | None = None  # of the last call
+        self.lock = locks.private()  # nobody waits for the stream while it records
+        self.is_freed = False
+
+    def settle(self) -> None:
+        with self.lock:
+            if self.is_freed:
+                return
+            self.card.wait(self.stream)
+            if self.last is not None:
+                self.last.look()
 
     def run(
         self, given: Sequence[Any], sizes: Sizes, homes: Sequence[Remote], keep: bool
     ) -> tuple[Any, ...]:
-        """A call, whose variables are locked. What it needs is allocated before anything runs."""
+        """A call, whose variables are locked. What it needs is allocated before anything runs.
+        Errors: also of an earlier call, if that was not known before."""
+        if self in self.card.under_way and any(isinstance(a, np.ndarray) for a in given):
+            self.settle()  # it may still read the memory that these are copied to
         addresses = self._with_room(lambda: [home.address(self.card) for home in homes])
         results = self._with_room(lambda: self._results(sizes)) if keep else None
-        plan = self._plan(sizes.dims, addresses)
         for home in homes:
             home.send(self.card, self.stream)
-        return plan.run(given, results)
+        with self.lock:
+            plan = self._plan(sizes.dims, addresses)
+            if plan is not self.last:
+                self.card.wait(self.stream)
+            if self.last is not None:
+                self.last.look()
+            self.last = plan
+            try:
+                return plan.run(given, results)
+            finally:
+                (self.card.under_way.add if keep else self.card.under_way.discard)(self)
 
     def _results(self, sizes: Sizes) -> tuple[Array, ...]:
         pairs = zip(sizes.outputs, self.program.graph.outputs, strict=True)
@@ -125,7 +154,7 @@ class Context:
         found = self.plans.pop(key, None)
         if found is None:
             while len(self.plans) >= PLANS:
-                self.plans.pop(next(iter(self.plans))).free()
+                self._free(next(iter(self.plans)))
             found = self._with_room(
                 lambda: Plan(self.program, self.stream, self.products, dims, variables)
             )
@@ -141,11 +170,19 @@ class Context:
             return make()
 
     def _free_plans(self) -> None:
-        for plan in self.plans.values():
+        for key in list(self.plans):
+            self._free(key)
+
+    def _free(self, key: tuple[int, ...]) -> None:
+        with self.lock:
+            plan = self.plans.pop(key)
+            if plan is self.last:
+                self.last = None
             plan.free()
-        self.plans.clear()
 
     def free(self) -> None:
+        self.card.under_way.discard(self)
+        self.is_freed = True
         self._free_plans()
         self.products.free()
         done(self.card.api.cuStreamDestroy(self.stream), "ending a stream")

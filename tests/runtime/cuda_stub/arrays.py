@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc as collector
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, DeviceError, DTypeError, RuntimeFailure, ShapeError
 from graphc.runtime import cuda_driver
 from tests.runtime.cuda_stub.on_this_processor import as_this_processor, number
 
@@ -70,8 +71,8 @@ def test_results_stay_and_own_their_memory() -> None:
     outputs = {"y": x * 2.0, "total": gc.sum(x), "small": x < 3.0}
     f = gc.compile([x], outputs, target="cuda", results="device")
     first = f(values())
-    before = allocated()
     second = f(values() + 1.0)
+    before = allocated()
     assert isinstance(first["y"], gc.cuda.Array)
     assert (first["y"].shape, first["y"].dtype, first["y"].ndim) == ((4, 5), np.float32, 2)
     assert first["y"].device == gc.cuda.devices()[0]
@@ -82,7 +83,11 @@ def test_results_stay_and_own_their_memory() -> None:
         assert len(found["y"]) == 4
     assert "float32[4, 5] on card 0" in repr(second["y"])
     del second, found
+    for _ in range(3):  # where results were that nobody has any more
+        again = f(values() + 2.0)
+        assert np.array_equal(again["y"].numpy(), (values() + 2.0) * 2.0)
     assert allocated() == before
+    assert np.array_equal(first["y"].numpy(), values() * 2.0)
     assert f(np.ones((0, 5), "float32"))["y"].numpy().shape == (0, 5)
 
 
@@ -108,6 +113,63 @@ def test_results_are_inputs() -> None:
         found, expected = f(found), expected * 2.0 + 1.0
     assert np.array_equal(np.asarray(found), expected)
     assert np.array_equal(gc.compile([x], x + 1.0)(found), expected + 1.0)  # on the CPU, too
+
+
+def test_what_is_lent_is_not_written_again() -> None:
+    x = gc.placeholder("x", ("n", 5))
+    f = gc.compile([x], x * 2.0, target="cuda", results="device")
+    lent = f(values())
+    before, address = allocated(), lent.__cuda_array_interface__["data"][0]
+    del lent
+    assert allocated() < before  # freed: who works with it is waited for
+    kept = f(values())
+    assert kept.address != address or allocated() == before
+
+
+def test_an_error_that_nobody_has_waited_for() -> None:
+    """The call after, who looks at a result, and who looks at a variable are told; what ran behind
+    the call that failed changed no variable either."""
+    x, i = gc.placeholder("x", (4,)), gc.placeholder("i", ("n",), "int64")
+    v = gc.variable(np.ones((), "float32"))
+    f = gc.compile([x, i], gc.sum(gc.take(x, i)) * v, {v: v + 1.0}, target="cuda", results="device")
+    other = gc.compile([x], x + 1.0, target="cuda")
+    rows, good, bad = np.ones(4, "float32"), np.arange(3), np.array([1, 9])
+    result: list[Any] = []
+    looks = {
+        "the same": lambda: f(rows, good),
+        "the same at other sizes": lambda: f(rows, np.arange(2)),
+        "a result": lambda: result[0].numpy(),
+        "an interface": lambda: result[0].__cuda_array_interface__,
+        "a variable": lambda: v.value,
+        "another program": lambda: other(rows),
+    }
+    count = 1.0
+    for name, look in looks.items():
+        f(rows, good)
+        count += 1.0
+        result[:] = [f(rows, bad)]
+        with pytest.raises(RuntimeFailure, match="range"):
+            look()
+        assert v.value == count, name
+    assert float(f(rows, good)) == 3.0 * count
+
+
+def test_calls_from_many_threads_stay_in_order() -> None:
+    x, v = gc.placeholder("x", ("n", 5)), gc.variable(np.zeros((), "float32"))
+    f = gc.compile([x], x * 2.0 + 1.0, target="cuda", results="device")
+    counting = gc.compile([], v * 1.0, {v: v + 1.0}, target="cuda", results="device")
+
+    def work(number: int) -> float:
+        found = values() + number
+        for _ in range(20):
+            counting()
+            found = f(found)
+        return float(np.asarray(found)[0, 0])
+
+    with ThreadPoolExecutor(6) as pool:
+        ends = list(pool.map(work, range(6)))
+    assert ends == [np.float32(2.0**20 * (k + 1) - 1) for k in range(6)]
+    assert v.value == 120
 
 
 def test_a_jitted_function_takes_them_and_leaves_results() -> None:

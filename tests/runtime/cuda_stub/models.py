@@ -21,7 +21,7 @@ def both(build: Any) -> list[tuple[Any, list[gc.Variable]]]:
 
 def assert_close(actual: Any, expected: Any) -> None:
     for a, e in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
 
 
 def weight(*shape: int, seed: int = 0) -> gc.Variable:

@@ -20,6 +20,7 @@ from unittest import mock
 
 from graphc.checking.host_launches import HostLaunches
 from graphc.lower.gpu_source import print_launches
+from graphc.lower.nvptx import GUARDS
 from graphc.runtime import cuda_driver, cuda_memory, cuda_target
 
 HERE = Path(__file__).parent
@@ -78,7 +79,7 @@ def _table(kernel: Any) -> tuple[HostLaunches, Any]:
     launches = print_launches(kernel)
     host = HostLaunches(launches)
     functions = [
-        _Function(x.name.encode(), host.address(x.name), len(launches.parameters))
+        _Function(x.name.encode(), host.address(x.name), len(launches.parameters) + len(GUARDS))
         for x in launches.launches
     ]
 

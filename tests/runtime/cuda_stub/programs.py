@@ -54,7 +54,7 @@ def test_what_is_recorded_is_not_recorded_again() -> None:
     for _ in range(3):
         card(*arrays)
     assert number("recorded").value == recorded
-    assert number("replayed").value == replayed + 3 * 2  # what may fail, then what writes
+    assert number("replayed").value == replayed + 3  # what fails and what writes are one
     card(*data("classifier", 6, 1))
     assert number("recorded").value > recorded
 
