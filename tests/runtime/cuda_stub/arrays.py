@@ -86,6 +86,7 @@ def test_results_stay_and_own_their_memory() -> None:
     for _ in range(3):  # where results were that nobody has any more
         again = f(values() + 2.0)
         assert np.array_equal(again["y"].numpy(), (values() + 2.0) * 2.0)
+        del again
     assert allocated() == before
     assert np.array_equal(first["y"].numpy(), values() * 2.0)
     assert f(np.ones((0, 5), "float32"))["y"].numpy().shape == (0, 5)
