@@ -1,9 +1,11 @@
 """The steps of a program as plain data, for who enqueues them on a device.
 
 A reference is `[kind, index, offset]`: an input, output, variable or constant and a place in it, or
-a temporary; places and sizes are in bytes, as text over dims and counters of loops.
+a temporary and a place in the arena; places and sizes are in bytes, as text over dims and counters
+of loops.
 
-    call    kernel, its number among what may fail, references, sizes, launch facts
+    call    kernel, its number among what may fail, references, launch facts, which of the
+            references it writes
     gemm    the three matrices, sizes, batch, taps, bits, epilogue or None: scale, what is
             added and the row or None, whether what is less than zero becomes zero
     copy    target, source, size
@@ -34,16 +36,19 @@ from graphc.planning.program import (
     Program,
     Ref,
     Step,
+    Storage,
 )
 
 Data = list[Any]
 
 
 def enqueued(program: Program) -> dict[str, Any]:
-    """The steps, and what may fail: the sites of each call that may, in order."""
+    """The steps; what may fail: the sites of each call that may, in order; and where in the arena
+    the temporaries begin and end."""
     writer = _Writer(program)
     steps = writer.steps(program.steps)
-    return {"steps": steps, "failing": writer.failing}
+    temps = [[str(t.offset), str(t.offset + t.size * t.dtype.itemsize)] for t in writer.temps]
+    return {"steps": steps, "failing": writer.failing, "temps": temps}
 
 
 class _Writer:
@@ -51,6 +56,7 @@ class _Writer:
         self.program = program
         self.constants = {storage: i for i, storage in enumerate(program.constants)}
         self.failing: list[list[int]] = []
+        self.temps: dict[Storage, int] = {}
 
     def steps(self, steps: Sequence[Step]) -> list[Data]:
         return [self.step(step) for step in steps]
@@ -94,7 +100,8 @@ class _Writer:
             number = len(self.failing)
             self.failing.append(list(step.sites))
         refs = [self.ref(ref) for ref in step.buffers]
-        return ["call", step.name, number, refs, print_launches(kernel).facts()]
+        written = [i for i, ref in enumerate(step.buffers) if ref in step.written]
+        return ["call", step.name, number, refs, print_launches(kernel).facts(), written]
 
     def epilogue(self, epilogue: Epilogue | None) -> Data | None:
         if epilogue is None:
@@ -112,7 +119,8 @@ class _Writer:
         storage, size = ref.storage, ref.storage.dtype.itemsize
         offset: Size = ref.offset * size
         if storage.kind == "temp":
-            return ["temp", 0, str(storage.offset + offset)]
+            number = self.temps.setdefault(storage, len(self.temps))
+            return ["temp", number, str(storage.offset + offset)]
         if storage.kind == "constant":
             return ["constant", self.constants[storage], str(offset)]
         return [storage.kind, storage.index, str(offset)]

@@ -10,7 +10,8 @@ none; before a product or a copy that writes a variable, the host looks.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
 from math import prod
 from typing import Any
@@ -24,6 +25,7 @@ from graphc.runtime.cuda_array import Array, Borrowed
 from graphc.runtime.cuda_driver import done
 from graphc.runtime.cuda_loaded import LoadedProgram
 from graphc.runtime.cuda_memory import Card, aligned
+from graphc.runtime.cuda_order import MOST, Order, Place
 from graphc.runtime.cuda_products import Matrix, Products, Work
 
 RECORDINGS = 8  # of one plan, by where the inputs are
@@ -90,6 +92,7 @@ class Plan:
             "constant": program.constants,
         }
         self.words = self.card.pinned((failing,), np.dtype(np.int64))
+        self.order: Order | None = None  # of the steps that are recorded
         self.guards = 0  # how many of these words the kernels that are enqueued look at first
         self._forgive()
         self.recordings: dict[tuple[Any, ...], Recording] = {}
@@ -167,18 +170,21 @@ class Plan:
 
     def begin(self, reads: Sequence[int]) -> None:
         self.guards = 0
-        for at, own in zip(reads, self.inputs, strict=True):
+        for i, (at, own) in enumerate(zip(reads, self.inputs, strict=True)):
             if at == HOST:
-                self.card.upload(own.address, own.on_host(self.card), self.stream)
+                with self._ordered([], [("input", i)]):
+                    self.card.upload(own.address, own.on_host(self.card), self.stream)
 
     def guard(self) -> None:
         """Kernels from here on do nothing if something failed before."""
         self.guards = self.words.size
 
     def end(self, keep: bool) -> None:
-        for own in () if keep else self.outputs:
-            self.card.download(own.on_host(self.card), own.address, self.stream)
-        self.card.download(self.words, self.failures, self.stream)
+        for i, own in enumerate(() if keep else self.outputs):
+            with self._ordered([("output", i)], []):
+                self.card.download(own.on_host(self.card), own.address, self.stream)
+        with self._ordered(self._failed(), []):
+            self.card.download(self.words, self.failures, self.stream)
 
     def check(self) -> None:
         """Wait for all that was enqueued. Errors: as `look`."""
@@ -206,6 +212,20 @@ class Plan:
         if step[0] != "loop":
             return 1
         return self._at(step[2], {}) * sum(map(self.nodes, step[3]))
+
+    def ordered(self) -> Order:
+        """For steps that are recorded."""
+        temps = enumerate(self.program.manifest["temps"])
+        ranges = {("temp", i): (self._at(a, {}), self._at(b, {})) for i, (a, b) in temps}
+        return Order(self.card, self.stream, ranges)
+
+    def _ordered(
+        self, reads: Iterable[Place], writes: Iterable[Place]
+    ) -> AbstractContextManager[None]:
+        return nullcontext() if self.order is None else self.order.step(reads, writes)
+
+    def _failed(self) -> list[Place]:
+        return [("failed", number) for number in range(self.words.size)]
 
     def enqueue(self, steps: Sequence[Data], counters: Dims) -> None:
         for step in steps:
@@ -238,7 +258,7 @@ class Plan:
         ]
 
     def _call(self, step: Data, counters: Dims) -> None:
-        _, kernel, number, refs, _ = step
+        _, kernel, number, refs, _, written = step
         launches, threads = self.program.of(step), self.card.threads
         dims = {**self.dims, **counters}
         grid = launches.grid(dims, threads)
@@ -254,21 +274,31 @@ class Plan:
         read = [values[name] for name in launches.parameters]
         words = tuple(word & (1 << 64) - 1 for word in (*read, self.failures, self.guards))
         given = (words, (ctypes.c_uint64,) * len(words))
-        for launch in launches.chosen(all(start % 16 == 0 for start in starts)):
-            blocks = launches.blocks(launch, grid, dims, threads)
-            if blocks > MOST_BLOCKS:
-                raise DeviceError(
-                    "a kernel has more blocks than a card can launch",
-                    op=self.program.graph.name,
-                    expected=f"at most {MOST_BLOCKS:,}",
-                    given=f"{blocks:,} at {dict(self.every)}",
+        reads = [*map(_place, refs), *(self._failed() if self.guards else ())]
+        writes = [_place(refs[i]) for i in written]
+        writes += [("failed", number)] if number >= 0 else []
+        writes += [("room",)] if launches.rooms else []
+        with self._ordered(reads, writes):
+            for launch in launches.chosen(all(start % 16 == 0 for start in starts)):
+                self._launch(
+                    self.program.function(kernel, launch.name),
+                    launches.blocks(launch, grid, dims, threads),
+                    given,
                 )
-            if blocks:
-                function = self.program.function(kernel, launch.name)
-                launched = self.card.api.cuLaunchKernel(
-                    function, blocks, 1, 1, threads, 1, 1, 0, self.stream, given, 0
-                )
-                done(launched, "launching a kernel")
+
+    def _launch(self, function: Any, blocks: int, given: Any) -> None:
+        if blocks > MOST_BLOCKS:
+            raise DeviceError(
+                "a kernel has more blocks than a card can launch",
+                op=self.program.graph.name,
+                expected=f"at most {MOST_BLOCKS:,}",
+                given=f"{blocks:,} at {dict(self.every)}",
+            )
+        if blocks:
+            launched = self.card.api.cuLaunchKernel(
+                function, blocks, 1, 1, self.card.threads, 1, 1, 0, self.stream, given, 0
+            )
+            done(launched, "launching a kernel")
 
     def _gemm(self, step: Data, counters: Dims) -> None:
         _, *matrices, sizes, batch, taps, bits, epilogue = step
@@ -284,18 +314,24 @@ class Plan:
         ]
         m, n, k = at(sizes)
         work = Work(read, m, n, k, at(batch), at(taps))
+        reads = [_place(matrix[0]) for matrix in matrices[:2]]
         if epilogue is not None:
             scale, *refs, positive = epilogue
             added, row = (0 if ref is None else self._address(ref, counters) for ref in refs)
             work = work._replace(scale=scale, added=added, row=row, positive=positive)
-        self.products.enqueue(work, bits)
+            reads += [_place(ref) for ref in refs if ref is not None]
+        writes = [_place(matrices[2][0])]
+        writes += [("workspace",)] if self.products.has_to_work(work, bits) else []
+        with self._ordered(reads, writes):
+            self.products.enqueue(work, bits)
 
     def _copy(self, step: Data, counters: Dims) -> None:
         _, target, source, size = step
         count = self._at(size, counters)
         if count:
             to, start = self._address(target, counters), self._address(source, counters)
-            self.card.copy(to, start, count, self.stream)
+            with self._ordered([_place(source)], [_place(target)]):
+                self.card.copy(to, start, count, self.stream)
 
     def _loop(self, step: Data, counters: Dims) -> None:
         _, counter, extent, body = step
@@ -353,6 +389,9 @@ class Recording:
     def __init__(self, plan: Plan, reads: Sequence[int], keep: bool) -> None:
         self.plan = plan
         self.graphs: list[Any] = []
+        steps = plan.program.manifest["steps"]
+        recorded = (step for step in steps if not _is_decided_by_data(step))
+        self.is_ordered = sum(map(plan.nodes, recorded)) <= MOST
         try:
             self.parts = list(self._parts(reads, keep))
         except BaseException:
@@ -386,13 +425,15 @@ class Recording:
         """What the functions enqueue, as a graph that is launched."""
         if not enqueue:
             return lambda: None
-        api, stream = self.plan.card.api, self.plan.stream
+        plan, api, stream = self.plan, self.plan.card.api, self.plan.stream
         mode = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         done(api.cuStreamBeginCapture(stream, mode), "recording")
         try:
+            plan.order = plan.ordered() if self.is_ordered else None
             for function in enqueue:
                 function()
         finally:
+            plan.order = None
             recorded = api.cuStreamEndCapture(stream)
         graph = done(recorded, "recording")
         executable = done(api.cuGraphInstantiate(graph, 0), "making a graph")
@@ -402,6 +443,10 @@ class Recording:
 
 
 # -- what steps do ---------------------------------------------------------------------------------
+def _place(ref: Data) -> Place:
+    return ref[0], ref[1]
+
+
 def _inside(step: Data) -> Sequence[Data]:
     if step[0] == "loop":
         return list(step[3])

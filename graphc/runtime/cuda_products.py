@@ -40,6 +40,7 @@ BATCH, STRIDE = 5, 6
 MOST_WORKSPACE = 1
 LEAST_ALIGNMENT = (5, 6, 7, 8)  # of the operands and results, of which the library assumes most
 ALIGNED = 256
+WORKSPACE_SIZE = 8  # which word of these says how much workspace it needs
 ALGORITHM = 96  # bytes of what the library proposes
 WORKSPACE = 32 << 20
 
@@ -119,6 +120,13 @@ class Products:
         if self.handle is not None:
             self._ok(library().cublasLtDestroy(self.handle))
             self.card.free(self.workspace)
+
+    def has_to_work(self, work: Work, bits: int) -> bool:
+        """Whether the library needs memory beside the operands, of which the stream has one."""
+        if 0 in (*work.batch, work.m, work.n, *work.taps, work.k):
+            return False
+        algorithm = self._known(_apart(work), bits)[-1]
+        return bool(algorithm[WORKSPACE_SIZE])
 
     def enqueue(self, work: Work, bits: int) -> None:
         if 0 in (*work.batch, work.m, work.n):

@@ -1,8 +1,8 @@
 /* A driver whose card is this processor, and a cuBLASLt over it, for tests without a card.
 
    Memory is the host's, a context the number of a device. A module is a table of native functions,
-   whose address its text says. A stream runs at once, unless it records. Declared here is what graphc
-   calls, in C's plain types: handles are pointers, addresses 64-bit numbers, results 0 or the driver's
+   whose address its text says. A stream runs at once, unless it records; what it has recorded runs in
+   any order that what waits for what allows, another one each time. Declared here is what graphc calls, in C's plain types: handles are pointers, addresses 64-bit numbers, results 0 or the driver's
    number of an error. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,6 +16,9 @@ typedef struct { const char *name; void (*run)(int64_t blocks, int64_t *words); 
 typedef struct { int64_t count; function functions[]; } module;
 typedef struct node {
   struct node *next;
+  struct node **waits; /* for these */
+  size_t count;
+  int done;
   int kind; /* 0 a kernel, 1 a copy, 2 bytes that are set, 3 a product */
   function *made_of;
   int64_t blocks, *words;
@@ -27,7 +30,7 @@ enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NO_DEVICE = 100,
 /* what tests set and read: bytes that there are, devices, launches until the card is lost */
 int64_t stub_memory = INT64_MAX, stub_devices = 1, stub_launches = INT64_MAX, stub_major = 9;
 int64_t stub_recorded, stub_replayed, stub_uploaded, stub_allocated, stub_followed, stub_copied;
-typedef struct { graph *recording; int device; } stream;
+typedef struct { graph *recording; int device; node **now; size_t count; } stream; /* the next waits for `now` */
 static int here;
 
 /* contexts of the calling thread; that of device d is the number d + 1 */
@@ -42,6 +45,8 @@ static int enqueue(void *given, node made) {
   graph *to = s->recording;
   node *kept = malloc(sizeof *kept);
   *kept = made; kept->next = NULL;
+  kept->waits = s->now; kept->count = s->count;
+  s->now = malloc(sizeof *s->now); s->now[0] = kept; s->count = 1;
   if (to->last) to->last->next = kept; else to->first = kept;
   to->last = kept;
   __sync_fetch_and_add(&stub_recorded, 1);
@@ -109,6 +114,26 @@ int cuStreamBeginCapture_v2(void *given, int mode) {
   stream *s = given;
   if (s->recording || mode != 2) return INVALID; /* others may go on meanwhile */
   s->recording = calloc(1, sizeof(graph));
+  s->now = NULL; s->count = 0;
+  return OK;
+}
+int cuStreamUpdateCaptureDependencies(void *given, void **nodes, const void *edges, size_t count, unsigned flags) {
+  stream *s = given;
+  if (!s->recording || flags != 1) return INVALID;
+  s->now = malloc((count + 1) * sizeof *s->now);
+  memcpy(s->now, nodes, count * sizeof *s->now);
+  s->count = count;
+  return OK;
+}
+int cuStreamGetCaptureInfo(void *given, int *status, uint64_t *id, void **in, node ***nodes, const void **edges, size_t *count) {
+  stream *s = given;
+  static const char none[8 * 4096];
+  *status = s->recording ? 1 : 0;
+  if (id) *id = 1;
+  if (in) *in = s->recording;
+  if (nodes) *nodes = s->now;
+  if (edges) *edges = none;
+  if (count) *count = s->count;
   return OK;
 }
 int cuStreamEndCapture(void *given, void **made) {
@@ -126,7 +151,22 @@ int cuGraphExecDestroy(void *made) { free(made); return OK; }
 int cuGraphLaunch(void *made, void *given) {
   stream *s = given;
   if (s->recording || s->device != device_now()) return INVALID;
-  for (node *n = ((graph *)made)->first; n; n = n->next) execute(n);
+  static uint64_t drawn = 88172645463325252ull;
+  size_t left = 0;
+  for (node *n = ((graph *)made)->first; n; n = n->next) { n->done = 0; left++; }
+  while (left) {
+    node *next = NULL;
+    uint64_t ready = 0;
+    for (node *n = ((graph *)made)->first; n; n = n->next) {
+      int waits = n->done;
+      for (size_t i = 0; i < n->count && !waits; i++) waits = !n->waits[i]->done;
+      if (waits) continue;
+      drawn ^= drawn << 13; drawn ^= drawn >> 7; drawn ^= drawn << 17;
+      if (drawn % ++ready == 0) next = n;
+    }
+    execute(next);
+    next->done = 1; left--;
+  }
   __sync_fetch_and_add(&stub_replayed, 1);
   return OK;
 }
