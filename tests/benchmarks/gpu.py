@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRAPHC_CACHE", "0")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # others use the card, too
 
 import numpy as np
 
@@ -55,8 +56,8 @@ TIMES = 20
 class Asked:
     """The questions of one run, until the time is up."""
 
-    def __init__(self, path: Path, minutes: float, small: bool) -> None:
-        self.path, self.small = path, small
+    def __init__(self, path: Path, minutes: float, small: bool, contenders: Sequence[str]) -> None:
+        self.path, self.small, self.contenders = path, small, contenders
         self.end = time.monotonic() + 60 * minutes
         self.answers: list[Answer] = []
         self.path.write_text("", encoding="utf-8")
@@ -77,6 +78,24 @@ class Asked:
     @property
     def bandwidth(self) -> float:
         return next((a["GB/s"] for a in self.answers if "copies" in a["question"]), float("nan"))
+
+
+def settle() -> None:
+    """Wait for what graphc gave the card."""
+    card = cuda_memory.card()
+    with card.entered():
+        card.settle()
+
+
+def in_a_row(call: Callable[[], Any], times: int) -> Callable[[], None]:
+    """Calls that do not wait for the one before, and the end of all."""
+
+    def some() -> None:
+        for _ in range(times):
+            call()
+        settle()
+
+    return some
 
 
 def seconds(call: Callable[[], Any], times: int) -> float:
@@ -133,11 +152,13 @@ def a_launch(kernels: int) -> Answer:
     y = x
     for _ in range(kernels):
         y = gc.flip(y / (1.0 + gc.sum(y)))
-    f = gc.compile([x], y, target="cuda")
+    f, stays = (gc.compile([x], y, target="cuda", results=r) for r in ("host", "device"))
     array = np.ones(64, "float32")
+    there = stays(array)
     calls = sum(len(kernel.calls) for kernel in f.kernels)
-    taken = seconds(lambda: f(array), TIMES)
-    return {"kernels": calls, "microseconds a call": round(1e6 * taken, 1)}
+    taken = {"waited for": seconds(lambda: f(array), TIMES)}
+    taken["in a row"] = seconds(in_a_row(lambda: stays(there), 50), 5) / 50
+    return {"kernels": calls, **{f"us {k}": round(1e6 * s, 1) for k, s in taken.items()}}
 
 
 def equals_the_interpreter(program: Program, n: int, m: int) -> Answer:
@@ -175,6 +196,18 @@ def has_the_bits_of_the_simulator(program: Program, n: int, m: int) -> Answer:
     return {"n": n, "m": m, "results": len(built.outputs), "of other bits": differ}
 
 
+def has_the_bits_of_the_processor(program: Program, n: int, m: int) -> Answer:
+    graph = program()
+    arrays = arrays_at(graph, n, m)
+    card, cpu = (
+        gc.compile(list(graph.inputs), list(graph.outputs), target=target)
+        for target in ("cuda", "cpu")
+    )
+    found = list(zip(card(*arrays), cpu(*arrays), strict=True))
+    differ = sum(int(np.sum(np.asarray(a) != np.asarray(e))) for a, e in found)
+    return {"n": n, "m": m, "elements": sum(np.size(a) for a, _ in found), "differ": differ}
+
+
 def a_step(build: Any, n: int, m: int) -> Answer:
     """Training steps against the CPU's, and how long one takes."""
     arrays = steps.data(build.__name__, n, m)
@@ -191,8 +224,8 @@ def large(name: str, megabytes: int, bandwidth: float) -> Answer:
     n = megabytes * (1 << 20) // 4 // 1024
     x = gc.variable(np.ones((n, 1024), "float32"), "gpu_large")
     new = {"elementwise": lambda: gc.tanh(x) * 0.5 + 1.0, "rows": lambda: gc.softmax(x)}[name]()
-    f = gc.compile([], [], {x: new}, target="cuda")
-    taken = seconds(f, TIMES)
+    f = gc.compile([], [], {x: new}, target="cuda", results="device")
+    taken = seconds(in_a_row(f, 20), 5) / 20
     reached = 2 * n * 4096 / taken / 1e9
     return {"MB": megabytes, "GB/s": round(reached, 1), "of copies": round(reached / bandwidth, 3)}
 
@@ -203,6 +236,7 @@ def an_input(kilobytes: int) -> Answer:
     f = gc.compile([x], gc.max(x), target="cuda")
     array = np.ones(256 * kilobytes, "float32")
     there = gc.compile([x], gc.positive(x), target="cuda", results="device")(array)
+    settle()
     taken = {"host": seconds(lambda: f(array), TIMES), "card": seconds(lambda: f(there), TIMES)}
     return {"KB": kilobytes, **{f"{k} us": round(1e6 * s, 1) for k, s in taken.items()}}
 
@@ -218,13 +252,13 @@ def relu_of_nan() -> Answer:
     return {"NaN": float(found[0, 0]), "differs by": float(np.abs(found - expected)[1:].max())}
 
 
-def beside_others(made: Any, steps: int) -> Answer:
+def beside_others(made: Any, steps: int, contenders: Sequence[str]) -> Answer:
     """Training steps of all contenders: how long one takes, and the first one with all before it;
     and how far losses and weights are from graphc's."""
     model, weights, data = made
     answer: Answer = {"model": model.name}
     expected: Any = None
-    for name in gpu_peers.there():
+    for name in (n for n in gpu_peers.there() if n in contenders):
         started = time.perf_counter()
         try:
             contender = gpu_peers.CONTENDERS[name](model, weights, data)
@@ -286,6 +320,14 @@ def questions(asked: Asked) -> Iterator[tuple[str, Callable[[], Answer]]]:
     for program in PROGRAMS:
         name = f"{program.__name__} bit by bit"
         yield name, lambda p=program: has_the_bits_of_the_simulator(p, 33, 5)
+    for program in PROGRAMS:
+        if program.__name__ in (
+            "chain",
+            "dropout",
+            "transposed",
+        ):  # no sums, whose order may differ
+            name = f"{program.__name__} beside this processor's bits"
+            yield name, lambda p=program: has_the_bits_of_the_processor(p, 1025, 33)
     for build in (steps.classifier, steps.recurrent, steps.attention):
         for n, m in ((4, 6),) if small else ((32, 16), (128, 64), (4096, 64)):
             yield f"steps of {build.__name__}", lambda b=build, n=n, m=m: a_step(b, n, m)
@@ -294,7 +336,10 @@ def questions(asked: Asked) -> Iterator[tuple[str, Callable[[], Answer]]]:
             kind = f"{name} over large arrays"
             yield kind, lambda k=name, s=megabytes: large(k, s, asked.bandwidth)
     for made, steps_ in compared(small):
-        yield "steps beside others", lambda m=made, s=steps_: beside_others(m(), s)
+        yield (
+            "steps beside others",
+            lambda m=made, s=steps_: beside_others(m(), s, asked.contenders),
+        )
     for tool in () if small else ("memcheck", "racecheck"):
         yield f"compute-sanitizer, {tool}", lambda t=tool: sanitized(t)
 
@@ -336,12 +381,14 @@ def main() -> int:
     parser.add_argument("--stub", action="store_true")
     parser.add_argument("--small", action="store_true", help="small sizes, as for the stub")
     parser.add_argument("--only", default="", help="questions with these words")
+    parser.add_argument("--contenders", default=",".join(gpu_peers.CONTENDERS), help="of the steps")
     parser.add_argument("--report", type=Path, help="print the tables of such a file")
     given = parser.parse_args()
     if given.report is not None:
         print(report(given.report))
         return 0
-    asked = Asked(given.out, given.minutes, given.stub or given.small)
+    small, contenders = given.stub or given.small, given.contenders.split(",")
+    asked = Asked(given.out, given.minutes, small, contenders)
     context: Any = nullcontext()
     if given.stub:
         from tests.runtime.cuda_stub.on_this_processor import as_this_processor
