@@ -1,6 +1,6 @@
 """R30: kernels for cards, without one. Each op and random graphs, with gradients, as launches in a
 simulator of threads and as machine code of this processor; programs of every kind of kernel at
-sizes around those of a warp and of a block."""
+sizes around those of a warp and of a block; all that a card is asked, assembled for three."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import graphc as gc
 from graphc.checking import simulator
 from graphc.errors import GraphcError
+from graphc.ir.graph import Graph
+from graphc.ir.op import registry
 from graphc.loops.grammar import Kernel
 from graphc.lower.gpu_source import print_launches
 from graphc.lower.launches import Launches
 from tests.lower.assembler import assembled, kernels_of, programs
 from tests.lower.assembler import why_not as no_assembler
+from tests.op_samples import SAMPLES, arrays_of
 from tests.properties.generator import random_graph
 from tests.properties.launches import (
     NATIVE,
     PROGRAMS,
     SIMULATED,
     SIZES,
+    STEPS,
     calls_at,
     check_launches,
     optimised,
@@ -74,6 +79,31 @@ def launches_of_program(task: tuple[str, bool]) -> Tally:
         tally.failures.append(f"{name}: {error}")
     tally.counts["programs"] += 1
     return _told(tally)
+
+
+def launches_of_op(name: str) -> Tally:
+    """An op and its gradient, simulated and as machine code."""
+    tally, samples = Tally(), SAMPLES[name]
+    case, tested = samples.cases[0], samples.takes[-1]
+    inputs = case.placeholders(tested)
+    made = case.call(*inputs)
+    outputs = list(made) if isinstance(made, tuple) else [made]
+    floats = [x for x in inputs if x.dtype.is_float]
+    sums = [gc.sum(y * y) for y in outputs if y.dtype.is_float]
+    try:
+        outputs += gc.grad(sum(sums, gc.constant(0.0)), floats) if floats and sums else []
+    except GraphcError:
+        tally.counts["ops without a gradient"] += 1
+    graph = optimised(Graph(inputs, outputs))
+    *_, arrays = arrays_of(name, tested, case, wild=False)
+    try:
+        for ways, limit in ((SIMULATED, STEPS), (NATIVE, None)):
+            found = check_launches(graph, [arrays], name, ways, limit)
+            tally.counts["kernels of ops"] += found.total()
+    except AssertionError as error:
+        tally.failures.append(f"{name}: {error}")
+    tally.counts["ops"] += 1
+    return tally
 
 
 def programs_on_a_stub(module: str) -> Tally:
@@ -142,6 +172,8 @@ class Cuda:
     def run(self, budget: Budget) -> Result:
         graphs, whole = budget.of(FIGURE, least=4), budget.share >= 1
         tally = Tally.sum(budget.map(launches_of_graphs, chunks(FIRST, graphs, 5)))
+        ops = [name for name in SAMPLES if name in registry()]
+        tally += Tally.sum(budget.map(launches_of_op, ops[:: len(ops) // budget.of(len(ops))]))
         tasks = [(program.__name__, whole) for program in PROGRAMS]
         tally += Tally.sum(budget.map(launches_of_program, tasks))
         if reason := no_assembler():
