@@ -1,6 +1,7 @@
 """Target "cuda" where cuda-bindings is not installed: programs are compiled and looked at; a call
 says what is missing."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from graphc.machines import CUDA
 from graphc.pipeline.options import DEFAULTS
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
-from graphc.runtime import cuda_driver, cuda_target
+from graphc.runtime import cuda_driver, cuda_products, cuda_target
 from graphc.runtime.target import TARGETS
 from tests.op_samples import SAMPLES
 
@@ -132,6 +133,19 @@ def test_no_card() -> None:
     with pytest.raises(ArgumentError, match="place of results") as error:
         gc.compile(*program(), target="cuda", results="card")
     assert error.value.expected == "host or device"
+
+
+@pytest.mark.usefixtures("no_package")
+def test_cublas_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    cuda_products.library.cache_clear()
+    with pytest.raises(DeviceError, match="cuBLAS, which was not found") as error:
+        cuda_products.library()
+    assert error.value.expected == "libcublasLt.so.13 or libcublasLt.so.12"
+    assert error.value.hint == "pip install nvidia-cublas"
 
 
 def test_looking_for_a_card_imports_nothing_where_there_is_none(tmp_path: object) -> None:
