@@ -162,6 +162,17 @@ def test_products_scale_and_add() -> None:
         assert_close(ours, theirs)
 
 
+def test_products_in_loops_add_rows_of_arrays() -> None:
+    rng = np.random.default_rng(0)
+    xs, u = gc.placeholder("xs", (4, "n", 8)), gc.placeholder("u", (8, 8))
+    _, ys = gc.scan(lambda s, x: (gc.tanh(s @ u), x - 0.5 * (x @ s)), u, xs)
+    card, cpu = (gc.compile([xs, u], ys, target=target) for target in ("cuda", "cpu"))
+    assert "with (" in card.explain()
+    for n in (3, 1):
+        arrays = [rng.normal(size=shape).astype("float32") for shape in ((4, n, 8), (8, 8))]
+        assert_close(card(*arrays), cpu(*arrays))
+
+
 def test_relu_of_reals() -> None:
     rng = np.random.default_rng(0)
     x, w = gc.placeholder("x", ("n", 12)), gc.placeholder("w", (12, 8))
