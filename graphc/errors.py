@@ -142,6 +142,10 @@ class CacheWarning(UserWarning):
     """The compilation cache could not be read or written; graphc compiled afresh."""
 
 
+class CheckpointWarning(UserWarning):
+    """The state of a training could not be written; it goes on, and the last file is as it was."""
+
+
 class LossWarning(UserWarning):
     """A loss is given at this line what it most likely should not be."""
 

@@ -7,7 +7,20 @@ the variables and compute shards of each batch natively. Importing this loads no
 
 from graphc.distributed.cluster import Cluster, connect
 from graphc.distributed.limits import Limits
+from graphc.distributed.scaling import Network, Scaling, SharedMemory, predict_scaling
 from graphc.distributed.strategy import DataParallel, ParameterServer, Pipeline
 from graphc.distributed.trainer import Trainer
 
-__all__ = ["Cluster", "DataParallel", "Limits", "ParameterServer", "Pipeline", "Trainer", "connect"]
+__all__ = [
+    "Cluster",
+    "DataParallel",
+    "Limits",
+    "Network",
+    "ParameterServer",
+    "Pipeline",
+    "Scaling",
+    "SharedMemory",
+    "Trainer",
+    "connect",
+    "predict_scaling",
+]

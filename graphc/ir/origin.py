@@ -123,4 +123,10 @@ def warn_once(message: str, kind: type[Warning] = DTypeWarning) -> None:
     place = here()[0] if here() else Origin("", 0)
     if (place.file, place.line, kind) not in _warned:
         _warned.add((place.file, place.line, kind))
-        warnings.warn_explicit(message, kind, place.file, place.line)
+        warn(message, kind)
+
+
+def warn(message: str, kind: type[Warning]) -> None:
+    """A warning at the user's line."""
+    place = here()[0] if here() else Origin("", 0)
+    warnings.warn_explicit(message, kind, place.file, place.line)

@@ -8,6 +8,7 @@ holds the numbers of the epoch, such as `loss` and `val_accuracy`, or of its bat
 from __future__ import annotations
 
 import csv
+import errno
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, CheckpointWarning
 from graphc.ir import origin
 
 LARGER = ("accuracy", "precision", "recall", "f1", "auc", "r2")  # better when larger
+
+# No room is left, of the disk, of a user's part of it, or of what a process may write; it fails.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Callback:
@@ -292,8 +296,10 @@ class Checkpoint(_Watching):
     """Saves the trainer after every epoch, or with `monitor` after those in which it became better.
 
     `path` may hold `{epoch}` (from 1 on) and names of the logs, as `str.format` takes them:
-    "run-{epoch:03}.safetensors". A file is replaced as a whole or not at all.
-    Errors: as `EarlyStopping`; those of `Trainer.save`.
+    "run-{epoch:03}.safetensors". A file is replaced as a whole or not at all. Where the disk is
+    full, or fails, a `CheckpointWarning` says so, the last file is as it was, and the training goes
+    on; a file of the last epoch is tried once more when it ends.
+    Errors: as `EarlyStopping`; those of `Trainer.save` but for a disk that is full or fails.
     """
 
     def __init__(
@@ -301,6 +307,7 @@ class Checkpoint(_Watching):
     ) -> None:
         super().__init__(monitor or "loss", 1, min_delta, mode)
         self.path, self.only_better = str(path), monitor is not None
+        self._unsaved: str | None = None  # where the state of the last epoch should be
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         if self.is_better(logs) or not self.only_better:
@@ -311,7 +318,26 @@ class Checkpoint(_Watching):
                     f"the path does not fit: {error}", op="Checkpoint", given=repr(self.path),
                     expected=f"a path with {{epoch}}, {', '.join(f'{{{name}}}' for name in logs)}",
                 ) from None  # fmt: skip
+            self._save(path)
+
+    def on_train_end(self) -> None:
+        if self._unsaved is not None and not self.only_better:
+            self._save(self._unsaved)
+
+    def _save(self, path: str) -> None:
+        self._unsaved = path
+        try:
             self.trainer.save(path)
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK:
+                raise
+            origin.warn(
+                f"the training is not saved to {path} after epoch {self.trainer.history.epochs}: "
+                f"{error.strerror}; it goes on, and what was saved before is as it was",
+                CheckpointWarning,
+            )
+        else:
+            self._unsaved = None
 
 
 class CSVLog(Callback):

@@ -18,7 +18,7 @@ from graphc.distributed.pipeline import turns
 from graphc.distributed.worker import Ran, Worker
 from graphc.errors import ArgumentError, DivergenceError
 
-from .problems import LABELS, OPTIONS, PARTS, X, model, same, trainer
+from .problems import LABELS, OPTIONS, PARTS, Full, X, model, same, trainer
 
 LONG = 600.0
 
@@ -225,16 +225,24 @@ class _Kill(gc.train.Callback):
         self._step += 1
 
 
-def test_killed(cluster: Any, expected: gc.train.Trainer) -> None:
+def test_killed(cluster: Any, expected: gc.train.Trainer, tmp_path: Path) -> None:
     """By two workers: one of them is killed, then the other one, then both at once, which begins
-    the epoch again."""
+    the epoch again; from the second epoch on the disk is full. Another one goes on from the file
+    of the first."""
+    options: dict[str, Any] = {"epochs": 3, "validation_split": 0.2}
     with staged(workers=2) as killed:
         watch = _Kill(killed, {1: [0], 4: [1], 6: [0, 1]})
-        killed.fit(X, LABELS, epochs=3, validation_split=0.2, callbacks=[watch], **OPTIONS)
+        keep = Full(tmp_path / "run", (1, 2), at_the_end=True)
+        killed.fit(X, LABELS, callbacks=[watch, keep], **options, **OPTIONS)
         same(expected, killed)
         report = killed.report()
         assert len(report.lost) == 4
         assert [w.name.split()[0] for w in report.workers] == ["worker", "worker"]
+    again = staged()
+    again.load(tmp_path / "run")
+    assert again.history.epochs == 1
+    again.fit(X, LABELS, resume=True, **options, **{k: OPTIONS[k] for k in OPTIONS if k != "seed"})
+    same(expected, again)
 
 
 # -- what it refuses -------------------------------------------------------------------------------
