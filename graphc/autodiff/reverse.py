@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from graphc.autodiff.hidden import Hidden, guarded
+from graphc.autodiff.local import Local, functions_of_one
 from graphc.errors import GradientError
 from graphc.ir import origin
 from graphc.ir.collector import paused_collector
@@ -18,7 +19,7 @@ from graphc.ir.op import Context as Asked
 from graphc.ir.op import Fact
 from graphc.ops.build import scalar_like
 from graphc.ops.elementwise import where
-from graphc.ops.scalar import branch_of, stretch
+from graphc.ops.scalar import branch_of, masked_multiply, stretch
 
 
 class Context:
@@ -71,6 +72,7 @@ def pull_back(
         if g is not None:
             _accumulate(found, y, g)
     wanted = set(wrt)
+    functions = functions_of_one(order, on_path, {*wanted, *outputs})
     for node in reversed(order):
         if node not in on_path:
             continue
@@ -83,12 +85,43 @@ def pull_back(
                     None if g is None else hidden.restore(t, g)
                     for t, g in zip(node.outputs, gs, strict=True)
                 ]
+            function = functions.get(node.outputs[0])
+            if function is not None and gs[0] is not None:
+                factor = _derivative(function, on_path)
+                if factor is not None:
+                    _accumulate(found, function.x, masked_multiply(gs[0], factor))
+                    hidden.record(function.x, node)
+                continue
             found_by = _apply_vjp(node, gs, on_path, hidden.all(node.outputs), wanted)
             for x, g in zip(node.inputs, found_by, strict=True):
                 if g is not None and x.node in on_path:
                     _accumulate(found, x, stretch(g, x.shape))  # sizes may be equal by assumption
                     hidden.record(x, node)
     return [found.get(t) for t in wrt]
+
+
+def _derivative(function: Local, on_path: set[Node]) -> Tensor | None:
+    """That of a function of one tensor; None where it is zero everywhere."""
+    y = function.nodes[-1].output()
+    one = stretch(scalar_like(1, y), y.shape)
+    found = {y: one}
+    for node in reversed(function.nodes):
+        with origin.inherit(node.origins):
+            g = found.pop(node.output(), None)
+            parts = [] if g is None else _apply_vjp(node, [g], on_path, False, ())
+            for x, part in zip(node.inputs, parts, strict=False):
+                if part is not None and x.node in on_path:
+                    _accumulate(found, x, stretch(_without_one(part, one), x.shape))
+    return found.get(function.x)
+
+
+def _without_one(g: Tensor, one: Tensor) -> Tensor:
+    """`g`, or its other factor where it is `one` times that."""
+    if g.node.op.name == "multiply":
+        first, second = g.node.inputs
+        if first is one and second.shape == one.shape:
+            return second
+    return g
 
 
 def nodes_above(order: Sequence[Node], sources: set[Node]) -> set[Node]:

@@ -7,9 +7,11 @@ can fail or touch Python, and every result is defined for every input, as NumPy'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from graphc.ir.dtype import BY_SHORT, DTYPES, DType, bool_
@@ -296,5 +298,31 @@ BITS: dict[str, tuple[Emit, tuple[tuple[DType, DType], ...]]] = {
 
 
 def select(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
-    """The second operand where the first holds, else the third."""
-    return b.select(*args)
+    """The second operand where the first holds, else the third.
+
+    An infinity there is hidden from LLVM. It is what masks put in place of an element, and changes
+    no extremum: where LLVM sees that, it makes `c ? max(m, x) : m` of `max(m, c ? x : -inf)`, and
+    the loop, which was vectors, goes element by element.
+    """
+    condition, *values = args
+    return b.select(condition, *(_hidden(b, d, v) if _is_infinity(v) else v for v in values))
+
+
+def _is_infinity(value: Any) -> bool:
+    constant = value.constant if isinstance(value, ir.Constant) else None
+    return isinstance(constant, (float, np.floating)) and math.isinf(constant)
+
+
+def _hidden(b: ir.IRBuilder, d: DType, value: Any) -> Any:
+    """`value`, which is a constant, of which nothing is known: with the bits of a 0 that no
+    instruction moves into a register."""
+    word, single = ir.IntType(d.bits), ir.IntType(32)
+    unknown = ir.InlineAsm(ir.FunctionType(single, [single]), "", "=r,0")
+    zero = b.call(unknown, [single(0)], attrs=("readnone", "nounwind"))
+    bits = b.or_(b.zext(zero, word) if d.bits > 32 else zero, _bits(d, value.constant))
+    return b.bitcast(bits, value.type)
+
+
+def _bits(d: DType, number: float) -> ir.Constant:
+    bits = np.array(number, d.numpy).view(f"u{d.bits // 8}")
+    return ir.Constant(ir.IntType(d.bits), int(bits))

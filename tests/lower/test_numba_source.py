@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 import graphc as gc
 from graphc.loops.grammar import Kernel
 from graphc.lower.numba_cpu import compile_kernel
@@ -72,3 +75,21 @@ def test_a_loop_is_a_few_lines_of_llvm_ir() -> None:
     three = compile_kernel(kernel_of(gc.permute_dims(x, (2, 1, 0)) + 1), "three")
     assert "range" not in one
     assert three.count("\n") - one.count("\n") < 2 * 45
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("largest", [True, False])
+def test_the_extremum_of_what_a_mask_lets_through_is_a_vector(dtype: str, largest: bool) -> None:
+    """LLVM makes a branch of a mask whose fill changes no extremum; then it goes one by one."""
+    x, place = gc.placeholder("x_masked", ("n", 64), dtype), gc.arange(64)
+    seen = (place % 3 != 0) & (place < 60)
+    fill = -np.inf if largest else np.inf
+    y = (gc.max if largest else gc.min)(gc.where(seen, x, fill), axis=1)
+    f = gc.compile([x], y, name="masked")
+    assert f"vector.reduce.f{'max' if largest else 'min'}imum" in f.llvm
+    data = np.random.default_rng(0).standard_normal((5, 64)).astype(dtype)
+    data[1, 4], data[2, 3], data[3, :] = np.nan, np.nan, fill
+    with np.errstate(invalid="ignore"):
+        chosen = np.where(np.arange(64) % 3 != 0, data, fill)[:, :60]
+    expected = chosen.max(1) if largest else chosen.min(1)
+    np.testing.assert_array_equal(f(data), expected)
