@@ -12,7 +12,7 @@ import struct
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -308,6 +308,16 @@ class Tensor(Operators):
         return functions()["_reduce_tensor_"](self)  # as text, in copying.py
 
     # -- what a symbolic tensor cannot do, with the way out ----------------------------------------
+    if not TYPE_CHECKING:  # a checker knows what a tensor has
+
+        def __getattr__(self, name: str) -> Any:
+            """What is not there: the hint for a name of TensorFlow's or PyTorch's."""
+            from graphc.elsewhere import TENSORS, no_member  # only where somebody erred
+
+            if name not in TENSORS:
+                return object.__getattribute__(self, name)  # Python's own error
+            raise no_member(self, name, TENSORS)
+
     def _no_value(self, wanted: str, hint: str) -> NoReturn:
         raise SymbolicValueError(
             f"a symbolic tensor has no {wanted} while the graph is being built",

@@ -4,6 +4,9 @@
     logits = model(x, training=True)
 """
 
+from typing import TYPE_CHECKING
+
+from graphc.elsewhere import finder
 from graphc.nn import activations, constraints, initializers, losses, regularizers
 from graphc.nn.attention import (
     MultiHeadAttention,
@@ -111,3 +114,39 @@ __all__ = [
     "rms_norm",
     "seed",
 ]
+
+_HERE = {
+    "AveragePooling1D": "AvgPool1D",
+    "AveragePooling2D": "AvgPool2D",
+    "BatchNorm1d": "BatchNorm",
+    "BatchNorm2d": "BatchNorm",
+    "BatchNormalization": "BatchNorm",
+    "BCELoss": 'the loss "binary_crossentropy", or gc.nn.losses.binary_cross_entropy of logits',
+    "BCEWithLogitsLoss": "gc.nn.losses.binary_cross_entropy",
+    "CrossEntropyLoss": "gc.nn.losses.softmax_cross_entropy",
+    "GlobalAveragePooling1D": "GlobalAvgPool",
+    "GlobalAveragePooling2D": "GlobalAvgPool",
+    "GlobalMaxPooling1D": "GlobalMaxPool",
+    "GlobalMaxPooling2D": "GlobalMaxPool",
+    "GroupNormalization": "GroupNorm",
+    "InputLayer": "Input",
+    "LayerNormalization": "LayerNorm",
+    "LeakyReLU": 'Activation("leaky_relu")',
+    "Linear": "Dense, which learns the size of its input",
+    "MSELoss": "gc.nn.losses.mean_squared_error",
+    "MaxPooling1D": "MaxPool1D",
+    "MaxPooling2D": "MaxPool2D",
+    "Module": "Layer",
+    "ModuleList": "a list of layers as an attribute",
+    "ReLU": 'Activation("relu")',
+    "Sigmoid": 'Activation("sigmoid")',
+    "Softmax": 'Activation("softmax")',
+    "Tanh": 'Activation("tanh")',
+    "TimeDistributed": "the layer itself: Dense takes [batch, time, features]",
+    "ZeroPadding2D": "ZeroPad2D",
+    "functional": "gc.nn.activations, gc.nn.losses and functions of gc",
+}
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__, _HERE)

@@ -8,8 +8,9 @@ convolution's [outputs, inputs, *window] along all axes but 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphc.elsewhere import finder
 from graphc.ir.node import Tensor
 from graphc.nn.named import find, given_number
 from graphc.ops.elementwise import equal, maximum, minimum, sqrt, square, where
@@ -76,6 +77,7 @@ def _positive(size: Tensor) -> Tensor:
 
 
 CONSTRAINTS: dict[str, Callable[..., Any]] = {
+    "non_neg": non_negative,
     "non_negative": non_negative,
     "max_norm": max_norm(),
     "unit_norm": unit_norm(),
@@ -87,3 +89,7 @@ def get(constraint: Any) -> Callable[[Any], Tensor] | None:
     """The constraint for a name, a function, or None. Errors: `ArgumentError` with the known
     names."""
     return None if constraint is None else find("constraint", CONSTRAINTS, constraint)
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from graphc.elsewhere import finder
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.given import given_array
@@ -325,3 +326,7 @@ def get(initializer: Any) -> Initializer:
     if isinstance(initializer, (int, float, list, tuple, np.ndarray, np.number)):
         return constant(initializer)
     return find("initializer", INITIALIZERS, initializer)
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__)

@@ -8,8 +8,9 @@ converted to the dtype of the predictions, which is never widened.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphc.elsewhere import finder
 from graphc.nn.class_losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -82,3 +83,16 @@ LOSSES: dict[str, Loss] = {
 def get(loss: Any) -> Loss:
     """The loss for a name or a callable. Errors: `ArgumentError` with the known names."""
     return find("loss", LOSSES, loss)
+
+
+_HERE = {
+    "BinaryCrossentropy": "binary_cross_entropy of logits, from_logits=False of probabilities",
+    "CategoricalCrossentropy": "softmax_cross_entropy of logits, else categorical_cross_entropy",
+    "SparseCategoricalCrossentropy": (
+        "softmax_cross_entropy of logits, sparse_categorical_cross_entropy of probabilities"
+    ),
+}
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__, _HERE)

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
+from graphc.elsewhere import MODELS, no_member
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
@@ -233,6 +234,14 @@ class Layer(Saved, Unsaved):
         names = distinct([layer.name for layer in inner])
         self._record.names = dict(zip(inner, names, strict=True))
         return self._record.names
+
+    if not TYPE_CHECKING:  # a checker knows what a layer has
+
+        def __getattr__(self, name: str) -> Any:
+            """What is not there: the hint for a name of Keras's or PyTorch's."""
+            if name not in MODELS or hasattr(type(self), name):
+                return object.__getattribute__(self, name)  # Python's own error
+            raise no_member(self, name, MODELS)
 
     def layer_paths(self) -> dict[Layer, str]:
         """This layer and all layers inside it, each once with its path, outer before inner."""

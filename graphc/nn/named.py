@@ -9,20 +9,22 @@ from typing import Any
 
 import numpy as np
 
+from graphc.elsewhere import hint, snake
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 
 
 def find(kind: str, table: Mapping[str, Callable[..., Any]], given: Any) -> Callable[..., Any]:
-    """`given` itself if it is callable, else the function of that name in `table`.
+    """`given` itself if it is callable, else the function of that name in `table`; a class's name
+    is the function's that is written so.
 
     Errors: `ArgumentError` with the known names for anything else.
 
     >>> find("activation", {"double": lambda x: x + x}, "double")(2)
     4
     """
-    if isinstance(given, str) and given in table:
-        return table[given]
+    if isinstance(given, str) and (name := given if given in table else snake(given)) in table:
+        return table[name]
     if callable(given):
         function: Callable[..., Any] = given
         return function
@@ -32,6 +34,7 @@ def find(kind: str, table: Mapping[str, Callable[..., Any]], given: Any) -> Call
         expected=f"a callable, or one of {', '.join(sorted(table))}",
         given=repr(given)[:80],
         where=origin.where(),
+        hint=hint(given, table) if isinstance(given, str) else "",
     )
 
 

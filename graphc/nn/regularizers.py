@@ -8,8 +8,9 @@ what it minimises over to the loss, unless they are part of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphc.elsewhere import finder
 from graphc.ir.node import Tensor
 from graphc.nn.named import find, given_number
 from graphc.ops.elementwise import abs, square
@@ -62,3 +63,7 @@ def get(regularizer: Any) -> Callable[[Any], Tensor] | None:
     Errors: `ArgumentError` with the known names.
     """
     return None if regularizer is None else find("regularizer", REGULARIZERS, regularizer)
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__)

@@ -3,6 +3,9 @@
 step = gc.compile([x, y], loss, updates=gc.optim.Adam(1e-3).minimize(loss, parameters))
 """
 
+from typing import TYPE_CHECKING
+
+from graphc.elsewhere import finder
 from graphc.optim import schedules
 from graphc.optim.adam import Adam, AdamW, AMSGrad, Nadam
 from graphc.optim.adaptive import Adadelta, Adagrad, RMSProp
@@ -37,3 +40,13 @@ __all__ = [
     "clip_by_value",
     "schedules",
 ]
+
+_HERE = {
+    "CG": "ConjugateGradient",
+    "ExponentialMovingAverage": "EMA",
+    "lr_scheduler": "schedules",
+}
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__, _HERE)

@@ -8,6 +8,7 @@ from typing import Any
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
+from graphc.ir.dtype import DType
 from graphc.ir.node import Tensor, Variable
 from graphc.ops.branch import cond
 from graphc.ops.build import scalar_like
@@ -41,6 +42,9 @@ class Accumulated(Optimizer):
     @learning_rate.setter
     def learning_rate(self, new: Any) -> None:
         self.optimizer.learning_rate = new
+
+    def rate(self, dtype: DType) -> Tensor:
+        return self.optimizer.rate(dtype)
 
     @property
     def state(self) -> list[Variable]:

@@ -7,6 +7,7 @@ with these updates is called.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
@@ -14,6 +15,7 @@ from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 import numpy as np
 
 from graphc.autodiff.derivatives import grad
+from graphc.elsewhere import hint
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
@@ -78,8 +80,9 @@ class Optimizer(Unsaved):
         }
         for name in set(options) - set(_CLIPS):
             raise self._error(
-                "an unknown option", expected=", ".join(["weight_decay", *_CLIPS]), given=name
-            )
+                "an unknown option", expected=", ".join(["weight_decay", *_CLIPS]), given=name,
+                hint=hint(name, [*own_options(type(self)), "weight_decay", *_CLIPS], _HERE),
+            )  # fmt: skip
         scheduled = callable(self.learning_rate)
         self._count = self.own("iterations", 0, (), "int64")
         self._counted = self.counts or scheduled
@@ -289,3 +292,26 @@ _CLIPS: dict[str, Callable[[list[Tensor], float], list[Tensor]]] = {
     "clip_norm": clip_by_norm,
     "global_clip_norm": clip_by_global_norm,
 }
+
+_HERE = {
+    "amsgrad": "gc.optim.AMSGrad",
+    "betas": "beta_1 and beta_2",
+    "centered": "an option of RMSProp",
+    "clipnorm": "clip_norm",
+    "clipvalue": "clip_value",
+    "decay": "a schedule as learning_rate: gc.optim.schedules",
+    "ema_momentum": "gc.optim.EMA",
+    "eps": "epsilon",
+    "exclude_from_weight_decay": "weight_decay=lambda v: 0.01 if v.ndim > 1 else 0",
+    "global_clipnorm": "global_clip_norm",
+    "gradient_accumulation_steps": "gc.optim.accumulate(optimizer, steps)",
+    "lr": "learning_rate",
+    "momentum": "gc.optim.Momentum(rate, momentum=0.9, nesterov=False)",
+    "nesterov": "gc.optim.Momentum(rate, momentum=0.9, nesterov=True)",
+    "use_ema": "gc.optim.EMA",
+}
+
+
+def own_options(kind: type) -> list[str]:
+    """The parameters of an optimiser's constructor."""
+    return list(inspect.signature(kind).parameters)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from graphc.elsewhere import finder
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.dtype import float64
@@ -31,9 +32,7 @@ def step(initial: float, step_size: int, factor: float = 0.1) -> Schedule:
     [0.5, 0.5, 0.25, 0.25, 0.125]
     """
     size = _count("step", "step_size", step_size)
-    return _named(
-        "step", lambda t: initial * power(_number("step", factor), floor(t / size)), initial
-    )
+    return _named("step", lambda t: initial * power(factor, floor(t / size)), initial, factor)
 
 
 def exponential(
@@ -156,3 +155,22 @@ def _count(op: str, name: str, value: Any) -> int:
 def _error(op: str, message: str, expected: str, given: Any) -> ArgumentError:
     where_ = origin.where()
     return ArgumentError(message, op=op, expected=expected, given=repr(given)[:80], where=where_)
+
+
+_HERE = {
+    "CosineAnnealingLR": "cosine",
+    "CosineDecay": "cosine",
+    "ExponentialDecay": "exponential",
+    "ExponentialLR": "exponential",
+    "InverseTimeDecay": "a function of the count: lambda t: rate / (1 + factor * t / steps)",
+    "LinearLR": "warmup or polynomial",
+    "OneCycleLR": "one_cycle",
+    "PiecewiseConstantDecay": "step, or a function of the count: gc.where(t < 100, 0.1, 0.01)",
+    "PolynomialDecay": "polynomial",
+    "PolynomialLR": "polynomial",
+    "StepLR": "step",
+}
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__, _HERE)

@@ -90,6 +90,12 @@ class WholeOptimizer(Optimizer):
         if not isinstance(loss, Tensor) or (not self.residuals and loss.shape != ()):
             given = str(getattr(loss, "type", loss))[:80]
             raise self._error("not a loss", expected="a scalar tensor", given=given)
+        if self.residuals and loss.shape == () and (len(targets) > 1 or targets[0].shape != ()):
+            raise self._error(
+                "a scalar is one residual, which several parameters make zero in many ways",
+                expected="residuals, such as predictions - targets", given=str(loss.type),
+                hint="optimizer.minimize(residuals, variables) squares and adds them itself",
+            )  # fmt: skip
         if not self.residuals:
             loss = self._penalized(loss, targets)
         with origin.scope(self._name):

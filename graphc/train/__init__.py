@@ -4,6 +4,9 @@
     history = trainer.fit(x, y, epochs=10, batch_size=32)
 """
 
+from typing import TYPE_CHECKING
+
+from graphc.elsewhere import finder
 from graphc.train import metrics
 from graphc.train.callbacks import (
     Callback,
@@ -33,3 +36,18 @@ __all__ = [
     "metrics",
     "read_idx",
 ]
+
+_HERE = {
+    "BackupAndRestore": "Checkpoint, and Trainer.load and fit(..., resume=True)",
+    "CSVLogger": "CSVLog",
+    "LambdaCallback": "a function (epoch, logs)",
+    "LearningRateScheduler": "LearningRateSchedule",
+    "ModelCheckpoint": "Checkpoint",
+    "ReduceLROnPlateau": "ReduceOnPlateau",
+    "TensorBoard": "CSVLog or PlotCurves for the numbers, gc.draw for the graph",
+    "TerminateOnNaN": "what fit does by itself, with a DivergenceError",
+}
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__, _HERE)

@@ -269,7 +269,7 @@ class ReduceOnPlateau(_Watching):
 
     def on_train_begin(self) -> None:
         super().on_train_begin()
-        _ = self.trainer.learning_rate  # which raises for a schedule
+        self.trainer.learning_rate = self.trainer.learning_rate  # which raises for a schedule
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         if not self.is_better(logs) and self._since >= self.patience:

@@ -176,6 +176,11 @@ class AUC(Metric):
         elif p.ndim == 2 and p.shape[1] == 2:
             scores = p[:, 1] - p[:, 0]
             true = cast(labels(self.name, p, t, None)[1], bool_)
+        elif p.ndim == 2:
+            raise ArgumentError(
+                "it is defined for two classes", op=self.name,
+                expected="predictions (n,), (n, 1) or (n, 2)", given=f"predictions {show(p.shape)}",
+            )  # fmt: skip
         else:
             raise mismatch(self.name, p, t)
         return {"scores": scores, "true": true, "weights": weights}

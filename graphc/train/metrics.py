@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphc.elsewhere import finder
 from graphc.errors import ArgumentError
 from graphc.ir.node import Tensor
 from graphc.nn.losses import mean_absolute_error, mean_squared_error
@@ -134,7 +135,10 @@ _MAKERS: dict[str, Callable[[], Metric]] = {
     f.__name__: f for f in (precision, recall, f1, confusion_matrix, auc, r2, mae, mse, rmse)
 }
 METRICS: dict[str, Callable[..., Any]] = _MAKERS | {
+    "acc": accuracy,
     "accuracy": accuracy,
+    "categorical_accuracy": accuracy,
+    "sparse_categorical_accuracy": accuracy,
     "binary_accuracy": binary_accuracy(),
     "mean_absolute_error": mean_absolute_error,
     "mean_squared_error": mean_squared_error,
@@ -150,3 +154,7 @@ def get(metric: Any) -> Metric:
     if found in _MAKERS.values():
         return found()  # type: ignore[no-any-return]
     return Mean(found, metric if isinstance(metric, str) else None)
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc import optim
+from graphc.elsewhere import hint
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 
@@ -19,7 +20,7 @@ OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
 
 
 def optimizer(given: Any) -> Any:
-    """The optimiser of that name; what is no string stays as it is.
+    """The optimiser of that name, in whatever case; what is no string stays as it is.
 
     Errors: `ArgumentError` with the known names.
 
@@ -28,9 +29,10 @@ def optimizer(given: Any) -> Any:
     """
     if not isinstance(given, str):
         return given
-    if given not in OPTIMIZERS:
+    name = given.lower()
+    if name not in OPTIMIZERS:
         raise ArgumentError(
             "unknown name", op="optimizer", expected=f"one of {', '.join(sorted(OPTIMIZERS))}",
-            given=repr(given)[:80], where=origin.where(),
+            given=repr(given)[:80], where=origin.where(), hint=hint(name, OPTIMIZERS),
         )  # fmt: skip
-    return OPTIMIZERS[given]()
+    return OPTIMIZERS[name]()

@@ -394,27 +394,23 @@ class Trainer:
     # -- the learning rate -------------------------------------------------------------------------
     @property
     def learning_rate(self) -> float:
-        """The optimiser's rate. It can be set between steps, unless it is a schedule.
-        Errors: `ArgumentError` for a schedule."""
+        """The optimiser's rate, of a schedule that of the next step. It can be set between steps,
+        unless it is a schedule: `ArgumentError`."""
+        return float(self.optimizer.rate(float64).numpy())
+
+    @learning_rate.setter
+    def learning_rate(self, new: float) -> None:
         rate = self.optimizer.learning_rate
-        if isinstance(rate, Variable):
-            return float(rate.value)
-        if isinstance(rate, Tensor) or callable(rate):
+        if callable(rate) or (isinstance(rate, Tensor) and not isinstance(rate, Variable)):
             raise ArgumentError(
                 "the learning rate is a schedule", op="Trainer", where=origin.where(),
                 hint="give the optimiser a number, which callbacks can change",
             )  # fmt: skip
-        return float(rate)
-
-    @learning_rate.setter
-    def learning_rate(self, new: float) -> None:
-        _ = self.learning_rate  # which raises for a schedule
         if isinstance(new, bool) or not 0 <= new < float("inf"):
             raise ArgumentError(
                 "not a learning rate", op="Trainer", expected="a finite number >= 0",
                 given=repr(new)[:80], where=origin.where(),
             )  # fmt: skip
-        rate = self.optimizer.learning_rate
         if isinstance(rate, Variable):
             rate.value = new
         else:

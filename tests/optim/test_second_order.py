@@ -193,3 +193,16 @@ def test_what_they_refuse() -> None:
     with pytest.raises(LinAlgError):
         gc.compile([], [], updates=flat)()
     np.testing.assert_array_equal(w.value, [1, 2])
+
+
+@pytest.mark.parametrize("optimizer", [gc.optim.GaussNewton(), gc.optim.LevenbergMarquardt()])
+def test_a_loss_is_no_residuals(optimizer: Any) -> None:
+    """J' J of one residual is singular; of one parameter it is not."""
+    w, one = gc.variable([1.0, 2.0], "w", dtype="float64"), gc.variable(3.0, dtype="float64")
+    with pytest.raises(ArgumentError, match="one residual") as caught:
+        optimizer.minimize(gc.mean(gc.square(w)), [w])
+    assert "predictions - targets" in str(caught.value)
+    step = gc.compile([], [], updates=optimizer.minimize(one * one - 4.0, [one]))
+    for _ in range(12):
+        step()
+    np.testing.assert_allclose(one.value, 2.0, rtol=1e-9)

@@ -305,6 +305,9 @@ def test_the_learning_rate_can_change_between_steps() -> None:
     scheduled = _trainer(optimizer=gc.optim.SGD(gc.optim.schedules.cosine(0.1, 10)))
     with pytest.raises(ArgumentError, match="is a schedule"):
         scheduled.fit(X, Y, callbacks=[plateau], verbose=False)
+    assert scheduled.learning_rate == 0.1
+    scheduled.fit(X, Y, epochs=5, batch_size=len(X), verbose=False)
+    assert scheduled.learning_rate == pytest.approx(0.05, rel=1e-12)  # half of the cosine
     through = _trainer(optimizer=gc.optim.accumulate(gc.optim.SGD(0.5), 2))
     through.learning_rate = 0.25
     assert through.learning_rate == 0.25

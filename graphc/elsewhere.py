@@ -1,0 +1,103 @@
+"""What Keras and PyTorch call what has another name here: hints for who types such a name."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+
+def snake(name: str) -> str:
+    """A name of a class as that of a function: "GlorotUniform" is "glorot_uniform".
+
+    >>> snake("L2"), snake("MaxNorm"), snake("adam")
+    ('l2', 'max_norm', 'adam')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def hint(name: str, known: Iterable[str], here: Mapping[str, str] | None = None) -> str:
+    """What is meant by a name that is not `known`: what `here` says of it, the same name written as
+    a function's, or the nearest ones; empty where there is none."""
+    names = list(known)
+    if here and name in here:
+        return f"here it is {here[name]}"
+    if snake(name) in names:
+        return f"here it is {snake(name)}"
+    from difflib import get_close_matches  # only where somebody erred
+
+    found = get_close_matches(snake(name), {snake(n): n for n in names})
+    return f"near it: {', '.join(n for n in names if snake(n) in found)}" if found else ""
+
+
+def no_attribute(owner: str, name: str, why: str, of: Any) -> AttributeError:
+    """The error of Python, with a hint."""
+    said = f"{owner} has no attribute {name!r}"
+    return AttributeError(f"{said}; {why}" if why else said, name=name, obj=of)
+
+
+def no_member(of: Any, name: str, here: Mapping[str, str]) -> AttributeError:
+    """The same of an object, whose table knows the name."""
+    return no_attribute(f"{type(of).__name__!r} object", name, f"here it is {here[name]}", of)
+
+
+def finder(module: str, here: Mapping[str, str] | None = None) -> Callable[[str], Any]:
+    """`__getattr__` of a module: an `AttributeError` that says what a name is here."""
+
+    def find(name: str) -> Any:
+        loaded = sys.modules[module]
+        own = (n for n, v in vars(loaded).items() if getattr(v, "__module__", "") == module)
+        public = vars(loaded).get("__all__") or [n for n in own if not n.startswith("_")]
+        why = "" if name.startswith("_") else hint(name, public, here)
+        raise no_attribute(f"module {module!r}", name, why, loaded)
+
+    return find
+
+
+MODELS = {  # methods and properties of layers and models
+    "add_weight": "add_variable",
+    "compile": "gc.train.Trainer(model, loss=..., optimizer=..., metrics=...)",
+    "count_params": "sum(v.size for v in model.parameters()), and in summary()",
+    "cuda": 'gc.compile(..., target="cuda")',
+    "eval": "model(x), without training=True",
+    "evaluate": "gc.train.Trainer(model, ...).evaluate(x, y)",
+    "fit": "gc.train.Trainer(model, ...).fit(x, y)",
+    "get_weights": "state_dict()",
+    "modules": "layers()",
+    "named_parameters": "{v.name: v for v in model.parameters()}",
+    "predict": "gc.train.Trainer(model, ...).predict(x), or gc.compile([x], model(x))",
+    "requires_grad_": "trainable",
+    "save": "save_weights(path), or Trainer.save(path) with the optimiser's state",
+    "set_weights": "load_state_dict(...)",
+    "to": 'gc.compile(..., target="cuda")',
+    "train": "model(x, training=True)",
+    "train_on_batch": "gc.train.Trainer(model, ...).step(x, y)",
+    "trainable_variables": "parameters()",
+    "trainable_weights": "parameters()",
+    "weights": "variables()",
+    "zero_grad": "nothing: gradients are tensors, and add up nowhere",
+}
+
+TENSORS = {  # methods and properties of tensors and variables
+    "assign": "v.value = new, of gc.variable(...); other tensors keep their values",
+    "assign_add": "v.value = v.value + change, of gc.variable(...)",
+    "assign_sub": "v.value = v.value - change, of gc.variable(...)",
+    "backward": "gc.grad(loss, variables), or optimizer.minimize(loss, variables)",
+    "contiguous": "nothing: layouts are the compiler's",
+    "cpu": "the tensor itself; a call's results are NumPy arrays",
+    "cuda": 'gc.compile(..., target="cuda")',
+    "detach": "gc.stop_gradient(x)",
+    "double": "x.astype('float64')",
+    "eval": "x.numpy(), or gc.evaluate(x, {placeholder: array})",
+    "float": "x.astype('float32')",
+    "grad": "gc.grad(loss, variables)",
+    "long": "x.astype('int64')",
+    "numel": "x.size",
+    "permute": "gc.permute_dims(x, axes)",
+    "requires_grad": "trainable, of variables",
+    "to": "x.astype(dtype), or gc.compile(..., target=...)",
+    "unsqueeze": "gc.expand_dims(x, axis), or x[:, None]",
+    "view": "x.reshape(shape)",
+    "zero_": "v.value = 0 * v.value",
+}

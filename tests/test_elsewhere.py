@@ -1,0 +1,126 @@
+"""What is said to who types a name of Keras's or PyTorch's."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+
+import graphc as gc
+from graphc import elsewhere
+from graphc.errors import ArgumentError
+
+TABLES = [
+    (module, name, text)
+    for module in (gc.nn, gc.nn.losses, gc.optim, gc.optim.schedules, gc.train)
+    for name, text in module._HERE.items()
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "text"), TABLES, ids=[f"{m.__name__}.{n}" for m, n, _ in TABLES]
+)
+def test_names_of_modules(module: Any, name: str, text: str) -> None:
+    """The hint names what is there."""
+    assert not hasattr(module, name)
+    with pytest.raises(AttributeError, match=re.escape(f"'{name}'; here it is {text}")):
+        getattr(module, name)
+    first = text.split()[0].rstrip(",")
+    if first.startswith("gc."):
+        assert eval(first, {"gc": gc})
+    elif first.isidentifier() and first not in ("a", "the", "what"):
+        assert hasattr(module, first)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "here"),
+    [
+        (gc.nn.constraints, "MaxNorm", "here it is max_norm"),
+        (gc.nn.regularizers, "L1L2", "here it is l1_l2"),
+        (gc.nn.initializers, "GlorotUniform", "here it is glorot_uniform"),
+        (gc.nn.losses, "MeanSquaredError", "here it is mean_squared_error"),
+        (gc.train.metrics, "F1", "here it is f1"),
+        (gc.nn, "Danse", "near it: Dense"),
+    ],
+)
+def test_classes_there_are_functions_here(module: Any, name: str, here: str) -> None:
+    with pytest.raises(AttributeError, match=here):
+        getattr(module, name)
+
+
+def test_what_is_near_nothing_is_pythons_error() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'zzzzzz'$"):
+        _ = gc.nn.zzzzzz
+    layer, v = gc.nn.Dense(2), gc.variable(1.0)
+    for what in (layer, v):
+        with pytest.raises(AttributeError, match=r"no attribute 'zzzzzz'$"):
+            _ = what.zzzzzz
+    assert copy.copy(v) is v
+    assert not hasattr(layer, "__array__")
+
+
+@pytest.mark.parametrize("name", elsewhere.MODELS)
+def test_names_of_models(name: str) -> None:
+    text = elsewhere.MODELS[name]
+    with pytest.raises(AttributeError, match=re.escape(f"here it is {text}")):
+        getattr(gc.nn.Sequential(), name)
+    first = re.match(r"(\w+)\(", text)
+    if first and first[1] not in ("model", "sum"):
+        assert hasattr(gc.nn.Sequential, first[1])
+    assert all(hasattr(gc.train.Trainer, n) for n in re.findall(r"\.\.\.\)\.(\w+)\(", text))
+
+
+@pytest.mark.parametrize("name", elsewhere.TENSORS)
+def test_names_of_tensors(name: str) -> None:
+    text = elsewhere.TENSORS[name]
+    for t in (gc.variable(1.0), gc.constant(1.0), gc.placeholder("elsewhere_x", ("n",))):
+        assert not hasattr(t, name)
+        with pytest.raises(AttributeError, match=re.escape(f"here it is {text}")):
+            getattr(t, name)
+    assert all(hasattr(gc, n) for n in re.findall(r"gc\.(\w+)", text))
+    assert all(hasattr(gc.Tensor, n) for n in re.findall(r"x\.(\w+)", text))
+
+
+def test_a_layer_that_fails_to_begin_says_why() -> None:
+    """The hint hides no error that a property raises."""
+
+    class Broken(gc.nn.Layer):
+        @property
+        def weights(self) -> Any:
+            return self.nothing_of_that_name
+
+    with pytest.raises(AttributeError, match="nothing_of_that_name"):
+        _ = Broken("broken").weights
+
+
+# -- options and strings ---------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("option", "here"),
+    [
+        ("lr", "learning_rate"),
+        ("clipnorm", "clip_norm"),
+        ("eps", "epsilon"),
+        ("use_ema", "gc.optim.EMA"),
+        ("weight_decai", "weight_decay"),
+    ],
+)
+def test_options_of_optimisers(option: str, here: str) -> None:
+    with pytest.raises(ArgumentError, match=f"hint: .*{re.escape(here)}"):
+        gc.optim.Adam(**{option: 0.1})
+    with pytest.raises(ArgumentError, match=r"gc\.optim\.Momentum"):
+        gc.optim.SGD(0.1, momentum=0.9)  # type: ignore[call-arg]
+
+
+def test_strings_by_the_names_of_classes() -> None:
+    dense = gc.nn.Dense(
+        2, kernel_initializer="HeNormal", kernel_regularizer="L2", kernel_constraint="non_neg"
+    )
+    same = gc.nn.Dense(2, kernel_initializer="he_normal")
+    assert dense.of_kernel.initializer is same.of_kernel.initializer
+    gc.train.Trainer(dense, loss="MeanSquaredError", optimizer="Adam", metrics=["acc"])
+    with pytest.raises(ArgumentError, match=r"hint: .*near it: .*relu"):
+        gc.nn.Dense(2, "rleu")
+    with pytest.raises(ArgumentError, match=r"hint: .*near it: .*rmsprop"):
+        gc.train.Trainer(dense, loss="mse", optimizer="rmsprob")
