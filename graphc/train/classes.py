@@ -177,7 +177,7 @@ class AUC(Metric):
             scores = p[:, 1] - p[:, 0]
             true = cast(labels(self.name, p, t, None)[1], bool_)
         elif p.ndim == 2:
-            raise ArgumentError(
+            raise ShapeError(
                 "it is defined for two classes", op=self.name,
                 expected="predictions (n,), (n, 1) or (n, 2)", given=f"predictions {show(p.shape)}",
             )  # fmt: skip

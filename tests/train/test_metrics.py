@@ -87,11 +87,3 @@ def test_shapes_that_do_not_fit(predictions: Any, targets: Any, dtype: str) -> N
 def test_unknown_name() -> None:
     with pytest.raises(gc.errors.ArgumentError, match="accuracy, auc, binary_accuracy"):
         metrics.get("f3")
-
-
-def test_the_area_of_several_classes_is_not_defined() -> None:
-    trainer = gc.train.Trainer(
-        gc.nn.Dense(3), loss="softmax_cross_entropy", optimizer="sgd", metrics=["auc"]
-    )
-    with pytest.raises(gc.errors.ArgumentError, match="defined for two classes"):
-        trainer.fit(np.ones((4, 2)), np.arange(4) % 3, verbose=False)
