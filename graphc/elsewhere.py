@@ -101,3 +101,8 @@ TENSORS = {  # methods and properties of tensors and variables
     "view": "x.reshape(shape)",
     "zero_": "v.value = 0 * v.value",
 }
+
+HISTORY = {  # of what a training gives
+    "epoch": "epochs",
+    "history": "logs, and history['loss'] for one",
+}

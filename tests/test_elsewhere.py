@@ -83,6 +83,14 @@ def test_names_of_tensors(name: str) -> None:
     assert all(hasattr(gc.Tensor, n) for n in re.findall(r"x\.(\w+)", text))
 
 
+@pytest.mark.parametrize("name", elsewhere.HISTORY)
+def test_names_of_histories(name: str) -> None:
+    history = gc.train.History()
+    with pytest.raises(AttributeError, match=re.escape(f"here it is {elsewhere.HISTORY[name]}")):
+        getattr(history, name)
+    assert copy.deepcopy(history) == history
+
+
 def test_a_layer_that_fails_to_begin_says_why() -> None:
     """The hint hides no error that a property raises."""
 

@@ -64,8 +64,8 @@ def _operations(nodes: Iterable[Node]) -> Size:
 
 
 def _of_node(node: Node) -> Size:
-    if node.op.expand is not None:
-        inside = node.op.expand(*node.inputs, **node.attrs)
+    inside = None if node.op.expand is None else node.op.expand(*node.inputs, **node.attrs)
+    if inside is not None:  # else it is computed as it is
         outputs = [inside] if isinstance(inside, Tensor) else list(inside)
         return _operations(walk(outputs, stop=set(node.inputs)))
     if held := bodies(node):

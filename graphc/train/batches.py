@@ -159,10 +159,10 @@ def class_weights(op: str, targets: Any, weights: Mapping[Any, Any]) -> Array:
     """
     if not isinstance(weights, Mapping) or not isinstance(targets, np.ndarray):
         raise ArgumentError(
-            "class weights are for one output",
+            "class weights are a dict, for one output",
             op=op,
             expected="class_weight={class: weight}, and targets in one array",
-            given=f"{type(weights).__name__}, {type(targets).__name__}",
+            given=f"{repr(weights)[:80]}, targets in a {type(targets).__name__}",
             where=origin.where(),
         )
     known, places = np.unique(_classes(op, targets), return_inverse=True)

@@ -12,7 +12,7 @@ import errno
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -80,12 +80,19 @@ class Callbacks:
     """All of a training's, as one. Errors: `ArgumentError` for what cannot be called."""
 
     def __init__(self, given: Iterable[Any], states: Sequence[Mapping[str, Any]] = ()) -> None:
-        self._all = [self._one(each) for each in given]
+        several = isinstance(given, Iterable) and not isinstance(given, Callback)
+        self._all = [self._one(each) for each in given] if several else self._none(given)
         self._states = list(states)  # of callbacks that are not here: those of a file
         batches = (Callback.on_batch_begin, Callback.on_batch_end)
         self.see_batches = any(
             (type(c).on_batch_begin, type(c).on_batch_end) != batches for c in self._all
         )
+
+    def _none(self, given: Any) -> NoReturn:
+        raise ArgumentError(
+            "not a list of callbacks", op="fit", expected="callbacks=[...]",
+            given=repr(given)[:80], where=origin.where(),
+        )  # fmt: skip
 
     def _one(self, given: Any) -> Callback:
         if isinstance(given, Callback):

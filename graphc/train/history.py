@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from graphc.elsewhere import HISTORY, no_member
 
 
 @dataclass
@@ -29,6 +31,14 @@ class History:
 
     def __contains__(self, name: str) -> bool:
         return name in self.logs
+
+    if not TYPE_CHECKING:  # a checker knows what it has
+
+        def __getattr__(self, name: str) -> Any:
+            """What is not there: the hint for a name of Keras's."""
+            if name not in HISTORY:
+                return object.__getattribute__(self, name)  # Python's own error
+            raise no_member(self, name, HISTORY)
 
     @property
     def epochs(self) -> int:

@@ -51,6 +51,16 @@ def test_training_goes_through_the_layers() -> None:
     assert np.ptp(dropped, axis=0).min() > 0.01
 
 
+def test_a_summary_where_two_branches_are_joined() -> None:
+    """A concat says what it is in other ops only where that is something else."""
+    a, b = gc.nn.Input(("n", 4)), gc.nn.Input(("n", 4))
+    joined = gc.nn.Concatenate()([gc.nn.Dense(8)(a), gc.nn.Dense(2)(b)])
+    text = gc.nn.Model([a, b], joined).summary()
+    flops = sorted(line.split()[-1] for line in text.splitlines() if "(Dense)" in line)
+    assert flops == ["18*n", "72*n"]
+    assert "(Concatenate)" in text
+
+
 def test_names_and_summary() -> None:
     _, model = _branched()
     assert [v.name for v in model.variables()] == list(model.paths())

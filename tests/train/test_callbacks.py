@@ -8,6 +8,7 @@ import pytest
 
 import graphc as gc
 from graphc.errors import ArgumentError
+from graphc.train.callbacks import Callbacks
 
 
 def _stops_at(stopping: Any, name: str, values: list[float]) -> int | None:
@@ -53,3 +54,11 @@ def test_errors() -> None:
             gc.train.EarlyStopping(patience=bad)
     with pytest.raises(ArgumentError, match="'auto', 'min' or 'max'"):
         gc.train.EarlyStopping(mode="best")
+
+
+@pytest.mark.parametrize("given", [gc.train.EarlyStopping("loss"), gc.train.EarlyStopping, 3])
+def test_callbacks_are_a_list(given: Any) -> None:
+    with pytest.raises(ArgumentError, match="not a list of callbacks"):
+        Callbacks(given)
+    with pytest.raises(ArgumentError, match="not a callback"):
+        Callbacks([gc.train.EarlyStopping])
