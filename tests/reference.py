@@ -226,7 +226,7 @@ def _members(module: Any, prefix: str) -> list[Entry]:
         for n, m in members
         if prefix == "gc.train" and inspect.ismodule(m)
         for name, f in m.METRICS.items()
-        if f.__module__ == m.__name__
+        if f.__module__ == m.__name__ and hasattr(m, name)
     ]
 
 
