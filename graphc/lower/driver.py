@@ -14,7 +14,8 @@ run it on each block of rows right behind the product, while the block is in cac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -313,7 +314,10 @@ class _Driver:
         def by_rows() -> None:
             once_at_least = text.size(maximum(step.k, 1))
             with text.loop(once_at_least, step=text.size(products.depth(step))) as start:
-                products.pack(text, step, text.pointer(step.b.ref), start)
+                if products.is_packed(step):
+                    pack = products.share_packing(self.sharing, self.layout, step.dtype)
+                    words = products.packing(text, step, text.pointer(step.b.ref), start)
+                    text.run(pack, [("ptr", "%context"), *words])
                 run([("i64", start)], text.size(step.m), rows.BLOCK_ROWS)
 
         if step.taps:
@@ -342,7 +346,8 @@ class _Driver:
             at = products.matrices_at(text, step, number)
 
             def whole() -> None:
-                products.pack(text, step, at[1])
+                if products.is_packed(step):
+                    products.pack(text, products.packing(text, step, at[1]))
                 products.own(text, step, at, text.size(step.m))
 
             text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
@@ -354,15 +359,30 @@ class _Driver:
         """The function that computes [first, last) of a batch of sums of products, each of them
         followed by the kernel; where none follows, of all their rows."""
         text = FunctionText(self.layout, self._parameters(), ", i64 %first, i64 %last")
-        if blocks is None:
-            with products.parts_of_rows(text, step) as (number, first, count):
-                at = products.matrices_at(text, step, number)
-                products.add_up(text, step, products.rows_at(text, step, at, first), count)
-            return text.lines(name, "internal ")
-        with text.loop("%last", "%first") as number:
-            at = products.matrices_at(text, step, number)
-            products.add_up(text, step, at, text.size(step.m))
-            rows.take_up(text, blocks, number, text.emit(f"add i64 {number}, 1"))
+
+        @contextmanager
+        def some() -> Iterator[tuple[Sequence[str], str, str]]:
+            if blocks is None:
+                with products.parts_of_rows(text, step) as (number, first, count):
+                    at = products.matrices_at(text, step, number)
+                    yield products.rows_at(text, step, at, first), count, number
+            else:
+                with text.loop("%last", "%first") as number:
+                    yield products.matrices_at(text, step, number), text.size(step.m), number
+
+        def take_up(number: str) -> None:
+            if blocks is not None:
+                rows.take_up(text, blocks, number, text.emit(f"add i64 {number}, 1"))
+
+        if products.are_parts_large(step):
+            with products.tap_parts(text, step) as part, some() as (at, count, number):
+                products.add_up(text, step, at, count, part)
+                text.choose(part.last, partial(take_up, number), lambda: None)
+        else:
+            with some() as (at, count, number):
+                with products.tap_parts(text, step) as part:
+                    products.add_up(text, step, at, count, part)
+                take_up(number)
         return text.lines(name, "internal ")
 
     def _rows(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:

@@ -16,6 +16,7 @@ from graphc.ir.dim import Dim, Monomial, Size, names
 from graphc.ir.dtype import DType, bool_
 from graphc.lower.context import Layout
 from graphc.lower.head import Head
+from graphc.machines import LINE
 from graphc.planning.program import Ref, Storage
 
 Word: TypeAlias = tuple[str, str]  # a type of LLVM IR, and a value of it
@@ -56,7 +57,7 @@ class FunctionText:
         return [
             f"define {linkage}i32 @{name}({head}) #0 {{",
             "prologue:",
-            *(f"  %{slot} = alloca {kind}, i64 {n}" for slot, (kind, n) in self._stack.items()),
+            *(_slot(slot, kind, n) for slot, (kind, n) in self._stack.items()),
             *([f"  {first}"] if first else []),
             *self._prologue,
             "  br label %body",
@@ -281,6 +282,11 @@ class FunctionText:
         )
         self.line(f"br label %{head}")
         self._open(end)
+
+
+def _slot(name: str, kind: str, count: int) -> str:
+    """Memory on the stack; what holds matrices begins with a line of the cache."""
+    return f"  %{name} = alloca {kind}, i64 {count}" + (f", align {LINE}" if count > LINE else "")
 
 
 def memory_type(dtype: DType) -> str:

@@ -1,28 +1,30 @@
-"""A matrix product for matrices that fit in cache, as LLVM IR.
+"""A matrix product for operands that are read from cache, as LLVM IR.
 
     void gc.gemm.f32(a, a_row, a_column, a_tap, b, b_row, b_tap, c, c_row, m, n, k, taps, i1 add)
         c[m, n] = a[m, k] b[k, n], added to what is there where `add` says so; the sum of so many
         products as there are taps, each a_tap and b_tap further on than the one before
-    void gc.transpose.f32(x, x_row, y, m, n)
-        y[n, m] = x[m, n]
 
-Strides are in elements; the columns of b and c are contiguous, a may be stored either way (a
-transposed b is brought into order first, y without gaps). The BLAS
-copies both operands into packed panels first, which pays for large matrices only. Here blocks of 8
-rows by 2 vectors of c stay in registers while one runs down k: two loads of b and eight broadcasts
-of a for sixteen multiply-adds. Where fewer rows are left, blocks are 4 vectors wide, so that enough
-multiply-adds do not wait for each other. Every 128 steps what they gave is added to what those
-before gave, and every 4096 that to c, so that rounding errors grow with k by little. Rows are the
-outer loop, so b is read again for every eight rows of a: it should fit in the second-level cache.
-The last rows and columns have smaller blocks and masks. Products that are added up are one run down
-k, with jumps from one to the next: c is touched once, and short ones cost no more than a long one.
+Strides are in elements; the columns of b and c are contiguous, a may be stored either way. Where
+b_row is 0 b is in panels, as `panels.py` packs it. The BLAS packs both operands, always. Here b is
+packed where it is stored transposed, or has so many columns that each of its rows is on another
+page of memory; a is read where it is. Blocks of 8 rows by 2 vectors of c stay in registers while
+one runs down k: two loads of b and eight broadcasts of a for sixteen multiply-adds. Blocks of 14
+rows come first where eights would leave a rest. Where fewer rows are left, blocks are 4 vectors
+wide, so that enough multiply-adds do not wait for each other. Every 128 steps what they gave is
+added to what those before gave, and every 4096 that to c, so that rounding errors grow with k by
+little. Rows are the outer loop, so b is read again for every block of them: it should fit in the
+second-level cache. The last rows and columns have smaller blocks and masks. Products that are added
+up are one run down k, with jumps from one to the next: c is touched once, and short ones cost no
+more than a long one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-ROWS = (8, 4, 2, 1)  # heights of blocks, largest first
+from graphc.lower.panels import PANEL, lanes_left, packing, packing_name
+
+ROWS = (14, 8, 4, 2, 1)  # heights of blocks, largest first
 CHUNK = 128  # steps of k that are added up one by one
 SPAN = 4096  # steps whose chunks are
 
@@ -36,15 +38,15 @@ def lanes(features: str, bits: int) -> int:
 
 
 def symbols(bits: int) -> tuple[str, str]:
-    """The names of the product and the transposition for floats of that width."""
-    return f"gc.gemm.f{bits}", f"gc.transpose.f{bits}"
+    """The names of the product and the packing for floats of that width."""
+    return f"gc.gemm.f{bits}", packing_name(bits)
 
 
 def definition(features: str, bits: int) -> str:
     """The text of a module that holds both. It is written as it should run: registers, loads and
     multiply-adds are given, so optimising it would only cost time."""
     width = lanes(features, bits)
-    return "\n".join([*_Product(bits, width).text(), *_transposition(bits, width)]) + "\n"
+    return "\n".join([*_Product(bits, width).text(), *packing(bits, width)]) + "\n"
 
 
 class _Product:
@@ -56,8 +58,8 @@ class _Product:
         self.vector = f"<{width} x {self.scalar}>"
         self.mask = f"<{width} x i1>"
         self.suffix = f"v{width}f{bits}"
-        # 16 registers hold 4 rows of two vectors beside the operands, 32 hold 8
-        self.rows = ROWS if width * bits == 512 else ROWS[1:]
+        # 32 registers hold 14 rows of two vectors beside the operands, 16 hold 6
+        self.rows = ROWS if width * bits == 512 else (6, *ROWS[2:])
 
     def text(self) -> Iterator[str]:
         v, m = self.vector, self.mask
@@ -66,8 +68,8 @@ class _Product:
         yield f"declare {v} @llvm.masked.load.{self.suffix}.p0(ptr, i32, {m}, {v})"
         yield f"declare void @llvm.masked.store.{self.suffix}.p0({v}, ptr, i32, {m})"
         for rows in self.rows:
-            vectors = 2 if rows == self.rows[0] else 4
-            for wide, masked in ((vectors, False), (2, True), (1, True)):
+            vectors = PANEL if rows in self.rows[:2] else 2 * PANEL
+            for wide, masked in ((vectors, False), (PANEL, True), (1, True)):
                 yield from self._block(rows, wide, masked)
             yield from self._row_of_blocks(rows, vectors)
         yield from self._whole()
@@ -83,8 +85,8 @@ class _Product:
         masks = "".join(f", {self.mask} %mask{j}" for j in range(vectors)) if masked else ""
         yield (
             f"define internal void {self._name(rows, vectors, masked)}(ptr noalias %a, i64 %a_row, "
-            "i64 %a_column, i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_tap, ptr noalias %c, "
-            f"i64 %c_row, i64 %k, i64 %steps, i1 %add{masks}) nounwind {{"
+            "i64 %a_column, i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_panel, i64 %b_tap, "
+            f"ptr noalias %c, i64 %c_row, i64 %k, i64 %steps, i1 %add{masks}) nounwind {{"
         )
         yield "entry:"
         for i in range(rows):
@@ -126,8 +128,11 @@ class _Product:
         yield "  br i1 %more, label %body, label %jump"
         yield from self._jump()
         yield "body:"
+        if vectors > PANEL:
+            yield f"  %bq = getelementptr {s}, ptr %bp, i64 %b_panel"
         for j in range(vectors):
-            yield f"  %pb{j} = getelementptr {s}, ptr %bp, i64 {j * self.width}"
+            panel, inside = divmod(j, PANEL)
+            yield f"  %pb{j} = getelementptr {s}, ptr %b{'pq'[panel]}, i64 {inside * self.width}"
             yield f"  %b{j} = {self._load(f'%pb{j}', j, masked)}"
         for i in range(rows):
             yield f"  %pa{i} = getelementptr {s}, ptr %a{i}, i64 %at"
@@ -251,66 +256,60 @@ class _Product:
         def args(at: str) -> str:
             return (
                 f"ptr %a, i64 %a_row, i64 %a_column, i64 %a_tap, ptr %b{at}, i64 %b_row, "
-                f"i64 %b_tap, ptr %c{at}, i64 %c_row, i64 %k, i64 %steps, i1 %add"
+                f"i64 %b_panel, i64 %b_tap, ptr %c{at}, i64 %c_row, i64 %k, i64 %steps, i1 %add"
             )
 
         def place(at: str) -> Iterator[str]:
             yield f"  %left.{at} = sub i64 %n, %{at}"
-            yield f"  %b{at} = getelementptr {s}, ptr %b, i64 %{at}"
             yield f"  %c{at} = getelementptr {s}, ptr %c, i64 %{at}"
 
         yield (
             f"define internal void @gc.rows.f{self.bits}.{rows}(ptr noalias %a, i64 %a_row, "
-            "i64 %a_column, i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_tap, ptr noalias %c, "
-            "i64 %c_row, i64 %n, i64 %k, i64 %steps, i1 %add) nounwind {"
+            "i64 %a_column, i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_panel, i64 %b_tap, "
+            "ptr noalias %c, i64 %c_row, i64 %n, i64 %k, i64 %steps, i1 %add) nounwind {"
         )
         yield "entry:"
+        yield f"  %b_step = mul i64 %b_panel, {vectors // PANEL}"
         yield "  br label %head"
         yield "head:"
         yield "  %j = phi i64 [ 0, %entry ], [ %j.next, %full ]"
+        yield "  %bj = phi ptr [ %b, %entry ], [ %bj.next, %full ]"
         yield from place("j")
         yield f"  %whole = icmp sge i64 %left.j, {wide}"
         yield "  br i1 %whole, label %full, label %rest"
         yield "full:"
         yield f"  call void {self._name(rows, vectors, False)}({args('j')})"
         yield f"  %j.next = add i64 %j, {wide}"
+        yield f"  %bj.next = getelementptr {s}, ptr %bj, i64 %b_step"
         yield "  br label %head"
         yield "rest:"
         yield "  %t = phi i64 [ %j, %head ], [ %t.next, %tail2 ]"
+        yield "  %bt = phi ptr [ %bj, %head ], [ %bt.next, %tail2 ]"
         yield from place("t")
         yield "  %some = icmp sgt i64 %left.t, 0"
         yield "  br i1 %some, label %tail, label %end"
         yield "tail:"
-        yield from self._mask("mask0", 0)
+        yield from lanes_left("mask0", "%left.t", self.width)
         yield f"  %two = icmp sgt i64 %left.t, {self.width}"
         yield "  br i1 %two, label %tail2, label %tail1"
         yield "tail1:"
         yield f"  call void {self._name(rows, 1, True)}({args('t')}, {self.mask} %mask0)"
         yield "  br label %end"
         yield "tail2:"
-        yield from self._mask("mask1", self.width)
+        yield from lanes_left("mask1", "%left.t", self.width, self.width)
         both = f"{self.mask} %mask0, {self.mask} %mask1"
         yield f"  call void {self._name(rows, 2, True)}({args('t')}, {both})"
-        yield f"  %t.next = add i64 %t, {2 * self.width}"
+        yield f"  %t.next = add i64 %t, {PANEL * self.width}"
+        yield f"  %bt.next = getelementptr {s}, ptr %bt, i64 %b_panel"
         yield "  br label %rest"
         yield "end:"
         yield "  ret void"
         yield "}"
 
-    def _mask(self, name: str, first: int) -> Iterator[str]:
-        """Which lanes of the vector at column `first` of the rest are columns of c."""
-        kind = f"<{self.width} x i64>"
-        places = ", ".join(f"i64 {first + lane}" for lane in range(self.width))
-        yield f"  %{name}.i = insertelement {kind} poison, i64 %left.t, i64 0"
-        yield (
-            f"  %{name}.n = shufflevector {kind} %{name}.i, {kind} poison, "
-            f"<{self.width} x i32> zeroinitializer"
-        )
-        yield f"  %{name} = icmp slt {kind} <{places}>, %{name}.n"
-
     def _whole(self) -> Iterator[str]:
-        """Rows of blocks from the top, the tallest that still fit."""
-        s = self.scalar
+        """Rows of blocks from the top: as many of the tallest as `_tall` says, then the tallest
+        that still fit."""
+        s, panel, tallest = self.scalar, PANEL * self.width, self.rows[0]
         yield (
             f"define void @{symbols(self.bits)[0]}(ptr noalias %a, i64 %a_row, i64 %a_column, "
             "i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_tap, ptr noalias %c, i64 %c_row, "
@@ -318,7 +317,12 @@ class _Product:
         )
         yield "entry:"
         yield "  %steps = mul i64 %k, %taps"
-        yield f"  br label %try{self.rows[0]}"
+        yield "  %panels = icmp eq i64 %b_row, 0"
+        yield f"  %apart = mul i64 %k, {panel}"
+        yield f"  %b.row = select i1 %panels, i64 {panel}, i64 %b_row"
+        yield f"  %b.panel = select i1 %panels, i64 %apart, i64 {panel}"
+        yield from self._tall()
+        yield f"  br label %try{tallest}"
         for position, rows in enumerate(self.rows):
             last = position + 1 == len(self.rows)
             following = "end" if last else f"try{self.rows[position + 1]}"
@@ -326,7 +330,8 @@ class _Product:
             start = "0" if position == 0 else f"%i{self.rows[position - 1]}"
             yield f"try{rows}:"
             yield f"  %i{rows} = phi i64 [ {start}, %{before} ], [ %next{rows}, %run{rows} ]"
-            yield f"  %left{rows} = sub i64 %m, %i{rows}"
+            end = "%tall.end" if rows == tallest else "%m"
+            yield f"  %left{rows} = sub i64 {end}, %i{rows}"
             yield f"  %fits{rows} = icmp sge i64 %left{rows}, {rows}"
             yield f"  br i1 %fits{rows}, label %run{rows}, label %{following}"
             yield f"run{rows}:"
@@ -336,8 +341,8 @@ class _Product:
             yield f"  %c{rows} = getelementptr {s}, ptr %c, i64 %oc{rows}"
             yield (
                 f"  call void @gc.rows.f{self.bits}.{rows}(ptr %a{rows}, i64 %a_row, "
-                f"i64 %a_column, i64 %a_tap, ptr %b, i64 %b_row, i64 %b_tap, ptr %c{rows}, "
-                "i64 %c_row, i64 %n, i64 %k, i64 %steps, i1 %add)"
+                f"i64 %a_column, i64 %a_tap, ptr %b, i64 %b.row, i64 %b.panel, i64 %b_tap, "
+                f"ptr %c{rows}, i64 %c_row, i64 %n, i64 %k, i64 %steps, i1 %add)"
             )
             yield f"  %next{rows} = add i64 %i{rows}, {rows}"
             yield f"  br label %try{rows}"
@@ -345,91 +350,13 @@ class _Product:
         yield "  ret void"
         yield "}"
 
-
-def _transposition(bits: int, width: int) -> Iterator[str]:
-    """Tiles of `width` rows and columns, turned in registers: in each of log2(width) rounds half of
-    a row changes place with half of another one. Masks cut the tiles at the edges."""
-    scalar = "float" if bits == 32 else "double"
-    vector, mask, indices = f"<{width} x {scalar}>", f"<{width} x i1>", f"<{width} x i64>"
-    suffix, align = f"v{width}f{bits}", bits // 8
-    lanes_ = ", ".join(f"i64 {lane}" for lane in range(width))
-    yield (
-        f"define void @{symbols(bits)[1]}(ptr noalias %x, i64 %x_row, ptr noalias %y, "
-        "i64 %m, i64 %n) {"
-    )
-    yield "entry:"
-    yield "  br label %rows"
-    yield "rows:"
-    yield "  %i = phi i64 [ 0, %entry ], [ %i.next, %row.end ]"
-    yield "  %m.left = sub i64 %m, %i"
-    yield "  %row.some = icmp sgt i64 %m.left, 0"
-    yield "  br i1 %row.some, label %columns, label %end"
-    yield "columns:"
-    yield "  %j = phi i64 [ 0, %rows ], [ %j.next, %tile ]"
-    yield "  %n.left = sub i64 %n, %j"
-    yield "  %column.some = icmp sgt i64 %n.left, 0"
-    yield "  br i1 %column.some, label %tile, label %row.end"
-    yield "tile:"
-    for name in ("m", "n"):
-        yield f"  %{name}.i = insertelement {indices} poison, i64 %{name}.left, i64 0"
-        yield (
-            f"  %{name}.v = shufflevector {indices} %{name}.i, {indices} poison, "
-            f"<{width} x i32> zeroinitializer"
-        )
-        yield f"  %{name}.mask = icmp slt {indices} <{lanes_}>, %{name}.v"
-    yield "  %x.at = mul i64 %i, %x_row"
-    yield "  %x.from = add i64 %x.at, %j"
-    yield "  %y.at = mul i64 %j, %m"
-    yield "  %y.from = add i64 %y.at, %i"
-    rows = []
-    for r in range(width):
-        yield f"  %in{r} = icmp sgt i64 %m.left, {r}"
-        yield f"  %load{r} = select i1 %in{r}, {mask} %n.mask, {mask} zeroinitializer"
-        yield f"  %x.step{r} = mul i64 %x_row, {r}"
-        yield f"  %x.index{r} = add i64 %x.from, %x.step{r}"
-        yield f"  %x{r} = getelementptr {scalar}, ptr %x, i64 %x.index{r}"
-        yield (
-            f"  %v{r} = call {vector} @llvm.masked.load.{suffix}.p0(ptr %x{r}, i32 {align}, "
-            f"{mask} %load{r}, {vector} zeroinitializer)"
-        )
-        rows.append(f"%v{r}")
-    half = width // 2
-    while half:
-        for r in range(width):
-            if r & half:
-                continue
-            first, second = rows[r], rows[r + half]
-            for row, low in ((r, True), (r + half, False)):
-                picks = ", ".join(f"i32 {_pick(lane, half, width, low)}" for lane in range(width))
-                rows[row] = f"%t{half}.{row}"
-                yield (
-                    f"  {rows[row]} = shufflevector {vector} {first}, {vector} {second}, "
-                    f"<{width} x i32> <{picks}>"
-                )
-        half //= 2
-    for r in range(width):
-        yield f"  %out{r} = icmp sgt i64 %n.left, {r}"
-        yield f"  %store{r} = select i1 %out{r}, {mask} %m.mask, {mask} zeroinitializer"
-        yield f"  %y.step{r} = mul i64 %m, {r}"
-        yield f"  %y.index{r} = add i64 %y.from, %y.step{r}"
-        yield f"  %y{r} = getelementptr {scalar}, ptr %y, i64 %y.index{r}"
-        yield (
-            f"  call void @llvm.masked.store.{suffix}.p0({vector} {rows[r]}, ptr %y{r}, "
-            f"i32 {align}, {mask} %store{r})"
-        )
-    yield f"  %j.next = add i64 %j, {width}"
-    yield "  br label %columns"
-    yield "row.end:"
-    yield f"  %i.next = add i64 %i, {width}"
-    yield "  br label %rows"
-    yield "end:"
-    yield "  ret void"
-    yield "}"
-
-
-def _pick(lane: int, half: int, width: int, low: bool) -> int:
-    """Where a lane of the lower (or upper) of two rows comes from: the lanes of the second row are
-    counted from `width`."""
-    if low:
-        return lane if not lane & half else width + lane - half
-    return lane + half if not lane & half else width + lane
+    def _tall(self) -> Iterator[str]:
+        """The end of the rows that the tallest blocks take: as many blocks as leave a multiple of
+        the next height h. They are of 2 h - 2 rows, so that x of them leave m + 2 x modulo h."""
+        tallest, height, *_ = self.rows
+        yield "  %pairs = lshr i64 %m, 1"
+        yield "  %over = sub i64 0, %pairs"
+        yield f"  %tall = and i64 %over, {height // 2 - 1}"
+        yield f"  %tall.rows = mul i64 %tall, {tallest}"
+        yield "  %tall.fit = icmp sle i64 %tall.rows, %m"
+        yield "  %tall.end = select i1 %tall.fit, i64 %tall.rows, i64 0"

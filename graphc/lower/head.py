@@ -20,10 +20,10 @@ class Head(IntEnum):
     DGEMM = 4
     PARALLEL_FOR = 5
     THREADS = 6
-    SPRODUCT = 7  # products of our own, for matrices that fit in cache; 0: there are none
+    SPRODUCT = 7  # products of our own; 0: there are none
     DPRODUCT = 8
-    STRANSPOSE = 9  # how they get a right operand that is stored transposed
-    DTRANSPOSE = 10
+    SPACK = 9  # what packs a right operand for them
+    DPACK = 10
     CHANGED = 11  # not 0: the dims or the arena are others than when the table was filled
     SIGNALS = 12  # the address of the functions by which `interrupt.py` looks for signals
     RAISED = 13  # three words: what a signal's handler raised

@@ -51,8 +51,13 @@ def threads(text: FunctionText) -> str:
 
 def is_worth_threads(text: FunctionText, work: Size) -> str:
     """Whether there are several threads, and enough to do for them."""
+    return is_much(text, text.size(work))
+
+
+def is_much(text: FunctionText, work: str) -> str:
+    """The same, of what a value says there is to do."""
     several = text.emit(f"icmp sgt i64 {threads(text)}, 1", early=True)
-    enough = text.emit(f"icmp sgt i64 {text.size(work)}, {PARALLEL_WORK}")
+    enough = text.emit(f"icmp sgt i64 {work}, {PARALLEL_WORK}")
     return text.emit(f"and i1 {several}, {enough}")
 
 

@@ -1,27 +1,29 @@
 """Matrix products, as LLVM IR: by the BLAS, or by our own routine where that is faster.
 
 The BLAS packs both operands anew for every call, so it gets a product whole. Our own routine
-(`gemm.py`) packs nothing and computes some rows as well as all of them.
+(`gemm.py`) packs b at most, which threads share, and computes some rows as well as all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from graphc.ir.dim import Size, floordiv, maximum, minimum, product
 from graphc.ir.dtype import DType
-from graphc.lower.function_text import FunctionText
+from graphc.lower.context import Layout
+from graphc.lower.function_text import FunctionText, Word
 from graphc.lower.head import Head
+from graphc.lower.kernel_calls import Sharing, is_much
 from graphc.machines import CPU
-from graphc.planning.program import Gemm, Matrix
+from graphc.planning.program import Gemm, Matrix, padded, panel_columns
 
-COLUMNS = CPU.least_columns, CPU.product_columns  # of b
-CACHED_BYTES = CPU.cached_bytes
-ROWS = 8  # of a, where b has to be brought into order first
+ROWS = 8  # of a, where b is turned first
 DEPTH = 16  # rows of b that are taken at once, at least
-STACK_BYTES = 1 << 17  # for one b of a batch in order
-TAP_BYTES = CACHED_BYTES // 4  # of b, beside what a sum of products reads of a meanwhile
+STACK_BYTES = 1 << 17  # for one b of a batch, packed
+PACKING = 4  # scalar operations that take as long as packing one element
+TAP_BYTES = CPU.cached_bytes // 4  # of b, beside what a sum of products reads of a meanwhile
 
 
 def is_own(text: FunctionText, step: Gemm) -> str:
@@ -30,17 +32,21 @@ def is_own(text: FunctionText, step: Gemm) -> str:
         return "true"
     if step.b.transposed and step.packed is None and not step.batch:
         return "false"
-    tests = [
-        f"icmp ne ptr {_routine(text, step, Head.SPRODUCT)}, null",
-        f"icmp sge i64 {text.size(step.n)}, {COLUMNS[0]}",
-        f"icmp sle i64 {text.size(step.n)}, {COLUMNS[1]}",
-    ]
+    least, most, wide = CPU.least_columns, CPU.product_columns, CPU.is_wide(step.n)
+    if wide and step.packed is None:
+        return "false"
+    if isinstance(step.n, int) and step.n < least:
+        return "false"
+    tests = [f"icmp ne ptr {_routine(text, step, Head.SPRODUCT)}, null"]
+    if not isinstance(step.n, int):
+        tests.append(f"icmp sge i64 {text.size(step.n)}, {least}")
+        tests.append(f"icmp sle i64 {text.size(step.n)}, {most}")
     if step.batch:
-        most = STACK_BYTES if step.b.transposed else CACHED_BYTES
-        size = text.size(step.k * step.n * step.dtype.itemsize)
-        tests.append(f"icmp sle i64 {size}, {most}")
-    if step.b.transposed:
-        tests.append(f"icmp sge i64 {text.size(step.m)}, {ROWS}")
+        room = STACK_BYTES if step.b.transposed else CPU.cached_bytes
+        columns = padded(step.n, step.dtype) if step.b.transposed else step.n
+        tests.append(f"icmp sle i64 {text.size(step.k * columns * step.dtype.itemsize)}, {room}")
+    if wide or step.b.transposed:
+        tests.append(f"icmp sge i64 {text.size(step.m)}, {CPU.packed_rows if wide else ROWS}")
     chosen, *others = [text.emit(test, early=True) for test in tests]
     for other in others:
         chosen = text.emit(f"and i1 {chosen}, {other}", early=True)
@@ -51,7 +57,8 @@ def depth(step: Gemm) -> Size:
     """How much of k our own routine takes at once: parts of b that stay in cache, about equal."""
     if step.batch:
         return step.k
-    fits = floordiv(CACHED_BYTES // step.dtype.itemsize // DEPTH, maximum(step.n, 1))
+    columns = step.n if step.packed is None else padded(step.n, step.dtype)
+    fits = floordiv(CPU.cached(step.n) // step.dtype.itemsize // DEPTH, maximum(columns, 1))
     parts = floordiv(step.k, maximum(fits, 1) * DEPTH) + 1
     return (floordiv(step.k, parts * DEPTH) + 1) * DEPTH
 
@@ -72,15 +79,59 @@ def _length(text: FunctionText, step: Gemm, start: str) -> str:
     return text.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {text.size(depth(step))})")
 
 
-def pack(text: FunctionText, step: Gemm, b: str, start: str = "0") -> None:
-    """Bring a transposed b into order for `own`: the part of k that begins at `start`."""
-    if step.b.transposed:
-        text.line(
-            f"call void {_routine(text, step, Head.STRANSPOSE)}("
-            f"ptr {text.advance(b, step.dtype, start)}, i64 {text.size(step.b.leading)}, "
-            f"ptr {_packed(text, step)}, i64 {text.size(step.n)}, "
-            f"i64 {_length(text, step, start)})"
+def is_packed(step: Gemm) -> bool:
+    """Whether our own routine gets b packed."""
+    return step.packed is not None or (bool(step.batch) and step.b.transposed)
+
+
+def packing(text: FunctionText, step: Gemm, b: str, start: str = "0") -> list[Word]:
+    """What packs b for `own`, and is given to it: the part of k that begins at `start`."""
+    row, column = step.b.steps
+    ahead = text.emit(f"mul i64 {start}, {text.size(row)}")
+    return [
+        ("ptr", _routine(text, step, Head.SPACK)),
+        ("ptr", text.advance(b, step.dtype, ahead)),
+        ("i64", text.size(row)),
+        ("i64", text.size(column)),
+        ("ptr", _packed(text, step)),
+        ("i64", text.size(step.n)),
+        ("i64", _length(text, step, start)),
+    ]
+
+
+def pack(text: FunctionText, words: Sequence[Word]) -> None:
+    """Pack all of what `packing` says, on one thread."""
+    (_, routine), *given = words
+    text.line(f"call void {routine}({', '.join(f'{kind} {value}' for kind, value in given)})")
+
+
+def share_packing(sharing: Sharing, layout: Layout, dtype: DType) -> str:
+    """The name of the function that packs what `packing` says, by threads where that pays."""
+    names = ("routine", "b", "row", "column", "y", "n", "k")
+    kinds = ("ptr", "ptr", "i64", "i64", "ptr", "i64", "i64")
+    words = [(kind, f"%{name}") for kind, name in zip(kinds, names, strict=True)]
+    parameters = "".join(f", {kind} {value}" for kind, value in words)
+    name, part = f"pack.{dtype}", f"panels.{dtype}"
+    if name not in sharing.functions:
+        text = FunctionText(layout, parameters=parameters + ", i64 %first, i64 %last")
+        ahead = [text.emit(f"mul i64 %first, {step}") for step in ("%column", "%k")]
+        places = [text.advance(at, dtype, n) for at, n in zip(("%b", "%y"), ahead, strict=True)]
+        count = text.emit("sub i64 %last, %first")
+        some = dict(zip(names, (value for _, value in words), strict=True))
+        some |= {"b": places[0], "y": places[1], "n": count}
+        pack(text, list(zip(kinds, some.values(), strict=True)))
+        sharing.functions[part] = text.lines(part, "internal ")
+        text = FunctionText(layout, parameters=parameters)
+        work = text.emit(f"mul i64 {text.emit('mul i64 %n, %k')}, {PACKING}")
+        text.choose(
+            is_much(text, work),
+            lambda: sharing.run(
+                text, part, [("ptr", "%context"), *words], "%n", panel_columns(dtype)
+            ),
+            lambda: pack(text, words),
         )
+        sharing.functions[name] = text.lines(name, "internal ")
+    return name
 
 
 def own(
@@ -91,8 +142,8 @@ def own(
     a, b, c = matrices
     column = text.size(step.a.leading) if step.a.transposed else "1"
     a = text.advance(a, step.dtype, text.emit(f"mul i64 {start}, {column}"))
-    if step.b.transposed:
-        b, b_row = _packed(text, step), text.size(step.n)
+    if is_packed(step):
+        b, b_row = _packed(text, step), "0"
     else:
         b_row = text.size(step.b.leading)
         b = text.advance(b, step.dtype, text.emit(f"mul i64 {start}, {b_row}"))
@@ -106,44 +157,71 @@ def own(
 
 
 def _packed(text: FunctionText, step: Gemm) -> str:
-    """Where b is in order: in the arena, or for one b of a batch on the stack."""
+    """Where b is packed: in the arena, or for one b of a batch on the stack."""
     if step.packed is not None:
         return text.pointer(step.packed)
     return text.stack("packed", "i64", STACK_BYTES // 8)
 
 
-def add_up(text: FunctionText, step: Gemm, matrices: Sequence[str], rows: str) -> None:
-    """The first `rows` rows of a sum of products over the taps, at the addresses of a, b and c: for
-    each index of the outer ones, those of the last one in parts of which b stays in cache. The BLAS
-    takes no rows that overlap, so where there is no routine of ours a plain one stands for it."""
-    routine = _routine(text, step, Head.SPRODUCT)
-    there = text.emit(f"icmp ne ptr {routine}, null", early=True)
-    plain = f"@{_plain_name(step.dtype)}"
-    chosen = text.emit(f"select i1 {there}, ptr {routine}, ptr {plain}", early=True)
+class TapPart(NamedTuple):
+    """Some of the terms of a sum of products: `terms` of the last taps from `tap` on, for index
+    `number` of the outer ones; whether there are others before them, and whether behind."""
+
+    number: str
+    tap: str
+    terms: str
+    later: str
+    last: str
+
+
+@contextmanager
+def tap_parts(text: FunctionText, step: Gemm) -> Iterator[TapPart]:
+    """What is written inside runs for each part of the terms: for each index of the outer taps,
+    those of the last one in parts of which b stays in cache."""
     *outer, last = step.taps
     several, together = product(outer), text.size(_taps_at_once(step))
     is_some = isinstance(several, int) and several > 0
     terms = text.size(last if is_some else last * minimum(several, 1))  # of none
+    numbers, taps = text.size(maximum(several, 1)), text.size(maximum(last, 1))
+    with text.loop(numbers) as number, text.loop(taps, step=together) as tap:
+        left = text.emit(f"sub i64 {terms}, {tap}")
+        count = text.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {together})")
+        before = text.emit(f"or i64 {number}, {tap}")
+        later = text.emit(f"icmp ne i64 {before}, 0")
+        last_number = text.emit(f"icmp eq i64 {text.emit(f'add i64 {number}, 1')}, {numbers}")
+        last_tap = text.emit(f"icmp sge i64 {text.emit(f'add i64 {tap}, {together}')}, {taps}")
+        yield TapPart(number, tap, count, later, text.emit(f"and i1 {last_number}, {last_tap}"))
+
+
+def are_parts_large(step: Gemm) -> bool:
+    """Whether b of one term alone is much of what a cache holds, so that all sums of a range get
+    that term before any gets the next; else each sum is finished while it is in cache."""
+    size = step.k * step.n * step.dtype.itemsize
+    return isinstance(size, int) and size > TAP_BYTES
+
+
+def add_up(
+    text: FunctionText, step: Gemm, matrices: Sequence[str], rows: str, part: TapPart
+) -> None:
+    """The first `rows` rows of a part of a sum of products, at the addresses of a, b and c, added
+    to those before it. The BLAS takes no rows that overlap, so where there is no routine of ours a
+    plain one stands for it."""
+    routine = _routine(text, step, Head.SPRODUCT)
+    there = text.emit(f"icmp ne ptr {routine}, null", early=True)
+    plain = f"@{_plain_name(step.dtype)}"
+    chosen = text.emit(f"select i1 {there}, ptr {routine}, ptr {plain}", early=True)
     row, column = (text.size(s) for s in step.a.steps)
     steps = [step.a.taps, step.b.taps]
-    with text.loop(text.size(maximum(several, 1))) as number:
-        a, b = _at(text, step, matrices[:2], number, outer, [own[:-1] for own in steps])
-        with text.loop(text.size(maximum(last, 1)), step=together) as tap:
-            ends = [text.emit(f"mul i64 {tap}, {text.size(own[-1])}") for own in steps]
-            a_at, b_at = (
-                text.advance(at, step.dtype, end) for at, end in zip((a, b), ends, strict=True)
-            )
-            left = text.emit(f"sub i64 {terms}, {tap}")
-            count = text.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {together})")
-            before = text.emit(f"or i64 {number}, {tap}")
-            add = text.emit(f"icmp ne i64 {before}, 0")
-            text.line(
-                f"call void {chosen}(ptr {a_at}, i64 {row}, i64 {column}, "
-                f"i64 {text.size(step.a.taps[-1])}, ptr {b_at}, i64 {text.size(step.b.leading)}, "
-                f"i64 {text.size(step.b.taps[-1])}, ptr {matrices[2]}, "
-                f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {text.size(step.n)}, "
-                f"i64 {text.size(step.k)}, i64 {count}, i1 zeroext {add})"
-            )
+    places = _at(text, step, matrices[:2], part.number, step.taps[:-1], [s[:-1] for s in steps])
+    ends = [text.emit(f"mul i64 {part.tap}, {text.size(own[-1])}") for own in steps]
+    a_at, b_at = (text.advance(at, step.dtype, end) for at, end in zip(places, ends, strict=True))
+    text.line(
+        f"call void {chosen}(ptr {a_at}, i64 {row}, i64 {column}, "
+        f"i64 {text.size(step.a.taps[-1])}, ptr {b_at}, i64 {text.size(step.b.leading)}, "
+        f"i64 {text.size(step.b.taps[-1])}, ptr {matrices[2]}, "
+        f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {text.size(step.n)}, "
+        f"i64 {text.size(step.k)}, i64 {part.terms}, i1 zeroext {part.later})"
+    )
 
 
 @contextmanager

@@ -82,7 +82,8 @@ def _pair(
     """A product and the kernel behind it as one step, or None."""
     if machine.product_columns == 0:
         return None
-    turns = turns_per_part(product, call, machine.product_columns)
+    columns = machine.product_columns if product.packed is None else machine.packed_columns
+    turns = turns_per_part(product, call, columns)
     return None if turns is None else _in_place(Blocks(product, call, turns), uses)
 
 

@@ -22,12 +22,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from graphc.ir.dim import Size
+from graphc.ir.dim import Size, floordiv
 from graphc.ir.dtype import DType, bool_
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.routine import Routine
 from graphc.loops.grammar import Kernel
+
+PANEL_BYTES = 128  # of one row of a panel of a packed operand, at most: two vectors
 
 
 @dataclass(eq=False, slots=True)
@@ -108,7 +110,8 @@ class Epilogue:
 class Gemm:
     """c[m, n] = a[m, k] b[k, n], for each index over `batch`; if there are `taps`, the sum of such
     products over each index of these, where rows of a may overlap. `packed` is memory for what is
-    cached of a transposed b, in order. Libraries do an `epilogue` to the result."""
+    cached of b, packed: of one that is stored transposed, or has many columns. Libraries do an
+    `epilogue` to the result."""
 
     a: Matrix
     b: Matrix
@@ -122,6 +125,17 @@ class Gemm:
     packed: Ref | None = None
     taps: tuple[Size, ...] = ()
     epilogue: Epilogue | None = None
+
+
+def panel_columns(dtype: DType) -> int:
+    """The columns of a panel of a packed operand, or a multiple of them."""
+    return PANEL_BYTES // dtype.itemsize
+
+
+def padded(n: Size, dtype: DType) -> Size:
+    """How many columns there is room for where n are packed: panels are whole."""
+    wide = panel_columns(dtype)
+    return floordiv(n + (wide - 1), wide) * wide
 
 
 def merged(step: Gemm) -> Gemm:

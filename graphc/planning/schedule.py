@@ -41,6 +41,7 @@ from graphc.planning.program import (
     Step,
     Storage,
     merged,
+    padded,
 )
 from graphc.planning.waits import Waits, base_of
 
@@ -255,18 +256,24 @@ class _Scheduler:
                 steps = (*steps[:-2], steps[-1], steps[-2])
         leading = steps[-2] if m != 1 else n
         c = Matrix(self._place(scope, place), leading, False, steps[:-2])
-        packs = b.transposed and not batch and not taps
-        packed = self._packed(k, n, out.dtype) if packs else None
+        packed = None if batch or taps else self._packed(b, m, n, k, out.dtype)
         step = Gemm(a, b, c, m, n, k, batch, out.dtype, node, packed, taps)
         joins = taps and self.machine.product_columns > 0  # a library takes no rows that overlap
         scope.steps.append(merged(step) if joins else step)
 
-    def _packed(self, k: Size, n: Size, dtype: DType) -> Ref | None:
-        """Memory for as much of a right operand as a product by rows needs in order."""
+    def _packed(self, b: Matrix, m: Size, n: Size, k: Size, dtype: DType) -> Ref | None:
+        """Memory for as much of a right operand as a product by rows has packed at once: of one
+        that is stored transposed, or has many columns."""
         machine = self.machine
-        if machine.product_columns == 0 or (isinstance(n, int) and n > machine.product_columns):
+        if machine.product_columns == 0:
             return None
-        return self._memory(dtype, minimum(k * n, machine.cached_bytes // dtype.itemsize))
+        few = isinstance(m, int) and m < machine.packed_rows
+        if isinstance(n, int) and not machine.least_columns <= n <= machine.packed_columns:
+            return None
+        if few if machine.is_wide(n) else not b.transposed:
+            return None
+        elements = minimum(k * padded(n, dtype), machine.cached(n) // dtype.itemsize)
+        return self._memory(dtype, elements)
 
     def _matrix(
         self, scope: _Scope, node: Node, tensor: Tensor, batch: tuple[Size, ...], taps: int

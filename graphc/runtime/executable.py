@@ -60,9 +60,9 @@ class Executable:
         for word, name in ((Head.SGEMM, "sgemm"), (Head.DGEMM, "dgemm")):
             head[word] = blas.addresses[name]
         for bits in manifest["products"]:
-            product, transposition = product_addresses(bits)
+            product, packing = product_addresses(bits)
             head[Head.SPRODUCT if bits == 32 else Head.DPRODUCT] = product
-            head[Head.STRANSPOSE if bits == 32 else Head.DTRANSPOSE] = transposition
+            head[Head.SPACK if bits == 32 else Head.DPACK] = packing
         self.head = tuple(head)
         self.routines = [blas.routine(name) for name in manifest["routines"]]
 

@@ -20,11 +20,11 @@ def prepare_product(bits: int) -> None:
 
 @cache
 def product_addresses(bits: int) -> tuple[int, int]:
-    """The addresses of the product and the transposition for floats of that width; 0 where the
+    """The addresses of the product and the packing for floats of that width; 0 where the
     processor has no use for them."""
     _, features = cpu()
     if not gemm.lanes(features, bits):
         return 0, 0
     text = partial(gemm.definition, features, bits)
-    product, transposition = native.load(f"{_NAME} {bits}", text, gemm.symbols(bits))
-    return product, transposition
+    product, packing = native.load(f"{_NAME} {bits}", text, gemm.symbols(bits))
+    return product, packing

@@ -11,7 +11,9 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
+from graphc.ir.dtype import float32, float64
 from graphc.lower import gemm, processor
+from graphc.planning.program import padded
 from graphc.runtime.product import product_addresses
 
 _INT, _POINTER = ctypes.c_int64, ctypes.c_void_p
@@ -24,6 +26,7 @@ _TYPE = ctypes.CFUNCTYPE(
 )
 FEATURES = {"avx512": "+avx512f,+avx512vl,+avx2,+fma", "avx2": "+avx2,+fma", "sse": "+sse2"}
 BITS = {32: np.float32, 64: np.float64}
+DTYPES = {32: float32, 64: float64}
 
 
 def sum_of_products(bits: int) -> Callable[..., None]:
@@ -69,8 +72,8 @@ def check(
 @pytest.mark.parametrize("transposed", [False, True])
 def test_equal_to_numpy_at_all_small_sizes(bits: int, transposed: bool) -> None:
     product = native(bits)
-    rows = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 17)
-    columns = (0, 1, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50)
+    rows = (0, 1, 2, 3, 6, 7, 8, 9, 14, 15, 28, 31)
+    columns = (0, 1, 7, 8, 9, 16, 17, 31, 32, 33, 50, 65)
     for m, n, k in itertools.product(rows, columns, (0, 1, 2, 7)):
         check(product, BITS[bits], m, n, k, transposed)
 
@@ -147,18 +150,46 @@ def test_products_that_are_added_up(bits: int) -> None:
             assert np.all(c[:, n:] == 7)
 
 
-@pytest.mark.parametrize("bits", BITS)
-def test_transposition(bits: int) -> None:
+def in_panels(bits: int, b: Any, turned: bool) -> Any:
+    """b[k, n] as the routine packs it, from where rows or columns (`turned`) are contiguous."""
     address = product_addresses(bits)[1]
     if not address:
         pytest.skip("this processor has no AVX2 with FMA")
-    transpose = ctypes.CFUNCTYPE(None, _POINTER, _INT, _POINTER, _INT, _INT)(address)
-    for m, n in itertools.product((0, 1, 2, 4, 7, 8, 15, 16, 17, 31, 33, 50), repeat=2):
-        x = np.random.default_rng(m).standard_normal((m, n + 3)).astype(BITS[bits])
-        y = np.full(n * m + 40, 7, BITS[bits])
-        transpose(x.ctypes.data, n + 3, y.ctypes.data, m, n)
-        np.testing.assert_array_equal(y[: n * m].reshape(n, m), x[:, :n].T)
-        assert np.all(y[n * m :] == 7), "written outside"
+    pack = ctypes.CFUNCTYPE(None, _POINTER, _INT, _INT, _POINTER, _INT, _INT)(address)
+    k, n = b.shape
+    room = padded(n, DTYPES[bits])
+    y = np.full(k * int(room) + 40, 7, b.dtype)
+    x = np.full((n, k + 3) if turned else (k, n + 3), np.nan, b.dtype)
+    inside = x[:, :k].T if turned else x[:, :n]
+    inside[:] = b
+    row, column = (s // b.itemsize for s in x.strides)
+    steps = (1, row) if turned else (row, column)
+    pack(x.ctypes.data, *steps, y.ctypes.data, n, k)
+    assert np.all(y[k * int(room) :] == 7), "written outside"
+    return y
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("turned", [False, True])
+def test_packed_operands(bits: int, turned: bool) -> None:
+    """At sizes around those of panels, and of what is packed at once: the same bits as unpacked."""
+    product, dtype = native(bits), BITS[bits]
+    for k, n in itertools.product(
+        (0, 1, 3, 4, 5, 8, 15, 16, 17, 130), (1, 7, 8, 9, 16, 17, 31, 32, 33, 47, 48, 64, 65)
+    ):
+        random = np.random.default_rng(k)
+        b = random.standard_normal((k, n)).astype(dtype)
+        y = in_panels(bits, b, turned)
+        for m in (1, 3, 14, 23):
+            a = random.standard_normal((m, k)).astype(dtype)
+            c = np.full((2, m + 1, n + 3), 7, dtype)
+            for packed, place in ((y, c[0]), (b, c[1])):
+                row = 0 if packed is y else n
+                product(
+                    a.ctypes.data, k, 1, packed.ctypes.data, row,
+                    place.ctypes.data, n + 3, m, n, k, False,
+                )  # fmt: skip
+            np.testing.assert_array_equal(c[0], c[1])
 
 
 @pytest.mark.parametrize("bits", BITS)

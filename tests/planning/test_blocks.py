@@ -67,7 +67,9 @@ def test_a_kernel_that_reads_other_rows_waits(name: str) -> None:
 
 def test_a_product_of_many_columns_comes_whole() -> None:
     assert blocks(compiled(lambda x, w: gc.tanh(x @ w), k=5000, m=512))
-    assert not blocks(compiled(lambda x, w: gc.tanh(x @ w), k=50, m=513))
+    assert blocks(compiled(lambda x, w: gc.tanh(x @ w), k=50, m=513))  # packed
+    assert not blocks(compiled(lambda x, w: gc.tanh(x @ w), n=50, k=50, m=513))
+    assert not blocks(compiled(lambda x, w: gc.tanh(x @ w), k=50, m=2049))
 
 
 def test_what_later_rows_are_computed_from_is_not_overwritten() -> None:

@@ -48,6 +48,26 @@ def test_every_way_to_compute_a_product(dtype: str) -> None:
 
 @pytest.mark.usefixtures("routine")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_of_many_columns(dtype: str) -> None:
+    """Packed in parts of k, at sizes around those of panels, by rows and turned."""
+    n = 577
+    a, at = gc.placeholder("a", ("m", "k"), dtype), gc.placeholder("at", ("k", "m"), dtype)
+    b, bt = gc.placeholder("b", ("k", n), dtype), gc.placeholder("bt", (n, "k"), dtype)
+    taken = gc.maximum(a @ b + gc.sum(b, axis=0), 0)
+    function = gc.compile([a, at, b, bt], [a @ b, at.T @ b, a @ bt.T, taken])
+    rng = np.random.default_rng(0)
+    for m, k in ((0, 5), (70, 0), (70, 1), (63, 9), (64, 400), (79, 401), (200, 830)):
+        x, w = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+        wide, sums = x.astype("f8") @ w.astype("f8"), w.astype("f8").sum(axis=0)
+        allowed = (k + 4) * np.finfo(dtype).eps * (np.abs(x) @ np.abs(w) + np.abs(w).sum(axis=0))
+        *found, activation = function(x, np.ascontiguousarray(x.T), w, np.ascontiguousarray(w.T))
+        for product in found:
+            assert np.all(np.abs(product - wide) <= allowed), (m, k)
+        assert np.all(np.abs(activation - np.maximum(wide + sums, 0)) <= 2 * allowed), (m, k)
+
+
+@pytest.mark.usefixtures("routine")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_batches_with_what_takes_them_up(dtype: str) -> None:
     q = gc.placeholder("q", ("b", "h", "t", "d"), dtype)
     k = gc.placeholder("k", ("b", "h", "s", "d"), dtype)
@@ -124,10 +144,13 @@ updates = {p: p - 0.1 * g for p, g in zip((w, v), gc.grad(loss, [w, v]))}
 step = gc.compile([x, y], loss, updates=updates)
 q = gc.placeholder("q", (16, 90, 50))
 scores = gc.compile([q], gc.softmax(gc.einsum("btd,bsd->bts", q, q)))
+u, t = gc.placeholder("u", (300, 700)), gc.placeholder("t", (700, "n"))
+wide = gc.compile([x, u, t], [gc.tanh(x @ u), gc.grad(gc.sum(gc.tanh(x @ u)), x), t @ x])
 
 data, labels = rng.normal(size=(1001, 300)).astype("f4"), rng.integers(0, 12, 1001)
 found = [step(data[:n], labels[:n]) for n in (1001, 1001, 7, 64, 0, 1001)]
 found += [w.value, v.value, scores(rng.normal(size=(16, 90, 50)).astype("f4"))]
+found += wide(data, *(rng.normal(size=s).astype("f4") for s in ((300, 700), (700, 1001))))
 print(hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in found)).hexdigest())
 """
 

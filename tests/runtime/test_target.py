@@ -89,6 +89,12 @@ def sums_of_a_hundred() -> Graph:
     return Graph([x], [gc.tanh(gc.tanh(gc.sum(x * x, axis=1)))])
 
 
+def wide() -> Graph:
+    """A product of many columns and a hundred rows."""
+    x, w = gc.placeholder("x", (100, 40)), gc.placeholder("w", (40, 600))
+    return Graph([x, w], [gc.tanh(x @ w)])
+
+
 CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
     "tiny_product": (tiny_products, 0),
     "step_rows": (recurrence, 0),
@@ -99,6 +105,8 @@ CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
     "summed": (sums_of_a_hundred, 0),
     "scalar_tail": (sums_of_a_hundred, 1e9),
     "product_columns": (layer, 0),
+    "packed_columns": (wide, 512),
+    "packed_rows": (wide, 128),
     "cached_bytes": (transposed, 64),
     "zeros": (padded, 0),
     "least_columns": (narrow, 1),
