@@ -12,8 +12,9 @@ from graphc.fusion.fuse import Border
 from graphc.fusion.region import is_member
 from graphc.ir import origin
 from graphc.ir.dim import SIZE_HINT
-from graphc.ir.graph import Graph, all_nodes
+from graphc.ir.graph import Graph, all_nodes, inline, rebuild
 from graphc.ir.node import Node, Tensor
+from graphc.ir.op import Kind
 from graphc.ir.shape import show
 from graphc.pipeline.options import Options
 from graphc.pipeline.pipeline import Compiled, run_pipeline
@@ -29,6 +30,7 @@ from graphc.planning.program import (
     Loop,
     Native,
     Step,
+    walk_steps,
 )
 from graphc.runtime.kernels import distinct_kernels, dotted
 from graphc.runtime.target import Target
@@ -88,29 +90,49 @@ class Lines:
         graph, self._shape = compiled.optimized, shape
         self.numbers: dict[Node, int] = {}
         self._names: dict[Tensor, str] = {}
+        steps = walk_steps(compiled.program.steps)
+        self._steps = {step.node for step in steps if isinstance(step, Call)}
         self._fresh = map("v{}".format, itertools.count(1))
         origins = [o for node in all_nodes(graph) for o in node.origins]
         files = {o.file for o in origins} | {
             firing.where.rpartition(":")[0] for firing in compiled.report.firings if firing.where
         }
         self._folder = _common_folder(files)
+        leaves = {t.name for t in (*graph.inputs, *graph.variables)}
         marks = [str(i) for i in range(1, len(graph.outputs) + 1)] if graph.outputs[1:] else [""]
+        words = ("y", "out", "result", "_result")
+        free = (w for w in words if leaves.isdisjoint(w + m for m in marks))
+        word = next(free, words[-1])
         for mark, t in zip(marks, graph.outputs, strict=True):
-            self._names.setdefault(t, f"y{mark}")
+            self._names.setdefault(t, f"{word}{mark}")
         for variable, value in graph.updates:
             self._names.setdefault(value, f"new {dotted(variable.name)}")
 
     def name(self, t: Tensor) -> str:
         """A leaf's name, a number, or a name for a value between steps; what merely moves elements
         of one is written out."""
-        is_leaf = not t.node.inputs and bool(t.name or not t.ndim)
-        if t not in self._names and (is_leaf or (t.node.op.only_moves and t.node.inputs)):
-            named = {x: self.name(x) for x in t.node.inputs}
-            named |= {t: dotted(t.name)} if t.name else {}
-            return plain([("", t)], named)[0].removeprefix(" = ")
-        if t not in self._names:
+        t = t if t in self._names else self._moved(t)
+        if t in self._names:
+            return self._names[t]
+        if t.name:
+            return dotted(t.name)
+        if _lists_rows(t.node):
+            return self.name(t.node.inputs[0])
+        if not _is_view(t.node) and (t.node.inputs or t.ndim):
             self._names[t] = next(self._fresh)
-        return self._names[t]
+            return self._names[t]
+        named = {x: self.name(x) for x in _seen_through(t)}
+        return plain([("", t)], named)[0].removeprefix(" = ")
+
+    def _moved(self, t: Tensor) -> Tensor:
+        """`t` as views of what is in memory: a region that is no step only moves elements, and the
+        product before it puts them where they go."""
+        node = t.node
+        if node.op.kind is Kind.REGION and node not in self._steps:
+            return self._moved(inline(node.attrs["body"], node.inputs)[t.index])
+        if not _is_view(node):
+            return t
+        return rebuild(node, [self._moved(x) for x in node.inputs]).output()
 
     def equations(self, node: Node) -> list[str]:
         """What a region or a product computes."""
@@ -133,6 +155,30 @@ class Lines:
         """The user's lines that a node is for, each once."""
         places = dict.fromkeys(self.short(str(o)) for o in node.origins)
         return f"  # {'; '.join(places)}" if places else ""
+
+
+def _is_view(node: Node) -> bool:
+    return node.op.only_moves and bool(node.inputs)
+
+
+def _lists_rows(node: Node) -> bool:
+    """Whether it has the same rows as its operand, in a list, or in a list of lists: a product
+    takes each by itself, and so does what a person writes."""
+    if node.op.name != "reshape" or not node.inputs[0].ndim or not node.types[0].shape:
+        return False
+    return node.inputs[0].shape[-1] == node.types[0].shape[-1]
+
+
+def _seen_through(t: Tensor) -> list[Tensor]:
+    """The tensors that `t` has the elements of, and on the way those that list the rows of one."""
+    found, pending = list[Tensor](), [*t.node.inputs]
+    while pending:
+        x = pending.pop()
+        if _is_view(x.node) and not _lists_rows(x.node) and not x.name:
+            pending += x.node.inputs
+        else:
+            found.append(x)
+    return found
 
 
 def _common_folder(files: Iterable[str]) -> str:

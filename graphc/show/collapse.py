@@ -1,18 +1,20 @@
-"""Layers that are equal are drawn once, with their number, where a picture would be too large.
+"""What is equal is drawn once, with its number, where a picture would be too large.
 
-Frames beside each other are equal if their marks read the same, in the same order, with the same
-arrows between them, but for the numbers in the layers' own names; so are boxes of layers.
+Layers first, by their names. Frames beside each other are equal if their marks read the same, in
+the same order, with the same arrows between them, but for numbers; so are boxes of layers. Then
+what is repeated without being a layer (`parts.py`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
+from graphc.show.equal import all_marks, in_common, reads, renumber, titles, without_numbers
 from graphc.show.layers import MANY
-from graphc.show.picture import Arrow, Box, Cluster, Kind, Look, Picture
+from graphc.show.parts import join_parts
+from graphc.show.picture import Arrow, Box, Cluster, Kind, Look, Picture, letter_of
 
 FEW = 60  # marks up to which everything is drawn
 FAN = 12  # equal updates up to which each gradient has its arrow
@@ -22,14 +24,17 @@ _Signature = tuple[object, ...]
 
 
 def collapse(picture: Picture) -> None:
-    """Change `picture`: of equal layers the first is kept, and says how many there are."""
+    """Change `picture`: of what is equal the first is kept, and says how many there are."""
     made = _Collapse(picture)
     made.updates()
     if len(picture.marks) > FEW:
         made.layers()
     if made.became:
         made.redirect()
-        _renumber(picture)
+        renumber(picture)
+    if len(picture.marks) > FEW:
+        join_parts(picture)
+        renumber(picture)
 
 
 class _Collapse:
@@ -70,13 +75,13 @@ class _Collapse:
         titles = [m.lines[0].removeprefix("update ") for m in members]
         first.lines = (f"for each w of {len(members)}:", f"{titles[0]} … {titles[-1]}")
         self._join(parent, members)
-        picture, inside = self.picture, set(_all_marks(first))
+        picture, inside = self.picture, set(all_marks(first))
         for mark in inside:
             if picture.marks[mark].look is Look.VARIABLE:
                 name = picture.marks[mark].lines[0].rpartition("/")[2]
                 picture.marks[mark] = replace(picture.marks[mark], lines=(name,))
         w = picture.mark(first, Look.VARIABLE, "w", repeated=True)
-        every = set().union(*map(_all_marks, members))
+        every = set().union(*map(all_marks, members))
         kept: list[Arrow] = []
         for arrow in picture.arrows:
             reads = arrow.head in every and arrow.tail not in every
@@ -90,7 +95,7 @@ class _Collapse:
             else:
                 kept.append(arrow)
         picture.arrows[:] = [
-            replace(a, text=_without_sizes(a.text)) if a.head in inside else a for a in kept
+            replace(a, text=letter_of(a.text)) if a.head in inside else a for a in kept
         ]
 
     def _frames(self, cluster: Cluster) -> None:
@@ -102,13 +107,17 @@ class _Collapse:
             if len(members) >= LEAST:
                 title = _several(members[0].lines[0], members[-1].lines[0], len(members))
                 members[0].lines = (title, *members[0].lines[1:])
+                marks = self.picture.marks
+                for first, *others in zip(*map(all_marks, members), strict=True):
+                    lines = in_common([marks[m].lines for m in (first, *others)])
+                    marks[first] = replace(marks[first], lines=lines)
                 self._join(cluster, members)
 
     def _join(self, parent: Cluster, members: Sequence[Cluster]) -> None:
         """The marks of the first stand for those of the others, which go."""
-        kept, group = _all_marks(members[0]), next(self.groups)
+        kept, group = all_marks(members[0]), next(self.groups)
         for number, member in enumerate(members):
-            for mark, stays in zip(_all_marks(member), kept, strict=True):
+            for mark, stays in zip(all_marks(member), kept, strict=True):
                 self.group_of[mark] = group, number
                 if mark != stays:
                     self.became[mark] = stays
@@ -126,7 +135,7 @@ class _Collapse:
         for number in cluster.marks:
             mark = marks[number]
             if mark.look is Look.LAYER:
-                title = _without_numbers(mark.lines[0])
+                title = without_numbers(mark.lines[0])
                 key = (title, mark.lines[1:], frozenset(into.get(number, ())))
                 equal.setdefault(key, []).append(number)
         for members in equal.values():
@@ -144,7 +153,7 @@ class _Collapse:
 
     def _signature(self, cluster: Cluster, sizes: bool = True) -> _Signature:
         """What equal frames share; without `sizes`, tensors may be of different ones."""
-        marks = _all_marks(cluster)
+        marks = all_marks(cluster)
         places = {mark: i for i, mark in enumerate(marks)}
         arrows = tuple(
             (places[mark], places[arrow.head], arrow.text * sizes, arrow.kind)
@@ -154,10 +163,9 @@ class _Collapse:
         )
         shown = [self.picture.marks[m] for m in marks]
         lines = tuple(
-            (m.look, () if m.look is Look.VARIABLE and not sizes else _all_without_numbers(m.lines))
-            for m in shown
+            (m.look,) if m.look is Look.VARIABLE and not sizes else reads(m) for m in shown
         )
-        return _all_without_numbers(_titles(cluster) if sizes else ()), lines, arrows
+        return tuple(map(without_numbers, titles(cluster) if sizes else ())), lines, arrows
 
     def redirect(self) -> None:
         """Arrows begin and end at what is kept, each once; none leads from one of the equal layers
@@ -177,50 +185,6 @@ class _Collapse:
         self.picture.arrows[:] = found.values()
 
 
-def _all_without_numbers(lines: Sequence[str]) -> tuple[str, ...]:
-    return tuple(map(_without_numbers, lines))
-
-
-def _without_sizes(text: str) -> str:
-    """The letter of an arrow alone."""
-    letter, colon, _ = text.partition(": ")
-    return letter if colon else text if len(text) == 1 and text.isalpha() else ""
-
-
-def _titles(cluster: Cluster) -> list[str]:
-    return [*cluster.lines, *(line for child in cluster.children for line in _titles(child))]
-
-
-def _all_marks(cluster: Cluster) -> list[int]:
-    found, pending = [], [cluster]
-    while pending:
-        current = pending.pop()
-        found += current.marks
-        pending += reversed(current.children)
-    return found
-
-
-def _without_numbers(text: str) -> str:
-    """The text without the number behind a name: sizes in brackets stay."""
-    return re.sub(r"(?<=[A-Za-z_])\d+", "", text)
-
-
 def _several(first: str, last: str, number: int) -> str:
     return f"{number} × {first} … {last}" if first != last else f"{number} × {first}"
 
-
-def _renumber(picture: Picture) -> None:
-    """The marks that are in no frame any more go."""
-    kept = sorted(_all_marks(picture.whole))
-    new: dict[int, int] = {mark: i for i, mark in enumerate(kept)}
-    picture.marks[:] = [picture.marks[m] for m in kept]
-    picture.arrows[:] = [
-        replace(a, tail=new[a.tail], head=new[a.head])
-        for a in picture.arrows
-        if a.tail in new and a.head in new
-    ]
-    pending: Sequence[Cluster] = [picture.whole]
-    while pending:
-        for cluster in pending:
-            cluster.marks = [new[m] for m in cluster.marks]
-        pending = [child for cluster in pending for child in cluster.children]

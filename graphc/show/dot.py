@@ -14,6 +14,7 @@ from itertools import count, pairwise
 
 import graphviz
 
+from graphc.show.equal import all_marks
 from graphc.show.picture import Box, Cluster, Kind, Look, Picture
 
 _FONT = "Helvetica,Arial,DejaVu Sans,sans-serif"
@@ -78,6 +79,7 @@ _LOOKS: dict[Look, dict[str, str]] = {
     },
 }  # fmt: skip
 
+_UNSEEN = {"shape": "point", "style": "invis", "width": "0.02", "tooltip": " "}
 _PLAIN = (Look.BUFFER,)  # needs no explanation
 _REPEATED = {"style": "dashed,filled", "fontcolor": "#555555"}
 
@@ -88,12 +90,16 @@ _KINDS: dict[Kind, dict[str, str]] = {
     Kind.UPDATE: {"style": "dashed", "color": "#b57900", "dir": "back", "weight": "0"},
     Kind.LOOP: {"style": "dashed", "color": "#b84a00", "dir": "back", "weight": "0"},
     Kind.PULL: {"style": "dashed", "color": "#0072b2", "dir": "back", "weight": "0"},
+    Kind.NEXT: {"style": "dashed", "color": "#007a58", "dir": "back", "weight": "0"},
 }
+
+_RANKED = (Kind.DATA, Kind.REGISTER, Kind.BACKWARD)  # kinds of arrows with a weight
 
 _BOXES: dict[Box, dict[str, str]] = {
     Box.LANE: {"style": "filled", "color": "#dddddd", "fillcolor": "#fbfbfb", "penwidth": "1.2"},
     Box.LAYER: {"style": "rounded,filled", "color": "#bbbbbb", "fillcolor": "#f6f6f6"},
     Box.UPDATE: {"style": "rounded,filled", "color": "#bbbbbb", "fillcolor": "#f6f6f6"},
+    Box.PART: {"style": "rounded,filled", "color": "#007a58", "fillcolor": "#f1f8f5"},
     Box.KERNEL: {"style": "rounded,filled", "color": "#5d7f99", "fillcolor": "#edf3f8"},
     Box.LOOP: {"style": "rounded,filled,dashed", "color": "#b84a00", "fillcolor": "#fdf4ee"},
     Box.PROCESS: {"style": "rounded,filled", "color": "#888888", "fillcolor": "#fafafa"},
@@ -128,8 +134,12 @@ def to_dot(picture: Picture, direction: str) -> str:
              margin="0.1,0.05")  # fmt: skip
     dot.attr("edge", fontname=_FONT, fontsize="8.5", fontcolor=_PALE, color="#555555",
              arrowsize="0.6")  # fmt: skip
+    if lanes := _lanes(picture):
+        _row(dot, [f"above{place}" for place in lanes])
     _cluster(dot, picture, picture.whole, count())
-    _align_lanes(dot, picture)
+    if lanes:
+        _align_lanes(dot, picture, lanes)
+    _hold_frames_together(dot, picture)
     for arrow in picture.arrows:
         attributes = _KINDS[arrow.kind]
         if arrow.width:
@@ -162,6 +172,8 @@ def _graph_attributes(picture: Picture, direction: str) -> dict[str, str]:
         found |= {"splines": "line", "nslimit": "0.1", "nslimit1": "5", "mclimit": "0.1"}
     elif len(picture.marks) > _EXACT:
         found |= {"splines": "line", "nslimit": "0.5"}
+    if _lanes(picture):
+        found["mclimit"] = "2"  # enough tries for one without crossings of what orders lanes
     return found
 
 
@@ -183,7 +195,7 @@ def _cluster(
     for place, child in enumerate(cluster.children):
         with dot.subgraph(name=f"cluster_{next(names)}") as inner:
             if child.box is Box.LANE:
-                inner.node(f"lane{place}", "", shape="point", style="invis", width="0", tooltip=" ")
+                inner.node(f"lane{place}", "", **_UNSEEN)
             inner.attr(
                 label=_left(child.lines), labeljust="l", fontsize="9.5", fontcolor="#444444",
                 tooltip=" ", margin="7", **_BOXES[child.box],
@@ -218,15 +230,68 @@ def quoted(text: str) -> str:
 _quote_known = lru_cache(maxsize=1024, typed=True)(quoted)
 
 
-def _align_lanes(dot: graphviz.Digraph, picture: Picture) -> None:
-    """Lanes stand beside each other, in order, from one height on: by points not to be seen."""
+def _lanes(picture: Picture) -> list[int]:
+    """The places of what stands beside each other in order."""
     places = [i for i, c in enumerate(picture.whole.children) if c.box is Box.LANE]
-    if picture.simple or len(places) < 2:
-        return
+    return [] if picture.simple or len(places) < 2 else places
+
+
+def _row(dot: graphviz.Digraph, names: list[str]) -> None:
+    """Points not to be seen, beside each other in order."""
     with dot.subgraph() as row:
         row.attr(rank="same")
-        for first, second in pairwise(places):
-            row.edge(f"lane{first}", f"lane{second}", style="invis")
+        for name in names:
+            row.node(name, "", **_UNSEEN)
+        for first, second in pairwise(names):
+            row.edge(first, second, style="invis")
+
+
+def _align_lanes(dot: graphviz.Digraph, picture: Picture, lanes: list[int]) -> None:
+    """Lanes stand beside each other in their order, from one height on. Graphviz keeps the order of
+    points of one rank, but not that of clusters: so above and below each lane is a point, with an
+    arrow to or from one inside. It begins with what comes first in the text, the points above, and
+    has the lanes in order then; to exchange two of them, it would have to let arrows cross."""
+    with dot.subgraph() as row:
+        row.attr(rank="same")
+        for place in lanes:
+            row.node(f"lane{place}")
+    _row(dot, [f"below{place}" for place in lanes])
+    for place in lanes:
+        last = max(all_marks(picture.whole.children[place]))
+        dot.edge(f"above{place}", f"lane{place}", style="invis")
+        dot.edge(f"n{last}", f"below{place}", style="invis", weight="0")
+
+
+def _hold_frames_together(dot: graphviz.Digraph, picture: Picture) -> None:
+    """Marks in one frame that no arrows connect, wherever these go, would be ranked without regard
+    to each other, and the frame would reach from one to the other: arrows not to be seen tie them.
+    They lead from earlier marks to later ones, as those of data do."""
+    root = list(range(len(picture.marks)))
+
+    def find(mark: int) -> int:
+        while root[mark] != mark:
+            root[mark] = mark = root[root[mark]]
+        return mark
+
+    for arrow in picture.arrows:
+        if arrow.kind in _RANKED:
+            root[find(arrow.tail)] = find(arrow.head)
+    for frame in _inside_first(picture.whole):
+        last: dict[int, int] = {}  # what is connected -> its last mark here
+        for mark in sorted(all_marks(frame)):
+            last[find(mark)] = mark
+        for first, second in pairwise(sorted(last.values())):
+            dot.edge(f"n{first}", f"n{second}", style="invis", minlen="0")
+            root[find(first)] = find(second)
+
+
+def _inside_first(whole: Cluster) -> list[Cluster]:
+    """The frames in a cluster, those inside others before them."""
+    found, pending = list[Cluster](), list(whole.children)
+    while pending:
+        found.append(pending.pop())
+        pending += found[-1].children
+    return found[::-1]
 
 
 def _legend(dot: graphviz.Digraph, picture: Picture, direction: str) -> None:
@@ -247,7 +312,7 @@ def _legend(dot: graphviz.Digraph, picture: Picture, direction: str) -> None:
             if i:
                 legend.edge(f"k{i - 1}", f"k{i}", style="invis")
         last = f"k{len(entries) - 1}"
-        for kind in (Kind.UPDATE, Kind.LOOP, Kind.PULL):
+        for kind in (Kind.UPDATE, Kind.LOOP, Kind.PULL, Kind.NEXT):
             if kind in dashed:
                 name = kind.name.lower()
                 legend.node(f"k_{name}", "", shape="point", width="0.03", tooltip=" ")

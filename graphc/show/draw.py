@@ -26,6 +26,7 @@ from graphc.show.sketch import size, sketch_both
 VIEWS = ("graph", "kernels", "cost", "memory", "profile", "diff", "placement")
 LEVELS = ("model", "math", "full")
 DIRECTIONS = ("TB", "LR", "BT", "RL")
+SIMPLE = 600  # marks beyond which each view collapses what is equal, and is drawn simply
 LARGE = 5000  # nodes beyond which a graph is drawn in full, has no tooltips, and is asked for
 
 
@@ -67,8 +68,8 @@ def draw(
     Of a graph, `level` says what has a box: at "math" what a person thinks of as one operation, the
     forward pass, the backward pass and the update apart; at "model" each layer; at "full" each node
     as it was written. `direction` is that of the arrows: TB (down), LR, BT or RL.
-    A graph of more than 600 nodes is drawn without types and letters at its arrows, one of more
-    than 5,000 in full and without tooltips on its operations.
+    In a large picture what is repeated is drawn once, with a count. Beside more than 600 boxes,
+    arrows have no types; a graph of more than 5,000 nodes is drawn in full and without tooltips.
     Errors: `ArgumentError` for anything else; `GraphcError` for a graph of more than `limit` nodes,
     or where no Graphviz can be used.
 
@@ -100,6 +101,7 @@ def draw(
 
 
 def _picture(what: Any, view: str, level: str, limit: int) -> Picture:
+    nodes = 0
     if view == "placement":
         picture = views.placement(what)
     elif view == "diff":
@@ -122,11 +124,15 @@ def _picture(what: Any, view: str, level: str, limit: int) -> Picture:
             picture = views.as_written(found, tips)
         else:
             picture = views.as_read(found, level == "model")
-            collapse(picture)
+    as_people_read = view == "graph" and level != "full"
+    if nodes <= LARGE and (as_people_read or len(picture.marks) > SIMPLE):
+        collapse(picture)
     repeat_leaves(picture)
-    if picture.simple:
+    if len(picture.marks) > SIMPLE:
+        picture.simplify()
         left_out = "the types of values" if nodes <= LARGE else "types and tooltips"
-        picture.note = f"{nodes} nodes: drawn without {left_out}"
+        said = f"{nodes} nodes: drawn without {left_out}"
+        picture.note = f"{picture.note}; {said}" if picture.note else said
     return picture
 
 

@@ -9,7 +9,7 @@ All text here is raw: `dot.py` alone escapes it. A mark is known by its position
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from graphc.ir.node import Node
@@ -50,6 +50,7 @@ class Kind(Enum):
     UPDATE = "update after the call"
     LOOP = "next step of a loop"
     PULL = "new values, before the next step"
+    NEXT = "to the next of them"
 
 
 class Box(Enum):
@@ -59,6 +60,7 @@ class Box(Enum):
     LANE = "lane"
     LAYER = "layer"
     UPDATE = "update of a variable"
+    PART = "repeated part"
     KERNEL = "kernel"
     LOOP = "loop"
     BRANCH = "branch"
@@ -88,6 +90,12 @@ class Mark:
     tooltip: str = ""
     elsewhere: tuple[str, ...] = ()  # the lines of a leaf where it is drawn again
     repeated: bool = False
+
+
+def letter_of(text: str) -> str:
+    """Of the text of an arrow the letter alone, by which an operand is called."""
+    letter, colon, _ = text.partition(": ")
+    return letter if colon else text if len(text) == 1 and text.isalpha() else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +135,8 @@ class Picture:
 
     def arrow(self, tail: int, head: int, text: str = "", kind: Kind = Kind.DATA) -> None:
         self.arrows.append(Arrow(tail, head, text, kind))
+
+    def simplify(self) -> None:
+        """Ask for a quick layout, and leave nothing at the arrows but letters."""
+        self.simple = True
+        self.arrows[:] = [replace(a, text=letter_of(a.text)) if a.text else a for a in self.arrows]

@@ -19,6 +19,7 @@ FORMATS = ("svg", "png", "pdf", "dot")
 DOT, PLACED = "dot", "neato"  # what lays out a picture: Graphviz, or who made it
 ONE_RANKING = "newrank=true"  # frames take part in one ranking; else each has its own
 _TROUBLE = (b"Error: trouble in init_rank", b"\t")
+_MINOR = (b"Warning: node ", b"lib/pathplan/", b"Error: in routesplines", b"Error: lost ")
 _DPI = "144"  # of PNG: readable when printed or zoomed
 
 _FAILURES = (
@@ -62,12 +63,15 @@ def _by_pygraphviz(dot: str, form: str, layout: str) -> bytes:
 
     with _lock:
         load_fonts(lambda: _drawn(bindings, "graph { a }", "svg", DOT))
-        if layout != DOT or ONE_RANKING in dot.partition("]")[0]:
-            return _drawn(bindings, dot, form, layout)
-        with without_messages(_TROUBLE) as said:
+        with without_messages((*_TROUBLE, *_MINOR)) as said:
             data = _drawn(bindings, dot, form, layout)
-        if said:  # ranks of frames that go in circles: what it drew is not laid out
-            data = _drawn(bindings, dot.replace("graph [", f"graph [{ONE_RANKING} ", 1), form, DOT)
+            if ONE_RANKING in dot.partition("]")[0] or layout != DOT:
+                return data
+        if any(line.startswith(_TROUBLE) for line in said):
+            # ranks of frames that go in circles: what it drew is not laid out
+            dot = dot.replace("graph [", f"graph [{ONE_RANKING} ", 1)
+            with without_messages(_MINOR):
+                data = _drawn(bindings, dot, form, DOT)
         return data
 
 

@@ -62,15 +62,13 @@ def sketch(
     graph: Graph,
     words: Words,
     layers: bool,
-    simple: bool = False,
     tips: bool = True,
     lanes: Mapping[Node, str] = _NO_LANES,
     outputs: Sequence[str] = (),
 ) -> Picture:
-    """The picture of `graph`: with a frame for each layer, or without, and for each of `lanes`. A
-    simple one has no texts at its arrows. `tips`: operations have their line of text as a tooltip.
-    `outputs` are the names of results."""
-    picture = Picture(simple=simple)
+    """The picture of `graph`: with a frame for each layer, or without, and for each of `lanes`.
+    `tips`: operations have their line of text as a tooltip. `outputs` are the names of results."""
+    picture = Picture()
     Sketch(picture, words, layers, tips, lanes).whole(graph, outputs)
     return picture
 
@@ -255,8 +253,7 @@ class Sketch:
         if kernel is not None and kernel == self.kernel_of.get(head):
             self.picture.arrow(tail.mark, head, word, Line.REGISTER)
             return
-        shown = self.picture.simple or tail.mark in self.typed
-        parts = [word, "" if shown else tail.type]
+        parts = [word, "" if tail.mark in self.typed else tail.type]
         self.picture.arrow(tail.mark, head, ": ".join(p for p in parts if p))
 
     # -- nodes with bodies -------------------------------------------------------------------------

@@ -16,16 +16,14 @@ from graphc.show.given import Given, given
 from graphc.show.names import short_names
 from graphc.show.picture import Picture
 from graphc.show.reading import read
-from graphc.show.sketch import Sketch, size, sketch
+from graphc.show.sketch import Sketch, sketch
 from graphc.show.words import Maths, Plain
-
-SIMPLE = 600  # nodes beyond which a picture is drawn simply
 
 
 def as_written(found: Given, tips: bool) -> Picture:
     """The level "full"."""
     graph = found.graph
-    return sketch(graph, Plain(graph), True, size(graph, SIMPLE) > SIMPLE, tips)
+    return sketch(graph, Plain(graph), True, tips)
 
 
 def as_read(found: Given, by_layers: bool) -> Picture:
@@ -34,9 +32,7 @@ def as_read(found: Given, by_layers: bool) -> Picture:
     reading = read(found.graph, called)
     graph, lanes = reading.graph, reading.lanes
     if not by_layers:
-        simple = size(graph, SIMPLE) > SIMPLE
-        words = Maths(reading, called)
-        return sketch(graph, words, True, simple, True, lanes, found.outputs)
+        return sketch(graph, Maths(reading, called), True, True, lanes, found.outputs)
     boxes = layer_boxes(graph, lanes)
     kinds: dict[str, str] = {}
     if found.model is not None:
@@ -48,7 +44,7 @@ def as_read(found: Given, by_layers: bool) -> Picture:
 
 def kernels(found: Given, tips: bool) -> Picture:
     graph = compiled(found)
-    made = Sketch(Picture(simple=size(graph, SIMPLE) > SIMPLE), Plain(graph, True), False, tips)
+    made = Sketch(Picture(), Plain(graph, True), False, tips)
     made.launches = getattr(found.function, "launches", {})
     made.whole(graph)
     return made.picture

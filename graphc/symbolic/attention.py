@@ -79,20 +79,22 @@ def _split(t: Tensor, given: Collection[Tensor]) -> tuple[Tensor, int] | None:
     if inner.node.op.name != "reshape" or t in given or inner in given:
         return None
     (source,), (heads, width) = inner.node.inputs, inner.shape[-2:]
-    if not isinstance(heads, int) or source.shape != (*inner.shape[:-2], heads * width):
-        return None
+    if not isinstance(heads, int) or not source.ndim or source.shape[-1] != heads * width:
+        return None  # the axes before may be one axis of rows
     return source, heads
 
 
 def joined_heads(t: Tensor, given: Collection[Tensor] = ()) -> Tensor | None:
-    """The result of attention of which `t` has the heads side by side in its last axis."""
+    """The result of attention, or of a product of what it is made of, of which `t` has the heads
+    side by side in its last axis."""
     if t.node.op.name != "reshape" or not _swaps(inner := t.node.inputs[0]):
         return None
     (heads, width), (result,) = inner.shape[-2:], inner.node.inputs
     if inner in given:
         return None
-    is_joined = t.shape == (*inner.shape[:-2], heads * width)
-    return result if is_joined and result.node.op.name in OPS else None
+    is_joined = t.ndim > 0 and t.shape[-1] == heads * width
+    op = result.node.op
+    return result if is_joined and (op.name in OPS or op.multiplies_matrices) else None
 
 
 def _swaps(t: Tensor) -> bool:

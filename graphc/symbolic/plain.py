@@ -130,7 +130,7 @@ def _text(
         turned = ".T" if turned_heads(t) is not None else ""
         return _Text(f"heads({xs[0].text}, {split[1]}){turned}", _ATOM, 1 + xs[0].size)
     if (joined := joined_heads(t, given)) is not None:
-        is_one = attention(joined.node, given).heads == 1
+        is_one = joined.shape[-3] == 1
         return xs[0] if is_one else _Text(f"concat({xs[0].text})", _ATOM, 1 + xs[0].size)
     if name == "negative":
         return _Text(f"-{xs[0].above(_PRODUCT)}", _MINUS, 1 + xs[0].size)
@@ -145,7 +145,7 @@ def _text(
         if labels is not None and labels in texts:
             told, xs = f"onehot[{t.shape[-1]}]", [of(labels)]
         return _Text(f"{told}({xs[0].text})", _ATOM, 1 + xs[0].size)
-    if name == "permute_dims" and tuple(attrs["axes"]) == (1, 0):
+    if name == "permute_dims" and _swaps_the_last_two(tuple(attrs["axes"])):
         return _Text(f"{xs[0].above(_POWER)}.T", _ATOM, 1 + xs[0].size)
     if name == "reshape":
         return _reshaped(of, node)
@@ -156,6 +156,12 @@ def _text(
     if name == "slice":
         return _Text(f"{xs[0].above(_POWER)}[{_parts(node)}]", _ATOM, 1 + xs[0].size)
     return _called(node, t, xs)
+
+
+def _swaps_the_last_two(axes: tuple[int, ...]) -> bool:
+    """Whether each matrix is transposed."""
+    last = len(axes) - 1
+    return axes[-2:] == (last, last - 1) and axes[:-2] == tuple(range(last - 1))
 
 
 def _infix(sign: str, level: int, x: _Text, y: _Text) -> _Text:
@@ -238,7 +244,7 @@ def _leaf(node: Node, t: Tensor) -> _Text:
         return _Text(f"constant{list(array.shape)}" if array.size > 8 else str(array.tolist()))
     if node.op.name == "size":
         size = str(node.attrs["size"])
-        return _Text(f"({size})" if " " in size else size)
+        return _Text(f"({size})" if " " in size else size, _PRODUCT if "*" in size else _ATOM)
     return _called(node, t, [])
 
 

@@ -189,7 +189,7 @@ class Writer:
         if name == "attention":
             return self._attention(node)
         if (joined := joined_heads(t, self._given)) is not None:
-            return self._joined(of(joined), joined.node)
+            return self._joined(of(joined), joined.shape[-3])
         if (split := heads(t, self._given)) is not None:
             return self._split(of(split[0]), split[1], turned_heads(t) is not None)
         if name in POSITIONS:
@@ -250,10 +250,9 @@ class Writer:
         self.sheet.labels.discard(index)
         return below(head, *self.loops.indices, rf"1:{read.heads}")
 
-    def _joined(self, heads: Text, node: Node) -> Text:
+    def _joined(self, heads: Text, count: Size) -> Text:
         """The results of all heads, side by side."""
-        read = attention(node, self._given)
-        if read.heads == 1:
+        if count == 1:
             return heads
         return made(rf"\operatorname{{concat}}\left({heads.text}\right)", POWER, (heads,))
 

@@ -91,3 +91,35 @@ def test_rules_are_counted_with_their_lines() -> None:
 
 def test_one_kernel_has_no_neighbours() -> None:
     assert "why neighbours" not in gc.compile([X], gc.tanh(X)).explain()
+
+
+def test_attention_reads_without_shapes() -> None:
+    """Heads are split and joined; nothing else that only arranges elements is written, and what is
+    read was said before."""
+    gc.nn.seed(0)
+    layer = gc.nn.MultiHeadAttention(4).init(("n", 10, 16))
+    x, y = (gc.placeholder(name, ("n", 10, 16)) for name in "xy")
+    loss = gc.mean((layer(x) - y) ** 2)
+    step = gc.compile([x, y], loss, updates=gc.optim.SGD(0.1).minimize(loss, layer))
+    lines = step.explain().partition("why neighbours")[0].splitlines()
+    equations = [line.strip() for line in lines if " = " in line]
+    text = "\n".join(equations)
+    assert "reshape(" not in text
+    assert "permute_dims(" not in text
+    anonymous = re.sub(r"\bv\d+\b", "v", text).splitlines()
+    assert "v = x @ multiheadattention.query.kernel" in anonymous
+    assert "v = heads(v, 4) @ heads(v, 4).T" in anonymous
+    assert "v = concat(v) @ multiheadattention.output.kernel" in anonymous
+    assert "out = " in text  # there is a y already
+    said = set[str]()
+    for equation in equations:
+        name, _, right = equation.partition(" = ")
+        assert set(re.findall(r"\bv\d+\b", right)) <= said, equation
+        assert name not in said
+        said.add(name)
+
+
+def test_sizes_of_products_have_brackets() -> None:
+    x = gc.placeholder("explain_s", ("n", 7))
+    text = gc.compile([x], gc.grad(gc.mean(gc.exp(x)), x)).explain()
+    assert "1 / (7*n)" in text
