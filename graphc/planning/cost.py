@@ -28,6 +28,7 @@ from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Leave, Loo
 from graphc.planning.show import columns
 from graphc.planning.work import bytes_of, operations
 from graphc.symbolic.dims import readable, shortest
+from graphc.symbolic.recognize import is_convolution
 
 LARGEST = 1 << 40  # the largest size of which it is asked whether operations take the time
 
@@ -268,6 +269,7 @@ def step_cost(
         kind, flops = "product", operations([node, *more])
         if behind is not None:
             read_besides = [t for t in behind.inputs if not t.node.op.multiplies_matrices]
+        name = "convolution" if is_convolution(node) else name
     operands = map(_in_memory, node.inputs) if node.op.multiplies_matrices else node.inputs
     read, written = (
         bytes_of(ts) * turns for ts in (dict.fromkeys([*operands, *read_besides]), node.outputs)

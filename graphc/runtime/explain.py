@@ -35,6 +35,7 @@ from graphc.planning.program import (
 from graphc.runtime.kernels import distinct_kernels, dotted
 from graphc.runtime.target import Target
 from graphc.symbolic.plain import plain
+from graphc.symbolic.recognize import is_convolution
 
 INDENT = "  "
 
@@ -207,7 +208,8 @@ def _steps(steps: Iterable[Step], lines: Lines, indent: str) -> Iterable[str]:
                     number = lines.numbers[also] = len(lines.numbers) + 1
                     more = f", with ({number}) {_region(also)}"
                 several = "".join(f"{size} x " for size in step.taps)
-                kind = f"convolution, {several}a matrix product" if several else "matrix product"
+                kind = f"{several}a matrix product" if several else "matrix product"
+                kind = f"convolution, {kind}" if is_convolution(node) else kind
                 yield f"{indent}{kind}, {sizes}{batch}{more}{lines.of(node)}"
                 for what in (node, *([] if also is None else [also])):
                     yield from _indented(lines.equations(what), indent)

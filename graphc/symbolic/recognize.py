@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from graphc.ir.dim import Size
 from graphc.ir.node import Node, Tensor
-from graphc.ir.op import Fact
+from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import Shape
 
 
@@ -125,3 +125,28 @@ def _bits_of_uniform(t: Tensor) -> Node | None:
         found.append(node)
         node = node.inputs[0].node
     return node if node.op.name == "random_bits" and len(node.inputs) == 1 else None
+
+
+def is_convolution(node: Node) -> bool:
+    """Whether a product is that of a convolution: of sums of products that read windows in place,
+    or of windows that are copied, a row for each, as they are where channels are few."""
+    return node.op.kind is Kind.CONVOLVE or any(map(_are_windows, node.inputs))
+
+
+def _are_windows(t: Tensor) -> bool:
+    """Whether all that `t` is made by, in kernels and around them, moves elements of windows."""
+    regions: list[Node] = []
+    while t.node.op.name != "windows":
+        node = t.node
+        if node.op.kind is Kind.REGION:
+            regions.append(node)
+            t = node.attrs["body"].outputs[t.index]
+        elif regions and Fact.INPUT in node.op.facts:
+            region = regions.pop()
+            pairs = zip(region.attrs["body"].inputs, region.inputs, strict=True)
+            t = next(outside for inside, outside in pairs if inside is t)
+        elif node.op.only_moves and len(node.inputs) == 1:
+            (t,) = node.inputs
+        else:
+            return False
+    return True

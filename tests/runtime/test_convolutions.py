@@ -123,6 +123,17 @@ def test_few_channels_are_copied() -> None:
     assert not any(isinstance(s, Gemm) and s.taps for s in steps)
 
 
+def test_where_windows_are_copied_the_product_is_a_convolution_too() -> None:
+    x, w = gc.placeholder("conv_copied", ("n", 1, 8, 8)), gc.placeholder("conv_own", (8, 1, 3, 3))
+    y = gc.tanh(gc.conv(x, w, padding=1))
+    step = gc.compile([x, w], [y, gc.grad(gc.sum(y), w)])
+    products = [s.name for s in step.cost().steps if s.kind.startswith("product")]
+    assert [name.partition(",")[0] for name in products] == ["convolution"] * 2
+    assert str(step.explain()).count("  convolution, matrix product, ") == 2
+    other = gc.compile([x], gc.reshape(x, ("n", 64)) @ gc.ones((64, 3)))
+    assert [s.name for s in other.cost().steps if s.kind == "product"] == ["matmul"]
+
+
 def test_a_step_says_that_it_is_a_convolution() -> None:
     step = gc.compile([X, W], gc.conv(X, W, data_format="NHWC"))
     (cost,) = step.cost().steps
