@@ -241,7 +241,7 @@ class _Sort:
 
     def __init__(self, k: Any, keys: Keys, size: Size, with_places: bool, most: int) -> None:
         self.k, self.keys, self.size = k, keys, size
-        self.many = minimum(floordiv(size, most + 1), 1)
+        self.many = minimum(floordiv(size, most + 1), 1) if most else 1
         self.passes = keys.bits // DIGIT
         self.few = Network(k, keys, size, with_places) if self.many != 1 else None
         if self.many != 0:  # two halves, of which each pass goes from one to the other

@@ -11,8 +11,12 @@ import graphc as gc
 from graphc.errors import ArgumentError, OutOfRangeError, RuntimeFailure, ShapeError
 from graphc.fusion.kernel import build_kernel
 from graphc.ir.op import Kind
+from graphc.loops.grammar import statements as statements_of
 from graphc.loops.interpret import interpret_kernel
 from graphc.ops.network import FEW, LANES, MANY
+from graphc.pipeline.pipeline import run_pipeline
+from graphc.pipeline.stages import Stages
+from graphc.planning.program import Call
 
 Array = np.ndarray[Any, Any]
 SIZES = (*range(FEW + 3), 300)
@@ -91,6 +95,18 @@ def test_rows_of_few_elements_are_sorted_in_lanes() -> None:
             same(values, np.take_along_axis(a, np.argsort(a, axis, kind="stable"), axis))
         for a, axis, places in zip(arrays, axes, down, strict=False):
             same(places, descending(a, axis))
+
+
+def test_one_row_with_places_has_no_network() -> None:
+    """Digits are faster at all sizes, so a named one needs no kernel of both."""
+    one, several = gc.placeholder("alone_x", ("alone_n",)), gc.placeholder("rows_x", (9, "rows_n"))
+
+    def statements(t: gc.Tensor) -> int:
+        program = run_pipeline(gc.Graph([t], [gc.argsort(t)]), Stages()).program
+        (call,) = (s for s in program.steps if isinstance(s, Call))
+        return sum(1 for _ in statements_of(call.kernel.body))
+
+    assert statements(one) < 60 < 300 < statements(several)
 
 
 def test_networks_order_all_zeros_and_ones() -> None:
