@@ -19,11 +19,13 @@ from graphc.lower.kernel_calls import Sharing, is_much
 from graphc.machines import CPU
 from graphc.planning.program import Gemm, Matrix, padded, panel_columns
 
+COLUMNS = CPU.least_columns, CPU.product_columns  # of b; of more it is packed
+CACHED_BYTES = CPU.cached_bytes
 ROWS = 8  # of a, where b is turned first
 DEPTH = 16  # rows of b that are taken at once, at least
 STACK_BYTES = 1 << 17  # for one b of a batch, packed
 PACKING = 4  # scalar operations that take as long as packing one element
-TAP_BYTES = CPU.cached_bytes // 4  # of b, beside what a sum of products reads of a meanwhile
+TAP_BYTES = CACHED_BYTES // 4  # of b, beside what a sum of products reads of a meanwhile
 
 
 def is_own(text: FunctionText, step: Gemm) -> str:
@@ -32,7 +34,7 @@ def is_own(text: FunctionText, step: Gemm) -> str:
         return "true"
     if step.b.transposed and step.packed is None and not step.batch:
         return "false"
-    least, most, wide = CPU.least_columns, CPU.product_columns, CPU.is_wide(step.n)
+    (least, most), wide = COLUMNS, CPU.is_wide(step.n)
     if wide and step.packed is None:
         return "false"
     if isinstance(step.n, int) and step.n < least:
@@ -42,7 +44,7 @@ def is_own(text: FunctionText, step: Gemm) -> str:
         tests.append(f"icmp sge i64 {text.size(step.n)}, {least}")
         tests.append(f"icmp sle i64 {text.size(step.n)}, {most}")
     if step.batch:
-        room = STACK_BYTES if step.b.transposed else CPU.cached_bytes
+        room = STACK_BYTES if step.b.transposed else CACHED_BYTES
         columns = padded(step.n, step.dtype) if step.b.transposed else step.n
         tests.append(f"icmp sle i64 {text.size(step.k * columns * step.dtype.itemsize)}, {room}")
     if wide or step.b.transposed:
@@ -58,7 +60,8 @@ def depth(step: Gemm) -> Size:
     if step.batch:
         return step.k
     columns = step.n if step.packed is None else padded(step.n, step.dtype)
-    fits = floordiv(CPU.cached(step.n) // step.dtype.itemsize // DEPTH, maximum(columns, 1))
+    cached = min(CACHED_BYTES, CPU.cached(step.n)) // step.dtype.itemsize
+    fits = floordiv(cached // DEPTH, maximum(columns, 1))
     parts = floordiv(step.k, maximum(fits, 1) * DEPTH) + 1
     return (floordiv(step.k, parts * DEPTH) + 1) * DEPTH
 

@@ -268,7 +268,7 @@ class _Scheduler:
         if machine.product_columns == 0:
             return None
         few = isinstance(m, int) and m < machine.packed_rows
-        if isinstance(n, int) and not machine.least_columns <= n <= machine.packed_columns:
+        if isinstance(n, int) and n > machine.packed_columns:
             return None
         if few if machine.is_wide(n) else not b.transposed:
             return None
