@@ -51,7 +51,7 @@ def test_an_all_pairs_pass_is_seen() -> None:
     assert not growth.ROW.control().holds
 
 
-@pytest.mark.parametrize("family", ["chain", "diamond", "stack"])
+@pytest.mark.parametrize("family", ["chain", "diamond"])
 def test_graphs_deeper_than_the_recursion_limit(family: str) -> None:
     tally = size.check((family, 120 if family == "diamond" else 2_000))
     assert not tally.failures, "\n".join(tally.failures)

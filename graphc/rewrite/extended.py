@@ -36,11 +36,22 @@ class _Formulas:
     Max, Min, Abs = staticmethod(max), staticmethod(min), staticmethod(abs)
 
     @staticmethod
+    def exp(x: Any) -> Any:
+        """mpmath has e to a large integer by thousands of products of thousands of digits: here a
+        power of two, and e to what is left, as mpmath has it for what is no integer."""
+        if not isinstance(x, mpmath.mpf) or not mpmath.isfinite(x) or abs(x) < _MANY:
+            return mpmath.exp(x)
+        with mpmath.extraprec(mpmath.mag(x) + 20):
+            twos = mpmath.floor(x / mpmath.ln2)
+            rest = x - twos * mpmath.ln2
+        return mpmath.ldexp(mpmath.exp(rest), int(twos))
+
+    @staticmethod
     def erfc(x: Any) -> Any:
         """By its leading term where mpmath's own overflows."""
         if x < _LARGE or not mpmath.isfinite(x):
             return mpmath.erfc(x)
-        return mpmath.exp(-x * x) / (x * mpmath.sqrt(mpmath.pi))
+        return _Formulas.exp(-x * x) / (x * mpmath.sqrt(mpmath.pi))
 
     @staticmethod
     def Rational(p: int, q: int) -> Any:  # noqa: N802  (SymPy's name)
@@ -71,7 +82,7 @@ class _Formulas:
         return bool(x != y)
 
 
-_LARGE = mpmath.mpf(10) ** 150
+_LARGE, _MANY = mpmath.mpf(10) ** 150, mpmath.mpf(1000)
 _NAMES = {"ceiling": "ceil", "Mod": "fmod"}
 _formulas = _Formulas()
 

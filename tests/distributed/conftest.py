@@ -1,4 +1,8 @@
-"""A cluster that the tests of this folder share: it is started once, and ends with them."""
+"""A cluster that the tests of this folder share, and the training that workers should repeat.
+
+`.ci/run` runs two files at a time, each pytest process with a cluster of its own: what starts
+another one, or waits, has a file apart from what uses this one.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ import pytest
 
 import graphc as gc
 
+from .problems import LABELS, OPTIONS, X, trainer
+
 CPUS = 4  # that Ray counts, however many there are
 
 
@@ -18,3 +24,11 @@ def cluster(own_cache: object) -> Iterator[gc.distributed.Cluster]:
         pytest.skip("Ray is not installed: pip install graphc[distributed]")
     with gc.distributed.connect(cpus=CPUS) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def expected(own_cache: object) -> gc.train.Trainer:
+    """Three epochs of two shards in this process."""
+    one: gc.train.Trainer = trainer()
+    one.fit(X, LABELS, epochs=3, validation_split=0.2, **OPTIONS)
+    return one

@@ -1,4 +1,4 @@
-"""Graphs and walks: what a graph refuses, interning, rewriting, and 100,000 nodes in a row."""
+"""Graphs and walks: what a graph refuses, interning, rewriting, and 20,000 nodes in a row."""
 
 from __future__ import annotations
 
@@ -120,8 +120,9 @@ def default_recursion_limit() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("default_recursion_limit")
-def test_a_chain_of_100_000_nodes() -> None:
-    steps = 100_000
+def test_a_chain_of_20_000_nodes() -> None:
+    """Row R23 of the scoreboard has longer ones, and other graphs."""
+    steps = 20_000
     start = gc.placeholder("start", ())
     end = start
     for _ in range(steps):

@@ -100,7 +100,7 @@ def test_kernels_of_small_blocks_mean_the_same(name: str) -> None:
 
 @pytest.mark.usefixtures("few_turns")
 def test_random_graphs_of_small_blocks_mean_the_same() -> None:
-    assert sum(map(check_kernels, range(700, 715))) > 20
+    assert sum(map(check_kernels, range(700, 708))) > 20
 
 
 def test_compiled_as_interpreted() -> None:

@@ -163,7 +163,7 @@ def test_short_sums_and_their_code_are_what_they_were() -> None:
         assert sum(loop.run is not None for loop in loops) == runs
 
 
-@pytest.mark.parametrize("chunk", range(4))
+@pytest.mark.parametrize("chunk", range(2))
 def test_kernels_with_runs_of_few_turns_mean_the_same(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def test_all_of_a_program_can_be_one_object() -> None:
 def test_modules_are_freed_before_their_context_whatever_holds_them() -> None:
     """A cycle of Python's, as that of an error and its frames, is freed in no order."""
     text = "declare void @nobody()\ndefine void @f() {\n  call void @nobody()\n  ret void\n}\n"
-    for _ in range(20):
+    for _ in range(6):
         try:
             compile_piece(text)
         except CompileError as error:

