@@ -16,7 +16,9 @@ from graphc.ir.dtype import BY_SHORT, DType
 from graphc.loops.grammar import Kernel
 
 THREADS = 256  # of a block
-EACH = 4  # elements of a row that one thread takes, about, if a block has enough threads
+EACH = 32  # elements of a row that one thread takes, at most, if a block has enough threads
+FILLED = 18  # so many bits has the number of threads that are enough for a card
+SEGMENT = 8  # neighbours that are read at once, at the least
 WARP = 32  # threads that run together
 GROUPS = 1024  # parts of a sum, at the most
 ROOM = 1 << 22  # elements of all parts of a sum, or of all rows of scratch memory, about
@@ -140,7 +142,9 @@ class Launches:
             blocks = _clamp(_parts(turns, threads * self.each), 1, most)
             return Grid(blocks, 1, blocks * threads)
         scatters = self.kind == "scatter"
-        width = min(max(_power(_parts(across, EACH)), WARP if scatters else 1), threads)
+        least = WARP if scatters else min(SEGMENT, _power(across))
+        each = 1 if scatters else _clamp(turns * across >> FILLED, 1, EACH)
+        width = min(max(_power(_parts(across, each)), least), threads)
         groups = threads // width
         blocks = _clamp(_parts(min(turns, most), groups), 1, _parts(most, groups))
         if scatters:  # whose groups are found by bits

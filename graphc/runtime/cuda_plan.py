@@ -10,6 +10,7 @@ none; before a product or a copy that writes a variable, the host looks.
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
@@ -28,12 +29,14 @@ from graphc.runtime.cuda_memory import Card, aligned
 from graphc.runtime.cuda_order import MOST, Order, Place
 from graphc.runtime.cuda_products import Matrix, Products, Work
 
-RECORDINGS = 8  # of one plan, by where the inputs are
+RECORDINGS = 8  # of one plan, by where the inputs and results are
+LARGE = 1 << 16  # bytes of a result that is not copied to where it stays
 MOST_NODES = 65_536  # of what is recorded for one step: a loop of more is enqueued at every call
 MOST_BLOCKS = (1 << 31) - 1
 HOST = 0  # where an input is that is no array on the card
 Dims = Mapping[str, int]
 Data = Sequence[Any]
+Addresses = tuple[int, ...]
 
 
 class _Left(Exception):  # noqa: N818  (how a loop ends)
@@ -95,8 +98,9 @@ class Plan:
         self.order: Order | None = None  # of the steps that are recorded
         self.guards = 0  # how many of these words the kernels that are enqueued look at first
         self._forgive()
-        self.recordings: dict[tuple[Any, ...], Recording] = {}
-        self.last: tuple[int, ...] = ()
+        self.recordings: dict[tuple[bool, Addresses, Addresses], Recording] = {}
+        self.seen: deque[Addresses] = deque(maxlen=RECORDINGS // 2)  # where large results were
+        self.last: Addresses = ()
         try:
             if manifest["products"]:
                 products.begin()
@@ -123,25 +127,27 @@ class Plan:
         """The results: in `kept`, which are there once the stream is done, or as arrays of the
         host. Errors: of these, that of the first site that failed; `look` says those of others."""
         fetched = [own.on_host(self.card) for own in self.outputs] if kept is None else []
-        reads = self._placed(given)
+        reads, writes = self._placed(given), self._written(kept)
         places = zip(reads, self.inputs, strict=True)
         self.places["input"] = [own.address if at == HOST else at for at, own in places]
-        for part in self._recording(reads, kept is not None).parts:
+        self.places["output"] = writes
+        for part in self._recording(kept is not None, reads, writes).parts:
             part()
         if kept is not None:
-            for array, own in zip(kept, self.outputs, strict=True):
-                self.card.copy(array.address, own.address, array.nbytes, self.stream)
+            for array, at in zip(kept, writes, strict=True):
+                if array.address != at:
+                    self.card.copy(array.address, at, array.nbytes, self.stream)
             return kept
         self.card.wait(self.stream)
         self.look()
         return tuple(np.array(a) if a.ndim else a[()] for a in fetched)
 
-    def _placed(self, given: Sequence[Any]) -> tuple[int, ...]:
+    def _placed(self, given: Sequence[Any]) -> Addresses:
         """Where each input is read, `HOST` for arrays of the host, which are in pinned memory then.
         Arrays on the card are read where they are if they were there at the last call too, or at
         the first one; else they are copied, since a recording is for certain places."""
         there = tuple([HOST if isinstance(g, np.ndarray) else g.address for g in given])
-        known = any(key[1:] == there for key in self.recordings)
+        known = any(key[1] == there for key in self.recordings)
         stay = known or not self.recordings or there == self.last
         self.last = there
         reads = list(there)
@@ -153,9 +159,23 @@ class Plan:
                 reads[i] = own.address
         return tuple(reads)
 
-    def _recording(self, reads: tuple[int, ...], keep: bool) -> Recording:
-        """The steps for inputs that are there; those that were used least recently go."""
-        key = (keep, *reads)
+    def _written(self, kept: tuple[Array, ...] | None) -> Addresses:
+        """Where each output is written. Large ones are where they stay, if results have been there
+        before, since a recording is for certain places."""
+        own = tuple([output.address for output in self.outputs])
+        if kept is None:
+            return own
+        pairs = zip(kept, self.outputs, strict=True)
+        there = tuple([a.address if a.nbytes >= LARGE else own.address for a, own in pairs])
+        seen = not self.seen or there in self.seen
+        if there not in self.seen:
+            self.seen.append(there)
+        return there if seen else own
+
+    def _recording(self, keep: bool, reads: Addresses, writes: Addresses) -> Recording:
+        """The steps for inputs and outputs that are there; those that were used least recently
+        go."""
+        key = keep, reads, writes
         found = self.recordings.pop(key, None)
         if found is None:
             while len(self.recordings) >= RECORDINGS:

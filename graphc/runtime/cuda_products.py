@@ -271,8 +271,11 @@ def _dot(place: Sequence[int], steps: Sequence[int]) -> int:
 
 # -- rows that overlap -----------------------------------------------------------------------------
 def _apart(work: Work) -> Work:
-    """The same work with matrices whose rows lie one behind the other, as the library demands.
+    """The same work with matrices whose rows lie one behind the other, as the library demands, and
+    with the longest axis of the batch as the last, which the library goes over.
     Rows of windows overlap: each is a matrix by itself then, of a batch or of a sum."""
+    if work.batch:
+        work = _with_last(work, work.batch.index(max(work.batch)))
     a, b, _ = work.matrices
     if _overlap(a, work.m, work.k):
         if a.transposed:
@@ -286,6 +289,16 @@ def _apart(work: Work) -> Work:
         work = _by_rows(work, (0, b.leading, 1))
         work = work._replace(n=1, batch=[*work.batch, work.n])
     return work
+
+
+def _with_last(work: Work, axis: int) -> Work:
+    """Matrices with another axis of the batch as the last one."""
+
+    def turned(steps: list[int]) -> list[int]:
+        return [*steps[:axis], *steps[axis + 1 :], steps[axis]]
+
+    matrices = [x._replace(batch=turned(x.batch)) for x in work.matrices]
+    return work._replace(matrices=matrices, batch=turned(work.batch))
 
 
 def _overlap(matrix: Matrix, rows: int, columns: int) -> bool:

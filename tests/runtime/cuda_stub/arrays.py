@@ -116,6 +116,23 @@ def test_results_are_inputs() -> None:
     assert np.array_equal(gc.compile([x], x + 1.0)(found), expected + 1.0)  # on the CPU, too
 
 
+def test_large_results_are_written_where_they_stay() -> None:
+    x = gc.placeholder("x", ("n", 5))
+    f = gc.compile([x], {"y": x * 2.0, "less": x - 1.0}, target="cuda", results="device")
+    array = on_card(values(5000))
+    for _ in range(4):
+        last = f(array)
+    copied = number("copied").value
+    for _ in range(5):
+        last = f(array)
+    assert number("copied").value == copied
+    several = [f(on_card(values(5000) + k)) for k in range(7)]
+    for k, found in enumerate(several):
+        assert np.array_equal(found["y"].numpy(), (values(5000) + k) * 2.0)
+        assert np.array_equal(found["less"].numpy(), values(5000) + k - 1.0)
+    assert np.array_equal(last["y"].numpy(), values(5000) * 2.0)
+
+
 def test_what_is_lent_is_not_written_again() -> None:
     x = gc.placeholder("x", ("n", 5))
     f = gc.compile([x], x * 2.0, target="cuda", results="device")

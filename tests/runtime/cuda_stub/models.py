@@ -51,7 +51,7 @@ def recurrent() -> tuple[Any, Any, Any]:
     last, sums = gc.scan(turn, (x[0] @ w) * 0.0, x)
     loss = gc.mean(last * last) + gc.mean(sums)
     g, h = gc.grad(loss, [w, u])
-    return [x], [loss, last], {w: w - 0.1 * g, u: u - 0.1 * h}
+    return [x], [loss, last], {w: w - 0.003 * g, u: u - 0.003 * h}
 
 
 def attention() -> tuple[Any, Any, Any]:
