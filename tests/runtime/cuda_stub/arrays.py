@@ -276,7 +276,7 @@ def test_no_room_for_results_changes_no_variable() -> None:
     kept = [f(values()) for _ in range(3)]
     number("memory").value = number("allocated").value + 100
     with pytest.raises(DeviceError, match="too little memory"):
-        f(values(2000))
+        f(values(500_000))
     assert v.value == 4
     number("memory").value = number("allocated").value + 10_000
     assert np.array_equal(f(values()).numpy(), kept[0].numpy())
