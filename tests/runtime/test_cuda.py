@@ -49,10 +49,11 @@ def test_code_without_a_card() -> None:
 
 
 def test_shapes_of_launches() -> None:
-    """16 threads for the 40 elements of a row, so 16 rows in a block of 256."""
-    for sizes, blocks in ((None, 4), ({"n": 4096}, 256)):
+    """64 threads for the 40 elements of a row, so 4 rows in a block of 256; 8 where there are so
+    many rows that each thread takes several elements."""
+    for sizes, blocks, wide in ((None, 16, 64), ({"n": 4096}, 1024, 64), ({"n": 1 << 18}, 8192, 8)):
         f = gc.compile(*program(), target="cuda", sizes=sizes)
-        said = f"row, {blocks} x 256 threads, 16 a row"
+        said = f"row, {blocks} x 256 threads, {wide} a row"
         assert f" [{said}]" in f.explain()
         (kernel,) = (step for step in f.cost().steps if step.kind == "kernel")
         assert kernel.launches == said
