@@ -24,7 +24,7 @@ from graphc.runtime import cuda_driver
 from graphc.runtime.cuda_driver import Device, done
 
 ALIGN = 256
-SPARE = 256 << 20  # bytes of results that nobody refers to, kept for the next ones
+SPARE = 16  # results that nobody refers to take so small a part of the memory, for the next ones
 Array = np.ndarray[Any, Any]
 
 
@@ -138,7 +138,7 @@ class Card:
 
     def give(self, address: int, size: int) -> None:
         """Keep a block for `take`, or free it where enough are kept."""
-        if self.spare_bytes + aligned(size) > SPARE:
+        if self.spare_bytes + aligned(size) > self.device.memory // SPARE:
             self.drop(address)
             return
         self.spare_bytes += aligned(size)
