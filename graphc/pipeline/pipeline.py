@@ -87,16 +87,14 @@ def _run(
 
         def fit(graph: Graph) -> Graph:
             nonlocal fitted
-            fitted = fit_budget(
-                graph, budget, partial(_program, machine=machine, of_reals=options.fastmath)
-            )
+            fitted = fit_budget(graph, budget, partial(_program, machine=machine))
             return fitted.graph
 
         graph = stages.graph("fit_budget", fit, graph)
         if borders is not None:
             borders[:] = [border.moved(fitted.became) for border in borders]
     program = stages.run("schedule", lambda: schedule(graph, fitted.steps, machine))
-    program = stages.run("join_blocks", lambda: join_blocks(program, machine, options.fastmath))
+    program = stages.run("join_blocks", lambda: join_blocks(program, machine))
     program = stages.run("cut_loops", lambda: cut_loops(program, machine))
     program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
     if stages.check:
@@ -104,11 +102,9 @@ def _run(
     return Compiled(graph, program, report, fitted.again)
 
 
-def _program(
-    graph: Graph, first: Sequence[Node] = (), *, machine: Machine, of_reals: bool
-) -> Program:
+def _program(graph: Graph, first: Sequence[Node] = (), *, machine: Machine) -> Program:
     """The program that the stages after `fit_budget` make."""
-    steps = join_blocks(schedule(graph, first, machine), machine, of_reals)
+    steps = join_blocks(schedule(graph, first, machine), machine)
     return plan_memory(cut_loops(steps, machine))
 
 

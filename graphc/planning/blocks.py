@@ -43,29 +43,27 @@ from graphc.planning.program import (
 )
 
 
-def join_blocks(program: Program, machine: Machine = CPU, of_reals: bool = False) -> Program:
+def join_blocks(program: Program, machine: Machine = CPU) -> Program:
     """`program` with products and the kernel that takes them up as one step, in the ways of the
-    machine. `of_reals`: floats are taken as real numbers."""
+    machine."""
     if machine.product_columns == 0 and not machine.epilogues:
         return program
     refs = (ref for step in walk_steps(program.steps) for part in touched(step) for ref in part)
     uses = Counter(ref.storage for ref in refs)
-    return replace(program, steps=_joined(program.steps, uses, machine, of_reals))
+    return replace(program, steps=_joined(program.steps, uses, machine))
 
 
-def _joined(
-    steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine, of_reals: bool
-) -> list[Step]:
+def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine) -> list[Step]:
     found: list[Step] = []
     for step in steps:
         if isinstance(step, Loop):
-            found.append(replace(step, body=_joined(step.body, uses, machine, of_reals)))
+            found.append(replace(step, body=_joined(step.body, uses, machine)))
         elif isinstance(step, Branch):
-            sides = [_joined(side, uses, machine, of_reals) for side in step.sides]
+            sides = [_joined(side, uses, machine) for side in step.sides]
             found.append(replace(step, sides=sides))
         else:
             call = step if isinstance(step, Call) else None
-            taken = take_up(found, call, uses, of_reals) if machine.epilogues and call else None
+            taken = take_up(found, call, uses) if machine.epilogues and call else None
             before = found[-1] if found else None
             if taken is not None:
                 found = taken

@@ -71,7 +71,7 @@ def _check_call(step: Call) -> None:
         if buffer not in written:
             continue
         for other, its in pairs:
-            if other is not buffer and its.storage is ref.storage:
+            if other is not buffer and its.meets(other.size, ref, buffer.size):
                 raise _error(
                     "a kernel writes to memory that it has under another name too",
                     f"{buffer.name} and {other.name} apart",
@@ -88,10 +88,12 @@ def _check_call(step: Call) -> None:
 
 
 def _check_product(step: Gemm) -> None:
-    written = [r for r in (step.c.ref, step.packed) if r is not None]
-    read = [step.a.ref, step.b.ref]
-    storages = [ref.storage for ref in (*written, *read)]
-    if any(storages.count(ref.storage) > 1 for ref in written):
+    packed = None if step.packed is None else step.packed.storage
+    size = step.c.span(step.m, step.n, step.batch, ())
+    operands = ((step.a, step.m, step.k), (step.b, step.k, step.n))
+    spans = [(x.ref, x.span(rows, n, step.batch, step.taps)) for x, rows, n in operands]
+    over = any(step.c.ref.meets(size, ref, span) for ref, span in spans)
+    if over or packed in (step.c.ref.storage, step.a.ref.storage, step.b.ref.storage):
         raise _error(
             "a product writes over what it reads",
             "its result and what it packs apart from its operands",

@@ -3,8 +3,8 @@ and keep what is positive.
 
 The step behind a product is often a kernel that does nothing but that: the bias of a layer, a
 residual, the sum of two products, a step of gradient descent in the memory of the weight. The value
-is the kernel's but for roundings such as the product itself has. NaN is no positive number for a
-library, so `relu` is its work only where the user takes floats for real numbers.
+is the kernel's but for roundings such as the product itself has, and NaN goes through `relu`: a
+card has been asked (`tests/benchmarks/gpu.py`).
 """
 
 from __future__ import annotations
@@ -52,13 +52,11 @@ class Combination(NamedTuple):
     positive: bool
 
 
-def take_up(
-    steps: Sequence[Step], call: Call, uses: Mapping[Storage, int], of_reals: bool
-) -> list[Step] | None:
+def take_up(steps: Sequence[Step], call: Call, uses: Mapping[Storage, int]) -> list[Step] | None:
     """The steps and the kernel behind them, where its products do its work and it is gone; else
     None. The products are last then, so that what they write is written when the kernel did it."""
     stored = _combination(call.kernel)
-    if stored is None or (stored.positive and not of_reals):
+    if stored is None:
         return None
     refs = dict(zip(call.kernel.buffers, call.buffers, strict=True))
     result = refs[stored.store.buffer]

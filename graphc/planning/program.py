@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from graphc.ir.dim import Size, floordiv
+from graphc.ir.dim import Size, floordiv, is_nonnegative, total
 from graphc.ir.dtype import DType, bool_
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
@@ -54,6 +54,13 @@ class Ref:
     def __add__(self, elements: Size) -> Ref:
         return Ref(self.storage, self.offset + elements)
 
+    def meets(self, size: Size, other: Ref, its: Size) -> bool:
+        """Whether so many elements from here on and so many from `other` may have one in common."""
+        if self.storage is not other.storage:
+            return False
+        apart = other.offset - self.offset
+        return not (is_nonnegative(apart - size) or is_nonnegative(-apart - its))
+
 
 @dataclass(slots=True)
 class Call:
@@ -83,6 +90,13 @@ class Matrix:
     def steps(self) -> tuple[Size, Size]:
         """The elements from a row to the next, and from a column to the next."""
         return (1, self.leading) if self.transposed else (self.leading, 1)
+
+    def span(self, rows: Size, columns: Size, batch: Sequence[Size], taps: Sequence[Size]) -> Size:
+        """How many elements from the first one on they lie in, for sizes that are not 0."""
+        sizes = (rows, columns, *batch, *taps)
+        steps = (*self.steps, *self.batch, *self.taps)
+        more = [(size - 1) * step for size, step in zip(sizes, steps, strict=False)]
+        return total([1, *more])
 
     def turned(self) -> Matrix:
         """The transposed matrices, in the same memory."""

@@ -7,7 +7,7 @@ may fail runs after; else into a temporary that is copied when all else is done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -211,7 +211,7 @@ class _Scheduler:
             refs[buffer] = self._ref(scope, tensor)
         for buffer, tensor in zip(built.outputs, node.outputs, strict=True):
             place = scope.targets.get(tensor)
-            held = [b for b in built.inputs if place and refs[b].storage is place.storage]
+            held = [b for b in built.inputs if place and refs[b].meets(b.size, place, tensor.size)]
             if place is not None and held:
                 kernel = alias_in_place(built.kernel, buffer, held[0])
                 if kernel is None or len(held) > 1 or refs[held[0]] != place:
@@ -299,7 +299,12 @@ class _Scheduler:
         attrs = node.attrs
         body: Graph = attrs["body"]
         length, carries, xs = attrs["length"], attrs["carries"], attrs["xs"]
-        places = self._first_carries(scope, node)
+        kept = self._histories(scope, node)
+        starts = {
+            i: before + body.inputs[i].size * (length - 1) * int(attrs["reverse"])
+            for i, (before, _) in kept.items()
+        }
+        places = self._first_carries(scope, node, starts)
         counter = self._counter()
         step: Size = named(counter)
         turn = (length - 1) - step if attrs["reverse"] else step
@@ -314,11 +319,38 @@ class _Scheduler:
             refs[inner] = self._ref(scope, outer)
         wanted: list[tuple[Tensor, Ref, Tensor | None]] = []
         for i, tensor in enumerate(body.outputs):
-            if i < carries:
+            if i in kept:
+                before, after = kept[i]
+                refs[body.inputs[i]] = before + tensor.size * turn
+                wanted.append((tensor, after + tensor.size * turn, None))
+            elif i < carries:
                 wanted.append((tensor, places[i], body.inputs[i]))
-            else:
+            elif not any(places[i] in history for history in kept.values()):
                 wanted.append((tensor, places[i] + tensor.size * turn, None))
         scope.steps.append(Loop(counter, length, self._schedule(body, refs, wanted), node))
+
+    def _histories(self, scope: _Scope, node: Node) -> dict[int, tuple[Ref, Ref]]:
+        """The carries of a loop of which it also gives all values, before or after each step, and
+        where these two are: in one array with a row more than steps, so that no step copies them.
+        A copy is a launch where many threads share a kernel."""
+        body: Graph = node.attrs["body"]
+        length, carries = node.attrs["length"], node.attrs["carries"]
+        last = int(node.attrs["reverse"])  # 1: steps go from the last row to the first
+        found: dict[int, tuple[Ref, Ref]] = {}
+        for i in range(carries if self.machine.many_threads else 0):
+            old, new, final = body.inputs[i], body.outputs[i], node.outputs[i]
+            rows = zip(node.outputs[carries:], body.outputs[carries:], strict=True)
+            given = {out: tensor is new for out, tensor in rows if tensor is old or tensor is new}
+            free = not any(out in scope.targets or out in scope.refs for out in (final, *given))
+            if not given or not free or old is new:
+                continue
+            memory, size = self._memory(final.dtype, final.size * (length + 1)), final.size
+            before, after = memory + size * last, memory + size * (1 - last)
+            for out, is_new in given.items():
+                scope.refs[out] = after if is_new else before
+            scope.refs[final] = memory + size * length * (1 - last)
+            found[i] = before, after
+        return found
 
     def _while(self, scope: _Scope, node: Node) -> None:
         test: Graph = node.attrs["condition"]
@@ -334,11 +366,15 @@ class _Scheduler:
         steps = [*tested, Leave(condition, node), *self._schedule(body, inner, list(wanted))]
         scope.steps.append(Loop(self._counter(), None, steps, node))
 
-    def _first_carries(self, scope: _Scope, node: Node) -> list[Ref]:
-        """The places of a loop's results, with the first carries in the first ones."""
-        places = [self._place(scope, t) for t in node.outputs]
+    def _first_carries(
+        self, scope: _Scope, node: Node, starts: Mapping[int, Ref] | None = None
+    ) -> list[Ref]:
+        """The places of a loop's results; the first carries are copied to the first ones, or to
+        where they start."""
+        places = [scope.refs.get(t) or self._place(scope, t) for t in node.outputs]
         carries = node.inputs[: node.attrs["carries"]]
-        for tensor, place in zip(carries, places, strict=False):
+        for i, tensor in enumerate(carries):
+            place = (starts or {}).get(i, places[i])
             scope.steps.append(Copy(place, self._ref(scope, tensor), tensor.size))
         return places
 

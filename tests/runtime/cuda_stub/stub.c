@@ -274,7 +274,7 @@ static void multiply(multiplication *p) {
         sum *= p->scale;
         if (p->adds) sum += p->adds * element(p->z, &p->c, i, 0, r, c);
         if (p->d.epilogue & 4) sum = (double)((float)sum + p->d.bias[r]);
-        if (p->d.epilogue & 2) sum = sum > 0 ? sum : 0; /* NaN is not */
+        if (p->d.epilogue & 2) sum = sum < 0 ? 0 : sum; /* NaN stays, as on cards */
         int64_t place = i * p->c.step + (int64_t)r + (int64_t)c * p->c.leading;
         if (p->c.kind) ((double *)p->to)[place] = sum; else ((float *)p->to)[place] = (float)sum;
       }
