@@ -121,11 +121,11 @@ class Crew:
             made.append(Member(actor, about, is_server))
         for member in made:
             check_versions(versions(), member.about)
-        if len({m.about.host for m in [*self.members, *made]}) > 1:
+        if (self._servers or not self._copies) and _are_apart([*self.members, *made]):
             raise ClusterError(
-                "workers on several machines share no memory", op="Trainer",
-                where=origin.where(), given=", ".join(m.about.host for m in made),
-                hint="fewer workers, so that one machine has room for all",
+                "servers and stages share memory with the workers, and several machines have none",
+                op="Trainer", where=origin.where(), given=", ".join(m.about.host for m in made),
+                hint="DataParallel, or fewer workers, so that one machine has room for all",
             )  # fmt: skip
         return made
 
@@ -346,7 +346,11 @@ class Crew:
         if others and not self._each(others, "load", self._programs):
             return None
         self._group += 1
-        names = [m.about.name for m in self.members]
+        names: list[Any] = [m.about.name for m in self.members]
+        if _are_apart(self.members):
+            names = self._ask(self.members, "listen")
+            if self._are_gone(self.members, names):
+                return None
         limits = self.limits
         calls = [
             m.actor.join.remote(names, rank, self._group, limits.start, limits.step)
@@ -380,6 +384,11 @@ class Crew:
             if member in self.members:
                 self._dismiss(member, answer)
         return bool(gone)
+
+
+def _are_apart(members: Sequence[Member]) -> bool:
+    """Whether they are on several machines."""
+    return len({m.about.place for m in members}) > 1
 
 
 def check_versions(here: dict[str, str], about: About) -> None:

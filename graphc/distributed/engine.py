@@ -122,6 +122,11 @@ def leave() -> None:
     ray().shutdown()
 
 
+def address() -> str:
+    """That of this machine by which the cluster knows it."""
+    return str(ray().util.get_node_ip_address())
+
+
 def total(resource: str) -> float:
     """How much of a resource the cluster has in all."""
     return float(ray().cluster_resources().get(resource, 0.0))

@@ -16,10 +16,13 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 _HELLO = struct.Struct("<qq")  # the number of the group, the rank of who speaks
+Span = tuple[int, int]  # where bytes begin and end
+NOTHING: Mapping[int, Sequence[Span]] = MappingProxyType({})
 _CREDENTIALS = struct.Struct("3i")  # process, user, group: what Linux says of who is connected
 
 
@@ -44,11 +47,11 @@ class Door:
         """The rank and the socket of one who knocks for the group of that number; others are those
         of groups that are no more. Errors: `TimeoutError`."""
         while True:
-            self._socket.settimeout(_left(deadline))
+            self._socket.settimeout(left_until(deadline))
             other, _ = self._socket.accept()
             try:
                 seen = other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-                other.settimeout(_left(deadline))
+                other.settimeout(left_until(deadline))
                 group, rank = _HELLO.unpack(_receive(other, _HELLO.size))
                 if group == number and _CREDENTIALS.unpack(seen)[1] == os.getuid():
                     return rank, other
@@ -83,8 +86,11 @@ class Group:
             self.close()
             raise Lost(missing) from None
 
-    def meet(self) -> None:
-        """Wait until all are here. Errors: `Lost`, with all who are known to be."""
+    def meet(
+        self, written: Sequence[Span] = (), apart: Mapping[int, Sequence[Span]] = NOTHING
+    ) -> None:
+        """Wait until all are here; what one has written all see anyhow. Errors: `Lost`, with all
+        who are known to be."""
         deadline = time.monotonic() + self._limit
         lost = []
         for rank, peer in self._peers.items():
@@ -94,7 +100,7 @@ class Group:
                 lost.append(rank)
         for rank, peer in self._peers.items():
             try:
-                peer.settimeout(_left(deadline))
+                peer.settimeout(left_until(deadline))
                 _receive(peer, 1)
             except OSError:
                 lost.append(rank)
@@ -133,7 +139,7 @@ class Group:
             finally:
                 os.close(handle)
         first = self._peers[0]
-        first.settimeout(_left(deadline))
+        first.settimeout(left_until(deadline))
         message, handles, _, _ = _or_lost(0, socket.recv_fds, first, 1, 1)
         if message != b"m" or not handles:
             raise Lost([0])
@@ -157,7 +163,7 @@ def _or_lost(rank: int, call: Any, *arguments: Any) -> Any:
 def _knock(name: str, number: int, rank: int, deadline: float) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        peer.settimeout(_left(deadline))
+        peer.settimeout(left_until(deadline))
         peer.connect(f"\0{name}")
         peer.sendall(_HELLO.pack(number, rank))
     except BaseException:
@@ -177,7 +183,7 @@ def _receive(peer: socket.socket, count: int) -> bytes:
     return data
 
 
-def _left(deadline: float) -> float:
+def left_until(deadline: float) -> float:
     """Seconds until then. Errors: `TimeoutError`."""
     left = deadline - time.monotonic()
     if left <= 0:

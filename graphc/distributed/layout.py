@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphc.distributed.group import Span
 from graphc.distributed.programs import Kind, Programs
 from graphc.ir.node import Variable
 from graphc.train.batches import Array
@@ -57,7 +58,12 @@ class Layout(Places):
         self._pulled = [kind_of(programs.variables[i]) for i in programs.pulled]
         self._summed, self._notes = programs.summed, programs.notes
         self._kept: list[Kind] = [((rows, *shape), dtype) for shape, dtype in programs.kept]
-        self._fields: list[dict[str, Any]] = [self._slot() for _ in range(slots)]
+        self._fields: list[dict[str, Any]] = []
+        self._spans: list[Span] = []  # of the slots
+        for _ in range(slots):
+            start = self.bytes
+            self._fields.append(self._slot())
+            self._spans.append((start, self.bytes))
         self._sums = self._buckets()
         self._areas = [[self.place(kind) for kind in self._pulled] for _ in range(areas)]
 
@@ -101,10 +107,39 @@ class Layout(Places):
         """The sums over all shards: buckets, and the arrays in them."""
         return views(memory, self._sums["buckets"]), views(memory, self._sums["summed"])
 
+    def told(self, slot: int) -> list[Span]:
+        """Where in a slot all is but gradients: what all workers read of it."""
+        start, end = self._spans[slot]
+        buckets = self._fields[slot]["sums"]["buckets"]
+        if not buckets:
+            return [(start, end)]
+        at, ((count,), dtype) = buckets[-1]
+        return [(start, buckets[0][0]), (at + count * dtype.itemsize, end)]
+
+    def gradients(self, slot: int, rank: int, size: int) -> list[Span]:
+        """Where in a slot the part of the gradients is that one of so many workers adds up."""
+        return _parts(self._fields[slot]["sums"]["buckets"], rank, size)
+
+    def parts(self, rank: int, size: int) -> list[Span]:
+        """Where the sums are that one of so many workers adds up."""
+        return _parts(self._sums["buckets"], rank, size)
 
     def areas(self, memory: Any) -> list[list[Array]]:
         """Where the values that workers pull are published."""
         return [views(memory, area) for area in self._areas]
+
+
+def _parts(buckets: Sequence[Place], rank: int, size: int) -> list[Span]:
+    found = []
+    for at, ((count,), dtype) in buckets:
+        start, end = part_of(count, rank, size)
+        found.append((at + start * dtype.itemsize, at + end * dtype.itemsize))
+    return found
+
+
+def part_of(count: int, rank: int, size: int) -> tuple[int, int]:
+    """Where the part of one of `size` workers of so many elements begins and ends."""
+    return count * rank // size, count * (rank + 1) // size
 
 
 def kind_of(variable: Variable) -> Kind:

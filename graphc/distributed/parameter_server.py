@@ -48,7 +48,6 @@ class Server(Replica):
 
     def join(self, exchange: Exchange) -> None:
         super().join(exchange)
-        self._mine = range(0)
         workers = exchange.size - self.programs.strategy.servers
         self._part: Part = self.programs.parts[exchange.rank - workers]
         self._is_first = self._part is self.programs.parts[0]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from graphc.distributed.group import Group
-from graphc.distributed.layout import Place, Places, Slot, kind_of, view, views
+from graphc.distributed.layout import Place, Places, Slot, kind_of, part_of, view, views
 from graphc.distributed.replica import DIVERGED, FAILED, FINE, Exchange, Replica
 from graphc.distributed.stages import Link, StagedPrograms
 from graphc.errors import GraphcError
@@ -103,8 +103,7 @@ class PipelineReplica(Replica):
         """Share the work with others from now on; all variables are the newest ones here."""
         self.exchange = exchange
         programs, count = self.programs, len(self.programs.stages)
-        rank, size = exchange.rank, exchange.size
-        self._mine = range(count * rank // size, count * (rank + 1) // size)
+        self._mine = range(*part_of(count, exchange.rank, exchange.size))
         layout = _Layout(programs, -(-self.size // programs.shards))
         self._memory = exchange.memory(layout.bytes)
         self._slots, self._moving = layout.slots(self._memory), layout.moving

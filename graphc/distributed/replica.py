@@ -9,13 +9,14 @@ or whose loss is not finite, ends the run on all sides before anything is writte
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from graphc.distributed.layout import Layout, Slot
+from graphc.distributed.group import NOTHING, Span
+from graphc.distributed.layout import Layout, Slot, part_of
 from graphc.distributed.programs import Part, Programs
 from graphc.errors import GraphcError
 from graphc.train.batches import Array
@@ -33,8 +34,11 @@ class Exchange(Protocol):
     def memory(self, count: int) -> Any:
         """So many bytes that all of them see, zeros at first."""
 
-    def meet(self) -> None:
-        """Wait until all are here."""
+    def meet(
+        self, written: Sequence[Span] = (), apart: Mapping[int, Sequence[Span]] = NOTHING
+    ) -> None:
+        """Wait until all are here; then all see what each has written at these places, and some
+        what was written for them."""
 
 
 class Alone:
@@ -45,7 +49,9 @@ class Alone:
     def memory(self, count: int) -> Any:
         return np.zeros(count, np.uint8)
 
-    def meet(self) -> None:
+    def meet(
+        self, written: Sequence[Span] = (), apart: Mapping[int, Sequence[Span]] = NOTHING
+    ) -> None:
         """There is nobody to wait for."""
 
 
@@ -92,11 +98,21 @@ class Replica:
         self.exchange = exchange
         shards, rank = self.programs.shards, exchange.rank
         workers = max(exchange.size - self.programs.strategy.servers, 1)
-        self._mine = range(shards * rank // workers, shards * (rank + 1) // workers)
+        self._mine = range(0)  # a server's
+        if rank < workers:
+            self._mine = range(*part_of(shards, rank, workers))
         self._place(Layout(self.programs, -(-self.size // shards), shards, self.areas))
 
     def _place(self, layout: Layout) -> None:
         memory = self.exchange.memory(layout.bytes)
+        rank, size = self.exchange.rank, self.exchange.size
+        self._told = [span for s in self._mine for span in layout.told(s)]
+        self._gradients = {
+            other: [span for s in self._mine for span in layout.gradients(s, other, size)]
+            for other in range(size)
+            if other != rank
+        }
+        self._summed = layout.parts(rank, size)
         self._slots = layout.slots(memory)
         self._buckets, self._sums = layout.sums(memory)
         self._areas = layout.areas(memory)
@@ -136,7 +152,7 @@ class Replica:
         for shard in self._mine:
             self._compute(self._slots[shard], shard, bounds[shard : shard + 2], bounds)
         self.seconds.lap("compute")
-        self.exchange.meet()
+        self.exchange.meet(self._told, self._gradients)
         self.seconds.lap("wait")
         full = [s for s in range(self.programs.shards) if bounds[s] < bounds[s + 1]]
         code = max(state_of(self._slots[s]) for s in full)
@@ -144,7 +160,7 @@ class Replica:
             return code
         self._prepare(full, bounds)
         self.seconds.lap("sum")
-        self.exchange.meet()
+        self.exchange.meet(self._summed)
         self.seconds.lap("wait")
         code = self._commit()
         self.seconds.lap("update")
@@ -215,7 +231,7 @@ class Replica:
         """This replica's part of each bucket, shard after shard."""
         rank, size = self.exchange.rank, self.exchange.size
         for i, bucket in enumerate(self._buckets):
-            start, end = (len(bucket) * r // size for r in (rank, rank + 1))
+            start, end = part_of(len(bucket), rank, size)
             for at in range(start, end, PIECE):
                 piece = slice(at, min(at + PIECE, end))
                 total = bucket[piece]

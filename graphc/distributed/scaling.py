@@ -28,11 +28,12 @@ POWERS = tuple(1 << i for i in range(11))  # 1 to 1,024 workers
 
 @dataclass(frozen=True)
 class Network:
-    """Workers on machines of their own, in a ring: seconds until a byte arrives, and bytes a second
-    from each to the next. `overlap` is the part of a worker's computation beside which gradients
-    can move, 0 for what `DataParallel` does now.
+    """Workers on machines of their own: seconds until a byte arrives, and bytes a second that each
+    can send. `overlap` is the part of a worker's computation beside which gradients can move, 0 for
+    what `DataParallel` does now.
 
-    W workers add up G bytes in 2 (W - 1) turns, each of G / W bytes (Patarasuk and Yuan, 2009).
+    W workers add up G bytes in 2 (W - 1) messages of G / W bytes from each, one behind the other:
+    as in a ring (Patarasuk and Yuan, 2009), and at most as from each to each, as it is done here.
     Errors: `ArgumentError` for a latency below 0, a bandwidth that is not above 0, and an overlap
     outside of [0, 1].
     """

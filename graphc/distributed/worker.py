@@ -5,6 +5,7 @@ Errors of the training are results, so that they come to the client as they are.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import socket
@@ -12,11 +13,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphc.distributed import engine
 from graphc.distributed.group import Door, Group, Lost
+from graphc.distributed.network import MARK, NetDoor, NetGroup
 from graphc.distributed.programs import Programs
 from graphc.distributed.replica import Replica, Seconds
 from graphc.distributed.replicas import replica_of
@@ -31,6 +35,7 @@ class About(NamedTuple):
     pid: int
     host: str
     versions: dict[str, str]
+    place: str = ""  # the same for those who can share memory
 
 
 class Ran(NamedTuple):
@@ -54,6 +59,14 @@ def versions() -> dict[str, str]:
     }
 
 
+def _place() -> str:
+    """The machine since it was started, and in it the network, which names of sockets belong to."""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}:{os.stat('/proc/self/ns/net').st_ino}"
+    return socket.gethostname()
+
+
 class Worker:
     """One copy of the training."""
 
@@ -61,13 +74,21 @@ class Worker:
         """`settings`: variables of the environment, as graphc's settings are."""
         os.environ.update(settings)
         self._door = Door()
-        self._group: Group | None = None
+        self._net: NetDoor | None = None
+        self._group: Group | NetGroup | None = None
         self._programs: Programs | None = None
         self._replica: Replica | None = None
         self._seconds = Seconds()
 
     def about(self) -> About:
-        return About(self._door.name, os.getpid(), socket.gethostname(), versions())
+        return About(self._door.name, os.getpid(), socket.gethostname(), versions(), _place())
+
+    def listen(self, address: str = "") -> str:
+        """Be reached from other machines too, at this address, or that by which the cluster knows
+        this machine. The name of the door."""
+        if self._net is None:
+            self._net = NetDoor(address or engine.address())
+        return self._net.name
 
     def load(self, programs: Programs) -> None:
         """Take programs, which reading them has compiled or found in the cache."""
@@ -79,7 +100,10 @@ class Worker:
         """Become one of a group. The ranks of those who did not come."""
         self._leave()
         try:
-            self._group = Group(self._door, names, rank, number, start, step)
+            if self._net is not None and all(name.startswith(MARK) for name in names):
+                self._group = NetGroup(self._net, names, rank, number, start, step)
+            else:
+                self._group = Group(self._door, names, rank, number, start, step)
         except Lost as error:
             return error.ranks
         return ()
@@ -93,6 +117,8 @@ class Worker:
         """Leave, and be reached no more."""
         self._leave()
         self._door.close()
+        if self._net is not None:
+            self._net.close()
 
     def walk(self, arrays: Sequence[Array], size: int) -> tuple[int, ...]:
         """Walk over these arrays from now on, in steps of `size` examples. The ranks of those who

@@ -137,10 +137,10 @@ def test_killed_in_a_step(cluster: Any, expected: gc.train.Trainer, meeting: int
 
         meet, met = Group.meet, iter(range(1, meeting + 1))
 
-        def counted(group: Group) -> None:
+        def counted(group: Group, *given: Any) -> None:
             if next(met) == meeting:
                 os.kill(os.getpid(), signal.SIGKILL)
-            meet(group)
+            meet(group, *given)
 
         Group.meet = counted  # type: ignore[method-assign]
 
