@@ -342,13 +342,18 @@ class _Driver:
         followed by the kernel."""
         text = FunctionText(self.layout, self._parameters(), ", i64 %first, i64 %last")
         own = products.is_own(text, step)
+        ahead = products.ahead(text, step)
         with text.loop("%last", "%first") as number:
             at = products.matrices_at(text, step, number)
 
             def whole() -> None:
+                following = text.emit(f"add i64 {number}, 1")
+                end = text.emit("sub i64 %last, 1")
+                following = text.emit(f"call i64 @llvm.smin.i64(i64 {following}, i64 {end})")
+                products.look_ahead(text, products.matrices_at(text, step, following))
                 if products.is_packed(step):
                     products.pack(text, products.packing(text, step, at[1]))
-                products.own(text, step, at, text.size(step.m))
+                products.own(text, step, at, text.size(step.m), following=ahead)
 
             text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
             if blocks is not None:

@@ -1,6 +1,8 @@
 """A matrix product for operands that are read from cache, as LLVM IR.
 
-    void gc.gemm.f32(a, a_row, a_column, a_tap, b, b_row, b_tap, c, c_row, m, n, k, taps, i1 add)
+    void gc.gemm.f32(
+        a, a_row, a_column, a_tap, b, b_row, b_tap, c, c_row, m, n, k, taps, i1 add, next
+    )
         c[m, n] = a[m, k] b[k, n], added to what is there where `add` says so; the sum of so many
         products as there are taps, each a_tap and b_tap further on than the one before
 
@@ -15,7 +17,11 @@ added to what those before gave, and every 4096 that to c, so that rounding erro
 little. Rows are the outer loop, so b is read again for every block of them: it should fit in the
 second-level cache. The last rows and columns have smaller blocks and masks. Products that are added
 up are one run down k, with jumps from one to the next: c is touched once, and short ones cost no
-more than a long one.
+more than a long one. `next` is null, or the address of three records of five words: address, bytes
+from row to row, rows, bytes of a row, and how many rows to ask for with every eight of c, of memory
+that the next call touches, the last of which it writes. Blocks of rows ask for it meanwhile, since
+a processor does not see where the matrices of a batch are: of 64 x 64 by 64 x 32 the next one came
+from memory while nothing was multiplied.
 """
 
 from __future__ import annotations
@@ -23,8 +29,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from graphc.lower.panels import PANEL, lanes_left, packing, packing_name
+from graphc.machines import LINE
 
 ROWS = (14, 8, 4, 2, 1)  # heights of blocks, largest first
+ROWS_ASKED = 8  # of c, with which a share of the next call's memory is asked for
 CHUNK = 128  # steps of k that are added up one by one
 SPAN = 4096  # steps whose chunks are
 
@@ -72,6 +80,7 @@ class _Product:
             for wide, masked in ((vectors, False), (PANEL, True), (1, True)):
                 yield from self._block(rows, wide, masked)
             yield from self._row_of_blocks(rows, vectors)
+        yield from _asking()
         yield from self._whole()
 
     def _name(self, rows: int, vectors: int, masked: bool) -> str:
@@ -313,9 +322,10 @@ class _Product:
         yield (
             f"define void @{symbols(self.bits)[0]}(ptr noalias %a, i64 %a_row, i64 %a_column, "
             "i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_tap, ptr noalias %c, i64 %c_row, "
-            "i64 %m, i64 %n, i64 %k, i64 %taps, i1 zeroext %add) {"
+            "i64 %m, i64 %n, i64 %k, i64 %taps, i1 zeroext %add, ptr %next) {"
         )
         yield "entry:"
+        yield "  %last = icmp eq ptr %next, null"
         yield "  %steps = mul i64 %k, %taps"
         yield "  %panels = icmp eq i64 %b_row, 0"
         yield f"  %apart = mul i64 %k, {panel}"
@@ -329,12 +339,17 @@ class _Product:
             before = "entry" if position == 0 else f"try{self.rows[position - 1]}"
             start = "0" if position == 0 else f"%i{self.rows[position - 1]}"
             yield f"try{rows}:"
-            yield f"  %i{rows} = phi i64 [ {start}, %{before} ], [ %next{rows}, %run{rows} ]"
+            yield f"  %i{rows} = phi i64 [ {start}, %{before} ], [ %next{rows}, %go{rows} ]"
             end = "%tall.end" if rows == tallest else "%m"
             yield f"  %left{rows} = sub i64 {end}, %i{rows}"
             yield f"  %fits{rows} = icmp sge i64 %left{rows}, {rows}"
             yield f"  br i1 %fits{rows}, label %run{rows}, label %{following}"
             yield f"run{rows}:"
+            yield f"  br i1 %last, label %go{rows}, label %ask{rows}"
+            yield f"ask{rows}:"
+            yield f"  call void @gc.ask(ptr %next, i64 %i{rows})"
+            yield f"  br label %go{rows}"
+            yield f"go{rows}:"
             yield f"  %oa{rows} = mul i64 %i{rows}, %a_row"
             yield f"  %a{rows} = getelementptr {s}, ptr %a, i64 %oa{rows}"
             yield f"  %oc{rows} = mul i64 %i{rows}, %c_row"
@@ -360,3 +375,46 @@ class _Product:
         yield f"  %tall.rows = mul i64 %tall, {tallest}"
         yield "  %tall.fit = icmp sle i64 %tall.rows, %m"
         yield "  %tall.end = select i1 %tall.fit, i64 %tall.rows, i64 0"
+
+
+def _asking() -> Iterator[str]:
+    """For the rows from `i` on, their share of each record of `next`, line by line: one for every
+    `ROWS_ASKED` rows."""
+    names = (("x", "ptr"), ("step", "i64"), ("all", "i64"), ("bytes", "i64"), ("each", "i64"))
+    yield "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
+    yield "define internal void @gc.ask(ptr %next, i64 %i) nounwind noinline {"
+    yield "entry:"
+    yield f"  %share = sdiv i64 %i, {ROWS_ASKED}"
+    yield "  br label %begin0"
+    for r, after in ((0, "begin1"), (1, "begin2"), (2, "done")):
+        yield f"begin{r}:"
+        for place, (name, kind) in enumerate(names):
+            yield f"  %{name}{r}.at = getelementptr i64, ptr %next, i64 {len(names) * r + place}"
+            yield f"  %{name}{r} = load {kind}, ptr %{name}{r}.at"
+        yield f"  %from{r} = mul i64 %share, %each{r}"
+        yield f"  %full{r} = add i64 %from{r}, %each{r}"
+        yield f"  %to{r} = call i64 @llvm.smin.i64(i64 %full{r}, i64 %all{r})"
+        yield f"  br label %rows{r}"
+        yield f"rows{r}:"
+        yield f"  %row{r} = phi i64 [ %from{r}, %begin{r} ], [ %row{r}.next, %row{r}.end ]"
+        yield f"  %more{r} = icmp slt i64 %row{r}, %to{r}"
+        yield f"  br i1 %more{r}, label %row{r}.begin, label %{after}"
+        yield f"row{r}.begin:"
+        yield f"  %ahead{r} = mul i64 %row{r}, %step{r}"
+        yield f"  %line{r} = getelementptr i8, ptr %x{r}, i64 %ahead{r}"
+        yield f"  br label %lines{r}"
+        yield f"lines{r}:"
+        yield f"  %byte{r} = phi i64 [ 0, %row{r}.begin ], [ %byte{r}.next, %line{r}.ask ]"
+        yield f"  %some{r} = icmp slt i64 %byte{r}, %bytes{r}"
+        yield f"  br i1 %some{r}, label %line{r}.ask, label %row{r}.end"
+        yield f"line{r}.ask:"
+        yield f"  %place{r} = getelementptr i8, ptr %line{r}, i64 %byte{r}"
+        yield f"  call void @llvm.prefetch.p0(ptr %place{r}, i32 {int(r == 2)}, i32 2, i32 1)"
+        yield f"  %byte{r}.next = add i64 %byte{r}, {LINE}"
+        yield f"  br label %lines{r}"
+        yield f"row{r}.end:"
+        yield f"  %row{r}.next = add i64 %row{r}, 1"
+        yield f"  br label %rows{r}"
+    yield "done:"
+    yield "  ret void"
+    yield "}"

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from graphc.ir.dim import Size, floordiv, maximum, minimum, product
+from graphc.ir.dim import Size, floordiv, maximum, minimum, product, total
 from graphc.ir.dtype import DType
 from graphc.lower.context import Layout
 from graphc.lower.function_text import FunctionText, Word
+from graphc.lower.gemm import ROWS_ASKED
 from graphc.lower.head import Head
 from graphc.lower.kernel_calls import Sharing, is_much
 from graphc.machines import CPU
@@ -137,8 +138,36 @@ def share_packing(sharing: Sharing, layout: Layout, dtype: DType) -> str:
     return name
 
 
+def ahead(text: FunctionText, step: Gemm) -> str:
+    """Memory for what the next product of a batch touches (`next` in `gemm.py`), with all but the
+    addresses in it; null where all of the batch stays in cache anyway."""
+    place, size = text.stack("ahead", "i64", 15), step.dtype.itemsize
+    shapes = ((step.m, step.k), (step.k, step.n), (step.m, step.n))
+    shares = maximum(floordiv(step.m + (ROWS_ASKED - 1), ROWS_ASKED), 1)
+    for i, (matrix, shape) in enumerate(zip((step.a, step.b, step.c), shapes, strict=True)):
+        rows, columns = reversed(shape) if matrix.transposed else shape
+        each = floordiv(rows + shares - 1, shares)
+        for j, value in enumerate((matrix.leading * size, rows, columns * size, each), 1):
+            text.store("i64", text.size(value), place, 5 * i + j)
+    touched = total(x * y for x, y in shapes) * product(step.batch) * size
+    much = text.emit(f"icmp sgt i64 {text.size(touched)}, {CACHED_BYTES}")
+    return text.emit(f"select i1 {much}, ptr {place}, ptr null")
+
+
+def look_ahead(text: FunctionText, matrices: Sequence[str]) -> None:
+    """The next product's a, b and c are at these addresses."""
+    place = text.stack("ahead", "i64", 15)
+    for i, at in enumerate(matrices):
+        text.store("ptr", at, text.emit(f"getelementptr i64, ptr {place}, i64 {5 * i}"))
+
+
 def own(
-    text: FunctionText, step: Gemm, matrices: Sequence[str], rows: str, start: str = "0"
+    text: FunctionText,
+    step: Gemm,
+    matrices: Sequence[str],
+    rows: str,
+    start: str = "0",
+    following: str = "null",
 ) -> None:
     """The first `rows` rows of a product, over the part of k that begins at `start` and added to
     those before it; `matrices` are the addresses of a, b and c."""
@@ -155,7 +184,7 @@ def own(
         f"call void {_routine(text, step, Head.SPRODUCT)}(ptr {a}, "
         f"i64 {row_step(text, step.a)}, i64 {column}, i64 0, ptr {b}, i64 {b_row}, i64 0, ptr {c}, "
         f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {text.size(step.n)}, "
-        f"i64 {_length(text, step, start)}, i64 1, i1 zeroext {add})"
+        f"i64 {_length(text, step, start)}, i64 1, i1 zeroext {add}, ptr {following})"
     )
 
 
@@ -223,7 +252,7 @@ def add_up(
         f"i64 {text.size(step.a.taps[-1])}, ptr {b_at}, i64 {text.size(step.b.leading)}, "
         f"i64 {text.size(step.b.taps[-1])}, ptr {matrices[2]}, "
         f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {text.size(step.n)}, "
-        f"i64 {text.size(step.k)}, i64 {part.terms}, i1 zeroext {part.later})"
+        f"i64 {text.size(step.k)}, i64 {part.terms}, i1 zeroext {part.later}, ptr null)"
     )
 
 
@@ -269,7 +298,7 @@ def plain(dtype: DType) -> str:
     return f"""\
 define internal void @{_plain_name(dtype)}(ptr %a, i64 %a_row, i64 %a_column, i64 %a_tap, ptr %b, \
 i64 %b_row, i64 %b_tap, ptr %c, i64 %c_row, i64 %m, i64 %n, i64 %k, i64 %taps, \
-i1 zeroext %add) #0 {{
+i1 zeroext %add, ptr %next) #0 {{
 entry:
   %steps = mul i64 %k, %taps
   br label %rows

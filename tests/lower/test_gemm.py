@@ -23,6 +23,7 @@ _TYPE = ctypes.CFUNCTYPE(
     *(_POINTER, _INT, _INT),
     *(_POINTER, _INT),
     *(_INT, _INT, _INT, _INT, ctypes.c_bool),
+    _POINTER,  # what the next call touches
 )
 FEATURES = {"avx512": "+avx512f,+avx512vl,+avx2,+fma", "avx2": "+avx2,+fma", "sse": "+sse2"}
 BITS = {32: np.float32, 64: np.float64}
@@ -44,7 +45,7 @@ def native(bits: int) -> Callable[..., None]:
         a: Any, row: int, column: int, b: Any, b_row: int, c: Any, c_row: int,
         m: int, n: int, k: int, add: bool,
     ) -> None:  # fmt: skip
-        routine(a, row, column, 0, b, b_row, 0, c, c_row, m, n, k, 1, add)
+        routine(a, row, column, 0, b, b_row, 0, c, c_row, m, n, k, 1, add, None)
 
     return product
 
@@ -143,7 +144,7 @@ def test_products_that_are_added_up(bits: int) -> None:
             c = np.full((m + 1, n + 3), 7, dtype)
             routine(
                 a.ctypes.data, a_row, 1, a_tap, b.ctypes.data, n, (k + 1) * n,
-                c.ctypes.data, n + 3, m, n, k, taps, add,
+                c.ctypes.data, n + 3, m, n, k, taps, add, None,
             )  # fmt: skip
             np.testing.assert_array_equal(c[:m, :n], expected + 7 * add)
             assert np.all(c[m:] == 7)
@@ -190,6 +191,22 @@ def test_packed_operands(bits: int, turned: bool) -> None:
                     place.ctypes.data, n + 3, m, n, k, False,
                 )  # fmt: skip
             np.testing.assert_array_equal(c[0], c[1])
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_what_the_next_call_touches_is_asked_for_only(bits: int) -> None:
+    """Of any number of rows, wherever they are: asking for memory neither fails nor changes it."""
+    routine, dtype = sum_of_products(bits), BITS[bits]
+    random = np.random.default_rng(0)
+    a, b = random.integers(-9, 9, (23, 5)).astype(dtype), random.integers(-9, 9, (5, 40))
+    b, other = b.astype(dtype), np.full((7, 100), 7, dtype)
+    for place, rows, share in ((other.ctypes.data, 7, 3), (0, 9, 4), (other.ctypes.data, 0, 0)):
+        record = (place, 100 * bits // 8, rows, 100 * bits // 8, share)
+        following, c = np.array(3 * record), np.empty((23, 40), dtype)
+        at = [x.ctypes.data for x in (a, b, c, following)]
+        routine(at[0], 5, 1, 0, at[1], 40, 0, at[2], 40, 23, 40, 5, 1, False, at[3])
+        np.testing.assert_array_equal(c, a @ b)
+    assert np.all(other == 7)
 
 
 @pytest.mark.parametrize("bits", BITS)

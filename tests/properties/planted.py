@@ -519,7 +519,7 @@ def check_wild_kernels(seed: int) -> None:
 def _() -> Iterator[Any]:
     right = products.own
 
-    def first(text: Any, step: Any, matrices: Any, rows: Any, start: str = "0") -> None:
+    def first(text: Any, step: Any, matrices: Any, rows: Any, *_: str, **__: str) -> None:
         right(text, step, matrices, rows)
 
     with mock.patch.object(products, "own", first):
