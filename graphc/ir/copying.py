@@ -75,7 +75,7 @@ class Unsaved:
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise ArgumentError(
-            "models and optimisers cannot be pickled: saving them does not exist yet",
+            "models and optimisers cannot be pickled: what they do is your code",
             op="pickle",
             given=repr(self)[:80],
             where=origin.where(),

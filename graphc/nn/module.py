@@ -72,7 +72,7 @@ class Layer(Saved, Unsaved):
     its path, by which drawings group them.
     """
 
-    _instead = "[v.value for v in model.variables()]"
+    _instead = "model.state_dict(), or a file by model.save_weights(path)"
     one_tensor = False
     numbers_layers = False  # whether layers inside without a name are called `dense1`, `dense2`
 

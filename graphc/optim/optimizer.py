@@ -65,7 +65,7 @@ class Optimizer(Unsaved):
     functions it is compiled into.
     """
 
-    _instead = "[v.value for v in optimizer.state]"
+    _instead = "[v.value for v in optimizer.state], or a file by Trainer.save(path)"
     counts = False  # whether it counts its steps, even if the rate does not need that
 
     def __init__(self, learning_rate: Any, **options: Unpack[Options]) -> None:

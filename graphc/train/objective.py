@@ -87,6 +87,7 @@ def loss_of(
 ) -> Loss:
     """The weighted sum of the losses of all outputs, each averaged by the weights of examples."""
     values: dict[str, Tensor] = {}
+    _for_each_output(parts, predictions)
     for (name, function, key), _ in parts:
         p, t = predictions, targets
         if key is not None:
@@ -104,6 +105,23 @@ def loss_of(
             for found in (means, values if all(v.ndim for v in values.values()) else means)
         )
     return Loss(total, {"loss": whole, **values})
+
+
+def _for_each_output(parts: list[tuple[Part, float]], predictions: Any) -> None:
+    """Errors: `ArgumentError` for one named loss of several outputs, and for a list of losses that
+    is no list of all of them; a function of one's own may take several, a dict leave some out."""
+    if isinstance(predictions, Tensor):
+        return
+    keys = [part.key for part, _ in parts]
+    single = keys == [None] and parts[0][0].what in losses.LOSSES.values()
+    listed = keys[0] == 0 and isinstance(predictions, (list, tuple))
+    if single or (listed and len(keys) != len(predictions)):
+        kind = "{name: loss, ...}" if isinstance(predictions, Mapping) else "(loss, ...)"
+        raise ArgumentError(
+            "the model has several outputs", op="Trainer",
+            expected=f"loss={kind}, one for each of {len(predictions)}",
+            given=f"{len(parts)} loss{'es' if len(parts) > 1 else ''}", where=origin.where(),
+        )  # fmt: skip
 
 
 def _mean(name: str, values: Tensor, weights: Tensor | None) -> Tensor:

@@ -315,3 +315,21 @@ def test_parts_of_the_wrong_kind() -> None:
     for part in wrong:
         with pytest.raises(ArgumentError):
             _trainer(**part)
+
+
+@pytest.mark.parametrize(
+    ("loss", "given"), [("mse", "1 loss"), (("mse",), "1 loss"), (("mse",) * 3, "3 losses")]
+)
+def test_a_loss_for_each_output(loss: Any, given: str) -> None:
+    """A function of one's own takes all of them; a name, or a list of another length, is none."""
+    x = gc.nn.Input(("n", 4))
+    model = gc.nn.Model(x, (gc.nn.Dense(2)(x), gc.nn.Dense(1)(x)))
+    data = np.ones((6, 4)), (np.ones((6, 2)), np.ones((6, 1)))
+    trainer = gc.train.Trainer(model, loss=loss, optimizer="sgd")
+    with pytest.raises(gc.errors.ArgumentError, match="several outputs") as caught:
+        trainer.fit(*data, verbose=False)
+    assert f"given:    {given}" in str(caught.value)
+    whole = gc.train.Trainer(
+        model, loss=lambda p, t: gc.mean((p[0] - t[0]) ** 2) + gc.mean(p[1] - t[1]), optimizer="sgd"
+    )
+    assert whole.fit(*data, verbose=False).epochs == 1
