@@ -69,7 +69,7 @@ def _told(error: GraphcError) -> str:
     file = error.where.rpartition(":")[0]
     ours = (str(Path(__file__).parent), os.path.abspath(sys.argv[0]))
     lines = str(error).splitlines()
-    if file.startswith(ours):
+    if file.startswith("<") or os.path.abspath(file).startswith(ours):  # <frozen runpy>
         lines = [line for line in lines if line != f"  at:       {error.where}"]
     return "\n".join(lines)
 
@@ -197,7 +197,7 @@ def _graph(found: Any, name: str) -> Graph:
 
 
 def _error(message: str, expected: str, given: str) -> ArgumentError:
-    return ArgumentError(message, op="graphc", expected=expected, given=given)
+    return ArgumentError(message, expected=expected, given=given)
 
 
 # -- commands --------------------------------------------------------------------------------------

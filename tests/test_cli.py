@@ -126,6 +126,20 @@ def test_only_lines_of_the_users_are_told(model: str, capsys: pytest.CaptureFixt
     assert (status, "SystemExit: 3" in err) == (1, True)
 
 
+@pytest.mark.parametrize("start", [["-m", "graphc"], ["graphc"]])
+def test_however_it_is_started(start: list[str], tmp_path: Path) -> None:
+    """As a module, and as a script by a path with dots in it."""
+    script = tmp_path / "bin" / "graphc"
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom graphc.cli import main\nsys.exit(main())\n")
+    path = os.path.join(tmp_path, "bin", "..", "bin", "graphc")
+    command = [sys.executable, *(start if start[0] == "-m" else [path]), "draw", "none.py:step"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "graphc: there is no such file"
+    assert "at: " not in done.stderr
+
+
 def test_a_profile_is_drawn(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(capsys, "draw", f"{model}:step", "--view", "profile")
     assert (status, "times are those of a call" in err) == (1, True)

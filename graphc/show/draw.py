@@ -124,8 +124,8 @@ def _picture(what: Any, view: str, level: str, limit: int) -> Picture:
             picture = views.as_written(found, tips)
         else:
             picture = views.as_read(found, level == "model")
-    as_people_read = view == "graph" and level != "full"
-    if nodes <= LARGE and (as_people_read or len(picture.marks) > SIMPLE):
+    as_people_read = view == "graph" and level != "full" and nodes <= LARGE
+    if as_people_read or SIMPLE < len(picture.marks) <= LARGE:
         collapse(picture)
     repeat_leaves(picture)
     if len(picture.marks) > SIMPLE:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from graphc.show.picture import Cluster, Look, Mark, Picture
 
 UNKNOWN = "…"  # for a number that is not the same in all
-_IN_NAMES = re.compile(r"(?<=[A-Za-z_])\d+")
+_IN_NAMES = re.compile(r"(?<=[A-Za-z_])\d+|(?<=^kernel )\d+")
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?)")
 _NAMED = (Look.INPUT, Look.VARIABLE, Look.STEP, Look.LAYER)
 

@@ -176,16 +176,29 @@ def _where(c: Formula, x: Formula, y: Formula) -> Formula:
     return Formula((*x.above(CHOICE), " if ", *c.above(CHOICE), " else ", *y.above(CHOICE)), CHOICE)
 
 
+def _positive(y: Formula) -> tuple[str | Tensor, ...] | None:
+    """The parts of `y` without the minus that it begins with, if it does."""
+    first = y.parts[0]
+    if y.level not in (SIGN, PRODUCT) or not isinstance(first, str) or not first.startswith("−"):
+        return None
+    return first.removeprefix("−"), *y.parts[1:]
+
+
 def _add(x: Formula, y: Formula) -> Formula | None:
-    """`a + −b` as `a − b`."""
-    if y.level == SIGN and isinstance(y.parts[0], str) and y.parts[0].startswith("−"):
-        rest = (y.parts[0].removeprefix("−"), *y.parts[1:])
-        return Formula((*x.above(RELATION), " − ", *rest), SUM)
-    return None
+    """`a + −2 × b` as `a − 2 × b`."""
+    rest = _positive(y)
+    return None if rest is None else Formula((*x.above(RELATION), " − ", *rest), SUM)
+
+
+def _subtract(x: Formula, y: Formula) -> Formula | None:
+    """`a − −2 × b` as `a + 2 × b`."""
+    rest = _positive(y)
+    return None if rest is None else Formula((*x.above(RELATION), " + ", *rest), SUM)
 
 
 _SPECIAL: dict[str, Callable[..., Formula | None]] = {
     "add": _add,
+    "subtract": _subtract,
     "multiply": _multiply,
     "negative": _negative,
     "power": _power,

@@ -183,3 +183,18 @@ def test_clusters_are_whole() -> None:
             check(child)
 
     check(picture.whole)
+
+
+def test_equal_kernels_and_differences_are_joined_too() -> None:
+    """The views of what is compiled, whose frames have numbers, and of two graphs."""
+    t = gc.placeholder("parts_k", ("n", 4))
+    for i in range(120):
+        w = gc.variable(np.full((4, 4), i / 64, "float32"), name=f"k{i}")
+        t = gc.tanh(t @ w) * 2 + gc.exp(-t)
+    x = next(n.output() for n in walk([t]) if n.output().name == "parts_k")
+    function = gc.compile([x], t, target="reference")
+    kernels = _picture(function, "kernels", "math", 5000)
+    assert len(kernels.marks) < 60
+    assert any(title.endswith("one after another") for title in titles(kernels))
+    assert any(title.startswith("kernel ") for title in titles(kernels))
+    assert len(_picture(t, "diff", "math", 5000).marks) < 60

@@ -172,6 +172,8 @@ TERMS: dict[str, tuple[Callable[..., Any], str]] = {
     "choice": (lambda a, b: gc.where(a > b, a, 0.0) + 2, "a × [a > b] + 2"),
     "function": (lambda a, b: gc.exp(a - b) / 2, "exp(a − b) / 2"),
     "reciprocal": (lambda a, b: a * (1 / b), "a / b"),
+    "less than less": (lambda a, b: a - -2.0 * b, "a + 2 × b"),
+    "more of less": (lambda a, b: a + -2.0 * b, "a − 2 × b"),
 }
 
 
