@@ -16,7 +16,7 @@ import pytest
 import graphc as gc
 from graphc.distributed.pipeline import turns
 from graphc.distributed.worker import Ran, Worker
-from graphc.errors import ArgumentError, DivergenceError
+from graphc.errors import ArgumentError, DivergenceError, RuntimeFailure
 
 from .problems import LABELS, OPTIONS, PARTS, Full, X, model, same, trainer
 
@@ -121,6 +121,28 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
     other.fit(X[:32], LABELS[:32], epochs=1, shuffle=False, **OPTIONS)
     for path, value in other.model.state_dict().items():
         np.testing.assert_array_equal(ours.model.state_dict()[path], value)
+
+
+def test_an_update_that_fails_in_one_stage_changes_nothing() -> None:
+    """A constraint of the last stage's weights fails: what the first stage has updated by then is
+    taken back, in the step in which one process changes nothing either."""
+
+    def small(w: Any) -> Any:
+        return gc.ensure(w, gc.max(gc.abs(w)) < 1.0, "too large")
+
+    def layers() -> Any:
+        last = gc.nn.Dense(1, seed=1, use_bias=False, kernel_constraint=small)
+        return gc.nn.Sequential([gc.nn.Dense(6, "tanh", seed=0), last], name="net")
+
+    parts: dict[str, Any] = {"loss": "mse", "metrics": []}
+    plain = gc.train.Trainer(layers(), optimizer=gc.optim.Adam(0.05), **parts)
+    ours = staged(model=layers(), optimizer=gc.optim.Adam(0.05), **parts)
+    for each in (plain, ours):
+        with pytest.raises(RuntimeFailure, match="too large"):
+            each.fit(X, 9.0 * X[:, :1], epochs=9, **OPTIONS)
+    steps = int(plain.optimizer.iterations.value)
+    assert 0 < steps == int(ours.optimizer.iterations.value)
+    near(plain, ours, 1e-5)
 
 
 def test_gone_on_with_by_other_strategies(expected: gc.train.Trainer, tmp_path: Path) -> None:
