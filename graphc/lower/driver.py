@@ -342,7 +342,7 @@ class _Driver:
         followed by the kernel."""
         text = FunctionText(self.layout, self._parameters(), ", i64 %first, i64 %last")
         own = products.is_own(text, step)
-        ahead = products.ahead(text, step)
+        ahead = products.ahead(text, step, self.functions)
         with text.loop("%last", "%first") as number:
             at = products.matrices_at(text, step, number)
 

@@ -138,7 +138,10 @@ def share_packing(sharing: Sharing, layout: Layout, dtype: DType) -> str:
     return name
 
 
-def ahead(text: FunctionText, step: Gemm) -> str:
+_AHEAD = "gc.ahead"  # what notes a record, once in a driver
+
+
+def ahead(text: FunctionText, step: Gemm, functions: dict[str, list[str]]) -> str:
     """Memory for what the next product of a batch touches (`next` in `gemm.py`), with all but the
     addresses in it; null where all of the batch stays in cache anyway."""
     place, size = text.stack("ahead", "i64", 15), step.dtype.itemsize
@@ -147,8 +150,17 @@ def ahead(text: FunctionText, step: Gemm) -> str:
     for i, (matrix, shape) in enumerate(zip((step.a, step.b, step.c), shapes, strict=True)):
         rows, columns = reversed(shape) if matrix.transposed else shape
         each = floordiv(rows + shares - 1, shares)
-        for j, value in enumerate((matrix.leading * size, rows, columns * size, each), 1):
-            text.store("i64", text.size(value), place, 5 * i + j)
+        values = (matrix.leading * size, rows, columns * size, each)
+        given = [("i64", str(i)), *(("i64", text.size(value)) for value in values)]
+        text.run(_AHEAD, [("ptr", place), *given])
+    if _AHEAD not in functions:
+        parameters = ", i64 %record, i64 %step, i64 %rows, i64 %bytes, i64 %each"
+        inner = FunctionText(text.layout, parameters=parameters)
+        inner.line("%first = mul i64 %record, 5")
+        inner.line("%at = getelementptr i64, ptr %context, i64 %first")
+        for j, name in enumerate(("step", "rows", "bytes", "each"), 1):
+            inner.store("i64", f"%{name}", "%at", j)
+        functions[_AHEAD] = inner.lines(_AHEAD, "internal ")
     touched = total(x * y for x, y in shapes) * product(step.batch) * size
     much = text.emit(f"icmp sgt i64 {text.size(touched)}, {CACHED_BYTES}")
     return text.emit(f"select i1 {much}, ptr {place}, ptr null")
