@@ -28,19 +28,34 @@ def latex_of(what: Any) -> str | None:
 def html_of(what: Any) -> str | None:
     """What it is, its picture and its equations, for `_repr_html_`."""
     if isinstance(what, Layer):
-        try:
-            return f"<pre>{escape(what.summary())}</pre>"
-        except GraphcError:
-            return None
+        return _of_layer(what)
     parts = [f"<code>{escape(repr(what))}</code>"]
     try:
         found = program(what)
         if len(walk(found.roots)) <= _LARGEST:
-            picture = str(function("_repr_svg_")(what))
-            parts.append(picture[max(picture.find("<svg"), 0) :])
+            parts.append(_inside(str(function("_repr_svg_")(what))))
     except GraphcError:
         pass  # no Graphviz, no program yet: the rest is shown
     equations = latex_of(what)
     if equations is not None:
         parts.append(escape(equations))
     return "".join(f"<div>{part}</div>" for part in parts)
+
+
+def _of_layer(layer: Layer) -> str | None:
+    """Its table, and its picture with a box for each layer inside."""
+    try:
+        parts = [f"<pre>{escape(layer.summary())}</pre>"]
+    except GraphcError:
+        return None
+    try:
+        picture = layer._repr_svg_()
+        parts += [] if picture is None else [f"<div>{_inside(picture)}</div>"]
+    except GraphcError:
+        pass  # no Graphviz: the table is shown
+    return "".join(parts)
+
+
+def _inside(picture: str) -> str:
+    """A picture as a part of a page."""
+    return picture[max(picture.find("<svg"), 0) :]

@@ -419,6 +419,12 @@ class Layer(Saved, Unsaved):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
+    def _repr_svg_(self) -> str | None:
+        """The picture with a box for each layer; None before it is built."""
+        if self._record.last is None:
+            return None
+        return str(function("_draw_")(self, level="model")._repr_svg_())
+
     def _repr_latex_(self) -> str | None:
         found: str | None = function("_repr_latex_")(self)
         return found

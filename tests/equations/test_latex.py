@@ -126,8 +126,11 @@ def test_what_a_notebook_shows() -> None:
     step = gc.compile([X], t, target="reference")
     assert r"y &amp;= \tanh" in str(step._repr_html_())
     net = gc.nn.Dense(2, name="<script>")
+    assert net._repr_svg_() is None
     assert net._repr_html_() is None or "<script>" not in str(net._repr_html_())
     net.init(("n", 3))
     assert "&lt;script&gt;" in str(net._repr_html_())
+    assert "<script" not in str(net._repr_html_())
+    assert str(net._repr_html_()).count("<svg") == str(net._repr_svg_()).count("<svg") == 1
     canary = gc.placeholder("<img src=x onerror=alert(1)>", (2,)) * 2
     assert "<img" not in str(canary._repr_html_())
