@@ -88,3 +88,11 @@ def test_updates_in_place_are_shared_too(monkeypatch: pytest.MonkeyPatch) -> Non
     step = gc.compile([g], [], {w: w * 0.5 + gc.tanh(g)})
     step(start)
     np.testing.assert_allclose(w.value, start * 0.5 + np.tanh(start), rtol=1e-6, atol=1e-6)
+
+
+def test_turns_of_a_part_are_written_out_several_at_a_time() -> None:
+    """The number of turns of a part costs LLVM more than that of a whole loop, where it may not
+    spend enough on it the turns stay one by one."""
+    x = gc.placeholder("counted", ("n",), "int64")
+    code = gc.compile([x], gc.bincount(x, minlength=1000)).llvm
+    assert code.count(", 999\n") >= 8  # whether a number is too large, once for each turn
