@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc as collector
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 import graphc as gc
 from graphc.errors import DeviceError, RuntimeFailure
-from graphc.runtime import cuda_driver, cuda_plan, cuda_products
+from graphc.runtime import cuda_driver, cuda_order, cuda_plan, cuda_products
 from tests.runtime.cuda_stub.models import (
     assert_close,
     attention,
@@ -57,6 +57,34 @@ def test_what_is_recorded_is_not_recorded_again() -> None:
     assert number("replayed").value == replayed + 3  # what fails and what writes are one
     card(*data("classifier", 6, 1))
     assert number("recorded").value > recorded
+
+
+def test_steps_that_wait_for_nothing_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stub runs what was recorded in any order that it may."""
+    monkeypatch.setattr(cuda_order.Order, "_needed", lambda order, reads, writes: [])
+    (cpu, _), (card, _) = both(recurrent)
+    arrays = data("recurrent", 5, 9)
+    with pytest.raises(AssertionError):
+        assert_close(card(*arrays), cpu(*arrays))
+
+
+def test_what_needs_nothing_of_the_rest_is_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain of products and kernels, and a product that nothing else reads."""
+    longest: list[int] = []
+    ends = cuda_order.Order._ends
+
+    def noted(order: cuda_order.Order, needed: Sequence[int]) -> set[int]:
+        found = ends(order, needed)
+        longest.extend(order.above[number].bit_count() + 1 for number in found)
+        return found
+
+    monkeypatch.setattr(cuda_order.Order, "_ends", noted)
+    x, w, u = gc.placeholder("x", (9, 9)), weight(9, 9), weight(9, 9, seed=1)
+    y = gc.tanh(gc.tanh(x @ w) @ w)
+    f = gc.compile([x], [y, gc.tanh(x @ u)], target="cuda")
+    f(np.ones((9, 9), "float32"))
+    assert len(longest) == 9  # an input, six steps, and two results
+    assert max(longest) == 6  # of which each waits for five others at the most
 
 
 def test_variables_have_two_homes() -> None:
