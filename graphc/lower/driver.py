@@ -29,7 +29,6 @@ from graphc.lower.context import Layout, routine_name
 from graphc.lower.function_text import FunctionText, Word
 from graphc.lower.head import INTERRUPTED, Head
 from graphc.lower.kernel_calls import (
-    MOST_CHUNKS,
     Sharing,
     arguments,
     is_worth_threads,
@@ -95,8 +94,9 @@ class _Driver:
         self.layout = Layout(program, self.clocks.words)
         self.text = FunctionText(self.layout)  # of the entry
         self.functions: dict[str, list[str]] = {}  # those of ranges
-        self.sharing = Sharing(self.layout, self.functions, flush)
+        self.sharing = Sharing(self.layout, self.functions)
         self.sums: set[DType] = set()  # whose products have taps
+        self.blas: set[DType] = set()  # whose products the BLAS may compute
         self.may_stop = True  # no variable is written yet
         self.looks = False  # whether there is a place that looks for signals
 
@@ -107,7 +107,7 @@ class _Driver:
             for i, step in enumerate(program.steps):
                 if i in places and self.may_stop:
                     due = self.text.emit(f"icmp sgt i64 {self.text.size(places[i])}, 0")
-                    self.text.choose(due, self._look, lambda: None)
+                    self.text.choose(due, self._look)
                 self.may_stop = self.may_stop and not interrupt.writes_variable(step)
                 self._steps([step])
         calls = {s.name: s for s in walk_steps(program.steps) if isinstance(s, Call)}
@@ -115,13 +115,12 @@ class _Driver:
         lines.append(_DECLARATIONS)
         if self.clocks.words:
             lines.append(clocks.DECLARATION)
-        if self.functions:
-            numbers = ", ".join(f"i64 {i}" for i in range(MOST_CHUNKS))
-            lines.append(f"@chunk.numbers = internal constant [{MOST_CHUNKS} x i64] [{numbers}]")
         for function in self.functions.values():
             lines += function
         for dtype in sorted(self.sums, key=str):
             lines.append(products.plain(dtype))
+        for dtype in sorted(self.blas, key=str):
+            lines.append(products.blas_call(dtype, self.integer))
         if self.looks:
             lines.append(interrupt.DEFINITIONS)
         first = ""
@@ -175,7 +174,7 @@ class _Driver:
         extent, count = text.size(step.extent), text.size(turns)
         with text.loop(extent, step=count) as start:
             later = text.emit(f"icmp sgt i64 {start}, 0")
-            text.choose(later, self._look, lambda: None)
+            text.choose(later, self._look)
             last = text.emit(f"add i64 {start}, {count}")
             stop = text.emit(f"call i64 @llvm.smin.i64(i64 {last}, i64 {extent})")
             self._turns(step, stop, start)
@@ -188,9 +187,7 @@ class _Driver:
             return
         text = self.text
         name = f"turns{len(self.functions)}"
-        inner = FunctionText(
-            self.layout, self._parameters(), ", i64 %start, i64 %stop, i64 %first, i64 %last"
-        )
+        inner = self._span(("i64", "%start"), ("i64", "%stop"))
         rows.turns(inner, step, ("%first", "%last"), "%stop", "%start")
         self.functions[name] = inner.lines(name, "internal ")
         own, count = rows.are_own(text, step), text.size(step.rows)
@@ -199,10 +196,15 @@ class _Driver:
         worth = is_worth_threads(text, interrupt.work([step]))
         enough = text.emit(f"icmp sge i64 {count}, {least}")
         chosen = text.emit(f"and i1 {worth}, {enough}")
-        given = [*self._counters(), ("i64", start), ("i64", stop)]
+        more = [("i64", start), ("i64", stop)]
+
+        def shared() -> None:
+            words = self.sharing.words(text, [*self._counters(), *more])
+            self.sharing.run(text, name, words, count, unit)
+
         text.choose(
             text.emit(f"and i1 {chosen}, {own}"),
-            lambda: self.sharing.run(text, name, given, count, unit),
+            shared,
             lambda: self._in_order(step, stop, start),
         )
 
@@ -227,7 +229,7 @@ class _Driver:
                 turns = text.emit(f"load i64, ptr {count}")
                 due = text.emit(f"icmp sge i64 {turns}, {text.size(interrupt.turns(step))}")
                 text.store("i64", text.emit(f"add i64 {turns}, 1"), count)
-                text.choose(due, look, lambda: None)
+                text.choose(due, look)
             self._steps(step.body)
 
     def _look(self) -> None:
@@ -282,24 +284,24 @@ class _Driver:
             alone = text.emit(f"icmp sle i64 {threads(text)}, 1", early=True)
             inside = text.emit(f"or i1 {inside}, {small}", early=True)
             inside = text.emit(f"or i1 {inside}, {alone}", early=True)
-        elif inside == "false":
+        if inside == "false":
             self._one_after_the_other(step, blocks)
             return
         name = f"rows{len(self.functions)}"
         write = self._sums if step.taps else self._matrices if step.batch else self._rows
         self.functions[name] = write(name, step, blocks)
-        words = self._counters()
         terms = product((*step.batch, *step.taps))
         work = floordiv(step.m * step.n * step.k * terms, MULTIPLY_ADDS)
         if blocks is not None and blocks.call.work is not None:
             work = work + blocks.call.work
 
         def run(more: Sequence[Word], extent: str, unit: int) -> None:
-            given = [*words, *more]
+            words = self.sharing.words(text, [*self._counters(), *more])
+            span = [("i64", "0"), ("i64", extent)]
             text.choose(
                 is_worth_threads(text, work),
-                lambda: self.sharing.run(text, name, given, extent, unit),
-                lambda: text.run(name, [*given, ("i64", "0"), ("i64", extent)]),
+                lambda: self.sharing.run(text, name, words, extent, unit),
+                lambda: text.run(name, [("ptr", words), *span]),
             )
 
         def matrices() -> None:
@@ -333,14 +335,18 @@ class _Driver:
         """All of the product by the BLAS, then all of the kernel."""
         text = self.text
         with text.loop(text.size(product(step.batch))) as number:
-            products.blas(text, step, products.matrices_at(text, step, number), self.integer)
+            self._blas(text, step, products.matrices_at(text, step, number))
         if blocks is not None:
             self._call(blocks.call)
+
+    def _blas(self, text: FunctionText, step: Gemm, matrices: Sequence[str]) -> None:
+        self.blas.add(step.dtype)
+        products.blas(text, step, matrices)
 
     def _matrices(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
         """The function that computes matrices [first, last) of a batch of products, each of them
         followed by the kernel."""
-        text = FunctionText(self.layout, self._parameters(), ", i64 %first, i64 %last")
+        text = self._span()
         own = products.is_own(text, step)
         ahead = products.ahead(text, step, self.functions)
         with text.loop("%last", "%first") as number:
@@ -355,7 +361,7 @@ class _Driver:
                     products.pack(text, products.packing(text, step, at[1]))
                 products.own(text, step, at, text.size(step.m), following=ahead)
 
-            text.choose(own, whole, lambda: products.blas(text, step, at, self.integer))
+            text.choose(own, whole, lambda: self._blas(text, step, at))
             if blocks is not None:
                 rows.take_up(text, blocks, number, text.emit(f"add i64 {number}, 1"))
         return text.lines(name, "internal ")
@@ -363,7 +369,7 @@ class _Driver:
     def _sums(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
         """The function that computes [first, last) of a batch of sums of products, each of them
         followed by the kernel; where none follows, of all their rows."""
-        text = FunctionText(self.layout, self._parameters(), ", i64 %first, i64 %last")
+        text = self._span()
 
         @contextmanager
         def some() -> Iterator[tuple[Sequence[str], str, str]]:
@@ -382,7 +388,7 @@ class _Driver:
         if products.are_parts_large(step):
             with products.tap_parts(text, step) as part, some() as (at, count, number):
                 products.add_up(text, step, at, count, part)
-                text.choose(part.last, partial(take_up, number), lambda: None)
+                text.choose(part.last, partial(take_up, number))
         else:
             with some() as (at, count, number):
                 with products.tap_parts(text, step) as part:
@@ -393,16 +399,17 @@ class _Driver:
     def _rows(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
         """The function that computes rows [first, last) of a product, over the part of k that
         begins at `start`; after the last part each block of rows is followed by the kernel."""
-        text = FunctionText(self.layout, self._parameters(), ", i64 %start, i64 %first, i64 %last")
+        text = self._span(("i64", "%start"))
         rows.product(text, step, blocks, ("%first", "%last"), "%start")
         return text.lines(name, "internal ")
 
-    def _parameters(self) -> dict[str, str]:
-        """The counters of the loops around a step, as parameters of a function that runs it."""
-        return {counter: f"%{counter}" for counter in self.text.counters}
+    def _span(self, *parameters: Word) -> FunctionText:
+        """A function that computes a part of a step, over the counters of the loops around it."""
+        counters = {counter: f"%{counter}" for counter in self.text.counters}
+        return FunctionText(self.layout, counters, parameters, span=True)
 
     def _counters(self) -> list[Word]:
-        """What such a function is given."""
+        """What such a function is given first."""
         return [("ptr", "%context"), *(("i64", v) for v in self.text.counters.values())]
 
     # -- other steps -------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from graphc.ir.dim import Call as DimCall
-from graphc.ir.dim import Dim, Monomial, Size, names
+from graphc.ir.dim import Dim, Monomial, Size, is_nonnegative, names
 from graphc.ir.dtype import DType, bool_
 from graphc.lower.context import Layout
+from graphc.lower.folding import folded
 from graphc.lower.head import Head
 from graphc.machines import LINE
 from graphc.planning.program import Ref, Storage
@@ -23,21 +24,26 @@ Word: TypeAlias = tuple[str, str]  # a type of LLVM IR, and a value of it
 
 
 class FunctionText:
-    """A function that is being written. Its parameters are `%context`, the counters of the loops
-    around it (`counters`: their values by name), and `parameters`, written as in LLVM IR.
-    `fills`: it is the function that computes the table, so that it reads none of it."""
+    """A function that is being written. Its parameter is `%context`, and then come `parameters`.
+    `counters`: the values of the counters of loops around it, by name. `fills`: it is the function
+    that computes the table, so that it reads none of it.
+
+    A `span` function computes a part of what threads may share, from `%first` up to `%last`. All
+    else it is given in words of memory: `%context` is the first, the counters and `parameters`
+    follow, so that these functions are all called in one way."""
 
     def __init__(
         self,
         layout: Layout,
         counters: Mapping[str, str] | None = None,
-        parameters: str = "",
+        parameters: Sequence[Word] = (),
         fills: bool = False,
+        span: bool = False,
     ) -> None:
         self.layout = layout
         self.counters = dict(counters or {})
         self.parameters = parameters
-        self.fills = fills
+        self.fills, self.span = fills, span
         self._prologue: list[str] = []
         self._body: list[str] = []
         self._count = 0
@@ -48,22 +54,32 @@ class FunctionText:
         self._stack: dict[str, tuple[str, int]] = {}
         self._block = "body"
         self._exits: list[str] = []  # behind the loops around that are left from inside
+        self._early: dict[str, str] = {}  # what the prologue computes
+        self._returns: dict[str, str] = {}  # by code, the block that ends the function with it
 
     def lines(self, name: str, linkage: str = "", first: str = "") -> list[str]:
         """The whole function, which returns 0 where nothing in it returned before; `first` is
         what it does before all else."""
-        counters = "".join(f", i64 {value}" for value in self.counters.values())
-        head = f"ptr noalias %context{counters}{self.parameters}"
+        words: list[Word] = [("i64", value) for value in self.counters.values()]
+        words += self.parameters
+        loads: list[str] = []
+        if self.span:
+            head = "ptr %words, i64 %first, i64 %last"
+            loads = unpacked([("ptr", "%context"), *words])
+        else:
+            head = ", ".join(["ptr noalias %context", *(f"{k} {v}" for k, v in words)])
         return [
             f"define {linkage}i32 @{name}({head}) #0 {{",
             "prologue:",
             *(_slot(slot, kind, n) for slot, (kind, n) in self._stack.items()),
+            *loads,
             *([f"  {first}"] if first else []),
             *self._prologue,
             "  br label %body",
             "body:",
             *self._body,
             "  ret i32 0",
+            *(f"{label}:\n  ret i32 {code}" for code, label in self._returns.items()),
             "}",
         ]
 
@@ -73,10 +89,16 @@ class FunctionText:
         self._body.append(f"  {text}")
 
     def emit(self, text: str, early: bool = False) -> str:
-        """An instruction's result. `early`: in the prologue, since it depends on nothing later."""
+        """An instruction's result. `early`: in the prologue, once, since it depends on nothing
+        later. None is printed whose result is known."""
+        known = folded(text) or (self._early.get(text) if early else None)
+        if known is not None:
+            return known
         self._count += 1
         name = f"%v{self._count}"
         (self._prologue if early else self._body).append(f"  {name} = {text}")
+        if early:
+            self._early[text] = name
         return name
 
     def run(self, function: str, arguments: Sequence[Word]) -> None:
@@ -164,19 +186,21 @@ class FunctionText:
         left, right = self.size(atom.left), self.size(atom.right)
         if atom.function in ("max", "min"):
             return self.emit(f"call i64 @llvm.s{atom.function}.i64(i64 {left}, i64 {right})")
-        quotient = self._floor_divide(left, right)
+        quotient = self._floor_divide(left, right, is_nonnegative(atom.left))
         if atom.function == "//":
             return quotient
         product = self.emit(f"mul i64 {quotient}, {right}")
         return self.emit(f"sub i64 {left}, {product}")
 
-    def _floor_divide(self, left: str, right: str) -> str:
+    def _floor_divide(self, left: str, right: str, is_positive: bool) -> str:
         """Rounds down; sizes divide by sizes > 0 (by 0 is taken as by 1, of an empty tensor)."""
         divisor = int(right) if right.isdecimal() else 0
         if divisor and divisor & (divisor - 1) == 0:
             return self.emit(f"ashr i64 {left}, {divisor.bit_length() - 1}")
         safe = self.emit(f"call i64 @llvm.smax.i64(i64 {right}, i64 1)")
         quotient = self.emit(f"sdiv i64 {left}, {safe}")
+        if is_positive:
+            return quotient
         rest = self.emit(f"srem i64 {left}, {safe}")
         negative = self.emit(f"icmp slt i64 {rest}, 0")
         correction = self.emit(f"sext i1 {negative} to i64")
@@ -216,21 +240,28 @@ class FunctionText:
 
     def return_if(self, failed: str, code: str) -> None:
         """Leave the function with `code`."""
-        stop, go = self._label(), self._label()
+        stop = self._returns.setdefault(code, f"return{len(self._returns)}")
+        go = self._label()
         self.line(f"br i1 {failed}, label %{stop}, label %{go}")
-        self._open(stop)
-        self.line(f"ret i32 {code}")
         self._open(go)
 
-    def choose(self, condition: str, yes: Callable[[], None], no: Callable[[], None]) -> None:
-        """Two branches, each written by a function."""
-        labels = self._label(), self._label()
-        end = self._label()
-        self.line(f"br i1 {condition}, label %{labels[0]}, label %{labels[1]}")
-        for label, write in zip(labels, (yes, no), strict=True):
-            self._open(label)
-            write()
-            self.line(f"br label %{end}")
+    def choose(
+        self, condition: str, yes: Callable[[], None], no: Callable[[], None] | None = None
+    ) -> None:
+        """Two branches, each written by a function; only one where it is known which."""
+        if condition in ("true", "false"):
+            chosen = yes if condition == "true" else no
+            if chosen is not None:
+                chosen()
+            return
+        first, end = self._label(), self._label()
+        second = end if no is None else self._label()
+        self.line(f"br i1 {condition}, label %{first}, label %{second}")
+        for label, write in ((first, yes), (second, no)):
+            if write is not None:
+                self._open(label)
+                write()
+                self.line(f"br label %{end}")
         self._open(end)
 
     def switch(self, index: str, cases: Sequence[Callable[[], None]]) -> None:
@@ -265,6 +296,12 @@ class FunctionText:
     @contextmanager
     def loop(self, extent: str, start: str = "0", step: str = "1") -> Iterator[str]:
         """What is written inside runs for each start <= counter < extent."""
+        numbers = (start, extent, step)
+        if all(n.isdecimal() for n in numbers) and int(start) < int(extent) <= int(start) + int(
+            step
+        ):
+            yield start
+            return
         before, head, inside, end = self._block, self._label(), self._label(), self._label()
         self.line(f"br label %{head}")
         self._open(head)
@@ -287,6 +324,15 @@ class FunctionText:
 def _slot(name: str, kind: str, count: int) -> str:
     """Memory on the stack; what holds matrices begins with a line of the cache."""
     return f"  %{name} = alloca {kind}, i64 {count}" + (f", align {LINE}" if count > LINE else "")
+
+
+def unpacked(words: Sequence[Word]) -> list[str]:
+    """Lines that load values from the words of memory at `%words`, one behind the other."""
+    lines = []
+    for i, (kind, value) in enumerate(words):
+        lines.append(f"  {value}.at = getelementptr i64, ptr %words, i64 {i}")
+        lines.append(f"  {value} = load {kind}, ptr {value}.at")
+    return lines
 
 
 def memory_type(dtype: DType) -> str:

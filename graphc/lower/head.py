@@ -18,7 +18,7 @@ class Head(IntEnum):
     CALL = 2  # passed through to `host`
     SGEMM = 3
     DGEMM = 4
-    PARALLEL_FOR = 5
+    SHARE = 5  # void share(ptr span, ptr words, i64 begin, i64 end, i64 unit, i64 threads)
     THREADS = 6
     SPRODUCT = 7  # products of our own; 0: there are none
     DPRODUCT = 8

@@ -18,7 +18,14 @@ from graphc.lower.gemm import ROWS_ASKED
 from graphc.lower.head import Head
 from graphc.lower.kernel_calls import Sharing, is_much
 from graphc.machines import CPU
-from graphc.planning.program import Gemm, Matrix, padded, panel_columns
+from graphc.planning.program import (
+    Gemm,
+    Matrix,
+    Program,
+    padded,
+    panel_columns,
+    walk_steps,
+)
 
 COLUMNS = CPU.least_columns, CPU.product_columns  # of b; of more it is packed
 CACHED_BYTES = CPU.cached_bytes
@@ -29,17 +36,29 @@ PACKING = 4  # scalar operations that take as long as packing one element
 TAP_BYTES = CACHED_BYTES // 4  # of b, beside what a sum of products reads of a meanwhile
 
 
+def own_widths(program: Program) -> list[int]:
+    """The bits of the floats whose products our own routine may compute."""
+    steps = (s for s in walk_steps(program.steps) if isinstance(s, Gemm))
+    return sorted({step.dtype.bits for step in steps if _may_be_own(step)})
+
+
+def _may_be_own(step: Gemm) -> bool:
+    """Whether our own routine computes the product at some sizes."""
+    if step.taps:
+        return True
+    needs_packing = CPU.is_wide(step.n) or (step.b.transposed and not step.batch)
+    if needs_packing and step.packed is None:
+        return False
+    return not isinstance(step.n, int) or step.n >= COLUMNS[0]
+
+
 def is_own(text: FunctionText, step: Gemm) -> str:
     """Whether our own routine computes the product: an i1, known from the start."""
     if step.taps:
         return "true"
-    if step.b.transposed and step.packed is None and not step.batch:
+    if not _may_be_own(step):
         return "false"
     (least, most), wide = COLUMNS, CPU.is_wide(step.n)
-    if wide and step.packed is None:
-        return "false"
-    if isinstance(step.n, int) and step.n < least:
-        return "false"
     tests = [f"icmp ne ptr {_routine(text, step, Head.SPRODUCT)}, null"]
     if not isinstance(step.n, int):
         tests.append(f"icmp sge i64 {text.size(step.n)}, {least}")
@@ -114,10 +133,9 @@ def share_packing(sharing: Sharing, layout: Layout, dtype: DType) -> str:
     names = ("routine", "b", "row", "column", "y", "n", "k")
     kinds = ("ptr", "ptr", "i64", "i64", "ptr", "i64", "i64")
     words = [(kind, f"%{name}") for kind, name in zip(kinds, names, strict=True)]
-    parameters = "".join(f", {kind} {value}" for kind, value in words)
     name, part = f"pack.{dtype}", f"panels.{dtype}"
     if name not in sharing.functions:
-        text = FunctionText(layout, parameters=parameters + ", i64 %first, i64 %last")
+        text = FunctionText(layout, parameters=words, span=True)
         ahead = [text.emit(f"mul i64 %first, {step}") for step in ("%column", "%k")]
         places = [text.advance(at, dtype, n) for at, n in zip(("%b", "%y"), ahead, strict=True)]
         count = text.emit("sub i64 %last, %first")
@@ -125,15 +143,14 @@ def share_packing(sharing: Sharing, layout: Layout, dtype: DType) -> str:
         some |= {"b": places[0], "y": places[1], "n": count}
         pack(text, list(zip(kinds, some.values(), strict=True)))
         sharing.functions[part] = text.lines(part, "internal ")
-        text = FunctionText(layout, parameters=parameters)
+        text = FunctionText(layout, parameters=words)
         work = text.emit(f"mul i64 {text.emit('mul i64 %n, %k')}, {PACKING}")
-        text.choose(
-            is_much(text, work),
-            lambda: sharing.run(
-                text, part, [("ptr", "%context"), *words], "%n", panel_columns(dtype)
-            ),
-            lambda: pack(text, words),
-        )
+
+        def shared() -> None:
+            given = sharing.words(text, [("ptr", "%context"), *words])
+            sharing.run(text, part, given, "%n", panel_columns(dtype))
+
+        text.choose(is_much(text, work), shared, lambda: pack(text, words))
         sharing.functions[name] = text.lines(name, "internal ")
     return name
 
@@ -154,11 +171,11 @@ def ahead(text: FunctionText, step: Gemm, functions: dict[str, list[str]]) -> st
         given = [("i64", str(i)), *(("i64", text.size(value)) for value in values)]
         text.run(_AHEAD, [("ptr", place), *given])
     if _AHEAD not in functions:
-        parameters = ", i64 %record, i64 %step, i64 %rows, i64 %bytes, i64 %each"
-        inner = FunctionText(text.layout, parameters=parameters)
+        names = ("record", "step", "rows", "bytes", "each")
+        inner = FunctionText(text.layout, parameters=[("i64", f"%{name}") for name in names])
         inner.line("%first = mul i64 %record, 5")
         inner.line("%at = getelementptr i64, ptr %context, i64 %first")
-        for j, name in enumerate(("step", "rows", "bytes", "each"), 1):
+        for j, name in enumerate(names[1:], 1):
             inner.store("i64", f"%{name}", "%at", j)
         functions[_AHEAD] = inner.lines(_AHEAD, "internal ")
     touched = total(x * y for x, y in shapes) * product(step.batch) * size
@@ -369,27 +386,51 @@ end:
 }}"""
 
 
-def blas(text: FunctionText, step: Gemm, matrices: Sequence[str], integer: str) -> None:
-    """A product by the BLAS, whose integers are of the type `integer`. Row-major c = a b is
-    column-major c' = b' a', which is how it is called."""
+def blas(text: FunctionText, step: Gemm, matrices: Sequence[str]) -> None:
+    """A product by the BLAS. Row-major c = a b is column-major c' = b' a', which is how it is
+    called."""
     a, b, c = matrices
-    kind = "float" if step.dtype.itemsize == 4 else "double"
-    for name, matrix in (("ta", step.b), ("tb", step.a)):
-        text.store("i8", str(ord("T" if matrix.transposed else "N")), text.stack(name, "i8"))
-    integers = {"m": text.size(step.n), "n": text.size(step.m), "k": text.size(step.k)}
-    for name, matrix in (("lda", step.b), ("ldb", step.a), ("ldc", step.c)):
-        leading = text.size(matrix.leading)
-        integers[name] = text.emit(f"call i64 @llvm.smax.i64(i64 {leading}, i64 1)", early=True)
-    for name, value in integers.items():
+    routine = _routine(text, step, Head.SGEMM)
+    turned = (f"i8 {ord('T' if m.transposed else 'N')}" for m in (step.b, step.a))
+    sizes = (f"i64 {text.size(size)}" for size in (step.n, step.m, step.k))
+    places = zip((b, a, c), (step.b, step.a, step.c), strict=True)
+    given = (f"ptr {at}, i64 {text.size(matrix.leading)}" for at, matrix in places)
+    passed = ", ".join((f"ptr {routine}", *turned, *sizes, *given))
+    text.line(f"call void @{_blas_name(step.dtype)}({passed})")
+
+
+def _blas_name(dtype: DType) -> str:
+    return f"gc.blas.f{dtype.bits}"
+
+
+def blas_call(dtype: DType, integer: str) -> str:
+    """The function that calls the BLAS, by its interface: all is passed by address, integers of
+    the type `integer`, and the lengths of both letters by value."""
+    kind = "float" if dtype.itemsize == 4 else "double"
+    lines = ["  %one = alloca " + kind, f"  store {kind} 1.0, ptr %one"]
+    lines += ["  %zero = alloca " + kind, f"  store {kind} 0.0, ptr %zero"]
+    for name in ("ta", "tb"):
+        lines += [f"  %{name}.at = alloca i8", f"  store i8 %{name}, ptr %{name}.at"]
+    for name in ("m", "n", "k", "lda", "ldb", "ldc"):
+        value = f"%{name}"
+        if name.startswith("ld"):  # 0 for a matrix without elements
+            value = f"%{name}.safe"
+            lines.append(f"  {value} = call i64 @llvm.smax.i64(i64 %{name}, i64 1)")
         if integer != "i64":
-            value = text.emit(f"trunc i64 {value} to {integer}")
-        text.store(integer, value, text.stack(name, integer))
-    for name, number in (("one", "1.0"), ("zero", "0.0")):
-        text.store(kind, number, text.stack(f"{kind}.{name}", kind))
-    text.line(
-        f"call void {_routine(text, step, Head.SGEMM)}(ptr %ta, ptr %tb, ptr %m, ptr %n, ptr %k, "
-        f"ptr %{kind}.one, ptr {b}, ptr %lda, ptr {a}, ptr %ldb, ptr %{kind}.zero, ptr {c}, "
-        "ptr %ldc, i64 1, i64 1)"
+            lines.append(f"  %{name}.short = trunc i64 {value} to {integer}")
+            value = f"%{name}.short"
+        lines += [f"  %{name}.at = alloca {integer}", f"  store {integer} {value}, ptr %{name}.at"]
+    return "\n".join(
+        [
+            f"define internal void @{_blas_name(dtype)}(ptr %routine, i8 %ta, i8 %tb, i64 %m, "
+            "i64 %n, i64 %k, ptr %a, i64 %lda, ptr %b, i64 %ldb, ptr %c, i64 %ldc) #0 {",
+            *lines,
+            "  call void %routine(ptr %ta.at, ptr %tb.at, ptr %m.at, ptr %n.at, ptr %k.at, "
+            "ptr %one, ptr %a, ptr %lda.at, ptr %b, ptr %ldb.at, ptr %zero, ptr %c, ptr %ldc.at, "
+            "i64 1, i64 1)",
+            "  ret void",
+            "}",
+        ]
     )
 
 

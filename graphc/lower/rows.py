@@ -55,7 +55,7 @@ def product(text: FunctionText, step: Gemm, blocks: Blocks | None, span: Span, s
             starts.append(text.advance(place, step.dtype, elements))
         products.own(text, step, (starts[0], b, starts[1]), count, start)
         if blocks is not None:
-            text.choose(done, partial(take_up, text, blocks, first, last), lambda: None)
+            text.choose(done, partial(take_up, text, blocks, first, last))
 
 
 def copy(text: FunctionText, step: Copy, span: Span | None = None) -> None:

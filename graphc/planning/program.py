@@ -302,11 +302,6 @@ def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
                 yield from walk_steps(side)
 
 
-def product_widths(program: Program) -> list[int]:
-    """The bits of the floats whose matrices the program multiplies."""
-    return sorted({s.dtype.bits for s in walk_steps(program.steps) if isinstance(s, Gemm)})
-
-
 def working_steps(steps: Sequence[Step]) -> Iterator[Step]:
     """The steps that do work themselves, those inside of loops and branches too, in order; a
     product and the kernel that takes it up are one."""

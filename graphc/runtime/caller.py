@@ -55,7 +55,7 @@ class Context:
         for word, value in enumerate(caller.executable.head):
             self.words[word] = value
         self.words[Head.CALL] = self.call
-        self.words[Head.PARALLEL_FOR] = caller.parallel_for
+        self.words[Head.SHARE] = caller.share
         self.words[Head.THREADS] = caller.threads
         for word, pointer in caller.fixed:
             self.words[word] = pointer
@@ -124,7 +124,7 @@ class Caller:
         self.constants = constants
         self.threads = threads.num_threads()
         shares = manifest["parallel"] and self.threads > 1
-        self.parallel_for = threads.parallel_for_address() if shares else 0
+        self.share = threads.share_address() if shares else 0
         self.written = [v for v, _ in graph.updates]
         self.variables = variables
         self.pool: list[Context] = []

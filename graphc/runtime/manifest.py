@@ -12,10 +12,11 @@ from typing import Any
 from graphc.ir import literal
 from graphc.ir.graph import Graph, all_nodes
 from graphc.lower.context import routines
-from graphc.planning.program import Call, Gemm, Host, Program, Storage, product_widths, walk_steps
+from graphc.lower.products import own_widths
+from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_steps
 
 Manifest = dict[str, Any]
-ABI = 6  # of the entry and its context
+ABI = 7  # of the entry and its context
 
 
 def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[int]) -> Manifest:
@@ -47,7 +48,7 @@ def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[
         ],
         "hosts": [_host(step) for step in hosts],
         "routines": routines(program),
-        "products": product_widths(program),
+        "products": own_widths(program),
         "parallel": any(
             isinstance(s, Gemm) or (isinstance(s, Call) and s.work is not None) for s in steps
         ),

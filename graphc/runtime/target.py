@@ -89,10 +89,10 @@ def _prepare() -> None:
 
 
 def _prepare_program(program: Program) -> None:
-    from graphc.planning.program import product_widths
+    from graphc.lower.products import own_widths
     from graphc.runtime.product import prepare_product
 
-    for bits in product_widths(program):
+    for bits in own_widths(program):
         prepare_product(bits)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from graphc.errors import ArgumentError
-from graphc.runtime import threads
+from graphc.runtime import pool, threads
 from graphc.runtime.threads import num_threads, parallel_for_address
 
 if os.name != "posix":
@@ -357,7 +357,7 @@ def test_cores_are_counted_within_affinity_and_share(
 
 @pytest.mark.parametrize("processor", ["x86_64", "aarch64", "arm64", "riscv64"])
 def test_the_pool_is_valid_for_every_processor(processor: str) -> None:
-    llvm.parse_assembly(threads._pool_ir(processor)).verify()
+    llvm.parse_assembly(pool.pool_text(processor)).verify()
 
 
 def run_script(script: str) -> str:

@@ -12,17 +12,18 @@ from .data import Sizes
 
 
 def symengine_formula(sizes: Sizes) -> Callable[[], Any]:
-    """LLVM; the vjp is the gradient of the weighted sum. (With `cse=True` SymEngine 0.15 answers
-    wrongly here, whatever the backend.)"""
+    """LLVM; the vjp is the gradient of the weighted sum. Without `cse` all operations that are
+    shared are written out, for which no memory suffices. What SymEngine 0.15 then calls `x0`, `x1`
+    and so on must not be what its inputs are called: its answers are wrong where it is."""
     import symengine
 
-    inputs = symengine.symbols(f"x:{data.FORMULA_INPUTS}")
+    inputs = symengine.symbols(f"given:{data.FORMULA_INPUTS}")
     weights = symengine.symbols(f"w:{data.FORMULA_OUTPUTS}")
     outputs = data.formula(inputs, sizes.draws, symengine)
     total = sum(w * y for w, y in zip(weights, outputs, strict=True))
     pulled = [total.diff(x) for x in inputs]
     function = symengine.Lambdify(
-        [*inputs, *weights], [*outputs, *pulled], backend="llvm", cse=False
+        [*inputs, *weights], [*outputs, *pulled], backend="llvm", cse=True
     )
     return lambda: list(function(_values()))
 
