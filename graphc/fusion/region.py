@@ -88,7 +88,7 @@ def squeezed(shape: Shape) -> Shape:
 
 def canonical_index(shape: Shape, loops: tuple[Var, ...]) -> tuple[Affine, ...]:
     """The index of an element of `shape` in terms of the loops over its squeezed axes."""
-    return index_at(shape, tuple(map(of, loops)))
+    return index_at(shape, tuple(map(of, loops[: len(shape)])))
 
 
 def index_at(shape: Shape, positions: Sequence[Affine]) -> tuple[Affine, ...]:
