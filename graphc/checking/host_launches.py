@@ -14,9 +14,10 @@ import llvmlite.binding as llvm
 
 from graphc.checking.simulator import Array, Memory, run_launches
 from graphc.loops.grammar import Buffer, Kernel
-from graphc.lower import gpu_functions, link, nvptx, processor
+from graphc.lower import gpu_functions, link, nvptx
 from graphc.lower.gpu_source import print_launches
 from graphc.lower.launches import Launch, Launches
+from graphc.lower.processor import emit_object, processor
 
 _RUN = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64))
 
@@ -37,7 +38,7 @@ class HostLaunches:
         names = [launch.name for launch in launches.launches]
         with link.Modules() as modules:
             module = nvptx.joined(modules, texts, gpu_functions.host, names, machine)
-            data = machine.emit_object(module)
+            data = emit_object(module, machine)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))
         self._engine.finalize_object()

@@ -25,7 +25,7 @@ from llvmlite.binding.newpassmanagers import NewPassManager
 
 from graphc.errors import CompileError
 from graphc.lower import vector_math
-from graphc.lower.processor import cpu, target_machine
+from graphc.lower.processor import cpu, emit_object, target_machine
 
 # functions of the C library that code may call, each for both floats
 _SCALAR = (
@@ -119,8 +119,7 @@ class LinkedObject:
     def single(self) -> bytes:
         """All of the program as one object, which defines `entry` and nothing else."""
         with self.whole() as module:
-            data: bytes = target_machine().emit_object(module)
-            return data
+            return emit_object(module, target_machine())
 
 
 class Modules:
@@ -192,7 +191,7 @@ def _piece(texts: Sequence[str], called: tuple[str, ...] = ()) -> Piece:
         module.verify()
         optimize(module, machine)
         _check_symbols(module, set(called))
-        return Piece(machine.emit_object(module), module.as_bitcode(), called)
+        return Piece(emit_object(module, machine), module.as_bitcode(), called)
 
 
 @cache

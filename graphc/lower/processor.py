@@ -5,6 +5,7 @@ A file of its own, since loading a program from the cache needs no more of what 
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -20,6 +21,31 @@ INTERLEAVED = 9
 # once. A part of a loop ends at its own end or at the whole loop's, which costs 5 or 6, more than
 # LLVM's own 4: 1,000,000 numbers are counted in 0.65 ms so, and in 0.8 one by one.
 TURNS = 6
+
+
+# LLVM 22 makes `vpmovd2m` and `kmov`, which take the signs of numbers to a register, one
+# instruction (`vmovmskps`, or its like for other widths). It does so also where the vector is one
+# that this instruction cannot name, and where the mask is wanted again behind a branch: wrong
+# numbers then (llvm-project, issues 191304 and 174871). Where that may have happened, code is made
+# without the features to which `vpmovd2m` belongs.
+_SIGNS = re.compile(
+    rb"\xc5[\x78\x79\x7c\x7d\xf8\xf9\xfc\xfd][\x50\xd7]"
+    rb"|\xc4[\x01\x21\x41\x61\x81\xa1\xc1\xe1][\x78\x79\x7c\x7d\xf8\xf9\xfc\xfd][\x50\xd7]"
+)
+_MASKS_OF_SIGNS = ",-avx512dq,-avx512bw"
+
+
+def emit_object(module: Any, machine: Any) -> bytes:
+    """The code of an optimised module, for this processor."""
+    data: bytes = machine.emit_object(module)
+    if "+avx512dq" in cpu()[1] and _SIGNS.search(data):
+        data = _cautious().emit_object(module)
+    return data
+
+
+@cache
+def _cautious() -> Any:
+    return target_machine(without=_MASKS_OF_SIGNS)
 
 
 @cache
@@ -42,10 +68,12 @@ def cpu() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
-def target_machine(level: int = 3) -> Any:
-    """The machine that code is made for: this one. `level`: how much its code is optimised."""
+def target_machine(level: int = 3, without: str = "") -> Any:
+    """The machine that code is made for: this one. `level`: how much its code is optimised;
+    `without`: features that it is not to use."""
     initialize()
     name, features = cpu()
+    features += without
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=name, features=features, opt=level, reloc="pic", codemodel="default"
     )
