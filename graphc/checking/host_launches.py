@@ -17,7 +17,7 @@ from graphc.loops.grammar import Buffer, Kernel
 from graphc.lower import gpu_functions, link, nvptx
 from graphc.lower.gpu_source import print_launches
 from graphc.lower.launches import Launch, Launches
-from graphc.lower.processor import emit_object, processor
+from graphc.lower.processor import emit_object, target_machine
 
 _RUN = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64))
 
@@ -34,7 +34,7 @@ class HostLaunches:
         for launch in launches.launches:
             text, symbol = nvptx.to_llvm(launches, launch)
             texts += [text, _loop_over_blocks(launch.name, symbol, kinds)]
-        machine = processor.target_machine()
+        machine = target_machine()
         names = [launch.name for launch in launches.launches]
         with link.Modules() as modules:
             module = nvptx.joined(modules, texts, gpu_functions.host, names, machine)

@@ -158,7 +158,8 @@ def _ballot(site: int, cuda: _Cuda, flag: Any) -> Generator[Any, None, Any]:
     return np.int64(bits)
 
 
-def _first_bit(flags: Any) -> Any:
+def first_bit(flags: Any) -> Any:
+    """The number of the lowest bit that is set."""
     bits = int(flags)
     return np.int64((bits & -bits).bit_length() - 1)
 
@@ -192,7 +193,7 @@ class _Generators(ast.NodeTransformer):
 
 @lru_cache(maxsize=1)
 def _scope() -> dict[str, Any]:
-    scope = stand_ins() | {"lost": _lost, "ballot": _ballot, "first_bit": _first_bit}
+    scope = stand_ins() | {"lost": _lost, "ballot": _ballot, "first_bit": first_bit}
     for name, primitive in PRIMITIVES.items():
         for dtype in DTYPES if primitive.reorders else ():
             scope[f"group_{name}_{dtype.short}"] = _collective(False, scope[name])

@@ -37,7 +37,7 @@ from graphc.loops.grammar import (
 )
 from graphc.loops.nest import Sum, chain, take_apart
 from graphc.lower.gpu_text import Text, long_sums, times
-from graphc.lower.launches import Launch, Launches, Room
+from graphc.lower.launches import WARP, Launch, Launches, Room
 from graphc.lower.numba_source import loaded, stored
 
 AHEAD = 4  # turns that a lane of a row begins before it needs what they load
@@ -62,6 +62,7 @@ class _Kernels:
         self.fails = may_fail(kernel)
         self.vector = self._is_contiguous()
         self.across: list[Size] = []
+        self.least = 1
         self.made: list[tuple[str, Text, Size]] = []
 
     def launches(self) -> Launches:
@@ -105,6 +106,7 @@ class _Kernels:
             tuple(self.across),
             VECTOR if self.vector or nest.totals else 1,
             bool(self.parts) or kind == "scatter",
+            self.least,
         )
 
     def _text(self) -> Text:
@@ -321,7 +323,8 @@ class _Kernels:
                 turn.print(nest.body)
                 text.add("row += 1")
         else:
-            text.add("warp = minimum(width, i64(32))", "base = i64(0)")
+            self.least = WARP
+            text.add(f"warp = minimum(width, i64({WARP}))", "base = i64(0)")
             with text.inside(f"while base < {rows}:"):
                 text.add("found = i64(0)")
                 with text.inside(f"for u in range({SCANNED}):"):

@@ -68,8 +68,8 @@ class Launches:
     private one the `Room` of its name), `sizes` over the program's dims, `shift`, `groups` and
     `blocks` of the grid, the other rooms, and the word of failures if the kernel may fail.
 
-    `across`: the turns of the longest loop inside of a row, or the columns; `most`: the groups that
-    memory allows; `each`: elements of a thread of a map.
+    `across`: the turns of the longest loop inside of a row, or the columns; `each`: elements of a
+    thread of a map; `least`: threads of a group, at the least.
     """
 
     kernel: Kernel | None  # None where it was read from data
@@ -82,6 +82,7 @@ class Launches:
     across: tuple[Size, ...]
     each: int
     limits: bool  # whether groups are at most as many as parts of sums
+    least: int
 
     def facts(self) -> dict[str, Any]:
         """What running the launches needs, as plain data; `read_launches` is the inverse."""
@@ -94,6 +95,7 @@ class Launches:
             "across": list(map(str, self.across)),
             "each": self.each,
             "limits": self.limits,
+            "least": self.least,
         }
 
     def chosen(self, aligned: bool) -> list[Launch]:
@@ -142,7 +144,7 @@ class Launches:
             blocks = _clamp(_parts(turns, threads * self.each), 1, most)
             return Grid(blocks, 1, blocks * threads)
         scatters = self.kind == "scatter"
-        least = WARP if scatters else min(SEGMENT, _power(across))
+        least = max(self.least, min(SEGMENT, _power(across)))
         each = 1 if scatters else _clamp(turns * across >> FILLED, 1, EACH)
         width = min(max(_power(_parts(across, each)), least), threads)
         groups = threads // width
@@ -189,4 +191,5 @@ def read_launches(facts: Mapping[str, Any]) -> Launches:
         tuple(map(read_size, facts["across"])),
         facts["each"],
         facts["limits"],
+        facts["least"],
     )

@@ -16,7 +16,7 @@ import numpy as np
 from numba import cuda
 
 from graphc.checking.kernels import regions_of
-from graphc.checking.simulator import Memory, Simulator, run_launches
+from graphc.checking.simulator import Memory, Simulator, first_bit, run_launches
 from graphc.checking.source import stand_ins
 from graphc.fusion.kernel import build_kernel
 from graphc.ir.dim import evaluate
@@ -63,6 +63,18 @@ def _collective(step: Callable[[Any, Any], Any], across: bool) -> Any:
     return together
 
 
+@cuda.jit(device=True)  # type: ignore[untyped-decorator]
+def _ballot(flag: Any) -> Any:
+    kept = cuda.shared.array(THREADS, np.int64)
+    thread = cuda.threadIdx.x
+    kept[thread] = bool(flag)
+    cuda.syncthreads()
+    start = thread - thread % WARP
+    bits = sum(int(kept[i]) << (i - start) for i in range(start, start + WARP))
+    cuda.syncthreads()
+    return np.int64(bits)
+
+
 def _lost(total: Any, before: Any, added: Any) -> Any:
     error = (total - before) - added
     return error if np.isfinite(error) else error.dtype.type(0)
@@ -75,6 +87,7 @@ class Numba:
 
     def __init__(self) -> None:
         self.scope = stand_ins() | {"lost": _lost, "cuda": cuda}
+        self.scope |= {"ballot": _ballot, "first_bit": first_bit}
         for name in ("add", "maximum", "minimum"):
             for across, kind in ((False, "group"), (True, "column")):
                 self.scope[f"{kind}_{name}_f32"] = _collective(self.scope[name], across)
