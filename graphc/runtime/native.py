@@ -11,7 +11,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-from graphc.lower.processor import cpu, target_machine
+from graphc.lower.processor import cpu, emit_object, target_machine
 from graphc.runtime import cache as store
 from graphc.runtime.near import one_place
 
@@ -57,5 +57,5 @@ def _emit(name: str, text: Callable[[], str]) -> bytes:
         module.triple = machine.triple
         module.data_layout = str(machine.target_data)
         module.verify()
-        _emitted[name] = machine.emit_object(module)
+        _emitted[name] = emit_object(module, machine)
     return _emitted[name]
