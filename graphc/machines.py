@@ -106,7 +106,8 @@ CPU = Machine(
     least_columns=8,
 )
 
-# No card has been measured yet. A product is a call of a library there, and so is a batch of them.
+# Estimates: only whole programs have been measured on a card. A product is a call of a library there,
+# and so is a batch of them.
 CUDA = Machine(
     tiny_product=128,
     step_rows=64,
