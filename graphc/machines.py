@@ -106,7 +106,7 @@ CPU = Machine(
     least_columns=8,
 )
 
-# Estimates: only whole programs have been measured on a card. A product is a call of a library there,
+# Estimates: only whole programs were measured on a card. A product is a call of a library there,
 # and so is a batch of them.
 CUDA = Machine(
     tiny_product=128,
