@@ -191,6 +191,17 @@ def test_operands_may_be_swapped(name: str) -> None:
         assert same_bits(value(op, *arrays), value(op, *arrays[::-1]))
 
 
+@pytest.mark.parametrize("fact", [Fact.ADDS, Fact.MULTIPLIES])
+def test_sums_and_products_of_operands(fact: Fact) -> None:
+    meant = {Fact.ADDS: np.add, Fact.MULTIPLIES: np.multiply}[fact]
+    names = moving(fact)
+    assert names
+    for op in map(registry().__getitem__, names):
+        for arrays in floats_of(op):
+            with np.errstate(all="ignore"):
+                assert same_bits(value(op, *arrays), meant(*arrays))
+
+
 @pytest.mark.parametrize("name", moving(Fact.IDEMPOTENT))
 def test_again_changes_nothing(name: str) -> None:
     op = registry()[name]

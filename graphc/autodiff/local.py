@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
-from graphc.ops.elementwise import WHERE
 
 OPS = 16  # between a function's operand and its result, at the most
 
@@ -64,7 +63,8 @@ def functions_of_one(
 def _is_scalar(node: Node, operands: Sequence[Tensor]) -> bool:
     """Whether each element of the result is a function of the operands' elements there, none of
     which a branch hides."""
-    if Fact.ELEMENTWISE not in node.op.facts or node.op is WHERE or len(node.types) != 1:
+    facts = node.op.facts
+    if Fact.ELEMENTWISE not in facts or Fact.PICKS in facts or len(node.types) != 1:
         return False
     return node.types[0].dtype.is_float and all(t.type == node.types[0] for t in operands)
 

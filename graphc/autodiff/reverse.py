@@ -117,7 +117,7 @@ def _derivative(function: Local, on_path: set[Node]) -> Tensor | None:
 
 def _without_one(g: Tensor, one: Tensor) -> Tensor:
     """`g`, or its other factor where it is `one` times that."""
-    if g.node.op.name == "multiply":
+    if Fact.MULTIPLIES in g.node.op.facts:
         first, second = g.node.inputs
         if first is one and second.shape == one.shape:
             return second

@@ -20,6 +20,7 @@ import numpy as np
 from graphc.checking.source import stand_ins
 from graphc.ir.dim import evaluate
 from graphc.ir.dtype import DTYPES
+from graphc.ir.parsing import parse, parse_expression
 from graphc.loops.grammar import Buffer, Kernel
 from graphc.loops.primitives import PRIMITIVES
 from graphc.lower.gpu_source import print_launches
@@ -187,7 +188,7 @@ class _Generators(ast.NodeTransformer):
             return ast.YieldFrom(node)
         if ast.unparse(node) == "cuda.syncthreads()":
             self.waits = True
-            return ast.Yield(ast.parse(f"({node.lineno}, 0)", mode="eval").body)
+            return ast.Yield(parse_expression(f"({node.lineno}, 0)"))
         return node
 
 
@@ -204,7 +205,7 @@ def _scope() -> dict[str, Any]:
 @lru_cache(maxsize=1000)
 def _compiled(source: str) -> tuple[CodeType, bool]:
     changer = _Generators()
-    tree = ast.fix_missing_locations(changer.visit(ast.parse(source)))
+    tree = ast.fix_missing_locations(changer.visit(parse(source)))
     return compile(tree, "<launch>", "exec"), changer.waits
 
 

@@ -15,6 +15,8 @@ from functools import lru_cache
 from itertools import islice
 from types import FrameType
 
+from graphc.ir.parsing import parse
+
 _CONDITION = "gc.cond runs one of two functions, gc.where chooses elementwise"
 _HINTS = {
     "while": "`while`: gc.while_loop(condition, step, carry) loops as long as a tensor says",
@@ -62,7 +64,7 @@ def _words(frame: FrameType) -> Iterator[str]:
 def _tree(source: str) -> ast.AST | None:
     """A source that can be read; `gc.jit` may ask several times for one."""
     try:
-        return ast.parse(source)
+        return parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -22,6 +22,7 @@ from graphc.errors import ArgumentError, ShapeError, SymbolicValueError
 from graphc.ir import origin
 from graphc.ir.asked import constructs
 from graphc.ir.dtype import BY_SHORT
+from graphc.ir.parsing import parse_expression
 
 Size: TypeAlias = "int | Dim"
 Atom: TypeAlias = "str | Call"
@@ -178,7 +179,7 @@ def dim(spec: Any) -> Size:
         return spec
     if isinstance(spec, str):
         try:
-            spec = _parse(ast.parse(spec.strip(), mode="eval").body)
+            spec = _parse(parse_expression(spec.strip()))
         except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError):
             _refuse(spec)
         if isinstance(spec, Dim):

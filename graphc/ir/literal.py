@@ -28,6 +28,7 @@ from graphc.ir.dim import Dim, from_ast
 from graphc.ir.dtype import BY_SHORT, DType, bool_, dtype, float64
 from graphc.ir.graph import Graph
 from graphc.ir.node import ArrayValue
+from graphc.ir.parsing import parse_expression
 from graphc.ir.shape import TensorType
 
 _SHORT_ARRAY = 16  # elements; a longer array is written as its bytes
@@ -50,7 +51,7 @@ def read_type(text: str) -> TensorType:
     """A type such as `f32[n,2*m + 1]`. Errors: `ValueError`, `SyntaxError`."""
     if text.endswith("[]"):
         return TensorType(_dtype_named(text[:-2]), ())
-    return _type(ast.parse(text, mode="eval").body)
+    return _type(parse_expression(text))
 
 
 def _type(tree: ast.expr) -> TensorType:

@@ -51,6 +51,7 @@ class Fact(Enum):
     IDEMPOTENT = "idempotent"  # f(f(x)) is f(x); for two operands, f(x, x) is x
     ELEMENTWISE = "elementwise"  # one scalar function, with broadcasting
     ADDS = "adds"  # the sum of its operands
+    MULTIPLIES = "multiplies"  # the product of its operands
     TOTALS = "totals"  # the sum of its operand's elements over its `axes`
     CONVERTS = "converts"  # the same number in another dtype
     CHECKS = "checks"  # gives its first operand, having made sure of something

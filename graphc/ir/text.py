@@ -38,6 +38,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Cell, Node, Tensor, Variable, apply
 from graphc.ir.op import Fact, registry
 from graphc.ir.operators import publish
+from graphc.ir.parsing import parse_expression
 from graphc.ir.shape import TensorType
 
 _COMMENT_COLUMN = 48
@@ -417,7 +418,7 @@ class _Parser:
 
     def _literal(self, text: str) -> Any:
         try:
-            return literal.read(ast.parse(text, mode="eval").body, iter(()))
+            return literal.read(parse_expression(text), iter(()))
         except _UNREADABLE as error:
             self.fail(f"not a constant: {error}", given=text)
 
@@ -429,7 +430,7 @@ class _Parser:
             return known
         graphs = iter(bodies)
         try:
-            call = ast.parse(f"_({text[1:-1]})", mode="eval").body
+            call = parse_expression(f"_({text[1:-1]})")
             if not isinstance(call, ast.Call) or call.args:
                 raise ValueError("every attribute has a name")
             attrs = {str(k.arg): literal.read(k.value, graphs) for k in call.keywords}

@@ -28,7 +28,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from graphc.lower.panels import PANEL, lanes_left, packing, packing_name
+from graphc.lower.head import product_symbols
+from graphc.lower.panels import PANEL, lanes_left, packing
+from graphc.lower.processor import product_lanes
 from graphc.machines import LINE
 
 ROWS = (14, 8, 4, 2, 1)  # heights of blocks, largest first
@@ -37,23 +39,10 @@ CHUNK = 128  # steps of k that are added up one by one
 SPAN = 4096  # steps whose chunks are
 
 
-def lanes(features: str, bits: int) -> int:
-    """Elements in a vector register, or 0 where this product does not pay (no AVX2 with FMA)."""
-    names = set(features.split(","))
-    if "+avx512f" in names and "+avx512vl" in names:
-        return 512 // bits
-    return 256 // bits if {"+avx2", "+fma"} <= names else 0
-
-
-def symbols(bits: int) -> tuple[str, str]:
-    """The names of the product and the packing for floats of that width."""
-    return f"gc.gemm.f{bits}", packing_name(bits)
-
-
 def definition(features: str, bits: int) -> str:
     """The text of a module that holds both. It is written as it should run: registers, loads and
     multiply-adds are given, so optimising it would only cost time."""
-    width = lanes(features, bits)
+    width = product_lanes(features, bits)
     return "\n".join([*_Product(bits, width).text(), *packing(bits, width)]) + "\n"
 
 
@@ -320,9 +309,10 @@ class _Product:
         that still fit."""
         s, panel, tallest = self.scalar, PANEL * self.width, self.rows[0]
         yield (
-            f"define void @{symbols(self.bits)[0]}(ptr noalias %a, i64 %a_row, i64 %a_column, "
-            "i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_tap, ptr noalias %c, i64 %c_row, "
-            "i64 %m, i64 %n, i64 %k, i64 %taps, i1 zeroext %add, ptr %next) {"
+            f"define void @{product_symbols(self.bits)[0]}(ptr noalias %a, i64 %a_row, "
+            "i64 %a_column, i64 %a_tap, ptr noalias %b, i64 %b_row, i64 %b_tap, "
+            "ptr noalias %c, i64 %c_row, i64 %m, i64 %n, i64 %k, i64 %taps, "
+            "i1 zeroext %add, ptr %next) {"
         )
         yield "entry:"
         yield "  %last = icmp eq ptr %next, null"

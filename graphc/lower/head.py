@@ -1,6 +1,7 @@
 """The words at the start of a context: what native code and its callers agree on.
 
-A file of its own, since it is all that a program from the cache needs to know of its driver.
+A file of its own, since it is all that a program from the cache needs to know of its driver, and of
+the matrix product that this calls.
 """
 
 from __future__ import annotations
@@ -29,3 +30,9 @@ class Head(IntEnum):
     RAISED = 13  # three words: what a signal's handler raised
     TICKET = 16  # the number of the last call back into Python: `host` returns it if all went well
     COUNT = 17
+
+
+def product_symbols(bits: int) -> tuple[str, str]:
+    """The names of our matrix product, and of what packs a right operand for it, for floats of that
+    width."""
+    return f"gc.gemm.f{bits}", f"gc.pack.f{bits}"

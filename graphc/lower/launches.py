@@ -6,13 +6,13 @@ parts a sum is cut follows from sizes alone, never from the card: so every card 
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from graphc.ir.dim import Size, evaluate, from_ast
 from graphc.ir.dtype import BY_SHORT, DType
+from graphc.ir.parsing import parse_expression
 from graphc.loops.grammar import Kernel
 
 THREADS = 256  # of a block
@@ -175,7 +175,7 @@ def _power(size: int) -> int:
 
 def read_size(text: str) -> Size:
     """A size as `str` writes it. Steps between elements are sizes, too, and may be negative."""
-    return from_ast(ast.parse(text, mode="eval").body)
+    return from_ast(parse_expression(text))
 
 
 def read_launches(facts: Mapping[str, Any]) -> Launches:

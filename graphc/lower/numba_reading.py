@@ -17,6 +17,8 @@ from typing import Any
 from numba.core import ir
 from numba.core.bytecode import FunctionIdentity
 
+from graphc.ir.parsing import parse
+
 _OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -43,7 +45,7 @@ _OPERATORS: dict[type, Callable[..., Any]] = {
 def read(source: str, name: str, scope: Mapping[str, Any]) -> Any:
     """The function `name` of kernel source as Numba's IR. `scope`: what the source may call.
     `local`: the names of variables that are assigned once, and used only in that block."""
-    tree = ast.parse(source)
+    tree = parse(source)
     function = next(f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name == name)
     body, function.body = function.body, [ast.copy_location(ast.Pass(), function)]
     known = {"range": range, **scope}

@@ -19,6 +19,7 @@ from numba import types
 
 from graphc.errors import CompileError
 from graphc.ir.dtype import DType, bool_
+from graphc.ir.parsing import parse
 from graphc.loops.grammar import Store, statements
 from graphc.lower import gpu_functions, link, numba_cpu, vector_math
 from graphc.lower.launches import THREADS, Launch, Launches
@@ -61,7 +62,7 @@ class _Unrolled(ast.NodeTransformer):
             case ast.For(ast.Name("u"), ast.Call(_, [ast.Constant(int(count))])):
                 text = "\n".join(map(ast.unparse, node.body)) + "\n"
                 copies = (re.sub(r"\bu\b", str(u), text) for u in range(count))
-                return ast.parse("".join(copies)).body
+                return parse("".join(copies)).body
         return node
 
 
@@ -71,7 +72,7 @@ def to_llvm(launches: Launches, launch: Launch) -> tuple[str, str]:
     source = launch.source
     for name, call in gpu_functions.CALLS.items():
         source = source.replace(name, call)
-    source = ast.unparse(_Unrolled().visit(ast.parse(source)))
+    source = ast.unparse(_Unrolled().visit(parse(source)))
     with numba_cpu.lock:
         text, symbol = numba_cpu.to_llvm(source, launch.name, signature(launches), contexts())
     text = re.sub(r"@\"?llvm\.pow\.f(\d+)\"?\(", r"@gc.power.f\1(", text)

@@ -12,20 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from graphc.lower.head import product_symbols
+
 PANEL = 2  # vectors of a row that are next to each other
 TOGETHER = 4  # rows that are copied at once, where the columns are contiguous
-
-
-def packing_name(bits: int) -> str:
-    """The name of the routine for floats of that width."""
-    return f"gc.pack.f{bits}"
 
 
 def packing(bits: int, width: int) -> Iterator[str]:
     """The routine for vectors of so many floats."""
     scalar = "float" if bits == 32 else "double"
     yield (
-        f"define void @{packing_name(bits)}(ptr noalias %x, i64 %x_row, i64 %x_column, "
+        f"define void @{product_symbols(bits)[1]}(ptr noalias %x, i64 %x_row, i64 %x_column, "
         "ptr noalias %y, i64 %n, i64 %k) {"
     )
     yield "entry:"

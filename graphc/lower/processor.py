@@ -68,6 +68,15 @@ def cpu() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
+def product_lanes(features: str, bits: int) -> int:
+    """Elements in a vector register of our own matrix product, or 0 where that does not pay (no
+    AVX2 with FMA)."""
+    names = set(features.split(","))
+    if "+avx512f" in names and "+avx512vl" in names:
+        return 512 // bits
+    return 256 // bits if {"+avx2", "+fma"} <= names else 0
+
+
 def target_machine(level: int = 3, without: str = "") -> Any:
     """The machine that code is made for: this one. `level`: how much its code is optimised;
     `without`: features that it is not to use."""

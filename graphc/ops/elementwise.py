@@ -61,7 +61,7 @@ subtract = binary_function(
 )  # fmt: skip
 multiply = binary_function(
     "multiply", np.multiply, lambda s, x, y: x * y, "x * y, elementwise; `and` of bools.",
-    kinds="iuf", for_bool="logical_and", facts=COMMUTES | {Fact.EXACT},
+    kinds="iuf", for_bool="logical_and", facts=COMMUTES | {Fact.MULTIPLIES, Fact.EXACT},
 )  # fmt: skip
 _DIVIDE = define(
     "divide", np.divide, lambda s, x, y: x / y, cost=4, doc="x / y, elementwise; ints give floats.",

@@ -18,6 +18,7 @@ from sympy.printing.str import StrPrinter
 
 from graphc.errors import GradientError, GraphError
 from graphc.ir.op import registry
+from graphc.ir.parsing import parse_expression
 from graphc.ops.formula_functions import BUILDERS, REWRITES
 from graphc.ops.scalar import DERIVED
 from graphc.symbolic import partials
@@ -75,7 +76,7 @@ def read(text: str) -> Any:
     try:
         if len(text) > _LONGEST:
             raise ValueError("too long")
-        return sp.sympify(_value(ast.parse(text, mode="eval").body))
+        return sp.sympify(_value(parse_expression(text)))
     except (
         ValueError,
         TypeError,

@@ -165,9 +165,10 @@ def _is_view(node: Node) -> bool:
 def _lists_rows(node: Node) -> bool:
     """Whether it has the same rows as its operand, in a list, or in a list of lists: a product
     takes each by itself, and so does what a person writes."""
-    if node.op.name != "reshape" or not node.inputs[0].ndim or not node.types[0].shape:
+    if node.op.kind is not Kind.VIEW:
         return False
-    return node.inputs[0].shape[-1] == node.types[0].shape[-1]
+    before, after = node.inputs[0].shape, node.types[0].shape
+    return before != after and before[-1:] == after[-1:]
 
 
 def _seen_through(t: Tensor) -> list[Tensor]:

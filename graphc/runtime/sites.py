@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import ctypes
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from graphc.ir.evaluate import bound, names_within
 from graphc.ir.graph import Graph, all_nodes
 from graphc.ir.node import Node
 from graphc.ir.op import registry
+from graphc.ir.parsing import parse_expression
 from graphc.runtime.executable import Manifest
 
 
@@ -58,9 +58,7 @@ def host_calls(graph: Graph, manifest: Manifest) -> list[tuple[int, HostCall]]:
 
 def _host_call(host: Manifest, node: Node | None) -> HostCall:
     op = registry()[host["op"]]
-    attrs = {
-        k: literal.read(ast.parse(v, mode="eval").body, iter(())) for k, v in host["attrs"].items()
-    }
+    attrs = {k: literal.read(parse_expression(v), iter(())) for k, v in host["attrs"].items()}
     origins = node.origins if node is not None else ()
     unknown = names_within(*attrs.values())
 

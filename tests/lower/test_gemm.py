@@ -239,6 +239,6 @@ def test_every_vector_width_is_valid_and_packed(kind: str, bits: int) -> None:
 
 
 def test_older_processors_have_none() -> None:
-    assert gemm.lanes(FEATURES["sse"], 32) == 0
-    assert gemm.lanes(FEATURES["avx2"], 32) == 8
-    assert gemm.lanes(FEATURES["avx512"], 64) == 8
+    assert processor.product_lanes(FEATURES["sse"], 32) == 0
+    assert processor.product_lanes(FEATURES["avx2"], 32) == 8
+    assert processor.product_lanes(FEATURES["avx512"], 64) == 8

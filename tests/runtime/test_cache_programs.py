@@ -231,7 +231,7 @@ def finish(process: subprocess.Popen[str]) -> list[str]:
 
 # Rooms of which a program from the cache needs nothing, and all that it needs of `lower`.
 COMPILER = ("numba", "sympy", "scipy", "graphc.fusion", "graphc.planning", "graphc.passes")
-LOWER = {"", ".head", ".processor", ".gemm"}
+LOWER = {"", ".head", ".processor"}
 
 
 def test_processes_share_an_entry_and_a_warm_one_imports_no_compiler(directory: Path) -> None:
