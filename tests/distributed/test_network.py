@@ -106,12 +106,12 @@ def test_two_workers_are_one_process() -> None:
     for worker in workers:
         worker.load(pickle.loads(pickle.dumps(programs)))
     alone, *two = workers
-    alone.join([alone.about().name], 0, 1, LONG, LONG)
+    alone.join([alone.about().name], rank=0, number=1, start=LONG, step=LONG)
     names = [w.listen("127.0.0.1") for w in two]
 
     def steps(rank: int) -> Any:
         worker = two[rank]
-        assert worker.join(names, rank, 2, LONG, LONG) == ()
+        assert worker.join(names, rank, number=2, start=LONG, step=LONG) == ()
         assert worker.walk([X, LABELS], 16) == ()
         return worker.run(0, 5, None)
 

@@ -207,7 +207,7 @@ def test_whatever_moment_one_is_lost_at() -> None:
     alone = Worker({})
     alone.load(pickle.loads(pickle.dumps(programs)))
     states = [start]
-    alone.join([alone.about().name], 0, 1, LONG, LONG)
+    alone.join([alone.about().name], rank=0, number=1, start=LONG, step=LONG)
     alone.walk([X, LABELS], 16)
     for step in range(2):
         assert alone.run(step, 1, None).code == 0

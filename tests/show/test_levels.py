@@ -32,6 +32,12 @@ def no_lines() -> Any:
         yield
 
 
+@pytest.fixture
+def typical(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has measured this processor, whatever else ran in this process, a profile for one."""
+    monkeypatch.setattr(speed, "known", lambda: None)
+
+
 def boxes(source: str) -> list[str]:
     """The labels of all marks but those of the legend."""
     found = re.findall(r'^\t+n\d+ \[label=("(?:[^"\\]|\\.)*"|\w+)', source, re.MULTILINE)
@@ -184,9 +190,8 @@ def test_unknown_levels_and_views_are_named() -> None:
 
 
 # -- views -----------------------------------------------------------------------------------------
-@pytest.mark.usefixtures("no_lines")
-def test_golden_cost(golden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "known", lambda: None)
+@pytest.mark.usefixtures("no_lines", "typical")
+def test_golden_cost(golden: Any) -> None:
     golden("draw/cost", gc.draw(compiled(two_layers()), view="cost").source)
 
 
@@ -238,6 +243,7 @@ def test_the_cost_of_loops_is_inside_their_frames() -> None:
     assert "operations for a byte" in source
 
 
+@pytest.mark.usefixtures("typical")
 def test_products_of_large_matrices_are_bound_by_arithmetic() -> None:
     a, b = (gc.placeholder(f"levels_{n}", (512, 512)) for n in "ab")
     source = gc.draw(compiled(gc.Graph([a, b], [gc.tanh(a @ b)])), view="cost").source
