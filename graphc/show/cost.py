@@ -154,7 +154,8 @@ def operations_of(nodes: Sequence[Node]) -> str:
     )
     shown = [name for name, _ in names.most_common(_NAMED)]
     more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    listed = ", ".join(shown) or "moved elements"
+    return listed + (f" and {more} more" if more > 0 else "")
 
 
 def in_bytes(count: Size) -> str:

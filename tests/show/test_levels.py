@@ -352,3 +352,9 @@ def test_any_name_is_shown_and_does_nothing_else(level: str) -> None:
         seen = "\n".join(t.text or "" for t in tree.iter(f"{SVG}text")).replace("\xa0", " ")
         short = [n for n in names if 0 < len(n) < 12 and n.isprintable() and n.strip() == n]
         assert [n for n in short if visible(n) not in seen] == []
+
+
+def test_a_kernel_that_computes_nothing_moves_elements() -> None:
+    x = gc.placeholder("moved_cost", (40, 30))
+    f = gc.compile([x], gc.permute_dims(x, (1, 0)))
+    assert "kernel 1 · moved elements" in gc.draw(f, view="cost").source
