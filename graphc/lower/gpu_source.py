@@ -40,8 +40,9 @@ from graphc.lower.gpu_text import Text, long_sums, times
 from graphc.lower.launches import WARP, Launch, Launches, Room
 from graphc.lower.numba_source import loaded, stored
 
-AHEAD = 4  # turns that a lane of a row begins before it needs what they load
-SHORT_TURN = 16  # statements of a turn that is short
+# Turns that a lane of a row begins before it needs what they load, by the statements of a turn: of
+# longer ones more would take the registers of whole blocks.
+AHEAD = ((3, 4), (8, 2))
 SCANNED = 2  # turns of a scatter that a lane looks at, one behind the other: 64 bits for a warp
 VECTOR = 4  # neighbours that a thread takes at once, where memory is contiguous
 
@@ -473,8 +474,9 @@ class _Rows:
         }
         active = self.bound(bool(changed))
         text.add("t = lane", f"bound = select({active}, {times(loops)}, i64(0))")
-        if len(body) <= SHORT_TURN and not any(isinstance(s, For) for s in body):
-            self._ahead(loops, body)
+        count = next((turns for most, turns in AHEAD if len(body) <= most), 1)
+        if count > 1 and not any(isinstance(s, For) for s in body):
+            self._ahead(loops, body, count)
         with text.inside("while t < bound:"):
             text.split("t", loops)
             for stmt in body:
@@ -484,20 +486,20 @@ class _Rows:
             name = text.names[var]
             text.add(f"{name} = group_{primitive}_{var.dtype.short}({name}, width)")
 
-    def _ahead(self, loops: Sequence[For], body: Sequence[Stmt]) -> None:
+    def _ahead(self, loops: Sequence[For], body: Sequence[Stmt], count: int) -> None:
         """Several turns of a lane, statement by statement: what they load is under way at once."""
         text = self.text
         found = [s.var for s in (*loops, *body) if isinstance(s, (For, Let, Load, Number))]
         own: dict[Buffer | Var, str] = {var: text.names[var] for var in found}
-        with text.inside(f"while t < bound - {AHEAD - 1} * width:"):
-            for u in range(AHEAD):
+        with text.inside(f"while t < bound - {count - 1} * width:"):
+            for u in range(count):
                 text.names |= {var: f"{name}_{u}" for var, name in own.items()}
                 text.split(f"(t + {u} * width)" if u else "t", loops)
             for stmt in body:
-                for u in range(AHEAD):
+                for u in range(count):
                     text.names |= {var: f"{name}_{u}" for var, name in own.items()}
                     self.statement(stmt, self.guard(), alone=False)
-            text.add(f"t += {AHEAD} * width")
+            text.add(f"t += {count} * width")
         text.names |= own
 
     def bound(self, reduces: bool) -> str:
