@@ -102,7 +102,7 @@ class Plan:
         self.seen: deque[Addresses] = deque(maxlen=RECORDINGS // 2)  # where large results were
         self.last: Addresses = ()
         try:
-            if manifest["products"]:
+            if any(step[0] == "gemm" for step in _walk(manifest["steps"])):
                 products.begin()
         except BaseException:
             self.free()
