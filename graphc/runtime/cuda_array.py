@@ -134,8 +134,9 @@ class Array:
         return dlpack.capsule(lent, max_version)
 
     def _copy(self) -> Array:
-        with self._card.waiting() as stream:
+        with self._card.entered():
             made = Array(self._card, self.shape, self.dtype)
+        with self._card.waiting() as stream:
             self._card.copy(made._address, self._address, self.nbytes, stream)
         return made
 

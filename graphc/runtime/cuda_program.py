@@ -77,7 +77,6 @@ class CudaProgram:
                 ]
                 sizes = self._sizes(given)
                 with hold(self.variables):
-                    self.card.settle(context)
                     homes = [remote(v.cell) for v in self.variables]
                     results = context.run(given, sizes, homes, keep)
                     for home, variable in zip(homes, self.variables, strict=True):
@@ -130,6 +129,7 @@ class Context:
             self.settle()  # it may still read the memory that these are copied to
         addresses = self._with_room(lambda: [home.address(self.card) for home in homes])
         results = self._with_room(lambda: self._results(sizes)) if keep else None
+        self.card.settle(self)  # behind that: whoever used this memory before is under way by now
         for home in homes:
             home.send(self.card, self.stream)
         with self.lock:
