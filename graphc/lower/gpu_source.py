@@ -549,13 +549,12 @@ class _Scatter(_Rows):
         found = body[: at + 1]
         written = {s.buffer for s in statements(body) if isinstance(s, Store)}
         plain = all(isinstance(s, (Let, Load, Number, Fail)) for s in found)
-        reads = {s.buffer for s in found if isinstance(s, Load)}
-        return found if plain and not reads & written else []
+        fixed = all(s.buffer not in written for s in found if isinstance(s, Load))
+        return found if plain and fixed else []
 
     def _reduces(self, body: list[Stmt]) -> bool:
         """Whether all threads of a block have to meet in a turn."""
-        added = {s.var for s in statements(body) if isinstance(s, Accumulate)}
-        return bool(added - self.totals)
+        return bool({s.var for s in statements(body) if isinstance(s, Accumulate)} - self.totals)
 
     def print(self, body: Sequence[Stmt]) -> None:
         if self.nest.picked is not None:
