@@ -16,7 +16,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -52,7 +52,7 @@ class Door:
             try:
                 seen = other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
                 other.settimeout(left_until(deadline))
-                group, rank = _HELLO.unpack(_receive(other, _HELLO.size))
+                group, rank = _HELLO.unpack(receive(other, _HELLO.size))
                 if group == number and _CREDENTIALS.unpack(seen)[1] == os.getuid():
                     return rank, other
             except ConnectionError:
@@ -73,18 +73,7 @@ class Group:
         self, door: Door, names: Sequence[str], rank: int, number: int, start: float, step: float
     ) -> None:
         self.rank, self.size, self._limit = rank, len(names), step
-        self._peers: dict[int, socket.socket] = {}
-        deadline = time.monotonic() + start
-        try:
-            for other in range(rank):
-                self._peers[other] = _knock(names[other], number, rank, deadline)
-            while len(self._peers) < self.size - 1:
-                other, peer = door.accept(number, deadline)
-                self._peers[other] = peer
-        except OSError:  # TimeoutError is one
-            missing = [r for r in range(self.size) if r != rank and r not in self._peers]
-            self.close()
-            raise Lost(missing) from None
+        self._peers = connected(door.accept, _knock, names, rank, number, start)
 
     def meet(
         self, written: Sequence[Span] = (), apart: Mapping[int, Sequence[Span]] = NOTHING
@@ -101,7 +90,7 @@ class Group:
         for rank, peer in self._peers.items():
             try:
                 peer.settimeout(left_until(deadline))
-                _receive(peer, 1)
+                receive(peer, 1)
             except OSError:
                 lost.append(rank)
         if lost:
@@ -115,7 +104,7 @@ class Group:
         """A byte of one of them. Errors: `Lost`."""
         peer = self._peers[rank]
         peer.settimeout(self._limit)
-        word: bytes = _or_lost(rank, _receive, peer, 1)
+        word: bytes = _or_lost(rank, receive, peer, 1)
         return word
 
     def listen(self, ranks: Collection[int]) -> list[int]:
@@ -153,6 +142,31 @@ class Group:
             peer.close()
 
 
+Accept = Callable[[int, float], tuple[int, socket.socket]]  # as `Door.accept`
+Knock = Callable[[str, int, int, float], socket.socket]  # at a name, for a group, by a rank, until
+
+
+def connected(
+    accept: Accept, knock: Knock, names: Sequence[str], rank: int, number: int, start: float
+) -> dict[int, socket.socket]:
+    """The sockets of all others, by their ranks: those of lower rank are knocked at, the others
+    come. Errors: `Lost` if they do not within `start` seconds."""
+    peers: dict[int, socket.socket] = {}
+    deadline = time.monotonic() + start
+    try:
+        for other in range(rank):
+            peers[other] = knock(names[other], number, rank, deadline)
+        while len(peers) < len(names) - 1:
+            other, peer = accept(number, deadline)
+            peers[other] = peer
+    except OSError:  # TimeoutError is one
+        for peer in peers.values():
+            peer.close()
+        missing = [r for r in range(len(names)) if r != rank and r not in peers]
+        raise Lost(missing) from None
+    return peers
+
+
 def _or_lost(rank: int, call: Any, *arguments: Any) -> Any:
     try:
         return call(*arguments)
@@ -172,7 +186,7 @@ def _knock(name: str, number: int, rank: int, deadline: float) -> socket.socket:
     return peer
 
 
-def _receive(peer: socket.socket, count: int) -> bytes:
+def receive(peer: socket.socket, count: int) -> bytes:
     """So many bytes. Errors: `ConnectionError` if the other side is closed."""
     data = b""
     while len(data) < count:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.distributed.group import NOTHING, Lost, Span, left_until
+from graphc.distributed.group import NOTHING, Lost, Span, connected, left_until, receive
 
 _HELLO = struct.Struct("<16sqq")  # the secret of a door, the number of the group, who speaks
 _COUNT, _SPAN = struct.Struct("<q"), struct.Struct("<qq")
@@ -49,13 +49,7 @@ class NetDoor:
             other, _ = self._socket.accept()
             try:
                 other.settimeout(min(left_until(deadline), 5.0))  # a stranger may say nothing
-                told = b""
-                while len(told) < _HELLO.size:
-                    part = other.recv(_HELLO.size - len(told))
-                    if not part:
-                        raise ConnectionResetError("closed")
-                    told += part
-                secret, group, rank = _HELLO.unpack(told)
+                secret, group, rank = _HELLO.unpack(receive(other, _HELLO.size))
                 if group == number and secrets.compare_digest(secret, self._secret):
                     return rank, other
             except OSError:
@@ -76,19 +70,8 @@ class NetGroup:
         self, door: NetDoor, names: Sequence[str], rank: int, number: int, start: float, step: float
     ) -> None:
         self.rank, self.size, self._limit = rank, len(names), step
-        self._peers: dict[int, socket.socket] = {}
         self._memory: Any = memoryview(b"")
-        deadline = time.monotonic() + start
-        try:
-            for other in range(rank):
-                self._peers[other] = _knock(names[other], number, rank, deadline)
-            while len(self._peers) < self.size - 1:
-                other, peer = door.accept(number, deadline)
-                self._peers[other] = peer
-        except OSError:  # TimeoutError is one
-            missing = [r for r in range(self.size) if r != rank and r not in self._peers]
-            self.close()
-            raise Lost(missing) from None
+        self._peers = connected(door.accept, _knock, names, rank, number, start)
         for peer in self._peers.values():
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer.setblocking(False)
