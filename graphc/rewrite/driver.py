@@ -29,7 +29,7 @@ from graphc.rewrite.ruleset import Rule, Ruleset
 _logger = logging.getLogger("graphc.rewrite")
 _DEPTH = 200  # rewrites of what a rewrite made, within one another
 _STEPS = 50  # rewrites for each node of the graph
-_OPERANDS = 3  # at the most, that tell which rules are worth trying
+_OPERANDS = 3  # at the most, of nodes whose rules are worth remembering
 _NO_MARKS: Mapping[Node, object] = {}
 
 
@@ -66,18 +66,16 @@ def apply_rules(graph: Graph, *rulesets: Ruleset, report: RewriteReport | None =
     Errors: `GraphError` naming the rules that undo each other or grow the graph for ever, or a rule
     whose replacement has another type, is no tensor, or cannot be made.
     """
-    rules = [rule for ruleset in rulesets for rule in ruleset]
     report = RewriteReport() if report is None else report
-    return _Walk(rules, report, bool(graph.sizes.needed)).graph(graph)
+    return _Walk(rulesets, report, bool(graph.sizes.needed)).graph(graph)
 
 
 class _Walk:
-    def __init__(self, rules: Sequence[Rule], report: RewriteReport, assumed: bool) -> None:
-        self.rules, self.report = rules, report
+    def __init__(self, rulesets: Sequence[Ruleset], report: RewriteReport, assumed: bool) -> None:
+        self.rulesets, self.report = rulesets, report
         self.assumed = assumed  # whether sizes of two forms are equal by an equation
-        self.names = {rule: str(rule) for rule in rules}
         # The rules worth trying, by a node's op and those of its operands.
-        self.worth: dict[tuple[Op, tuple[Op, ...] | None], tuple[Rule, ...]] = {}
+        self.worth: dict[tuple[Op, tuple[Op, ...]], tuple[Rule, ...]] = {}
         self.normal: dict[Node, tuple[Tensor, ...]] = {}
         self.pending: dict[Node, Rule] = {}  # rewritten nodes whose replacement is on the stack
         self.steps, self.limit = 0, 1000
@@ -156,7 +154,7 @@ class _Walk:
             if self.trace:
                 after = ", ".join(_shown(t.node) for t in made)
                 self.trace(f"{rule}: {_shown(node)} -> {after}", node)
-            self.report.firings.append(Firing(self.names[rule], node.op.name, node.origins))
+            self.report.firings.append(Firing(str(rule), node.op.name, node.origins))
             self.pending[node] = rule
             self.steps += 1
             if self.steps > self.limit or len(self.pending) > _DEPTH:
@@ -166,13 +164,18 @@ class _Walk:
         return None
 
     def _rules_for(self, node: Node) -> tuple[Rule, ...]:
-        operands = tuple([t.node.op for t in node.inputs])
-        few = len(operands) <= _OPERANDS
-        key = node.op, operands if few else None
+        key = node.op, tuple([t.node.op for t in node.inputs])
         found = self.worth.get(key)
         if found is None:
-            found = self.worth[key] = tuple(r for r in self.rules if r.applies_to(*key))
-        return found if few else tuple(r for r in found if r.is_over(operands))
+            found = tuple(
+                rule
+                for ruleset in self.rulesets
+                for rule in ruleset.applying_to(node.op)
+                if rule.fits(key[1])
+            )
+            if len(node.inputs) <= _OPERANDS:
+                self.worth[key] = found
+        return found
 
     def _circle(self, node: Node, made: Sequence[Tensor]) -> GraphError:
         """The error for `node`, which is met again in what the last rule made of it."""

@@ -92,12 +92,13 @@ class Rule:
         """The ops of its second formula; what a rewrite by a function makes is not known."""
         return frozenset() if self.formulas is None else operations(self.formulas[1])
 
-    def applies_to(self, op: Op, operands: Sequence[Op] | None = None) -> bool:
-        """Whether nodes of `op`, with operands that are nodes of `operands`, are worth trying."""
-        if not any(r == op.name or r is op.kind or r in op.facts for r in self.roots):
-            return False
-        if operands is None:
-            return True
+    def applies_to(self, op: Op) -> bool:
+        """Whether nodes of `op` are worth trying."""
+        return any(r == op.name or r is op.kind or r in op.facts for r in self.roots)
+
+    def fits(self, operands: Sequence[Op]) -> bool:
+        """Whether nodes that it applies to, of operands that are nodes of these ops, are worth
+        trying."""
         if not self.is_over(operands):
             return False
         return self.forms is None or self.forms.may_fit([x.name for x in operands])
@@ -112,9 +113,17 @@ class Ruleset:
 
     def __init__(self, name: str, rules: Sequence[Rule] = ()) -> None:
         self.name, self.rules = name, list(rules)
+        self._rooted: dict[Op, list[Rule]] = {}
 
     def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
+
+    def applying_to(self, op: Op) -> list[Rule]:
+        """The rules that apply to nodes of `op`, looked for once."""
+        found = self._rooted.get(op)
+        if found is None:
+            found = self._rooted[op] = [rule for rule in self.rules if rule.applies_to(op)]
+        return found
 
     def __repr__(self) -> str:
         return f"<Ruleset {self.name!r}: {len(self.rules)} rules>"
@@ -230,6 +239,7 @@ class Ruleset:
             absolute,
         )
         self.rules.append(rule)
+        self._rooted.clear()
         return rule
 
 
