@@ -87,7 +87,7 @@ interrupted(lambda: f(np.ones((3000, 3000), "float32")))
     "a handler that raises nothing": """
 seen = []
 signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
-y = gc.scan(lambda c, _: (c * 0.5 + 1, None), w, length=2**29)[0]
+y = gc.scan(lambda c, _: (c * 0.5 + 1, None), w, length=2**28)[0]
 interrupted(gc.compile([], y, {w: y}))
 time.sleep(0.5)
 print(len(seen), w.value)
