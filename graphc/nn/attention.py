@@ -17,6 +17,7 @@ from graphc.nn import initializers
 from graphc.nn.checks import error, features, number, positive_int, times_mask
 from graphc.nn.dropout import Dropout, WeightDropout
 from graphc.nn.layers import Dense
+from graphc.nn.layouts import Entry, inside, permuted, reshaped, same
 from graphc.nn.module import Layer
 from graphc.nn.normalization import LayerNorm
 from graphc.nn.weights import Weights
@@ -94,6 +95,38 @@ class MultiHeadAttention(Layer):
         ]
         self.query, self.key, self.value = parts
         self.output = self._dense("output", width, 3)
+
+    def layout(self, library: str) -> list[Entry]:
+        return self._in_torch() if library == "torch" else self._in_keras()
+
+    def _in_torch(self) -> list[Entry]:
+        """Three kernels are rows of one, where their inputs have the same size."""
+        names = ("query", "key", "value")
+        sizes = {part.kernel.shape for part in (self.query, self.key, self.value)}
+        kernels: list[Entry]
+        if len(sizes) == 1:
+            kernels = [_rows(tuple(f"{n}/kernel" for n in names), "in_proj_weight")]
+        else:
+            kernels = [permuted(f"{n}/kernel", f"{n[0]}_proj_weight", (1, 0)) for n in names]
+        output = inside(self.output.layout("torch"), "output/", "out_proj.")
+        return [*kernels, _rows(tuple(f"{n}/bias" for n in names), "in_proj_bias"), *output]
+
+    def _in_keras(self) -> list[Entry]:
+        """Kernels and biases have an axis of heads."""
+        found = []
+        for name, part in (("query", self.query), ("key", self.key), ("value", self.value)):
+            size, units = part.kernel.value.shape
+            heads = (self.heads, units // self.heads)
+            found += [
+                reshaped(f"{name}/kernel", f"{name}/kernel", (size, units), (size, *heads)),
+                reshaped(f"{name}/bias", f"{name}/bias", (units,), heads),
+            ]
+        size, units = self.output.kernel.value.shape
+        there, kernel = (self.heads, size // self.heads, units), "attention_output/kernel"
+        return [
+            *found, reshaped("output/kernel", kernel, (size, units), there),
+            same("output/bias", "attention_output/bias"),
+        ]  # fmt: skip
 
     def _dense(self, name: str, units: int, number: int) -> Dense:
         seed = None if self.seed is None else self.seed + number
@@ -181,6 +214,16 @@ class MultiHeadAttention(Layer):
         return mask
 
 
+def _rows(ours: tuple[str, ...], theirs: str) -> Entry:
+    """Arrays of ours whose columns are rows of one of theirs, in blocks of one size."""
+    return Entry(
+        ours,
+        (theirs,),
+        lambda rows: [part.T for part in np.split(rows, len(ours))],
+        lambda *parts: [np.concatenate([part.T for part in parts])],
+    )
+
+
 class TransformerBlock(Layer):
     """Attention, then two dense layers, each around its input: x + attention(norm(x)), then
     x + outer(activation(inner(norm(x)))).
@@ -222,6 +265,20 @@ class TransformerBlock(Layer):
 
     def build(self, x: TensorType) -> None:
         self.outer = Dense(features(self, x), seed=_next(self.seed, 7), name="outer")
+
+    def layout(self, library: str) -> list[Entry]:
+        """That of `torch.nn.TransformerEncoderLayer`; in Keras its parts are layers."""
+        if library != "torch":
+            return []
+        parts = {
+            "self_attn": self.attention, "linear1": self.inner, "linear2": self.outer,
+            "norm1": self.attention_norm, "norm2": self.dense_norm,
+        }  # fmt: skip
+        return [
+            entry
+            for theirs, part in parts.items()
+            for entry in inside(part.layout(library), f"{part.name}/", f"{theirs}.")
+        ]
 
     def forward(
         self, x: Tensor, *, training: bool, mask: Any = None, attention_mask: Any = None
@@ -297,6 +354,9 @@ class PositionEmbedding(Layer):
     def build(self, x: TensorType) -> None:
         shape, rng = (self.length, features(self, x)), initializers.generator(self.seed)
         self.table = self.of_table.variable(self, "table", shape, rng, x.dtype)
+
+    def layout(self, library: str) -> list[Entry]:
+        return [same("table", "weight" if library == "torch" else "embeddings")]
 
     def forward(self, x: Tensor) -> Tensor:
         features(self, x.type, self.table.value.shape[1])

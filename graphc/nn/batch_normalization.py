@@ -7,8 +7,10 @@ from typing import Any
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType
 from graphc.nn.checks import channel_axis, features, number
+from graphc.nn.layouts import Entry, same
 from graphc.nn.module import Layer
 from graphc.nn.norm_functions import batch_norm, batch_statistics
+from graphc.nn.normalization import scaled
 from graphc.nn.weights import Weights
 from graphc.ops.elementwise import maximum
 from graphc.ops.index import size
@@ -81,6 +83,12 @@ class BatchNorm(Layer):
         options: dict[str, Any] = {"dtype": x.dtype, "trainable": False}
         self.moving_mean = self.add_variable("moving_mean", shape, first, **options)
         self.moving_variance = self.add_variable("moving_variance", shape, second, **options)
+
+    def layout(self, library: str) -> list[Entry]:
+        if library != "torch":
+            return super().layout(library)
+        moving = [same("moving_mean", "running_mean"), same("moving_variance", "running_var")]
+        return [*scaled(library), *moving]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         features(self, x.type, self.moving_mean.value.size, self._axis)

@@ -17,6 +17,7 @@ from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType, show
 from graphc.nn import activations, initializers
 from graphc.nn.checks import error, features, positive_int
+from graphc.nn.layouts import Entry, permuted, same
 from graphc.nn.module import Layer
 from graphc.nn.weights import Weights
 from graphc.ops.convolution import conv, conv_transpose
@@ -137,6 +138,12 @@ class _Kernel(Images):
         raise NotImplementedError(type(self).__name__)
 
     # -- what they share ---------------------------------------------------------------------------
+    def layout(self, library: str) -> list[Entry]:
+        if library == "torch":
+            return [same("kernel", "weight"), same("bias")]
+        rank = len(self.window)  # in Keras [*window, channels, filters]
+        return [permuted("kernel", "kernel", (rank + 1, rank, *range(rank))), same("bias")]
+
     def _filters(self) -> int:
         return self.filters
 
@@ -254,6 +261,22 @@ class DepthwiseConv2D(_Conv):
     ) -> None:
         super().__init__(1, kernel_size, strides, padding, activation, use_bias, **options)
         self.multiplier = positive_int(self, "multiplier", multiplier)
+
+    def layout(self, library: str) -> list[Entry]:
+        """In Keras the kernel is [*window, channels, multiplier]."""
+        if library == "torch":
+            return super().layout(library)
+        window, channels, multiplier = self.window, self._channels, self.multiplier
+
+        def read(kernel: Any) -> list[Any]:
+            turned = np.moveaxis(kernel, (-2, -1), (0, 1))
+            return [turned.reshape(channels * multiplier, 1, *window)]
+
+        def write(kernel: Any) -> list[Any]:
+            parts = kernel.reshape(channels, multiplier, *window)
+            return [np.moveaxis(parts, (0, 1), (-2, -1))]
+
+        return [Entry(("kernel",), ("kernel",), read, write), same("bias")]
 
     def _filters(self) -> int:
         return self._channels * self.multiplier

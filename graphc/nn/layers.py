@@ -10,6 +10,7 @@ from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType
 from graphc.nn import activations, initializers
 from graphc.nn.checks import error, features, positive_int
+from graphc.nn.layouts import Entry, permuted, same
 from graphc.nn.module import Layer
 from graphc.nn.weights import Weights
 from graphc.ops.contract import matmul
@@ -59,6 +60,11 @@ class Dense(Layer):
         self.bias = None
         if self.use_bias:
             self.bias = self.of_bias.variable(self, "bias", shape[1:], rng, x.dtype)
+
+    def layout(self, library: str) -> list[Entry]:
+        if library == "torch":
+            return [permuted("kernel", "weight", (1, 0)), same("bias")]
+        return super().layout(library)
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         features(self, x.type, self.kernel.value.shape[0])
@@ -112,6 +118,9 @@ class Embedding(Layer):
     def build(self, x: TensorType) -> None:
         shape, rng = (self.input_dim, self.output_dim), initializers.generator(self.seed)
         self.table = self.of_table.variable(self, "table", shape, rng, self.dtype)
+
+    def layout(self, library: str) -> list[Entry]:
+        return [same("table", "weight" if library == "torch" else "embeddings")]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         if not x.dtype.is_integer:

@@ -30,6 +30,7 @@ from graphc.ir.shape import TensorType, show
 from graphc.ir.structure import LEAF, Structure, flatten, unflatten
 from graphc.nn import calls, constraints, initializers, regularizers
 from graphc.nn.hooks import arguments, hook, placeholders
+from graphc.nn.layouts import Entry, same
 from graphc.nn.members import by_attribute, distinct, numbered, of_kind
 from graphc.nn.notes import Notes
 from graphc.nn.saving import Saved
@@ -60,6 +61,7 @@ class _Record:
     trainable: bool = True
     names: dict[Layer, str] = field(default_factory=dict)  # of the layers inside
     labels: dict[Variable, str] = field(default_factory=dict)  # the names of its own variables
+    keys: set[Variable] = field(default_factory=set)  # those that are random keys
     notes: Notes = field(default_factory=Notes)
     last: _Last | None = None
 
@@ -114,6 +116,12 @@ class Layer(Saved, Unsaved):
     def output_mask(self, mask: Any) -> Any:
         """The mask of the result, for that of the input: what the next layer is given."""
         return mask
+
+    def layout(self, library: str) -> list[Entry]:
+        """How its own variables lie in a state of "torch" or "keras" (`graphc.nn.layouts`); by
+        default under the same names."""
+        own = self._own_names().items()
+        return [same(name) for v, name in own if v not in self._record.keys]
 
     # -- calling -----------------------------------------------------------------------------------
     def __call__(self, *inputs: Any, training: bool = False, mask: Any = None, **named: Any) -> Any:
@@ -285,6 +293,10 @@ class Layer(Saved, Unsaved):
         ]
         return dict(zip(own, distinct(names), strict=True))
 
+    def _random_keys(self) -> set[Variable]:
+        """The variables that are random keys."""
+        return set[Variable]().union(*(layer._record.keys for layer in self.layers()))
+
     def variables(self) -> list[Variable]:
         """All variables, in order of their layers; `paths()` has their names too.
 
@@ -336,7 +348,9 @@ class Layer(Saved, Unsaved):
     def add_key(self, name: str = "key", *, seed: int | None = None) -> Variable:
         """A variable that is a key of `gc.random`, for use in `build`; `draw` takes keys of it."""
         rng = initializers.generator(seed)
-        return self.add_variable(name, (2,), _random_key, rng=rng, dtype="uint32", trainable=False)
+        made = self.add_variable(name, (2,), _random_key, rng=rng, dtype="uint32", trainable=False)
+        self._record.keys.add(made)
+        return made
 
     def draw(self, key: Variable) -> Tensor:
         """A key that no other call in this step has, for use in `forward`; the next step begins

@@ -9,8 +9,15 @@ from graphc.ir.node import Tensor, Variable
 from graphc.ir.shape import TensorType
 from graphc.nn import initializers
 from graphc.nn.checks import channel_axis, error, features, number, positive_int
+from graphc.nn.layouts import Entry, same
 from graphc.nn.module import Layer
 from graphc.nn.norm_functions import group_norm, layer_norm, rms_norm
+
+
+def scaled(library: str, *, optional: bool = False) -> list[Entry]:
+    """How gamma and beta lie in a state; the latter may be `optional`."""
+    names = ("weight", "bias") if library == "torch" else ("gamma", "beta")
+    return [same("gamma", names[0]), same("beta", names[1], optional=optional)]
 
 
 class _Normalization(Layer):
@@ -56,6 +63,9 @@ class LayerNorm(_Normalization):
         super().build(x)
         self.beta = self.add_variable("beta", (self._size,), self.beta_initializer, dtype=x.dtype)
 
+    def layout(self, library: str) -> list[Entry]:
+        return scaled(library, optional=True)
+
     def forward(self, x: Tensor, training: bool) -> Tensor:
         features(self, x.type, self._size)
         return layer_norm(x, self.gamma, self.beta, epsilon=self.epsilon)
@@ -72,6 +82,9 @@ class RMSNorm(_Normalization):
         self, epsilon: float = 1e-6, gamma_initializer: Any = "ones", *, name: str | None = None
     ) -> None:
         super().__init__(epsilon, gamma_initializer, name)
+
+    def layout(self, library: str) -> list[Entry]:
+        return [same("gamma", "weight" if library == "torch" else "scale")]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         features(self, x.type, self._size)
@@ -130,6 +143,9 @@ class GroupNorm(Layer):
             self.gamma = self.add_variable("gamma", shape, self.gamma_initializer, dtype=dtype)
         if self.center:
             self.beta = self.add_variable("beta", shape, self.beta_initializer, dtype=dtype)
+
+    def layout(self, library: str) -> list[Entry]:
+        return scaled(library)
 
     def _groups(self) -> int:
         return self._size if self.groups is None else self.groups

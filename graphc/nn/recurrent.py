@@ -18,6 +18,7 @@ from graphc.ir.shape import TensorType, may_be_equal, show
 from graphc.ir.structure import flatten
 from graphc.nn import activations, initializers
 from graphc.nn.checks import error, features, positive_int, times_mask
+from graphc.nn.layouts import Entry, blocks, permuted, same
 from graphc.nn.module import Layer
 from graphc.nn.weights import Weights
 from graphc.ops.build import tensor
@@ -88,6 +89,17 @@ class Recurrent(Layer):
         return self.of_bias.initializer((self.gates * self.units,), rng, dtype)
 
     # -- what they share ---------------------------------------------------------------------------
+    def layout(self, library: str) -> list[Entry]:
+        """torch has rows for our columns, and two biases that are added."""
+        if library != "torch":
+            return [same("kernel"), same("recurrent_kernel"), same("bias", optional=True)]
+        both = Entry(
+            ("bias",), ("bias_ih", "bias_hh"), lambda a, b: [a + b],
+            lambda bias: [bias, np.zeros_like(bias)], optional=True,
+        )  # fmt: skip
+        kernels = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh"}
+        return [*(permuted(ours, theirs, (1, 0)) for ours, theirs in kernels.items()), both]
+
     def twin(self) -> Recurrent:
         """A new layer like this one, for the other direction."""
         other = copy.deepcopy(self)
@@ -246,6 +258,38 @@ class GRU(Recurrent):
             self.recurrent_bias = self.of_bias.variable(
                 self, "recurrent_bias", shape, rng, x.dtype
             )
+
+    def layout(self, library: str) -> list[Entry]:
+        """Keras has the columns in our order, torch those of r before those of z. The first form is
+        Keras's without `reset_after`, where 1 - z is called z, which is sigmoid of the opposite."""
+        if self.form == "course" and library == "torch":
+            raise error(
+                self, ArgumentError, "torch's equations are of another form",
+                expected='form="torch"', given=f"form={self.form!r}",
+            )  # fmt: skip
+        entries = super().layout(library)
+        if self.form == "course":
+            return [blocks(entry, (0, 1, 2), negated=(0,)) for entry in entries]
+        order, kernels = ((1, 0, 2) if library == "torch" else (0, 1, 2)), entries[:2]
+        return [*(blocks(entry, order) for entry in kernels), self._biases(library, order)]
+
+    def _biases(self, library: str, order: Sequence[int]) -> Entry:
+        """Two biases of theirs, which add for z and r, as our two."""
+        n = 2 * self.units
+
+        def ordered(a: Any) -> Any:
+            return np.concatenate([np.split(a, 3)[i] for i in order])  # its own inverse
+
+        def read(*theirs: Any) -> list[Any]:
+            first, second = map(ordered, theirs if len(theirs) == 2 else theirs[0])
+            return [np.concatenate([first[:n] + second[:n], first[n:]]), second[n:]]
+
+        def write(first: Any, last: Any) -> list[Any]:
+            pair = ordered(first), np.concatenate([np.zeros(n, last.dtype), last])
+            return list(pair) if library == "torch" else [np.stack(pair)]
+
+        theirs = ("bias_ih", "bias_hh") if library == "torch" else ("bias",)
+        return Entry(("bias", "recurrent_bias"), theirs, read, write, optional=True)
 
     def step(self, products: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
         (h,), n = state, self.units

@@ -13,6 +13,7 @@ from graphc.ir.given import fitting_array
 from graphc.ir.node import Variable
 from graphc.ir.shape import show
 from graphc.nn import safetensors
+from graphc.nn.layouts import translated, written
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -25,24 +26,54 @@ class Saved:
     def paths(self) -> dict[str, Variable]:
         raise NotImplementedError
 
-    def state_dict(self) -> dict[str, Array]:
+    def _random_keys(self) -> set[Variable]:
+        raise NotImplementedError
+
+    def state_dict(self, *, layout: str | None = None, like: Any = None) -> dict[str, Array]:
         """A copy of the value of every variable, trainable or not, by its path.
 
-        Errors: `ArgumentError` for a layer that has none yet.
+        With `layout="torch"` or `"keras"` it is a state of that library, with the names of `like`,
+        a state of such a model, from which comes what has no counterpart here.
+        Errors: `ArgumentError` for a layer that has none yet, and a state of another model.
         """
+        if layout is not None:
+            return written(self, layout, like)
         return {path: np.array(v.value) for path, v in self.paths().items()}
 
-    def load_state_dict(self, arrays: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(
+        self, arrays: Mapping[str, Any], strict: bool = True, *, layout: str | None = None
+    ) -> None:
         """Assign arrays to variables by their paths: all of them, or none where one does not fit.
 
-        Without `strict` paths may be missing on either side.
+        With `layout="torch"` or `"keras"` the arrays are those of a model of that library of like
+        layers in the same order, `{w.path: w.numpy() for w in model.weights}` of Keras. Random
+        keys stay as they are. Without `strict` paths may be missing on either side.
         Errors: `ArgumentError` that names all paths that are missing, unknown, or of another shape.
+
+        >>> import graphc as gc
+        >>> head = gc.nn.Dense(2, name="head").init(("n", 3))
+        >>> head.load_state_dict({"weight": np.ones((2, 3)), "bias": np.zeros(2)}, layout="torch")
+        >>> head.kernel.value.sum()
+        np.float32(6.0)
         """
+        self._load(ArgumentError, "load_state_dict", _arrays(arrays), strict, layout)
+
+    def _load(
+        self,
+        kind: type[GraphcError],
+        op: str,
+        given: Mapping[str, Array],
+        strict: bool,
+        layout: str | None,
+    ) -> None:
         known = self.paths()
-        given = {path: np.asarray(array) for path, array in arrays.items()}
+        needed = dict(known)
+        if layout is not None:
+            given = translated(self, given, layout)
+            needed = {path: v for path, v in known.items() if v not in self._random_keys()}
         shapes = {path: array.shape for path, array in given.items()}
-        check_fit(ArgumentError, "load_state_dict", known, shapes, strict)
-        assign(known, given)
+        check_fit(kind, op, needed, shapes, strict)
+        assign(needed, given)
 
     def save_weights(self, path: Any) -> None:
         """Write every variable by its path, in the safetensors format: a file beside `path` that is
@@ -52,17 +83,22 @@ class Saved:
         """
         safetensors.write(path, self.state_dict(), {"format": "graphc weights 1"})
 
-    def load_weights(self, path: Any, strict: bool = True) -> None:
-        """Assign what `save_weights` wrote, or any safetensors file of these paths and shapes.
+    def load_weights(self, path: Any, strict: bool = True, *, layout: str | None = None) -> None:
+        """Assign what `save_weights` wrote, or any safetensors file of these paths and shapes, or
+        of a model of PyTorch's or Keras's with a `layout`, as `load_state_dict` has it.
 
         Errors: `FileError` for what is no such file, or names all paths that are missing, unknown,
         or of another shape; the variables are then as they were.
         """
         known = self.paths()
         with safetensors.TensorFile(path) as file:
-            shapes = {name: entry.shape for name, entry in file.entries.items()}
-            check_fit(FileError, str(path), known, shapes, strict)
-            assign(known, {name: file.read(name) for name in shapes if name in known})
+            if layout is None:
+                shapes = {name: entry.shape for name, entry in file.entries.items()}
+                check_fit(FileError, str(path), known, shapes, strict)
+                assign(known, {name: file.read(name) for name in shapes if name in known})
+            else:
+                every = {name: file.read(name) for name in file.entries}
+                self._load(FileError, str(path), every, strict, layout)
 
 
 def check_fit(
@@ -100,6 +136,27 @@ def assign(known: Mapping[str, Variable], given: Mapping[str, Any]) -> None:
     }
     for path, array in fitting.items():
         known[path].value = array
+
+
+def _arrays(given: Any) -> dict[str, Array]:
+    """What a user gives for a state. Errors: `ArgumentError` for what is no dict of arrays."""
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            "not a state", op="load_state_dict", expected="a dict from path to array",
+            given=repr(given)[:80], where=origin.where(),
+            hint="the state_dict() of that model" if hasattr(given, "state_dict") else "",
+        )  # fmt: skip
+    found = {}
+    for name, array in given.items():
+        try:
+            found[str(name)] = np.asarray(array)
+        except Exception as error:  # of whichever library made it
+            raise ArgumentError(
+                f"{name} is no array that NumPy can read", op="load_state_dict",
+                given=f"{type(array).__name__}: {error}"[:160], where=origin.where(),
+                hint="of a tensor of PyTorch's: x.detach().cpu().float().numpy()",
+            ) from None  # fmt: skip
+    return found
 
 
 def _listed(paths: Sequence[str]) -> str:
