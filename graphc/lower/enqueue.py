@@ -5,9 +5,10 @@ a temporary and a place in the arena; places and sizes are in bytes, as text ove
 of loops.
 
     call    kernel, its number among what may fail, references, launch facts, which of the
-            references it writes
+            references it writes, whether it is left out where the product before did its work
     gemm    the three matrices, sizes, batch, taps, bits, epilogue or None: scale, what is
-            added and the row or None, whether what is less than zero becomes zero
+            added and the row or None, whether what is less than zero becomes zero; where
+            `keeps`, `masked` and `sums` are, of these that there are
     copy    target, source, size
     host    site, operands, results, each with its shape
     loop    counter, extent or None, steps
@@ -101,7 +102,8 @@ class _Writer:
             self.failing.append(list(step.sites))
         refs = [self.ref(ref) for ref in step.buffers]
         written = [i for i, ref in enumerate(step.buffers) if ref in step.written]
-        return ["call", step.name, number, refs, print_launches(kernel).facts(), written]
+        facts = print_launches(kernel).facts()
+        return ["call", step.name, number, refs, facts, written, step.spared]
 
     def epilogue(self, epilogue: Epilogue | None) -> Data | None:
         if epilogue is None:
@@ -109,7 +111,9 @@ class _Writer:
         added, row = (
             None if ref is None else self.ref(ref) for ref in (epilogue.added, epilogue.row)
         )
-        return [epilogue.scale, added, row, epilogue.positive]
+        offers = {name: getattr(epilogue, name) for name in ("keeps", "masked", "sums")}
+        refs = {name: self.ref(ref) for name, ref in offers.items() if ref is not None}
+        return [epilogue.scale, added, row, epilogue.positive, refs]
 
     def matrix(self, matrix: Matrix) -> Data:
         batch, taps = (list(map(str, steps)) for steps in (matrix.batch, matrix.taps))

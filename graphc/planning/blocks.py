@@ -28,6 +28,7 @@ from graphc.loops.grammar import (
 from graphc.machines import CPU, Machine
 from graphc.planning.alias import alias_in_place
 from graphc.planning.epilogues import take_up
+from graphc.planning.gradient_epilogues import take_up_gradients
 from graphc.planning.program import (
     Blocks,
     Branch,
@@ -71,7 +72,7 @@ def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine
                 found[-1] = pair
             else:
                 found.append(step)
-    return found
+    return take_up_gradients(found, uses, machine) if machine.epilogues else found
 
 
 def _pair(

@@ -221,8 +221,8 @@ def _sum(
         elif isinstance(step, Branch):
             sides = [_sum(side, turns, found, unknown, launches) for side in step.sides]
             more = tuple(reduce(maximum, figures) for figures in zip(*sides, strict=True))
-        elif isinstance(step, Leave):
-            continue
+        elif isinstance(step, Leave) or (isinstance(step, Call) and step.spared):
+            continue  # of a call that may be left out the product has the cost
         else:
             cost = step_cost(step, turns, launches)
             found.append(cost)

@@ -66,15 +66,15 @@ def take_up(steps: Sequence[Step], call: Call, uses: Mapping[Storage, int]) -> l
     others: list[tuple[Load, Ref]] = []
     for load, factor in stored.terms:
         ref = refs[load.buffer]
-        at = _product(steps, ref, uses) if _is_whole(load, stored.store) else None
+        at = product_at(steps, ref, uses) if is_whole(load, stored.store) else None
         if at is not None and at not in factors:
             factors[at] = factor
         elif factor == 1.0:
             others.append((load, ref))
         else:
             return None
-    arrays = [ref for load, ref in others if _is_whole(load, stored.store)]
-    rows = [(load, ref) for load, ref in others if not _is_whole(load, stored.store)]
+    arrays = [ref for load, ref in others if is_whole(load, stored.store)]
+    rows = [(load, ref) for load, ref in others if not is_whole(load, stored.store)]
     if not factors or len(arrays) > 1 or len(rows) > 1:
         return None
     gemms = [step for at in sorted(factors) if isinstance(step := steps[at], Gemm)]
@@ -83,7 +83,7 @@ def take_up(steps: Sequence[Step], call: Call, uses: Mapping[Storage, int]) -> l
         return None
     if any(ref.storage is result.storage and ref != result for ref in arrays):
         return None
-    if (rows or stored.positive) and not _has_epilogues(gemms[-1]):
+    if (rows or stored.positive) and not has_epilogues(gemms[-1]):
         return None
     if any(not _is_row(load, stored.store, call.kernel, gemms[-1]) for load, _ in rows):
         return None
@@ -140,7 +140,7 @@ def _scaled(terms: list[tuple[Load, float]] | None, by: float) -> list[tuple[Loa
     return None if terms is None else [(load, by * factor) for load, factor in terms]
 
 
-def _is_whole(load: Load, store: Store) -> bool:
+def is_whole(load: Load, store: Store) -> bool:
     """Whether an array is read as the result is written."""
     return load.index == store.index and load.buffer.size == store.buffer.size
 
@@ -165,7 +165,7 @@ def _columns(kernel: Kernel, columns: Size) -> Var | None:
 
 
 # -- products --------------------------------------------------------------------------------------
-def _product(steps: Sequence[Step], place: Ref, uses: Mapping[Storage, int]) -> int | None:
+def product_at(steps: Sequence[Step], place: Ref, uses: Mapping[Storage, int]) -> int | None:
     """Which step is the product that is there, if nobody else reads it, and it can wait."""
     if place.storage.kind != "temp" or uses[place.storage] != 2:  # written, and read
         return None
@@ -188,7 +188,7 @@ def _can_wait(step: Gemm, steps: Sequence[Step]) -> bool:
     return reads.isdisjoint(written)
 
 
-def _has_epilogues(step: Gemm) -> bool:
+def has_epilogues(step: Gemm) -> bool:
     """Libraries add rows and compare for float32; where k may be 0, there may be no product."""
     sizes = all(isinstance(size, int) and size >= 2 for size in (step.n, step.k))
     return sizes and step.dtype is float32

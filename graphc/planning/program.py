@@ -1,7 +1,8 @@
 """Programs: what a graph becomes when it is put in order.
 
     Program := Step*, over buffers and one arena
-    Step    := Call(kernel, Ref*, sizes)                a kernel over memory
+    Step    := Call(kernel, Ref*, sizes, spared?)       a kernel over memory; spared: left out where
+                                                        a library did its work
              | Gemm(a, b, c, sizes, strides)            a (batched) matrix product, a sum of some
              | Blocks(Gemm, Call)                       a product, taken up by a kernel as it comes
              | Copy(target, source, size)               bytes moved
@@ -73,6 +74,7 @@ class Call:
     work: Size | None  # scalar operations, if threads may share these loops
     sites: tuple[int, ...]
     node: Node
+    spared: bool = False  # left out where a library did the same with the product before
 
 
 @dataclass(slots=True)
@@ -107,17 +109,27 @@ class Matrix:
 class Epilogue:
     """What a product does to its result before it stores it: scale * a b + added + row, and zero
     in place of what is less, if `positive`. `added` is as large as the result, and may be it.
-    `node` is the region that says so; of several products that do its work, the last one has it."""
+    `node` is the region that says so; of several products that do its work, the last one has it.
+
+    What a library may refuse when the program runs: to keep bits of what is positive (`keeps`), to
+    put zero where such a bit is not set (`masked`), to add up the rows of b (`sums`)."""
 
     scale: float = 1.0
     added: Ref | None = None
     row: Ref | None = None
     positive: bool = False
     node: Node | None = None
+    keeps: Ref | None = None
+    masked: Ref | None = None
+    sums: Ref | None = None
 
     @property
     def reads(self) -> list[Ref]:
-        return [ref for ref in (self.added, self.row) if ref is not None]
+        return [ref for ref in (self.added, self.row, self.masked) if ref is not None]
+
+    @property
+    def writes(self) -> list[Ref]:
+        return [ref for ref in (self.keeps, self.sums) if ref is not None]
 
 
 @dataclass(slots=True)
@@ -325,7 +337,8 @@ def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
             return buffers, written
         case Gemm(a=a, b=b, c=c, packed=packed, epilogue=epilogue):
             reads = [a.ref, b.ref, *(epilogue.reads if epilogue else ())]
-            return reads, [c.ref] if packed is None else [c.ref, packed]
+            writes = [c.ref, *(epilogue.writes if epilogue else ())]
+            return reads, writes if packed is None else [*writes, packed]
         case Copy(target=target, source=source):
             return [source], [target]
         case Host(operands=operands, results=results, native=native):

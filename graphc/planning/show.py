@@ -62,7 +62,9 @@ def _print_steps(
         match step:
             case Call():
                 sizes = ", ".join(map(str, step.sizes))
-                add(f"{step.name or 'kernel'}({', '.join(map(ref, step.buffers))}; {sizes})")
+                spared = "  unless it is done" if step.spared else ""
+                buffers = ", ".join(map(ref, step.buffers))
+                add(f"{step.name or 'kernel'}({buffers}; {sizes}){spared}")
             case Gemm():
                 batch = "".join(f" for {b}" for b in step.batch)
                 batch += "".join(f" over {t}" for t in step.taps)
@@ -95,5 +97,12 @@ def _print_steps(
 
 def _with_epilogue(product: str, epilogue: Epilogue, ref: Callable[[Ref], str]) -> str:
     scaled = product if epilogue.scale == 1 else f"{epilogue.scale} * {product}"
-    terms = [scaled, *map(ref, epilogue.reads)]
-    return f"max({' + '.join(terms)}, 0)" if epilogue.positive else " + ".join(terms)
+    terms = [scaled, *(ref(r) for r in (epilogue.added, epilogue.row) if r is not None)]
+    found = f"max({' + '.join(terms)}, 0)" if epilogue.positive else " + ".join(terms)
+    if epilogue.keeps is not None:
+        found += f", where it is positive in {ref(epilogue.keeps)}"
+    if epilogue.masked is not None:
+        found += f", 0 but where {ref(epilogue.masked)}"
+    if epilogue.sums is not None:
+        found += f", sums of columns in {ref(epilogue.sums)}"
+    return found

@@ -24,6 +24,7 @@ from graphc.ir.dim import dim, evaluate
 from graphc.lower.launches import Launches
 from graphc.runtime.cuda_array import Array, Borrowed
 from graphc.runtime.cuda_driver import done
+from graphc.runtime.cuda_epilogues import agree
 from graphc.runtime.cuda_loaded import LoadedProgram
 from graphc.runtime.cuda_memory import Card, aligned
 from graphc.runtime.cuda_order import MOST, Order, Place
@@ -33,6 +34,7 @@ RECORDINGS = 8  # of one plan, by where the inputs and results are
 LARGE = 1 << 16  # bytes of a result that is not copied to where it stays
 MOST_NODES = 65_536  # of what is recorded for one step: a loop of more is enqueued at every call
 MOST_BLOCKS = (1 << 31) - 1
+OFFERS = ("keeps", "masked", "sums")  # what a product does unless the library refuses
 HOST = 0  # where an input is that is no array on the card
 Dims = Mapping[str, int]
 Data = Sequence[Any]
@@ -96,14 +98,19 @@ class Plan:
         }
         self.words = self.card.pinned((failing,), np.dtype(np.int64))
         self.order: Order | None = None  # of the steps that are recorded
+        self.absent: set[Place] = set()  # masks that no product has stored
+        self.is_done = False  # whether the last product did the work of the kernel behind it
         self.guards = 0  # how many of these words the kernels that are enqueued look at first
         self._forgive()
         self.recordings: dict[tuple[bool, Addresses, Addresses], Recording] = {}
         self.seen: deque[Addresses] = deque(maxlen=RECORDINGS // 2)  # where large results were
         self.last: Addresses = ()
         try:
-            if any(step[0] == "gemm" for step in _walk(manifest["steps"])):
+            gemms = [step for step in _walk(manifest["steps"]) if step[0] == "gemm"]
+            if gemms:
                 products.begin()
+            if any(step[-1] and step[-1][-1] for step in gemms):
+                products.agrees = agree(products)
         except BaseException:
             self.free()
             raise
@@ -278,7 +285,9 @@ class Plan:
         ]
 
     def _call(self, step: Data, counters: Dims) -> None:
-        _, kernel, number, refs, _, written = step
+        _, kernel, number, refs, _, written, spared = step
+        if spared and self.is_done:
+            return
         launches, threads = self.program.of(step), self.card.threads
         dims = {**self.dims, **counters}
         grid = launches.grid(dims, threads)
@@ -334,16 +343,33 @@ class Plan:
         ]
         m, n, k = at(sizes)
         work = Work(read, m, n, k, at(batch), at(taps))
-        reads = [_place(matrix[0]) for matrix in matrices[:2]]
+        reads, writes = [_place(x[0]) for x in matrices[:2]], [_place(matrices[2][0])]
+        self.is_done = False
         if epilogue is not None:
-            scale, *refs, positive = epilogue
+            scale, *refs, positive, offers = epilogue
             added, row = (0 if ref is None else self._address(ref, counters) for ref in refs)
             work = work._replace(scale=scale, added=added, row=row, positive=positive)
             reads += [_place(ref) for ref in refs if ref is not None]
-        writes = [_place(matrices[2][0])]
+            work = self._offered(work, offers, bits, counters)
+            reads += [_place(ref) for name, ref in offers.items() if name == "masked"]
+            writes += [_place(ref) for name, ref in offers.items() if name != "masked"]
         writes += [("workspace",)] if self.products.has_to_work(work, bits) else []
         with self._ordered(reads, writes):
             self.products.enqueue(work, bits)
+
+    def _offered(self, work: Work, offers: Mapping[str, Data], bits: int, counters: Dims) -> Work:
+        """The work with what the library does of what it may refuse."""
+        if any(_place(ref) in self.absent for ref in offers.values()):
+            return work
+        keeps, masked, sums = (
+            self._address(offers[name], counters) if name in offers else 0 for name in OFFERS
+        )
+        more = work._replace(keeps=keeps, masked=masked, sums=sums)
+        agrees = bool(offers) and self.products.agrees
+        self.is_done = agrees and self.products.has(more, bits)
+        if not self.is_done:
+            self.absent |= {_place(ref) for name, ref in offers.items() if name == "keeps"}
+        return more if self.is_done else work
 
     def _copy(self, step: Data, counters: Dims) -> None:
         _, target, source, size = step

@@ -35,11 +35,13 @@ KINDS = {32: (0, 68), 64: (1, 70)}  # the type of elements, and how they are mul
 TF32 = 77  # how float32 is multiplied in tensor cores
 TRANSPOSES_A, TRANSPOSES_B = 3, 4
 EPILOGUE, BIAS = 7, 8
-POSITIVE, ADDS_BIAS = 2, 4  # of an epilogue
+MASK, MASK_ROW = 11, 12
+POSITIVE, ADDS_BIAS, IS_MASKED, HAS_MASK, SUMS = 2, 4, 8, 128, 256  # of an epilogue
 BATCH, STRIDE = 5, 6
 MOST_WORKSPACE = 1
 LEAST_ALIGNMENT = (5, 6, 7, 8)  # of the operands and results, of which the library assumes most
 ALIGNED = 256
+MASK_BITS = 128  # of which a row of a mask is a multiple
 WORKSPACE_SIZE = 8  # which word of these says how much workspace it needs
 ALGORITHM = 96  # bytes of what the library proposes
 WORKSPACE = 32 << 20
@@ -82,7 +84,10 @@ def library() -> Any:
 class Work(NamedTuple):
     """c[m, n] = scale * a[m, k] b[k, n] + added[m, n] + row[n], for each index over the batch; the
     sum of such products over each index of the taps; if `positive`, 0 in place of what is less.
-    `added`, laid out as c, and `row` are addresses, or 0."""
+    `added`, laid out as c, and `row` are addresses, or 0.
+
+    So are what a library may refuse (`Products.has`): where bits of what is positive are stored,
+    where those are that c is 0 without, and where the rows of b are added up."""
 
     matrices: Sequence[Matrix]
     m: int
@@ -94,6 +99,26 @@ class Work(NamedTuple):
     added: int = 0
     row: int = 0
     positive: bool = False
+    keeps: int = 0
+    masked: int = 0
+    sums: int = 0
+
+    @property
+    def epilogue(self) -> int:
+        """What is done to the product, as the library names it."""
+        parts = {
+            POSITIVE: self.positive,
+            ADDS_BIAS: self.row > 0,
+            IS_MASKED: self.masked > 0,
+            HAS_MASK: self.keeps + self.masked > 0,
+            SUMS: self.sums > 0,
+        }
+        return sum(word for word, wanted in parts.items() if wanted)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to multiply."""
+        return 0 in (*self.batch, self.m, self.n, *self.taps, self.k)
 
 
 class Products:
@@ -103,7 +128,8 @@ class Products:
         self.card, self.stream, self.tf32 = card, stream, tf32
         self.handle: c_void_p | None = None
         self.workspace = 0
-        self.kept: dict[Any, tuple[Any, ...]] = {}
+        self.kept: dict[Any, tuple[Any, ...] | None] = {}
+        self.agrees = False  # whether the epilogues of gradients are what graphc means
 
     def _ok(self, status: int) -> None:
         if status:
@@ -123,10 +149,12 @@ class Products:
 
     def has_to_work(self, work: Work, bits: int) -> bool:
         """Whether the library needs memory beside the operands, of which the stream has one."""
-        if 0 in (*work.batch, work.m, work.n, *work.taps, work.k):
-            return False
-        algorithm = self._known(_apart(work), bits)[-1]
-        return bool(algorithm[WORKSPACE_SIZE])
+        return not work.is_empty and bool(self._found(_apart(work), bits)[-1][WORKSPACE_SIZE])
+
+    def has(self, work: Work, bits: int) -> bool:
+        """Whether the library does all of the work's epilogue."""
+        whole = not work.is_empty and _apart(work) == work
+        return whole and self._known(work, bits) is not None
 
     def enqueue(self, work: Work, bits: int) -> None:
         if 0 in (*work.batch, work.m, work.n):
@@ -135,9 +163,8 @@ class Products:
             self._without_products(work, bits // 8)
             return
         work = _apart(work)
-        found = self._known(work, bits)
-        if work.row:
-            self._set(found[0], BIAS, c_void_p(work.row))
+        found = self._found(work, bits)
+        self._point(found[0], work)
         for place in product(*map(range, work.batch[:-1])):
             for number, tap in enumerate(product(*map(range, work.taps))):
                 a, b, c = (
@@ -147,8 +174,23 @@ class Products:
                 added = c if number else work.added and work.added + c - work.matrices[2].address
                 self._multiply(found, (a, b, c), work.scale, added, bits)
 
-    def _known(self, work: Work, bits: int) -> tuple[Any, ...]:
-        """What the library needs for products of this shape."""
+    def _point(self, description: c_void_p, work: Work) -> None:
+        """Where the arrays of an epilogue are."""
+        if work.row or work.sums:
+            self._set(description, BIAS, c_void_p(work.row or work.sums))
+        if work.keeps or work.masked:
+            self._set(description, MASK, c_void_p(work.keeps or work.masked))
+
+    def _found(self, work: Work, bits: int) -> tuple[Any, ...]:
+        """As `_known`. Errors: `DeviceError` where the library has no algorithm."""
+        found = self._known(work, bits)
+        if found is None:
+            sizes = str((work.m, work.n, work.k))
+            raise DeviceError("cuBLASLt has no algorithm for a product", op="cuda", given=sizes)
+        return found
+
+    def _known(self, work: Work, bits: int) -> tuple[Any, ...] | None:
+        """What the library needs for products of this shape, if it has an algorithm for them."""
         shape = tuple(
             (
                 max(x.leading, 1),
@@ -159,12 +201,10 @@ class Products:
             for x in work.matrices
         )
         aligned = gcd(shape[2][3], work.added)  # of what is added
-        epilogue = POSITIVE * work.positive + ADDS_BIAS * (work.row > 0)
-        key = work.m, work.n, work.k, *work.batch[-1:], shape, aligned, bits, epilogue
-        found = self.kept.get(key)
-        if found is None:
-            self.kept[key] = found = self._made(work, shape, aligned, bits, epilogue)
-        return found
+        key = work.m, work.n, work.k, *work.batch[-1:], shape, aligned, bits, work.epilogue
+        if key not in self.kept:
+            self.kept[key] = self._made(work, shape, aligned, bits)
+        return self.kept[key]
 
     def _multiply(
         self, found: tuple[Any, ...], starts: Iterable[int], scale: float, added: int, bits: int
@@ -201,10 +241,8 @@ class Products:
         size = c_size_t(ctypes.sizeof(word))
         self._ok(set_attribute(description, c_int(attribute), byref(word), size))
 
-    def _made(
-        self, work: Work, shape: Any, aligned: int, bits: int, epilogue: int
-    ) -> tuple[Any, ...]:
-        """The descriptors of a product, and the algorithm for it."""
+    def _made(self, work: Work, shape: Any, aligned: int, bits: int) -> tuple[Any, ...] | None:
+        """The descriptors of a product, and the algorithm for it, if there is one."""
         lib, (m, n, k) = library(), (work.m, work.n, work.k)
         batch = work.batch[-1] if work.batch else 1
         kind, compute = KINDS[bits]
@@ -219,10 +257,11 @@ class Products:
         self._ok(lib.cublasLtMatmulDescCreate(byref(description), c_int(compute), c_int(kind)))
         for attribute, matrix in ((TRANSPOSES_A, b), (TRANSPOSES_B, a)):
             self._set(description, attribute, c_int32(matrix[1]))
-        if epilogue:
-            self._set(description, EPILOGUE, c_int32(epilogue))
-        if work.row:  # which the library asks for when it looks for an algorithm
-            self._set(description, BIAS, c_void_p(work.row))
+        if work.epilogue:
+            self._set(description, EPILOGUE, c_int32(work.epilogue))
+        if work.keeps or work.masked:
+            self._set(description, MASK_ROW, c_int64(-(-n // MASK_BITS) * MASK_BITS))
+        self._point(description, work)  # for which the library asks when it looks for an algorithm
         preference, most = c_void_p(), c_size_t(WORKSPACE)
         self._ok(lib.cublasLtMatmulPreferenceCreate(byref(preference)))
         set_preference = lib.cublasLtMatmulPreferenceSetAttribute
@@ -230,17 +269,12 @@ class Products:
         for kind, least in zip(LEAST_ALIGNMENT, (b[3], a[3], aligned, c[3]), strict=True):
             self._ok(set_preference(preference, kind, byref(c_uint32(least)), c_size_t(4)))
         algorithm, count = (c_uint64 * (ALGORITHM // 8))(), c_int()
-        self._ok(
-            lib.cublasLtMatmulAlgoGetHeuristic(
-                self.handle, description, *layouts, layouts[2], preference, 1, algorithm,
-                byref(count),
-            )
-        )  # fmt: skip
-        if count.value == 0:
-            raise DeviceError(
-                "cuBLASLt has no algorithm for a product", op="cuda", given=str((m, n, k))
-            )
-        return (description, *layouts, algorithm)
+        status = lib.cublasLtMatmulAlgoGetHeuristic(
+            self.handle, description, *layouts, layouts[2], preference, 1, algorithm, byref(count)
+        )
+        if status and not work.epilogue & (HAS_MASK | SUMS):  # the others are always there
+            self._ok(status)
+        return (description, *layouts, algorithm) if status == 0 and count.value else None
 
     def _layout(
         self, kind: int, rows: int, columns: int, matrix: tuple[int, bool, int, int], batch: int

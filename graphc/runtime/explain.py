@@ -196,6 +196,8 @@ def _steps(steps: Iterable[Step], lines: Lines, indent: str) -> Iterable[str]:
     """A line for each step; regions are given numbers, and their equations follow."""
     for step in steps:
         match step:
+            case Call(name=name, spared=True):
+                yield f"{indent}{name}: the same, where the library does not{lines.launches(step)}"
             case Call(node=node):
                 number = lines.numbers[node] = len(lines.numbers) + 1
                 launches = lines.launches(step)
@@ -208,6 +210,10 @@ def _steps(steps: Iterable[Step], lines: Lines, indent: str) -> Iterable[str]:
                 if also is not None:
                     number = lines.numbers[also] = len(lines.numbers) + 1
                     more = f", with ({number}) {_region(also)}"
+                if epilogue and epilogue.keeps is not None:
+                    more += ", which keeps where it is positive"
+                if epilogue and epilogue.sums is not None:
+                    more += ", which adds up the columns of what is on its right"
                 several = "".join(f"{size} x " for size in step.taps)
                 kind = f"{several}a matrix product" if several else "matrix product"
                 kind = f"convolution, {kind}" if is_convolution(node) else kind

@@ -1,8 +1,6 @@
 """What a card's cuBLASLt has of epilogues for true float32, for `gpu.py`: asked of its heuristic,
-which says how many algorithms there are, and never run.
-
-Those that keep or read what a gradient needs (the mask of relu, sums of operands) wait for this
-answer: nothing without a card says whether they exist for float32.
+which says how many algorithms there are, and never run; and, by products of which the answer is
+known, whether those for gradients are what graphc means by them.
 """
 
 from __future__ import annotations
@@ -11,10 +9,17 @@ import ctypes
 from ctypes import byref, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from typing import Any
 
-from graphc.runtime import cuda_memory
-from graphc.runtime.cuda_products import ALGORITHM, BIAS, EPILOGUE, KINDS, library
+from graphc.runtime import cuda_epilogues, cuda_memory, cuda_products
+from graphc.runtime.cuda_products import (
+    ALGORITHM,
+    BIAS,
+    EPILOGUE,
+    KINDS,
+    MASK,
+    MASK_ROW,
+    library,
+)
 
-MASK, MASK_LEADING = 11, 12  # attributes: where bits or values for a gradient are
 EPILOGUES = {  # of cublasLt.h; with those for gradients, whether they need a mask
     "relu": (2, False),
     "relu, bias": (6, False),
@@ -35,6 +40,11 @@ def algorithms(n: int = 256) -> dict[str, Any]:
         found = {name: _asked(handle, memory, n, *what) for name, what in EPILOGUES.items()}
         lib.cublasLtDestroy(handle)
         card.free(memory)
+    with card.waiting() as stream:
+        products = cuda_products.Products(card, stream)
+        products.begin()
+        found["mean what graphc means"] = str(cuda_epilogues.agree(products))
+        products.free()
     return found
 
 
@@ -44,7 +54,7 @@ def _asked(handle: c_void_p, memory: int, n: int, epilogue: int, masked: bool) -
     lib.cublasLtMatmulDescCreate(byref(description), c_int(compute), c_int(kind))
     words: list[tuple[int, Any]] = [(EPILOGUE, c_int32(epilogue)), (BIAS, c_void_p(memory))]
     if masked:
-        words += [(MASK, c_void_p(memory)), (MASK_LEADING, c_int64(-(-n // 128) * 128))]
+        words += [(MASK, c_void_p(memory)), (MASK_ROW, c_int64(-(-n // 128) * 128))]
     for attribute, word in words:
         size = c_size_t(ctypes.sizeof(word))
         lib.cublasLtMatmulDescSetAttribute(description, c_int(attribute), byref(word), size)

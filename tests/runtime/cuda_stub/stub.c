@@ -29,6 +29,7 @@ enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NO_DEVICE = 100,
 
 /* what tests set and read: bytes that there are, devices, launches until the card is lost */
 int64_t stub_memory = INT64_MAX, stub_devices = 1, stub_launches = INT64_MAX, stub_major = 9;
+int64_t stub_masks = 1; /* 0: no epilogues of gradients; 2: a mask with zeros; 3: sums that are scaled */
 int64_t stub_recorded, stub_replayed, stub_uploaded, stub_allocated, stub_followed, stub_copied;
 typedef struct { graph *recording; int device; node **now; size_t count; } stream; /* the next waits for `now` */
 static int here;
@@ -193,7 +194,7 @@ int cuLaunchKernel(void *what, unsigned x, unsigned y, unsigned z, unsigned tx, 
 
 /* cuBLASLt: descriptors are plain records, and a product is three loops */
 typedef struct { int kind; uint64_t rows, columns; int64_t leading, step; int32_t batch; } layout;
-typedef struct { int compute; int32_t turned[2], epilogue; const float *bias; } description;
+typedef struct { int compute; int32_t turned[2], epilogue; float *bias; uint8_t *mask; int64_t row; } description;
 typedef struct { description d; layout a, b, c; const char *x, *y, *z; char *to; double scale, adds; } multiplication;
 int cublasLtCreate(void **handle) { *handle = &here; return OK; }
 int cublasLtDestroy(void *handle) { return OK; }
@@ -205,7 +206,9 @@ int cublasLtMatmulDescCreate(void **made, int compute, int scale) {
 }
 int cublasLtMatmulDescSetAttribute(void *made, int attribute, const void *value, size_t size) {
   description *d = made;
-  if (attribute == 8 && size == 8) { d->bias = *(const float **)value; return OK; }
+  if (attribute == 8 && size == 8) { d->bias = *(float **)value; return OK; }
+  if (attribute == 11 && size == 8) { d->mask = *(uint8_t **)value; return (address)d->mask % 16 ? INVALID : OK; }
+  if (attribute == 12 && size == 8) { d->row = *(int64_t *)value; return d->row % 128 ? INVALID : OK; }
   if (size != 4) return INVALID;
   if (attribute == 7) d->epilogue = *(int32_t *)value;
   else if (attribute == 3 || attribute == 4) d->turned[attribute - 3] = *(int32_t *)value;
@@ -243,6 +246,7 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, void *d, void *a, void *b, void
   const description *how = d;
   *count = 1;
   if ((how->epilogue & 4) && !how->bias) return INVALID;
+  if (how->epilogue & 384 && !stub_masks) { *count = 0; return OK; }
   found[0] = 0x5EED;
   for (int i = 0; i < 4; i++) found[i + 1] = alignments[i];
   return most == 1 ? OK : INVALID;
@@ -264,6 +268,11 @@ static double rounded(double x, int compute) { /* as tensor cores read it: 10 bi
 }
 static void multiply(multiplication *p) {
   uint64_t inner = p->d.turned[0] ? p->a.rows : p->a.columns;
+  for (uint64_t r = 0; r < p->c.rows && p->d.epilogue & 256; r++) {
+    double sum = 0;
+    for (uint64_t k = 0; k < inner; k++) sum += element(p->x, &p->a, 0, p->d.turned[0], r, k);
+    p->d.bias[r] = (float)(stub_masks == 3 ? sum * 2 : sum);
+  }
   for (int64_t i = 0; i < p->c.batch; i++)
     for (uint64_t r = 0; r < p->c.rows; r++)
       for (uint64_t c = 0; c < p->c.columns; c++) {
@@ -274,6 +283,12 @@ static void multiply(multiplication *p) {
         sum *= p->scale;
         if (p->adds) sum += p->adds * element(p->z, &p->c, i, 0, r, c);
         if (p->d.epilogue & 4) sum = (double)((float)sum + p->d.bias[r]);
+        if (p->d.epilogue & 128) {
+          int64_t bit = (int64_t)r + (int64_t)c * p->d.row;
+          uint8_t *byte = p->d.mask + bit / 8, set = (uint8_t)(1 << bit % 8);
+          if (p->d.epilogue & 8) sum = *byte & set ? sum : 0;
+          else *byte = sum > 0 || (stub_masks == 2 && sum == 0) ? *byte | set : *byte & ~set;
+        }
         if (p->d.epilogue & 2) sum = sum < 0 ? 0 : sum; /* NaN stays, as on cards */
         int64_t place = i * p->c.step + (int64_t)r + (int64_t)c * p->c.leading;
         if (p->c.kind) ((double *)p->to)[place] = sum; else ((float *)p->to)[place] = (float)sum;
@@ -286,8 +301,12 @@ int cublasLtMatmul(void *handle, void *d, const void *one, const void *x, void *
   if ((address)x % algorithm[1] || (address)y % algorithm[2]) return INVALID;
   if ((address)z % algorithm[3] || (address)result % algorithm[4]) return INVALID;
   description *how = d;
-  if (how->epilogue & ~6 || (how->epilogue && how->compute == 70)) return INVALID;
-  if ((how->epilogue & 4) && !how->bias) return INVALID;
+  int what = how->epilogue;
+  int known = what == 2 || what == 4 || what == 6 || what == 130 || what == 134 || what == 136 || what == 256;
+  if (what && (!known || how->compute == 70)) return INVALID;
+  if ((what & 260) && !how->bias) return INVALID;
+  if ((what & 128) && (!how->mask || how->row < (int64_t)((layout *)c)->rows || ((layout *)c)->batch > 1)) return INVALID;
+  if ((what & 384) && !stub_masks) return INVALID;
   multiplication *p = malloc(sizeof *p);
   int wide = ((layout *)c)->kind == 1;
   double alpha = wide ? *(const double *)one : *(const float *)one;
