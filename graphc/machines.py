@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LINE = 64  # bytes of a line of the host's cache, on which arrays in its memory start
+PAGE = 4096  # bytes of a page: the rest of an address by them picks the set of a first cache
 
 
 @dataclass(frozen=True, slots=True)

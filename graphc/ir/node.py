@@ -27,7 +27,7 @@ from graphc.ir.op import Attrs, Fact, Op, registry
 from graphc.ir.operators import Operators, functions
 from graphc.ir.recording import record, recorders
 from graphc.ir.shape import Shape, TensorType, show
-from graphc.machines import LINE
+from graphc.machines import LINE, PAGE
 
 
 class ArrayValue:
@@ -427,15 +427,26 @@ class Cell:
 
 def _on_cache_line(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """A copy in C order whose first element starts a cache line: a vector load that crosses two
-    lines costs two, and a matrix product does little else than load."""
-    memory = np.empty(array.nbytes + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
+    lines costs two, and a matrix product does little else than load.
+
+    Large ones, one after the other, start on different lines of their pages. An update walks over
+    a parameter and the optimiser's state of it in step: at one place of a page each, they take each
+    other's lines in a cache, and a load seems to wait for the store before it.
+    """
+    place, room = 0, LINE
+    if array.nbytes >= _LARGE:
+        place, room = next(_large) * _APART % PAGE, PAGE
+    memory = np.empty(array.nbytes + room, np.uint8)
+    start = (place - memory.ctypes.data) % room
     used = memory[start : start + array.nbytes]
     copy: np.ndarray[Any, Any] = used.view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
 
+_LARGE = 8 * PAGE  # bytes of arrays that have their places in pages chosen
+_APART = 11 * LINE  # from one to the next: no two of 64 in a row have the same
+_large = iter(range(1 << 62))
 _cell_serials = iter(range(1 << 62))
 elsewhere: weakref.WeakSet[Cell] = weakref.WeakSet()  # the variables that have been on a device
 

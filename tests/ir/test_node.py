@@ -23,6 +23,7 @@ from graphc.errors import (
 )
 from graphc.ir.node import ArrayValue, apply, current_serial
 from graphc.ir.op import registry
+from graphc.machines import LINE, PAGE
 
 
 # -- interning -------------------------------------------------------------------------------------
@@ -273,3 +274,15 @@ def test_errors_say_what_and_where(
     assert error.expected or error.given or error.hint
     assert error.where == f"{__file__}:{wrong.__code__.co_firstlineno}"
     assert f"  at:       {error.where}" in message
+
+
+def test_values_of_variables_start_lines_and_large_ones_differ_in_their_pages() -> None:
+    """A parameter and the optimiser's state of it are walked over in step."""
+    random = np.random.default_rng(0)
+    values = [random.random(size).astype(kind) for size in (1, 7, 9_000) for kind in ("f4", "f8")]
+    for value in values:
+        held = gc.variable(value, name="held").cell.array
+        assert held.ctypes.data % LINE == 0
+        np.testing.assert_array_equal(held, value)
+    large = [gc.variable(np.zeros(9_000 + i, "f4"), name=f"large{i}") for i in range(64)]
+    assert len({v.cell.array.ctypes.data % PAGE for v in large}) == len(large)
