@@ -103,7 +103,7 @@ def start(place: int, folder: str) -> None:
     other = [f"--address={HEAD}", "--num-cpus=1"]
     words = [
         "-m", "ray.scripts.scripts", "start", f"--node-ip-address=10.213.7.{place + 1}",
-        "--object-store-memory=200000000", "--disable-usage-stats", "--block",
+        "--object-store-memory=800000000", "--disable-usage-stats", "--block",
         f"--temp-dir={folder}/disk/ray", *(other if place else head),
     ]  # fmt: skip
     with Path(folder, f"host{place}").open("a") as log:
@@ -237,8 +237,8 @@ def scenarios(name: str, strategy: Any, folder: str) -> None:
         wait_for(3)
 
 
-def main() -> None:
-    names = sys.argv[1:] or list(STRATEGIES)
+def on_a_cluster(module: str, names: list[str]) -> None:
+    """Run a program, as `--client folder names`, on the first host of a cluster of all."""
     with tempfile.TemporaryDirectory(prefix="gc-") as folder, network():
         os.environ |= {
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16),
@@ -249,8 +249,7 @@ def main() -> None:
         for place in range(len(HOSTS)):
             start(place, folder)
             time.sleep(5.0 if place == 0 else 0.0)
-        words = ["-m", "tests.benchmarks.hosts", "--client", folder, *names]
-        done = subprocess.run(on(0, folder, *words), check=False)
+        done = subprocess.run(on(0, folder, "-m", module, "--client", folder, *names), check=False)
         print("processes that were running at the end:", sum(map(kill, HOSTS)))
         if done.returncode:
             for log in sorted(Path(folder).glob("host?")):
@@ -264,4 +263,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--client"]:
         client(sys.argv[2], sys.argv[3:])
     else:
-        main()
+        on_a_cluster("tests.benchmarks.hosts", sys.argv[1:] or list(STRATEGIES))
