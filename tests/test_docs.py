@@ -14,6 +14,7 @@ import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,13 +84,21 @@ def test_the_site_has_every_page_once() -> None:
 WITH_EXAMPLES = [p for p in FILES if ">>> " in p.read_text(encoding="utf-8")]
 
 
+class Unwrapping(doctest.DocTestFinder):
+    """Functions that others wrap are of their own module too."""
+
+    def _from_module(self, module: Any, object: Any) -> bool:
+        found: bool = super()._from_module(module, inspect.unwrap(object))  # type: ignore[misc]
+        return found
+
+
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_docstring_examples(path: Path) -> None:
     parts = path.relative_to(ROOT).with_suffix("").parts
     module = importlib.import_module(".".join(parts).removesuffix(".__init__"))
     report: list[str] = []
     runner = doctest.DocTestRunner(verbose=False)
-    for test in doctest.DocTestFinder().find(module):
+    for test in Unwrapping().find(module):
         runner.run(test, out=report.append)
     result = runner.summarize(verbose=False)
     assert not result.failed, "".join(report)

@@ -18,11 +18,12 @@ from graphc.ir import origin, recording
 from graphc.ir.graph import transform, walk
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.structure import flatten, unflatten
+from graphc.keywords import Answering
 from graphc.ops.create import ones_like, zeros_like
 from graphc.ops.leaf import placeholder
 
 
-class GradientTape:
+class GradientTape(Answering):
     """Records what is computed inside its block from trainable variables and watched tensors.
 
     `gradient` may be asked once, or with `persistent` as often as wanted. Without

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from graphc.ir.graph import walk
 from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.structure import Structure, flatten, unflatten
+from graphc.keywords import answering
 from graphc.nn.hooks import placeholders
 from graphc.ops.build import constant
 from graphc.ops.checkpoint import AFTER
@@ -46,6 +47,7 @@ _vanished: weakref.WeakKeyDictionary[Node, list[Any]] = weakref.WeakKeyDictionar
 _inputs: weakref.WeakSet[Node] = weakref.WeakSet()
 
 
+@answering
 def Input(shape: Any, dtype: Any = None) -> Any:  # noqa: N802  (it reads as a layer)
     """A placeholder that a functional model begins with; for shapes in a structure, one for each.
 

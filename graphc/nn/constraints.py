@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.elsewhere import finder
 from graphc.ir.node import Tensor
+from graphc.keywords import answer, answering
 from graphc.nn.named import find, given_number
 from graphc.ops.elementwise import equal, maximum, minimum, sqrt, square, where
 from graphc.ops.reduce import sum
@@ -76,6 +77,8 @@ def _positive(size: Tensor) -> Tensor:
     return where(equal(size, 0), 1.0, size)
 
 
+answer(globals())
+
 CONSTRAINTS: dict[str, Callable[..., Any]] = {
     "non_neg": non_negative,
     "non_negative": non_negative,
@@ -85,6 +88,7 @@ CONSTRAINTS: dict[str, Callable[..., Any]] = {
 }
 
 
+@answering
 def get(constraint: Any) -> Callable[[Any], Tensor] | None:
     """The constraint for a name, a function, or None. Errors: `ArgumentError` with the known
     names."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from graphc.errors import ArgumentError
+from graphc.elsewhere import hint
+from graphc.errors import ArgumentError, CallError
 from graphc.ir.dim import Dim
 from graphc.ir.dtype import dtype_or_default
 from graphc.ir.node import Tensor
@@ -67,15 +68,16 @@ def arguments(
     mask: Any,
     named: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The keywords of `forward` for a call. Errors: `ArgumentError` for another number of inputs
-    than it takes, a `training` that is no bool, a mask or a keyword that it does not take."""
+    """The keywords of `forward` for a call. Errors: `CallError` for another number of inputs than
+    it takes, a mask or a keyword that it does not take; `ArgumentError` for a `training` that is no
+    bool."""
     by_name = [name for name in called.inputs[len(inputs) :] if name in named]
     count = len(inputs) + len(by_name)
     if count < called.least or (called.most is not None and count > called.most):
         flag = len(inputs) > called.least and isinstance(inputs[called.least], bool)
         raise error(
             layer,
-            ArgumentError,
+            CallError,
             "another number of inputs than it takes",
             expected=_inputs(called),
             given=str(count),
@@ -102,12 +104,14 @@ def arguments(
         options["mask"] = None
     for name in options:
         if not called.has(name) and name not in by_name:
+            known = sorted({"training", *(called.keywords or ())})
             raise error(
                 layer,
-                ArgumentError,
+                CallError,
                 f"it takes no {name}",
-                expected=f"keywords {', '.join(sorted({'training', *(called.keywords or ())}))}",
+                expected=f"keywords {', '.join(known)}",
                 given=f"{name}={options[name]!r}"[:80],
+                hint=hint(name, known),
             )
     return options
 

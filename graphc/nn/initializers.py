@@ -20,6 +20,7 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.given import given_array
 from graphc.ir.shape import show
+from graphc.keywords import answer, answering
 from graphc.nn.named import find, given_number
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -297,6 +298,8 @@ def _by_variance(
     return normal(math.sqrt(variance))(shape, rng, dtype)
 
 
+answer(globals())
+
 INITIALIZERS: dict[str, Initializer] = {
     "zeros": zeros,
     "ones": ones,
@@ -318,6 +321,7 @@ INITIALIZERS: dict[str, Initializer] = {
 }
 
 
+@answering
 def get(initializer: Any) -> Initializer:
     """The initialiser for a name, a callable, or numbers (`constant`).
 

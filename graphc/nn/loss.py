@@ -19,6 +19,7 @@ from graphc.ir import origin
 from graphc.ir.dtype import bool_
 from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, show
+from graphc.keywords import answering
 from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import abs, equal, logical_and, where
 from graphc.ops.reduce import mean, sum
@@ -43,8 +44,9 @@ def elementwise(function: Callable[..., Any]) -> Loss:
 
 
 def _with_weights(function: Callable[..., Any], of_examples: Callable[..., Any]) -> Loss:
-    name = function.__name__
+    name, inner = function.__name__, answering(function, lambda: weighted)
 
+    @answering
     @functools.wraps(function)
     def weighted(
         predictions: Any,
@@ -66,7 +68,7 @@ def _with_weights(function: Callable[..., Any], of_examples: Callable[..., Any])
         there = None if mask is None else _mask(name, mask, tensor(targets, name))
         if there is not None:
             targets = _where(there, tensor(targets, name), 0)
-        made = function(predictions, targets, *args, **options)
+        made = inner(predictions, targets, *args, **options)
         values, counts = made if isinstance(made, tuple) else (made, None)
         values, part, there = of_examples(values, there)
         weight = None if sample_weight is None else _weight(name, sample_weight, values)

@@ -11,6 +11,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from graphc.elsewhere import finder
+from graphc.keywords import answering
 from graphc.nn.class_losses import (
     binary_cross_entropy,
     categorical_cross_entropy,
@@ -80,6 +81,7 @@ LOSSES: dict[str, Loss] = {
 }  # fmt: skip
 
 
+@answering
 def get(loss: Any) -> Loss:
     """The loss for a name or a callable. Errors: `ArgumentError` with the known names."""
     return find("loss", LOSSES, loss)

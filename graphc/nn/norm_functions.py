@@ -12,6 +12,7 @@ from graphc.errors import ArgumentError, ShapeError
 from graphc.ir.dim import Size, floordiv
 from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, normalize_axis, show
+from graphc.keywords import answer
 from graphc.nn.checks import channel_axis, error, floats, number, positive_int
 from graphc.ops.build import operands, tensor
 from graphc.ops.elementwise import sqrt, square
@@ -203,3 +204,6 @@ def batch_norm(
         _along(op, "gamma", gamma, t, place)
         factor = factor * gamma
     return _affine(op, apart * _along(op, "variance", factor, t, place), None, beta, place)
+
+
+answer(globals())

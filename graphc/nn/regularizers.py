@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.elsewhere import finder
 from graphc.ir.node import Tensor
+from graphc.keywords import answer, answering
 from graphc.nn.named import find, given_number
 from graphc.ops.elementwise import abs, square
 from graphc.ops.reduce import sum
@@ -54,9 +55,12 @@ def l1_l2(l1: float = 0.01, l2: float = 0.01) -> Callable[[Tensor], Tensor]:
     return penalty
 
 
+answer(globals())
+
 REGULARIZERS: dict[str, Callable[..., Any]] = {"l1": l1(), "l2": l2(), "l1_l2": l1_l2()}
 
 
+@answering
 def get(regularizer: Any) -> Callable[[Any], Tensor] | None:
     """The regulariser for a name (0.01 strong), a function, or None.
 

@@ -12,13 +12,14 @@ from graphc.ir import origin
 from graphc.ir.given import fitting_array
 from graphc.ir.node import Variable
 from graphc.ir.shape import show
+from graphc.keywords import Answering
 from graphc.nn import safetensors
 from graphc.nn.layouts import translated, written
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
-class Saved:
+class Saved(Answering):
     """What a layer can do with all of its variables, which `paths()` gives by their paths."""
 
     name: str

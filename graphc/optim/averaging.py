@@ -10,6 +10,7 @@ from graphc.ir import origin
 from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType
 from graphc.ir.node import Tensor, Variable
+from graphc.keywords import Answering, answering
 from graphc.ops.branch import cond
 from graphc.ops.build import scalar_like
 from graphc.ops.elementwise import where
@@ -76,6 +77,7 @@ class Accumulated(Optimizer):
         return updates | dict(zip(written, new, strict=True))
 
 
+@answering
 def accumulate(optimizer: Optimizer, every: int) -> Accumulated:
     """An optimiser that makes a step of `optimizer` at every `every`-th call only, with the mean of
     the gradients of these calls: a batch of `every` batches, in the memory of one.
@@ -93,7 +95,7 @@ def accumulate(optimizer: Optimizer, every: int) -> Accumulated:
     return Accumulated(optimizer, every)
 
 
-class EMA(Unsaved):
+class EMA(Answering, Unsaved):
     """Exponential moving averages of variables: a <- decay * a + (1 - decay) * w after each step.
 
     `update(updates)` adds those of all parameters that a step writes; the averages start at the

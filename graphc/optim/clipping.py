@@ -14,6 +14,7 @@ from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
+from graphc.keywords import answer
 from graphc.ops.build import cast
 from graphc.ops.elementwise import clip, maximum, sqrt, square
 from graphc.ops.reduce import sum
@@ -100,3 +101,6 @@ def _limit(op: str, limit: Any) -> float:
 
 def _error(op: str, message: str, **sides: str) -> ArgumentError:
     return ArgumentError(message, op=op, where=origin.where(), **sides)
+
+
+answer(globals())

@@ -7,21 +7,20 @@ with these updates is called.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 
 from graphc.autodiff.derivatives import grad
-from graphc.elsewhere import hint
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType
 from graphc.ir.graph import walk
 from graphc.ir.node import Tensor, Variable
+from graphc.keywords import Answering
 from graphc.ops.build import cast, constant, is_python_scalar
 from graphc.ops.leaf import variable
 from graphc.optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
@@ -49,7 +48,7 @@ class Options(TypedDict, total=False):
     global_clip_norm: float
 
 
-class Optimizer(Unsaved):
+class Optimizer(Answering, Unsaved):
     """Base of the optimisers.
 
     `learning_rate` is a number, a scalar float tensor or variable, or a schedule: a function from
@@ -68,21 +67,23 @@ class Optimizer(Unsaved):
     _instead = "[v.value for v in optimizer.state], or a file by Trainer.save(path)"
     counts = False  # whether it counts its steps, even if the rate does not need that
 
-    def __init__(self, learning_rate: Any, **options: Unpack[Options]) -> None:
+    def __init__(
+        self,
+        learning_rate: Any,
+        *,
+        weight_decay: float | Callable[[Variable], float] = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        global_clip_norm: float | None = None,
+    ) -> None:
         self.learning_rate = self._rate(learning_rate)
         self._slots: dict[tuple[Variable, str], Variable] = {}
         self._first: dict[Variable, np.ndarray[Any, Any]] = {}  # what `reset` gives its state
-        self.weight_decay = self._decay(options.pop("weight_decay", 0.0))
-        self._clips: dict[str, float] = {
-            name: self._number(name, options.pop(name), math.inf)  # type: ignore[misc]
-            for name in _CLIPS
-            if options.get(name) is not None
+        self.weight_decay = self._decay(weight_decay)
+        limits = zip(_CLIPS, (clip_value, clip_norm, global_clip_norm), strict=True)
+        self._clips = {
+            name: self._number(name, limit, math.inf) for name, limit in limits if limit is not None
         }
-        for name in set(options) - set(_CLIPS):
-            raise self._error(
-                "an unknown option", expected=", ".join(["weight_decay", *_CLIPS]), given=name,
-                hint=hint(name, [*own_options(type(self)), "weight_decay", *_CLIPS], _HERE),
-            )  # fmt: skip
         scheduled = callable(self.learning_rate)
         self._count = self.own("iterations", 0, (), "int64")
         self._counted = self.counts or scheduled
@@ -292,26 +293,3 @@ _CLIPS: dict[str, Callable[[list[Tensor], float], list[Tensor]]] = {
     "clip_norm": clip_by_norm,
     "global_clip_norm": clip_by_global_norm,
 }
-
-_HERE = {
-    "amsgrad": "gc.optim.AMSGrad",
-    "betas": "beta_1 and beta_2",
-    "centered": "an option of RMSProp",
-    "clipnorm": "clip_norm",
-    "clipvalue": "clip_value",
-    "decay": "a schedule as learning_rate: gc.optim.schedules",
-    "ema_momentum": "gc.optim.EMA",
-    "eps": "epsilon",
-    "exclude_from_weight_decay": "weight_decay=lambda v: 0.01 if v.ndim > 1 else 0",
-    "global_clipnorm": "global_clip_norm",
-    "gradient_accumulation_steps": "gc.optim.accumulate(optimizer, steps)",
-    "lr": "learning_rate",
-    "momentum": "gc.optim.Momentum(rate, momentum=0.9, nesterov=False)",
-    "nesterov": "gc.optim.Momentum(rate, momentum=0.9, nesterov=True)",
-    "use_ema": "gc.optim.EMA",
-}
-
-
-def own_options(kind: type) -> list[str]:
-    """The parameters of an optimiser's constructor."""
-    return list(inspect.signature(kind).parameters)

@@ -16,6 +16,7 @@ from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
+from graphc.keywords import answer
 from graphc.ops.build import cast, constant
 from graphc.ops.elementwise import ceil, cos, floor, maximum, minimum, where
 from graphc.ops.powers import power
@@ -156,6 +157,8 @@ def _error(op: str, message: str, expected: str, given: Any) -> ArgumentError:
     where_ = origin.where()
     return ArgumentError(message, op=op, expected=expected, given=repr(given)[:80], where=where_)
 
+
+answer(globals())
 
 _HERE = {
     "CosineAnnealingLR": "cosine",

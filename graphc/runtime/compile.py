@@ -22,6 +22,7 @@ from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.operators import function
 from graphc.ir.structure import Structure, at_leaf, flatten, unflatten
 from graphc.ir.text import key_text
+from graphc.keywords import answering
 from graphc.ops.build import cast
 from graphc.pipeline.options import Options
 from graphc.pipeline.timings import Timings
@@ -37,6 +38,7 @@ RESULTS = ("host", "device")
 _statistics = {"compilations": 0, "cache_hits": 0, "kernels": 0}
 
 
+@answering
 def compile(
     inputs: Sequence[Tensor],
     outputs: Any,

@@ -18,6 +18,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, CheckpointWarning
 from graphc.ir import origin
+from graphc.keywords import Answering
 
 LARGER = ("accuracy", "precision", "recall", "f1", "auc", "r2")  # better when larger
 
@@ -25,7 +26,7 @@ LARGER = ("accuracy", "precision", "recall", "f1", "auc", "r2")  # better when l
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-class Callback:
+class Callback(Answering):
     """Base of callbacks: every method does nothing. `self.trainer` is the trainer that runs.
 
     A trainer whose callbacks define a method of batches runs step by step.

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 
 from graphc.errors import FileError
+from graphc.keywords import answering
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -20,6 +21,7 @@ _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E
 _GZIP = b"\x1f\x8b"
 
 
+@answering
 def read_idx(path: Any, limit: int = 1 << 31) -> Array:
     """The array of an IDX file, also of one that gzip has packed.
 

@@ -16,6 +16,7 @@ from graphc.ir import origin
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, show
+from graphc.keywords import Answering
 from graphc.nn.loss import aligned
 from graphc.ops.build import cast, tensor
 from graphc.ops.reduce import mean, sum
@@ -24,7 +25,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 State: TypeAlias = dict[str, Tensor]
 
 
-class Metric:
+class Metric(Answering):
     """Base of metrics. A subclass says what it adds up, or what it keeps, and what that comes to.
 
     `start` gives the first values of its state, by name, `update` the state behind a batch, with a

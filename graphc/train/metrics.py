@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.elsewhere import finder
 from graphc.errors import ArgumentError
 from graphc.ir.node import Tensor
+from graphc.keywords import answer, answering
 from graphc.nn.losses import mean_absolute_error, mean_squared_error
 from graphc.nn.named import find
 from graphc.ops.build import cast, tensor
@@ -131,6 +132,8 @@ def rmse() -> Metric:
     return Mean(mean_squared_error, "rmse", math.sqrt)
 
 
+answer(globals())
+
 _MAKERS: dict[str, Callable[[], Metric]] = {
     f.__name__: f for f in (precision, recall, f1, confusion_matrix, auc, r2, mae, mse, rmse)
 }
@@ -146,6 +149,7 @@ METRICS: dict[str, Callable[..., Any]] = _MAKERS | {
 }
 
 
+@answering
 def get(metric: Any) -> Metric:
     """The metric for a name, a function or a `Metric`. Errors: `ArgumentError` with the names."""
     if isinstance(metric, Metric):

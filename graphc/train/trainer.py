@@ -18,6 +18,7 @@ from graphc.ir import origin
 from graphc.ir.dtype import dtype_or_default, float64
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.structure import unflatten
+from graphc.keywords import Answering
 from graphc.nn.module import Layer
 from graphc.ops.build import cast
 from graphc.ops.leaf import variable
@@ -45,7 +46,7 @@ from graphc.train.step import Logs, Step, Types, Walk, diverged, prediction
 CHUNK = 0.1  # seconds of steps between two looks at the bar and at signals
 
 
-class Trainer:
+class Trainer(Answering):
     """Fits a model by mini-batches.
 
     `loss` is a name or a function (predictions, targets) -> a value for each example, which is
