@@ -1,10 +1,10 @@
 """The workers of one machine as each of them sees the others: sockets, and memory that all share.
 
-Every two workers are connected by a Unix socket without a name in any folder. To meet is to send a
-byte to all others and to read one of each: who dies closes his sockets, so the others know at once,
-and who hangs is noticed when the limit is over. The memory is a file without a name, which the
-first worker makes and hands to the others through their sockets. So whatever is killed, nothing is
-left behind.
+Every two workers are connected by a Unix socket without a name in any folder. A word is a byte; to
+meet is to send one to all others and to read one of each: who dies closes his sockets, so the
+others know at once, and who hangs is noticed when the limit is over. The memory is a file without a
+name, which the first worker makes and hands to the others through their sockets. So whatever is
+killed, nothing is left behind.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import struct
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 _HELLO = struct.Struct("<qq")  # the number of the group, the rank of who speaks
 Span = tuple[int, int]  # where bytes begin and end
-NOTHING: Mapping[int, Sequence[Span]] = MappingProxyType({})
+Spans = Sequence[Span]
+Apart = Mapping[int, Spans]  # of each rank
+Words = list[tuple[int, bytes]]  # who says something, and what
+NOTHING: Apart = MappingProxyType({})
 _CREDENTIALS = struct.Struct("3i")  # process, user, group: what Linux says of who is connected
 
 
@@ -32,6 +35,32 @@ class Lost(Exception):  # noqa: N818  (it is caught here: the workers that are l
     def __init__(self, ranks: Sequence[int]) -> None:
         super().__init__(*ranks)
         self.ranks = tuple(ranks)
+
+
+class Exchange(Protocol):
+    """What workers share: memory, and words. The last of them are servers, if any."""
+
+    rank: int
+    size: int
+    limit: float  # seconds that a step may take
+
+    def memory(self, count: int) -> Any:
+        """So many bytes that all of them see, zeros at first."""
+
+    def meet(self, written: Spans = (), apart: Apart = NOTHING) -> None:
+        """Wait until all are here; then all see what each has written at these places, and some
+        what was written for them."""
+
+    def say(self, word: bytes, written: Spans = (), apart: Apart = NOTHING) -> None:
+        """Send a byte to all others, who see what was written once they hear it. What is not sent
+        yet, to those in `unsent`, goes on its way while words are waited for. Errors: `Lost`."""
+
+    @property
+    def unsent(self) -> Collection[int]: ...
+
+    def words(self, ranks: Collection[int], file: int, seconds: float) -> Words:
+        """Wait until one of these has said something, a file can be read or the time is over: what
+        they have said, one word of each at most. Errors: `Lost`."""
 
 
 class Door:
@@ -72,15 +101,13 @@ class Group:
     def __init__(
         self, door: Door, names: Sequence[str], rank: int, number: int, start: float, step: float
     ) -> None:
-        self.rank, self.size, self._limit = rank, len(names), step
+        self.rank, self.size, self.limit = rank, len(names), step
         self._peers = connected(door.accept, _knock, names, rank, number, start)
 
-    def meet(
-        self, written: Sequence[Span] = (), apart: Mapping[int, Sequence[Span]] = NOTHING
-    ) -> None:
+    def meet(self, written: Spans = (), apart: Apart = NOTHING) -> None:
         """Wait until all are here; what one has written all see anyhow. Errors: `Lost`, with all
         who are known to be."""
-        deadline = time.monotonic() + self._limit
+        deadline = time.monotonic() + self.limit
         lost = []
         for rank, peer in self._peers.items():
             try:
@@ -96,6 +123,20 @@ class Group:
         if lost:
             raise Lost(sorted(set(lost)))
 
+    unsent: Collection[int] = ()
+
+    def say(self, word: bytes, written: Spans = (), apart: Apart = NOTHING) -> None:
+        """Send a byte to all others. Errors: `Lost`."""
+        for rank in self._peers:
+            self.tell(rank, word)
+
+    def words(self, ranks: Collection[int], file: int, seconds: float) -> Words:
+        """What some of these have said, a byte of each at most, once they have or a file can be
+        read. Errors: `Lost`."""
+        files = {self._peers[rank].fileno(): rank for rank in ranks}
+        ready, _, _ = select.select([*files, file], [], [], seconds)
+        return [(files[f], self.hear(files[f])) for f in ready if f != file]
+
     def tell(self, rank: int, word: bytes) -> None:
         """Send a byte to one of them. Errors: `Lost`."""
         _or_lost(rank, self._peers[rank].sendall, word)
@@ -103,21 +144,21 @@ class Group:
     def hear(self, rank: int) -> bytes:
         """A byte of one of them. Errors: `Lost`."""
         peer = self._peers[rank]
-        peer.settimeout(self._limit)
+        peer.settimeout(self.limit)
         word: bytes = _or_lost(rank, receive, peer, 1)
         return word
 
     def listen(self, ranks: Collection[int]) -> list[int]:
         """Which of these have said something. Errors: `Lost` if none does within the limit."""
         sockets = {self._peers[rank]: rank for rank in ranks}
-        ready, _, _ = select.select(list(sockets), [], [], self._limit)
+        ready, _, _ = select.select(list(sockets), [], [], self.limit)
         if not ready:
             raise Lost(list(ranks))
         return sorted(sockets[s] for s in ready)
 
     def memory(self, count: int) -> Any:
         """So many bytes that all of them see. Errors: `Lost`; `OSError` where memory is short."""
-        deadline = time.monotonic() + self._limit
+        deadline = time.monotonic() + self.limit
         if self.rank == 0:
             handle = os.memfd_create("graphc", os.MFD_CLOEXEC)
             try:

@@ -1,21 +1,20 @@
 """The memory that the workers of one machine share in a step: a slot for each shard, and the sums.
 
 A slot has what the program of gradients gives for its shard, and whether that failed. Arrays that
-shards add up and are of one dtype follow each other, as one bucket, so that they are summed by few
-long runs. Where parameters are on servers there are areas too, in which new values are published.
-Every array starts a cache line.
+shards add up follow each other as buckets, each of one dtype, in the order in which the program has
+them, so that they are summed by few long runs while others are still computed. Where parameters are
+on servers there are areas too, in which new values are published. Every array starts a cache line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphc.distributed.group import Span
-from graphc.distributed.programs import Kind, Programs
+from graphc.distributed.programs import Kind, Programs, kind_of_tensor
 from graphc.ir.node import Variable
 from graphc.train.batches import Array
 
@@ -27,11 +26,12 @@ class Slot(NamedTuple):
     """The results of a shard."""
 
     status: Array  # int64s: what went wrong, or 0, and the step
-    loss: Array  # one float64
+    loss: Array  # of one element
     buckets: list[Array]
     summed: list[Array]  # inside of the buckets
     notes: list[Array]
     kept: list[Array]  # of as many examples as a shard has at most
+    addresses: list[int]  # of the loss, what is summed, the notes and what is kept
 
 
 class Places:
@@ -54,7 +54,8 @@ class Layout(Places):
 
     def __init__(self, programs: Programs, rows: int, slots: int, areas: int = 0) -> None:
         super().__init__()
-        self.rows = rows
+        self.rows, self.programs = rows, programs
+        self._loss = kind_of_tensor(programs.gradient.graph.outputs[0])
         self._pulled = [kind_of(programs.variables[i]) for i in programs.pulled]
         self._summed, self._notes = programs.summed, programs.notes
         self._kept: list[Kind] = [((rows, *shape), dtype) for shape, dtype in programs.kept]
@@ -70,20 +71,19 @@ class Layout(Places):
     def _slot(self) -> dict[str, Any]:
         return {
             "status": self.place(((2,), np.dtype(np.int64))),
-            "loss": self.place(((1,), np.dtype(np.float64))),
+            "loss": self.place(((1,), self._loss[1])),
             "sums": self._buckets(),
             "notes": [self.place(kind) for kind in self._notes],
             "kept": [self.place(kind) for kind in self._kept],
         }
 
     def _buckets(self) -> dict[str, Any]:
-        """Places of the arrays, dtype by dtype, and of the buckets that hold them."""
-        order = sorted(range(len(self._summed)), key=lambda i: self._summed[i][1].str)
+        """Places of the arrays, and of the buckets that hold them."""
         places: dict[int, Place] = {}
         buckets = []
-        for _, same in groupby(order, key=lambda i: self._summed[i][1].str):
+        for bucket in self.programs.buckets:
             start = self.bytes
-            for i in same:
+            for i in bucket.summed:
                 places[i] = self.place(self._summed[i])
             dtype = places[i][1][1]
             buckets.append((start, (((self.bytes - start) // dtype.itemsize,), dtype)))
@@ -91,17 +91,20 @@ class Layout(Places):
 
     def slots(self, memory: Any) -> list[Slot]:
         """The slots of all shards, as arrays in `memory`."""
-        return [
-            Slot(
-                view(memory, f["status"]),
-                view(memory, f["loss"]),
-                views(memory, f["sums"]["buckets"]),
-                views(memory, f["sums"]["summed"]),
-                views(memory, f["notes"]),
-                views(memory, f["kept"]),
-            )
-            for f in self._fields
-        ]
+        return [self._view(memory, fields) for fields in self._fields]
+
+    def _view(self, memory: Any, fields: dict[str, Any]) -> Slot:
+        loss, summed = view(memory, fields["loss"]), views(memory, fields["sums"]["summed"])
+        notes, kept = views(memory, fields["notes"]), views(memory, fields["kept"])
+        return Slot(
+            view(memory, fields["status"]),
+            loss,
+            views(memory, fields["sums"]["buckets"]),
+            summed,
+            notes,
+            kept,
+            [a.ctypes.data for a in (loss, *summed, *notes, *kept)],
+        )
 
     def sums(self, memory: Any) -> tuple[list[Array], list[Array]]:
         """The sums over all shards: buckets, and the arrays in them."""
@@ -116,25 +119,23 @@ class Layout(Places):
         at, ((count,), dtype) = buckets[-1]
         return [(start, buckets[0][0]), (at + count * dtype.itemsize, end)]
 
-    def gradients(self, slot: int, rank: int, size: int) -> list[Span]:
-        """Where in a slot the part of the gradients is that one of so many workers adds up."""
-        return _parts(self._fields[slot]["sums"]["buckets"], rank, size)
+    def gradients(self, slot: int, bucket: int, rank: int, size: int) -> Span:
+        """Where in a slot the part of a bucket is that one of so many workers adds up."""
+        return _part(self._fields[slot]["sums"]["buckets"][bucket], rank, size)
 
-    def parts(self, rank: int, size: int) -> list[Span]:
-        """Where the sums are that one of so many workers adds up."""
-        return _parts(self._sums["buckets"], rank, size)
+    def sum(self, bucket: int, rank: int, size: int) -> Span:
+        """Where the part of a bucket's sum is that one of so many workers makes."""
+        return _part(self._sums["buckets"][bucket], rank, size)
 
     def areas(self, memory: Any) -> list[list[Array]]:
         """Where the values that workers pull are published."""
         return [views(memory, area) for area in self._areas]
 
 
-def _parts(buckets: Sequence[Place], rank: int, size: int) -> list[Span]:
-    found = []
-    for at, ((count,), dtype) in buckets:
-        start, end = part_of(count, rank, size)
-        found.append((at + start * dtype.itemsize, at + end * dtype.itemsize))
-    return found
+def _part(bucket: Place, rank: int, size: int) -> Span:
+    at, ((count,), dtype) = bucket
+    start, end = part_of(count, rank, size)
+    return at + start * dtype.itemsize, at + end * dtype.itemsize
 
 
 def part_of(count: int, rank: int, size: int) -> tuple[int, int]:

@@ -1,10 +1,10 @@
 """Workers of several machines as each of them sees the others: TCP, and memory that is made alike.
 
-Each worker has memory of its own. To meet is to send the others what one has written since, all of
-them or the one that reads it, and to put what they have written at the same places: so behind each
-meeting all memories are alike where they are read, and replicas need not know how they are
-connected. Of gradients of G bytes each of W workers sends G / W to each other one, the part that
-that one adds up, and then as much of the sums to all: 2 G (W - 1) / W, as in a ring.
+Each worker has memory of its own. With a word goes what one has written since, to all others or to
+the one that reads it, and is put at the same places there before the word is heard: so all memories
+are alike where they are read, and replicas need not know how they are connected. Of gradients of G
+bytes each of W workers sends G / W to each other one, the part that that one adds up, and then as
+much of the sums to all: 2 G (W - 1) / W, as in a ring.
 
 A worker that is killed closes its sockets, so the others know at once; a machine that is gone, or
 cut off, is noticed when the limit is over. A cut that is shorter than the limit costs its time: TCP
@@ -18,17 +18,27 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphc.distributed.group import NOTHING, Lost, Span, connected, left_until, receive
+from graphc.distributed.group import (
+    NOTHING,
+    Apart,
+    Lost,
+    Spans,
+    Words,
+    connected,
+    left_until,
+    receive,
+)
 
 _HELLO = struct.Struct("<16sqq")  # the secret of a door, the number of the group, who speaks
-_COUNT, _SPAN = struct.Struct("<q"), struct.Struct("<qq")
+_WORD, _SPAN = struct.Struct("<cq"), struct.Struct("<qq")  # and how many places; a place
+MET, _THROUGH = b".", object()
 MARK = "tcp:"  # begins the names of these doors
-READ, WRITE = 0, 1
 
 
 class NetDoor:
@@ -69,12 +79,15 @@ class NetGroup:
     def __init__(
         self, door: NetDoor, names: Sequence[str], rank: int, number: int, start: float, step: float
     ) -> None:
-        self.rank, self.size, self._limit = rank, len(names), step
+        self.rank, self.size, self.limit = rank, len(names), step
         self._memory: Any = memoryview(b"")
         self._peers = connected(door.accept, _knock, names, rank, number, start)
         for peer in self._peers.values():
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer.setblocking(False)
+        self._sending: dict[int, deque[Iterator[None]]] = {r: deque() for r in self._peers}
+        self._receiving: dict[int, Generator[None, None, bytes]] = {}
+        self._lost: set[int] = set()  # of whom nobody was told yet
 
     def memory(self, count: int) -> Any:
         """So many bytes, zeros at first, which meetings make alike."""
@@ -82,43 +95,88 @@ class NetGroup:
         self._memory = made.data
         return made
 
-    def meet(
-        self, written: Sequence[Span] = (), apart: Mapping[int, Sequence[Span]] = NOTHING
-    ) -> None:
+    def meet(self, written: Spans = (), apart: Apart = NOTHING) -> None:
         """Wait until all are here, and have what all have written, or for this one. Errors: `Lost`,
         with all who are known to be."""
-        deadline = time.monotonic() + self._limit
-        tasks: dict[tuple[int, int], Iterator[None]] = {}
-        for rank, peer in self._peers.items():
-            tasks[rank, WRITE] = self._send(peer, [*written, *apart.get(rank, ())])
-            tasks[rank, READ] = self._receive(peer)
-        lost: set[int] = set()
-        while tasks:
-            for key, task in list(tasks.items()):
-                try:
-                    next(task)
-                except StopIteration:
-                    del tasks[key]
-                except (OSError, ValueError):
-                    lost.add(key[0])
-            tasks = {key: task for key, task in tasks.items() if key[0] not in lost}
-            if tasks and not self._wait(list(tasks), deadline - time.monotonic()):
-                lost |= {rank for rank, _ in tasks}
+        deadline = time.monotonic() + self.limit
+        self.say(MET, written, apart)
+        awaited, lost = set(self._peers), set[int]()
+        while awaited or self.unsent:
+            seconds = deadline - time.monotonic()
+            if seconds <= 0:
+                lost |= {*awaited, *self.unsent}
                 break
+            try:
+                awaited -= {rank for rank, _ in self.words(awaited, None, seconds)}
+            except Lost as error:
+                lost |= set(error.ranks)
+                awaited -= lost
         if lost:
             raise Lost(sorted(lost))
 
-    def _wait(self, keys: Sequence[tuple[int, int]], seconds: float) -> bool:
-        """Whether one of these can go on before that time is over."""
-        reading, writing = (
-            [self._peers[r] for r, what in keys if what == side] for side in (READ, WRITE)
-        )
-        ready = select.select(reading, writing, [], max(seconds, 0.0))
-        return seconds > 0 and any(ready)
+    def say(self, word: bytes, written: Spans = (), apart: Apart = NOTHING) -> None:
+        """Begin to send the others a word, and what was written for all or for each of them; who is
+        lost is told by `words`."""
+        for rank, peer in self._peers.items():
+            self._sending[rank].append(self._send(peer, word, [*written, *apart.get(rank, ())]))
+        self._push()
 
-    def _send(self, peer: socket.socket, spans: Sequence[Span]) -> Iterator[None]:
-        """Send what is at these places, some of it at each turn."""
-        parts: list[Any] = [_COUNT.pack(len(spans)), *(_SPAN.pack(*span) for span in spans)]
+    @property
+    def unsent(self) -> Collection[int]:
+        """To whom something is not sent yet."""
+        return [rank for rank, parts in self._sending.items() if parts]
+
+    def words(self, ranks: Collection[int], file: int | None, seconds: float) -> Words:
+        """What some of these have said, once they have or a file can be read; meanwhile what is
+        unsent is sent. Errors: `Lost`, with all who are known to be."""
+        deadline = time.monotonic() + seconds
+        files = [] if file is None else [file]
+        while True:
+            if self._lost:
+                lost, self._lost = self._lost, set()
+                raise Lost(sorted(lost))
+            reading: list[Any] = [self._peers[rank] for rank in ranks]
+            writing = [self._peers[rank] for rank in self.unsent]
+            left = max(deadline - time.monotonic(), 0.0)
+            ready, _, _ = select.select([*reading, *files], writing, [], left)
+            self._push()
+            found = self._pull([r for r in ranks if self._peers[r] in ready])
+            if found or not left or file in ready or (writing and not self.unsent):
+                return found
+
+    def _push(self) -> None:
+        """Send what can be sent now."""
+        for rank, parts in self._sending.items():
+            try:
+                while parts and next(parts[0], _THROUGH) is _THROUGH:
+                    parts.popleft()
+            except OSError:
+                self._forget(rank)
+
+    def _pull(self, ranks: Collection[int]) -> Words:
+        """Read what these have sent: the words of those that are through."""
+        found = []
+        for rank in ranks:
+            if rank not in self._receiving:
+                self._receiving[rank] = self._receive(self._peers[rank])
+            try:
+                next(self._receiving[rank])
+            except StopIteration as end:
+                found.append((rank, end.value))
+                del self._receiving[rank]
+            except (OSError, ValueError):
+                del self._receiving[rank]
+                self._forget(rank)
+        return found
+
+    def _forget(self, rank: int) -> None:
+        """Another one is lost."""
+        self._sending[rank].clear()
+        self._lost.add(rank)
+
+    def _send(self, peer: socket.socket, word: bytes, spans: Spans) -> Iterator[None]:
+        """Send a word and what is at these places, some of it at each turn."""
+        parts: list[Any] = [_WORD.pack(word, len(spans)), *(_SPAN.pack(*span) for span in spans)]
         parts += [self._memory[start:end] for start, end in spans]
         for part in parts:
             rest = memoryview(part)
@@ -128,17 +186,20 @@ class NetGroup:
                 except BlockingIOError:
                     yield
 
-    def _receive(self, peer: socket.socket) -> Iterator[None]:
-        """Put what another one has written at its place, some of it at each turn. Errors:
+    def _receive(self, peer: socket.socket) -> Generator[None, None, bytes]:
+        """Put what another one has written at its place, some of it at each turn: its word. Errors:
         `ValueError` for a place that is none."""
-        head = bytearray(_COUNT.size)
+        head = bytearray(_WORD.size)
         yield from _fill(peer, memoryview(head))
-        table = bytearray(_SPAN.size * _COUNT.unpack(head)[0])
+        word: bytes
+        word, count = _WORD.unpack(head)
+        table = bytearray(_SPAN.size * count)
         yield from _fill(peer, memoryview(table))
         for start, end in _SPAN.iter_unpack(table):
             if not 0 <= start <= end <= len(self._memory):
                 raise ValueError(start, end)
             yield from _fill(peer, self._memory[start:end])
+        return word
 
     def close(self) -> None:
         for peer in self._peers.values():

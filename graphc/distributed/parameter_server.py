@@ -14,23 +14,42 @@ from typing import cast
 
 import numpy as np
 
-from graphc.distributed.group import Group
+from graphc.distributed.group import Exchange, Group
 from graphc.distributed.layout import Layout
 from graphc.distributed.programs import Part, Programs
-from graphc.distributed.replica import FAILED, FINE, Exchange, Replica, state_of
+from graphc.distributed.replica import FAILED, FINE, Replica, state_of
 from graphc.distributed.strategy import ParameterServer
 from graphc.train.batches import Array
 
 PUSH, END, GO, STOP = b"p", b"e", b"g", b"s"
 
 
-class PullingWorker(Replica):
-    """Computes gradients of what servers publish."""
+class _InStep(Replica):
+    """A worker or a server in step with the others: all of them meet twice in a step."""
 
     areas = 1
+    sums_beside = False
+
+    def _make(self, full: Sequence[int], bounds: Sequence[int]) -> int:
+        self._gradients(bounds)
+        self.seconds.lap("compute")
+        self.exchange.meet()
+        self.seconds.lap("wait")
+        code = self._state(full)
+        if code:
+            return code
+        self._prepare(full, bounds)
+        self.seconds.lap("sum")
+        self.exchange.meet()
+        self.seconds.lap("wait")
+        return FINE
 
     def _prepare(self, full: Sequence[int], bounds: Sequence[int]) -> None:
-        """All of this is with the servers."""
+        """What is done between the two meetings."""
+
+
+class PullingWorker(_InStep):
+    """Computes gradients of what servers publish."""
 
     def _commit(self) -> int:
         self._pull(self._areas[0])
@@ -41,10 +60,8 @@ class PullingWorker(Replica):
             self.programs.variables[place].value = value
 
 
-class Server(Replica):
+class Server(_InStep):
     """Updates the variables of one part."""
-
-    areas = 1
 
     def join(self, exchange: Exchange) -> None:
         super().join(exchange)

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from graphc.distributed.group import Group
+from graphc.distributed.group import Exchange, Group
 from graphc.distributed.layout import Place, Places, Slot, kind_of, part_of, view, views
-from graphc.distributed.replica import DIVERGED, FAILED, FINE, Exchange, Replica
+from graphc.distributed.replica import DIVERGED, FAILED, FINE, Replica
 from graphc.distributed.stages import Link, StagedPrograms
 from graphc.errors import GraphcError
 from graphc.ir.dim import evaluate
@@ -81,7 +81,9 @@ class _Layout(Places):
     def slots(self, memory: Any) -> list[Slot]:
         """What is told of each micro-batch; its status has a number for each stage."""
         return [
-            Slot(view(memory, at), view(memory, loss), [], [], views(memory, n), views(memory, k))
+            Slot(
+                view(memory, at), view(memory, loss), [], [], views(memory, n), views(memory, k), []
+            )
             for at, loss, n, k in self._slots
         ]
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.autodiff.derivatives import grad
+from graphc.distributed.buckets import Bucket, make_buckets
 from graphc.distributed.strategy import Strategy
 from graphc.errors import ArgumentError
 from graphc.ir import origin
@@ -29,7 +30,7 @@ from graphc.ops.leaf import placeholder
 from graphc.ops.random_bits import fold_in
 from graphc.optim.optimizer import Optimizer
 from graphc.optim.whole import WholeOptimizer
-from graphc.runtime.compile import Function
+from graphc.runtime.compile import Function, compile_announcing
 from graphc.runtime.compile import compile as compile_function
 from graphc.train.batches import Array
 from graphc.train.metric import State
@@ -54,7 +55,7 @@ class Programs:
     """The programs of a step. `summed` are the arrays that shards add up, `notes` what metrics note
     of a shard, `kept` what they keep of each example; `variables` all that the programs read or
     write, of which the last `tallies` are the metrics' own. `pulled` are those that the gradients
-    depend on and that steps write."""
+    depend on and that steps write. `buckets` are those of `summed`."""
 
     strategy: Strategy
     gradient: Function
@@ -68,6 +69,7 @@ class Programs:
     variables: list[Variable]
     tallies: int
     pulled: list[int]
+    buckets: list[Bucket]
 
     @property
     def written(self) -> list[int]:
@@ -101,9 +103,8 @@ def make_programs(
     outputs = [batch.total, *summed, *notes, *kept]
     if shards > 1 or strategy.is_async:
         outputs = transform(outputs, replace=told.keys())
-    gradient = compile_function(
-        [*batch.inputs, told.share, told.shard], outputs, name="gradient", flush_subnormals=True
-    )
+    gradient = compile_announcing([*batch.inputs, told.share, told.shard], outputs, "gradient")
+    assert gradient.caller is not None
 
     sums = [placeholder(f"sum{i}", term.shape, term.dtype) for i, term in enumerate(terms)]
     given = told.given(shards)
@@ -125,17 +126,19 @@ def make_programs(
     variables, counted = variables_of_all(functions, tallies)
     made = parts_of(updates, variables, [i == 0 for i in range(len(updates))])
     read = set(gradient.graph.variables) & {variables[i] for p in made for i in p.written}
+    kinds = [kind_of_tensor(t) for t in terms]
     return Programs(
         strategy,
         gradient,
         made,
         shards,
-        [kind_of_tensor(t) for t in terms],
+        kinds,
         *told.noted(),
         weighted,
         variables,
         counted,
         [i for i, v in enumerate(variables) if v in read],
+        make_buckets(gradient.caller.announced, kinds, strategy.bucket_bytes),
     )
 
 

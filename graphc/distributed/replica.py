@@ -1,71 +1,80 @@
 """`Replica`: a copy of a training's variables, and the steps that keep it equal to all others.
 
-A step: compute the gradients of some shards into their slots; wait until all slots are full; add up
-a part of the sums; wait until all of them are there; update. Whoever has come behind the second
-wait has all that the step needs, so a step is made by all or can be made again. A shard that fails,
-or whose loss is not finite, ends the run on all sides before anything is written.
+A step: compute the gradients of some shards into their slots, while a part of the sums of all slots
+is made (`sums.py`); wait until all sums are there; update. Whoever has come behind that wait has
+all that the step needs, so a step is made by all or can be made again. A shard that fails, or whose
+loss is not finite, ends the run on all sides before anything is written.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from graphc.distributed.group import NOTHING, Span
+from graphc.distributed.group import NOTHING, Apart, Exchange, Spans, Words
 from graphc.distributed.layout import Layout, Slot, part_of
 from graphc.distributed.programs import Part, Programs
+from graphc.distributed.sums import Sums, Tally, add_up
 from graphc.errors import GraphcError
 from graphc.train.batches import Array
 
 FINE, DIVERGED, FAILED = 0, 1, 2
-PIECE = 1 << 16  # elements that are summed at once, while they are in cache
-
-
-class Exchange(Protocol):
-    """What replicas share: memory, and a place to meet. The last of them are servers, if any."""
-
-    rank: int
-    size: int
-
-    def memory(self, count: int) -> Any:
-        """So many bytes that all of them see, zeros at first."""
-
-    def meet(
-        self, written: Sequence[Span] = (), apart: Mapping[int, Sequence[Span]] = NOTHING
-    ) -> None:
-        """Wait until all are here; then all see what each has written at these places, and some
-        what was written for them."""
 
 
 class Alone:
     """The exchange of a single replica."""
 
-    rank, size = 0, 1
+    rank, size, limit = 0, 1, 1.0
+    unsent: Collection[int] = ()
 
     def memory(self, count: int) -> Any:
         return np.zeros(count, np.uint8)
 
-    def meet(
-        self, written: Sequence[Span] = (), apart: Mapping[int, Sequence[Span]] = NOTHING
-    ) -> None:
+    def meet(self, written: Spans = (), apart: Apart = NOTHING) -> None:
         """There is nobody to wait for."""
+
+    def say(self, word: bytes, written: Spans = (), apart: Apart = NOTHING) -> None:
+        """Nobody hears it."""
+
+    def words(self, ranks: Collection[int], file: int, seconds: float) -> Words:
+        """Nobody says anything."""
+        return []
 
 
 @dataclass
 class Seconds:
-    """What a replica spent its time with."""
+    """What a replica spent its time with. `hidden` is the part of the sums that was made while it
+    computed; of the buckets of gradients, and their bytes, that it handed over, the early ones were
+    handed over before the last step of the backward pass."""
 
     compute: float = 0.0
     wait: float = 0.0
     sum: float = 0.0
+    hidden: float = 0.0
     update: float = 0.0
     steps: int = 0
     examples: int = 0
+    buckets: int = 0
+    early_buckets: int = 0
+    bytes: int = 0
+    early_bytes: int = 0
     started: float = field(default_factory=time.perf_counter, repr=False)
+
+    def take(self, tally: Tally) -> None:
+        """What was done since the last lap: waiting, but for what sums took."""
+        self.lap("wait")
+        self.wait = max(self.wait - tally.shown, 0.0)
+        self.sum += tally.shown + tally.hidden
+        self.hidden += tally.hidden
+        self.buckets += tally.buckets
+        self.early_buckets += tally.early_buckets
+        self.bytes += tally.bytes
+        self.early_bytes += tally.early_bytes
 
     def lap(self, what: str) -> None:
         """What was done since the last lap."""
@@ -78,6 +87,7 @@ class Replica:
     """The walk of one replica over data. `at` is the step that comes next."""
 
     areas = 0  # of memory, for parameter servers
+    sums_beside = True  # whether workers sum while they compute
 
     def __init__(
         self, programs: Programs, arrays: Sequence[Array], size: int, seconds: Seconds
@@ -98,21 +108,16 @@ class Replica:
         self.exchange = exchange
         shards, rank = self.programs.shards, exchange.rank
         workers = max(exchange.size - self.programs.strategy.servers, 1)
-        self._mine = range(0)  # a server's
-        if rank < workers:
-            self._mine = range(*part_of(shards, rank, workers))
+        ranges = [range(*part_of(shards, r, workers)) for r in range(workers)]
+        self._mine = ranges[rank] if rank < workers else range(0)  # a server's
         self._place(Layout(self.programs, -(-self.size // shards), shards, self.areas))
+        self._summing: Sums | None = None
+        if self.sums_beside and exchange.size > 1:
+            self._summing = Sums(exchange, self._layout, self._slots, self._buckets, ranges)
 
     def _place(self, layout: Layout) -> None:
         memory = self.exchange.memory(layout.bytes)
-        rank, size = self.exchange.rank, self.exchange.size
-        self._told = [span for s in self._mine for span in layout.told(s)]
-        self._gradients = {
-            other: [span for s in self._mine for span in layout.gradients(s, other, size)]
-            for other in range(size)
-            if other != rank
-        }
-        self._summed = layout.parts(rank, size)
+        self._layout = layout
         self._slots = layout.slots(memory)
         self._buckets, self._sums = layout.sums(memory)
         self._areas = layout.areas(memory)
@@ -149,27 +154,46 @@ class Replica:
 
     def _step(self) -> int:
         bounds = self._bounds()
-        for shard in self._mine:
-            self._compute(self._slots[shard], shard, bounds[shard : shard + 2], bounds)
-        self.seconds.lap("compute")
-        self.exchange.meet(self._told, self._gradients)
-        self.seconds.lap("wait")
         full = [s for s in range(self.programs.shards) if bounds[s] < bounds[s + 1]]
-        code = max(state_of(self._slots[s]) for s in full)
-        if code:
-            return code
-        self._prepare(full, bounds)
-        self.seconds.lap("sum")
-        self.exchange.meet(self._summed)
-        self.seconds.lap("wait")
-        code = self._commit()
+        code = self._make(full, bounds) or self._commit()
         self.seconds.lap("update")
         return code
 
-    def _prepare(self, full: Sequence[int], bounds: Sequence[int]) -> None:
-        """What all of them need for the update, between the two meetings of a step."""
-        self._sum(full)
-        self._notes = self._take_notes(full, bounds)
+    def _make(self, full: Sequence[int], bounds: Sequence[int]) -> int:
+        """What all of them need for the update: the sums and notes of the shards that have
+        examples; or why there is none."""
+        if self._summing is None:
+            self._gradients(bounds)
+            self.seconds.lap("compute")
+        else:
+            with self._summing.beside(full, partial(self._read, full, bounds)):
+                self._gradients(bounds)
+                self.seconds.lap("compute")
+            self.seconds.take(self._summing.tally)
+            return self._outcome
+        self._read(full, bounds)
+        if self._outcome == FINE:
+            for place in range(len(self._buckets)):
+                add_up(self._slots, self._buckets, place, full, 0, 1)
+        self.seconds.lap("sum")
+        return self._outcome
+
+    def _read(self, full: Sequence[int], bounds: Sequence[int]) -> None:
+        """What is told of all shards: what became of them, and their notes."""
+        self._outcome = self._state(full)
+        if self._outcome == FINE:
+            self._notes = self._take_notes(full, bounds)
+
+    def _gradients(self, bounds: Sequence[int]) -> None:
+        """Those of the shards that are this one's."""
+        for shard in self._mine:
+            self._compute(self._slots[shard], shard, bounds[shard : shard + 2], bounds)
+            if self._summing is not None:
+                self._summing.over()
+
+    def _state(self, full: Sequence[int]) -> int:
+        """What became of all shards."""
+        return max(state_of(self._slots[s]) for s in full)
 
     def _commit(self) -> int:
         """Make the step: what nobody waits for any more. All replicas fail alike."""
@@ -205,17 +229,15 @@ class Replica:
         share = self._share(part, bounds)
         slot.status[:] = FINE, self.at
         self.seconds.examples += end - start
+        caller, listener = self.programs.gradient.caller, 0
+        assert caller is not None
+        if self._summing is not None:
+            listener = self._summing.listener
+        arrays = [a[rows] for a in self.arrays]
         try:
-            found = self.programs.gradient.flat(
-                *(a[rows] for a in self.arrays), share, shard
-            )
+            caller.into(*arrays, share, shard, slot.addresses, listener)
         except GraphcError as error:
             self.failure, slot.status[0] = error, FAILED
-            return
-        slot.loss[0] = found[0]
-        places = [*slot.summed, *slot.notes, *(k[: end - start] for k in slot.kept)]
-        for place, value in zip(places, found[1:], strict=True):
-            place[...] = value
 
     def _share(self, part: Sequence[int], bounds: Sequence[int]) -> float:
         """The share of the step's weight that is in a part of its examples."""
@@ -226,18 +248,6 @@ class Replica:
             if whole > 0:
                 return float(weights[self._rows(start, end)].sum(dtype=np.float64) / whole)
         return (end - start) / (bounds[-1] - bounds[0])
-
-    def _sum(self, full: Sequence[int]) -> None:
-        """This replica's part of each bucket, shard after shard."""
-        rank, size = self.exchange.rank, self.exchange.size
-        for i, bucket in enumerate(self._buckets):
-            start, end = part_of(len(bucket), rank, size)
-            for at in range(start, end, PIECE):
-                piece = slice(at, min(at + PIECE, end))
-                total = bucket[piece]
-                total[...] = self._slots[full[0]].buckets[i][piece]
-                for shard in full[1:]:
-                    np.add(total, self._slots[shard].buckets[i][piece], out=total)
 
     def _take_notes(self, full: Sequence[int], bounds: Sequence[int]) -> list[Array]:
         """What metrics noted of all shards, as copies; what they keep goes to its place."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from graphc.distributed.group import Exchange
 from graphc.distributed.parameter_server import AsyncServer, AsyncWorker, PullingWorker, Server
 from graphc.distributed.pipeline import PipelineReplica
 from graphc.distributed.programs import Programs
-from graphc.distributed.replica import Exchange, Replica, Seconds
+from graphc.distributed.replica import Replica, Seconds
 from graphc.distributed.stages import StagedPrograms
 from graphc.train.batches import Array
 

@@ -123,7 +123,7 @@ def make_stages(
     _check_homes([f for _, f in updates], cutting.homes)
     return StagedPrograms(
         strategy, stages[-1].forward, parts, micro_batches, [], *told.noted(), weighted, variables,
-        counted, [], stages, cutting.links, [size_hint(s.operations) for s in made.stages],
+        counted, [], [], stages, cutting.links, [size_hint(s.operations) for s in made.stages],
         [i for i, v in enumerate(variables) if writers[v] > 1],
     )  # fmt: skip
 

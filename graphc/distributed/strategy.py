@@ -8,6 +8,8 @@ from typing import TypeAlias
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 
+BUCKET = 1 << 20  # bytes
+
 
 @dataclass(frozen=True)
 class DataParallel:
@@ -18,12 +20,17 @@ class DataParallel:
     depends on the number of shards, and not on which worker computes them: with the same `shards`
     any number of workers gives the same bits.
 
+    Gradients move, and are summed, in buckets of at least `bucket_bytes`, each as soon as the
+    backward pass has it, while it goes on: small buckets begin sooner, large ones cost fewer words
+    between workers. No bit depends on it.
+
     Layers that look at a whole batch, as `BatchNorm`, look at a shard; their averages are the means
     of all shards. Random keys, as of `Dropout`, differ by shard.
-    Errors: `ArgumentError` for a number of shards that is no int >= 1.
+    Errors: `ArgumentError` for a number of shards or bytes that is no int >= 1.
     """
 
     shards: int | None = None
+    bucket_bytes: int = BUCKET
 
     servers = 0
     is_async = False
@@ -32,6 +39,7 @@ class DataParallel:
     def __post_init__(self) -> None:
         if self.shards is not None:
             _count("DataParallel", "shards", self.shards, 1)
+        _count("DataParallel", "bucket_bytes", self.bucket_bytes, 1)
 
     def pieces(self, workers: int) -> tuple[int, int]:
         """Into how many shards a batch is cut, and how many workers can share them."""
@@ -60,6 +68,7 @@ class ParameterServer:
     shards: int | None = None
 
     copies = True  # a server that is lost begins the epoch again; workers can be replaced
+    bucket_bytes = BUCKET
 
     def pieces(self, workers: int) -> tuple[int, int]:
         """Into how many shards a batch is cut, and how many workers can share them."""
@@ -116,6 +125,7 @@ class Pipeline:
     servers = 0
     is_async = False
     copies = False
+    bucket_bytes = BUCKET
 
     def __post_init__(self) -> None:
         for name in ("stages", "micro_batches"):
@@ -128,12 +138,13 @@ class Pipeline:
         return self.micro_batches or 2 * stages, stages
 
 
+_COUNTED = {"staleness": "batches", "bucket_bytes": "bytes"}
 Strategy: TypeAlias = DataParallel | ParameterServer | Pipeline
 
 
 def _count(op: str, name: str, given: object, least: int) -> None:
     if isinstance(given, bool) or not isinstance(given, int) or given < least:
         raise ArgumentError(
-            f"{name} is no number of {name}" if name != "staleness" else "no number of batches",
+            f"no number of {_COUNTED.get(name, name)}",
             op=op, expected=f"an int >= {least}", given=repr(given)[:80], where=origin.where(),
         )  # fmt: skip

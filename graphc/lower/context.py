@@ -1,11 +1,12 @@
 """The context: the array of 64-bit words through which native code gets all that it works on.
 
     head (`Head`) | named dims | pointers of inputs, outputs, variables, constants, and of
-    routines of LAPACK | clocks | table
+    routines of LAPACK | clocks | bell | table
 
 It is filled by `runtime/caller.py` and read by the functions that `driver.py` prints. The table is
 their own: sizes that are computed from the dims, and places in the arena, once for all of them.
-Clocks are there only where a program is timed: see `clocks.py`.
+Clocks are there only where a program is timed, the bell where it announces its results: see
+`clocks.py` and `announce.py`.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ def routine_name(step: Host) -> str:
 
 
 class Layout:
-    """Which word of the context holds what, for one program; `clocks`: how many words they take."""
+    """Which word of the context holds what, for one program; `clocks` and `bell`: how many words
+    they take."""
 
-    def __init__(self, program: Program, clocks: int = 0) -> None:
+    def __init__(self, program: Program, clocks: int = 0, bell: int = 0) -> None:
         dims = program.graph.dims
         first = Head.COUNT + len(dims)
         storages = (program.inputs, program.outputs, program.variables, program.constants)
@@ -44,11 +46,12 @@ class Layout:
         self.routines = {name: first + i for i, name in enumerate(routines(program))}
         self.clocks = first + len(self.routines)
         self.table: dict[Size | Storage, int] = {}
-        self._table = self.clocks + clocks
+        self.bell = self.clocks + clocks
+        self._table = self.bell + bell
 
     @property
     def words(self) -> int:
-        """How many words there are behind the pointers: those of the clocks and of the table."""
+        """How many words there are behind the pointers: clocks, bell and table."""
         return self._table - self.clocks + len(self.table)
 
     def entry(self, what: Size | Storage) -> int:

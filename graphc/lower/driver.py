@@ -23,7 +23,8 @@ from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, produc
 from graphc.ir.dtype import DType
 from graphc.ir.evaluate import names_within
 from graphc.loops.grammar import may_fail, parallel_loops
-from graphc.lower import clocks, interrupt, lapack, products, rows, subnormals
+from graphc.lower import announce, clocks, interrupt, lapack, products, rows, subnormals
+from graphc.lower.announce import Announcements
 from graphc.lower.clocks import Clocks
 from graphc.lower.context import Layout, routine_name
 from graphc.lower.function_text import FunctionText, Word
@@ -68,14 +69,21 @@ class PrintedDriver(NamedTuple):
 
 
 def print_driver(
-    program: Program, blas_bits: int, flush: bool = False, timed: bool = False
+    program: Program,
+    blas_bits: int,
+    flush: bool = False,
+    timed: bool = False,
+    announces: bool = False,
 ) -> PrintedDriver:
     """The LLVM IR text of `entry`; kernels are declared, to be linked (and given their symbols).
     `flush`: subnormal numbers are taken as zero while it runs. `timed`: it tells how long each step
-    took, in the words of the context from the fact `clocks` on."""
-    driver = _Driver(program, f"i{blas_bits}", flush, timed)
+    took, in the words of the context from the fact `clocks` on. `announces`: it says which results
+    are there, in the order of the fact `announced`, to the file in the word of the fact `bell`."""
+    driver = _Driver(program, f"i{blas_bits}", flush, timed, announces)
     text = driver.print()
-    facts = {"clocks": driver.layout.clocks} if timed else {}
+    facts: dict[str, Any] = {"clocks": driver.layout.clocks} if timed else {}
+    if announces:
+        facts |= {"bell": driver.layout.bell, "announced": driver.announcements.order}
     return PrintedDriver(text, driver.layout.words, facts)
 
 
@@ -88,10 +96,13 @@ def host_sizes(step: Host) -> list[Size]:
 
 
 class _Driver:
-    def __init__(self, program: Program, integer: str, flush: bool, timed: bool) -> None:
+    def __init__(
+        self, program: Program, integer: str, flush: bool, timed: bool, announces: bool
+    ) -> None:
         self.program, self.integer, self.flush = program, integer, flush
         self.clocks = Clocks(program.steps, timed)
-        self.layout = Layout(program, self.clocks.words)
+        self.announcements = Announcements(program, announces)
+        self.layout = Layout(program, self.clocks.words, self.announcements.words)
         self.text = FunctionText(self.layout)  # of the entry
         self.functions: dict[str, list[str]] = {}  # those of ranges
         self.sharing = Sharing(self.layout, self.functions)
@@ -110,11 +121,14 @@ class _Driver:
                     self.text.choose(due, self._look)
                 self.may_stop = self.may_stop and not interrupt.writes_variable(step)
                 self._steps([step])
+                self.announcements.announce(self.text, i)
         calls = {s.name: s for s in walk_steps(program.steps) if isinstance(s, Call)}
         lines = [_declaration(calls[name]) for name in sorted(calls)]
         lines.append(_DECLARATIONS)
         if self.clocks.words:
             lines.append(clocks.DECLARATION)
+        if self.announcements.behind:
+            lines.append(announce.DECLARATION)
         for function in self.functions.values():
             lines += function
         for dtype in sorted(self.sums, key=str):

@@ -12,7 +12,8 @@ class Options:
     numbers below the normal range may be taken as zero. `fastmath`: floats are taken as reals.
     `memory_budget`: the bytes that the arena may have, at the typical `sizes` of named dims.
     `tf32`: products of float32 may round their operands to 10 bits behind the point. `timed`: the
-    program tells how long its steps take, as `profile()` asks."""
+    program tells how long its steps take, as `profile()` asks. `announces`: it says which results
+    are there while it runs, as workers ask that add up gradients."""
 
     check: bool = False
     flush_subnormals: bool = False
@@ -21,6 +22,7 @@ class Options:
     sizes: Mapping[str, int] = field(default_factory=dict)
     tf32: bool = False
     timed: bool = False
+    announces: bool = False
 
 
 DEFAULTS = Options()

@@ -139,6 +139,18 @@ class Caller:
         """As `call`, but the outputs, which are of one type, are the rows of one array."""
         return self._generate(_Rows(self))
 
+    @cached_property
+    def into(self) -> Callable[..., None]:
+        """A call whose results go to memory that is given: behind all arrays it takes the addresses
+        of the outputs, each for as many elements as it has, and for a program that announces its
+        results the file that it writes to, plus one, or 0."""
+        return self._generate(_Into(self))
+
+    @property
+    def announced(self) -> list[tuple[int, list[int]]]:
+        """For each announcement how many steps come behind it, and the outputs that are there."""
+        return [(left, outputs) for left, outputs in self.manifest["announced"]]
+
     # -- what the generated function calls for anything out of the ordinary ------------------------
     def convert(self, position: int, value: Any) -> Any:
         """An argument that is not yet an array that the program can read."""
@@ -210,13 +222,13 @@ class Caller:
         return hold(self.written)
 
     # -- the generated function --------------------------------------------------------------------
-    def _generate(self, results: _Each | _Rows) -> Callable[..., Any]:
+    def _generate(self, results: _Each | _Rows | _Into) -> Callable[..., Any]:
         source = "\n".join(self._source(results)) + "\n"
         scope: dict[str, Any] = {
             "address_of": ctypes.addressof,
             "bytes_of": ctypes.c_char.from_buffer,
             "caller": self,
-            "pool": self.pool,
+            "pool": results.pool,
             "Context": Context,
             "elsewhere": elsewhere,
             "entry": self.executable.entry,
@@ -237,11 +249,11 @@ class Caller:
         made: Callable[..., Any] = scope["call"]
         return made
 
-    def _source(self, results: _Each | _Rows) -> list[str]:
+    def _source(self, results: _Each | _Rows | _Into) -> list[str]:
         inputs = self.graph.inputs
         dims = self.manifest["dims"]
         given = [f"a{i}" for i in range(len(inputs))]
-        lines = [f"def call({', '.join(given)}):"]
+        lines = [f"def call({', '.join([*given, *results.parameters])}):"]
 
         def add(text: str, depth: int = 1) -> None:
             lines.append("    " * depth + text)
@@ -359,8 +371,10 @@ class Caller:
 class _Each:
     """Results in a tuple, an array each: the lines before and behind the native call."""
 
+    parameters = ()
+
     def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+        self._caller, self.pool = caller, caller.pool
         self.expression = f"({''.join(f'r{i}, ' for i in range(caller.count))})"
 
     def before(self) -> Iterator[str]:
@@ -381,9 +395,10 @@ class _Rows:
     """Results of one type as the rows of one array."""
 
     expression = "r"
+    parameters = ()
 
     def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+        self._caller, self.pool = caller, caller.pool
         self._first = caller.graph.outputs[0]
 
     def before(self) -> Iterator[str]:
@@ -396,6 +411,27 @@ class _Rows:
     def behind(self) -> Iterator[str]:
         if _in_a_word(self._first):
             yield "r = context.results[0].copy()"
+
+
+class _Into:
+    """Results in memory that is given, scalars too; so these calls have contexts of their own."""
+
+    expression = "None"
+    parameters = ("places", "listener")
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self.pool: list[Context] = []
+
+    def before(self) -> Iterator[str]:
+        first = self._caller.output_words
+        if self._caller.count:
+            yield f"words[{first}:{first + self._caller.count}] = places"
+        if "bell" in self._caller.manifest:
+            yield f"words[{self._caller.manifest['bell']}] = listener"
+
+    def behind(self) -> Iterator[str]:
+        return iter(())
 
 
 def _pointer(name: str, tensor: Tensor) -> str:

@@ -116,6 +116,16 @@ def compile(
     return Function(graph, structure, target, mode, options, _device(device), results)
 
 
+def compile_announcing(inputs: Sequence[Tensor], outputs: Sequence[Tensor], name: str) -> Function:
+    """A function of the processor that says while it runs which results are there, where it is
+    called by `caller.into`; subnormal numbers may be taken as zero."""
+    flat, structure = _flatten(list(outputs))
+    graph = Graph(_inputs(inputs), flat, (), name)
+    check_dims(graph)
+    options = Options(flush_subnormals=True, announces=True)
+    return Function(graph, structure, "cpu", False, options)
+
+
 def compile_statistics() -> dict[str, int]:
     """How many programs this process has compiled, how many it found in the cache, and how many
     kernels it has compiled for those that it did not find."""
@@ -534,6 +544,7 @@ def _key(graph: Graph, options: Options, target: Target) -> str:
         "memory_budget": str(options.memory_budget),
         "sizes": str(options.sizes),
         "tf32": str(options.tf32),
+        "announces": str(options.announces),
         "target": target.name,
         **target.identity(),
     }

@@ -140,7 +140,8 @@ def _print_driver(program: Program, options: Options) -> Any:
     from graphc.runtime.blas import find_blas
 
     flush = options.flush_subnormals and subnormals.is_supported()
-    return print_driver(program, find_blas().integer_bits, flush, options.timed)
+    bits = find_blas().integer_bits
+    return print_driver(program, bits, flush, options.timed, options.announces)
 
 
 def _link(driver: str, kernels: Mapping[str, tuple[str, Any]], functions: Sequence[Any]) -> Any:

@@ -28,9 +28,11 @@ def model(noisy: bool = True) -> gc.nn.Sequential:
 PARTS: dict[str, Any] = {"loss": "softmax_cross_entropy", "metrics": ["accuracy", "auc"]}
 
 
-def trainer(noisy: bool = True, workers: int = 0, shards: int = 2, **options: Any) -> Any:
+def trainer(
+    noisy: bool = True, workers: int = 0, shards: int = 2, buckets: int = 1 << 20, **options: Any
+) -> Any:
     options = {"optimizer": gc.optim.Adam(0.03), **PARTS, **options}
-    strategy = gc.distributed.DataParallel(shards)
+    strategy = gc.distributed.DataParallel(shards, buckets)
     return gc.distributed.Trainer(
         model(noisy), strategy=strategy, workers=workers, **options
     )

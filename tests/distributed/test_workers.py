@@ -50,7 +50,8 @@ def test_the_report(two: Any) -> None:
     report = two.report()
     assert [w.steps for w in report.workers] == [12, 12]
     assert sum(w.examples for w in report.workers) == 3 * 56
-    assert "communicate" in str(report)
+    assert "communicate  hidden" in str(report)
+    assert [(w.buckets, w.early_buckets, w.overlap) for w in report.workers] == [(12, 0, 0.0)] * 2
     assert report.lost == []
 
 
@@ -128,27 +129,30 @@ def test_killed_between_steps(cluster: Any, expected: gc.train.Trainer) -> None:
         assert len(killed.report().lost) == 4
 
 
-@pytest.mark.parametrize("meeting", [3, 4])
-def test_killed_in_a_step(cluster: Any, expected: gc.train.Trainer, meeting: int) -> None:
-    """While others wait for the gradients of the second step, or for its sums."""
+@pytest.mark.parametrize("word", [b"g4", b"t", b"s1", b"s6"])
+def test_killed_in_a_step(cluster: Any, expected: gc.train.Trainer, word: bytes) -> None:
+    """In the second step, before the fourth of eight buckets is given, before all is told, before
+    the first sum is told of, or before the sixth."""
 
-    def arm(worker: Any, meeting: int) -> None:
+    def arm(worker: Any, word: bytes) -> None:
         from graphc.distributed.group import Group
 
-        meet, met = Group.meet, iter(range(1, meeting + 1))
+        say, said = Group.say, []
 
-        def counted(group: Group, *given: Any) -> None:
-            if next(met) == meeting:
+        def counted(group: Group, what: bytes, *given: Any, **more: Any) -> None:
+            said.append(what)
+            in_second = said.count(what) - (1 if what == b"t" else 8)
+            if what == word[:1] and in_second == int(word[1:] or 1):
                 os.kill(os.getpid(), signal.SIGKILL)
-            meet(group, *given)
+            say(group, what, *given, **more)
 
-        Group.meet = counted  # type: ignore[method-assign]
+        Group.say = counted  # type: ignore[method-assign]
 
     import ray
 
-    with trainer(workers=2) as killed:
+    with trainer(workers=2, buckets=1) as killed:
         killed._crew.start()
-        ray.get(killed._crew.members[1].actor.__ray_call__.remote(arm, meeting))
+        ray.get(killed._crew.members[1].actor.__ray_call__.remote(arm, word))
         killed.fit(X, LABELS, epochs=3, validation_split=0.2, **OPTIONS)
         same(expected, killed)
         assert len(killed.report().lost) == 1

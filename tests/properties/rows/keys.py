@@ -89,7 +89,7 @@ def parts() -> Iterator[tuple[str, str]]:
     yield "the rank of variables", of(rank=2)
     for name, value in (
         ("flush_subnormals", True), ("fastmath", True), ("memory_budget", 1 << 20),
-        ("sizes", {"n": 9}), ("tf32", True),
+        ("sizes", {"n": 9}), ("tf32", True), ("announces", True),
     ):  # fmt: skip
         yield name, key(graph(), replace(Options(), **{name: value}), CPU)
     yield "the target's name", key(graph(), Options(), replace(CPU, name="other"))
