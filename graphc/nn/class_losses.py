@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import LossWarning, ShapeError
+from graphc.errors import ArgumentError, LossWarning, ShapeError
 from graphc.ir import origin
 from graphc.ir.node import Tensor
 from graphc.ir.op import Kind, registry
@@ -40,7 +41,8 @@ def softmax_cross_entropy(
 
     A target of 0 at a logit of -inf, a class that is ruled out, adds 0. `label_smoothing` takes
     that part of each target and spreads it over all classes; `class_weight` has a weight for each
-    class, which multiplies its term, and the mean divides by the weights of the targets.
+    class, as an array or a dict, which multiplies its term, and the mean divides by the weights of
+    the targets.
     Predictions that are probabilities already, the result of `gc.softmax`, are warned about:
     `categorical_cross_entropy` takes these.
     Shapes: z [..., classes]; t [...] or [..., 1] integer labels, or [..., classes] probabilities
@@ -70,12 +72,7 @@ def categorical_cross_entropy(
     the program are compiled to the form for logits.
     Shapes, errors: as `softmax_cross_entropy`.
     """
-    op = "categorical_cross_entropy"
-    p = floats(tensor(predictions, op), op)
-    if from_logits:
-        return _of_logits(op, p, targets, label_smoothing, class_weight)
-    _warn_of_scores(p, "softmax", op)
-    return _cross_entropy(op, _log(p), targets, label_smoothing, class_weight)
+    return _categorical(predictions, targets, from_logits, label_smoothing, class_weight)
 
 
 @loss
@@ -83,9 +80,18 @@ def sparse_categorical_cross_entropy(
     predictions: Any, targets: Any, from_logits: bool = False, *, class_weight: Any = None
 ) -> Any:
     """`categorical_cross_entropy` of integer labels, by Keras's name."""
-    return categorical_cross_entropy.__wrapped__(  # type: ignore[attr-defined]
-        predictions, targets, from_logits, class_weight=class_weight
-    )
+    return _categorical(predictions, targets, from_logits, 0.0, class_weight)
+
+
+def _categorical(
+    predictions: Any, targets: Any, from_logits: bool, smoothing: float, weights: Any
+) -> Any:
+    op = "categorical_cross_entropy"
+    p = floats(tensor(predictions, op), op)
+    if from_logits:
+        return _of_logits(op, p, targets, smoothing, weights)
+    _warn_of_scores(p, "softmax", op)
+    return _cross_entropy(op, _log(p), targets, smoothing, weights)
 
 
 def _of_logits(op: str, z: Tensor, targets: Any, smoothing: float, weights: Any) -> Any:
@@ -152,6 +158,14 @@ def _cross_entropy(op: str, logits: Tensor, targets: Any, smoothing: float, weig
 
 
 def _of_classes(op: str, weights: Any, z: Tensor) -> Tensor:
+    if isinstance(weights, Mapping):  # as `fit` has them
+        count: Any = z.shape[-1]
+        weights = [weights.get(i) for i in range(count)] if isinstance(count, int) else [None]
+        if None in weights:
+            raise ArgumentError(
+                "a class has no weight", op=op, expected=f"a weight for each of {count}",
+                given=f"none for {weights.index(None)}", where=origin.where(),
+            )  # fmt: skip
     found = cast(tensor(weights, op), z.dtype)
     if found.ndim != 1 or not may_be_equal(found.shape, z.shape[-1:]):
         raise ShapeError(

@@ -139,6 +139,12 @@ class Layer(Saved, Unsaved):
             finally:
                 _outer.reset(token)
                 noted = self._record.notes.end(before)
+            if result is None:
+                raise ArgumentError(
+                    "its forward gives nothing", op=f"{type(self).__name__} {self.name!r}",
+                    expected="a tensor, or a structure of tensors", given="None",
+                    where=origin.where(), hint="return the result at its end",
+                )  # fmt: skip
             outputs, structure = tensors(self.name, result, "result")
             self._record.notes.mark(noted, outputs)
             if outer is None and not training:

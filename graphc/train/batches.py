@@ -116,6 +116,9 @@ def data(op: str, x: Any, y: Any, weights: Any, floats: DType) -> Data:
                 expected=f"{count} {'targets' if name == 'y' else 'examples'}",
                 given=str(len(array)),
                 where=origin.where(),
+                hint="a list is one array; several inputs are a tuple or a dict of arrays"
+                if _is_list_of_arrays(x) or _is_list_of_arrays(y)
+                else "",
             )
     if weights is not None:
         _check_weights(op, arrays[-1])
@@ -132,6 +135,10 @@ def _arrays(op: str, name: str, value: Any, floats: DType) -> Any:
     if isinstance(value, tuple) and not all(np.ndim(v) == 0 for v in value if v is not None):
         return tuple(_arrays(op, f"{name}[{i}]", v, floats) for i, v in enumerate(value))
     return examples(op, name, value, floats)
+
+
+def _is_list_of_arrays(value: Any) -> bool:
+    return isinstance(value, list) and any(np.ndim(v) > 1 for v in value)
 
 
 def _check_weights(op: str, weights: Array) -> None:
@@ -231,11 +238,19 @@ def labels(names: Sequence[str], arrays: Sequence[Array]) -> str:
 
 # -- streams ---------------------------------------------------------------------------------------
 def is_stream(x: Any) -> bool:
-    """Whether `x` gives batches itself: an iterator, a function that makes one, or what can be
-    iterated over and is no array."""
+    """Whether `x` gives batches itself: an iterator, a function that makes one, what can be
+    iterated over and is no array, or a list of batches."""
+    if isinstance(x, list) and x and all(_is_batch(part) for part in x):
+        return True
     if isinstance(x, (Mapping, tuple, list, str)) or hasattr(x, "__array__"):
         return False
     return callable(x) or hasattr(x, "__iter__")
+
+
+def _is_batch(x: Any) -> bool:
+    """Whether it is a pair or a triple of examples, and no row of numbers."""
+    several = isinstance(x, tuple) and len(x) in (2, 3)
+    return several and all(isinstance(p, (Mapping, tuple)) or np.ndim(p) > 0 for p in x)
 
 
 def stream(op: str, x: Any, floats: DType) -> Iterator[Data]:

@@ -92,6 +92,12 @@ def loss_of(
         p, t = predictions, targets
         if key is not None:
             p, t = at(predictions, key, name), at(targets, key, name)
+        if t is None and function in losses.LOSSES.values():
+            raise ArgumentError(
+                "the loss compares with targets, and there are none", op="Trainer",
+                expected="fit(x, y)", where=origin.where(),
+                hint="those of an autoencoder are its inputs: fit(x, x)",
+            )  # fmt: skip
         with origin.scope(name):
             values[name] = of_examples(tensor(function(p, t), name))
     with origin.scope("loss"):

@@ -115,9 +115,10 @@ class Trainer(Answering):
         """Train on examples `x` and targets `y`; the numbers of each epoch as a `History`.
 
         `x` and `y` are arrays, or tuples and dicts of arrays. Or `x` gives the batches itself,
-        (x, y) or (x, y, sample_weight): an iterator, something to iterate over in each epoch, or a
-        function that makes an iterator; `steps_per_epoch` is how many batches are an epoch, and is
-        needed only of an iterator that goes on. A batch is at most as large as the data.
+        (x, y) or (x, y, sample_weight): an iterator, something to iterate over in each epoch, as a
+        list of such tuples is, or a function that makes an iterator; `steps_per_epoch` is how many
+        batches are an epoch, and is needed only of an iterator that goes on. A batch is at most as
+        large as the data.
 
         Losses and metrics of the training data are those of the steps, from before each update.
         `validation_data` is (x, y) or (x, y, sample_weight), or gives such batches anew in each
@@ -563,7 +564,9 @@ def _named(error: RuntimeFailure, given: Data) -> RuntimeFailure:
     if error.message.startswith("a label is out of range") and not error.given:
         found = labels(given.names, given.arrays)
         hint = "classes are counted from 0" if found else ""
-        return type(error)(error.message, op=error.op, given=found, where=error.where, hint=hint)
+        return type(error)(
+            error.message, op=error.op, given=found, where=origin.where(), hint=hint
+        )
     return error
 
 

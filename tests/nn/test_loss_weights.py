@@ -46,6 +46,8 @@ def test_weights_masks_and_reductions(one_hot: bool) -> None:
     of_class = np.array([0.5, 2.0, 1.0, 0.25])
     w = of_class[LABELS]
     np.testing.assert_allclose(loss(class_weight=of_class), w * EACH)
+    named = dict(enumerate(of_class.tolist()))
+    np.testing.assert_allclose(loss(class_weight=named), w * EACH)
     mean = (w * EACH * WEIGHTS).sum() / (w * WEIGHTS).sum()
     given = loss(class_weight=of_class, sample_weight=WEIGHTS, reduction="mean")
     assert given == pytest.approx(mean)
@@ -105,6 +107,7 @@ def test_every_loss_by_name_takes_a_reduction(name: str) -> None:
         ({"sample_weight": np.ones(5)}, ShapeError, "the weights do not fit the examples"),
         ({"sample_weight": 2.0}, ShapeError, "the weights do not fit the examples"),
         ({"class_weight": [1.0, 2.0]}, ShapeError, "one for each class"),
+        ({"class_weight": {0: 1.0, 1: 2.0, 3: 1.0}}, ArgumentError, "none for 2"),
     ],
 )
 def test_refusals(options: Any, kind: Any, message: str) -> None:

@@ -101,8 +101,14 @@ def test_results_are_tensors() -> None:
         def forward(self, x: Any) -> Any:
             return {"text": "none"}
 
+    class Nothing(gc.nn.Layer):
+        def forward(self, x: Any) -> None:
+            pass
+
     with pytest.raises(ArgumentError, match=r"result\['text'\]"):
         Text()(gc.placeholder("a", ("n", 3)))
+    with pytest.raises(ArgumentError, match="its forward gives nothing"):
+        Nothing()(gc.placeholder("a", ("n", 3)))
 
 
 def test_a_subclass_need_not_call_init() -> None:
@@ -166,7 +172,7 @@ def test_init_builds() -> None:
     assert gc.nn.Embedding(5, 2).init((None, 7), "int64").table.shape == (5, 2)
     both = {"a": (3,), "b": [2, 2]}
     seen: list[Any] = []
-    gc.nn.Lambda(seen.append).init(both, {"a": "float64", "b": "int32"})
+    gc.nn.Lambda(lambda x: seen.append(x) or x).init(both, {"a": "float64", "b": "int32"})
     assert {name: str(t.type) for name, t in seen[0].items()} == {"a": "f64[3]", "b": "i32[2,2]"}
 
 

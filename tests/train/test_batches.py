@@ -49,6 +49,8 @@ def test_what_does_not_go_together_is_named() -> None:
     x = (np.ones((3, 2)), np.ones((4, 2)))
     with pytest.raises(gc.errors.ShapeError, match=r"x\[0\] and x\[1\] hold different numbers"):
         batches.data("fit", x, np.ones(3), None, gc.float32)
+    with pytest.raises(gc.errors.ShapeError, match="several inputs are a tuple"):
+        batches.data("fit", [x[0], x[0]], np.ones(3), None, gc.float32)
     with pytest.raises(gc.errors.ShapeError, match="a weight for each example"):
         batches.data("fit", x[0], np.ones(3), np.ones((3, 1)), gc.float32)
     for bad in (-1.0, np.nan):

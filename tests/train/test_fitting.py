@@ -147,10 +147,9 @@ def test_streams_give_what_arrays_give() -> None:
     plain = _trainer(metrics=["mae", "r2"])
     history = plain.fit(X, Y, batch_size=16, shuffle=False, **options)
     endless = (batch for _ in range(9) for batch in _cut())
-    for source, steps in ((_cut, None), (list(_cut()), None), (endless, 3)):
+    listed = list(_cut())
+    for stream, steps in ((_cut, None), (listed, None), (_Loader(listed), None), (endless, 3)):
         trainer = _trainer(metrics=["mae", "r2"])
-        stream: Any = source if callable(source) else _Loader(source)
-        stream = source if steps else stream
         seen = trainer.fit(stream, steps_per_epoch=steps, **options)
         assert seen.logs == history.logs
         _same(_weights(trainer), _weights(plain))

@@ -280,8 +280,17 @@ def test_a_label_that_is_no_class_is_shown() -> None:
             with pytest.raises(gc.errors.RuntimeFailure, match="out of range") as caught:
                 call(POINTS, labels, **options)
             assert shown in caught.value.given
-            assert "test_trainer.py" in str(caught.value)
+            line = caught.traceback[0].lineno + 1
+            assert f"test_trainer.py:{line}" in caught.value.where  # that of this call
         assert "out of range" in trainer.history.stopped
+
+
+def test_a_loss_of_targets_needs_some() -> None:
+    """A function of one's own may do without."""
+    with pytest.raises(ArgumentError, match="compares with targets, and there are none"):
+        _trainer(target="reference").fit(POINTS, verbose=False)
+    own = _trainer(target="reference", loss=lambda p, t: gc.sum(p**2, axis=-1), metrics=[])
+    assert own.fit(POINTS, epochs=1, verbose=False).epochs == 1
 
 
 def test_labels_in_a_column() -> None:
