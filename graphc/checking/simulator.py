@@ -275,7 +275,7 @@ def run_launches(
     values |= _numbers(grid)
     arguments = [values[name] for name in launches.parameters]
     with np.errstate(all="ignore"):
-        for launch in launches.chosen(aligned):
+        for launch in launches.chosen(aligned, grid):
             machine.run(launch, launches.blocks(launch, grid, dims, threads), arguments)
     return int(values["failures"].array[0])
 

@@ -4,8 +4,8 @@ What many threads add up is added in one order: lanes of a warp by halves, warps
 one after the other. There is no atomic operation but on the word of failures.
 
     fill      first values of sums in memory
-    plain     in place of a map that loads neighbours at once, where an array does not begin at a
-              multiple of 16 bytes
+    plain     in place of a map or row that loads neighbours at once, where an array does not begin
+              at a multiple of 16 bytes
     map, row, column, scatter, serial    the kernel: see `loops/nest.py`
     finish    the parts of sums in memory, added up
     last      the parts of totals, added up by one block; and what follows the loops, by one thread
@@ -13,38 +13,28 @@ one after the other. There is no atomic operation but on the word of failures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from graphc.ir.dim import Size
-from graphc.ir.dtype import bool_
 from graphc.loops.grammar import (
-    Accumulate,
-    Affine,
-    Buffer,
     Declare,
     Fail,
     For,
     Kernel,
-    Let,
     Load,
-    Number,
     Stmt,
     Store,
     Var,
     may_fail,
     statements,
 )
-from graphc.loops.nest import Sum, chain, take_apart
+from graphc.loops.nest import Sum, take_apart
+from graphc.lower.gpu_rows import VECTOR, Registers, Rows, Scatter, held
 from graphc.lower.gpu_text import Text, long_sums, times
 from graphc.lower.launches import WARP, Launch, Launches, Room
 from graphc.lower.numba_source import loaded, stored
 
-# Turns that a lane of a row begins before it needs what they load, by the statements of a turn: of
-# longer ones more would take the registers of whole blocks.
-AHEAD = ((3, 4), (8, 2))
 SCANNED = 2  # turns of a scatter that a lane looks at, one behind the other: 64 bits for a warp
-VECTOR = 4  # neighbours that a thread takes at once, where memory is contiguous
 
 
 def print_launches(kernel: Kernel) -> Launches:
@@ -62,6 +52,7 @@ class _Kernels:
         self.parts: dict[int, str] = {}  # the rooms of sums and totals, by the identity of each
         self.fails = may_fail(kernel)
         self.vector = self._is_contiguous()
+        self.held = held(self.nest)
         self.across: list[Size] = []
         self.least = 1
         self.made: list[tuple[str, Text, Size]] = []
@@ -76,9 +67,12 @@ class _Kernels:
         text = self._text()
         getattr(self, f"_{kind}")(text)
         self.made.append((kind, text, main))
-        if self.vector:
+        if self.vector or self.held:
             plain = self._text()
-            self._map(plain, vector=False)
+            if self.held:
+                self._row(plain, 0)
+            else:
+                self._map(plain, vector=False)
             self.made.append(("plain", plain, main))
         if any(id(s) in self.parts for s in nest.sums):
             self._finish()
@@ -108,6 +102,7 @@ class _Kernels:
             VECTOR if self.vector or nest.totals else 1,
             bool(self.parts) or kind == "scatter",
             self.least,
+            self.held,
         )
 
     def _text(self) -> Text:
@@ -232,8 +227,12 @@ class _Kernels:
             text.plain(self.kernel.body)
             self._report(text)
 
-    def _row(self, text: Text) -> None:
-        nest = self.nest
+    def _row(self, text: Text, count: int | None = None) -> None:
+        nest, count = self.nest, self.held if count is None else count
+        given = nest, text, "active", "bitwise_and(active, lane == 0)"
+        turn = Registers(*given, count) if count else Rows(*given)
+        for name in turn.even_sizes():
+            text.add(f"{name} = shift_left(shift_right({name}, 2), 2)")
         self._groups(text)
         self._open(text)
         for found in nest.sums:
@@ -251,8 +250,9 @@ class _Kernels:
             text.add("row = row0 + shift_right(cuda.threadIdx.x, shift)")
             text.add(f"active = row < {rows}", f"row = minimum(row, {rows} - 1)")
             text.split("row", nest.loops)
-            _Rows(self, text, "active", "bitwise_and(active, lane == 0)").print(nest.body)
+            turn.print(nest.body)
             text.add("row0 += groups")
+        self.across += turn.across
         self._close(text)
 
     def _groups(self, text: Text) -> None:
@@ -315,7 +315,7 @@ class _Kernels:
         nest, rows = self.nest, times(self.nest.loops)
         self._groups(text)
         self._open(text)
-        turn = _Scatter(self, text, "True", "bitwise_and(mine, lane == 0)")
+        turn = Scatter(nest, text, "True", "bitwise_and(mine, lane == 0)")
         picks = turn.picks()
         if not picks:
             text.add("row = i64(0)")
@@ -341,6 +341,7 @@ class _Kernels:
                     turn.begin()
                     turn.print(nest.body)
                 text.add(f"base += {SCANNED} * warp")
+        self.across += turn.across
         self._close(text)
 
     # -- second stages -----------------------------------------------------------------------------
@@ -392,209 +393,3 @@ class _Kernels:
 
 def _declares(stmt: Stmt, variables: Iterable[Var]) -> bool:
     return isinstance(stmt, Declare) and stmt.var in variables
-
-
-# -- rows ------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class _Access:
-    """How the threads of a group touch a buffer: each lane its own elements, in turns of loops of
-    these sizes at this place, if `lanes`; else one of them writes, and all read."""
-
-    writes: bool
-    lanes: tuple[str, ...] | None
-
-    def meets(self, other: _Access) -> bool:
-        if not (self.writes or other.writes):
-            return False
-        return self.lanes != other.lanes or (self.lanes is None and self.writes != other.writes)
-
-
-class _Rows:
-    """What runs for one row: scalars by every thread of the group, loops shared among them, what is
-    written outside of these by the first one. A barrier stands where a thread touches what another
-    one has touched."""
-
-    repeats = False  # whether several groups run a row
-
-    def __init__(self, kernels: _Kernels, text: Text, active: str, writes: str) -> None:
-        self.kernels, self.text, self.active, self.writes = kernels, text, active, writes
-        self.nest = kernels.nest
-        self.totals = {t.var for t in self.nest.totals}
-        self.since: dict[Buffer, list[_Access]] = {}
-
-    def print(self, body: Sequence[Stmt]) -> None:
-        begun = dict(self._accesses(body))
-        for stmt in body:
-            self._order(dict(self._accesses([stmt])))
-            if isinstance(stmt, For):
-                self._loop(stmt)
-            else:
-                self.statement(stmt, self.writes, alone=True)
-        if any(b.private for b in begun):  # the next row writes over them
-            self._order({b: [_Access(True, ("next row",))] for b in begun if b.private})
-
-    def _order(self, accesses: Mapping[Buffer, list[_Access]]) -> None:
-        met = any(
-            now.meets(then)
-            for buffer, found in accesses.items()
-            for now in found
-            for then in self.since.get(buffer, ())
-        )
-        if met:
-            self.text.add("cuda.syncthreads()")
-            self.since.clear()
-        for buffer, found in accesses.items():
-            self.since.setdefault(buffer, []).extend(found)
-
-    def _accesses(self, body: Sequence[Stmt]) -> Iterator[tuple[Buffer, list[_Access]]]:
-        found: dict[Buffer, list[_Access]] = {}
-        for stmt in body:
-            loops = chain(stmt)[0] if isinstance(stmt, For) else []
-            names = {loop.var: f"lane{k}" for k, loop in enumerate(loops)}
-            for inner in statements([stmt]):
-                if isinstance(inner, (Load, Store)):
-                    place = " + ".join(
-                        sorted(f"{size}*{names.get(v, v.name)}" for v, size in inner.index.terms)
-                    )
-                    sizes = [str(loop.extent) for loop in loops]
-                    lanes = (*sizes, place, str(inner.index.const)) if loops else None
-                    access = _Access(isinstance(inner, Store), lanes)
-                    found.setdefault(inner.buffer, []).append(access)
-        yield from found.items()
-
-    def _loop(self, loop: For) -> None:
-        text, nest = self.text, self.nest
-        loops, body = chain(loop)
-        self.kernels.across.append(nest.turns(loops))
-        own = {s.var for s in statements(body) if isinstance(s, Declare)}
-        changed = {
-            s.var: s.primitive
-            for s in statements(body)
-            if isinstance(s, Accumulate) and s.var not in own and s.var not in self.totals
-        }
-        active = self.bound(bool(changed))
-        text.add("t = lane", f"bound = select({active}, {times(loops)}, i64(0))")
-        count = next((turns for most, turns in AHEAD if len(body) <= most), 1)
-        if count > 1 and not any(isinstance(s, For) for s in body):
-            self._ahead(loops, body, count)
-        with text.inside("while t < bound:"):
-            text.split("t", loops)
-            for stmt in body:
-                self.statement(stmt, self.guard(), alone=False)
-            text.add("t += width")
-        for var, primitive in changed.items():
-            name = text.names[var]
-            text.add(f"{name} = group_{primitive}_{var.dtype.short}({name}, width)")
-
-    def _ahead(self, loops: Sequence[For], body: Sequence[Stmt], count: int) -> None:
-        """Several turns of a lane, statement by statement: what they load is under way at once."""
-        text = self.text
-        found = [s.var for s in (*loops, *body) if isinstance(s, (For, Let, Load, Number))]
-        own: dict[Buffer | Var, str] = {var: text.names[var] for var in found}
-        with text.inside(f"while t < bound - {count - 1} * width:"):
-            for u in range(count):
-                text.names |= {var: f"{name}_{u}" for var, name in own.items()}
-                text.split(f"(t + {u} * width)" if u else "t", loops)
-            for stmt in body:
-                for u in range(count):
-                    text.names |= {var: f"{name}_{u}" for var, name in own.items()}
-                    self.statement(stmt, self.guard(), alone=False)
-            text.add(f"t += {count} * width")
-        text.names |= own
-
-    def bound(self, reduces: bool) -> str:
-        """Which groups run the loops of the row."""
-        return self.active
-
-    def guard(self) -> str:
-        """Which groups write in these loops."""
-        return ""
-
-    def statement(self, stmt: Stmt, guard: str, alone: bool) -> None:
-        """`alone`: all threads of the group run it for one row, and the first one writes."""
-        counts = isinstance(stmt, Accumulate) and stmt.var in self.totals
-        changes = isinstance(stmt, Store) or (counts and (alone or self.repeats))
-        if guard and changes:
-            with self.text.inside(f"if {guard}:"):
-                self.text.plain([stmt])
-        elif isinstance(stmt, For):
-            with self.text.inside(self.text.statement(stmt)):
-                for inner in stmt.body:
-                    self.statement(inner, guard, alone)
-        else:
-            self.text.plain([stmt])
-
-
-class _Scatter(_Rows):
-    """Every group sees all rows. It adds at the places that it owns: those whose number, or the
-    number that was read from data, leaves the group's own when divided by that of groups, which is
-    a power of two. What is written elsewhere each row's own group writes.
-
-    Where one number picks the place of a row, the lanes of a warp read those of as many rows, and
-    what the group has to do with none is passed over."""
-
-    repeats = True
-
-    def begin(self) -> None:
-        """The number of the row is known."""
-        self.text.split("row", self.nest.loops)
-        self.text.add("mine = bitwise_and(row, groups - 1) == group")
-
-    def picks(self) -> list[Stmt]:
-        """What of a turn finds its place; nothing where lanes cannot find it before the turn."""
-        body, picked = self.nest.body, self.nest.picked
-        at = next((i for i, s in enumerate(body) if getattr(s, "var", None) is picked), None)
-        if picked is None or at is None or self._reduces(body):
-            return []
-        found = body[: at + 1]
-        written = {s.buffer for s in statements(body) if isinstance(s, Store)}
-        plain = all(isinstance(s, (Let, Load, Number, Fail)) for s in found)
-        fixed = all(s.buffer not in written for s in found if isinstance(s, Load))
-        return found if plain and fixed else []
-
-    def _reduces(self, body: list[Stmt]) -> bool:
-        """Whether all threads of a block have to meet in a turn."""
-        return bool({s.var for s in statements(body) if isinstance(s, Accumulate)} - self.totals)
-
-    def print(self, body: Sequence[Stmt]) -> None:
-        if self.nest.picked is not None:
-            super().print(body)
-            return
-        for stmt in body:
-            self.statement(stmt, "mine", alone=False)
-
-    def bound(self, reduces: bool) -> str:
-        return "True" if reduces else self.wants()
-
-    def guard(self) -> str:
-        return "mine"
-
-    def _order(self, accesses: Mapping[Buffer, list[_Access]]) -> None:
-        return None  # nothing that is written is read, but by the thread that owns it
-
-    def wants(self) -> str:
-        """Whether the group has to do with the row."""
-        others = {s.buffer for s in statements(self.nest.body) if isinstance(s, Store)}
-        writes = bool(self.totals or others - self.nest.fills.keys())
-        return f"bitwise_or(mine, {self.owns()})" if writes else self.owns()
-
-    def owns(self, index: Affine | None = None) -> str:
-        picked = self.nest.picked
-        place = self.text.affine(index or Affine()) if picked is None else self.text.names[picked]
-        return f"(bitwise_and({place}, groups - 1) == group)"
-
-    def statement(self, stmt: Stmt, guard: str, alone: bool) -> None:
-        if not isinstance(stmt, (Load, Store)) or stmt.buffer not in self.nest.fills:
-            super().statement(stmt, guard, alone)
-            return
-        text, owned = self.text, self.owns(stmt.index)
-        if alone:
-            owned = f"bitwise_and({owned}, lane == 0)"
-        if isinstance(stmt, Store):
-            with text.inside(f"if {owned}:"):
-                text.plain([stmt])
-            return
-        dtype = stmt.buffer.dtype
-        zero = "False" if dtype is bool_ else f"{dtype.short}(0)"
-        element = loaded(text.element(stmt.buffer, stmt.index), dtype)
-        text.add(f"{text.names[stmt.var]} = ({element}) if {owned} else {zero}")

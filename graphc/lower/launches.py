@@ -51,11 +51,13 @@ class Room:
 @dataclass(frozen=True, slots=True)
 class Grid:
     """The shape of a kernel's main launch: its blocks, the threads of a row (of columns side by
-    side), and how many groups (of a map: threads, of a column: parts) there are."""
+    side), and how many groups (of a map: threads, of a column: parts) there are; whether a group
+    holds its row, if the main launch is for such groups."""
 
     blocks: int
     width: int
     groups: int
+    holds: bool = True
 
     @property
     def shift(self) -> int:
@@ -69,7 +71,8 @@ class Launches:
     `blocks` of the grid, the other rooms, and the word of failures if the kernel may fail.
 
     `across`: the turns of the longest loop inside of a row, or the columns; `each`: elements of a
-    thread of a map; `least`: threads of a group, at the least.
+    thread of a map; `least`: threads of a group, at the least; `held`: elements of a row that each
+    thread holds in the main launch, or 0.
     """
 
     kernel: Kernel | None  # None where it was read from data
@@ -83,6 +86,7 @@ class Launches:
     each: int
     limits: bool  # whether groups are at most as many as parts of sums
     least: int
+    held: int = 0
 
     def facts(self) -> dict[str, Any]:
         """What running the launches needs, as plain data; `read_launches` is the inverse."""
@@ -96,12 +100,13 @@ class Launches:
             "each": self.each,
             "limits": self.limits,
             "least": self.least,
+            "held": self.held,
         }
 
-    def chosen(self, aligned: bool) -> list[Launch]:
+    def chosen(self, aligned: bool, grid: Grid) -> list[Launch]:
         """The launches, in order; `aligned`: all arrays begin at multiples of 16 bytes."""
         plain = next((x for x in self.launches if x.kind == "plain"), None)
-        left_out = self.main if plain is not None and not aligned else plain
+        left_out = self.main if plain is not None and not (aligned and grid.holds) else plain
         return [x for x in self.launches if x is not left_out]
 
     def described(self, dims: Mapping[str, int]) -> str:
@@ -113,7 +118,7 @@ class Launches:
         return "; ".join(
             f"{launch.kind}, {self.blocks(launch, grid, dims, THREADS)} x {THREADS} threads"
             + (share.format(grid.width) if launch is self.main else "")
-            for launch in self.chosen(aligned=True)
+            for launch in self.chosen(True, grid)
         )
 
     @property
@@ -147,11 +152,13 @@ class Launches:
         least = max(self.least, min(SEGMENT, _power(across)))
         each = 1 if scatters else _clamp(turns * across >> FILLED, 1, EACH)
         width = min(max(_power(_parts(across, each)), least), threads)
+        holds = 0 < across <= self.held * threads
+        width = across // self.held if holds else width
         groups = threads // width
         blocks = _clamp(_parts(min(turns, most), groups), 1, _parts(most, groups))
         if scatters:  # whose groups are found by bits
             blocks = _power(blocks)
-        return Grid(blocks, width, blocks * groups)
+        return Grid(blocks, width, blocks * groups, holds or not self.held)
 
     def blocks(self, launch: Launch, grid: Grid, dims: Mapping[str, int], threads: int) -> int:
         """How many blocks a launch has."""
@@ -192,4 +199,5 @@ def read_launches(facts: Mapping[str, Any]) -> Launches:
         facts["each"],
         facts["limits"],
         facts["least"],
+        facts["held"],
     )

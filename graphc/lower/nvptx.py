@@ -182,7 +182,7 @@ def unoptimized(launches: Launches) -> list[str]:
     vectors = any(launch.kind == "plain" for launch in launches.launches)
     texts = []
     for launch in launches.launches:
-        align = "align 16 " if vectors and launch.kind == "map" else ""
+        align = "align 16 " if vectors and launch is launches.main else ""
         given = ", ".join(
             f"ptr {'' if name == 'failures' else 'noalias '}{align}"
             f"{'readonly ' if name in read else ''}%a{i}"

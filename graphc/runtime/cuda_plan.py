@@ -308,7 +308,7 @@ class Plan:
         writes += [("failed", number)] if number >= 0 else []
         writes += [("room",)] if launches.rooms else []
         with self._ordered(reads, writes):
-            for launch in launches.chosen(all(start % 16 == 0 for start in starts)):
+            for launch in launches.chosen(all(start % 16 == 0 for start in starts), grid):
                 self._launch(
                     self.program.function(kernel, launch.name),
                     launches.blocks(launch, grid, dims, threads),
