@@ -35,7 +35,9 @@ def placement(model: str, programs: Programs, workers: int) -> Picture:
         made.arrow(data, at)
         computing.append((box, at))
     if not strategy.servers:
-        sums = made.mark(add(Box.PROCESS, "shared memory"), Look.REDUCE, "sum", "shard by shard")
+        count = len(programs.buckets)
+        what = "shard by shard" if count == 1 else f"{count} buckets, shard by shard"
+        sums = made.mark(add(Box.PROCESS, "shared memory"), Look.REDUCE, "sum", what)
         for box, at in computing:
             held = made.mark(box, Look.VARIABLE, "all variables", _bytes(programs))
             new = made.mark(box, Look.OP, "update")

@@ -2,18 +2,24 @@
 
 The time of a worker's rows is the sum over the program's steps of the longer of two times, that of
 its operations and that of its bytes, as `gc.machine()` has both (the roofline). What gradients take
-depends on how workers are connected. Nothing is run: the numbers are those of the symbolic costs.
+depends on how workers are connected. Buckets of them move in the order in which the program has
+them, each behind the one before it, while the next ones are computed. Nothing is run: the numbers
+are those of the symbolic costs.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
+from graphc.distributed.buckets import when_ready
+from graphc.distributed.programs import Programs
+from graphc.distributed.strategy import DataParallel
+from graphc.distributed.trainer import Trainer
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.dim import evaluate
@@ -23,24 +29,28 @@ from graphc.runtime.compile import Function
 from graphc.show.html import Html, tag
 from graphc.train.batches import positive
 
+if TYPE_CHECKING:
+    from graphc.planning.cost import StepCost
+    from graphc.planning.program import Program
+
 POWERS = tuple(1 << i for i in range(11))  # 1 to 1,024 workers
 
 
 @dataclass(frozen=True)
 class Network:
     """Workers on machines of their own: seconds until a byte arrives, and bytes a second that each
-    can send. `overlap` is the part of a worker's computation beside which gradients can move, 0 for
-    what `DataParallel` does now.
+    can send.
 
     W workers add up G bytes in 2 (W - 1) messages of G / W bytes from each, one behind the other:
     as in a ring (Patarasuk and Yuan, 2009), and at most as from each to each, as it is done here.
-    Errors: `ArgumentError` for a latency below 0, a bandwidth that is not above 0, and an overlap
-    outside of [0, 1].
+    What moves takes no time of processors, so it moves beside the computation.
+    Errors: `ArgumentError` for a latency below 0, and a bandwidth that is not above 0.
     """
 
     latency: float
     bandwidth: float
-    overlap: float = 0.0
+
+    beside = True
 
     def __post_init__(self) -> None:
         _check(self)
@@ -56,28 +66,30 @@ class SharedMemory:
     """Workers of one machine, as `DataParallel` has them: seconds until a byte that one writes to a
     socket is read by another, and bytes a second of the memory, which all share.
 
-    Each of W workers writes its gradients of G bytes, adds up a W-th of all of them and reads the
-    sums: 3 G + G / W bytes. They meet twice, which is a byte from each to each.
+    Gradients are written where all see them. Each of W workers adds up a W-th of G bytes of all of
+    them, which is to read G and to write G / W bytes, and speaks twice, by a byte to each. That is
+    work of the processors and the memory that compute, so it takes its time where all of them are
+    busy: no part of it is taken to be hidden.
     Errors: `ArgumentError` as of `Network`.
     """
 
     latency: float
     bandwidth: float
 
-    overlap = 0.0
+    beside = False
 
     def __post_init__(self) -> None:
         _check(self)
 
     def seconds(self, moved: float, workers: int) -> float:
         """How long it takes to add up gradients of so many bytes."""
-        return 2 * (workers - 1) * self.latency + (3 * workers + 1) * moved / self.bandwidth
+        return 2 * (workers - 1) * self.latency + (workers + 1) * moved / self.bandwidth
 
 
 @dataclass(frozen=True)
 class ScalingPoint:
-    """A step by so many workers: seconds of computing and of adding up gradients, and of both where
-    they overlap; how many times the examples a second of one worker, and that for each worker."""
+    """A step by so many workers: seconds of computing and of adding up gradients, and of the step,
+    in which they overlap; how many times the examples a second of one worker."""
 
     workers: int
     rows: int
@@ -85,6 +97,11 @@ class ScalingPoint:
     communicate: float
     seconds: float
     speedup: float
+
+    @property
+    def hidden(self) -> float:
+        """Seconds of adding up that were beside computing."""
+        return max(self.compute + self.communicate - self.seconds, 0.0)
 
     @property
     def efficiency(self) -> float:
@@ -100,10 +117,10 @@ class Scaling:
 
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [
-            ("workers", "rows", "compute", "communicate", "step", "speedup", "efficiency")
+            ("workers", "rows", "compute", "communicate", "hidden", "step", "speedup", "efficiency")
         ]
         for p in self.points:
-            times = (f"{1000 * s:.3g} ms" for s in (p.compute, p.communicate, p.seconds))
+            times = (f"{1000 * s:.3g} ms" for s in (p.compute, p.communicate, p.hidden, p.seconds))
             shown = (f"{p.speedup:.4g}", f"{100 * p.efficiency:.0f} %")
             rows.append((str(p.workers), str(p.rows), *times, *shown))
         return "\n".join(columns(rows))
@@ -146,7 +163,7 @@ class Scaling:
 
 
 def predict_scaling(
-    step: Function,
+    step: Trainer | Function,
     machine: Speed,
     network: Network | SharedMemory,
     workers: Iterable[int] = POWERS,
@@ -156,12 +173,15 @@ def predict_scaling(
 ) -> Scaling:
     """The time of a training step by many workers with `DataParallel`, computed and not measured.
 
-    `step` is the compiled step of one process, as `gc.train.Trainer.step` gives it, `machine` what
-    each worker has (`gc.machine()`, measured with the threads that a worker has), `network` how
-    gradients move. `batch` is the number of examples of a step, which workers share; or `rows` is
-    that of each worker, however many there are.
-    Errors: `ArgumentError` for what is no step with updates, several named dims, no or two sizes,
-    and a batch smaller than the number of workers.
+    `step` is a `gc.distributed.Trainer` with `DataParallel` that has been fitted or asked for its
+    `step`: its buckets move as they are computed. Or it is the compiled step of one process, as
+    `gc.train.Trainer.step` gives it: of that, which computes new values and no gradients, all
+    bytes move at the end. `machine` is what each worker has (`gc.machine()`,
+    measured with the threads that a worker has), `network` how gradients move. `batch` is the
+    number of examples of a step, which workers share; or `rows` is that of each worker, however
+    many there are.
+    Errors: `ArgumentError` for what is no step with updates, another strategy, several named dims,
+    no or two sizes, and a batch smaller than the number of workers.
 
     >>> import numpy as np
     >>> import graphc as gc
@@ -176,26 +196,19 @@ def predict_scaling(
     >>> found.gradients, f"{found.points[1].communicate:.3g}"
     (4000, '2.4e-05')
     """
-    gradients = _gradients(step)
-    dims = step.graph.dims
+    work = _work(step)
+    dims = work.dims
     if len(dims) != 1 or (batch is None) == (rows is None):
         raise ArgumentError(
             "the size of a step is one number", op="predict_scaling", where=origin.where(),
             expected="one named dim, and batch=examples of all workers or rows=those of each",
             given=f"{len(dims)} named dims, batch={batch!r}, rows={rows!r}",
         )  # fmt: skip
-    cost = step.cost()
     size = positive("predict_scaling", "batch" if rows is None else "rows", batch or rows)
 
     def point(count: int) -> tuple[int, float, float, float]:
         own = size if rows is not None else -(-size // count)
-        at = {dims[0]: own}
-        compute = sum(
-            machine.seconds(evaluate(s.flops, at), evaluate(s.bytes, at)) for s in cost.steps
-        )
-        communicate = network.seconds(gradients, count)
-        hidden = min(communicate, network.overlap * compute)
-        return own, compute, communicate, compute + communicate - hidden
+        return own, *work.seconds(machine, network, {dims[0]: own}, count)
 
     alone = point(1)
     found = []
@@ -211,31 +224,83 @@ def predict_scaling(
         whole = size if rows is None else own * count
         speedup = whole / seconds * alone[3] / alone[0]
         found.append(ScalingPoint(count, own, compute, communicate, seconds, speedup))
-    return Scaling(tuple(found), gradients)
+    return Scaling(tuple(found), sum(moved for _, moved in work.parts))
 
 
-def _gradients(step: Any) -> int:
-    """The bytes of the gradients of a step: those of the parameters that it updates."""
+class Work(NamedTuple):
+    """What a worker does in a step: steps of the program, and the bytes of gradients that are there
+    behind them; the steps behind all of these; and the update, for which all sums are needed."""
+
+    dims: tuple[str, ...]
+    parts: list[tuple[Sequence[StepCost], int]]
+    rest: Sequence[StepCost] = ()
+    update: Sequence[StepCost] = ()
+
+    def seconds(
+        self, machine: Speed, network: Network | SharedMemory, at: Mapping[str, int], workers: int
+    ) -> tuple[float, float, float]:
+        """The time of computing, of adding up, and of both."""
+
+        def taken(steps: Sequence[StepCost]) -> float:
+            return sum(
+                machine.seconds(evaluate(s.flops, at), evaluate(s.bytes, at)) for s in steps
+            )
+
+        computed = moved = communicate = 0.0
+        for steps, count in self.parts:
+            computed += taken(steps)
+            more = network.seconds(count, workers)
+            moved, communicate = max(computed, moved) + more, communicate + more
+        computed, update = computed + taken(self.rest), taken(self.update)
+        both = max(computed, moved) if network.beside else computed + communicate
+        return computed + update, communicate, both + update
+
+
+def _work(step: object) -> Work:
+    """What a worker does in a step. Errors: `ArgumentError` for what is no training step."""
+    if isinstance(step, Trainer) and isinstance(step.strategy, DataParallel):
+        return _in_buckets(step._programs_("predict_scaling"))
     if isinstance(step, Function):
-        found = sum(v.value.nbytes for v, _ in step.graph.updates if v.trainable)
-        if found:
-            return found
+        moved = sum(v.value.nbytes for v, _ in step.graph.updates if v.trainable)
+        if moved:
+            return Work(step.graph.dims, [(step.cost().steps, moved)])
     raise ArgumentError(
         "not a training step", op="predict_scaling", given=repr(step)[:80], where=origin.where(),
-        expected="a compiled function that updates parameters, as Trainer.step gives it",
+        expected="a gc.distributed.Trainer with DataParallel, or a compiled function that updates "
+        "parameters, as gc.train.Trainer.step gives it",
     )  # fmt: skip
 
 
+def _in_buckets(programs: Programs) -> Work:
+    """The steps of the program of gradients before each of its buckets, and of the update."""
+    gradient = programs.gradient
+    caller = gradient.caller
+    assert caller is not None
+    program = gradient.compilation.compiled.program
+    count, start = len(program.steps), 0
+    parts: list[tuple[Sequence[StepCost], int]] = []
+    for bucket, ready in zip(
+        programs.buckets, when_ready(programs.buckets, caller.announced), strict=True
+    ):
+        end = max(count - caller.announced[ready.announcements - 1][0], start)
+        parts.append((_costs(program, start, end), bucket.bytes))
+        start = end
+    update = [s for part in programs.parts for s in part.update.cost().steps]
+    return Work(gradient.graph.dims, parts, _costs(program, start, count), update)
+
+
+def _costs(program: Program, start: int, end: int) -> Sequence[StepCost]:
+    """What some steps of a program cost."""
+    from graphc.planning.cost import program_cost
+
+    return program_cost(replace(program, steps=program.steps[start:end])).steps
+
+
 def _check(network: Network | SharedMemory) -> None:
-    fits = (
-        0 <= network.latency < math.inf
-        and 0 < network.bandwidth < math.inf
-        and 0 <= network.overlap <= 1
-    )
-    if not fits:
+    if not (0 <= network.latency < math.inf and 0 < network.bandwidth < math.inf):
         raise ArgumentError(
             "no network", op=type(network).__name__, given=str(network)[:80], where=origin.where(),
-            expected="latency >= 0 s, bandwidth > 0 bytes/s, overlap in [0, 1]",
+            expected="latency >= 0 s, bandwidth > 0 bytes/s",
         )  # fmt: skip
 
 

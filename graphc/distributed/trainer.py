@@ -144,13 +144,17 @@ class Trainer(trainer.Trainer):
 
     def _placement_(self) -> Picture:
         """For `gc.draw(trainer, view="placement")`."""
+        return placement(self.model.name, self._programs_("draw"), max(self.workers, 1))
+
+    def _programs_(self, op: str) -> Programs:
+        """The programs of its training step, for `op`. Errors: `ArgumentError` before there are."""
         if self.types is None:
             raise ArgumentError(
-                "there is nothing to place before the first training step", op="draw",
-                where=origin.where(), hint="call fit first",
+                "there are no programs before the first training step", op=op,
+                where=origin.where(), hint="call fit first, or step",
             )  # fmt: skip
-        programs = self._step("fit", self.types).programs
-        return placement(self.model.name, programs, max(self.workers, 1))
+        found: Programs = self._step("fit", self.types).programs
+        return found
 
     def close(self) -> None:
         """The newest values come home, and the workers end. A later `fit` starts others."""

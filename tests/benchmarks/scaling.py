@@ -36,8 +36,9 @@ def main() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(BATCH * arguments.steps, 784)).astype(np.float32)
     y = rng.integers(0, 10, len(x))
-    step = plain().step(x[:BATCH], y[:BATCH])
-    found = gc.distributed.predict_scaling(step, speed, network, (1, 2), batch=BATCH)
+    one = made(2)
+    one.step(x[:BATCH], y[:BATCH])  # starts no workers
+    found = gc.distributed.predict_scaling(one, speed, network, (1, 2), batch=BATCH)
     measured = {w: seconds(w, x, y, arguments.steps) for w in (1, 2)}
     print(found)
     for point in found.points:
@@ -48,7 +49,7 @@ def main() -> None:
             )
     if arguments.curve:
         far = gc.distributed.Network(20e-6, 1.25e9)  # 10 gigabits a second
-        many = gc.distributed.predict_scaling(step, speed, far, batch=BATCH * 128)
+        many = gc.distributed.predict_scaling(one, speed, far, batch=BATCH * 128)
         print(many)
         many.draw(arguments.curve)
 
@@ -58,9 +59,9 @@ def model() -> gc.nn.Sequential:
     return gc.nn.Sequential(layers, name="mlp")
 
 
-def plain() -> gc.train.Trainer:
-    loss = "softmax_cross_entropy"
-    return gc.train.Trainer(model(), loss=loss, optimizer=gc.optim.SGD(0.01))
+def made(workers: int) -> gc.distributed.Trainer:
+    loss, optimizer = "softmax_cross_entropy", gc.optim.SGD(0.01)
+    return gc.distributed.Trainer(model(), loss=loss, optimizer=optimizer, workers=workers)
 
 
 def seconds(
@@ -73,9 +74,7 @@ def seconds(
         return time.process_time()
 
     best, least = float("inf"), float("inf")
-    with gc.distributed.Trainer(
-        model(), loss="softmax_cross_entropy", optimizer=gc.optim.SGD(0.01), workers=workers
-    ) as trainer:
+    with made(workers) as trainer:
         trainer.fit(x, y, batch_size=BATCH, verbose=False)
         actors = [m.actor for m in trainer._crew.members]
         for _ in range(5):
