@@ -7,6 +7,7 @@ what Numba and LLVM do with the text: a fault in the printer is seen at the inte
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from graphc.ir.dtype import DTYPES, DType, bool_
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.loops.grammar import Buffer, Kernel, may_fail, parallel_loops
 from graphc.loops.interpret import convert
+from graphc.loops.numbers import given
 from graphc.loops.primitives import PRIMITIVES, Primitive
 from graphc.lower.numba_source import print_for_numba
 from graphc.machines import CPU
@@ -40,6 +42,8 @@ def run_source(
     exec(compile(text, "<kernel>", "exec"), scope)
     arguments: list[Any] = [_Pointer(memory[b]) for b in kernel.buffers]
     arguments += [np.int64(evaluate(size, dims)) for size in kernel.sizes.values()]
+    if "numbers" in inspect.signature(scope["kernel"]).parameters:  # not in what people see
+        arguments.append([np.float64(value.value) for value in given(kernel)])
     shared = parallel_loops(kernel)
     if shared:
         turns = sum(evaluate(loop.extent, dims) for loop in shared)

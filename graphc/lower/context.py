@@ -11,10 +11,14 @@ Clocks are there only where a program is timed, the bell where it announces its 
 
 from __future__ import annotations
 
+import struct
+
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
+from graphc.loops.grammar import Const
+from graphc.loops.numbers import given
 from graphc.lower.head import Head
-from graphc.planning.program import Host, Program, Storage, walk_steps
+from graphc.planning.program import Call, Host, Program, Storage, walk_steps
 
 
 def routines(program: Program) -> list[str]:
@@ -28,6 +32,34 @@ def routine_name(step: Host) -> str:
     assert step.native is not None
     dtype: DType = step.node.inputs[0].dtype
     return ("s" if dtype.itemsize == 4 else "d") + step.native.routine.name
+
+
+class Numbers:
+    """The numbers of all kernels of a program, in memory of the driver's own."""
+
+    def __init__(self, program: Program) -> None:
+        self._values: list[Const] = []
+        self._first: dict[str, int] = {}
+        for step in walk_steps(program.steps):
+            if isinstance(step, Call) and step.name not in self._first:
+                values = given(step.kernel)
+                if values:
+                    self._first[step.name] = len(self._values)
+                    self._values += values
+
+    def of(self, name: str) -> list[tuple[str, str]]:
+        """What a kernel is given for its numbers: their address, if it has some."""
+        if name not in self._first:
+            return []
+        return [("ptr", f"getelementptr (double, ptr @numbers, i64 {self._first[name]})")]
+
+    def definition(self) -> list[str]:
+        if not self._values:
+            return []
+        shown = (struct.pack(">d", value.value).hex() for value in self._values)
+        elements = ", ".join(f"double 0x{digits}" for digits in shown)
+        kind = f"[{len(self._values)} x double]"
+        return [f"@numbers = internal constant {kind} [{elements}]"]
 
 
 class Layout:
@@ -45,6 +77,7 @@ class Layout:
         first += len(self.pointers)
         self.routines = {name: first + i for i, name in enumerate(routines(program))}
         self.clocks = first + len(self.routines)
+        self.numbers = Numbers(program)
         self.table: dict[Size | Storage, int] = {}
         self.bell = self.clocks + clocks
         self._table = self.bell + bell

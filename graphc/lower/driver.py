@@ -23,6 +23,7 @@ from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, produc
 from graphc.ir.dtype import DType
 from graphc.ir.evaluate import names_within
 from graphc.loops.grammar import may_fail, parallel_loops
+from graphc.loops.numbers import numbers
 from graphc.lower import announce, clocks, interrupt, lapack, products, rows, subnormals
 from graphc.lower.announce import Announcements
 from graphc.lower.clocks import Clocks
@@ -53,11 +54,12 @@ from graphc.planning.program import (
 MULTIPLY_ADDS = 4  # of a product: they take as long as one scalar operation of a kernel
 BLAS_ALONE = 1 << 18  # multiply-adds of a product that the BLAS computes on one thread anyway
 
-_DECLARATIONS = """\
-declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
-declare i64 @llvm.smax.i64(i64, i64)
-declare i64 @llvm.smin.i64(i64, i64)
-declare i64 @llvm.cttz.i64(i64, i1)"""
+_DECLARATIONS = {
+    "@llvm.memcpy.": "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+    "@llvm.smax.": "declare i64 @llvm.smax.i64(i64, i64)",
+    "@llvm.smin.": "declare i64 @llvm.smin.i64(i64, i64)",
+    "@llvm.cttz.": "declare i64 @llvm.cttz.i64(i64, i1)",
+}
 
 
 class PrintedDriver(NamedTuple):
@@ -124,7 +126,7 @@ class _Driver:
                 self.announcements.announce(self.text, i)
         calls = {s.name: s for s in walk_steps(program.steps) if isinstance(s, Call)}
         lines = [_declaration(calls[name]) for name in sorted(calls)]
-        lines.append(_DECLARATIONS)
+        lines += self.layout.numbers.definition()
         if self.clocks.words:
             lines.append(clocks.DECLARATION)
         if self.announcements.behind:
@@ -145,7 +147,9 @@ class _Driver:
             lines += [subnormals.DEFINITIONS, *self.text.lines("run", "internal ", first)]
         else:
             lines += self.text.lines("entry", first=first)
-        return "\n".join([*lines, "attributes #0 = { nounwind }"]) + "\n"
+        text = "\n".join([*lines, "attributes #0 = { nounwind }"])
+        used = [declared for name, declared in _DECLARATIONS.items() if name in text]
+        return "\n".join([*used, text]) + "\n"
 
     def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -475,6 +479,6 @@ class _Driver:
 
 def _declaration(step: Call) -> str:
     kernel = step.kernel
-    count = len(kernel.sizes) + (2 if parallel_loops(kernel) else 0)
-    kinds = ["ptr", "ptr", *["ptr"] * len(kernel.buffers), *["i64"] * count]
+    kinds = ["ptr", "ptr", *["ptr"] * len(kernel.buffers), *["i64"] * len(kernel.sizes)]
+    kinds += ["ptr"] * bool(numbers(kernel)) + ["i64"] * (2 if parallel_loops(kernel) else 0)
     return f"declare i32 @{step.name}({', '.join(kinds + ['ptr'] * may_fail(kernel))})"

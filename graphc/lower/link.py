@@ -59,6 +59,7 @@ _UNDEFINED = re.compile(
     r'"?([\w.$-]+)',
     re.MULTILINE,
 )
+_CALLED = re.compile(r"(declare i32 |)@(kernel\d+)\((.*)")  # to the end of the line
 _DECLARED = re.compile(r"declare [^@\n]*@\"?gc\.(\w+)\.f(\d+)\"?\(")
 
 
@@ -213,15 +214,30 @@ def link(
     """The driver's LLVM IR becomes code, beside its kernels (for each name in the driver, the
     symbol that its piece defines) and what these call. Errors: as `compile_piece`."""
     machine = target_machine(level=0)
+    pieces = dict(kernels.values())
     with Modules() as modules:
-        module = modules.parse(driver, machine)
-        for name, (symbol, _) in kernels.items():
-            module.get_function(name).name = symbol
+        module = modules.parse(_by_symbol(driver, kernels), machine)
         hide(module, "entry")
         module.verify()
-        _check_symbols(module, {symbol for symbol, _ in kernels.values()})
+        _check_symbols(module, pieces.keys())
         first = Piece(machine.emit_object(module), module.as_bitcode())
-    return LinkedObject((first, *(piece for _, piece in kernels.values()), *functions))
+    return LinkedObject((first, *pieces.values(), *functions))
+
+
+def _by_symbol(driver: str, kernels: Mapping[str, tuple[str, Piece]]) -> str:
+    """The driver with its kernels by their symbols, of which several may have the same."""
+    symbols = {name: symbol for name, (symbol, _) in kernels.items()}
+    declared: set[str] = set()
+
+    def line(match: re.Match[str]) -> str:
+        symbol = symbols[match[2]]
+        if match[1] and symbol in declared:
+            return ""
+        if match[1]:
+            declared.add(symbol)
+        return f"{match[1]}@{symbol}({match[3]}"
+
+    return _CALLED.sub(line, driver)
 
 
 def hide(module: Any, *kept: str) -> None:

@@ -40,6 +40,7 @@ from graphc import locks
 from graphc.errors import CompileError
 from graphc.ir.dtype import COMPLEX, DTYPES, DType, bool_, float16, float32
 from graphc.loops.grammar import Kernel, may_fail, parallel_loops
+from graphc.loops.numbers import numbers
 from graphc.lower import half, numba_functions, numba_reading
 from graphc.lower.numba_source import print_for_numba
 from graphc.lower.numba_typing import Typing
@@ -381,9 +382,11 @@ def signature(kernel: Kernel) -> tuple[Any, ...]:
         types.CPointer(types.uint8 if b.dtype is bool_ else NUMBA_TYPES[b.dtype])
         for b in kernel.buffers
     )
-    count = len(kernel.sizes) + (2 if parallel_loops(kernel) else 0)
+    sizes = (types.int64,) * len(kernel.sizes)
+    given = (types.CPointer(types.float64),) if numbers(kernel) else ()
+    turns = (types.int64,) * (2 if parallel_loops(kernel) else 0)
     failures = (types.CPointer(types.int64),) if may_fail(kernel) else ()
-    return pointers + (types.int64,) * count + failures
+    return pointers + sizes + given + turns + failures
 
 
 def compile_kernel(kernel: Kernel, name: str) -> str:

@@ -3,18 +3,20 @@
 The source is over pointers and sizes, and plain: one statement a line, every scalar operation at
 the dtype of its operands (of ints by a function: Numba's operators widen them, and may not
 overflow). It is shown to users, compiled by `numba_cpu.py`, and can be run as ordinary Python.
+What is compiled is given the numbers that users see in it (`loops/numbers.py`).
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from graphc.ir.dim import Call, Dim, Size
-from graphc.ir.dtype import DType, bool_, float16, float32
+from graphc.ir.dtype import DType, bool_, float16, float32, float64
 from graphc.loops.builder import cast_target
 from graphc.loops.grammar import (
     Accumulate,
@@ -37,6 +39,7 @@ from graphc.loops.grammar import (
     of,
     parallel_loops,
 )
+from graphc.loops.numbers import is_number, numbers
 from graphc.loops.primitives import PRIMITIVES
 from graphc.loops.simplify import canonical_names, ends_of
 from graphc.machines import CPU
@@ -85,9 +88,28 @@ def _end(size: Size, names: Mapping[Size, str]) -> str:
     return names[size] if size in names else f"-{names[-size]}"
 
 
+class Source(NamedTuple):
+    """A kernel as people see it, and what its code depends on, beside the types of its buffers."""
+
+    text: str
+    identity: str
+
+
+def print_source(kernel: Kernel) -> Source:
+    """The kernel as Python source, with its numbers and without them."""
+    printer = Printer(kernel)
+    text = printer.text()
+    if not printer.numbers:
+        return Source(text, text)
+    known = {place: value for value, place in printer.numbers.items()}
+    shown = _NUMBER.sub(lambda match: _literal(known[int(match[1])]), text)
+    kinds = ", ".join(known[place].dtype.short for place in range(len(known)))
+    return Source(shown, f"{kinds}\n{text}")
+
+
 def print_kernel(kernel: Kernel) -> str:
     """The kernel as Python source; equal kernels give equal text."""
-    return Printer(kernel).text()
+    return print_source(kernel).text
 
 
 def print_for_numba(kernel: Kernel) -> str:
@@ -95,18 +117,25 @@ def print_for_numba(kernel: Kernel) -> str:
     return _ForNumba(kernel).text()
 
 
+_NUMBER = re.compile(r"\bn(\d+)\b")
+
+
 class Printer:
-    """Prints the statements of one kernel."""
+    """Prints the statements of one kernel, whose numbers are n0, n1, ..."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.names = canonical_names(kernel)
         self.ranges = ranges(kernel)
+        self.numbers = numbers(kernel)
         self.lines: list[str] = []
+
+    def head(self) -> list[str]:
+        return [f"def kernel({', '.join(parameters(self.kernel))}):"]
 
     def text(self) -> str:
         fails = may_fail(self.kernel)
-        self.lines = [f"def kernel({', '.join(parameters(self.kernel))}):"]
+        self.lines = self.head()
         if fails:
             self.lines.append("    failed = i64(0)")
         self._block(self.kernel.body, 1)
@@ -167,13 +196,18 @@ class Printer:
         return self._expression(primitive, (var, value))
 
     def _expression(self, primitive: str, args: tuple[Value, ...]) -> str:
-        values = [self.value(a) for a in args]
+        values = [self._operand(primitive, a) for a in args]
         target = cast_target(primitive)
         if target is not None:
             return _cast(values[0], args[0].dtype, target)
         if primitive in INFIX and (args[0].dtype.is_float or PRIMITIVES[primitive].to_bool):
             return f"{values[0]} {INFIX[primitive]} {values[1]}"
         return f"{primitive}({', '.join(values)})"
+
+    def _operand(self, primitive: str, value: Value) -> str:
+        if isinstance(value, Const) and is_number(primitive, value):
+            return f"n{self.numbers[value]}"
+        return self.value(value)
 
     def element(self, buffer: Buffer, index: Affine) -> str:
         """The element of a buffer, as Python source."""
@@ -212,6 +246,18 @@ class _ForNumba(Printer):
     def text(self) -> str:
         function = super().text()
         return "".join(f"{name} = {text}\n" for text, name in self.literals.items()) + function
+
+    def head(self) -> list[str]:
+        if not self.numbers:
+            return super().head()
+        names = parameters(self.kernel)
+        names.insert(len(self.kernel.buffers) + len(self.kernel.sizes), "numbers")
+        kinds = {place: value.dtype for value, place in self.numbers.items()}
+        read = [
+            f"    n{i} = numbers[{i}]" if d is float64 else f"    n{i} = {d.short}(numbers[{i}])"
+            for i, d in kinds.items()
+        ]
+        return [f"def kernel({', '.join(names)}):", *read]
 
     def value(self, value: Value) -> str:
         text = super().value(value)

@@ -107,8 +107,9 @@ def prepare_program(program: Program) -> None:
     """Nothing: what products need, the card's driver has."""
 
 
-def print_kernel(kernel: Kernel) -> str:
-    return print_launches(kernel).source
+def print_kernel(kernel: Kernel) -> tuple[str, str]:
+    source = print_launches(kernel).source
+    return source, source
 
 
 def compile_kernel(kernel: Kernel, symbol: str) -> str:

@@ -2,7 +2,8 @@
 
 A kernel's entry in the cache is found by its source and the types of its buffers, so models share
 kernels, and a model that was changed compiles only what is new. The symbol that its code defines is
-made of the same.
+made of the same. Kernels that differ in their numbers have one code (`loops/numbers.py`), and are
+two all the same for people, who see these in the source.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ class KernelInfo:
 
     name: str
     source: str
+    general: str  # the same without its numbers
     calls: list[Call]
 
     @property
     def identity(self) -> str:
         """What its code depends on, beside the target and who compiles."""
         types = ", ".join(b.dtype.short for b in self.calls[0].kernel.buffers)
-        return f"{types}\n{self.source}"
+        return f"{types}\n{self.general}"
 
     @property
     def has_loop(self) -> bool:
@@ -113,10 +115,10 @@ def distinct_kernels(compiled: Compiled, target: Target = TARGETS["cpu"]) -> lis
     found: dict[tuple[str, ...], KernelInfo] = {}
     for step in walk_steps(compiled.program.steps):
         if isinstance(step, Call):
-            source = target.print_kernel(step.kernel)
+            source, general = target.print_kernel(step.kernel)
             key = (source, *(b.dtype.short for b in step.kernel.buffers))
             if key not in found:
-                found[key] = KernelInfo(f"kernel{len(found)}", source, [])
+                found[key] = KernelInfo(f"kernel{len(found)}", source, general, [])
             step.name = found[key].name
             found[key].calls.append(step)
     return list(found.values())
@@ -140,27 +142,34 @@ def compile_kernels(compiled: Compiled, target: Target, stages: Stages, anew: bo
     when all are translated.
     """
     kernels = stages.run("print_kernels", lambda: distinct_kernels(compiled, target))
+    symbols = {k.name: k.symbol for k in kernels}
+    codes = {symbols[k.name]: k for k in reversed(kernels)}  # the first kernel of each code
     pieces: dict[str, Any] = {}
     if not anew:
-        found = stages.run("find_kernels", lambda: [_find(k.identity, target) for k in kernels])
-        pieces = {k.name: piece for k, piece in zip(kernels, found, strict=True) if piece}
-    missing = [k for k in kernels if k.name not in pieces]
+
+        def find() -> dict[str, Any]:
+            return {symbol: _find(k.identity, target) for symbol, k in codes.items()}
+
+        pieces = {symbol: p for symbol, p in stages.run("find_kernels", find).items() if p}
+    missing = [k for k in kernels if codes[symbols[k.name]] is k and symbols[k.name] not in pieces]
 
     def said(kernel: KernelInfo, stage: str) -> KernelInfo:
         stages.say(f"{stage}, {kernel.name} of {len(kernels)}")
         return kernel
 
     def translate(k: KernelInfo, worker: Worker) -> Job[Any]:
-        text = target.compile_kernel(said(k, "numba").calls[0].kernel, k.symbol)
-        return worker.put(lambda: target.compile_piece(text, k.symbol, k.has_loop))
+        symbol = symbols[said(k, "numba").name]
+        text = target.compile_kernel(k.calls[0].kernel, symbol)
+        return worker.put(lambda: target.compile_piece(text, symbol, k.has_loop))
 
     def optimized(jobs: list[Job[Any]]) -> None:
         for k, job in zip(missing, jobs, strict=True):
-            pieces[k.name] = _kept(said(k, "optimize").identity, target, job.result())
+            piece = _kept(said(k, "optimize").identity, target, job.result())
+            pieces[symbols[k.name]] = piece
 
     def functions() -> list[Any]:
-        symbols = sorted({s for piece in pieces.values() for s in piece.functions})
-        return [_function(symbol, target, anew) for symbol in symbols]
+        called = sorted({s for piece in pieces.values() for s in piece.functions})
+        return [_function(symbol, target, anew) for symbol in called]
 
     if missing:
         shown = "\n".join(f"# {k.name}\n{k.source}" for k in missing)
@@ -172,7 +181,7 @@ def compile_kernels(compiled: Compiled, target: Target, stages: Stages, anew: bo
             )
             stages.run("optimize", lambda: optimized(translated))
             product.result()
-    code = {k.name: (k.symbol, pieces[k.name]) for k in kernels}
+    code = {name: (symbol, pieces[symbol]) for name, symbol in symbols.items()}
     return Pieces(kernels, code, stages.run("functions", functions), len(missing))
 
 

@@ -31,8 +31,8 @@ class Target:
                                          does once is a stage by itself
     prepare_program(program)             makes what a program needs beside its own code, and is made
                                          once for a machine; it runs while kernels are compiled
-    print_kernel(kernel) -> source       one kernel, as people see it; what its code depends on,
-                                         beside the types of its buffers
+    print_kernel(kernel) -> source, identity   one kernel, as people see it, and what its code
+                                         depends on, beside the types of its buffers
     compile_kernel(kernel, symbol) -> text   the same, not optimised
     compile_piece(text, symbol, inline) -> piece   its native code, optimised; `inline`: with all
                                          that it calls, so that loops vectorise
@@ -60,7 +60,7 @@ class Target:
     identity: Callable[[], Mapping[str, str]]
     prepare: Callable[[], None]
     prepare_program: Callable[[Program], None]
-    print_kernel: Callable[[Kernel], str]
+    print_kernel: Callable[[Kernel], tuple[str, str]]
     compile_kernel: Callable[[Kernel, str], str]
     compile_piece: Callable[[str, str, bool], Any]
     compile_function: Callable[[str], Any]
@@ -96,10 +96,10 @@ def _prepare_program(program: Program) -> None:
         prepare_product(bits)
 
 
-def _print_kernel(kernel: Kernel) -> str:
-    from graphc.lower.numba_source import print_kernel
+def _print_kernel(kernel: Kernel) -> tuple[str, str]:
+    from graphc.lower.numba_source import print_source
 
-    return print_kernel(kernel)
+    return print_source(kernel)
 
 
 def _compile_kernel(kernel: Kernel, name: str) -> str:

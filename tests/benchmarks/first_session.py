@@ -1,7 +1,9 @@
 """From a fresh process to a first result, program by program: `first_call.py --help`.
 
 Fifteen programs, each in a process of its own, with an empty cache and with a warm one, in turn
-with JAX and, for the formula, SymEngine and CasADi, as far as they are installed. The answers are
+with JAX and, for the formula, SymEngine and CasADi, as far as they are installed. The formula has a
+third line, "changed": one number in it is another one in each process, whose cache has what earlier
+ones compiled. The answers are
 compared before anything is printed: medians, the quotients of graphc and each peer, and where
 graphc's time went. `--before FOLDER` runs another checkout of graphc too.
 """
@@ -64,7 +66,7 @@ class Lane:
     stages: list[dict[str, float]] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
 
-    def run(self, size: str, keep: bool) -> str:
+    def run(self, size: str, constant: str, keep: bool) -> str:
         """Start the program once; what went wrong, or nothing."""
         side = "graphc" if self.contender == "before" else self.contender
         with tempfile.TemporaryDirectory() as empty:
@@ -73,6 +75,7 @@ class Lane:
             if side not in SYMBOLS:
                 settings |= cache_settings(side, self.warm or empty)
             command = [self.python, "-m", "benchmarks.first.worker", side, self.program, size]
+            command += [constant] if constant else []
             done = subprocess.run(
                 command, env=settings, capture_output=True, text=True, check=False,
                 preexec_fn=pinned_to(processors(self.threads)),
@@ -108,7 +111,7 @@ def measure(chosen: argparse.Namespace) -> list[tuple[str, str, list[Lane]]]:
     table = []
     with tempfile.TemporaryDirectory() as caches:
         for program in chosen.program:
-            for temperature in ("cold", "warm"):
+            for temperature in ("cold", "warm", *(["changed"] if program == "formula" else [])):
                 lanes = []
                 for name, python, folder in chosen.contenders:
                     if name in SYMBOLS and program != "formula":
@@ -116,20 +119,26 @@ def measure(chosen: argparse.Namespace) -> list[tuple[str, str, list[Lane]]]:
                     warm = "" if temperature == "cold" else f"{caches}/{name}-{program}"
                     lanes.append(Lane(name, program, python, folder, warm, chosen.threads))
                 for lane in list(lanes):  # byte code, files, and the warm cache
-                    if problem := lane.run(chosen.size, keep=False):
+                    if problem := lane.run(chosen.size, "", keep=False):
                         say(f"{program}, {lane.contender}: {problem}")
                         lanes.remove(lane)
-                for lane in lanes[1:]:
-                    if problem := difference(lanes[0].answers, lane.answers):
-                        raise SystemExit(f"{program}, {lane.contender}: {problem}")
-                for _ in range(chosen.repeats):
+                compare(lanes)
+                for number in range(chosen.repeats):
+                    constant = f"0.3{number + 1:03d}" if temperature == "changed" else ""
                     for lane in lanes:
-                        if problem := lane.run(chosen.size, keep=True):
+                        if problem := lane.run(chosen.size, constant, keep=True):
                             raise SystemExit(f"{program}, {lane.contender}: {problem}")
+                compare(lanes)
                 table.append((program, temperature, lanes))
                 shown = ", ".join(f"{lane.contender} {duration(lane.median)}" for lane in lanes)
                 say(f"{program} {temperature}: {shown}")
     return table
+
+
+def compare(lanes: list[Lane]) -> None:
+    for lane in lanes[1:]:
+        if problem := difference(lanes[0].answers, lane.answers):
+            raise SystemExit(f"{lane.program}, {lane.contender}: {problem}")
 
 
 def say(text: str) -> None:
@@ -149,7 +158,7 @@ def report(table: list[tuple[str, str, list[Lane]]]) -> None:
         worst = max(found)
         say(f"{temperature}: graphc / best peer, geometric mean {mean:.2f}, "
             f"the largest {worst[0]:.2f} ({worst[1]})")  # fmt: skip
-    for wanted in ("cold", "warm"):
+    for wanted in dict.fromkeys(temperature for _, temperature, _ in table):
         say(f"\ngraphc by stage, {wanted}, ms\n" + " ".join(f"{name:>9.9}" for name in GROUPS))
         for program, temperature, lanes in table:
             lane = next((lane for lane in lanes if lane.contender == "graphc"), None)

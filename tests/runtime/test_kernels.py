@@ -45,6 +45,41 @@ def entries(directory: Path) -> list[Path]:
     return sorted(directory.glob(f"*.{cache.KERNEL}"))
 
 
+def test_a_number_that_changed_compiles_nothing() -> None:
+    """Kernels are given the numbers of their arithmetic: a rate, a step of time."""
+
+    def step(rate: float) -> Any:
+        x = gc.placeholder("stepped x", ("n",), "float64")
+        return gc.compile([x], [x - rate * gc.cos(x), gc.flip(x, 0) * 3.7 + rate])
+
+    first, count = compiled(lambda: step(0.1))
+    assert count == len(first.kernels) == 2
+    changed, count = compiled(lambda: step(0.3))
+    assert count == 0
+    for found, rate in ((first, 0.1), (changed, 0.3)):
+        y, z = found(A)
+        np.testing.assert_allclose(y, A - rate * np.cos(A), rtol=1e-15, atol=1e-15)
+        np.testing.assert_array_equal(z, A[::-1] * 3.7 + rate)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_kernels_of_one_program_that_differ_in_numbers_are_one_object(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call gives its own numbers, where threads share it too."""
+    monkeypatch.setenv("GRAPHC_NUM_THREADS", str(threads))
+    x = gc.placeholder("shared x", ("n",), "float64")
+    scales = (0.3, 0.7, 1.1)
+    f, count = compiled(lambda: gc.compile([x], [gc.flip(x * s, 0) for s in scales]))
+    assert count == 1
+    assert [str(s) in k.source for s, k in zip(scales, f.kernels, strict=True)] == [True] * 3
+    assert len(f.compilation.object.objects) == 2
+    values = np.linspace(-1, 1, 1 << 20)
+    for found, s in zip(f(values), scales, strict=True):
+        np.testing.assert_array_equal(found, values[::-1] * s)
+    assert f.compilation.object.single  # links, as one object
+
+
 def test_a_changed_program_compiles_only_what_is_new(directory: Path) -> None:
     first, count = compiled(two)
     assert count == len(first.kernels) == len(entries(directory)) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,9 +20,16 @@ class Sizes:
     draws: int  # of the formula: each is one to four operations
     layers: int  # of the physics-informed network
     steps: int  # of loops
+    constant: float = 0.3  # one number of the formula
 
 
 SIZES = {"full": Sizes(40, 450, 4, 1000), "small": Sizes(6, 60, 2, 20)}
+
+
+def sizes_of(name: str, constant: str = "") -> Sizes:
+    """Those of a name, and a number of the formula if it is another than usual."""
+    sizes = SIZES[name]
+    return replace(sizes, constant=float(constant)) if constant else sizes
 
 
 def normal(seed: int, *shapes: tuple[int, ...], scale: float = 1.0, dtype: str = "float32") -> Any:
@@ -71,16 +78,17 @@ def extended_labels(batch: int, length: int, classes: int) -> Arrays:
 
 
 FORMULA_INPUTS, FORMULA_OUTPUTS = 12, 26
+CHANGED = 50  # the draw with the number that may be another one
 
 
-def formula(inputs: Sequence[Any], draws: int, functions: Any, constant: float = 0.3) -> Any:
+def formula(inputs: Sequence[Any], sizes: Sizes, functions: Any) -> Any:
     """Twenty-six expressions of scalars that share most of their operations, two for each draw.
 
     `functions` has sin, cos, exp, log, sqrt. What is drawn depends on the number alone.
     """
     random = np.random.default_rng(7)
     known = list(inputs)
-    for count in range(draws):
+    for count in range(sizes.draws):
         i, j = (len(known) - 1 - int(random.integers(min(len(known), 30))) for _ in range(2))
         a, b = known[min(i, count)], known[j]  # each input is used
         match int(random.integers(9)):
@@ -89,7 +97,7 @@ def formula(inputs: Sequence[Any], draws: int, functions: Any, constant: float =
             case 2:
                 known.append(a - b)
             case 3 | 4:
-                known.append(constant * a if count == 50 else 0.5 * a * b)
+                known.append(sizes.constant * a if count == CHANGED else 0.5 * a * b)
             case 5:
                 known.append(a / functions.sqrt(b * b + 2.0))
             case 6:

@@ -360,7 +360,7 @@ def formula(sizes: Sizes) -> Made:
     Jacobian."""
     inputs = [gc.placeholder(f"x{i}", (), "float64") for i in range(data.FORMULA_INPUTS)]
     weights = [gc.placeholder(f"w{i}", (), "float64") for i in range(data.FORMULA_OUTPUTS)]
-    outputs = data.formula(inputs, sizes.draws, gc)
+    outputs = data.formula(inputs, sizes, gc)
     pulled = gc.vjp(outputs, inputs, weights, unconnected="zero")
     values = [np.array(0.1 + 0.05 * i) for i in range(len(inputs))]
     return Made(

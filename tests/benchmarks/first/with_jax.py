@@ -372,7 +372,7 @@ def convolutional(sizes: Sizes) -> Made:
 @_program
 def formula(sizes: Sizes) -> Made:
     def both_of(inputs: Any, weights: Any) -> Any:
-        outputs, pull = jax.vjp(lambda xs: data.formula(xs, sizes.draws, jnp), inputs)
+        outputs, pull = jax.vjp(lambda xs: data.formula(xs, sizes, jnp), inputs)
         return [*outputs, *pull(weights)[0]]
 
     inputs = [np.array(0.1 + 0.05 * i) for i in range(data.FORMULA_INPUTS)]

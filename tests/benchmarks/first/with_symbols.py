@@ -19,7 +19,7 @@ def symengine_formula(sizes: Sizes) -> Callable[[], Any]:
 
     inputs = symengine.symbols(f"given:{data.FORMULA_INPUTS}")
     weights = symengine.symbols(f"w:{data.FORMULA_OUTPUTS}")
-    outputs = data.formula(inputs, sizes.draws, symengine)
+    outputs = data.formula(inputs, sizes, symengine)
     total = sum(w * y for w, y in zip(weights, outputs, strict=True))
     pulled = [total.diff(x) for x in inputs]
     function = symengine.Lambdify(
@@ -33,7 +33,7 @@ def casadi_formula(sizes: Sizes) -> Callable[[], Any]:
     import casadi
 
     inputs, weights = casadi.SX.sym("x", data.FORMULA_INPUTS), casadi.SX.sym("w", 26)
-    outputs = casadi.vertcat(*data.formula(casadi.vertsplit(inputs), sizes.draws, casadi))
+    outputs = casadi.vertcat(*data.formula(casadi.vertsplit(inputs), sizes, casadi))
     pulled = casadi.jtimes(outputs, inputs, weights, True)
     function = casadi.Function("formula", [inputs, weights], [outputs, pulled])
 

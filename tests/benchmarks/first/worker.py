@@ -1,7 +1,8 @@
 """One program in a process of its own: prints a JSON line with seconds by stage and the answers.
 
-    python -m benchmarks.first.worker CONTENDER PROGRAM SIZE
+    python -m benchmarks.first.worker CONTENDER PROGRAM SIZE [CONSTANT]
 
+CONSTANT is one number of the formula, if it is another than usual.
 The clock begins when this file is run, before anything but the standard library is imported.
 """
 
@@ -33,17 +34,17 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def run_graphc(program: str, size: str, clock: Clock) -> list[Any]:
+def run_graphc(program: str, given: tuple[str, ...], clock: Clock) -> list[Any]:
     with clock.stage("import"):
         import graphc as gc
 
         for name in ("grad", "vjp"):  # differentiating is told apart from building
             setattr(gc, name, _timed(getattr(gc, name), clock))
     with clock.stage("build"):
-        from .data import SIZES
+        from .data import sizes_of
         from .with_graphc import PROGRAMS
 
-        made = PROGRAMS[program](SIZES[size])
+        made = PROGRAMS[program](sizes_of(*given))
     clock.seconds["build"] -= clock.seconds.get("differentiate", 0.0)
     function = gc.compile(made.inputs, made.outputs, made.updates, name=program)
     clock.seconds.update(getattr(function, "timings", {}))  # an older checkout has none
@@ -59,7 +60,7 @@ def _timed(function: Any, clock: Clock) -> Any:
     return timed
 
 
-def run_jax(program: str, size: str, clock: Clock) -> list[Any]:
+def run_jax(program: str, given: tuple[str, ...], clock: Clock) -> list[Any]:
     with clock.stage("import"):
         import jax
 
@@ -67,10 +68,10 @@ def run_jax(program: str, size: str, clock: Clock) -> list[Any]:
         wide = ("hamiltonian", "runge_kutta", "gaussian_process", "lennard_jones", "formula")
         jax.config.update("jax_enable_x64", program.startswith(wide))
     with clock.stage("build"):
-        from .data import SIZES
+        from .data import sizes_of
         from .with_jax import PROGRAMS
 
-        function, arrays = PROGRAMS[program](SIZES[size])
+        function, arrays = PROGRAMS[program](sizes_of(*given))
     jitted = jax.jit(function)
     with clock.stage("trace"):
         traced = jitted.trace(*arrays)
@@ -82,28 +83,29 @@ def run_jax(program: str, size: str, clock: Clock) -> list[Any]:
         return list(jax.tree.leaves(jax.block_until_ready(compiled(*arrays))))
 
 
-def run_symbols(contender: str, size: str, clock: Clock) -> list[Any]:
+def run_symbols(contender: str, given: tuple[str, ...], clock: Clock) -> list[Any]:
     from . import with_symbols
-    from .data import SIZES
+    from .data import sizes_of
 
     with clock.stage("import"):
         __import__(contender)
     with clock.stage("build"):
-        call = getattr(with_symbols, f"{contender}_formula")(SIZES[size])
+        call = getattr(with_symbols, f"{contender}_formula")(sizes_of(*given))
     with clock.stage("first call"):
         answers: list[Any] = call()
         return answers
 
 
 def main() -> None:
-    contender, program, size = sys.argv[1:]
+    contender, program, *rest = sys.argv[1:]
+    given = tuple(rest)
     clock = Clock()
     if contender == "jax":
-        answers = run_jax(program, size, clock)
+        answers = run_jax(program, given, clock)
     elif contender in ("symengine", "casadi"):
-        answers = run_symbols(contender, size, clock)
+        answers = run_symbols(contender, given, clock)
     else:
-        answers = run_graphc(program, size, clock)
+        answers = run_graphc(program, given, clock)
     total = time.perf_counter() - BEGAN
     import numpy as np
 
