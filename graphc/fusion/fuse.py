@@ -23,7 +23,6 @@ from graphc.fusion.region import (
     FUSED,
     LOOPS,
     canonical_index,
-    directions,
     fits,
     is_free,
     kept_loops,
@@ -106,17 +105,20 @@ def _shared_loops(groups: Groups, a: Group, b: Group) -> int | str | None:
     """How many outer loops the groups share as one region (None if that is still open), or why
     they cannot be one."""
     for group in (a, b):
-        if any(m.op.kind is Kind.KERNEL for m in group.members):
+        if group.members[0].op.kind is Kind.KERNEL:  # which is merged with nothing
             return f"{group.members[0].op.name} has a kernel of its own"
     if len(a.members) + len(b.members) > MEMBERS:
         return f"together they would have more than {MEMBERS} ops, which compile slowly"
-    loads = sum(groups.of.get(t.node) not in (a, b) for t in a.reads | b.reads)
+    of = groups.of.get
+    loads = len(a.loads) + len(b.loads)
+    if loads > BUFFERS or a.statements + b.statements + loads > STATEMENTS:
+        loads = len([t for t in a.loads | b.loads if of(t.node) is not a and of(t.node) is not b])
     if loads > BUFFERS:
         return f"together they would read more than {BUFFERS} arrays"
     if a.statements + b.statements + loads > STATEMENTS:
         return f"together they would have more than {STATEMENTS} statements, which compile slowly"
-    first, second = directions(a.members), directions(b.members)
-    if any(first[loop] != second[loop] for loop in first.keys() & second.keys()):
+    first, second = a.directions, b.directions
+    if first and any(first[loop] != second[loop] for loop in first.keys() & second.keys()):
         return "they go through one loop in opposite directions"
     short, long = sorted((a.space, b.space), key=len)
     if long[: len(short)] != short:
@@ -128,9 +130,11 @@ def _shared_loops(groups: Groups, a: Group, b: Group) -> int | str | None:
         elif not _is_reduced_scalar(groups, a, b):
             return "scalar work stays in a kernel of its own, which all its users share"
     for producer, consumer in ((a, b), (b, a)):
+        if not [t for t in consumer.loads if of(t.node) is producer]:
+            continue
         for member in consumer.members:
             for tensor, index in groups.reads.of[member]:
-                if groups.of.get(tensor.node) is producer:
+                if of(tensor.node) is producer:
                     needed = _edge(tensor, index, member)
                     if isinstance(needed, str):
                         return needed
@@ -242,7 +246,8 @@ class _Regions:
         reads = [t for m in members for t, _ in self.reads.of[m] if t.node not in inside]
         inputs = list(dict.fromkeys(reads))
         outputs = [t for m in members for t in m.outputs if self.groups.is_used_outside(t)]
-        parameters = [placeholder(f"p{i}", t.shape, t.dtype) for i, t in enumerate(inputs)]
+        with origin.inherit(()):  # they are the user's nowhere
+            parameters = [placeholder(f"p{i}", t.shape, t.dtype) for i, t in enumerate(inputs)]
         results = transform(outputs, replace=dict(zip(inputs, parameters, strict=True)))
         body = Graph(parameters, results, name="region")
         origins: tuple[origin.Origin, ...] = ()
@@ -277,11 +282,11 @@ def _outer_of(group: Group) -> int:
     if group.outer is not None:
         return group.outer
     for node in group.members:
+        if node.op.kind is not Kind.REDUCE or node.op.reducer.scatters:
+            continue
         kept, space = len(squeezed(node.types[0].shape)), space_of(node)
         if (
-            node.op.kind is Kind.REDUCE
-            and not node.op.reducer.scatters
-            and 0 < kept < len(space) == len(group.space)
+            0 < kept < len(space) == len(group.space)
             and kept_loops(node) == list(LOOPS[:kept])
             and all(fits(m, group.space, kept) for m in group.members)
         ):

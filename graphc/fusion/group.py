@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphc.fusion.quotient import Vertex, put_in_order
 from graphc.fusion.reads import Reads
-from graphc.fusion.region import is_free, space_of
+from graphc.fusion.region import directions, is_free, space_of
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.shape import Shape
@@ -18,7 +18,7 @@ BUFFERS = 20  # arrays that one region reads at the most
 class Group(Vertex):
     """Nodes that will be one kernel, over one iteration space."""
 
-    __slots__ = ("members", "outer", "reads", "space", "statements")
+    __slots__ = ("directions", "loads", "members", "outer", "reads", "space", "statements")
 
     def __init__(self, node: Node, reads: set[Tensor], statements: int) -> None:
         super().__init__()
@@ -26,6 +26,8 @@ class Group(Vertex):
         self.space: Shape = space_of(node)
         self.outer: int | None = None  # fixed once a reduction is used inside the group
         self.reads = reads
+        self.loads = reads  # those of what other groups, and no groups, compute
+        self.directions = directions([node])
         self.count(statements)
 
     def count(self, *statements: int) -> None:
@@ -60,28 +62,39 @@ class Groups:
         """Move the members of `small` to `big`."""
         big.members += small.members
         big.outer = outer
-        big.reads |= small.reads
+        big.reads = big.reads | small.reads
+        big.directions = {**big.directions, **small.directions}
         big.statements += small.statements
         for member in small.members:
             self.of[member] = big
+        loads = big.loads | small.loads
+        big.loads = {t for t in loads if self.of.get(t.node) is not big}
+
+    def count(self, group: Group) -> None:
+        """Note again what a group reads and how much it does, as its members are others."""
+        reads, of = self.reads, self.of
+        group.reads = {t for m in group.members for t, _ in reads.of[m]}
+        group.loads = {t for t in group.reads if of.get(t.node) is not group}
+        group.directions = directions(group.members)
+        group.count(*(reads.statements[m] for m in group.members))
 
     def split(self, group: Group, members: list[Node]) -> None:
         """Move members, which no others of `group` depend on, to a group of their own."""
-        apart = Group(members[0], {t for m in members for t, _ in self.reads.of[m]}, 0)
+        apart = Group(members[0], set(), 0)
         apart.members = members
         apart.space = max((space_of(m) for m in members), key=len)
         group.members = [m for m in group.members if m not in set(members)]
-        for part in (group, apart):
-            part.count(*(self.reads.statements[m] for m in part.members))
         for member in members:
             self.of[member] = apart
+        for part in (group, apart):
+            self.count(part)
         self.tails.add(apart)
 
     def is_used_outside(self, tensor: Tensor) -> bool:
         """Whether another group than its own, another op or the caller needs the tensor."""
-        mine = self.of[tensor.node]
-        readers = self.reads.readers.get(tensor, ())
-        return tensor in self.kept or any(self.of[node] is not mine for node in readers)
+        of, readers = self.of, self.reads.readers.get(tensor, ())
+        mine = of[tensor.node]
+        return tensor in self.kept or any(of[node] is not mine for node in readers)
 
     def _kept(self) -> set[Tensor]:
         """The tensors that the caller and ops that are in no kernel need."""

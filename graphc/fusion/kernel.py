@@ -360,7 +360,7 @@ class _Writer:
             return self.results[tensor]
         key = ("element", tensor, index)
         found: Value | None = self.k.recall((*key, None))
-        if found is None:  # what was read under another guard is 0 elsewhere
+        if found is None and self.k.guard is not None:  # read under another one it is 0 elsewhere
             found = self.k.recall((*key, self.k.guard))
         if found is None:
             guard = None if self._is_reloaded(tensor, index) else self.k.guard

@@ -113,6 +113,7 @@ class _Planner:
         self.scratch: list[Buffer] = []
         self.stored_free = {t.node for t in body.outputs if is_free(t.node)}
         self.members = [n for n in body.nodes if self._works(n)]
+        self._working = set(self.members)
         self.deps = {n: self._dependencies(n) for n in self.members}
         self.reductions = {n: self._reduction(n) for n in self.members if _reduces(n)}
         self.running = {n: self._carry(n) for n in self.members if n.op.kind is Kind.RUNNING}
@@ -189,10 +190,10 @@ class _Planner:
             if Fact.INPUT in source.op.facts and source.output() not in self.outputs:
                 continue
             again = scalar and space_of(source) and not _reduces(source)
-            if self._works(source) and not again:
+            if source in self._working and not again:
                 found[source] = None
             else:
-                stack.extend(t.node for t in source.inputs)
+                stack.extend([t.node for t in source.inputs])
         return list(found)
 
     def _reduction(self, node: Node) -> Reduction:

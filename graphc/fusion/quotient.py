@@ -86,7 +86,8 @@ def _between(first: Vertex, last: Vertex) -> tuple[list[Vertex], bool] | None:
     downwards, upwards = [first], [last]
     while downwards and upwards:
         vertex = downwards.pop()
-        for user in map(current, vertex.users):
+        for user in vertex.users:
+            user = user if user.joined is None else current(user)
             if user is last and vertex is first:
                 continue
             if user in above:
@@ -95,7 +96,8 @@ def _between(first: Vertex, last: Vertex) -> tuple[list[Vertex], bool] | None:
                 below[user] = None
                 downwards.append(user)
         vertex = upwards.pop()
-        for operand in map(current, vertex.operands):
+        for operand in vertex.operands:
+            operand = operand if operand.joined is None else current(operand)
             if operand is first and vertex is last:
                 continue
             if operand in below:

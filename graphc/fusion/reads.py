@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence, Set
+from functools import cache
 from typing import Any
 
 from graphc.errors import CompileError, GraphcError
 from graphc.fusion.region import (
     LOOPS,
+    WORK,
     Operand,
     canonical_index,
     full_space,
     is_free,
-    is_member,
     is_scalar_constant,
     probe,
 )
@@ -30,7 +30,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.loops import primitives
 from graphc.loops.builder import Builder
-from graphc.loops.grammar import Affine
+from graphc.loops.grammar import Affine, Const
 from graphc.ops import scalar
 from graphc.ops.scalar import project
 
@@ -51,7 +51,9 @@ class Reads:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.stored = _stored_free_nodes(graph)
+        free = {node for node in graph.nodes if is_free(node)}
+        self.stored = _stored_free_nodes(graph, free)
+        self._through = free - self.stored
         self.inlined: set[Node] = set()  # nodes that each reader computes for itself
         self.users = self._users()
         self.statements: dict[Node, int] = {}  # a kernel's for the node, but loads of what it reads
@@ -65,10 +67,10 @@ class Reads:
 
     def works(self, node: Node) -> bool:
         """Whether the node does work in a kernel: computes, or moves elements into memory."""
-        return is_member(node) or node in self.stored
+        return node not in self._through and (node.op.kind in WORK or node in self.stored)
 
     def is_read_through(self, node: Node) -> bool:
-        return is_free(node) and node not in self.stored
+        return node in self._through
 
     def inline(self, nodes: Iterable[Node]) -> list[Node]:
         """From now on every reader of `nodes` computes them for itself; gives these readers."""
@@ -115,11 +117,11 @@ class Reads:
         def read(tensor: Tensor, at: Index) -> Any:
             source = tensor.node
             if is_scalar_constant(source):
-                return builder.const(0, tensor.dtype)
-            if source in self.inlined or self.is_read_through(source):
+                return _zero(tensor.dtype)
+            if source in self.inlined or source in self._through:
                 return element(source, builder, read, at)
             found.append((tensor, at))
-            return builder.declare(builder.const(0, tensor.dtype))
+            return builder.declare(_zero(tensor.dtype))
 
         _visit(node, builder, read, canonical_index(full_space(node), LOOPS))
         count = len(builder.scopes[0].body) - len(found)
@@ -138,23 +140,28 @@ class Reads:
             builder = probe(node)
 
             def read(tensor: Tensor, at: Index) -> Any:
-                return builder.declare(builder.const(0, tensor.dtype))
+                return builder.declare(_zero(tensor.dtype))
 
             element(node, builder, read, canonical_index(full_space(node), LOOPS))
             self._printed[key] = len(builder.scopes[0].body) - len(node.inputs)
         return visited + self._printed[key]
 
 
-def _stored_free_nodes(graph: Graph) -> set[Node]:
+@cache
+def _zero(dtype: DType) -> Const:
+    return Const(dtype.numpy.type(0), dtype)
+
+
+def _stored_free_nodes(graph: Graph, free: Set[Node]) -> set[Node]:
     """Free nodes that must exist in memory: results, and operands of what is no kernel (or what the
     view that it reads is of). What is stored may lie between a view and what it was of."""
-    stored = {t.node for t in graph.results if is_free(t.node)}
+    stored = {t.node for t in graph.results if t.node in free}
     operands = [
         (node, tensor)
         for node in graph.nodes
-        if not is_member(node) and not is_free(node)
+        if node.op.kind not in WORK and node not in free
         for tensor in node.inputs
-        if is_free(tensor.node)
+        if tensor.node in free
     ]
     while True:
         known = len(stored)
@@ -201,14 +208,21 @@ def element(node: Node, builder: Builder, read: Any, index: Index) -> Any:
         return value
 
 
-@contextmanager
-def naming(node: Node) -> Iterator[None]:
+class naming:  # noqa: N801  (a class for speed: it is entered for every value)
     """Errors inside are the op's: they name it and the line in the definition of its kernel."""
-    try:
-        yield
-    except GraphcError:
-        raise
-    except Exception as error:
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, GraphcError) or not isinstance(error, Exception):
+            return
+        node = self.node
         frames = [f for f, _ in traceback.walk_tb(error.__traceback__)]
         own = [f for f in frames if not f.f_code.co_filename.startswith(_MACHINERY)]
         place = f"{own[-1].f_code.co_filename}:{own[-1].f_lineno}" if own else ""

@@ -24,6 +24,7 @@ from graphc.ir.shape import strides
 from graphc.loops.grammar import Affine
 from graphc.machines import Machine
 
+_KNOWN = frozenset({Fact.ELEMENTWISE, Fact.BORDERS})
 CHAIN = 8  # ops that one value is computed from, at the most
 ROUNDS = 4
 SHORT = 4  # turns of a loop that is unrolled for sure
@@ -47,15 +48,8 @@ class _Chain:
 
     nodes: tuple[Node, ...]
     sources: tuple[Tensor, ...]
-
-    @property
-    def cost(self) -> float:
-        return sum(node.op.cost for node in self.nodes)
-
-    @property
-    def borders(self) -> list[Node]:
-        """The ops that put zeros around something, which cost nothing where `_are_rows`."""
-        return [node for node in self.nodes if Fact.BORDERS in node.op.facts]
+    cost: float
+    borders: list[Node]  # ops that put zeros around something: they cost nothing where `_are_rows`
 
 
 class _Search:
@@ -69,12 +63,13 @@ class _Search:
         found: dict[Node, None] = {}
         needed: set[Tensor] = set()  # what the found ones are computed from
         for tensor in tensors:
-            if tensor in self.results or tensor in needed or not self._may_go(tensor):
+            if tensor in self.results or tensor in needed or not self._is_of_kernels(tensor.node):
                 continue
-            chain = self._chain(tensor.node)
-            if chain is None or any(t.node in found for t in chain.sources):
+            readers = self._readers(tensor)
+            chain = self._chain(tensor.node) if readers else None
+            if chain is None or [t for t in chain.sources if t.node in found]:
                 continue
-            if self._saves(tensor, chain):
+            if self._saves(tensor, chain, readers):
                 found.update(dict.fromkeys(chain.nodes))
                 needed.update(chain.sources)
         return found
@@ -82,17 +77,18 @@ class _Search:
     def _readers(self, tensor: Tensor) -> dict[Group, list[tuple[Node, Index]]]:
         """The groups, but its own, that read the tensor: which nodes at which index."""
         found: dict[Group, list[tuple[Node, Index]]] = {}
+        of = self.groups.of
+        own = of[tensor.node]
         for node, indices in self.groups.reads.readers[tensor].items():
-            group = self.groups.of[node]
-            if group is not self.groups.of[tensor.node]:
-                found.setdefault(group, []).extend((node, index) for index in indices)
+            group = of[node]
+            if group is not own:
+                found.setdefault(group, []).extend([(node, index) for index in indices])
         return found
 
-    def _may_go(self, tensor: Tensor) -> bool:
-        """Whether kernels alone read the tensor, of which some are not its own."""
-        users = self.groups.reads.users[tensor.node]
-        computed = tensor.node in self.groups.of and all(user in self.groups.of for user in users)
-        return computed and bool(self._readers(tensor))
+    def _is_of_kernels(self, node: Node) -> bool:
+        """Whether kernels compute the node and all that uses it."""
+        of = self.groups.of
+        return node in of and all(map(of.__contains__, self.groups.reads.users[node]))
 
     def _chain(self, root: Node) -> _Chain | None:
         """How to compute the node from stored values, if by few elementwise ops and nothing else
@@ -105,9 +101,8 @@ class _Search:
             node = stack.pop()
             if node in nodes:
                 continue
-            stored = node in self.groups.reads.stored or len(node.outputs) != 1
-            known = node.op.facts & {Fact.ELEMENTWISE, Fact.BORDERS}
-            if not known or not node.op.is_pure or stored:
+            stored = node in self.groups.reads.stored or len(node.types) != 1
+            if _KNOWN.isdisjoint(node.op.facts) or not node.op.is_pure or stored:
                 return None
             nodes[node] = None
             if len(nodes) > CHAIN:
@@ -117,14 +112,18 @@ class _Search:
                     sources[tensor] = None
                 else:
                     stack.append(tensor.node)
-        return _Chain(tuple(nodes), tuple(sources))
+        cost = sum([node.op.cost for node in nodes])
+        borders = [node for node in nodes if Fact.BORDERS in node.op.facts]
+        return _Chain(tuple(nodes), tuple(sources), cost, borders)
 
     def _is_stored(self, tensor: Tensor, group: Group) -> bool:
         """Whether the tensor, which `group` uses, is in memory."""
         inside = self.groups.of.get(tensor.node) is group
         return not inside or self.groups.is_used_outside(tensor)
 
-    def _saves(self, tensor: Tensor, chain: _Chain) -> bool:
+    def _saves(
+        self, tensor: Tensor, chain: _Chain, readers: dict[Group, list[tuple[Node, Index]]]
+    ) -> bool:
         """Whether computing the value in its readers costs less than storing it."""
         group, machine = self.groups.of[tensor.node], self.machine
         inside = len(chain.nodes) == len(group.members)
@@ -132,16 +131,15 @@ class _Search:
         stored = machine.store + (again if inside else 0.0)
         inlined = 0.0
         elements = max(size_hint(tensor.size), 1)
-        computed = sum(self.groups.reads.statements[n] for n in chain.nodes)
-        free = sum(node.op.cost for node in chain.borders)
-        for reader, places in self._readers(tensor).items():
+        computed = sum([self.groups.reads.statements[n] for n in chain.nodes])
+        free = sum([node.op.cost for node in chain.borders])
+        for reader, places in readers.items():
             missing = [t for t in chain.sources if t not in reader.reads]
-            arrays = [t for t in reader.reads if self.groups.of.get(t.node) is not reader]
-            if len(arrays) + len(missing) > BUFFERS:
+            loads = len(reader.loads) + len(missing)
+            if loads > BUFFERS:
                 return False
             if len(reader.members) + len(chain.nodes) > MEMBERS:
                 return False
-            loads = len(arrays) + len(missing)
             if reader.statements + loads + computed > STATEMENTS:
                 return False
             if chain.borders and not self._are_rows(chain, reader, places):
@@ -228,16 +226,15 @@ def _inline(groups: Groups, nodes: Iterable[Node]) -> list[Group]:
         changed[group] = None
     changed |= dict.fromkeys(groups.of[reader] for reader in groups.reads.inline(nodes))
     for group in changed:
-        group.reads = {t for m in group.members for t, _ in groups.reads.of[m]}
-        group.count(*(groups.reads.statements[m] for m in group.members))
+        groups.count(group)
     return list(changed)
 
 
 def _around(groups: Groups, changed: Iterable[Group]) -> list[Tensor]:
     """What the groups read, and what is read of them."""
-    found: dict[Tensor, None] = {}
+    found: set[Tensor] = set()
     for group in changed:
         for member in group.members:
-            found |= dict.fromkeys(t for t, _ in groups.reads.of[member])
-            found |= dict.fromkeys(t for t in member.outputs if t in groups.reads.readers)
+            found.update([t for t, _ in groups.reads.of[member]])
+            found.update([t for t in member.outputs if t in groups.reads.readers])
     return sorted(found, key=lambda t: groups.position[t.node])

@@ -83,7 +83,7 @@ def space_of(node: Node) -> Shape:
 
 
 def squeezed(shape: Shape) -> Shape:
-    return tuple(s for s in shape if s != 1)
+    return tuple([s for s in shape if s != 1]) if shape else shape
 
 
 def canonical_index(shape: Shape, loops: tuple[Var, ...]) -> tuple[Affine, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphc.errors import GraphError
@@ -244,26 +244,23 @@ def walk(roots: Iterable[Tensor], stop: Collection[Tensor] = ()) -> list[Node]:
     of `stop` depend on is left out."""
     order: list[Node] = []
     done: set[Node] = set()
-    stack: list[tuple[Node, int]] = []
+    stack: list[tuple[Node, Iterator[Tensor]]] = []
     for root in roots:
         if root.node in done or root in stop:
             continue
-        stack.append((root.node, 0))
+        stack.append((root.node, iter(root.node.inputs)))
         done.add(root.node)
         while stack:
-            node, next_input = stack.pop()
-            inputs = node.inputs
-            while next_input < len(inputs) and (
-                inputs[next_input].node in done or inputs[next_input] in stop
-            ):
-                next_input += 1
-            if next_input == len(inputs):
+            node, rest = stack[-1]
+            for operand in rest:
+                child = operand.node
+                if child not in done and operand not in stop:
+                    done.add(child)
+                    stack.append((child, iter(child.inputs)))
+                    break
+            else:
                 order.append(node)
-                continue
-            child = inputs[next_input].node
-            done.add(child)
-            stack.append((node, next_input + 1))
-            stack.append((child, 0))
+                stack.pop()
     return order
 
 

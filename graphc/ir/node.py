@@ -92,6 +92,8 @@ class Node:
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
+        if len(self.types) == 1:
+            return (self.output(),)
         return tuple([self.output(i) for i in range(len(self.types))])
 
     def __repr__(self) -> str:
@@ -134,7 +136,8 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
     operands = tuple(inputs)
     # A tensor lives as long as a node that uses it, and is one object as long as it lives.
     # Attributes are a set: in which order they are written makes no other node.
-    key = (op, *map(id, operands), frozenset([(k, _frozen(v)) for k, v in attrs.items()]))
+    named = frozenset([(k, _frozen(v)) for k, v in attrs.items()]) if attrs else None
+    key = (op, *map(id, operands), named)
     with graph_lock:
         node = _table.get(key)
         if node is not None:
@@ -142,13 +145,14 @@ def apply(op: Op, inputs: Sequence[Tensor] = (), **attrs: Any) -> Node:
             if recorders:
                 record(node)
             return node
-        if Fact.AS_STORED not in op.facts and not all(t.dtype.is_computed for t in operands):
+        given = [t.node.types[t.index] for t in operands]
+        if Fact.AS_STORED not in op.facts and [t for t in given if not t.dtype.is_computed]:
             lifted: Node | None = functions()["_lifted_"](op, operands, attrs)
             if lifted is not None:
                 return lifted
         conditions.forget()
         try:
-            made = op.infer(*(t.type for t in operands), **attrs)
+            made = op.infer(*given, **attrs)
             types = _shared(made, operands)
             for type in made if types is made else ():  # an operand's have been seen
                 conditions.require_shape(type.dtype.itemsize, type.shape)
@@ -223,11 +227,11 @@ class Tensor(Operators):
 
     @property
     def dtype(self) -> DType:
-        return self.type.dtype
+        return self.node.types[self.index].dtype
 
     @property
     def shape(self) -> Shape:
-        return self.type.shape
+        return self.node.types[self.index].shape
 
     @property
     def weak(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -215,6 +216,7 @@ PRIMITIVES = {p.name: p for p in _TABLE}
 CAST = "cast_"  # `cast_f32` and so on: conversion as NumPy's astype
 
 
+@cache
 def result_type(name: str, *args: DType) -> DType:
     """The dtype of `name(args)`. Errors: `TypeError` for a name that no primitive has, and for
     operands that it does not take."""

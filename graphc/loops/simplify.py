@@ -41,7 +41,9 @@ def finish(kernel: Kernel, machine: Machine) -> Kernel:
     reductions in parts for threads, long sums in runs, what is dear beside a carried value in loops
     of its own, loops parallel where that is shown, and sizes as parameters: all but the static ones
     that are short for the machine. Where many threads share it, `nest.py` takes it apart: no loop's
-    range is the caller's, no sum is one thread's."""
+    range is the caller's, no sum is one thread's. In one without loops there is nothing to cut."""
+    if not any(isinstance(stmt, For) for stmt in kernel.body):
+        return parametrize(kernel, machine.unrolled, machine.summed)
     if machine.many_threads:
         kernel = unshared(collapse(kernel))
     else:

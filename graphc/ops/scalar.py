@@ -45,7 +45,7 @@ def _infer(
                     expected=f"one dtype of kind {'/'.join(_KINDS[k] for k in kinds)}",
                     given=", ".join(t.dtype.name for t in types),
                 )
-        shape = broadcast(name, *(t.shape for t in types))
+        shape = broadcast(name, *[t.shape for t in types])
         return (TensorType(result or first, shape),)
 
     return infer
@@ -71,6 +71,8 @@ def at(kernel: Callable[..., Any]) -> At:
 
 def project(index: Any, source: TensorType, out: TensorType) -> Any:
     """The index at which an operand of type `source` is read for the element `index` of `out`."""
+    if not source.shape:
+        return ()
     offset = out.rank - source.rank
     zero = index[0] * 0 if index else None
     return tuple(

@@ -29,7 +29,7 @@ class Uses:
 
     def made(self, node: Node) -> int:
         """The bytes of temporaries that the node makes."""
-        return sum(self.bytes.get(t, 0) for t in node.outputs)
+        return sum([self.bytes.get(t, 0) for t in node.outputs])
 
 
 def order_for_memory(nodes: Sequence[Node], uses: Uses) -> list[Node]:

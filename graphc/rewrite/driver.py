@@ -111,8 +111,10 @@ class _Walk:
             if rebuilt is not node and rebuilt in normal:
                 normal[node] = normal[rebuilt]
                 continue
-            with origin.inherit(rebuilt.origins):
-                made = self._fire(rebuilt)
+            made = None
+            if rules := self._rules_for(rebuilt):
+                with origin.inherit(rebuilt.origins):
+                    made = self._fire(rebuilt, rules)
             if made is None:
                 normal[node] = normal[rebuilt] = rebuilt.outputs
                 continue
@@ -133,9 +135,9 @@ class _Walk:
         with origin.inherit(node.origins):
             return apply(node.op, rebuilt.inputs, **attrs) if changed else rebuilt
 
-    def _fire(self, node: Node) -> list[Tensor] | None:
+    def _fire(self, node: Node, rules: Iterable[Rule]) -> list[Tensor] | None:
         """The replacements of the outputs of `node` by the first rule that applies."""
-        for rule in self._rules_for(node):
+        for rule in rules:
             try:
                 result = rule.rewrite(node)
             except Exception as error:
