@@ -97,7 +97,7 @@ def identity(device: int | None) -> dict[str, str]:
     return {"architecture": architecture(device)}
 
 
-def prepare() -> None:
+def prepare(kernels: Sequence[Kernel]) -> None:
     from graphc.lower import nvptx
 
     nvptx.contexts()

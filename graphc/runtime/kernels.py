@@ -173,7 +173,7 @@ def compile_kernels(compiled: Compiled, target: Target, stages: Stages, anew: bo
 
     if missing:
         shown = "\n".join(f"# {k.name}\n{k.source}" for k in missing)
-        stages.run("prepare", target.prepare)
+        stages.run("prepare", lambda: target.prepare([k.calls[0].kernel for k in missing]))
         with Worker() as worker:
             product = worker.put(lambda: target.prepare_program(compiled.program))
             translated = stages.run(

@@ -27,7 +27,7 @@ class Target:
 
     identity() -> parts                  what of this computer the code depends on, for the cache's
                                          key, which has the target's name besides
-    prepare()                            loads what compiling kernels needs, so that what a process
+    prepare(kernels)                     loads what compiling them needs, so that what a process
                                          does once is a stage by itself
     prepare_program(program)             makes what a program needs beside its own code, and is made
                                          once for a machine; it runs while kernels are compiled
@@ -58,7 +58,7 @@ class Target:
     name: str
     machine: Machine
     identity: Callable[[], Mapping[str, str]]
-    prepare: Callable[[], None]
+    prepare: Callable[[Sequence[Kernel]], None]
     prepare_program: Callable[[Program], None]
     print_kernel: Callable[[Kernel], tuple[str, str]]
     compile_kernel: Callable[[Kernel, str], str]
@@ -82,10 +82,13 @@ def _identity() -> dict[str, str]:
     return {"cpu": name, "features": features, "blas": str(find_blas().integer_bits)}
 
 
-def _prepare() -> None:
-    from graphc.lower import numba_cpu
+def _prepare(kernels: Sequence[Kernel]) -> None:
+    from graphc.lower.straight import is_straight
 
-    numba_cpu.prepare()
+    if not all(map(is_straight, kernels)):
+        from graphc.lower import numba_cpu
+
+        numba_cpu.prepare()
 
 
 def _prepare_program(program: Program) -> None:
@@ -103,9 +106,13 @@ def _print_kernel(kernel: Kernel) -> tuple[str, str]:
 
 
 def _compile_kernel(kernel: Kernel, name: str) -> str:
-    from graphc.lower.numba_cpu import compile_kernel
+    from graphc.lower import straight
 
-    return compile_kernel(kernel, name)
+    if straight.is_straight(kernel):
+        return straight.compile_kernel(kernel, name)
+    from graphc.lower import numba_cpu
+
+    return numba_cpu.compile_kernel(kernel, name)
 
 
 def _compile_piece(text: str, symbol: str, inline: bool) -> Any:
