@@ -13,48 +13,43 @@ as records; sizes may be symbolic. Nothing here, and nothing that reads it, know
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from graphc.ir.dim import Size
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """One letter."""
 
     letter: str
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(NamedTuple):
     """An integer."""
 
     size: Size
 
 
-@dataclass(frozen=True, slots=True)
-class Leading(Count):
+class Leading(NamedTuple):
     """The distance between columns, which is never below 1."""
 
+    size: Size
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+
+class Operand(NamedTuple):
     """The op's operand at `position`, which is only read; of integers, as the library has them."""
 
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """The op's result at `position`; with `copy` it begins as a copy of that operand."""
 
     position: int
     copy: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """Memory for the routine's own use: `size` elements of the op's floats, or of integers; with
     `copy` it begins as a copy of that operand."""
 
@@ -63,11 +58,10 @@ class Work:
     copy: int | None = None
 
 
-Argument: TypeAlias = "Flag | Count | Operand | Result | Work"
+Argument: TypeAlias = "Flag | Count | Leading | Operand | Result | Work"
 
 
-@dataclass(frozen=True, slots=True)
-class Routine:
+class Routine(NamedTuple):
     """A routine: its name without the letter for the dtype, how many of the last axes of each
     operand and of each result it takes at once, its arguments but `info`, and about how many
     multiply-adds it does. Axes before these are a batch; operands may lack some of them.

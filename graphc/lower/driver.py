@@ -23,7 +23,6 @@ from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, produc
 from graphc.ir.dtype import DType
 from graphc.ir.evaluate import names_within
 from graphc.loops.grammar import may_fail, parallel_loops
-from graphc.loops.numbers import numbers
 from graphc.lower import announce, clocks, interrupt, lapack, products, rows, subnormals
 from graphc.lower.announce import Announcements
 from graphc.lower.clocks import Clocks
@@ -125,7 +124,7 @@ class _Driver:
                 self._steps([step])
                 self.announcements.announce(self.text, i)
         calls = {s.name: s for s in walk_steps(program.steps) if isinstance(s, Call)}
-        lines = [_declaration(calls[name]) for name in sorted(calls)]
+        lines = [self._declaration(calls[name]) for name in sorted(calls)]
         lines += self.layout.numbers.definition()
         if self.clocks.words:
             lines.append(clocks.DECLARATION)
@@ -150,6 +149,13 @@ class _Driver:
         text = "\n".join([*lines, "attributes #0 = { nounwind }"])
         used = [declared for name, declared in _DECLARATIONS.items() if name in text]
         return "\n".join([*used, text]) + "\n"
+
+    def _declaration(self, step: Call) -> str:
+        kernel = step.kernel
+        kinds = ["ptr", "ptr", *["ptr"] * len(kernel.buffers), *["i64"] * len(kernel.sizes)]
+        kinds += [kind for kind, _ in self.layout.numbers.of(step.name)]
+        kinds += ["i64"] * (2 if parallel_loops(kernel) else 0) + ["ptr"] * may_fail(kernel)
+        return f"declare i32 @{step.name}({', '.join(kinds)})"
 
     def _steps(self, steps: Sequence[Step]) -> None:
         for step in steps:
@@ -475,10 +481,3 @@ class _Driver:
         if mode:
             text.emit(subnormals.restore(mode))
         text.return_if(text.emit(f"icmp ne i64 {code}, {ticket}"), str(step.site))
-
-
-def _declaration(step: Call) -> str:
-    kernel = step.kernel
-    kinds = ["ptr", "ptr", *["ptr"] * len(kernel.buffers), *["i64"] * len(kernel.sizes)]
-    kinds += ["ptr"] * bool(numbers(kernel)) + ["i64"] * (2 if parallel_loops(kernel) else 0)
-    return f"declare i32 @{step.name}({', '.join(kinds + ['ptr'] * may_fail(kernel))})"

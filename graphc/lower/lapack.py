@@ -50,7 +50,7 @@ class _Call:
         match argument:
             case Flag(letter=letter):
                 return self._stored(place, "i8", str(ord(letter)))
-            case Count(size=size):
+            case Count(size=size) | Leading(size=size):
                 return self._stored(place, self.integer, self._count(argument, size))
             case Operand(position=position):
                 return self._operand_as_given(position, work)
@@ -70,7 +70,7 @@ class _Call:
         self.text.store(kind, value, slot)
         return slot
 
-    def _count(self, argument: Count, size: Size) -> str:
+    def _count(self, argument: Count | Leading, size: Size) -> str:
         value = self.text.size(size)
         if isinstance(argument, Leading):
             value = self.text.emit(f"call i64 @llvm.smax.i64(i64 {value}, i64 1)")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.ir.dim import product
 from graphc.ir.node import Tensor
@@ -23,8 +23,7 @@ TERMS = 16  # of a sum that are looked at
 Axes = frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(NamedTuple):
     """`rest` summed, then multiplied and divided by what does not vary along the axes, and with the
     other sign; zero where there is no rest."""
 

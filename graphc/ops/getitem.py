@@ -7,7 +7,6 @@ size that is known, so that it can be reduced only (`Selected`) or written.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -31,8 +30,7 @@ from graphc.ops.shape import flip, reshape
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """What a key without masks selects of a tensor. In this order: of what is before `ends`, every
     `steps`-th element from `starts` on, `sizes` of them; along the axes of `moving` those from a
     tensor on; with the axes `flips` reversed; in another `shape`, without the axes of ints and with

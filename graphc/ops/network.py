@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from graphc.ir.dim import Size, floordiv, minimum, total
 from graphc.ir.dtype import int64
-from graphc.loops.grammar import Affine, Buffer, of
+from graphc.loops.values import Affine, Buffer, of
 
 FEW = 128  # elements that a network sorts, at the most, where there may be fewer rows than lanes
 MANY = 1024  # and where all lanes have rows; a quarter with their places

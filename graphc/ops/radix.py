@@ -18,7 +18,7 @@ from typing import Any
 
 from graphc.ir.dim import Size, floordiv, minimum
 from graphc.ir.dtype import BY_SHORT, DType, bool_, int64
-from graphc.loops.grammar import Affine, of
+from graphc.loops.values import Affine, of
 from graphc.ops.network import FEW, LANES, Network, most
 
 DIGIT = 8  # bits

@@ -26,8 +26,8 @@ from graphc.ir.dtype import DType, default_dtype, dtype_or_default, float32, int
 from graphc.ir.node import Tensor, Variable, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, agree_on_shape, shape_of, strides
-from graphc.loops.grammar import Affine
 from graphc.loops.primitives import rotate_left
+from graphc.loops.values import Affine
 from graphc.ops.build import cast, constant, settle, tensor
 from graphc.ops.elementwise import cos, less, log, minimum, shift_right, sqrt
 from graphc.ops.leaf import variable

@@ -14,7 +14,7 @@ from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Batch, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, agree_on_shape, show
-from graphc.loops.grammar import Affine
+from graphc.loops.values import Affine
 from graphc.ops.build import operands, size_as_tensor, tensor
 from graphc.ops.elementwise import isnan, less, logical_and, logical_not, subtract
 from graphc.ops.gather import take

@@ -31,7 +31,7 @@ from graphc.ir.shape import (
     show,
     strides,
 )
-from graphc.loops.grammar import Affine
+from graphc.loops.values import Affine
 from graphc.ops.build import operands, tensor
 from graphc.ops.scalar import project, sum_to
 

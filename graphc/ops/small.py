@@ -20,7 +20,7 @@ from graphc.ir.dtype import DType, bool_, float32, float64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.shape import TensorType
-from graphc.loops.grammar import Affine
+from graphc.loops.values import Affine
 from graphc.ops import elimination
 
 LARGEST = 4  # rows of what is written out
