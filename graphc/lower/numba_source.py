@@ -97,7 +97,7 @@ class Source(NamedTuple):
 
 def print_source(kernel: Kernel) -> Source:
     """The kernel as Python source, with its numbers and without them."""
-    printer = Printer(kernel)
+    printer = _General(kernel)
     text = printer.text()
     if not printer.numbers:
         return Source(text, text)
@@ -121,13 +121,12 @@ _NUMBER = re.compile(r"\bn(\d+)\b")
 
 
 class Printer:
-    """Prints the statements of one kernel, whose numbers are n0, n1, ..."""
+    """Prints the statements of one kernel."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.names = canonical_names(kernel)
         self.ranges = ranges(kernel)
-        self.numbers = numbers(kernel)
         self.lines: list[str] = []
 
     def head(self) -> list[str]:
@@ -196,7 +195,7 @@ class Printer:
         return self._expression(primitive, (var, value))
 
     def _expression(self, primitive: str, args: tuple[Value, ...]) -> str:
-        values = [self._operand(primitive, a) for a in args]
+        values = [self.operand(primitive, a) for a in args]
         target = cast_target(primitive)
         if target is not None:
             return _cast(values[0], args[0].dtype, target)
@@ -204,14 +203,13 @@ class Printer:
             return f"{values[0]} {INFIX[primitive]} {values[1]}"
         return f"{primitive}({', '.join(values)})"
 
-    def _operand(self, primitive: str, value: Value) -> str:
-        if isinstance(value, Const) and is_number(primitive, value):
-            return f"n{self.numbers[value]}"
-        return self.value(value)
-
     def element(self, buffer: Buffer, index: Affine) -> str:
         """The element of a buffer, as Python source."""
         return f"{self.names[buffer]}[{self.affine(index)}]"
+
+    def operand(self, primitive: str, value: Value) -> str:
+        """A value that a primitive is given."""
+        return self.value(value)
 
     def value(self, value: Value) -> str:
         return _literal(value) if isinstance(value, Const) else self.names[value]
@@ -227,7 +225,20 @@ class Printer:
         return " + ".join(parts)
 
 
-class _ForNumba(Printer):
+class _General(Printer):
+    """The numbers of a kernel are n0, n1, ..."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self.numbers = numbers(kernel)
+
+    def operand(self, primitive: str, value: Value) -> str:
+        if isinstance(value, Const) and is_number(primitive, value):
+            return f"n{self.numbers[value]}"
+        return self.value(value)
+
+
+class _ForNumba(_General):
     """Loops count by hand: a range, its iterator and what it yields are 120 lines of LLVM IR for
     each loop, most of the text of a small kernel. What the positions of several elements have in
     common is computed once where they are used, and literals are globals, made before: Numba takes

@@ -48,7 +48,7 @@ def watcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Watcher
 
 
 def program(number: float) -> Any:
-    """Two kernels of its own for each number, and an update."""
+    """Two kernels of its own for each power of two, which is in the code."""
     x = gc.placeholder("interrupted x", ("n",), "float64")
     y = gc.placeholder("interrupted y", ("m",), "float64")
     return gc.compile([x, y], [gc.cos(x) * number, gc.sum(y) + number])
@@ -67,7 +67,7 @@ def test_ctrl_c_at_every_stage_and_kernel(watcher: Watcher, tmp_path: Path) -> N
         if "kernel" not in stage and stop % 4:
             continue  # the others are as these
         watcher.said, watcher.stop = [], stop
-        number = stop + 1.5
+        number = 2.0 ** (stop + 3)
         with pytest.raises(KeyboardInterrupt):
             program(number)
         assert watcher.said == stages[: stop + 1], stage
