@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ class Crew:
         self._count, self._servers, self.limits = count, servers, limits
         self._copies = copies
         self.members: list[Member] = []
+        self._session = ""  # of the cluster that they are in
         self._parts: list[list[int]] = []  # what each server holds
         self.lost: list[str] = []
         self.rates: list[float] = []  # examples in a second of each worker, in the last run
@@ -81,9 +83,11 @@ class Crew:
         """Errors: `ClusterError` for too few processors, workers that do not start within the
         limit, or that are of other versions."""
         if self.members:
+            self._check_session()
             return
         if not engine.is_connected():
             connect()
+        self._session = engine.session()
         there = int(engine.total("CPU"))
         if there < self._count:
             raise ClusterError(
@@ -102,7 +106,8 @@ class Crew:
                 op="Trainer", where=origin.where(),
                 expected=f"an answer within {self.limits.start:g} s",
                 given=f"{engine.free('CPU'):g} of {there} processors are free",
-                hint="end what uses the cluster, or set Limits(start=...)",
+                hint="close other trainers, whose workers live until then, end what else uses the "
+                "cluster, or set Limits(start=...)",
             )  # fmt: skip
 
     def _hire(self, count: int, is_server: bool) -> list[Member]:
@@ -128,6 +133,18 @@ class Crew:
                 hint="DataParallel, or fewer workers, so that one machine has room for all",
             )  # fmt: skip
         return made
+
+    def _check_session(self) -> None:
+        """Errors: `ClusterError`, once, if the cluster of the workers was closed."""
+        if self.members and engine.session() != self._session:
+            self.lost += [f"process {m.about.pid}: its cluster was closed" for m in self.members]
+            self.members = []
+            raise ClusterError(
+                "the cluster of the workers was closed, and what they held went with it",
+                op="Trainer", where=origin.where(),
+                hint="close the trainer first; trainer.close() and fit go on from the values here, "
+                "trainer.load(path) from a file",
+            )  # fmt: skip
 
     def close(self) -> None:
         """End all workers."""
@@ -171,6 +188,7 @@ class Crew:
 
     def values(self, places: Sequence[int]) -> list[Array]:
         """The values of some variables. Errors: `ClusterError` if those that hold them are lost."""
+        self._check_session()
         if not self._servers:
             answer: list[Array] = self._one("values", list(places))
             return answer
@@ -197,11 +215,14 @@ class Crew:
 
     def kept(self) -> list[Array]:
         """What metrics keep of all examples."""
+        self._check_session()
         found: list[Array] = self._one("kept")
         return [np.array(k) for k in found]
 
     def report(self) -> Report:
         """What the workers measured, and who was lost."""
+        with contextlib.suppress(ClusterError):
+            self._check_session()
         answers = self._ask(self.members, "seconds", limit=self.limits.step)
         measured = [
             (f"{'server' if m.is_server else 'worker'} {rank} (process {m.about.pid})", a)
@@ -214,13 +235,15 @@ class Crew:
     def load(self, programs: Programs) -> None:
         """Take programs, with the values that their variables have here."""
         self.start()
-        self._programs, self._walk, self.snapshot = engine.put(programs), None, None
+        self._programs = engine.put(pickle.dumps(programs, pickle.HIGHEST_PROTOCOL)), origin.here()
+        self._walk = self.snapshot = None
         self._places = list(range(len(programs.variables)))
         self._parts = [part.written for part in programs.parts]
         self._rebuild({})
 
     def assign(self, places: Sequence[int], values: Sequence[Array]) -> None:
         """Give all workers new values of variables."""
+        self._check_session()
         if not self._each(self.members, "assign", list(places), engine.put(list(values))):
             self._rebuild(dict.fromkeys(self.members, 0))
 
@@ -229,6 +252,7 @@ class Crew:
 
         Errors: `ClusterError` where the cluster cannot hold them.
         """
+        self._check_session()
         needed, room = sum(a.nbytes for a in arrays), engine.total("object_store_memory")
         if needed > room:
             raise ClusterError(
@@ -343,7 +367,7 @@ class Crew:
             at, values = self.snapshot.at, self.snapshot.values
         elif self._walk is not None:
             raise self._all_lost("no snapshot was taken")
-        if others and not self._each(others, "load", self._programs):
+        if others and not self._each(others, "load", *self._programs):
             return None
         self._group += 1
         names: list[Any] = [m.about.name for m in self.members]

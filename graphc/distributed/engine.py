@@ -38,6 +38,14 @@ def is_connected() -> bool:
     return bool(ray().is_initialized())
 
 
+def session() -> str:
+    """What tells this connection from others before and behind it; "" without one."""
+    if not is_connected():
+        return ""
+    context = ray().get_runtime_context()
+    return f"{context.gcs_address} {context.get_job_id()}"
+
+
 def start_local(cpus: int | None, folder: str, store: int | None) -> None:
     """A cluster of this process's own, on 127.0.0.1. Errors: `ClusterError` if Ray fails."""
     engine = ray()
@@ -150,8 +158,16 @@ def kill(handle: Any) -> None:
 
 
 def put(value: Any) -> Any:
-    """A value that all workers can read, as a reference to it."""
-    return ray().put(value)
+    """A value that all workers can read, as a reference to it. Errors: `ClusterError` where the
+    memory for objects and the disk behind it are full."""
+    try:
+        return ray().put(value)
+    except ray().exceptions.RayError as error:
+        raise ClusterError(
+            "the cluster cannot hold what workers are to read", op="distributed",
+            given=_first_line(error), where=origin.where(),
+            hint="connect(store=bytes), room on the disk of its folder, or batches as a stream",
+        ) from None  # fmt: skip
 
 
 class Gone:
@@ -166,6 +182,8 @@ class Gone:
 
 def gather(references: Sequence[Any], limit: float) -> list[Any]:
     """The results of calls, and `Gone` for those that do not come."""
+    if not references:
+        return []  # Ray would start a cluster to say so
     engine = ray()
     ready, _ = engine.wait(list(references), num_returns=len(references), timeout=limit)
     there = set(ready)

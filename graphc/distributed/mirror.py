@@ -57,10 +57,14 @@ class Mirror:
             try:
                 self._here |= dict(zip(wanted, self._fetch(wanted), strict=True))
             except ClusterError:
-                self._away.clear()
+                self.forget()
                 raise
         np.copyto(self._cells[place].array, self._here.pop(place))
         self._away.discard(place)
+
+    def forget(self) -> None:
+        """What workers had is lost, and who asked was told so: the values here are the newest."""
+        self._away.clear()
 
     def written_at_home(self, place: int) -> None:
         self._away.discard(place)

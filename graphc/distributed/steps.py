@@ -10,7 +10,7 @@ from graphc.distributed.programs import Programs
 from graphc.distributed.replica import DIVERGED, Alone, Replica, Seconds
 from graphc.distributed.replicas import replica_of
 from graphc.distributed.worker import Ran
-from graphc.errors import RuntimeFailure
+from graphc.errors import ClusterError, RuntimeFailure
 from graphc.train.batches import Array
 from graphc.train.step import NOT_FINITE, Logs, Step, Tally, Walk
 
@@ -70,7 +70,13 @@ class CrewStep(SharedStep):
     def walk(self, arrays: Sequence[Array], size: int) -> Walk:
         if self.mirror is None:
             self.begin()
-        self.crew.walk(arrays, size)
+        assert self.mirror is not None
+        try:
+            self.crew.walk(arrays, size)
+        except ClusterError:
+            if not self.crew.members:
+                self.mirror.forget()
+            raise
         return _CrewWalk(self, arrays, size)
 
 

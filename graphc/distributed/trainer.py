@@ -99,7 +99,7 @@ class Trainer(trainer.Trainer):
             raise ArgumentError(
                 "a batch is smaller than the number of its shards", op="fit",
                 expected=f"batch_size >= {self._shards}", given=str(size), where=origin.where(),
-                hint="larger batches, or fewer workers",
+                hint="larger batches, or fewer shards or workers",
             )  # fmt: skip
         return super().fit(x, y, **options)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import platform
 import socket
 import sys
@@ -25,6 +26,7 @@ from graphc.distributed.programs import Programs
 from graphc.distributed.replica import Replica, Seconds
 from graphc.distributed.replicas import replica_of
 from graphc.errors import GraphcError
+from graphc.ir import origin
 from graphc.train.batches import Array
 
 
@@ -90,9 +92,11 @@ class Worker:
             self._net = NetDoor(address or engine.address())
         return self._net.name
 
-    def load(self, programs: Programs) -> None:
-        """Take programs, which reading them has compiled or found in the cache."""
-        self._programs, self._replica = programs, None
+    def load(self, programs: bytes, made: tuple[origin.Origin, ...]) -> None:
+        """Take programs, which reading them compiles or finds in the cache. `made`: where in the
+        user's program, which is what errors of a step name."""
+        with origin.inherit(made):
+            self._programs, self._replica = pickle.loads(programs), None
 
     def join(
         self, names: Sequence[str], rank: int, number: int, start: float, step: float

@@ -21,6 +21,7 @@ import numpy as np
 
 from graphc.errors import DTypeWarning, locate_with
 
+_NAME = __name__.partition(".")[0]
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # contextlib runs what it decorates in here, and NumPy's functions in Python compute with tensors.
 _NOT_THE_USERS = (_PACKAGE, contextlib.__file__, os.path.dirname(np.__file__) + os.sep)
@@ -45,11 +46,18 @@ class Origin(NamedTuple):
 def user_frame() -> FrameType:
     """The frame of the user's that graphc was called from."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
-        if frame.f_code.co_filename == _AS_USERS_WRITE:
+    while frame.f_back is not None:
+        file = frame.f_code.co_filename
+        if file == _AS_USERS_WRITE or not (file.startswith(_NOT_THE_USERS) or _is_written(frame)):
             break
         frame = frame.f_back
     return frame
+
+
+def _is_written(frame: FrameType) -> bool:
+    """Whether it is a function that `dataclass` has written for a class of graphc."""
+    package = str(frame.f_globals.get("__package__"))
+    return frame.f_code.co_filename == "<string>" and package.partition(".")[0] == _NAME
 
 
 def here() -> tuple[Origin, ...]:

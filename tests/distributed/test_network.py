@@ -104,7 +104,7 @@ def test_two_workers_are_one_process() -> None:
     places = range(len(programs.variables))
     workers = [Worker({}) for _ in range(3)]
     for worker in workers:
-        worker.load(pickle.loads(pickle.dumps(programs)))
+        worker.load(pickle.dumps(programs), ())
     alone, *two = workers
     alone.join([alone.about().name], rank=0, number=1, start=LONG, step=LONG)
     names = [w.listen("127.0.0.1") for w in two]

@@ -200,12 +200,12 @@ def test_whatever_moment_one_is_lost_at() -> None:
     programs = ours._step("fit", ours.types).programs
     workers = [Worker({}) for _ in range(2)]
     for worker in workers:
-        worker.load(pickle.loads(pickle.dumps(programs)))
+        worker.load(pickle.dumps(programs), ())
     places = range(len(programs.variables))
     start = [v.value.copy() for v in programs.variables]
 
     alone = Worker({})
-    alone.load(pickle.loads(pickle.dumps(programs)))
+    alone.load(pickle.dumps(programs), ())
     states = [start]
     alone.join([alone.about().name], rank=0, number=1, start=LONG, step=LONG)
     alone.walk([X, LABELS], 16)

@@ -22,6 +22,12 @@ def _plain(noisy: bool = True, **options: Any) -> gc.train.Trainer:
     )
 
 
+def test_what_a_dataclass_refuses_names_the_users_line() -> None:
+    with pytest.raises(ArgumentError) as caught:
+        gc.distributed.Limits(step=0)
+    assert caught.value.where.startswith(__file__)
+
+
 def test_one_shard_is_the_plain_training() -> None:
     ours, plain = trainer(shards=1), _plain()
     for each in (ours, plain):

@@ -62,7 +62,7 @@ def _workers(programs: Any, count: int, step: float = LONG, net: bool = False) -
             return [f.result(LONG) for f in begun]
 
         for worker in workers:
-            worker.load(pickle.loads(pickle.dumps(programs)))
+            worker.load(pickle.dumps(programs), ())
         assert each(lambda r, w: w.join(names, r, 1, LONG, step)) == [()] * count
         assert each(lambda r, w: w.walk([X, LABELS], 8)) == [()] * count
         yield workers, each
