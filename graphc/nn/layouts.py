@@ -165,7 +165,7 @@ def _units(model: Any, library: str) -> list[_Unit]:
 
 
 # -- finding them ----------------------------------------------------------------------------------
-_OF_A_STACK = r"_l\d+(?:_reverse)?"
+_OF_A_STACK = r"_l\d+(?:_reverse)?"  # which layer of a stack of torch's, and from which end
 
 
 @lru_cache(maxsize=4096)
@@ -174,56 +174,59 @@ def _pattern(name: str, separator: str) -> re.Pattern[str]:
     return re.compile(rf"((?:.*{re.escape(separator)})?){re.escape(name)}({_OF_A_STACK})?")
 
 
-def _place(unit: _Unit, name: str, names: Sequence[str], separator: str) -> _Place | None:
-    """Where the layer is, if `name` is one of its: all that it needs is there, and nothing else is
-    right beside it."""
-    for own in unit.names:
-        found = _pattern(own, separator).fullmatch(name)
-        if found is None:
-            continue
-        place = _Place(found[1], found[2] or "")
-        beside = {n for n in names if _is_beside(n, place, separator)}
-        if {*place.of(unit.needed)} <= {*names} and beside <= {*place.of(unit.names)}:
-            return place
-    return None
+class _Names:
+    """The names of a state that no layer has taken, and which are right beside each other."""
 
+    def __init__(self, names: Iterable[str], separator: str) -> None:
+        self.left = dict.fromkeys(names)
+        self.separator = separator
+        self._beside: dict[_Place, list[str]] = {}
+        for name in self.left:
+            prefix = name[: name.rfind(separator) + 1]
+            stacked = re.search(f"{_OF_A_STACK}$", name[len(prefix) :])
+            self._beside.setdefault(_Place(prefix, stacked[0] if stacked else ""), []).append(name)
 
-def _is_beside(name: str, place: _Place, separator: str) -> bool:
-    inner = name[len(place.prefix) :]
-    if not name.startswith(place.prefix) or separator in inner:
-        return False
-    stacked = re.search(f"{_OF_A_STACK}$", inner)
-    return (stacked[0] if stacked else "") == place.suffix
+    def place(self, unit: _Unit, name: str) -> _Place | None:
+        """Where a layer is, if `name` is one of its: all that it needs is there, and nothing else
+        is right beside it."""
+        for own in unit.names:
+            found = _pattern(own, self.separator).fullmatch(name)
+            if found is None:
+                continue
+            place = _Place(found[1], found[2] or "")
+            beside = {n for n in self._beside.get(place, ()) if n in self.left}
+            if all(n in self.left for n in place.of(unit.needed)) and beside <= {
+                *place.of(unit.names)
+            }:
+                return place
+        return None
+
+    def by_path(self, unit: _Unit) -> _Place | None:
+        """Where a layer is whose path is in the state too, perhaps below that of a model."""
+        path = self.separator + unit.path.replace("/", self.separator) + self.separator
+        inside = [n for n in self.left if path in self.separator + n]
+        places = {place for n in inside if (place := self.place(unit, n)) is not None}
+        same = [p for p in places if f"{self.separator}{p.prefix}".endswith(path)]
+        return same[0] if len(same) == 1 else None
+
+    def next(self, unit: _Unit) -> _Place | None:
+        """The next place where a layer may be; what was before it is left out."""
+        for i, name in enumerate(self.left):
+            place = self.place(unit, name)
+            if place is not None:
+                taken = {*place.of(unit.names)}
+                self.left = dict.fromkeys(n for n in [*self.left][i:] if n not in taken)
+                return place
+        return None
 
 
 def _found(units: Sequence[_Unit], names: Sequence[str], separator: str) -> dict[str, _Place]:
-    """The place of each layer that is there, by its path."""
-    by_path = _by_path(units, names, separator)
-    if len(by_path) == len(units):
-        return by_path
-    found: dict[str, _Place] = {}
-    left = list(names)
-    for unit in units:
-        for i, name in enumerate(left):
-            place = _place(unit, name, left, separator)
-            if place is not None:
-                taken = {*place.of(unit.names)}
-                left = [n for n in left[i:] if n not in taken]
-                found[unit.path] = place
-                break
-    return found
-
-
-def _by_path(units: Sequence[_Unit], names: Sequence[str], separator: str) -> dict[str, _Place]:
-    """The layers whose path is in the state too, perhaps below that of a model."""
-    found: dict[str, _Place] = {}
-    for unit in units:
-        path = unit.path.replace("/", separator) + separator
-        places = {p for n in names if (p := _place(unit, n, names, separator)) is not None}
-        same_path = [p for p in places if f"{separator}{p.prefix}".endswith(separator + path)]
-        if len(same_path) == 1:
-            found[unit.path] = same_path[0]
-    return found
+    """The place of each layer that is there, by its path: by the paths, if all of them are there,
+    else in order."""
+    state = _Names(names, separator)
+    way = state.by_path if all(map(state.by_path, units)) else state.next
+    found = {unit.path: way(unit) for unit in units}
+    return {path: place for path, place in found.items() if place is not None}
 
 
 # -- in and out ------------------------------------------------------------------------------------

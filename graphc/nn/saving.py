@@ -70,8 +70,8 @@ class Saved(Answering):
         known = self.paths()
         needed = dict(known)
         if layout is not None:
-            given = translated(self, given, layout)
-            needed = {path: v for path, v in known.items() if v not in self._random_keys()}
+            given, keys = translated(self, given, layout), self._random_keys()
+            needed = {path: v for path, v in known.items() if v not in keys}
         shapes = {path: array.shape for path, array in given.items()}
         check_fit(kind, op, needed, shapes, strict)
         assign(needed, given)

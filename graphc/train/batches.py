@@ -25,8 +25,15 @@ def examples(op: str, name: str, value: Any, floats: DType) -> Array:
     """`value` as an array of examples along its first axis.
 
     Dtypes: floats become `floats`, ints int64, bools stay.
-    Errors: `DTypeError` for what is not numbers; `ShapeError` for a scalar or no examples.
+    Errors: `DTypeError` for what is not numbers; `ShapeError` for a scalar or no examples;
+    `ArgumentError` for what gives batches.
     """
+    if is_stream(value):
+        raise ArgumentError(
+            f"{name} gives batches, and an array is wanted", op=op, given=repr(value)[:80],
+            where=origin.where(),
+            hint="fit(batches) and evaluate(batches) take (x, y) of them; predict takes a batch",
+        )  # fmt: skip
     try:
         array = given_array(op, value)
     except ValueError as error:  # rows of several lengths

@@ -176,6 +176,9 @@ def test_streams_that_do_not_fit() -> None:
     assert trainer.history.epochs == 1
     with pytest.raises(ArgumentError, match="neither a pair nor a triple"):
         trainer.fit(lambda: iter([X]), verbose=False)
+    for call in (lambda: trainer.fit(_cut, Y), lambda: trainer.predict(_cut)):
+        with pytest.raises(ArgumentError, match="x gives batches, and an array is wanted"):
+            call()
     with pytest.raises(ArgumentError, match="validation_split is for data in memory"):
         trainer.fit(_cut, validation_split=0.5, verbose=False)
     changing: Callable[[], Any] = lambda: iter([(X, Y), (X[:, :2], Y)])  # noqa: E731

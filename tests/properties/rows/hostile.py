@@ -47,7 +47,8 @@ built.fit(x, y, verbose=False, callbacks=[best])
 path = folder / "file"
 bases = base_files(built, path)
 READERS = {
-    "weights": [lambda p: safetensors.read(p), built.model.load_weights, built.load],
+    "weights": [lambda p: safetensors.read(p), built.model.load_weights, built.load,
+                lambda p: built.model.load_weights(p, layout="keras")],
     "training": [built.load, lambda p: trainer().load(p)],
     "idx": [lambda p: gc.train.read_idx(p, 1 << 26)],
 }
