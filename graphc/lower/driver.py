@@ -41,6 +41,7 @@ from graphc.planning.program import (
     Branch,
     Call,
     Copy,
+    Examples,
     Gemm,
     Host,
     Leave,
@@ -179,7 +180,7 @@ class _Driver:
                 self._host(step)
             case Loop(extent=None):
                 self._while(step)
-            case Loop():
+            case Loop() | Examples():
                 self._loop(step)
             case Leave(condition=condition):
                 taken = self.text.emit(f"load i8, ptr {self.text.pointer(condition)}")
@@ -187,7 +188,7 @@ class _Driver:
             case Branch():
                 rows.branch(self.text, step, [partial(self._steps, side) for side in step.sides])
 
-    def _loop(self, step: Loop) -> None:
+    def _loop(self, step: Loop | Examples) -> None:
         """A loop: in parts of so many turns that a look for signals is due between two of them."""
         text = self.text
         assert step.extent is not None
@@ -203,9 +204,12 @@ class _Driver:
             stop = text.emit(f"call i64 @llvm.smin.i64(i64 {last}, i64 {extent})")
             self._turns(step, stop, start)
 
-    def _turns(self, step: Loop, stop: str, start: str = "0") -> None:
-        """Turns [start, stop) of a loop: threads take some rows each where these go through it by
-        themselves, and it is worth it; else they may share each step of a turn."""
+    def _turns(self, step: Loop | Examples, stop: str, start: str = "0") -> None:
+        """Turns [start, stop) of a loop: threads take some examples each, or some rows where these
+        go through it by themselves, and it is worth it; else they may share each step of a turn."""
+        if isinstance(step, Examples):
+            self._examples(step, stop, start)
+            return
         if step.rows is None or self.clocks.words:  # clocks tell the steps of a turn apart
             self._in_order(step, stop, start)
             return
@@ -232,7 +236,49 @@ class _Driver:
             lambda: self._in_order(step, stop, start),
         )
 
-    def _in_order(self, step: Loop, stop: str, start: str) -> None:
+    def _examples(self, step: Examples, stop: str, start: str) -> None:
+        """Examples [start, stop): each thread takes a part of them if there are enough, and works
+        in a frame of its own."""
+        if self.clocks.words:
+            self._in_order(step, stop, start)
+            return
+        text, frame = self.text, self.program.frame
+        name, part = (f"{kind}{len(self.functions)}" for kind in ("parts", "part"))
+        inner = FunctionText(
+            self.layout, parameters=[("i64", f"%{word}") for word in ("shift", "from", "to")]
+        )
+        inner.alone, inner.shift = True, "%shift"
+        self.text = inner
+        self._in_order(step, "%to", "%from")
+        self.text = text
+        self.functions[part] = inner.lines(part, "internal ")
+        span = self._span(*(("i64", f"%{word}") for word in ("start", "stop", "parts")))
+        with span.loop("%last", "%first") as number:
+            count = span.emit("sub i64 %stop, %start")
+            ends = []
+            for end in (number, span.emit(f"add i64 {number}, 1")):
+                share = span.emit(f"sdiv i64 {span.emit(f'mul i64 {count}, {end}')}, %parts")
+                ends.append(("i64", span.emit(f"add i64 %start, {share}")))
+            shift = span.emit(f"mul i64 {number}, {span.size(frame)}")
+            span.run(part, [("ptr", "%context"), ("i64", shift), *ends])
+        self.functions[name] = span.lines(name, "internal ")
+        worth = is_worth_threads(text, interrupt.work([step]))
+        several, count = threads(text), text.emit(f"sub i64 {stop}, {start}")
+        enough = text.emit(f"icmp sge i64 {count}, {several}")
+        chosen = text.emit(f"and i1 {worth}, {enough}")
+
+        def shared() -> None:
+            more = [("i64", start), ("i64", stop), ("i64", several)]
+            words = self.sharing.words(text, [*self._counters(), *more])
+            self.sharing.run(text, name, words, several)
+
+        text.choose(
+            text.emit(f"and i1 {chosen}, {rows.are_own(text, step)}"),
+            shared,
+            lambda: self._in_order(step, stop, start),
+        )
+
+    def _in_order(self, step: Loop | Examples, stop: str, start: str) -> None:
         with self.text.loop(stop, start) as counter:
             self.text.counters[step.counter] = counter
             self._steps(step.body)
@@ -343,7 +389,10 @@ class _Driver:
                 if products.is_packed(step):
                     pack = products.share_packing(self.sharing, self.layout, step.dtype)
                     words = products.packing(text, step, text.pointer(step.b.ref), start)
-                    text.run(pack, [("ptr", "%context"), *words])
+                    if text.alone:
+                        products.pack(text, words)
+                    else:
+                        text.run(pack, [("ptr", "%context"), *words])
                 run([("i64", start)], text.size(step.m), rows.BLOCK_ROWS)
 
         if step.taps:
@@ -430,11 +479,15 @@ class _Driver:
     def _span(self, *parameters: Word) -> FunctionText:
         """A function that computes a part of a step, over the counters of the loops around it."""
         counters = {counter: f"%{counter}" for counter in self.text.counters}
-        return FunctionText(self.layout, counters, parameters, span=True)
+        own: list[Word] = [("i64", "%shift")] if self.text.shift else []
+        text = FunctionText(self.layout, counters, [*own, *parameters], span=True)
+        text.shift = self.text.shift
+        return text
 
     def _counters(self) -> list[Word]:
         """What such a function is given first."""
-        return [("ptr", "%context"), *(("i64", v) for v in self.text.counters.values())]
+        own: list[Word] = [("i64", self.text.shift)] if self.text.shift else []
+        return [("ptr", "%context"), *(("i64", v) for v in self.text.counters.values()), *own]
 
     # -- other steps -------------------------------------------------------------------------------
     def _host(self, step: Host) -> None:

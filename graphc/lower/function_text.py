@@ -44,6 +44,8 @@ class FunctionText:
         self.counters = dict(counters or {})
         self.parameters = parameters
         self.fills, self.span = fills, span
+        self.alone = False  # whether it runs on one of several threads, so that it shares nothing
+        self.shift = ""  # the bytes from the first thread's frame to the one that it works in
         self._prologue: list[str] = []
         self._body: list[str] = []
         self._count = 0
@@ -226,6 +228,9 @@ class FunctionText:
                 place = self.emit(f"getelementptr i8, ptr {arena}, i64 {offset}")
             else:
                 place = self.word("ptr", self.layout.entry(storage))
+                if storage.frame and self.shift:
+                    moved = f"getelementptr i8, ptr {place}, i64 {self.shift}"
+                    place = self.emit(moved, early=True)
             self._bases[storage] = place
         return self._bases[storage]
 

@@ -21,6 +21,7 @@ from graphc.planning.program import (
     Branch,
     Call,
     Copy,
+    Examples,
     Gemm,
     Host,
     Leave,
@@ -85,6 +86,10 @@ def _work(step: Step) -> Size:
             return STEP + size
         case Loop(extent=extent, body=body):
             return STEP + (1 if extent is None else extent) * work(body)
+        case Examples(extent=extent, body=body):
+            products = [s for s in walk_steps(body) if isinstance(s, Gemm)]
+            calls = [s for s in walk_steps(body) if isinstance(s, Call)]
+            return STEP + extent * work(products) + work(calls)  # a call's node is of all examples
         case Branch(sides=sides):
             return STEP + total(map(work, sides))
         case Host(native=Native(routine=routine, batch=batch)):
@@ -98,9 +103,12 @@ def _inside(region: Node) -> Sequence[Node]:
     return nodes
 
 
-def turns(loop: Loop) -> Size:
+def turns(loop: Loop | Examples) -> Size:
     """After how many turns of a loop the next look is due."""
-    return maximum(floordiv(QUANTUM, maximum(work(loop.body), 1)), 1)
+    each = work(loop.body)
+    if isinstance(loop, Examples):
+        each = floordiv(work([loop]), maximum(loop.extent, 1))
+    return maximum(floordiv(QUANTUM, maximum(each, 1)), 1)
 
 
 def places(steps: Sequence[Step]) -> dict[int, Size]:

@@ -49,7 +49,7 @@ def threads(text: FunctionText) -> str:
 
 def is_worth_threads(text: FunctionText, work: Size) -> str:
     """Whether there are several threads, and enough to do for them."""
-    if isinstance(work, int) and work <= PARALLEL_WORK:
+    if text.alone or (isinstance(work, int) and work <= PARALLEL_WORK):
         return "false"
     return is_much(text, text.size(work))
 

@@ -14,7 +14,17 @@ from graphc.ir.dim import Size, divide, floordiv, maximum
 from graphc.lower import products
 from graphc.lower.function_text import FunctionText
 from graphc.lower.kernel_calls import arguments, run_kernel
-from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Loop, Step, walk_steps
+from graphc.planning.program import (
+    Blocks,
+    Branch,
+    Call,
+    Copy,
+    Examples,
+    Gemm,
+    Loop,
+    Step,
+    walk_steps,
+)
 from graphc.planning.strips import turns_per_row
 
 BLOCK_BYTES = 1 << 15  # of a product's rows that a kernel takes up: two thirds of a first cache
@@ -84,8 +94,8 @@ def branch(text: FunctionText, step: Branch, sides: Sequence[Callable[[], None]]
 
 
 # -- loops by rows ---------------------------------------------------------------------------------
-def are_own(text: FunctionText, loop: Loop) -> str:
-    """Whether our own routine computes all products of a loop by rows: an i1."""
+def are_own(text: FunctionText, loop: Loop | Examples) -> str:
+    """Whether our own routine computes all products of a loop: an i1."""
     chosen = "true"
     for step in walk_steps(loop.body):
         if isinstance(step, Gemm):

@@ -23,6 +23,7 @@ from graphc.pipeline.stages import Stages
 from graphc.planning.blocks import join_blocks
 from graphc.planning.budget import fit_budget
 from graphc.planning.check_memory import check_memory
+from graphc.planning.examples import cut_examples
 from graphc.planning.memory import plan_memory
 from graphc.planning.program import Program
 from graphc.planning.rerun import Again, Rerun
@@ -96,6 +97,7 @@ def _run(
     program = stages.run("schedule", lambda: schedule(graph, fitted.steps, machine))
     program = stages.run("join_blocks", lambda: join_blocks(program, machine))
     program = stages.run("cut_loops", lambda: cut_loops(program, machine))
+    program = stages.run("cut_examples", lambda: cut_examples(program, machine))
     program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
     if stages.check:
         stages.run("plan_memory (check)", lambda: check_memory(program))
@@ -105,7 +107,7 @@ def _run(
 def _program(graph: Graph, first: Sequence[Node] = (), *, machine: Machine) -> Program:
     """The program that the stages after `fit_budget` make."""
     steps = join_blocks(schedule(graph, first, machine), machine)
-    return plan_memory(cut_loops(steps, machine))
+    return plan_memory(cut_examples(cut_loops(steps, machine), machine))
 
 
 def fuse_all(graph: Graph, borders: list[Border] | None = None, machine: Machine = CPU) -> Graph:

@@ -17,7 +17,16 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Kind
 from graphc.planning.memory import alive_at, bytes_alive, hinted_bytes
 from graphc.planning.order import order_for_memory
-from graphc.planning.program import Blocks, Copy, Program, Step, Storage, touched, walk_steps
+from graphc.planning.program import (
+    Blocks,
+    Copy,
+    Examples,
+    Program,
+    Step,
+    Storage,
+    touched,
+    walk_steps,
+)
 from graphc.planning.rerun import Rerun, Work, run_within
 from graphc.planning.waits import Waits, base_of
 
@@ -117,7 +126,7 @@ def _nodes(step: Step) -> Sequence[Node]:
     """The nodes that a step is for."""
     if isinstance(step, Blocks):
         return step.product.node, step.call.node
-    return () if isinstance(step, Copy) else (step.node,)
+    return () if isinstance(step, (Copy, Examples)) else (step.node,)
 
 
 def _error(graph: Graph, program: Program, budget: int) -> MemoryBudgetError:

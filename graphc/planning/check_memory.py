@@ -8,7 +8,8 @@ plan is made, nor of lifetimes as `memory.py` computes them. At the given dims i
 2. every temporary lies inside the arena, at a multiple of `ALIGN`;
 3. no kernel or product writes to memory that it also has under another name (they count on that);
 4. a kernel that works in place reads each element before it writes it, and never after;
-5. of a loop whose rows go through it by themselves, no two temporaries overlap.
+5. of a loop whose rows go through it by themselves, no two temporaries overlap;
+6. what each thread has for itself is at the end of the arena, inside of the frame.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from graphc.planning.program import (
     Branch,
     Call,
     Copy,
+    Examples,
     Gemm,
     Loop,
     Program,
@@ -136,7 +138,9 @@ class _Run:
 
     def check(self) -> None:
         try:
-            arena = evaluate(self.program.arena, self.dims)
+            arena, frame = (
+                evaluate(s, self.dims) for s in (self.program.arena, self.program.frame)
+            )
             for storage in self.program.temps:
                 start = evaluate(storage.offset, self.dims)
                 size = evaluate(storage.size * storage.dtype.itemsize, self.dims)
@@ -146,10 +150,11 @@ class _Run:
         except ZeroDivisionError:
             return  # nor these
         for storage, (start, stop) in self.places.items():
-            if start < 0 or stop > arena or start % ALIGN:
+            low, high = (arena - frame, arena) if storage.frame else (0, arena - frame)
+            if start < low or stop > high or start % ALIGN:
                 raise _error(
                     "a temporary is not in its place",
-                    f"inside {arena} bytes, at a multiple of {ALIGN}",
+                    f"from {low} to {high}, at a multiple of {ALIGN}",
                     f"{storage.dtype}[{storage.size}] from {start} to {stop}",
                     self._user_of(storage),
                 )
@@ -165,19 +170,21 @@ class _Run:
                 self._read(storage, step)
             for storage in writes:
                 self._write(storage, step)
-            if isinstance(step, Loop):
+            if isinstance(step, (Loop, Examples)):
                 for _ in range(TURNS):
                     self._run(step.body)
-                if step.rows is not None:
+                if isinstance(step, Examples) or step.rows is not None:
                     self._keeps_all(step)
             elif isinstance(step, Branch):
                 self._branch(step)
 
-    def _keeps_all(self, loop: Loop) -> None:
-        """What a loop by rows writes is all there at its end: other rows may be at any step."""
+    def _keeps_all(self, loop: Loop | Examples) -> None:
+        """What a loop by rows writes is all there at its end: other rows may be at any step. Those
+        of examples have what is in a frame for themselves."""
         for step in working_steps(loop.body):
             for storage in (ref.storage for ref in touched(step)[1] if ref.storage.kind == "temp"):
-                self._read(storage, step)
+                if not storage.frame:
+                    self._read(storage, step)
 
     def _branch(self, step: Branch) -> None:
         """Any side may have run: what one of them overwrites is lost."""
@@ -257,7 +264,7 @@ def _error(message: str, expected: str, given: str, step: Step) -> CompileError:
 
 
 def _line(step: Step) -> str:
-    origins = () if isinstance(step, (Copy, Blocks)) else step.node.origins
+    origins = () if isinstance(step, (Copy, Blocks, Examples)) else step.node.origins
     return f" ({origins[0]})" if origins else ""
 
 

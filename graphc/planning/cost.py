@@ -24,7 +24,18 @@ from graphc.fusion.views import strided_view
 from graphc.ir.dim import Size, evaluate, maximum, named, names, size_hint, total
 from graphc.ir.node import Node, Tensor
 from graphc.machines import Speed
-from graphc.planning.program import Blocks, Branch, Call, Copy, Gemm, Leave, Loop, Program, Step
+from graphc.planning.program import (
+    Blocks,
+    Branch,
+    Call,
+    Copy,
+    Examples,
+    Gemm,
+    Leave,
+    Loop,
+    Program,
+    Step,
+)
 from graphc.planning.show import columns
 from graphc.planning.work import bytes_of, operations
 from graphc.symbolic.dims import readable, shortest
@@ -216,6 +227,8 @@ def _sum(
             more = tested[0] + ran[0], tested[1] + ran[1]
         elif isinstance(step, Loop) and step.extent is not None:
             more = _sum(step.body, turns * step.extent, found, unknown, launches)
+        elif isinstance(step, Examples):  # a node is of all of them
+            more = _sum(step.body, turns, found, unknown, launches)
         elif isinstance(step, Blocks):
             more = _sum((step.product, step.call), turns, found, unknown, launches)
         elif isinstance(step, Branch):

@@ -28,7 +28,15 @@ import numpy as np
 
 from graphc.ir.dim import Dim, Size, floordiv, is_at_least, largest, maximum, size_hint
 from graphc.ir.dtype import DType
-from graphc.planning.program import Branch, Loop, Program, Step, Storage, touched
+from graphc.planning.program import (
+    Branch,
+    Examples,
+    Loop,
+    Program,
+    Step,
+    Storage,
+    touched,
+)
 
 ALIGN = 64  # bytes: a cache line, and the widest vector
 STACKED = 1000  # temporaries for which offsets are calculated one by one
@@ -41,14 +49,22 @@ Offsets = dict[Storage, Size]
 
 def plan_memory(program: Program) -> Program:
     """Give every temporary an offset, and the program its arena size (both in bytes)."""
-    lifetimes = _lifetimes(program.steps)
-    order = sorted(lifetimes, key=lifetimes.__getitem__)
-    best, arena = min(_plans(order, lifetimes), key=lambda plan: size_hint(plan[1]))
-    for storage in order:
-        storage.offset = best[storage]
-    program.arena = arena
-    program.temps = order
+    found = _lifetimes(program.steps)
+    program.temps = sorted(found, key=found.__getitem__)
+    program.arena = _place({s: found[s] for s in program.temps if not s.frame}, 0)
+    if own := {s: found[s] for s in program.temps if s.frame}:
+        start = aligned(program.arena)
+        program.frame = aligned(_place(own, start))
+        program.arena = start + program.frame
     return program
+
+
+def _place(lifetimes: Lifetimes, start: Size) -> Size:
+    """Give temporaries, in order of first use, offsets from `start` on; the bytes of all."""
+    best, size = min(_plans([*lifetimes], lifetimes), key=lambda plan: size_hint(plan[1]))
+    for storage, offset in best.items():
+        storage.offset = start + offset
+    return size
 
 
 def lifetimes(program: Program) -> Lifetimes:
@@ -269,8 +285,10 @@ def _lifetimes(steps: list[Step], order: list[Step] | None = None) -> Lifetimes:
     _visit(steps, found, loops, order)
     for start, end in sorted(loops, reverse=True):  # inner loops before those around them
         loop = order[start]
-        by_rows = isinstance(loop, Loop) and loop.rows is not None
+        by_rows = isinstance(loop, Examples) or (isinstance(loop, Loop) and loop.rows is not None)
         for storage, (first, last) in found.items():
+            if storage.frame:  # of each example anew
+                continue
             if by_rows and start <= first <= last < end:
                 found[storage] = (start, end - 1)  # some rows are at one step, some at another
             elif first < start <= last < end:
@@ -291,7 +309,7 @@ def _visit(
                 if first != position:
                     found[ref.storage] = (first, position)
         order.append(step)
-        if isinstance(step, Loop):
+        if isinstance(step, (Loop, Examples)):
             _visit(step.body, found, loops, order)
             loops.append((position, len(order)))
         elif isinstance(step, Branch):

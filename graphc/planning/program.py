@@ -9,6 +9,7 @@
              | Host(site, operands, results, Native?)   a call back into Python, or a routine of
                                                         LAPACK if the library has it
              | Loop(counter, extent, Step*, rows?)      a scan; without extent, until it is left
+             | Examples(counter, extent, Step*)         all steps for one example after the other
              | Leave(condition)                         ends the loop around, unless that holds
              | Branch(selector, Step**)                 a cond, a switch
     Ref     := buffer + offset in elements              the offset may use the counters of loops
@@ -36,13 +37,15 @@ PANEL_BYTES = 128  # of one row of a panel of a packed operand, at most: two vec
 @dataclass(eq=False, slots=True)
 class Storage:
     """Memory that steps read and write. `kind` is where it lives: the caller's input or output
-    array, a variable, a constant, or `temp` in the arena; `index` is its place among its kind."""
+    array, a variable, a constant, or `temp` in the arena; `index` is its place among its kind. Of a
+    temp in a `frame` each thread has its own."""
 
     kind: str
     index: int
     dtype: DType
     size: Size
     offset: Size = 0  # of a temp, in bytes from the start of the arena
+    frame: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,17 @@ class Loop:
 
 
 @dataclass(slots=True)
+class Examples:
+    """Steps for each of `extent` examples, of which `counter` is the number. Threads take some
+    examples each. What the steps hand on to each other is in a frame, which each thread has for
+    itself (examples.py)."""
+
+    counter: str
+    extent: Size
+    body: list[Step]
+
+
+@dataclass(slots=True)
 class Leave:
     condition: Ref
     node: Node
@@ -275,7 +289,7 @@ class Branch:
         return list(zip(words[-last - 1 :], self.sides, strict=True))
 
 
-Step: TypeAlias = "Call | Gemm | Blocks | Copy | Host | Loop | Leave | Branch"
+Step: TypeAlias = "Call | Gemm | Blocks | Copy | Host | Loop | Examples | Leave | Branch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +302,8 @@ class Site:
 
 @dataclass(slots=True)
 class Program:
-    """Everything that the target needs; `arena` is the bytes of temporary memory, a size."""
+    """Everything that the target needs; `arena` is the bytes of temporary memory, a size. The last
+    `frame` of them are one thread's own: behind them are as many for each thread more."""
 
     graph: Graph
     steps: list[Step]
@@ -299,6 +314,7 @@ class Program:
     sites: tuple[Site, ...]
     arena: Size = 0
     temps: list[Storage] = field(default_factory=list)
+    frame: Size = 0
 
 
 def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
@@ -307,7 +323,7 @@ def walk_steps(steps: Sequence[Step]) -> Iterator[Step]:
         yield step
         if isinstance(step, Blocks):
             yield from (step.product, step.call)
-        elif isinstance(step, Loop):
+        elif isinstance(step, (Loop, Examples)):
             yield from walk_steps(step.body)
         elif isinstance(step, Branch):
             for side in step.sides:
@@ -318,13 +334,20 @@ def working_steps(steps: Sequence[Step]) -> Iterator[Step]:
     """The steps that do work themselves, those inside of loops and branches too, in order; a
     product and the kernel that takes it up are one."""
     for step in steps:
-        if isinstance(step, Loop):
+        if isinstance(step, (Loop, Examples)):
             yield from working_steps(step.body)
         elif isinstance(step, Branch):
             for side in step.sides:
                 yield from working_steps(side)
         elif not isinstance(step, Leave):
             yield step
+
+
+def in_examples(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps that run once for each example; what their nodes say is of all examples."""
+    for step in walk_steps(steps):
+        if isinstance(step, Examples):
+            yield from walk_steps(step.body)
 
 
 def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:

@@ -10,6 +10,7 @@ from graphc.planning.program import (
     Call,
     Copy,
     Epilogue,
+    Examples,
     Gemm,
     Host,
     Leave,
@@ -36,12 +37,14 @@ def columns(rows: Sequence[Sequence[str]], numbers: Collection[int] = ()) -> lis
 
 def print_program(program: Program) -> str:
     """The steps in order, then where the temporaries are."""
-    lines = [f"program {program.graph.name} arena={program.arena} {{"]
+    frame = "" if program.frame == 0 else f" frame={program.frame}"
+    lines = [f"program {program.graph.name} arena={program.arena}{frame} {{"]
     names = {s: f"t{i}" for i, s in enumerate(program.temps)}
     _print_steps(program.steps, 1, names, lines)
     lines.append("}")
     for storage, name in names.items():
-        lines.append(f"{name}: {storage.dtype}[{storage.size}] at {storage.offset}")
+        frame = " in a frame" if storage.frame else ""
+        lines.append(f"{name}: {storage.dtype}[{storage.size}] at {storage.offset}{frame}")
     return "\n".join(lines) + "\n"
 
 
@@ -86,6 +89,9 @@ def _print_steps(
                 rows = "" if step.rows is None else f", each of {step.rows} rows by itself"
                 head = "loop" if step.extent is None else f"for {step.counter} in {step.extent}"
                 add(f"{head}{rows}:")
+                _print_steps(step.body, depth + 1, names, lines)
+            case Examples():
+                add(f"for {step.counter} in {step.extent} examples:")
                 _print_steps(step.body, depth + 1, names, lines)
             case Leave():
                 add(f"leave unless {ref(step.condition)}")

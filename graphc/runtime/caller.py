@@ -186,7 +186,7 @@ class Caller:
         context.resize(sizes, needed)
 
     def _arena_bytes(self, dims: dict[str, int]) -> int:
-        size = self.executable.arena_bytes(dims)
+        size = self.executable.arena_bytes(dims, self.threads if self.share else 1)
         if size >= 1 << 62:
             raise ShapeError(
                 "the temporary memory exceeds the address space", op=self.name, given=f"{dims}"

@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from graphc import locks
-from graphc.ir.dim import Size, dim, evaluate
+from graphc.ir.dim import dim, evaluate
 from graphc.lower.head import Head
 from graphc.lower.processor import target_machine
 from graphc.runtime.blas import find_blas
@@ -48,7 +48,7 @@ class Executable:
         self._engine = _load([data[start:end] for start, end in pairwise(ends)])
         self.address = self._engine.get_function_address("entry")
         self.entry = _ENTRY(self.address)
-        self.arena: Size = dim(manifest["arena"])
+        self.arena, self.frame = (dim(manifest[name]) for name in ("arena", "frame"))
         self._errors: dict[int, BaseException] = {}
         self._callback = _HOST(self._host)
         blas = find_blas()
@@ -66,9 +66,9 @@ class Executable:
         self.head = tuple(head)
         self.routines = [blas.routine(name) for name in manifest["routines"]]
 
-    def arena_bytes(self, dims: dict[str, int]) -> int:
-        """The bytes of temporary memory at the given sizes."""
-        return evaluate(self.arena, dims)
+    def arena_bytes(self, dims: dict[str, int], threads: int) -> int:
+        """The bytes of temporary memory at the given sizes, for so many threads."""
+        return evaluate(self.arena, dims) + (threads - 1) * evaluate(self.frame, dims)
 
     def take_error(self, call: int) -> BaseException | None:
         """The error that a host call of the given run raised, once."""

@@ -24,6 +24,7 @@ from graphc.planning.program import (
     Branch,
     Call,
     Copy,
+    Examples,
     Gemm,
     Host,
     Leave,
@@ -236,6 +237,9 @@ def _steps(steps: Iterable[Step], lines: Lines, indent: str) -> Iterable[str]:
             case Loop(node=node):
                 times = "again and again" if step.extent is None else f"{step.extent} times"
                 yield f"{indent}{times}:{lines.of(node)}"
+                yield from _steps(step.body, lines, indent + INDENT)
+            case Examples():
+                yield f"{indent}{step.extent} times, for one example after the other:"
                 yield from _steps(step.body, lines, indent + INDENT)
             case Leave():
                 yield f"{indent}end of the loop, unless the condition holds"

@@ -16,7 +16,7 @@ from graphc.lower.products import own_widths
 from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_steps
 
 Manifest = dict[str, Any]
-ABI = 7  # of the entry and its context
+ABI = 8  # of the entry and its context
 
 
 def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[int]) -> Manifest:
@@ -34,6 +34,7 @@ def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[
         "objects": list(objects),
         "dims": list(program.graph.dims),
         "arena": str(program.arena),
+        "frame": str(program.frame),
         # The program's order of variables may differ from the graph's, and it may need fewer.
         "variables": [place[v] for v in program.graph.variables],
         "table": table,

@@ -8,7 +8,7 @@ all runs are done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from graphc.ir.evaluate import bind_dims
 from graphc.lower.clocks import WORDS
 from graphc.pipeline.options import Options
 from graphc.planning.cost import step_cost
-from graphc.planning.program import Step, working_steps
+from graphc.planning.program import Step, in_examples, working_steps
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, hold
 from graphc.runtime.profile import REST, Profile, StepTime
@@ -54,7 +54,8 @@ def profile(
     quick = words[np.argsort(words[:, 0], kind="stable")[: (len(words) + 1) // 2]]
     whole, *each = quick.mean(axis=0).reshape(-1, WORDS)
     dims = bind_dims(graph, arrays)
-    timed = _times(steps, each, float(whole[0]), dims)
+    shares = {id(step) for step in in_examples(program.steps)}
+    timed = _times(steps, each, float(whole[0]), dims, shares)
     return Profile(tuple(timed), float(whole[0]) / 1e9, int(runs), dims, program)
 
 
@@ -92,14 +93,20 @@ def _runs(
 
 
 def _times(
-    steps: Sequence[Step], each: Sequence[Any], whole: float, dims: Mapping[str, int]
+    steps: Sequence[Step],
+    each: Sequence[Any],
+    whole: float,
+    dims: Mapping[str, int],
+    shares: Collection[int],
 ) -> Iterator[StepTime]:
-    """The times of steps of which each took so many nanoseconds in so many calls, of a `whole`."""
+    """The times of steps of which each took so many nanoseconds in so many calls, of a `whole`.
+    `shares`: the identities of those whose calls make up what their nodes are."""
     speed = machine()
     left = 1.0
     for step, (taken, calls) in zip(steps, each, strict=True):
         cost = step_cost(step)
-        flops, moved = (evaluate(size, dims) for size in (cost.flops, cost.bytes))
+        parts = max(float(calls), 1.0) if id(step) in shares else 1.0
+        flops, moved = (evaluate(size, dims) / parts for size in (cost.flops, cost.bytes))
         share = float(taken) / max(whole, 1.0)
         left -= share
         yield StepTime(

@@ -17,6 +17,7 @@ from graphc.planning.program import (
     Blocks,
     Branch,
     Call,
+    Examples,
     Gemm,
     Leave,
     Loop,
@@ -74,6 +75,9 @@ class _Ran:
         for step in steps:
             if isinstance(step, Loop):
                 self._loop(step, cluster)
+            elif isinstance(step, Examples):
+                title = f"{labels.one_line(str(step.extent))} examples"
+                self.steps(step.body, cluster.add(Box.LOOP, title))
             elif isinstance(step, Branch):
                 self._branch(step, cluster)
             elif isinstance(step, Leave):

@@ -21,6 +21,7 @@ from graphc.planning.program import (
     Branch,
     Call,
     Copy,
+    Examples,
     Gemm,
     Host,
     Leave,
@@ -145,7 +146,7 @@ def name_of(number: int) -> str:
 def _depths(steps: Sequence[Step], depth: int) -> Iterator[int]:
     """How many loops and branches are around each of the steps that `working_steps` gives."""
     for step in steps:
-        if isinstance(step, Loop):
+        if isinstance(step, (Loop, Examples)):
             yield from _depths(step.body, depth + 1)
         elif isinstance(step, Branch):
             for side in step.sides:

@@ -17,7 +17,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.origin import Origin
 from graphc.ir.text import print_graph
-from graphc.planning.program import Blocks, Copy, Leave, Step
+from graphc.planning.program import Blocks, Copy, Examples, Leave, Step
 from graphc.runtime.kernels import KernelInfo
 from graphc.runtime.profile import duration
 from graphc.show.charts import count
@@ -129,7 +129,7 @@ def lines_of(facts: Facts, step: Step) -> Html:
 def _node(step: Step) -> Node | None:
     if isinstance(step, Blocks):
         return step.product.node
-    return None if isinstance(step, (Copy, Leave)) else step.node
+    return None if isinstance(step, (Copy, Examples, Leave)) else step.node
 
 
 def _origins(kernel: KernelInfo) -> list[Origin]:

@@ -42,7 +42,10 @@ GROUPS = {  # the compiler's stages, as the table names them
         *("expand", "reorder_products", "lower_contractions", "clean", "order_operands"),
     ),
     "fuse": ("fuse",),
-    "plan": ("schedule", "join_blocks", "cut_loops", "plan_memory", "print_kernels"),
+    "plan": (
+        *("schedule", "join_blocks", "cut_loops", "cut_examples"),
+        *("plan_memory", "print_kernels"),
+    ),
     "numba": ("numba",),
     "optimize": ("optimize", "functions"),
     "driver": ("driver",),
