@@ -20,6 +20,7 @@ from graphc.loops.grammar import (
     Declare,
     Fail,
     For,
+    Kernel,
     Let,
     Load,
     Number,
@@ -71,10 +72,6 @@ class Rows:
         self.across: list[Size] = []
         self.totals = {t.var for t in self.nest.totals}
         self.since: dict[Buffer, list[_Access]] = {}
-
-    def even_sizes(self) -> list[str]:
-        """The parameters of which it is known that they are multiples of `VECTOR`."""
-        return []
 
     def print(self, body: Sequence[Stmt]) -> None:
         begun = dict(self._accesses(body))
@@ -195,7 +192,7 @@ def held(nest: Nest) -> int:
     given = nest.kernel.sizes
     sizes = {substitute(loop.extent, given) for loop in loops}
     flat = not any(isinstance(s, For) for loop in loops for s in loop.body)
-    even = all(_is_even(loop, given) for loop in loops)
+    even = all(is_even(loop.var, loop.body, given) for loop in loops)
     adds_up = len(loops) > 1 or any(isinstance(s, Accumulate) for s in statements(nest.body))
     if nest.kind != "row" or len(sizes) != 1 or not flat or not even or not adds_up:
         return 0
@@ -216,18 +213,29 @@ def _is_power(size: int, count: int) -> bool:
     return whole and width <= THREADS and (count <= FEW_HELD or 2 * width >= THREADS)
 
 
-def _is_even(loop: For, sizes: Mapping[str, Size]) -> bool:
-    """Whether all that its turns touch is one element for all of them, or neighbours of which the
-    first is at a multiple of 16 bytes."""
-    for stmt in loop.body:
-        if not isinstance(stmt, (Load, Store)) or stmt.index.coefficient(loop.var) == 0:
+def is_even(turn: Var, body: Sequence[Stmt], sizes: Mapping[str, Size]) -> bool:
+    """Whether all that turns touch is one element for all of them, or neighbours of which the first
+    is at a multiple of 16 bytes."""
+    for stmt in body:
+        if not isinstance(stmt, (Load, Store)) or stmt.index.coefficient(turn) == 0:
             continue
-        terms = [size for var, size in stmt.index.terms if var is not loop.var]
+        terms = [size for var, size in stmt.index.terms if var is not turn]
         steps = [substitute(size, sizes) for size in (*terms, stmt.index.const)]
         even = all(divide(step, VECTOR) is not None for step in steps)
-        if stmt.index.coefficient(loop.var) != 1 or not even:
+        if stmt.index.coefficient(turn) != 1 or not even:
             return False
     return True
+
+
+def even_sizes(kernel: Kernel, loops: Sequence[tuple[Var, Sequence[Stmt]]]) -> list[str]:
+    """The parameters by which what these turns touch is apart, of which `is_even` knows that they
+    are multiples of `VECTOR`."""
+    found: list[str] = []
+    for turn, body in loops:
+        for stmt in body:
+            if isinstance(stmt, (Load, Store)) and stmt.index.coefficient(turn) != 0:
+                found += [str(size) for _, size in stmt.index.terms]
+    return [name for name in dict.fromkeys(found) if name in kernel.sizes]
 
 
 def key(stmt: Load | Store, turn: Var) -> _Key:
@@ -249,15 +257,6 @@ class Registers(Rows):
         stores = [s for s in statements(nest.body) if isinstance(s, Store)]
         self.written = {s.buffer for s in stores if id(s) not in self.unstored}
         self.gone = {s.buffer for s in stores} - self.written  # what is in registers only
-
-    def even_sizes(self) -> list[str]:
-        """The parameters by which rows are apart: multiples of what is read at once."""
-        found: list[str] = []
-        for loop in (s for s in self.nest.body if isinstance(s, For)):
-            for stmt in loop.body:
-                if isinstance(stmt, (Load, Store)) and stmt.index.coefficient(loop.var) != 0:
-                    found += [str(size) for _, size in stmt.index.terms]
-        return [name for name in dict.fromkeys(found) if name in self.nest.kernel.sizes]
 
     def _unstored(self) -> set[int]:
         """The stores that nobody needs, by identity: all that touches their element is in loops of

@@ -4,8 +4,8 @@ What many threads add up is added in one order: lanes of a warp by halves, warps
 one after the other. There is no atomic operation but on the word of failures.
 
     fill      first values of sums in memory
-    plain     in place of a map or row that loads neighbours at once, where an array does not begin
-              at a multiple of 16 bytes
+    plain     in place of what loads neighbours at once, where an array does not begin at a multiple
+              of 16 bytes
     map, row, column, scatter, serial    the kernel: see `loops/nest.py`
     finish    the parts of sums in memory, added up
     last      the parts of totals, added up by one block; and what follows the loops, by one thread
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from graphc.ir.dim import Size
+from graphc.ir.dim import Size, floordiv
 from graphc.loops.grammar import (
     Declare,
     Fail,
@@ -29,11 +29,13 @@ from graphc.loops.grammar import (
     statements,
 )
 from graphc.loops.nest import Sum, take_apart
-from graphc.lower.gpu_rows import VECTOR, Registers, Rows, Scatter, held
+from graphc.lower.gpu_columns import Columns, neighbours
+from graphc.lower.gpu_rows import VECTOR, Registers, Rows, Scatter, even_sizes, held
 from graphc.lower.gpu_text import Text, long_sums, times
-from graphc.lower.launches import WARP, Launch, Launches, Room
+from graphc.lower.launches import NEIGHBOURS, WARP, Launch, Launches, Room
 from graphc.lower.numba_source import loaded, stored
 
+TOGETHER = 4  # parts of a sum that a thread loads at once
 SCANNED = 2  # turns of a scatter that a lane looks at, one behind the other: 64 bits for a warp
 
 
@@ -52,7 +54,7 @@ class _Kernels:
         self.parts: dict[int, str] = {}  # the rooms of sums and totals, by the identity of each
         self.fails = may_fail(kernel)
         self.vector = self._is_contiguous()
-        self.held = held(self.nest)
+        self.held, self.wide = held(self.nest), neighbours(self.nest)
         self.across: list[Size] = []
         self.least = 1
         self.made: list[tuple[str, Text, Size]] = []
@@ -67,12 +69,14 @@ class _Kernels:
         text = self._text()
         getattr(self, f"_{kind}")(text)
         self.made.append((kind, text, main))
-        if self.vector or self.held:
+        if self.vector or self.held or self.wide > 1:
             plain = self._text()
             if self.held:
                 self._row(plain, 0)
-            else:
+            elif self.vector:
                 self._map(plain, vector=False)
+            else:
+                self._column(plain)
             self.made.append(("plain", plain, main))
         if any(id(s) in self.parts for s in nest.sums):
             self._finish()
@@ -231,7 +235,8 @@ class _Kernels:
         nest, count = self.nest, self.held if count is None else count
         given = nest, text, "active", "bitwise_and(active, lane == 0)"
         turn = Registers(*given, count) if count else Rows(*given)
-        for name in turn.even_sizes():
+        loops = [(s.var, s.body) for s in nest.body if isinstance(s, For)] if count else []
+        for name in even_sizes(nest.kernel, loops):
             text.add(f"{name} = shift_left(shift_right({name}, 2), 2)")
         self._groups(text)
         self._open(text)
@@ -264,40 +269,35 @@ class _Kernels:
         text.add("lane = bitwise_and(cuda.threadIdx.x, width - 1)")
 
     def _column(self, text: Text) -> None:
-        nest = self.nest
+        nest, wide = self.nest, self.wide
         columns, count = nest.own, times(nest.own) if nest.own else "i64(1)"
-        self.across.append(nest.turns(columns))
+        turns = nest.turns(columns)
+        self.across.append(turns if wide == 1 else floordiv(turns, wide))
+        for name in even_sizes(nest.kernel, [(columns[0].var, nest.body)] if wide > 1 else []):
+            text.add(f"{name} = shift_left(shift_right({name}, 2), 2)")
         self._lanes(text)
         text.add("part = shift_right(cuda.threadIdx.x, shift)")
         text.add("each = shift_right(cuda.blockDim.x, shift)")
         self._open(text)
-        text.add(f"count = {count}", "across = floor_divide(count + width - 1, width)")
+        text.add(f"count = floor_divide({count}, i64({wide}))" if wide > 1 else f"count = {count}")
+        text.add("across = floor_divide(count + width - 1, width)")
         text.add("column = remainder(cuda.blockIdx.x, across) * width + lane")
         text.add("chunk = floor_divide(cuda.blockIdx.x, across)", "active = column < count")
         text.add("place = minimum(column, count - 1)")
-        text.split("place", columns)
-        sums = self._registers(text)
-        for var, found in sums.values():
-            text.first(var, text.value(found.first))
-        text.add("row = chunk * each + part")
+        turn = Columns(nest, text, self._registers(text), wide)
+        turn.begin()
+        text.add("row = chunk * each + part", "step = groups * each")
         text.add(f"bound = select(active, {times(nest.inner)}, i64(0))")
-        dropped = {id(part) for s in nest.sums for part in s.parts}
-        with text.inside("while row < bound:"):
-            text.split("row", nest.inner)
-            for stmt in nest.body:
-                if id(stmt) in sums:
-                    var, found = sums[id(stmt)]
-                    text.accumulate(var, found.primitive, text.value(found.value))
-                elif id(stmt) not in dropped:
-                    text.plain([stmt])
-            text.add("row += groups * each")
-        for var, found in sums.values():
-            name = text.names[var]
-            text.add(f"{name} = column_{found.primitive}_{var.dtype.short}({name}, width)")
+        turn.rows()
+        for var in (var for var, _ in turn.sums.values()):
+            for name in turn.names_of(var):
+                text.add(f"{name} = column_{turn.primitive(var)}_{var.dtype.short}({name}, width)")
         with text.inside("if bitwise_and(active, part == 0):"):
-            for var, found in sums.values():
-                value = stored(text.names[var], var.dtype)
-                text.add(f"{self.parts[id(found)]}[chunk * count + column] = {value}")
+            for var, found in turn.sums.values():
+                for u, name in enumerate(turn.names_of(var)):
+                    value = stored(name, var.dtype)
+                    place = f"chunk * count * {wide} + column * {wide} + {u}"
+                    text.add(f"{self.parts[id(found)]}[{place}] = {value}")
         self._close(text)
 
     def _registers(self, text: Text) -> dict[int, tuple[Var, Sum]]:
@@ -346,6 +346,8 @@ class _Kernels:
 
     # -- second stages -----------------------------------------------------------------------------
     def _finish(self) -> None:
+        """The parts of each place, by threads that are `NEIGHBOURS` apart: each some of them one
+        after the other, then by halves."""
         nest = self.nest
         for found in nest.sums:
             text, part = self._text(), self.parts[id(found)]
@@ -355,18 +357,27 @@ class _Kernels:
             text.names[total] = "total"
             if total.dtype.is_float and found.primitive == "add":
                 text.long.add(total)
-            text.add("j = cuda.grid(1)")
-            with text.inside(f"while j < {size}:"):
+            text.add(f"wide = minimum(cuda.blockDim.x, i64({NEIGHBOURS}))")
+            text.add("each = floor_divide(cuda.blockDim.x, wide)")
+            text.add("g = floor_divide(cuda.threadIdx.x, wide)")
+            text.add("j = cuda.blockIdx.x * wide + remainder(cuda.threadIdx.x, wide)")
+            text.add(f"active = bitwise_and(j < {size}, g == 0)", f"j = minimum(j, {size} - 1)")
+            text.first(total, text.value(found.first))
+            for together in (TOGETHER, 1):
+                with text.inside(f"while g < groups - {together - 1} * each:"):
+                    for k in range(together):
+                        place = f"(g + {k} * each) * {size} + j"
+                        text.add(f"part_{k} = {loaded(f'{part}[{place}]', total.dtype)}")
+                    for k in range(together):
+                        text.accumulate(total, found.primitive, f"part_{k}")
+                    text.add(f"g += {together} * each")
+            text.add(f"total = column_{found.primitive}_{total.dtype.short}(total, wide)")
+            with text.inside("if active:"):
                 if nest.kind == "column":
                     text.split("j", columns)
                     index = text.affine(found.index)
-                text.first(total, text.value(found.first))
-                with text.inside("for g in range(groups):"):
-                    element = loaded(f"{part}[g * {size} + j]", total.dtype)
-                    text.accumulate(total, found.primitive, f"({element})")
                 name = text.names[found.buffer]
                 text.add(f"{name}[{index}] = {stored('total', total.dtype)}")
-                text.add("j += cuda.gridsize(1)")
             turns = nest.turns(columns) if nest.kind == "column" else found.buffer.size
             self.made.append(("finish", text, turns))
 

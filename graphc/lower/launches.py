@@ -19,6 +19,7 @@ THREADS = 256  # of a block
 EACH = 32  # elements of a row that one thread takes, at most, if a block has enough threads
 FILLED = 18  # so many bits has the number of threads that are enough for a card
 SEGMENT = 8  # neighbours that are read at once, at the least
+NEIGHBOURS = 8  # places of a sum side by side, of which a block adds up the parts
 WARP = 32  # threads that run together
 GROUPS = 1024  # parts of a sum, at the most
 ROOM = 1 << 22  # elements of all parts of a sum, or of all rows of scratch memory, about
@@ -50,7 +51,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The shape of a kernel's main launch: its blocks, the threads of a row (of columns side by
+    """The shape of a kernel's main launch: its blocks, the threads of a row (for columns, side by
     side), and how many groups (of a map: threads, of a column: parts) there are; whether a group
     holds its row, if the main launch is for such groups."""
 
@@ -114,7 +115,7 @@ class Launches:
         if self.kind == "serial":
             return "serial, 1 thread"
         grid = self.grid(dims)
-        share = {"row": ", {} a row", "column": ", {} columns side by side"}.get(self.kind, "")
+        share = {"row": ", {} a row", "column": ", {} of them side by side"}.get(self.kind, "")
         return "; ".join(
             f"{launch.kind}, {self.blocks(launch, grid, dims, THREADS)} x {THREADS} threads"
             + (share.format(grid.width) if launch is self.main else "")
@@ -164,6 +165,8 @@ class Launches:
         """How many blocks a launch has."""
         if launch.kind in (self.kind, "plain"):
             return grid.blocks
+        if launch.kind == "finish":
+            threads = min(threads, NEIGHBOURS)
         return 1 if launch.kind == "last" else _parts(evaluate(launch.turns, dims), threads)
 
 
