@@ -234,14 +234,14 @@ class _Writer:
         """First values of a reduction that accumulates in memory."""
         reduction = self.plan.reductions.get(node)
         if reduction is not None and not reduction.in_register:
-            first = node.op.reducer.initial(self.k, node.types[0].dtype)
-            for tensor, value in zip(node.outputs, first, strict=True):
-                with self.k.loop(tensor.size) as i:
-                    self.k.store(self.plan.outputs[tensor], of(i), value)
+            tensor = node.output()
+            first = node.op.reducer.initial(self.k, tensor.dtype)
+            with self.k.loop(tensor.size) as i:
+                self.k.store(self.plan.outputs[tensor], of(i), first)
 
     def _declare(self, node: Node) -> None:
         first = node.op.reducer.initial(self.k, node.types[0].dtype)
-        self.accumulators[node] = [self.k.declare(v) for v in first]
+        self.accumulators[node] = [self.k.declare(first)]
 
     def _accumulate(self, node: Node) -> None:
         with naming(node):
@@ -255,43 +255,33 @@ class _Writer:
         if not self.plan.reductions[node].in_register:
             target = reducer.target(k, operands, index, **node.attrs)
             if self.together is None:
-                self._add_in_memory(node, target, element, index)
+                self._add_in_memory(node, target, element)
             else:
                 self.turns.setdefault((node, target), []).append(element)
-        elif reducer.ordered:
-            before = [k.read(a) for a in self.accumulators[node]]
-            after = reducer.step(k, before, element, index, **node.attrs)
-            for accumulator, value in zip(self.accumulators[node], after, strict=True):
-                k.assign(accumulator, value)
         else:
-            k.accumulate(self.accumulators[node][0], reducer.primitive, element)
+            (total,) = self.accumulators[node]
+            k.accumulate(total, reducer.primitive, element)
 
-    def _add_in_memory(
-        self, node: Node, target: tuple[Affine, ...], element: Value, index: tuple[Affine, ...]
-    ) -> None:
-        k = self.k
-        places = [
-            (self.plan.outputs[t], flat_index(target, strides(t.shape))) for t in node.outputs
-        ]
-        before = [k.reload(buffer, at) for buffer, at in places]
-        after = node.op.reducer.step(k, before, element, index, **node.attrs)
-        for (buffer, at), value in zip(places, after, strict=True):
-            k.store(buffer, at, value)
+    def _add_in_memory(self, node: Node, target: tuple[Affine, ...], element: Value) -> None:
+        tensor = node.output()
+        buffer, at = self.plan.outputs[tensor], flat_index(target, strides(tensor.shape))
+        before = self.k.reload(buffer, at)
+        self.k.store(buffer, at, node.op.reducer.step(self.k, before, element))
 
     def _add_turns(self) -> None:
         """What turns together have for one place is first added up by itself."""
         for (node, target), elements in self.turns.items():
             total, *others = elements
             for other in others:
-                (total,) = node.op.reducer.step(self.k, [total], other, target, **node.attrs)
-            self._add_in_memory(node, target, total, target)
+                total = node.op.reducer.step(self.k, total, other)
+            self._add_in_memory(node, target, total)
         self.turns.clear()
 
     def _finish(self, node: Node) -> None:
-        """The accumulated values become results, stored if they are outputs."""
-        for tensor, accumulator in zip(node.outputs, self.accumulators[node], strict=True):
-            self.results[tensor] = self.k.read(accumulator)
-            self._store(tensor, self.results[tensor])
+        """The accumulated value becomes a result, stored if it is an output."""
+        tensor, (total,) = node.output(), self.accumulators[node]
+        self.results[tensor] = self.k.read(total)
+        self._store(tensor, self.results[tensor])
 
     def _finish_last(self, node: Node) -> None:
         """The result of a reduction over all loops, once they have run."""

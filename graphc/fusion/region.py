@@ -134,7 +134,7 @@ def directions(nodes: Iterable[Node]) -> dict[int, bool]:
             loop = carried_loop(node)
             if loop is not None:
                 found[loop] = node.attrs["reverse"]
-        elif node.op.kind is Kind.REDUCE and (node.op.reducer.ordered or node.op.reducer.scatters):
+        elif node.op.kind is Kind.REDUCE and node.op.reducer.scatters:
             found |= dict.fromkeys(range(len(space_of(node))), False)
     return found
 

@@ -41,8 +41,7 @@ def candidates(plan: KernelPlan) -> Iterator[Together]:
     at most the short loops of a window in it. One turn is its window written out."""
     inner, loop = plan.outer, max(plan.outer - 2, 0)
     simple = not plan.running and not plan.backwards and not plan.scratch
-    reducers = [node.op.reducer for node in plan.reductions]
-    if any(r.ordered or r.scatters for r in reducers) or not simple:
+    if any(node.op.reducer.scatters for node in plan.reductions) or not simple:
         return
     if inner == 0 or not plan.stages or not _is_short(plan.space[inner:]):
         return

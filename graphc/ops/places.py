@@ -259,8 +259,8 @@ class _Scatter(Reducer):
 
 
 class _Last(_Scatter):
-    def step(self, k: Any, best: list[Any], element: Any, index: Any, **attrs: Any) -> list[Any]:
-        return [element]
+    def step(self, k: Any, total: Any, element: Any) -> Any:
+        return element
 
 
 def _infer_scatter(

@@ -1,8 +1,8 @@
 """Reductions: sum, product, extrema and their positions.
 
 A `Reducer` says how elements are accumulated: the iteration space, where an element goes, the
-accumulators' first values and one step. The kernel builder decides whether the accumulators live
-in registers (the reduced loops are inner ones) or in memory (they are outer ones).
+accumulator's first value and one step. The kernel builder decides whether the accumulator lives in
+a register (the reduced loops are inner ones) or in memory (they are outer ones).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
 from graphc.ir.conditions import require
 from graphc.ir.dim import product as size_product
-from graphc.ir.dtype import DType, bool_, int64, uint64
+from graphc.ir.dtype import DType, bool_, int32, int64, uint64
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Builder, Fact, Index, Kind, Op, Operand, register
@@ -25,6 +25,7 @@ from graphc.ir.operators import function
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
 from graphc.ops.build import (
     cast,
+    constant,
     float_type,
     is_python_scalar,
     scalar_like,
@@ -35,11 +36,13 @@ from graphc.ops.build import (
 from graphc.ops.create import iota
 from graphc.ops.elementwise import (
     add,
+    bitwise_or,
     equal,
     logical_not,
     maximum,
     minimum,
     multiply,
+    not_equal,
     square,
     where,
 )
@@ -54,7 +57,6 @@ class Reducer:
     """Accumulates by one primitive from its identity."""
 
     scatters = False  # whether elements go to positions read from data
-    ordered = False  # whether elements must be seen in order, by `step`
 
     def __init__(self, primitive: str, identity: Callable[[DType], Any]) -> None:
         self.primitive, self.identity = primitive, identity
@@ -72,13 +74,13 @@ class Reducer:
         """The value to accumulate."""
         return values[0](index)
 
-    def initial(self, k: Builder, dtype: DType) -> list[Any]:
-        """The accumulators' first values, one for each output."""
-        return [k.const(self.identity(dtype), dtype)]
+    def initial(self, k: Builder, dtype: DType) -> Any:
+        """The accumulator's first value."""
+        return k.const(self.identity(dtype), dtype)
 
-    def step(self, k: Any, best: list[Any], element: Any, index: Any, **attrs: Any) -> list[Any]:
-        """The accumulators after seeing `element`, given their values before."""
-        return [k.prim(self.primitive, best[0], element)]
+    def step(self, k: Any, total: Any, element: Any) -> Any:
+        """The accumulator after seeing `element`, given its value before."""
+        return k.prim(self.primitive, total, element)
 
 
 def lowest(dtype: DType) -> Any:
@@ -267,34 +269,6 @@ MAX = _extremum("max", np.max, "maximum", lowest, "The largest element over axes
 MIN = _extremum("min", np.min, "minimum", highest, "The smallest element over axes.")
 
 
-class _ArgReducer(Reducer):
-    """The extremum and its first position: two accumulators, the first NaN wins."""
-
-    ordered = True
-
-    def __init__(self, primitive: str, identity: Any, wins: str) -> None:
-        super().__init__(primitive, identity)
-        self._wins = wins
-
-    def target(self, k: Builder, values: Sequence[Operand], index: Index, **attrs: Any) -> Any:
-        axis = attrs["axis"]
-        return (*index[:axis], *index[axis + 1 :])
-
-    def initial(self, k: Builder, dtype: DType) -> list[Any]:
-        return [k.const(self.identity(dtype), dtype), k.const(-1, int64)]
-
-    def step(self, k: Any, best: list[Any], element: Any, index: Any, **attrs: Any) -> list[Any]:
-        value, position = best
-        better = k.prim(self._wins, element, value)
-        if element.dtype.is_float:
-            first_nan = k.bitwise_and(k.is_nan(element), k.bitwise_invert(k.is_nan(value)))
-            kept_nan = k.bitwise_invert(k.is_nan(value))
-            better = k.bitwise_or(k.bitwise_and(better, kept_nan), first_nan)
-        better = k.bitwise_or(better, k.less(position, k.const(0, int64)))
-        here = k.number(index[attrs["axis"]])
-        return [k.where(better, element, value), k.where(better, here, position)]
-
-
 def _infer_arg(x: TensorType, *, axis: int) -> tuple[TensorType, ...]:
     require(x.shape[axis] - 1, f"no elements to choose from in {x}")
     shape = (*x.shape[:axis], *x.shape[axis + 1 :])
@@ -310,16 +284,29 @@ def _arg_vjp(context: Any, g: Any, out: Any, x: Tensor, *, axis: int) -> list[An
     return [where(chosen, broadcast_to(expand_dims(g[0], axis), x.shape), scalar_like(0, g[0]))]
 
 
-def _arg_extremum(name: str, choose: Any, position: Any, primitive: str, identity: Any) -> Op:
-    wins = "greater" if primitive == "maximum" else "less"
+def _expand_arg(extremum: Op, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The least position of what equals the extremum; if that is NaN, of what is NaN. Both
+    reductions may see elements in any order; one that needs them in order takes many times as
+    long."""
+    best = apply(extremum, (x,), axes=(axis,)).output()
+    found = equal(x, _spread(best, (axis,), x.shape))
+    if x.dtype.is_float:
+        found = bitwise_or(found, not_equal(x, x))
+    size = x.shape[axis]
+    dtype = int32 if isinstance(size, int) and size <= highest(int32) else int64
+    place = where(found, iota(x.shape, axis, dtype), constant(highest(dtype), dtype))
+    return best, cast(apply(MIN, (place,), axes=(axis,)).output(), int64)
+
+
+def _arg_extremum(name: str, choose: Any, position: Any, extremum: Op) -> Op:
     return register(
         Op(
             name,
-            Kind.REDUCE,
+            Kind.COMPOSITE,
             _infer_arg,
             numpy=lambda x, *, axis: (choose(x, axis=axis), position(x, axis=axis)),
             vjp=_arg_vjp,
-            reducer=_ArgReducer(primitive, identity, wins),
+            expand=lambda x, *, axis: _expand_arg(extremum, x, axis),
             axes={"axis": Axes.ONE},
             facts=frozenset({Fact.EXACT, Fact.CHOOSES}),
             cost=4,
@@ -328,8 +315,8 @@ def _arg_extremum(name: str, choose: Any, position: Any, primitive: str, identit
     )
 
 
-MAX_AND_ARGMAX = _arg_extremum("max_and_argmax", np.max, np.argmax, "maximum", lowest)
-MIN_AND_ARGMIN = _arg_extremum("min_and_argmin", np.min, np.argmin, "minimum", highest)
+MAX_AND_ARGMAX = _arg_extremum("max_and_argmax", np.max, np.argmax, MAX)
+MIN_AND_ARGMIN = _arg_extremum("min_and_argmin", np.min, np.argmin, MIN)
 
 
 # -- public functions ------------------------------------------------------------------------------

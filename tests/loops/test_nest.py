@@ -23,7 +23,7 @@ KINDS = {
     "embedding": "scatter",
     "counts": "row",
     "many_counts": "scatter",
-    "positions": "map",
+    "positions": "row",
     "transposed": "row",
     "dropout": "map",
     "checked": "map",
@@ -46,11 +46,13 @@ def test_layer_norm_and_its_gradients_are_one_kernel_and_its_second_stage() -> N
     assert [launch.kind for launch in launches.launches] == ["row", "finish", "finish"]
 
 
-def test_a_position_among_all_elements_is_ordered() -> None:
+def test_a_running_sum_of_all_elements_is_ordered_and_a_position_among_them_is_not() -> None:
     x = gc.placeholder("nest_x", ("n",))
-    (kernel,) = kernels(Graph([x], [gc.argmax(x)]))
-    nest = take_apart(kernel)
+    (running,) = kernels(Graph([x], [gc.cumsum(x)]))
+    nest = take_apart(running)
     assert (nest.kind, nest.why) == ("serial", "an ordered reduction over all loops")
+    (position,) = kernels(Graph([x], [gc.argmax(x)]))
+    assert take_apart(position).kind == "row"
 
 
 def test_what_one_thread_writes_before_the_loops_others_may_read() -> None:

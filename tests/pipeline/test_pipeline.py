@@ -73,7 +73,7 @@ def count(build: Callable[[], Graph], kind: type) -> int:
     [
         (programs.classifier, 1, 0),
         (programs.layer_norm, 1, 0),
-        (programs.columns, 1, 0),
+        (programs.columns, 2, 0),
         (programs.layer, 3, 2),
     ],
     ids=lambda f: getattr(f, "__name__", str(f)),

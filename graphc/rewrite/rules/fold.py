@@ -9,7 +9,7 @@ from __future__ import annotations
 from graphc.ir.dim import product
 from graphc.ir.evaluate import compute
 from graphc.ir.node import Node
-from graphc.ir.op import Kind
+from graphc.ir.op import Fact, Kind
 from graphc.ops.build import constant, size_as_tensor
 from graphc.rewrite.pattern import Pattern, stop_gradient, weak
 from graphc.rewrite.ruleset import EXACT, Formulas, Result, Ruleset
@@ -21,9 +21,13 @@ WORK = 1 << 22  # elements times the op's cost: some milliseconds of NumPy
 _SMALL_AS_THEY_ARE = ("broadcast_to", "random_bits")  # much from little: computed where it is read
 
 
-@fold.rewrite(EXACT, Kind.MAP, Kind.VIEW, Kind.REDUCE, Kind.RUNNING, over=["constant"])
+@fold.rewrite(
+    EXACT, Kind.MAP, Kind.VIEW, Kind.REDUCE, Kind.RUNNING, Kind.COMPOSITE, over=["constant"]
+)
 def fold_constants(node: Node) -> Result:
     """op(constants) -> constant"""
+    if node.op.kind is Kind.COMPOSITE and Fact.EXACT not in node.op.facts:
+        return "what it is expanded to may round otherwise"
     if not node.inputs or any(t.node.op.name != "constant" for t in node.inputs):
         return None
     if not node.op.is_pure:
