@@ -8,7 +8,9 @@ from typing import TypeAlias
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 
-BUCKET = 1 << 20  # bytes
+# Bytes. A bucket takes some 20 us of a worker's processor beside its sums (32 buckets against one,
+# by hand), and one of this size 0.8 ms of a link of 10 Gbit/s.
+BUCKET = 1 << 20
 
 
 @dataclass(frozen=True)

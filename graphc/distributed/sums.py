@@ -83,7 +83,10 @@ class Sums:
         self._ready = when_ready(self._buckets, caller.announced)
         self._mine = shards[exchange.rank]
         self._others = [r for r in range(exchange.size) if r != exchange.rank]
-        self._pool = ThreadPoolExecutor(1, "sums")
+        # Where no bucket is there early, as in small models, a second thread would only cost time.
+        self._pool = None
+        if any(ready.early for ready in self._ready):
+            self._pool = ThreadPoolExecutor(1, "sums")
         self._ear, self._bell = os.pipe()
         for end in (self._ear, self._bell):
             os.set_blocking(end, False)
@@ -98,6 +101,10 @@ class Sums:
         with contextlib.suppress(BlockingIOError):
             os.read(self._ear, 1 << 16)  # of a step that was not finished
         self.tally = Tally()
+        if self._pool is None:
+            yield
+            self._run(full, take)
+            return
         task = self._pool.submit(self._run, full, take)
         try:
             yield
@@ -114,7 +121,7 @@ class Sums:
     def _ring(self, word: int) -> None:
         os.write(self._bell, bytes([word]))
 
-    # -- the second thread -------------------------------------------------------------------------
+    # -- mostly the second thread ------------------------------------------------------------------
     def _run(self, full: Sequence[int], take: Callable[[], None]) -> None:
         given = dict.fromkeys(range(self._exchange.size), 0)
         step = _Step(full, take, given, dict.fromkeys(self._others, 0))
@@ -135,7 +142,7 @@ class Sums:
                 start = time.perf_counter()
                 self._take(step, words)
                 taken = time.perf_counter() - start
-                if computing:
+                if computing and self._pool is not None:
                     self.tally.hidden += taken
                 else:
                     self.tally.shown += taken

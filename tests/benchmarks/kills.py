@@ -33,7 +33,7 @@ DRIVEN = ("shards", "server", "stages")
 
 def trainer(kind: str, workers: int) -> Any:
     """A training by so many workers, of which one is to be killed."""
-    strategy: Any = gc.distributed.DataParallel(2)
+    strategy: Any = gc.distributed.DataParallel(2, bucket_bytes=1)
     if kind == "stages":
         strategy = gc.distributed.Pipeline(2, 3)
     elif "server" in kind:

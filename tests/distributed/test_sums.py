@@ -250,6 +250,9 @@ def test_a_last_batch_that_leaves_shards_without_examples() -> None:
     expected = _alone(programs, 4)  # the last batch has two examples
     with _workers(programs, 3) as (workers, each):
         assert [a.at for a in each(lambda r, w: w.run(0, 4, None))] == [4] * 3
+        told = [worker.seconds() for worker in workers]  # in one bucket nothing can be hidden
+        assert [(t["buckets"], t["early_buckets"]) for t in told] == [(4, 0), (8, 0), (8, 0)]
+        assert [t["hidden"] for t in told] == [0.0] * 3
         for worker in workers:
             _same(worker, expected)
 
