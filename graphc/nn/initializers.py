@@ -21,7 +21,7 @@ from graphc.ir import origin
 from graphc.ir.given import given_array
 from graphc.ir.shape import show
 from graphc.keywords import answer, answering
-from graphc.nn.named import find, given_number
+from graphc.nn.named import find, given_number, given_seed
 
 Array: TypeAlias = np.ndarray[Any, Any]
 StaticShape: TypeAlias = tuple[int, ...]
@@ -41,24 +41,14 @@ def seed(value: int) -> None:
     Layers draw in the order in which they are built. Errors: `ArgumentError` for what is no int
     >= 0.
     """
-    _Shared.generator = np.random.default_rng(_checked(value))
+    _Shared.generator = np.random.default_rng(given_seed("seed", value))
 
 
 def generator(own_seed: int | None = None) -> np.random.Generator:
     """The generator of one layer: its own if it has a seed, else the shared one."""
-    return _Shared.generator if own_seed is None else np.random.default_rng(_checked(own_seed))
-
-
-def _checked(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ArgumentError(
-            "not a seed",
-            op="seed",
-            expected="an int >= 0",
-            given=repr(value)[:80],
-            where=origin.where(),
-        )
-    return int(value)
+    if own_seed is None:
+        return _Shared.generator
+    return np.random.default_rng(given_seed("seed", own_seed))
 
 
 # -- distributions ---------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ def translated(model: Any, arrays: Mapping[str, Array], library: str) -> dict[st
             ours = [unit.paths[n] for n in entry.ours]
             made = _read(entry, names, given, [variables[path] for path in ours])
             found |= dict(zip(ours, made, strict=True))
-    return found | kept
+    return found | {n if n not in variables else f"{n} of {library}": a for n, a in kept.items()}
 
 
 def _read(

@@ -54,3 +54,13 @@ def given_number(
             where=origin.where(),
         )
     return float(value)
+
+
+def given_seed(op: str, value: Any) -> int:
+    """`value` as an int. Errors: `ArgumentError` for what is no int >= 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ArgumentError(
+            "not a seed", op=op, expected="an int >= 0", given=repr(value)[:80],
+            where=origin.where(),
+        )  # fmt: skip
+    return int(value)

@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
-from graphc.ir.dtype import DType, bool_, int64
+from graphc.ir.dtype import DType, bool_, dtype_or_default, int64
 from graphc.ir.given import given_array
 from graphc.ir.shape import show
 from graphc.ir.structure import Structure, flatten, paths
@@ -57,6 +57,17 @@ def examples(op: str, name: str, value: Any, floats: DType) -> Array:
         return array.astype(bool_.numpy, copy=False)
     target = floats if array.dtype.kind == "f" else int64
     return array.astype(target.numpy, copy=False)
+
+
+def float_dtype(op: str, dtype: Any) -> DType:
+    """A dtype of floats, by default the default one. Errors: `DTypeError` for another."""
+    found = dtype_or_default(dtype)
+    if not found.is_float:
+        raise DTypeError(
+            "float data is converted to a dtype of floats", op=op,
+            expected="float32 or float64", given=found.name, where=origin.where(),
+        )  # fmt: skip
+    return found
 
 
 def positive(op: str, name: str, value: Any) -> int:

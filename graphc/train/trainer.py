@@ -15,11 +15,12 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DivergenceError, LossWarning, RuntimeFailure
 from graphc.ir import origin
-from graphc.ir.dtype import dtype_or_default, float64
+from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.structure import unflatten
 from graphc.keywords import Answering
 from graphc.nn.module import Layer
+from graphc.nn.named import given_seed
 from graphc.ops.build import cast
 from graphc.ops.leaf import variable
 from graphc.optim.optimizer import Optimizer
@@ -32,6 +33,7 @@ from graphc.train.batches import (
     class_weights,
     data,
     fault,
+    float_dtype,
     is_stream,
     labels,
     positive,
@@ -83,7 +85,7 @@ class Trainer(Answering):
                 )
         self._losses = loss_parts(loss, loss_weights)
         self._metrics = metric_parts(metrics)
-        self.dtype = dtype_or_default(dtype)
+        self.dtype = float_dtype("Trainer", dtype)
         self.target, self.device = target, device
         self.history = History()  # of the last fit, as far as it came
         self.seed: int | None = None  # of the last fit: what its orders are drawn by
@@ -151,7 +153,7 @@ class Trainer(Answering):
         self.callbacks = watching
         self.history.stopped = ""
         if seed is not None:
-            self.seed = seed
+            self.seed = given_seed("fit", seed)
         elif self.seed is None:
             self.seed = int(np.random.default_rng().integers(1 << 32))
         watching.begin(self)

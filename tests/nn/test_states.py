@@ -183,6 +183,15 @@ def test_a_new_head_on_old_layers() -> None:
     assert (model.state_dict()["net/dense2/kernel"] == kept).all()
 
 
+def test_a_name_that_is_a_path_of_ours_is_not_taken_for_it() -> None:
+    """What lies otherwise there is turned, or refused: never assigned as it is."""
+    model = nn.Sequential([nn.Conv2D(3, 3, name="c")], name="net").init(("n", 3, 5, 5))
+    state = {"net/c/kernel": np.ones((3, 3, 3, 3)), "net/c/bias": np.ones(3)}
+    with pytest.raises(ArgumentError, match="unknown: net/c/kernel of keras"):
+        model.load_state_dict(state | {"net/c/more": np.ones(3)}, layout="keras")
+    model.load_state_dict(state, layout="keras")
+
+
 def test_what_is_no_state() -> None:
     model = mlp(3)
     for given in (None, [np.ones(3)], 3):

@@ -315,6 +315,15 @@ def test_counts_are_positive(name: str, value: Any) -> None:
     assert "test_trainer.py" in str(caught.value)
 
 
+@pytest.mark.parametrize("seed", ["a", -1, 1.5, True])
+def test_a_seed_is_a_whole_number(seed: Any) -> None:
+    trainer = _trainer(target="reference")
+    with pytest.raises(ArgumentError, match="fit: not a seed"):
+        trainer.fit(POINTS, LABELS, seed=seed)
+    with pytest.raises(gc.errors.DTypeError, match="a dtype of floats"):
+        _trainer(dtype="int32")
+
+
 def test_parts_of_the_wrong_kind() -> None:
     wrong: list[dict[str, Any]] = [
         {"model": gc.relu}, {"optimizer": "adem"}, {"optimizer": 0.1}, {"loss": "nearness"},
