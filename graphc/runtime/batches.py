@@ -13,7 +13,8 @@ it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -234,43 +235,42 @@ class _Part:
     def __init__(
         self, caller: Caller, arrays: Sequence[Array], results: Sequence[Array], size: int
     ) -> None:
-        self._caller, self._arrays, self._results = caller, arrays, results
-        self._size, self.done = size, 0
+        self._caller, self._size, self.done = caller, size, 0
+        self._kept = arrays, results  # the addresses of which are in the tables
         found = learn_dims(caller.graph, [a[:size] for a in arrays])
         self.context = Context(caller)
         caller.reserve(self.context, tuple(found[d] for d in caller.dims))
         for i, name in enumerate(caller.manifest["dims"]):
             self.context.words[Head.COUNT + i] = found[name]
         self._buffers = [np.empty((size, *a.shape[1:]), a.dtype) for a in arrays]
-        self._outputs = [
-            (caller.output_words + i, result)
-            for i, result in zip(
-                (i for i, t in enumerate(caller.graph.outputs) if t.ndim), results, strict=True
-            )
-        ]
+        words = itertools.count(caller.input_words)
+        self._inputs = _table(
+            (a.ctypes.data, _row_bytes(a), buffer.ctypes.data, word)
+            for a, buffer, word in zip(arrays, self._buffers, words, strict=False)
+        )
+        self._places, self._bytes = self._inputs[:, 0].copy(), self._inputs[:, 1].copy()
+        given = [i for i, t in enumerate(caller.graph.outputs) if t.ndim]
+        parts = zip(given, results, strict=True)
+        self._results = [(caller.output_words + i, r.ctypes.data, _row_bytes(r)) for i, r in parts]
+        self._outputs = _table((word, size * each) for word, _, each in self._results)
+        self._tables = (
+            *(self._inputs.ctypes.data, len(self._inputs)),
+            *(self._outputs.ctypes.data, len(self._outputs)),
+        )
 
     def run(self, start: int, count: int, order: Array | None) -> int:
         """0, or the code of the batch that failed."""
-        inputs = np.array(
-            [
-                (
-                    a.ctypes.data + (0 if order is not None else start * _row_bytes(a)),
-                    _row_bytes(a),
-                    buffer.ctypes.data,
-                    self._caller.input_words + i,
-                )
-                for i, (a, buffer) in enumerate(zip(self._arrays, self._buffers, strict=True))
-            ],
-            np.int64,
-        )
-        outputs = np.array(
-            [(word, self._size * _row_bytes(r)) for word, r in self._outputs], np.int64
-        )
-        for word, result in self._outputs:
-            self.context.words[word] = result.ctypes.data + start * _row_bytes(result)
+        rows = None
+        if order is None:
+            self._inputs[:, 0] = self._places + start * self._bytes
+        else:
+            self._inputs[:, 0] = self._places
+            rows = order.ctypes.data + start * order.itemsize
+        for word, place, each in self._results:
+            self.context.words[word] = place + start * each
         code = ctypes.c_int32(0)
-        rows = None if order is None else order[start:]
-        with self._caller.locks():
+        inputs, input_count, outputs, output_count = self._tables
+        with self._caller.locks:
             if elsewhere:
                 self._caller.bring_home()
             self.done = _native()(
@@ -278,14 +278,19 @@ class _Part:
                 self.context.address,
                 count,
                 self._size,
-                None if rows is None else rows.ctypes.data,
-                inputs.ctypes.data,
-                len(inputs),
-                outputs.ctypes.data,
-                len(outputs),
+                rows,
+                inputs,
+                input_count,
+                outputs,
+                output_count,
                 ctypes.byref(code),
             )
         return code.value
+
+
+def _table(lines: Iterable[tuple[int, ...]]) -> Array:
+    """Words of memory, line by line."""
+    return np.array(list(lines), np.int64)
 
 
 def _row_bytes(array: Array) -> int:

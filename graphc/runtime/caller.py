@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from functools import cached_property
 from typing import Any
 
@@ -218,7 +217,8 @@ class Caller:
         self.bring_home()
         return int(self.executable.entry(context.address))
 
-    def locks(self) -> ExitStack:
+    @cached_property
+    def locks(self) -> Held:
         return hold(self.written)
 
     # -- the generated function --------------------------------------------------------------------
@@ -291,7 +291,7 @@ class Caller:
             add(f"g{i}.value = a{i}")
         for line in results.before():
             add(line)
-        guard = {0: "", 1: "with lock: "}.get(len(self.written), "with caller.locks(): ")
+        guard = {0: "", 1: "with lock: "}.get(len(self.written), "with caller.locks: ")
         run = "entry(context.address)"
         if self.variables:
             run = f"caller.run_at_home(context) if elsewhere else {run}"
@@ -479,9 +479,31 @@ def aligned_constants(sizes: Sequence[int], blob: bytes) -> list[np.ndarray[Any,
     return arrays
 
 
-def hold(variables: Iterable[Variable]) -> ExitStack:
+class Held:
+    """Locks that are held together, inside of `with`: all, or none if taking one of them raises. It
+    has no state, so threads share it."""
+
+    __slots__ = ("_locks",)
+
+    def __init__(self, locks: Iterable[Any]) -> None:
+        self._locks = tuple(locks)
+
+    def __enter__(self) -> None:
+        taken = 0
+        try:
+            for lock in self._locks:
+                lock.acquire()
+                taken += 1
+        except BaseException:  # the handler of a signal, while another thread had it
+            for lock in self._locks[:taken]:
+                lock.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        for lock in self._locks:
+            lock.release()
+
+
+def hold(variables: Iterable[Variable]) -> Held:
     """The locks of variables that a call writes, in one order for all callers."""
-    stack = ExitStack()
-    for variable in sorted(variables, key=lambda v: v.cell.serial):
-        stack.enter_context(variable.cell.lock)
-    return stack
+    return Held(v.cell.lock for v in sorted(variables, key=lambda v: v.cell.serial))

@@ -17,6 +17,7 @@ import graphc as gc
 from graphc.errors import LinAlgError
 from graphc.lower.processor import target_machine
 from graphc.runtime import executable
+from graphc.runtime.caller import hold
 
 D = "float64"
 
@@ -70,6 +71,41 @@ def test_two_functions_over_two_variables_do_not_deadlock() -> None:
     in_threads(6, work)
     assert (float(a.value), float(b.value)) == (3000, -3000)
     assert set(sums) == {0.0}  # nobody sees half of an update
+
+
+def test_locks_that_are_held_together_are_all_held_or_none() -> None:
+    first, second, last = (gc.variable(np.zeros(2), f"held{i}") for i in range(3))
+    cells = [v.cell for v in (first, second, last)]
+
+    def free() -> list[bool]:
+        """Which of them another thread gets."""
+        found: list[bool] = []
+
+        def ask() -> None:
+            for cell in cells:
+                found.append(cell.lock.acquire(blocking=False))
+                if found[-1]:
+                    cell.lock.release()
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        return found
+
+    held = hold([last, first, second])
+    with held, held:  # as calls inside of calls do
+        assert free() == [False] * 3
+    assert free() == [True] * 3
+
+    class Interrupted:
+        def acquire(self) -> None:
+            raise KeyboardInterrupt
+
+    cells[1].lock, lock = Interrupted(), cells[1].lock
+    with pytest.raises(KeyboardInterrupt), hold([first, second, last]):
+        pass
+    cells[1].lock = lock
+    assert free() == [True] * 3
 
 
 def test_setting_a_value_waits_for_calls() -> None:
