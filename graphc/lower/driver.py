@@ -365,7 +365,7 @@ class _Driver:
         if blocks is not None and blocks.call.work is not None:
             work = work + blocks.call.work
 
-        def run(more: Sequence[Word], extent: str, unit: int) -> None:
+        def run(more: Sequence[Word], extent: str, unit: int | str) -> None:
             words = self.sharing.words(text, [*self._counters(), *more])
             span = [("i64", "0"), ("i64", extent)]
             text.choose(
@@ -379,7 +379,7 @@ class _Driver:
 
         def sums() -> None:
             if blocks is None:
-                run([], text.size(product(step.batch) * step.m), rows.BLOCK_ROWS)
+                run([], text.size(product(step.batch) * step.m), self._equal_parts(step))
             else:
                 run([], text.size(product(step.batch)), 1)
 
@@ -403,6 +403,21 @@ class _Driver:
             matrices if step.batch else by_rows,
             lambda: self._one_after_the_other(step, blocks),
         )
+
+    def _equal_parts(self, step: Gemm) -> str:
+        """Of how many rows of sums of products threads get multiples: whole sums if all can get as
+        many, else of each as many parts as there are threads, if these are whole blocks. What
+        begins inside of a sum reads all of its operands again."""
+        text = self.text
+        several, height = threads(text), text.size(maximum(step.m, 1))
+        rest = text.emit(f"srem i64 {text.size(product(step.batch))}, {several}")
+        equal = text.emit(f"icmp eq i64 {rest}, 0")
+        part = text.emit(f"sdiv i64 {height}, {several}")
+        left = text.emit(f"sub i64 {height}, {text.emit(f'mul i64 {part}, {several}')}")
+        odd = text.emit(f"and i64 {part}, {rows.BLOCK_ROWS - 1}")
+        whole = text.emit(f"icmp eq i64 {text.emit(f'or i64 {left}, {odd}')}, 0")
+        some = text.emit(f"select i1 {whole}, i64 {part}, i64 {rows.BLOCK_ROWS}")
+        return text.emit(f"select i1 {equal}, i64 {height}, i64 {some}")
 
     def _one_after_the_other(self, step: Gemm, blocks: Blocks | None) -> None:
         """All of the product by the BLAS, then all of the kernel."""

@@ -113,7 +113,7 @@ class Sharing:
         name: str,
         words: str,
         end: str,
-        unit: int = 1,
+        unit: int | str = 1,
         *,
         begin: str = "0",
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
 import re
@@ -19,6 +20,10 @@ from graphc.pipeline.stages import Stages
 from graphc.planning.program import Blocks, Gemm, walk_steps
 from graphc.runtime import executable
 from tests.image_samples import conv
+
+NUMBER = ctypes.c_int64
+SPAN = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, NUMBER, NUMBER)
+SHARE = ctypes.CFUNCTYPE(None, SPAN, ctypes.c_void_p, NUMBER, NUMBER, NUMBER, NUMBER)
 
 X = gc.placeholder("conv_x", ("n", "h", 6, 16))
 W = gc.placeholder("conv_w", (3, 3, 16, 8))
@@ -85,6 +90,33 @@ def test_threads_share_the_convolution_and_both_gradients() -> None:
     text = print_driver(program, 32).text
     assert len(sums) == 3
     assert len(set(re.findall(r"call void %v\d+\(ptr (@rows\d+), ptr %words", text))) == 3
+
+
+def test_threads_cut_as_few_sums_as_they_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient by a kernel of 3 x 3 is three sums, of 96 rows here: what is begun inside of one
+    reads all of its operands again."""
+    units: dict[int, int] = {}
+
+    @SHARE
+    def share(span: Any, words: int, begin: int, end: int, unit: int, threads: int) -> None:
+        if end - begin == 3 * 96:
+            units[threads] = unit
+        span(words, begin, end)
+
+    address = ctypes.cast(share, ctypes.c_void_p).value
+    monkeypatch.setattr("graphc.runtime.threads.share_address", lambda: address)
+    x, w = gc.placeholder("conv_t", (4, 20, 20, 32)), gc.placeholder("conv_u", (3, 3, 32, 32))
+    g = gc.placeholder("conv_o", (4, 20, 20, 32))
+    by_kernel = gc.vjp(gc.conv(x, w, padding=1, data_format="NHWC"), w, g)
+    random = np.random.default_rng(0)
+    a, b = random.standard_normal((2, 4, 20, 20, 32)).astype("float32")
+    found = []
+    for threads in (2, 3, 4, 5):
+        monkeypatch.setenv("GRAPHC_NUM_THREADS", str(threads))
+        found.append(gc.compile([x, g], by_kernel)(a, b))
+    assert units == {2: 48, 3: 96, 4: 24, 5: 8}
+    np.testing.assert_allclose(found[0], gc.evaluate(by_kernel, {x: a, g: b}), rtol=1e-3, atol=1e-3)
+    assert all(np.array_equal(found[0], other) for other in found)
 
 
 # -- what is merged, and what is copied ------------------------------------------------------------
