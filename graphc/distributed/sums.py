@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,14 +85,14 @@ class Sums:
         self._mine = shards[exchange.rank]
         self._others = [r for r in range(exchange.size) if r != exchange.rank]
         # Where no bucket is there early, as in small models, a second thread would only cost time.
-        self._pool = None
-        if any(ready.early for ready in self._ready):
-            self._pool = ThreadPoolExecutor(1, "sums")
+        early = any(ready.early for ready in self._ready)
+        self._pool = ThreadPoolExecutor(1, "sums") if early else None
+        self._task: Future[None] | None = None
         self._ear, self._bell = os.pipe()
         for end in (self._ear, self._bell):
             os.set_blocking(end, False)
             weakref.finalize(self, os.close, end)
-        self.listener = self._bell + 1
+        self.listener = self._bell + 1 if early else 0
         self.tally = Tally()
 
     @contextlib.contextmanager
@@ -103,29 +104,37 @@ class Sums:
         self.tally = Tally()
         if self._pool is None:
             yield
-            self._run(full, take)
+            self._run(full, take, len(self._mine))
             return
-        task = self._pool.submit(self._run, full, take)
+        self._task = self._pool.submit(self._run, full, take)
         try:
             yield
         except BaseException:
             self._ring(STOP)
-            task.exception()
+            self._task.exception()
             raise
-        task.result()
+        self._task.result()
 
     def over(self) -> None:
         """A call is over."""
         self._ring(OVER)
 
     def _ring(self, word: int) -> None:
-        os.write(self._bell, bytes([word]))
+        """Say something through the pipe, as long as somebody listens: it may be full."""
+        while self._task is not None and not self._task.done():
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._bell, bytes([word]))
+                return
+            select.select([], [self._bell], [], 0.1)
 
     # -- mostly the second thread ------------------------------------------------------------------
-    def _run(self, full: Sequence[int], take: Callable[[], None]) -> None:
+    def _run(self, full: Sequence[int], take: Callable[[], None], over: int = 0) -> None:
+        """A step's sums; so many calls are over when it begins."""
         given = dict.fromkeys(range(self._exchange.size), 0)
         step = _Step(full, take, given, dict.fromkeys(self._others, 0))
-        deadline = 0.0
+        deadline = time.monotonic() + self._exchange.limit
+        for _ in range(over):
+            self._hear(step, OVER)
         with np.errstate(all="ignore"):  # of a shard that failed
             while not step.stopped:
                 computing = step.calls < len(self._mine)
@@ -142,7 +151,7 @@ class Sums:
                 start = time.perf_counter()
                 self._take(step, words)
                 taken = time.perf_counter() - start
-                if computing and self._pool is not None:
+                if computing:
                     self.tally.hidden += taken
                 else:
                     self.tally.shown += taken
