@@ -2,10 +2,11 @@
 
 All accesses of a buffer that the loop writes have to be at `c*i + rest`, where `i` is the loop's
 variable, `c` is one size, and what `rest` can be, over the loops inside of this one, spans fewer
-than `c` elements: so the elements of one turn lie in a block of their own. A turn of a run is where
-the run begins and a place in it, so that `i - 16 * r` is one of the 16 places of run `r`. Sizes are
-compared as polynomials that hold for all values of the program's dims. Of a buffer in parts, of
-which each turn has one (`Buffer.part`), all accesses have to be in the turn's part.
+than `c` elements: so the elements of one turn lie in a block of their own. Or two accesses are so
+far apart that no turn gets from one to the other: rows that lie one behind the other. A turn of a
+run is where the run begins and a place in it, so that `i - 16 * r` is one of the 16 places of run
+`r`. Sizes are compared as polynomials that hold for all values of the program's dims. Of a buffer
+in parts, of which each turn has one (`Buffer.part`), all accesses have to be in the turn's part.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def shared(loop: For, sizes: Mapping[str, Size]) -> str:
     for buffer, indices in places.items():
         if buffer.part != 0 and all(i.coefficient(loop.var) == buffer.part for i in indices):
             continue
-        found = _overlap(loop.var, indices, own, extents)
+        found = _overlap(loop.var, indices, own, extents, substitute(loop.extent, sizes))
         if found:
             return f"{buffer.name}[{indices[0]}]: {found}"
     return ""
@@ -109,8 +110,14 @@ def _by_places(index: Affine, runs: Mapping[Var, tuple[Run, Var]]) -> Affine:
     return found
 
 
-def _overlap(var: Var, indices: list[Affine], own: set[Var], extents: Mapping[Var, Size]) -> str:
-    """Why two turns may meet in one element of a buffer; "" if they cannot."""
+def _overlap(
+    var: Var,
+    indices: list[Affine],
+    own: set[Var],
+    extents: Mapping[Var, Size],
+    turns: Size | None = None,
+) -> str:
+    """Why two turns, of so many, may meet in one element of a buffer; "" if they cannot."""
     step = indices[0].coefficient(var)
     if any(i.coefficient(var) != step for i in indices):
         return "accesses step by different sizes"
@@ -122,8 +129,21 @@ def _overlap(var: Var, indices: list[Affine], own: set[Var], extents: Mapping[Va
     if len(spans) != len(reach):
         return "its place is read from data, or of unknown sign"
     width = step if is_nonnegative(step) else -step
-    apart = all(is_nonnegative(width - 1 - (high - low)) for _, high in spans for low, _ in spans)
+    apart = all(_apart(a, b, width, turns) for a in spans for b in spans)
     return "" if apart else f"turns are {step} elements apart and touch more"
+
+
+def _apart(
+    a: tuple[Size, Size], b: tuple[Size, Size], width: Size, turns: Size | None
+) -> bool:
+    """Whether an access whose rest is in `a` and one of a later turn whose rest is in `b` meet
+    nowhere: they are in blocks of their turns, or all turns of one are behind all of the other."""
+    if is_nonnegative(width - 1 - (a[1] - b[0])):
+        return True
+    if turns is None:
+        return False
+    reach = width * (turns - 1)
+    return is_nonnegative(b[0] - a[1] - reach - 1) or is_nonnegative(a[0] - b[1] - reach - 1)
 
 
 def _outer_part(index: Affine, own: set[Var]) -> dict[Var, Size]:

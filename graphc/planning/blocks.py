@@ -29,6 +29,7 @@ from graphc.machines import CPU, Machine
 from graphc.planning.alias import alias_in_place
 from graphc.planning.epilogues import take_up
 from graphc.planning.gradient_epilogues import take_up_gradients
+from graphc.planning.moved import store_where_moved
 from graphc.planning.program import (
     Blocks,
     Branch,
@@ -56,7 +57,7 @@ def join_blocks(program: Program, machine: Machine = CPU) -> Program:
 
 def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine) -> list[Step]:
     found: list[Step] = []
-    for step in steps:
+    for step in store_where_moved(steps, uses, machine) if machine.many_threads else steps:
         if isinstance(step, Loop):
             found.append(replace(step, body=_joined(step.body, uses, machine)))
         elif isinstance(step, Branch):

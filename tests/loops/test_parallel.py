@@ -58,6 +58,10 @@ SHARED: list[tuple[str, Kernel]] = [
     ("turns are m elements apart", kernel(n, Load(V, X, of(AT)), Store(Y, of(AT) * m, V))),  # m = 0
     ("turns are 1 elements apart", kernel(n, Load(V, Y, of(AT)), Store(Y, of(AT) + 1, V))),
     ("turns are 1 elements apart", kernel(n, row(of(AT) + of(J)))),
+    (
+        "turns are 1 elements apart",
+        kernel(n, Store(Y, of(AT), ONE), Store(Y, of(AT) + (n - 1), ONE)),
+    ),
     ("turns are 0 elements apart", kernel(n, row(of(J)))),
     ("turns are m - 1 elements apart", kernel(n, row(of(AT) * (m - 1) + of(J)))),
     ("step by different sizes", kernel(n, Load(V, Y, of(AT) * 2), Store(Y, of(AT), V))),
@@ -84,7 +88,8 @@ def test_turns_that_meet_are_refused(why: str, given: Kernel) -> None:
 
 
 def test_turns_with_blocks_of_their_own_are_accepted() -> None:
-    """Rows, forward and backward, a row read that nobody writes, and a place that all share."""
+    """Rows, forward and backward, a row read that nobody writes, a place that all share, and two
+    rows one behind the other."""
     backward = -(of(AT) * m) + -of(J) + (n * m - 1)
     start = Number(AWAY, Affine((), m))
     for given in (
@@ -92,6 +97,7 @@ def test_turns_with_blocks_of_their_own_are_accepted() -> None:
         kernel(n, row(backward)),
         kernel(n, Load(V, X, Affine()), Store(Y, of(AT) * (m + 1), V)),
         kernel(n, Store(Y, of(AT) + of(AWAY), ONE), before=(start,)),
+        kernel(n, Store(Y, of(AT), ONE), Store(Y, of(AT) + n, ONE)),
         kernel(n, Declare(V, ONE), For(J, m, [Accumulate(V, "add", ONE)]), Store(Y, of(AT), V)),
     ):
         check_kernel(given)
@@ -130,7 +136,8 @@ def test_what_is_accepted_never_meets() -> None:
             start + of(J) * draw.choice(factors) + of(K) * draw.choice(factors) for _ in range(2)
         )
         read = draw.choice([write, write, other])
-        body: list[Stmt] = [Load(V, Y, read + draw.choice([0, 0, 0, 1])), Store(Y, write, V)]
+        away = draw.choice([0, 0, 0, 1, n, n * m])
+        body: list[Stmt] = [Load(V, Y, read + away), Store(Y, write, V)]
         inner = For(J, draw.choice([n, m, 2]), [For(K, draw.choice([m, 1, 2]), body)])
         loop = For(AT, n, [inner], parallel=True)
         met = any(meets(loop, {"n": a, "m": b}) for a in (0, 1, 2, 3) for b in (0, 1, 2, 3))
