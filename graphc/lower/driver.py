@@ -237,30 +237,29 @@ class _Driver:
         )
 
     def _examples(self, step: Examples, stop: str, start: str) -> None:
-        """Examples [start, stop): each thread takes a part of them if there are enough, and works
-        in a frame of its own."""
+        """Examples [start, stop): if there are enough, each thread takes the next one until none is
+        left, and works in a frame of its own."""
         if self.clocks.words:
             self._in_order(step, stop, start)
             return
-        text, frame = self.text, self.program.frame
+        text = self.text
         name, part = (f"{kind}{len(self.functions)}" for kind in ("parts", "part"))
-        inner = FunctionText(
-            self.layout, parameters=[("i64", f"%{word}") for word in ("shift", "from", "to")]
-        )
+        words: list[Word] = [("ptr", "%ticket"), ("i64", "%stop")]
+        inner = FunctionText(self.layout, parameters=[("i64", "%shift"), *words])
         inner.alone, inner.shift = True, "%shift"
         self.text = inner
-        self._in_order(step, "%to", "%from")
+        with inner.endless_loop():
+            example = inner.emit("atomicrmw add ptr %ticket, i64 1 monotonic")
+            inner.leave_unless(inner.emit(f"icmp slt i64 {example}, %stop"))
+            inner.counters[step.counter] = example
+            self._steps(step.body)
+            del inner.counters[step.counter]
         self.text = text
         self.functions[part] = inner.lines(part, "internal ")
-        span = self._span(*(("i64", f"%{word}") for word in ("start", "stop", "parts")))
+        span = self._span(*words)
         with span.loop("%last", "%first") as number:
-            count = span.emit("sub i64 %stop, %start")
-            ends = []
-            for end in (number, span.emit(f"add i64 {number}, 1")):
-                share = span.emit(f"sdiv i64 {span.emit(f'mul i64 {count}, {end}')}, %parts")
-                ends.append(("i64", span.emit(f"add i64 %start, {share}")))
-            shift = span.emit(f"mul i64 {number}, {span.size(frame)}")
-            span.run(part, [("ptr", "%context"), ("i64", shift), *ends])
+            shift = span.emit(f"mul i64 {number}, {span.size(self.program.frame)}")
+            span.run(part, [("ptr", "%context"), ("i64", shift), *words])
         self.functions[name] = span.lines(name, "internal ")
         worth = is_worth_threads(text, interrupt.work([step]))
         several, count = threads(text), text.emit(f"sub i64 {stop}, {start}")
@@ -268,9 +267,10 @@ class _Driver:
         chosen = text.emit(f"and i1 {worth}, {enough}")
 
         def shared() -> None:
-            more = [("i64", start), ("i64", stop), ("i64", several)]
-            words = self.sharing.words(text, [*self._counters(), *more])
-            self.sharing.run(text, name, words, several)
+            ticket = text.stack("ticket", "i64")
+            text.store("i64", start, ticket)
+            more = [*self._counters(), ("ptr", ticket), ("i64", stop)]
+            self.sharing.run(text, name, self.sharing.words(text, more), several)
 
         text.choose(
             text.emit(f"and i1 {chosen}, {rows.are_own(text, step)}"),

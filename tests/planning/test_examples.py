@@ -3,6 +3,7 @@ memory, and what it computes, on any number of threads."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 from typing import Any
 
@@ -159,6 +160,29 @@ def test_threads_take_examples(own: bool, monkeypatch: pytest.MonkeyPatch) -> No
             np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-4)
         for other in others:
             assert [v.tobytes() for v in other] == [v.tobytes() for v in first]
+
+
+def test_a_thread_that_comes_late_finds_nothing_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is there alone takes all examples, in any frame."""
+    number = ctypes.c_int64
+    span = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, number, number)
+    parts: list[int] = []
+
+    @ctypes.CFUNCTYPE(None, span, ctypes.c_void_p, number, number, number, number)
+    def share(run: Any, words: int, begin: int, end: int, unit: int, threads: int) -> None:
+        parts.append(end - begin)
+        for part in reversed(range(begin, end)):
+            run(words, part, part + 1)
+
+    address = ctypes.cast(share, ctypes.c_void_p).value
+    monkeypatch.setattr("graphc.runtime.threads.share_address", lambda: address)
+    monkeypatch.setenv("GRAPHC_NUM_THREADS", "3")
+    step = gc.compile(INPUTS, gradients()[1:2], name="late")
+    rng = np.random.default_rng(5)
+    shapes = (7, 2, T, SIZE), (7, 2, T, SIZE), (SIZE, SIZE)
+    given = [rng.normal(size=s).astype("f4") * 0.3 for s in shapes]
+    np.testing.assert_allclose(step(*given)[0], by_hand(*given)[1], rtol=2e-4, atol=2e-4)
+    assert parts == [3]
 
 
 def test_the_driver_shares_the_whole_chain() -> None:
