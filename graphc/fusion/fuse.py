@@ -11,8 +11,8 @@ by its readers (`recompute.py`), and what is heavy for single numbers gets a loo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from graphc.errors import GraphError
 from graphc.fusion.group import BUFFERS, MEMBERS, STATEMENTS, Group, Groups
@@ -39,8 +39,7 @@ from graphc.machines import CPU, Machine
 from graphc.ops.leaf import placeholder
 
 
-@dataclass(frozen=True, slots=True)
-class Border:
+class Border(NamedTuple):
     """Two neighbouring regions of a fused graph, and why they are two."""
 
     producer: Node
@@ -120,7 +119,7 @@ def _shared_loops(groups: Groups, a: Group, b: Group) -> int | str | None:
     first, second = a.directions, b.directions
     if first and any(first[loop] != second[loop] for loop in first.keys() & second.keys()):
         return "they go through one loop in opposite directions"
-    short, long = sorted((a.space, b.space), key=len)
+    short, long = (a.space, b.space) if len(a.space) <= len(b.space) else (b.space, a.space)
     if long[: len(short)] != short:
         return f"their loops differ: {show(a.space)} and {show(b.space)}"
     wanted = {g.outer for g in (a, b) if g.outer is not None}

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.fusion.kernel_plan import AFTER, BEFORE, Carry, KernelPlan, Stage, plan_kernel
 from graphc.fusion.reads import element, naming
@@ -68,8 +69,7 @@ def _with_turns_together(plan: KernelPlan, alone: Builder) -> Builder:
     return alone
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
+class _Result(NamedTuple):
     """What an op that writes its kernel sees of a result."""
 
     k: Builder

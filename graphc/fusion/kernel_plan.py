@@ -10,7 +10,7 @@ not there yet, or in a scratch row. `fusion/kernel.py` writes the kernel that a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.fusion.region import (
     LOOPS,
@@ -34,8 +34,7 @@ BEFORE = -1  # the stage of scalar work that needs no loop
 AFTER = 1 << 30  # the stage of what runs after all loops
 
 
-@dataclass(frozen=True, slots=True)
-class Reduction:
+class Reduction(NamedTuple):
     """How many loops a reduction keeps, and whether it accumulates in a register, or in memory. In
     a register it does if these are all of the outer loops or none, and no place is read from data.
     """
@@ -44,8 +43,7 @@ class Reduction:
     in_register: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Carry:
+class Carry(NamedTuple):
     """Along which loop a running reduction carries its state, if there is one, and where: in
     registers if that is the innermost of its loops, else in `memory`, where each turn of its other
     loops has a state of its own."""
@@ -54,8 +52,7 @@ class Carry:
     memory: tuple[Buffer, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """What is computed in each turn of the outer loops, in order: first `rows`, once, then `inner`,
     in the inner loops. Of `inner`, some are computed again for the stage's own work.
 
@@ -68,8 +65,7 @@ class Stage:
     loads: frozenset[Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class KernelPlan:
+class KernelPlan(NamedTuple):
     """The kernel of a region: `before` its loops, in the `stages` inside of them, `after` them.
 
     The first `outer` loops of `space` are shared by all stages; those of `backwards` go from the

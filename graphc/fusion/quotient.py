@@ -43,6 +43,10 @@ def current(vertex: Vertex) -> Vertex:
     return vertex
 
 
+def _current(vertices: dict[Vertex, None]) -> dict[Vertex, None]:
+    return dict.fromkeys([v if v.joined is None else current(v) for v in vertices])
+
+
 def put_in_order(vertices: Iterable[Vertex]) -> None:
     """Give the vertices, which come operands first, their first places."""
     last: Vertex | None = None
@@ -86,8 +90,8 @@ def _between(first: Vertex, last: Vertex) -> tuple[list[Vertex], bool] | None:
     downwards, upwards = [first], [last]
     while downwards and upwards:
         vertex = downwards.pop()
+        vertex.users = _current(vertex.users)
         for user in vertex.users:
-            user = user if user.joined is None else current(user)
             if user is last and vertex is first:
                 continue
             if user in above:
@@ -96,8 +100,8 @@ def _between(first: Vertex, last: Vertex) -> tuple[list[Vertex], bool] | None:
                 below[user] = None
                 downwards.append(user)
         vertex = upwards.pop()
+        vertex.operands = _current(vertex.operands)
         for operand in vertex.operands:
-            operand = operand if operand.joined is None else current(operand)
             if operand is first and vertex is last:
                 continue
             if operand in below:

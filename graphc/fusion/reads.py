@@ -111,6 +111,12 @@ class Reads:
         return found
 
     def _find(self, node: Node) -> list[Read]:
+        if Fact.ELEMENTWISE in node.op.facts and not any(map(self._computes, node.inputs)):
+            self.statements[node] = self._computing(node, 0)
+            out = node.types[0]
+            operands = [t for t in node.inputs if not is_scalar_constant(t.node)]
+            index = canonical_index(out.shape, LOOPS)
+            return [(t, project(index, t.type, out)) for t in operands]
         found: list[Read] = []
         builder = probe(node)
 
@@ -127,6 +133,12 @@ class Reads:
         count = len(builder.scopes[0].body) - len(found)
         self.statements[node] = self._computing(node, count)
         return found
+
+    def _computes(self, tensor: Tensor) -> bool:
+        """Whether who reads the tensor does so by statements of its own, other than a load."""
+        node = tensor.node
+        known = node in self._through and not is_scalar_constant(node)
+        return known or node in self.inlined
 
     def _computing(self, node: Node, visited: int) -> int:
         """The statements that compute the node; visiting its reads made `visited`."""

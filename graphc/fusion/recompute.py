@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.fusion.group import BUFFERS, MEMBERS, STATEMENTS, Group, Groups
 from graphc.fusion.reads import Index
@@ -42,8 +42,7 @@ def inline_cheap(groups: Groups, machine: Machine) -> None:
         tensors = _around(groups, _inline(groups, found))
 
 
-@dataclass(frozen=True, slots=True)
-class _Chain:
+class _Chain(NamedTuple):
     """The ops that compute one stored value from other stored ones."""
 
     nodes: tuple[Node, ...]

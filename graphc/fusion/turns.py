@@ -15,7 +15,7 @@ each adds up in a register of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.fusion.kernel_plan import KernelPlan
 from graphc.ir.dim import Size
@@ -27,8 +27,7 @@ SAVED = 0.75  # of the loads, from which on it pays
 LENGTH = 160  # statements of a kernel with turns together
 
 
-@dataclass(frozen=True, slots=True)
-class Together:
+class Together(NamedTuple):
     """The loop at depth `loop` takes `turns` at a time; those from `inner` on are written out."""
 
     loop: int

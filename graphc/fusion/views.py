@@ -7,8 +7,7 @@ transposed and sliced operands that way, so they are never copied.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphc.fusion.region import Operand, flat_index, reindexes
 from graphc.ir.dim import Size, divide, is_at_least, is_nonnegative
@@ -22,8 +21,7 @@ from graphc.loops.grammar import Affine, Var, of
 _AXES = tuple(Var(f"a{k}", int64) for k in range(16))
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """The element at index i of the view is element `offset + sum(i * strides)` of `base`."""
 
     base: Tensor

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from graphc.fusion.fuse import Border, fuse
 from graphc.ir.dim import typical_sizes
@@ -35,8 +35,7 @@ from graphc.rewrite.rules import DEFAULT, LOWERED
 from graphc.rewrite.rules.fastmath import fastmath as unsafe_rules
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(NamedTuple):
     """What the pipeline made: the fused graph, its program, the rules that fired, and what is
     computed again for a memory budget."""
 

@@ -10,16 +10,15 @@ followed by the update that consumes it. Both take time n log n.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 from graphc.ir.node import Node, Tensor
 
 LOOKED_AT = 8  # users of a node that may follow it at once
 
 
-@dataclass(frozen=True, slots=True)
-class Uses:
+class Uses(NamedTuple):
     """What nodes need. `before`: the nodes that a node must wait for, each once; `reads`: the
     tensors whose memory it reads, each once; `bytes`: of the tensors that are temporaries."""
 

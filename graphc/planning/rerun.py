@@ -67,8 +67,7 @@ class Again(NamedTuple):
     work: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rerun:
+class Rerun(NamedTuple):
     """A graph that computes values again, the order of its steps, each time that a value is
     computed again, and what the nodes have become."""
 
@@ -78,8 +77,7 @@ class Rerun:
     became: Mapping[Node, Node] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Recipe:
+class _Recipe(NamedTuple):
     """How to compute a value again: from which values, and by how much work. Its variables are
     overwritten after step `variables`; up to step `until` it can be computed whatever is dropped.
     """

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, count
 from typing import Any
 
@@ -193,8 +194,14 @@ def _function(symbol: str, target: Target, anew: bool) -> Any:
 
 # -- the cache -------------------------------------------------------------------------------------
 def _key(identity: str, target: Target) -> str:
-    parts = {"kernel": identity, "target": target.name, **target.identity()}
-    return cache.make_key({**cache.environment_parts(), **parts})
+    compiler = {**cache.environment_parts(), "target": target.name, **target.identity()}
+    return cache.make_key({"kernel": identity, "compiler": _digest(tuple(compiler.items()))})
+
+
+@lru_cache(maxsize=8)
+def _digest(parts: tuple[tuple[str, str], ...]) -> str:
+    """What kernels of one target and one process share of their keys."""
+    return cache.make_key(dict(parts))
 
 
 def _find(identity: str, target: Target) -> Any:
