@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
 from graphc.errors import ArgumentError, ShapeError, SymbolicValueError
@@ -34,11 +33,20 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 class Call:
     """An atom that is not a name: `function` of two sizes."""
 
-    __slots__ = ("_hash", "function", "left", "right")
+    __slots__ = ("_hash", "_nonnegative", "function", "left", "right")
 
     def __init__(self, function: str, left: Size, right: Size) -> None:
         self.function, self.left, self.right = function, left, right
         self._hash = hash((function, left, right))
+        self._nonnegative: bool | None = None  # not asked yet
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether it is certainly not negative: asked again and again, found out once."""
+        if self._nonnegative is None:
+            left, right = is_nonnegative(self.left), is_nonnegative(self.right)
+            self._nonnegative = left or right if self.function == "max" else left and right
+        return self._nonnegative
 
     def __hash__(self) -> int:
         return self._hash
@@ -386,10 +394,7 @@ def is_nonnegative(size: Size) -> bool:
 
 
 def _atom_nonnegative(atom: Atom) -> bool:
-    if isinstance(atom, str):
-        return True
-    left, right = is_nonnegative(atom.left), is_nonnegative(atom.right)
-    return left or right if atom.function == "max" else left and right
+    return isinstance(atom, str) or atom.nonnegative
 
 
 def product(sizes: Iterable[Size]) -> Size:
@@ -432,14 +437,21 @@ def evaluate(size: Size, values: Mapping[str, int]) -> int:
 SIZE_HINT = 64  # what a named dim is taken for, where sizes must be compared before they are known
 
 
-_NONE: Mapping[str, int] = MappingProxyType({})
-_typical: ContextVar[Mapping[str, int]] = ContextVar("typical sizes", default=_NONE)
+class _Hints(dict[str, int]):
+    """What named dims are taken for."""
+
+    def __missing__(self, name: str) -> int:
+        return SIZE_HINT
+
+
+_NONE = _Hints()
+_typical: ContextVar[_Hints] = ContextVar("typical sizes", default=_NONE)
 
 
 @contextmanager
 def typical_sizes(sizes: Mapping[str, int]) -> Iterator[None]:
     """What named dims are taken for inside (in this thread only)."""
-    token = _typical.set(sizes)
+    token = _typical.set(_Hints(sizes))
     try:
         yield
     finally:
@@ -459,8 +471,7 @@ def size_hint(size: Size) -> int:
     if isinstance(size, int):
         return max(size, 0)
     try:
-        typical = _typical.get()
-        return max(evaluate(size, {n: typical.get(n, SIZE_HINT) for n in names(size)}), 0)
+        return max(evaluate(size, _typical.get()), 0)
     except ZeroDivisionError:  # such as n // (n - 64): a hint says nothing of it
         return SIZE_HINT
 

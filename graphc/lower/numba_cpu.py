@@ -90,6 +90,8 @@ class _Lower(lowering.Lower):
     """As Numba's, without what kernels have none of: notes for errors and debuggers, exceptions,
     operands that are known. Which variables need no memory `numba_reading.py` has seen."""
 
+    _disable_sroa_like_opt = False  # of debuggers; there it is looked up among the flags each time
+
     def _find_singly_assigned_variable(self) -> None:
         self._singly_assigned_vars = self.func_ir.local
         self._blk_local_varmap: dict[str, Any] = {}
@@ -259,6 +261,10 @@ class _TargetContext(cpu.CPUContext):
         if found is None:
             self._implementations[key] = found = super().get_function(fn, sig, _firstcall)
         return found
+
+    def cast(self, builder: Any, val: Any, fromty: Any, toty: Any) -> Any:
+        """As there; most values are of the type that is wanted, which is one object."""
+        return val if fromty is toty else super().cast(builder, val, fromty, toty)
 
     def get_abi_sizeof(self, ty: Any) -> int:
         if isinstance(ty, llvmlite.ir.IntType):

@@ -106,7 +106,7 @@ class _Walk:
         return self.context.resolve_value_type(function) if known else function
 
     def _called(self, e: Any, function: Any, arguments: Any) -> Any:
-        kinds = tuple(self.types[a.name] for a in arguments)
+        kinds = tuple([self.types[a.name] for a in arguments])
         found = self.context.resolve_function_type(function, kinds, {})
         if found is None:
             raise TypeError(f"{function} of {kinds}")
