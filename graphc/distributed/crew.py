@@ -126,12 +126,6 @@ class Crew:
             made.append(Member(actor, about, is_server))
         for member in made:
             check_versions(versions(), member.about)
-        if (self._servers or not self._copies) and _are_apart([*self.members, *made]):
-            raise ClusterError(
-                "servers and stages share memory with the workers, and several machines have none",
-                op="Trainer", where=origin.where(), given=", ".join(m.about.host for m in made),
-                hint="DataParallel, or fewer workers, so that one machine has room for all",
-            )  # fmt: skip
         return made
 
     def _check_session(self) -> None:

@@ -55,12 +55,24 @@ class Exchange(Protocol):
         """Send a byte to all others, who see what was written once they hear it. What is not sent
         yet, to those in `unsent`, goes on its way while words are waited for. Errors: `Lost`."""
 
+    def tell(self, rank: int, word: bytes, written: Spans = ()) -> None:
+        """The same for one of them."""
+
     @property
     def unsent(self) -> Collection[int]: ...
 
-    def words(self, ranks: Collection[int], file: int, seconds: float) -> Words:
+    def words(self, ranks: Collection[int], file: int | None, seconds: float) -> Words:
         """Wait until one of these has said something, a file can be read or the time is over: what
         they have said, one word of each at most. Errors: `Lost`."""
+
+
+def heard(exchange: Exchange, ranks: Collection[int]) -> Words:
+    """What some of these have said. Errors: `Lost` if none does within the limit."""
+    deadline = time.monotonic() + exchange.limit
+    while not (found := exchange.words(ranks, None, max(deadline - time.monotonic(), 0.0))):
+        if time.monotonic() >= deadline:
+            raise Lost(list(ranks))
+    return sorted(found)
 
 
 class Door:
@@ -130,14 +142,14 @@ class Group:
         for rank in self._peers:
             self.tell(rank, word)
 
-    def words(self, ranks: Collection[int], file: int, seconds: float) -> Words:
+    def words(self, ranks: Collection[int], file: int | None, seconds: float) -> Words:
         """What some of these have said, a byte of each at most, once they have or a file can be
         read. Errors: `Lost`."""
         files = {self._peers[rank].fileno(): rank for rank in ranks}
-        ready, _, _ = select.select([*files, file], [], [], seconds)
+        ready, _, _ = select.select([*files, *([] if file is None else [file])], [], [], seconds)
         return [(files[f], self.hear(files[f])) for f in ready if f != file]
 
-    def tell(self, rank: int, word: bytes) -> None:
+    def tell(self, rank: int, word: bytes, written: Spans = ()) -> None:
         """Send a byte to one of them. Errors: `Lost`."""
         _or_lost(rank, self._peers[rank].sendall, word)
 
@@ -147,14 +159,6 @@ class Group:
         peer.settimeout(self.limit)
         word: bytes = _or_lost(rank, receive, peer, 1)
         return word
-
-    def listen(self, ranks: Collection[int]) -> list[int]:
-        """Which of these have said something. Errors: `Lost` if none does within the limit."""
-        sockets = {self._peers[rank]: rank for rank in ranks}
-        ready, _, _ = select.select(list(sockets), [], [], self.limit)
-        if not ready:
-            raise Lost(list(ranks))
-        return sorted(sockets[s] for s in ready)
 
     def memory(self, count: int) -> Any:
         """So many bytes that all of them see. Errors: `Lost`; `OSError` where memory is short."""

@@ -127,9 +127,22 @@ class Layout(Places):
         """Where the part of a bucket's sum is that one of so many workers makes."""
         return _part(self._sums["buckets"][bucket], rank, size)
 
+    def status(self, slot: int) -> Span:
+        """Where it is said what became of a shard."""
+        return span(self._fields[slot]["status"])
+
+    def parts(self, slot: int, summed: Sequence[int]) -> list[Span]:
+        """Where in a slot some of the arrays are that are added up."""
+        places = self._fields[slot]["sums"]["summed"]
+        return [span(places[i]) for i in summed]
+
     def areas(self, memory: Any) -> list[list[Array]]:
         """Where the values that workers pull are published."""
         return [views(memory, area) for area in self._areas]
+
+    def area(self, number: int, pulled: Sequence[int]) -> list[Span]:
+        """Where in an area some of these values are."""
+        return [span(self._areas[number][k]) for k in pulled]
 
 
 def _part(bucket: Place, rank: int, size: int) -> Span:
@@ -146,6 +159,12 @@ def part_of(count: int, rank: int, size: int) -> tuple[int, int]:
 def kind_of(variable: Variable) -> Kind:
     """The shape and dtype of a variable."""
     return tuple(int(s) for s in variable.shape), variable.dtype.numpy
+
+
+def span(place: Place) -> Span:
+    """Where the bytes of an array begin and end."""
+    at, (shape, dtype) = place
+    return at, at + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
 def view(memory: Any, place: Place) -> Array:

@@ -117,9 +117,17 @@ class NetGroup:
     def say(self, word: bytes, written: Spans = (), apart: Apart = NOTHING) -> None:
         """Begin to send the others a word, and what was written for all or for each of them; who is
         lost is told by `words`."""
-        for rank, peer in self._peers.items():
-            self._sending[rank].append(self._send(peer, word, [*written, *apart.get(rank, ())]))
+        for rank in self._peers:
+            self._add(rank, word, [*written, *apart.get(rank, ())])
         self._push()
+
+    def tell(self, rank: int, word: bytes, written: Spans = ()) -> None:
+        """The same for one of them."""
+        self._add(rank, word, written)
+        self._push()
+
+    def _add(self, rank: int, word: bytes, spans: Spans) -> None:
+        self._sending[rank].append(self._send(self._peers[rank], word, spans))
 
     @property
     def unsent(self) -> Collection[int]:

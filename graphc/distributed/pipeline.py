@@ -1,10 +1,11 @@
 """Replicas of `Pipeline`: each computes some stages of the model, one after another, by 1F1B.
 
-Micro-batches go through the stages in memory that all share; a byte to a neighbour says that the
-next one is there. When all are through, the stages meet, and each updates its own variables and
-publishes them, in one of two areas by turns, with the number of the step; then they meet again. So
-whoever is lost at whatever moment, all variables behind the last step that all stages have made are
-in memory that the others see, and the training goes on from there.
+Micro-batches go through the stages in memory that all share; a word to a neighbour says that the
+next one is there, and takes it along where no memory is shared. When all are through, the stages
+meet, and each updates its own variables and publishes them, in one of two areas by turns, with the
+number of the step; then they meet again. So whoever is lost at whatever moment, all variables
+behind the last step that all stages have made are in memory that the others see, and the training
+goes on from there.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from graphc.distributed.group import Exchange, Group
-from graphc.distributed.layout import Place, Places, Slot, kind_of, part_of, view, views
+from graphc.distributed.group import Exchange, Span, heard
+from graphc.distributed.layout import Place, Places, Slot, kind_of, part_of, span, view, views
 from graphc.distributed.replica import DIVERGED, FAILED, FINE, Replica
 from graphc.distributed.stages import Link, StagedPrograms
 from graphc.errors import GraphcError
@@ -87,6 +88,22 @@ class _Layout(Places):
             for at, loss, n, k in self._slots
         ]
 
+    def status(self, number: int, stages: range) -> Span:
+        """Where it is said what became of a micro-batch in these stages."""
+        at = self._slots[number][0][0]
+        return at + INT64.itemsize * stages.start, at + INT64.itemsize * stages.stop
+
+    def told(self, number: int) -> list[Span]:
+        """Where the last stage says of a micro-batch what all read."""
+        _, loss, notes, kept = self._slots[number]
+        return [span(place) for place in (loss, *notes, *kept)]
+
+    def renewed(self, area: int, stages: range, places: Sequence[int]) -> list[Span]:
+        """Where in an area some variables are, and behind them the stamps of these stages."""
+        at, ((_, count), _) = self._stamps
+        stamps = [at + INT64.itemsize * (area * count + k) for k in (stages.start, stages.stop)]
+        return [*(span(self._areas[area][k]) for k in places), (stamps[0], stamps[1])]
+
     def stamps(self, memory: Any) -> Array:
         """Behind which step a stage's variables in each area are, `NEVER` at first."""
         return view(memory, self._stamps)
@@ -107,6 +124,7 @@ class PipelineReplica(Replica):
         programs, count = self.programs, len(self.programs.stages)
         self._mine = range(*part_of(count, exchange.rank, exchange.size))
         layout = _Layout(programs, -(-self.size // programs.shards))
+        self._staged = layout
         self._memory = exchange.memory(layout.bytes)
         self._slots, self._moving = layout.slots(self._memory), layout.moving
         self._stamps = layout.stamps(self._memory)
@@ -170,15 +188,18 @@ class PipelineReplica(Replica):
             self._hear(before)
             for k in self._mine if is_forward else reversed(self._mine):
                 (self._forward if is_forward else self._backward)(k, full[i], bounds)
-            self._tell(after, FORTH if is_forward else BACK)
-        self.exchange.meet()
+            if 0 <= after < self.exchange.size:
+                rows = bounds[full[i] + 1] - bounds[full[i]]
+                spans = self._moved(full[i], rows, is_forward)
+                self.exchange.tell(after, FORTH if is_forward else BACK, spans)
+        self.exchange.meet(self._told(full))
         self.seconds.lap("wait")
         code = max(self._code(s) for s in full)
         if code:
             return code
         self._notes = self._take_notes(full, bounds)
         code = self._renew(full[0])
-        self.exchange.meet()
+        self.exchange.meet(self._renewed(full[0]))
         self.seconds.lap("wait")
         if code or self._code(full[0]):
             self._clock -= 1
@@ -205,12 +226,42 @@ class PipelineReplica(Replica):
 
     def _hear(self, rank: int) -> None:
         if 0 <= rank < self.exchange.size:
-            cast(Group, self.exchange).hear(rank)
+            heard(self.exchange, [rank])
             self.seconds.lap("wait")
 
-    def _tell(self, rank: int, word: bytes) -> None:
-        if 0 <= rank < self.exchange.size:
-            cast(Group, self.exchange).tell(rank, word)
+    # -- what others read, where no memory is shared -----------------------------------------------
+    def _moved(self, number: int, rows: int, is_forward: bool) -> list[Span]:
+        """Of a micro-batch, what goes to the next stages or back to those before, and what became
+        of it so far. What is for others than the next worker's stages, that one passes on."""
+        mine, count, moving = self._mine, len(self.programs.stages), self._moving[number]
+        found = []
+        for i, link in enumerate(self.programs.links):
+            if is_forward and link.maker < mine.stop and max(link.readers) >= mine.stop:
+                found.append(self._span(moving.links[i], i, rows))
+            elif not is_forward and link.maker < mine.start and moving.backs[i]:
+                found += [
+                    self._span(place, i, rows)
+                    for place, reader in zip(moving.backs[i], link.readers, strict=True)
+                    if reader >= mine.start
+                ]
+        stages = range(mine.stop) if is_forward else range(mine.start, count)
+        return [*found, self._staged.status(number, stages)]
+
+    def _told(self, full: Sequence[int]) -> list[Span]:
+        """What became of each micro-batch here, and what the last stage says of it."""
+        found = [self._staged.status(s, self._mine) for s in full]
+        if self._mine.stop == len(self.programs.stages):
+            found += [span for s in full for span in self._staged.told(s)]
+        return found
+
+    def _renewed(self, first: int) -> list[Span]:
+        """The values that were published, and whether that failed."""
+        status = self._staged.status(first, self._mine)
+        if self.failure is not None:
+            return [status]
+        parts = [self.programs.parts[k] for k in self._mine]
+        places = [self._places[i] for part in parts for i in part.written]
+        return [*self._staged.renewed(self._clock % 2, self._mine, places), status]
 
     def _code(self, number: int) -> int:
         return int(self._slots[number].status.max())
@@ -219,8 +270,8 @@ class PipelineReplica(Replica):
     def _forward(self, k: int, number: int, bounds: Sequence[int]) -> None:
         stage, slot = self.programs.stages[k], self._slots[number]
         moving = self._moving[number]
-        if k == 0:
-            slot.status[:] = FINE
+        if k == self._mine.start:
+            slot.status[k:] = FINE  # those behind it wait for this one
         start, end = bounds[number], bounds[number + 1]
         self.seconds.examples += end - start
         if self._code(number):
@@ -276,8 +327,14 @@ class PipelineReplica(Replica):
 
     def _link(self, place: Place, number: int, rows: int) -> Array:
         """A tensor that moves, of so many examples."""
+        return view(self._memory, self._sized(place, number, rows))
+
+    def _span(self, place: Place, number: int, rows: int) -> Span:
+        return span(self._sized(place, number, rows))
+
+    def _sized(self, place: Place, number: int, rows: int) -> Place:
         link = self.programs.links[number]
-        return view(self._memory, (place[0], (_shape(link, rows), link.dtype)))
+        return place[0], (_shape(link, rows), link.dtype)
 
     def _add(self, k: int, j: int, value: Any) -> None:
         totals = self._totals[k]

@@ -41,7 +41,10 @@ class Alone:
     def say(self, word: bytes, written: Spans = (), apart: Apart = NOTHING) -> None:
         """Nobody hears it."""
 
-    def words(self, ranks: Collection[int], file: int, seconds: float) -> Words:
+    def tell(self, rank: int, word: bytes, written: Spans = ()) -> None:
+        """Nobody hears it."""
+
+    def words(self, ranks: Collection[int], file: int | None, seconds: float) -> Words:
         """Nobody says anything."""
         return []
 

@@ -8,20 +8,18 @@ import pickle
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.distributed import crew, engine
+from graphc.distributed import crew
 from graphc.distributed.group import Lost
 from graphc.distributed.network import MARK, NetDoor, NetGroup
-from graphc.distributed.worker import About, Worker, versions
-from graphc.errors import ClusterError
+from graphc.distributed.worker import Worker
 
-from .problems import LABELS, OPTIONS, X, same, trainer
+from .problems import LABELS, OPTIONS, PARTS, X, model, same, trainer
 
 LONG, SHORT = 600.0, 0.2
 
@@ -156,16 +154,65 @@ def test_workers_that_say_they_are_on_several_machines(cluster: Any) -> None:
         assert len(ours.report().lost) == 1
 
 
-def test_stages_and_servers_need_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    places = map(str, range(100))
-    about = About("", 1, "afar", versions())
-    told = SimpleNamespace(about=SimpleNamespace(remote=lambda: None))
-    monkeypatch.setattr(engine, "actor", lambda *given, **options: told)
-    monkeypatch.setattr(
-        engine, "gather", lambda calls, limit: [about._replace(place=next(places)) for _ in calls]
-    )
-    limits = gc.distributed.Limits()
-    for servers, copies in ((1, True), (0, False)):
-        with pytest.raises(ClusterError, match="DataParallel, or fewer workers"):
-            crew.Crew(2, servers, limits, copies)._hire(2, False)
-    assert len(crew.Crew(2, 0, limits)._hire(2, False)) == 2
+def _trained(made: Any, count: int, net: bool) -> tuple[list[Any], list[Worker]]:
+    """The answers of so many workers and servers, as threads, to a run of five steps."""
+    programs = made._step("fit", made.types).programs
+    workers = [Worker({}) for _ in range(count)]
+    names = [w.listen("127.0.0.1") if net else w.about().name for w in workers]
+
+    def steps(rank: int) -> Any:
+        worker = workers[rank]
+        assert worker.join(names, rank, number=3, start=LONG, step=LONG) == ()
+        assert worker.walk([X, LABELS], 16) == ()
+        return worker.run(0, 5, None)
+
+    for worker in workers:
+        worker.load(pickle.dumps(programs), ())
+    with ThreadPoolExecutor(count) as pool:
+        return [f.result(LONG) for f in [pool.submit(steps, r) for r in range(count)]], workers
+
+
+def _made(strategy: Any, workers: int) -> Any:
+    """A trainer whose programs can be made."""
+    gc.nn.seed(0)
+    options = {"optimizer": gc.optim.Adam(0.03), **PARTS, "workers": workers}
+    made = gc.distributed.Trainer(model(), strategy=strategy, **options)
+    made.evaluate(X, LABELS)
+    ours = trainer()
+    ours.fit(X, LABELS, **OPTIONS)
+    made.types = ours.types
+    return made
+
+
+SPLIT: list[tuple[Any, int]] = [
+    (gc.distributed.Pipeline(3, 4), 3),
+    (gc.distributed.Pipeline(3, 2), 2),
+    (gc.distributed.ParameterServer(2, shards=3), 2),
+]
+
+
+@pytest.mark.parametrize(("strategy", "workers"), SPLIT)
+def test_stages_and_servers_without_shared_memory(strategy: Any, workers: int) -> None:
+    """The same bits as with it; each stage has the values of all, and what metrics keep."""
+    made, count = _made(strategy, workers), workers + strategy.servers
+    found = [_trained(made, count, net) for net in (True, False)]
+    places = range(len(made._step("fit", made.types).programs.variables))
+    for answers, _ in found:
+        assert [(a.at, a.code, a.lost) for a in answers] == [(5, 0, ())] * count
+    for rank, (a, b) in enumerate(zip(*(workers for _, workers in found), strict=True)):
+        for x, y in zip(a.values(places), b.values(places), strict=True):
+            np.testing.assert_array_equal(x, y)
+        if rank == workers or not strategy.servers:
+            for x, y in zip(a.kept(), b.kept(), strict=True):
+                np.testing.assert_array_equal(x, y)
+        _close(a, b)
+
+
+def test_servers_at_the_workers_pace_without_shared_memory() -> None:
+    made = _made(gc.distributed.ParameterServer(2, mode="async", staleness=1), 2)
+    answers, workers = _trained(made, 4, net=True)
+    assert [(a.at, a.code, a.lost) for a in answers] == [(5, 0, ())] * 4
+    variables = made._step("fit", made.types).programs.variables
+    steps = next(i for i, v in enumerate(variables) if v is made.optimizer.iterations)
+    assert [int(w.values([steps])[0]) for w in workers[2:3]] == [5]
+    _close(*workers)
