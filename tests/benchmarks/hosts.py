@@ -32,7 +32,8 @@ import numpy as np
 import graphc as gc
 from graphc.distributed import DataParallel, ParameterServer, Pipeline
 
-NET, HOSTS = "graphc-net", [f"graphc-h{i}" for i in range(4)]
+RUN = os.environ.setdefault("GRAPHC_TEST_RUN", f"graphc-{os.getpid()}")  # the client's too
+NET, HOSTS = f"{RUN}-net", [f"{RUN}-h{i}" for i in range(4)]
 PORT, LIMIT = 6390, 20.0
 HEAD = f"10.213.7.1:{PORT}"
 BATCH, STEPS, EPOCHS = 128, 24, 2
