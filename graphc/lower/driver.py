@@ -9,7 +9,8 @@ Kernels and the BLAS are called in order; failures return at once.
 Two kinds of work are ranges that threads may share: the turns of a kernel's parallel loop, and the
 rows of a product (the matrices, of a batch of products). The latter are printed as functions of
 their own, over the same context. With the kernel that takes the product up (a `Blocks` step) they
-run it on each block of rows right behind the product, while the block is in cache.
+run it on each block of rows right behind the product, while the block is in cache. Of a product
+that has many columns, these are the range, and the kernel comes behind all of them.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from graphc.planning.program import (
     Loop,
     Program,
     Step,
+    panel_columns,
     walk_steps,
 )
 
@@ -358,11 +360,12 @@ class _Driver:
             self._one_after_the_other(step, blocks)
             return
         name = f"rows{len(self.functions)}"
-        write = self._sums if step.taps else self._matrices if step.batch else self._rows
+        one = self._columns if step.by_columns else self._rows
+        write = self._sums if step.taps else self._matrices if step.batch else one
         self.functions[name] = write(name, step, blocks)
         terms = product((*step.batch, *step.taps))
         work = floordiv(step.m * step.n * step.k * terms, MULTIPLY_ADDS)
-        if blocks is not None and blocks.call.work is not None:
+        if blocks is not None and blocks.call.work is not None and not step.by_columns:
             work = work + blocks.call.work
 
         def run(more: Sequence[Word], extent: str, unit: int | str) -> None:
@@ -395,12 +398,18 @@ class _Driver:
                         text.run(pack, [("ptr", "%context"), *words])
                 run([("i64", start)], text.size(step.m), rows.BLOCK_ROWS)
 
+        def by_columns() -> None:
+            run([], text.size(step.n), panel_columns(step.dtype))
+            if blocks is not None:
+                self._call(blocks.call)
+
         if step.taps:
             sums()
             return
+        whole = by_columns if step.by_columns else by_rows
         text.choose(
             inside,
-            matrices if step.batch else by_rows,
+            matrices if step.batch else whole,
             lambda: self._one_after_the_other(step, blocks),
         )
 
@@ -489,6 +498,13 @@ class _Driver:
         begins at `start`; after the last part each block of rows is followed by the kernel."""
         text = self._span(("i64", "%start"))
         rows.product(text, step, blocks, ("%first", "%last"), "%start")
+        return text.lines(name, "internal ")
+
+    def _columns(self, name: str, step: Gemm, blocks: Blocks | None) -> list[str]:
+        """The function that computes columns [first, last) of a product that has many. No kernel
+        follows them: it takes up whole rows."""
+        text = self._span()
+        products.by_columns(text, step, "%first", "%last")
         return text.lines(name, "internal ")
 
     def _span(self, *parameters: Word) -> FunctionText:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from graphc.lower.head import product_symbols
 
 PANEL = 2  # vectors of a row that are next to each other
-TOGETHER = 4  # rows that are copied at once, where the columns are contiguous
+TOGETHER = 8  # rows that are copied at once, where the columns are contiguous
 
 
 def packing(bits: int, width: int) -> Iterator[str]:

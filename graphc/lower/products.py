@@ -1,7 +1,8 @@
 """Matrix products, as LLVM IR: by the BLAS, or by our own routine where that is faster.
 
 The BLAS packs both operands anew for every call, so it gets a product whole. Our own routine
-(`gemm.py`) packs b at most, which threads share, and computes some rows as well as all of them.
+(`gemm.py`) packs b at most, which threads share, and computes some rows as well as all of them; or
+some columns of many, with what is packed of them by the thread that computes them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from graphc.lower.head import Head
 from graphc.lower.kernel_calls import Sharing, is_much
 from graphc.machines import CPU
 from graphc.planning.program import (
+    PANEL_BYTES,
     Gemm,
     Matrix,
     Program,
@@ -32,6 +34,8 @@ CACHED_BYTES = CPU.cached_bytes
 ROWS = 8  # of a, where b is turned first
 DEPTH = 16  # rows of b that are taken at once, at least
 STACK_BYTES = 1 << 17  # for one b of a batch, packed
+STEPS = 512  # rows of b that are packed at once, at most, where a product is computed by columns
+STRIP_BYTES = 1 << 18  # of b that are
 PACKING = 4  # scalar operations that take as long as packing one element
 TAP_BYTES = CACHED_BYTES // 4  # of b, beside what a sum of products reads of a meanwhile
 
@@ -47,7 +51,7 @@ def _may_be_own(step: Gemm) -> bool:
     if step.taps:
         return True
     needs_packing = CPU.is_wide(step.n) or (step.b.transposed and not step.batch)
-    if needs_packing and step.packed is None:
+    if needs_packing and not is_packed(step):
         return False
     return not isinstance(step.n, int) or step.n >= COLUMNS[0]
 
@@ -79,6 +83,9 @@ def depth(step: Gemm) -> Size:
     """How much of k our own routine takes at once: parts of b that stay in cache, about equal."""
     if step.batch:
         return step.k
+    if step.by_columns:
+        last = maximum(step.k, 1) - 1
+        return (floordiv(last, (floordiv(last, STEPS) + 1) * DEPTH) + 1) * DEPTH
     columns = step.n if step.packed is None else padded(step.n, step.dtype)
     cached = min(CACHED_BYTES, CPU.cached(step.n)) // step.dtype.itemsize
     fits = floordiv(cached // DEPTH, maximum(columns, 1))
@@ -104,11 +111,16 @@ def _length(text: FunctionText, step: Gemm, start: str) -> str:
 
 def is_packed(step: Gemm) -> bool:
     """Whether our own routine gets b packed."""
-    return step.packed is not None or (bool(step.batch) and step.b.transposed)
+    if step.by_columns or step.packed is not None:
+        return True
+    return bool(step.batch) and step.b.transposed
 
 
-def packing(text: FunctionText, step: Gemm, b: str, start: str = "0") -> list[Word]:
-    """What packs b for `own`, and is given to it: the part of k that begins at `start`."""
+def packing(
+    text: FunctionText, step: Gemm, b: str, start: str = "0", columns: str = ""
+) -> list[Word]:
+    """What packs b for `own`, and is given to it: the part of k that begins at `start`, of so many
+    columns, or of all."""
     row, column = step.b.steps
     ahead = text.emit(f"mul i64 {start}, {text.size(row)}")
     return [
@@ -117,7 +129,7 @@ def packing(text: FunctionText, step: Gemm, b: str, start: str = "0") -> list[Wo
         ("i64", text.size(row)),
         ("i64", text.size(column)),
         ("ptr", _packed(text, step)),
-        ("i64", text.size(step.n)),
+        ("i64", columns or text.size(step.n)),
         ("i64", _length(text, step, start)),
     ]
 
@@ -197,9 +209,11 @@ def own(
     rows: str,
     start: str = "0",
     following: str = "null",
+    columns: str = "",
 ) -> None:
-    """The first `rows` rows of a product, over the part of k that begins at `start` and added to
-    those before it; `matrices` are the addresses of a, b and c."""
+    """The first `rows` rows of a product, and of them the first `columns` or all, over the part of
+    k that begins at `start` and added to those before it; `matrices` are the addresses of a, b
+    and c."""
     a, b, c = matrices
     column = text.size(step.a.leading) if step.a.transposed else "1"
     a = text.advance(a, step.dtype, text.emit(f"mul i64 {start}, {column}"))
@@ -212,16 +226,35 @@ def own(
     text.line(
         f"call void {_routine(text, step, Head.SPRODUCT)}(ptr {a}, "
         f"i64 {row_step(text, step.a)}, i64 {column}, i64 0, ptr {b}, i64 {b_row}, i64 0, ptr {c}, "
-        f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {text.size(step.n)}, "
+        f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {columns or text.size(step.n)}, "
         f"i64 {_length(text, step, start)}, i64 1, i1 zeroext {add}, ptr {following})"
     )
 
 
+def by_columns(text: FunctionText, step: Gemm, first: str, last: str) -> None:
+    """Columns [first, last) of a product that has many: a strip of them at a time, of which one
+    part of k after the other is packed and all rows are multiplied by it while it is in cache."""
+    a, b, c = (text.pointer(m.ref) for m in (step.a, step.b, step.c))
+    panels = floordiv(STRIP_BYTES // PANEL_BYTES, depth(step))
+    strip = text.size(panels * panel_columns(step.dtype))
+    between = text.size(step.b.steps[1])
+    with text.loop(last, first, strip) as at:
+        left = text.emit(f"sub i64 {last}, {at}")
+        count = text.emit(f"call i64 @llvm.smin.i64(i64 {left}, i64 {strip})")
+        b_at = text.advance(b, step.dtype, text.emit(f"mul i64 {at}, {between}"))
+        matrices = a, b_at, text.advance(c, step.dtype, at)
+        with text.loop(text.size(maximum(step.k, 1)), step=text.size(depth(step))) as start:
+            pack(text, packing(text, step, b_at, start, count))
+            own(text, step, matrices, text.size(step.m), start, columns=count)
+
+
 def _packed(text: FunctionText, step: Gemm) -> str:
-    """Where b is packed: in the arena, or for one b of a batch on the stack."""
+    """Where b is packed: in the arena, or on the stack of the thread that does it, for one b of a
+    batch, or part of a strip."""
     if step.packed is not None:
         return text.pointer(step.packed)
-    return text.stack("packed", "i64", STACK_BYTES // 8)
+    size = STRIP_BYTES if step.by_columns else STACK_BYTES
+    return text.stack("packed", "i64", size // 8)
 
 
 class TapPart(NamedTuple):

@@ -2,7 +2,8 @@
 
 The step after a product is often a kernel whose loop runs over the product's rows and reads, in
 each turn, no other row. Such a pair becomes one `Blocks` step: the target computes some rows, runs
-the kernel on them while they are in cache, and goes on; threads can share the rows of both. Where
+the kernel on them while they are in cache, and goes on; threads can share the rows of both. (Where
+they share the product's columns, since it has many, the kernel comes behind all of it.) Where
 nobody else reads the product, the kernel's result takes its place in memory.
 """
 
@@ -82,7 +83,8 @@ def _pair(
     """A product and the kernel behind it as one step, or None."""
     if machine.product_columns == 0:
         return None
-    columns = machine.product_columns if product.packed is None else machine.packed_columns
+    packed = product.by_columns or product.packed is not None
+    columns = machine.packed_columns if packed else machine.product_columns
     turns = turns_per_part(product, call, columns)
     return None if turns is None else _in_place(Blocks(product, call, turns), uses)
 

@@ -139,7 +139,8 @@ class Epilogue:
 class Gemm:
     """c[m, n] = a[m, k] b[k, n], for each index over `batch`; if there are `taps`, the sum of such
     products over each index of these, where rows of a may overlap. `packed` is memory for what is
-    cached of b, packed: of one that is stored transposed, or has many columns. Libraries do an
+    cached of b, packed: of one that is stored transposed, or has many columns. `by_columns`: some
+    of them are computed at a time, and that much of b packed, on the stack. Libraries do an
     `epilogue` to the result."""
 
     a: Matrix
@@ -154,6 +155,7 @@ class Gemm:
     packed: Ref | None = None
     taps: tuple[Size, ...] = ()
     epilogue: Epilogue | None = None
+    by_columns: bool = False
 
 
 def panel_columns(dtype: DType) -> int:
@@ -203,11 +205,19 @@ def merged(step: Gemm) -> Gemm:
 class Blocks:
     """A product and the kernel that takes it up, which may run on some rows of the product (of a
     batch of products: on some matrices) as soon as they are there: its loop has `turns` for each
-    row or matrix."""
+    row or matrix. Of a product by columns all rows are there at once."""
 
     product: Gemm
     call: Call
     turns: Size
+
+    @property
+    def part(self) -> str:
+        """What the kernel runs on, in words."""
+        if self.product.by_columns:
+            return "all rows"
+        part = "matrix" if self.product.batch else "block of rows"
+        return f"each {part}, while it is in cache"
 
 
 @dataclass(slots=True)

@@ -256,24 +256,27 @@ class _Scheduler:
                 steps = (*steps[:-2], steps[-1], steps[-2])
         leading = steps[-2] if m != 1 else n
         c = Matrix(self._place(scope, place), leading, False, steps[:-2])
-        packed = None if batch or taps else self._packed(b, m, n, k, out.dtype)
-        step = Gemm(a, b, c, m, n, k, batch, out.dtype, node, packed, taps)
+        step = Gemm(a, b, c, m, n, k, batch, out.dtype, node, taps=taps)
+        if not batch and not taps and self._is_packed(step):
+            step.by_columns = self.machine.is_wide(n) and not a.transposed
+            step.packed = None if step.by_columns else self._packed(step)
         joins = taps and self.machine.product_columns > 0  # a library takes no rows that overlap
         scope.steps.append(merged(step) if joins else step)
 
-    def _packed(self, b: Matrix, m: Size, n: Size, k: Size, dtype: DType) -> Ref | None:
-        """Memory for as much of a right operand as a product by rows has packed at once: of one
-        that is stored transposed, or has many columns."""
-        machine = self.machine
-        if machine.product_columns == 0:
-            return None
+    def _is_packed(self, step: Gemm) -> bool:
+        """Whether our own routine gets the right operand packed: one that is stored transposed, or
+        has many columns."""
+        machine, m, n = self.machine, step.m, step.n
+        if machine.product_columns == 0 or (isinstance(n, int) and n > machine.packed_columns):
+            return False
         few = isinstance(m, int) and m < machine.packed_rows
-        if isinstance(n, int) and n > machine.packed_columns:
-            return None
-        if few if machine.is_wide(n) else not b.transposed:
-            return None
-        elements = minimum(k * padded(n, dtype), machine.cached(n) // dtype.itemsize)
-        return self._memory(dtype, elements)
+        return not few if machine.is_wide(n) else step.b.transposed
+
+    def _packed(self, step: Gemm) -> Ref:
+        """Memory for as much of a right operand as a product by rows has packed at once."""
+        n, dtype = step.n, step.dtype
+        cached = self.machine.cached(n) // dtype.itemsize
+        return self._memory(dtype, minimum(step.k * padded(n, dtype), cached))
 
     def _matrix(
         self, scope: _Scope, node: Node, tensor: Tensor, batch: tuple[Size, ...], taps: int

@@ -76,7 +76,8 @@ def _print_steps(
                     product = _with_epilogue(product, step.epilogue, ref)
                 add(f"{matrix(step.c)} = {product} [{step.m}, {step.k}, {step.n}]{batch}")
             case Blocks():
-                add("in blocks of rows:" if not step.product.batch else "matrix by matrix:")
+                order = "matrix by matrix:" if step.product.batch else "in blocks of rows:"
+                add("by columns, then by rows:" if step.product.by_columns else order)
                 _print_steps((step.product, step.call), depth + 1, names, lines)
             case Copy():
                 add(f"{ref(step.target)} = copy {ref(step.source)} [{step.size}]")

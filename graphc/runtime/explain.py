@@ -221,10 +221,9 @@ def _steps(steps: Iterable[Step], lines: Lines, indent: str) -> Iterable[str]:
                 yield f"{indent}{kind}, {sizes}{batch}{more}{lines.of(node)}"
                 for what in (node, *([] if also is None else [also])):
                     yield from _indented(lines.equations(what), indent)
-            case Blocks():
+            case Blocks(part=part):
                 yield from _steps([step.product], lines, indent)
-                part = "matrix" if step.product.batch else "block of rows"
-                behind = f"{indent}{INDENT}then on each {part}, while it is in cache: "
+                behind = f"{indent}{INDENT}then on {part}: "
                 first, *equations = _steps([step.call], lines, "")
                 yield behind + first
                 yield from (f"{indent}{equation}" for equation in equations)

@@ -85,10 +85,8 @@ class Facts:
         match step:
             case Call(node=node):
                 return region(node)
-            case Blocks():
-                part = "matrix" if step.product.batch else "block of rows"
-                behind = f"then on each {part}, in cache: {self.what(step.call)}"
-                return f"{self.what(step.product)}; {behind}"
+            case Blocks(part=part):
+                return f"{self.what(step.product)}; then on {part}: {self.what(step.call)}"
             case Gemm():
                 batch = "".join(f" for each of {size}" for size in step.batch)
                 taps = "".join(f", summed over {size}" for size in step.taps)

@@ -72,6 +72,20 @@ def test_a_product_of_many_columns_comes_whole() -> None:
     assert not blocks(compiled(lambda x, w: gc.tanh(x @ w), k=50, m=2049))
 
 
+def test_of_many_columns_some_are_computed_at_a_time() -> None:
+    """So each thread packs what it multiplies by, and a program has no memory for it; where the
+    left operand is stored transposed, it would be read from far apart too often."""
+    shapes = ((70, 40), (40, 70), (40, 600), (600, 40))
+    x, u, w, v = (gc.placeholder(f"many_{i}", shape) for i, shape in enumerate(shapes))
+    for product, by_columns in ((x @ w, True), (x @ v.T, True), (u.T @ w, False)):
+        for taken in (product, gc.tanh(product)):
+            program = run_pipeline(gc.Graph([x, u, w, v], [taken]), Stages(check=True)).program
+            (step,) = blocks(program) or program.steps
+            found = step.product if isinstance(step, Blocks) else step
+            assert found.by_columns == by_columns
+            assert (found.packed is None) == by_columns == (not program.temps)
+
+
 def test_what_later_rows_are_computed_from_is_not_overwritten() -> None:
     w = gc.variable(np.eye(20, dtype="f4"))
     x = gc.placeholder("x", (20, 20))
