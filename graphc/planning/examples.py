@@ -80,7 +80,7 @@ def cut_examples(program: Program, machine: Machine = CPU) -> Program:
         return program
     steps = list(program.steps)
     batches = [_gemm(s).batch for s in steps if isinstance(s, (Gemm, Blocks))]
-    extents = dict.fromkeys(batch[0] for batch in batches if batch and batch[0] != 1)
+    extents = dict.fromkeys(batch[0] for batch in batches if batch and batch[0] not in (0, 1))
     for extent in extents:
         entries = _joined([_Entry.of(step, extent) for step in steps], extent, machine)
         entries = [replace(e, cut=None) if _is_weighted(e.step) else e for e in entries]

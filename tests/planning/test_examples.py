@@ -90,6 +90,11 @@ def test_small_and_single_products_stay_steps_for_all() -> None:
     assert not chains(compiled([X @ W], [X, W]))
 
 
+def test_a_batch_that_is_known_to_be_empty_is_no_chain() -> None:
+    none = gc.placeholder("examples_none", (0, 2, T, SIZE))
+    assert not chains(compiled([attention(none)], [none, W]))
+
+
 def test_a_variable_is_not_written_before_what_may_fail() -> None:
     """Its update would be one of the chain, but another step may fail."""
     state = gc.variable(np.zeros((64, 2, T, SIZE), "f4"), name="examples_state")
