@@ -433,9 +433,8 @@ def _on_cache_line(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """A copy in C order whose first element starts a cache line: a vector load that crosses two
     lines costs two, and a matrix product does little else than load.
 
-    Large ones, one after the other, start on different lines of their pages. An update walks over
-    a parameter and the optimiser's state of it in step: at one place of a page each, they take each
-    other's lines in a cache, and a load seems to wait for the store before it.
+    Large ones, one after the other, start on different lines of their pages: a parameter and the
+    optimiser's state of it are walked over in step, and take each other's lines in a cache else.
     """
     place, room = 0, LINE
     if array.nbytes >= _LARGE:
