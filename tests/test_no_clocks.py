@@ -53,7 +53,7 @@ def hasty(source: str) -> Iterator[int]:
         if isinstance(node, ast.Call):
             given = [k.value for k in node.keywords if k.arg == "timeout"]
             if isinstance(node.func, ast.Attribute) and node.func.attr in ("join", "wait"):
-                given += node.args
+                given += node.args[-1:]  # a timeout is the last one
             for value in given:
                 constant = value.value if isinstance(value, ast.Constant) else None
                 if isinstance(constant, (int, float)) and constant < PATIENCE:
