@@ -35,6 +35,7 @@ from graphc.planning.work import operations
 
 QUANTUM = 1 << 28  # scalar operations between two looks: 20 to 300 ms
 STEP = 16  # what a step takes beside its operations
+ROUTINE = 1 << 10  # what a call of LAPACK's takes beside them, however small its matrix is
 MULTIPLY_ADDS = 4  # of a product, in the time of one scalar operation
 PLACES = 64  # between the steps of a program, at most: each is some lines of its driver
 
@@ -93,7 +94,7 @@ def _work(step: Step) -> Size:
         case Branch(sides=sides):
             return STEP + total(map(work, sides))
         case Host(native=Native(routine=routine, batch=batch)):
-            return STEP + floordiv(routine.work * product(batch), MULTIPLY_ADDS)
+            return STEP + (ROUTINE + floordiv(routine.work, MULTIPLY_ADDS)) * product(batch)
         case Host() | Leave():
             return STEP
 

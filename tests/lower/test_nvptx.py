@@ -74,7 +74,12 @@ def test_nothing_spills() -> None:
     for _, _, used in found:
         assert 8 <= used.registers < 128
         assert used.spilled == used.stack == 0
-    assert max(used.shared for _, _, used in found) == 8 * 256  # a number for each thread
+    most = dict.fromkeys(ARCHITECTURES, 0)
+    for _, architecture, used in found:
+        most[architecture] = max(most[architecture], used.shared)
+    # A number for each thread; of sm_90, too, what the system keeps for itself, 1 KB.
+    assert most["sm_80"] == most["sm_100"] == 8 * 256
+    assert most["sm_90"] in (8 * 256, 8 * 256 + 1024)
 
 
 @pytest.mark.skipif(why_not() != "", reason=why_not())

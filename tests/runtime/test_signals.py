@@ -16,9 +16,10 @@ import pytest
 
 import graphc as gc
 from graphc.lower.driver import print_driver
-from graphc.lower.interrupt import places, writes_variable
+from graphc.lower.interrupt import QUANTUM, ROUTINE, places, turns, writes_variable
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
+from graphc.planning.program import Host, Loop
 from graphc.runtime.executable import Executable
 
 HEAD = """
@@ -169,3 +170,13 @@ def test_only_what_may_take_long_looks_and_only_before_variables_are_written() -
     before = [i for i in places(program.steps) if i <= written[0]]
     assert text.count("call i32 @gc.look") == len(before)
     assert (written[0], len(places(program.steps)) > 20) == (0, True)
+
+
+def test_a_loop_looks_after_so_many_calls_of_lapack_however_small_their_matrices() -> None:
+    """A call takes a microsecond and more, of which the arithmetic of a small matrix is little."""
+    a = gc.variable(np.eye(2) * 2)
+    y = gc.scan(lambda c, _: (gc.linalg.eigh(c)[1], None), a, length=2**42)[0]
+    program = run_pipeline(gc.Graph([], [y], []), Stages()).program
+    (loop,) = (step for step in program.steps if isinstance(step, Loop))
+    assert any(isinstance(step, Host) for step in loop.body)
+    assert turns(loop) <= QUANTUM // ROUTINE
