@@ -26,7 +26,7 @@ from graphc.nn.convolution import (
 )
 from graphc.nn.dropout import Dropout, GaussianNoise
 from graphc.nn.initializers import seed
-from graphc.nn.layers import Activation, Dense, Embedding
+from graphc.nn.layers import Activation, Dense, Embedding, embedding
 from graphc.nn.merge import Add, Concatenate, Lambda, Residual
 from graphc.nn.model import Model
 from graphc.nn.module import Layer
@@ -105,6 +105,7 @@ __all__ = [
     "batch_statistics",
     "constraints",
     "dot_product_attention",
+    "embedding",
     "group_norm",
     "initializers",
     "instance_norm",

@@ -1,18 +1,20 @@
-"""Dense, activation, embedding."""
+"""Dense, activation, embedding, which is a function as well."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from graphc.errors import DTypeError
+from graphc.errors import DTypeError, ShapeError
 from graphc.ir.dtype import dtype_or_default
 from graphc.ir.node import Tensor, Variable
-from graphc.ir.shape import TensorType
+from graphc.ir.shape import TensorType, show
+from graphc.keywords import answer
 from graphc.nn import activations, initializers
 from graphc.nn.checks import error, features, positive_int
 from graphc.nn.layouts import Entry, permuted, same
 from graphc.nn.module import Layer
 from graphc.nn.weights import Weights
+from graphc.ops.build import tensor
 from graphc.ops.contract import matmul
 from graphc.ops.gather import take
 
@@ -123,13 +125,44 @@ class Embedding(Layer):
         return [same("table", "weight" if library == "torch" else "embeddings")]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
-        if not x.dtype.is_integer:
-            raise error(
-                self,
-                DTypeError,
-                "places are ints",
-                expected="an integer dtype",
-                given=x.dtype.name,
-                hint="use x.astype('int64')",
-            )
-        return take(self.table, x, axis=0)
+        return _rows(self, x, self.table)
+
+
+def embedding(x: Any, table: Any) -> Tensor:
+    """The rows of a table at given places: a vector for each int. The gradient of the table adds up
+    what its rows get (a scatter).
+
+    Shapes: x [...] ints, table [rows, features] -> [..., features]. Dtypes: that of the table.
+    Errors: `DTypeError` for an x that is no int; `ShapeError` for a table that is no matrix; at the
+    call a `RuntimeFailure` for an int that has no row (a negative one counts from the end).
+
+    >>> print(gc.evaluate(gc.nn.embedding([2, 0], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])))
+    [[5. 6.]
+     [1. 2.]]
+    """
+    rows = tensor(table, "embedding")
+    if rows.ndim != 2:
+        raise error(
+            "embedding",
+            ShapeError,
+            "the table is no matrix",
+            expected="[rows, features]",
+            given=show(rows.shape),
+        )
+    return _rows("embedding", tensor(x, "embedding"), rows)
+
+
+def _rows(caller: Any, x: Tensor, table: Tensor) -> Tensor:
+    if not x.dtype.is_integer:
+        raise error(
+            caller,
+            DTypeError,
+            "places are ints",
+            expected="an integer dtype",
+            given=x.dtype.name,
+            hint="use x.astype('int64')",
+        )
+    return take(table, x, axis=0)
+
+
+answer(globals())

@@ -318,3 +318,25 @@ def test_an_empty_name_is_refused() -> None:
 def test_a_layer_without_forward() -> None:
     with pytest.raises(NotImplementedError, match="Layer does not define forward"):
         gc.nn.Layer()(gc.placeholder("x", ()))
+
+
+# -- embedding, as a function ----------------------------------------------------------------------
+def test_rows_of_a_table_and_its_gradient() -> None:
+    rng = np.random.default_rng(3)
+    table, places = rng.normal(size=(5, 3)), np.array([[1, 4, 1], [0, 1, -1]])
+    weights = rng.normal(size=(2, 3, 3))
+    t, i = gc.placeholder("rows_t", (5, 3), "float64"), gc.placeholder("rows_i", (2, "k"), "int64")
+    y = gc.nn.embedding(i, t)
+    loss = gc.sum(y * weights)
+    step = gc.compile([t, i], [y, gc.grad(loss, t)])
+    rows, gradient = step(table, places)
+    expected = np.zeros_like(table)
+    np.add.at(expected, places, weights)
+    np.testing.assert_array_equal(rows, table[places])
+    np.testing.assert_allclose(gradient, expected, rtol=1e-15)
+    with pytest.raises(gc.errors.RuntimeFailure, match="axis"):
+        step(table, places + 4)
+    with pytest.raises(gc.errors.DTypeError, match="places are ints"):
+        gc.nn.embedding(y, t)
+    with pytest.raises(gc.errors.ShapeError, match="no matrix"):
+        gc.nn.embedding(i, t[0])
