@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 
 import graphc as gc
-from graphc.fusion import fuse, kernel_plan
+from graphc.fusion import fuse, group, kernel_plan
 from graphc.fusion import kernel as kernels
 from graphc.fusion.kernel_plan import _Planner
 from graphc.fusion.views import permuted_strides
@@ -316,7 +316,7 @@ patched("passes", "where elements are read is ignored in fusion", check_kernels,
         lambda *_: -1)  # fmt: skip
 patched("passes", "a running reduction that goes forwards always", check_kernels, kernel_plan,
         "directions", lambda nodes: {}, range(13, 213))  # fmt: skip
-patched("passes", "loops that go both ways are joined", check_kernels, fuse, "directions",
+patched("passes", "loops that go both ways are joined", check_kernels, group, "directions",
         lambda nodes: {}, range(18, 318))  # fmt: skip
 patched("passes", "a sum over all steps that forgets its start", check_network, distribute, "add",
         lambda start, more: more)  # fmt: skip
