@@ -116,7 +116,7 @@ def test_nothing_is_left(end: str, tmp_path: Path, expected: gc.train.Trainer) -
         if end == "wait":
             assert len(_processes(mark)) > 3
             program.kill()
-    for _ in range(600):
+    for _ in range(6_000):  # Ray's agents look for their parent once a minute
         if not (left := _processes(mark)):
             break
         subprocess.run(["sleep", "0.1"], check=True)
