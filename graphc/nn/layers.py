@@ -136,6 +136,7 @@ def embedding(x: Any, table: Any) -> Tensor:
     Errors: `DTypeError` for an x that is no int; `ShapeError` for a table that is no matrix; at the
     call a `RuntimeFailure` for an int that has no row (a negative one counts from the end).
 
+    >>> import graphc as gc
     >>> print(gc.evaluate(gc.nn.embedding([2, 0], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])))
     [[5. 6.]
      [1. 2.]]
