@@ -33,18 +33,12 @@ from graphc.loops.grammar import (
 )
 from graphc.loops.numbers import given, is_number, numbers
 from graphc.lower.numba_functions import BINARY, BITS, CONVERSIONS, UNARY, select
+from graphc.lower.numba_source import INFIX
 from graphc.lower.processor import target_machine
 
 _WORD, _BYTE = ir.IntType(64), ir.IntType(8)
 _ARITHMETIC = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
-_COMPARED = {
-    "equal": "==",
-    "not_equal": "!=",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-}
+_COMPARED = {name: sign for name, sign in INFIX.items() if name not in _ARITHMETIC}
 
 
 def is_straight(kernel: Kernel) -> bool:
