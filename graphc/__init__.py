@@ -47,6 +47,8 @@ from graphc.ir.operators import functions as _functions
 from graphc.ir.operators import publish as _publish
 from graphc.ir.origin import scope
 from graphc.ir.text import parse_graph, print_graph
+from graphc.keywords import answer as _answer
+from graphc.keywords import public as _public
 from graphc.ops.types import NamespaceInfo as _NamespaceInfo
 
 __version__ = "0.2.0"
@@ -105,7 +107,7 @@ def _find(name: str) -> Any:
             name=name,
             obj=sys.modules[__name__],
         )
-    globals()[name] = value
+    globals()[name] = value = _public(value, __name__, name)
     return value
 
 
@@ -176,6 +178,7 @@ _publish(
         "_report_": _report,
     }
 )
+_answer(globals(), [_name for _name in dir() if not _name.startswith("_")])
 __array_namespace_info__ = _NamespaceInfo
 __array_api_version__ = "2024.12"
 

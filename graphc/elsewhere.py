@@ -1,4 +1,4 @@
-"""What Keras and PyTorch call what has another name here: hints for who types such a name."""
+"""What NumPy, Keras and PyTorch call what has another name here: hints for who types it."""
 
 from __future__ import annotations
 
@@ -190,6 +190,62 @@ KEYWORDS = {  # parameters: what each is, where there is such a parameter, or wh
     "weight": ("class_weight", "sample_weight"),
     "y_pred": ("predictions",),
     "y_true": ("targets",),
+}
+
+_NO_OUT = "nothing: results are new tensors, and their memory is the compiler's"
+OF_OPERATIONS = {  # the same for functions of tensors
+    "a_max": ("max",),
+    "a_min": ("min",),
+    "approximate": ("nothing: the formula is exact",),
+    "array": ("x",),
+    "axes": ("axis",),
+    "axis": ("axes",),
+    "casting": ("nothing: x.astype(dtype) of an operand",),
+    "chunks": ("sections",),
+    "device": ('gc.compile(..., target="cuda", device=0)',),
+    "dim": ("axis", "axes"),
+    "dims": ("axes", "axis", "shape"),
+    "dim0": ("axis1",),
+    "dim1": ("axis2",),
+    "dtype": ("x.astype(dtype), of an operand or of the result",),
+    "fill": ("fill_value",),
+    "generator": ("key",),
+    "indices_or_sections": ("sections",),
+    "init": ("initial", "carry"),
+    "input": ("x",),
+    "keep_dims": ("keepdims",),
+    "keepdim": ("keepdims",),
+    "keepdims": ("gc.expand_dims(result, axis)",),
+    "kind": ("stable",),
+    "loc": ("loc + scale * result",),
+    "max": ("x.clip(max=...)",),
+    "maxval": ("high",),
+    "min": ("x.clip(min=...)",),
+    "minval": ("low",),
+    "num_classes": ("size",),
+    "num_outputs": ("num",),
+    "ord": ("gc.linalg.norm(x, ord)",),
+    "order": ("nothing: layouts are the compiler's",),
+    "other": ("y", "b", "x2"),
+    "out": (_NO_OUT,),
+    "perm": ("axes",),
+    "requires_grad": ("trainable, of gc.variable",),
+    "reps": ("repetitions",),
+    "return_index": ("gc.unique_all(x)",),
+    "return_inverse": ("gc.unique_inverse(x)",),
+    "return_counts": ("gc.unique_counts(x)",),
+    "seed": ("key",),
+    "scale": ("loc + scale * result",),
+    "size": ("shape", "num", "x.size"),
+    "start_dim": ("gc.reshape(x, shape)",),
+    "steps": ("num",),
+    "subok": ("nothing: results are tensors",),
+    "tensor": ("x",),
+    "tensors": ("arrays",),
+    "unbiased": ("correction", "ddof"),
+    "where": ("gc.where(condition, a, b), of operands or results",),
+    "x1": ("x",),
+    "x2": ("y",),
 }
 
 HISTORY = {  # of what a training gives

@@ -2,18 +2,19 @@
 
 Python refuses a wrong call before the function begins, so that no frame of it is in the traceback:
 that is how `answering` knows such an error from one that comes from inside. It names the function,
-what was given, what it takes, the nearest name or what a name of Keras's or PyTorch's is here, and
-the user's line. Classes have it of the base `Answering`, functions by one line behind them.
+what was given, what it takes, the nearest name or what a name of NumPy's, Keras's or PyTorch's is
+here, and the user's line. Classes have it of the base `Answering`. Functions have it in the
+namespace where users find them, `gc` and its modules: graphc's own code calls what stands behind.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any, TypeVar
 
-from graphc.elsewhere import KEYWORDS, hint
+from graphc.elsewhere import KEYWORDS, OF_OPERATIONS, hint
 from graphc.errors import CallError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,11 +37,19 @@ def answering(function: F, caller: Callable[[], Any] | None = None) -> F:
         try:
             return function(*args, **named)
         except TypeError as error:
-            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-                raise  # from inside
+            trace = error.__traceback__
+            inside = isinstance(error, CallError) or (trace is not None and trace.tb_next)
+            if inside and (function not in _decorated or _fits(error, function, args, named)):
+                raise
         raise _refused(caller() if caller else function, args, named)
 
+    if hasattr(function, "__wrapped__"):
+        _decorated.add(function)
     return called  # type: ignore[return-value]
+
+
+_CALLED = answering(len).__code__  # of all that refuse
+_decorated: set[Any] = set()  # a decorator of theirs refuses, inside a frame of its own
 
 
 class Answering:
@@ -53,18 +62,42 @@ class Answering:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.__module__.startswith("graphc."):
-            for name, value in list(vars(cls).items()):
-                if isinstance(value, FunctionType) and (name[0] != "_" or name == "__init__"):
-                    setattr(cls, name, answering(value))
+            answer_methods(cls)
 
 
-def answer(module: dict[str, Any]) -> None:
-    """The public functions of a module, its `globals()`, that are there so far refuse them so."""
-    made: dict[Any, Any] = {}  # a function of two names stays one
+def answer_methods(cls: type) -> None:
+    """The constructor and the public methods of a class refuse them so, each once."""
+    for name, value in list(vars(cls).items()):
+        plain = isinstance(value, FunctionType) and value.__code__ is not _CALLED
+        if plain and (name[0] != "_" or name == "__init__"):
+            setattr(cls, name, answering(value))
+
+
+def answer(module: dict[str, Any], names: Collection[str] = ()) -> None:
+    """The public functions of a module, its `globals()`, that are there so far refuse them so;
+    `names` are those that it has of other modules."""
     for name, value in list(module.items()):
-        own = isinstance(value, FunctionType) and value.__module__ == module["__name__"]
-        if own and name[0] != "_" and not hasattr(value, "__wrapped__"):
-            module[name] = made.setdefault(value, answering(value))
+        own = getattr(value, "__module__", "") == module["__name__"] and name[0] != "_"
+        if name in names or (own and not hasattr(value, "__wrapped__")):
+            module[name] = public(value, module["__name__"], name)
+
+
+_public: dict[Any, Any] = {}
+
+
+def public(value: Any, module: str, name: str) -> Any:
+    """What stands for a function in a namespace: the same, which refuses wrong calls, and is
+    pickled by this name. A function of two names stays one. A record is itself, with a constructor
+    that does: `dataclass` has written it behind `Answering`. All else is itself."""
+    if hasattr(value, "__dataclass_fields__") and isinstance(value, type):
+        answer_methods(value)
+    if not isinstance(value, FunctionType) or value.__code__ is _CALLED:
+        return value
+    if value not in _public:
+        made = answering(value)
+        made.__module__, made.__qualname__ = module, name
+        _public[value] = made
+    return _public[value]
 
 
 # -- what is wrong ---------------------------------------------------------------------------------
@@ -73,7 +106,7 @@ def _refused(
 ) -> CallError:
     import inspect  # only where somebody erred
 
-    of = type(args[0]) if function.__name__ == "__init__" and args else None
+    of = _class(function, args)
     op = of.__name__ if of else function.__name__
     chain = list(_constructors(of, function)) if of else [function]
     parameters = list(_parameters(inspect, chain))
@@ -84,14 +117,14 @@ def _refused(
         return CallError(
             f"it takes no {name}", op=op, expected=", ".join(known) or "no arguments",
             given=", ".join(f"{n}={v!r}"[:60] for n, v in unknown.items()),
-            hint=hint(name, known, _here(name, known)),
+            hint=hint(name, known, _here(function, name, known)),
         )  # fmt: skip
     try:
         inspect.signature(function).bind(*args, **named)
         reason = "wrong arguments"
     except TypeError as error:
         reason = str(error)
-    bound = next(iter(inspect.signature(function).parameters), "") == "self"
+    bound = next(iter(inspect.signature(function).parameters), "") in ("self", "cls")
     given = [repr(a)[:30] for a in args[bound:]] + [f"{n}={v!r}"[:40] for n, v in named.items()]
     needed = [p.name if p.default is p.empty else f"{p.name}=..." for p in parameters]
     return CallError(
@@ -99,10 +132,33 @@ def _refused(
     )
 
 
+def _fits(
+    error: TypeError, function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]
+) -> bool:
+    """Whether a call that failed was one that the function takes; a refusal has said all."""
+    import inspect
+
+    if isinstance(error, CallError):
+        return True
+    try:
+        inspect.signature(function).bind(*args, **named)
+    except TypeError:
+        return False
+    return True
+
+
+def _class(function: Callable[..., Any], args: Sequence[Any]) -> Any:
+    """Whose constructor it is."""
+    if not args or function.__name__ not in ("__init__", "__new__"):
+        return None
+    return args[0] if function.__name__ == "__new__" else type(args[0])
+
+
 def _constructors(of: type, first: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """The constructors from that of the class on, each of which hands on what it does not take."""
     for cls in of.__mro__:
-        own = vars(cls).get("__init__")
+        own = vars(cls).get("__init__") or vars(cls).get("__new__")
+        own = getattr(own, "__func__", own)
         if isinstance(own, FunctionType) and cls.__module__.startswith("graphc."):
             yield own
             if getattr(own, "__wrapped__", own) is first:
@@ -111,7 +167,7 @@ def _constructors(of: type, first: Callable[..., Any]) -> Iterator[Callable[...,
 
 def _parameters(inspect: Any, chain: Sequence[Callable[..., Any]]) -> Iterator[Any]:
     """The parameters that have names, each once: those of all but `self`, options aside."""
-    seen = {"self"}
+    seen = {"self", "cls"}
     for function in chain:
         for p in inspect.signature(function).parameters.values():
             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in seen:
@@ -119,7 +175,9 @@ def _parameters(inspect: Any, chain: Sequence[Callable[..., Any]]) -> Iterator[A
                 yield p
 
 
-def _here(name: str, known: Sequence[str]) -> dict[str, str]:
-    """What a keyword of Keras's or PyTorch's is here: a parameter that there is, or a sentence."""
-    meant = [text for text in KEYWORDS.get(name, ()) if not text.isidentifier() or text in known]
+def _here(function: Callable[..., Any], name: str, known: Sequence[str]) -> dict[str, str]:
+    """What a keyword of another library's is here: a parameter that there is, or a sentence."""
+    room = function.__module__.split(".")[1:2]
+    table = OF_OPERATIONS if room in (["ops"], ["ir"]) else KEYWORDS
+    meant = [text for text in table.get(name, ()) if not text.isidentifier() or text in known]
     return {name: meant[0]} if meant else {}

@@ -1,9 +1,10 @@
-"""Wrong keywords: every public constructor and function of layers, optimisers and training names
-them, and what is near."""
+"""Wrong calls: every public function, constructor and method names a keyword that it does not take,
+and what is near; all else about it is as it was written."""
 
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,14 +14,19 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.elsewhere import KEYWORDS
+from graphc.elsewhere import KEYWORDS, OF_OPERATIONS
 from graphc.errors import ArgumentError, CallError
+from graphc.ir import operators
 
+X = gc.placeholder("keywords_x", ("n", 3))
 MODULES = (
-    gc.nn, gc.nn.losses, gc.nn.initializers, gc.nn.regularizers, gc.nn.constraints, gc.optim,
+    gc, gc.linalg, gc.fft, gc.random, gc.cuda, gc.distributed, gc.nn, gc.nn.activations,
+    gc.nn.losses, gc.nn.initializers, gc.nn.regularizers, gc.nn.constraints, gc.optim,
     gc.optim.schedules, gc.train, gc.train.metrics,
 )  # fmt: skip
-NOT_CALLED = ("dot_product_attention", "Loss", "History")  # an op, a type, a record
+NOT_CALLED = (  # what users do not make themselves, and a type
+    "Array", "Device", "Dim", "DType", "GraphcError", "Loss", "Tensor", "Variable", "bool"
+)  # fmt: skip
 METHODS = {
     gc.train.Trainer: ("fit", "evaluate", "predict", "step", "save", "load"),
     gc.nn.Layer: ("init", "summary", "state_dict", "load_state_dict", "save_weights", "updates"),
@@ -28,17 +34,25 @@ METHODS = {
 }
 
 
+METHODS[gc.Tensor] = tuple(  # type: ignore[index]
+    n for n, v in vars(operators.Operators).items() if n[0] != "_" and inspect.isfunction(v)
+)
+
+
 def own(module: Any) -> list[str]:
-    return [n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__]
+    tables = (getattr(module, name, ()) for name in ("FUNCTIONS", "ALSO", "ACTIVATIONS"))
+    also = [name for table in tables for name in table]
+    return also + [
+        n for n, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__
+    ]
 
 
 def public() -> Iterator[tuple[str, Callable[..., Any]]]:
-    yield "compile", gc.compile
-    yield "GradientTape", gc.GradientTape
     for module in MODULES:
-        for name in getattr(module, "__all__", None) or own(module):
+        for name in dict.fromkeys(getattr(module, "__all__", None) or own(module)):
             value = getattr(module, name)
             if callable(value) and name[0] != "_" and name not in NOT_CALLED:
+                assert getattr(value, "__module__", "").startswith("graphc"), name
                 yield f"{module.__name__}.{name}", value
     for cls, methods in METHODS.items():
         for method in methods:
@@ -106,11 +120,58 @@ def test_what_is_handed_on_is_known_too() -> None:
         (lambda: gc.optim.SGD(0.1, momentum=0.9), r"here it is gc\.optim\.Momentum"),
         (lambda: gc.nn.losses.mean_squared_error(y_true=1, y_pred=2), "here it is"),
         (lambda: gc.train.Checkpoint(filepath="x"), "here it is path"),
+        (lambda: gc.sum(X, dim=1), "here it is axis"),
+        (lambda: X.sum(axes=1), "here it is axis"),
+        (lambda: X.mean(keepdim=True), "here it is keepdims"),
+        (lambda: gc.permute_dims(X, axis=(1, 0)), "here it is axes"),
+        (lambda: gc.exp(X, dtype="float64"), r"here it is x\.astype\(dtype\)"),
+        (lambda: gc.add(X, 1, out=X), "here it is nothing: results are new"),
+        (lambda: gc.linalg.norm(X, dim=0), "here it is axis"),
+        (lambda: gc.random.normal(gc.random.key(0), size=(3,)), "here it is shape"),
+        (lambda: gc.sum(), r"missing a required argument: 'x'[\s\S]*sum\(x, axis=\.\.\.,"),
+        (lambda: gc.tanh(X, X), "too many positional arguments"),
+        (lambda: gc.grad(X, X, argnum=0), "near it: argnums"),
+        (lambda: gc.jit(gc.sum, static_argnums=0), "near it: static_argnames"),
+        (lambda: gc.variable(1.0, trainble=False), "near it: trainable"),
+        (lambda: gc.distributed.connect(cpu=3), "near it: cpus"),
+        (lambda: gc.distributed.DataParallel(shard=3), "near it: shards"),
+        (lambda: gc.Graph([X], output=[X]), "near it: outputs"),
+        (lambda: gc.scope("a", "b"), "too many positional arguments"),
+        (lambda: gc.elementwise("f", lambda x: x, att={}), "near it: at"),
     ],
 )
 def test_other_wrong_calls(call: Callable[[], Any], told: str) -> None:
     with pytest.raises(CallError, match=told):
         call()
+
+
+def test_what_stands_in_a_namespace_is_as_it_was_written() -> None:
+    """Signatures, pickles and identity; graphc's own code, operators and NumPy call what is behind
+    it."""
+    assert str(inspect.signature(gc.sum)).startswith("(x: 'Any', axis: 'Any' = None, keepdims:")
+    assert inspect.getsource(gc.sum).startswith("def sum(")
+    assert gc.sum.__doc__ == inspect.unwrap(gc.sum).__doc__
+    for name, function in CALLABLES.items():
+        if inspect.isfunction(function) and "Trainer" not in name and function.__module__ in (
+            "graphc", "graphc.ops.linalg", "graphc.ops.random", "graphc.nn.activations",
+        ):  # fmt: skip
+            assert pickle.loads(pickle.dumps(function)) is function, name
+    assert gc.relu is gc.nn.activations.relu
+    assert operators.functions()["sum"] is inspect.unwrap(gc.sum) is not gc.sum
+    assert gc.sum(X) is X.sum() is np.sum(X)  # type: ignore[comparison-overlap]
+
+
+def test_a_function_that_a_user_publishes_refuses_too() -> None:
+    def thrice_for_keywords(x: Any) -> Any:
+        return 3 * x
+
+    operators.publish({"thrice_for_keywords": thrice_for_keywords})
+    try:
+        with pytest.raises(CallError, match="it takes no times"):
+            gc.thrice_for_keywords(X, times=4)
+    finally:
+        del operators._functions["thrice_for_keywords"]  # type: ignore[attr-defined]
+        vars(gc).pop("thrice_for_keywords", None)
 
 
 def test_a_layer_says_so_of_its_call() -> None:
@@ -146,12 +207,12 @@ def test_errors_from_inside_stay_as_they_are() -> None:
         Mine(3)
 
 
-@pytest.mark.parametrize("keyword", KEYWORDS)
+@pytest.mark.parametrize("keyword", {**KEYWORDS, **OF_OPERATIONS})
 def test_the_table_of_keywords_names_what_is_there(keyword: str) -> None:
     known = set[str]()
     for function in CALLABLES.values():
         known |= inspect.signature(function).parameters.keys()
-    for text in KEYWORDS[keyword]:
+    for text in (*KEYWORDS.get(keyword, ()), *OF_OPERATIONS.get(keyword, ())):
         assert not text.isidentifier() or text in known
         for name in re.findall(r"gc((?:\.\w+)+)", text):
             assert eval(f"gc{name}", {"gc": gc})

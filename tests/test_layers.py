@@ -31,7 +31,7 @@ ROOMS = {
     14: ("cli",),
     15: ("__init__", "__main__"),  # the front door sees every room
 }
-OWN_MODULES, OTHER_MODULES = 116, 34  # that `import graphc` may load; 112 and up to 27 now
+OWN_MODULES, OTHER_MODULES = 120, 34  # that `import graphc` may load; 117 and up to 27 now
 LEVEL = {room: level for level, rooms in ROOMS.items() for room in rooms}
 
 
@@ -109,7 +109,8 @@ def test_import_loads_little() -> None:
     own = [m for m in loaded if room(m) in LEVEL and m.split(".")[0] == "graphc"]
     others = [m for m in loaded if m.split(".")[0] != "graphc"]
     assert {room(m) for m in own} == {
-        "__init__", "errors", "locks", "machines", "ir", "loops", "ops", "symbolic",
+        "__init__", "elsewhere", "errors", "keywords", "locks", "machines", "ir", "loops", "ops",
+        "symbolic",
     }  # fmt: skip
     assert len(own) <= OWN_MODULES
     assert len(others) <= OTHER_MODULES, others

@@ -10,6 +10,7 @@ from graphc.distributed.limits import Limits
 from graphc.distributed.scaling import Network, Scaling, SharedMemory, predict_scaling
 from graphc.distributed.strategy import DataParallel, ParameterServer, Pipeline
 from graphc.distributed.trainer import Trainer
+from graphc.keywords import answer
 
 __all__ = [
     "Cluster",
@@ -24,3 +25,5 @@ __all__ = [
     "connect",
     "predict_scaling",
 ]
+
+answer(globals(), __all__)

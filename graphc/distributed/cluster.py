@@ -12,10 +12,11 @@ from graphc.distributed import engine
 from graphc.distributed.limits import checked
 from graphc.errors import ArgumentError
 from graphc.ir import origin
+from graphc.keywords import Answering
 from graphc.train.batches import positive
 
 
-class Cluster:
+class Cluster(Answering):
     """A connection, which `close` or the end of a `with` block ends, and the end of the program at
     the latest. A cluster that `connect` started ends with it."""
 

@@ -19,6 +19,7 @@ from graphc.ir.equations import NOTHING, Solution, solve
 from graphc.ir.node import Node, Tensor, Variable, apply, graph_lock
 from graphc.ir.op import Fact, Kind
 from graphc.ir.operators import functions
+from graphc.keywords import answering
 
 
 class Graph:
@@ -39,6 +40,7 @@ class Graph:
     updates: tuple[tuple[Variable, Tensor], ...]
     name: str
 
+    @answering
     def __new__(
         cls,
         inputs: Iterable[Tensor],

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
+from graphc.keywords import answer_methods
+
 _functions: dict[str, Callable[..., Any]] = {}
 _numpy: dict[str, Callable[..., Any] | None] = {}
 _reasons: dict[str, str] = {}
@@ -336,3 +338,6 @@ class Operators:
 
     def argmin(self, axis: Any = None, keepdims: bool = False) -> Self:
         return self._reduced("argmin", axis, keepdims)
+
+
+answer_methods(Operators)

@@ -7,6 +7,7 @@
 from typing import TYPE_CHECKING
 
 from graphc.elsewhere import finder
+from graphc.keywords import answer
 from graphc.nn import activations, constraints, initializers, losses, regularizers
 from graphc.nn.attention import (
     MultiHeadAttention,
@@ -115,6 +116,7 @@ __all__ = [
     "rms_norm",
     "seed",
 ]
+answer(globals(), __all__)
 
 _HERE = {
     "AveragePooling1D": "AvgPool1D",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphc.ir.node import Tensor
+from graphc.keywords import answer
 from graphc.nn.named import find
 from graphc.ops.activations import (
     celu,
@@ -48,3 +49,6 @@ def get(activation: Any) -> Callable[..., Tensor]:
     Errors: `ArgumentError` with the known names.
     """
     return linear if activation is None else find("activation", ACTIVATIONS, activation)
+
+
+answer(globals(), ACTIVATIONS)

@@ -19,6 +19,7 @@ from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
+from graphc.keywords import answer
 from graphc.ops.build import cast, size_as_tensor, tensor
 from graphc.ops.complex import complex, conj, real
 from graphc.ops.create import iota
@@ -466,3 +467,5 @@ ALSO = {
 FUNCTIONS: dict[str, Callable[..., Any]] = {}  # all are reached as gc.fft.*
 NUMPY = {f"fft.{name}": f for name, f in ALSO.items()}
 __all__ = sorted(ALSO)
+
+answer(globals(), ALSO)

@@ -14,6 +14,7 @@ import numpy as np
 from graphc.errors import ArgumentError
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
+from graphc.keywords import answer
 from graphc.ops.build import cast, tensor
 from graphc.ops.contract import matmul as matmul
 from graphc.ops.decompositions import eigh as eigh
@@ -140,3 +141,5 @@ NUMPY |= {
     )
 }  # fmt: skip
 NUMPY["linalg.matrix_power"] = _matrix_power
+
+answer(globals(), (*FUNCTIONS, *ALSO))

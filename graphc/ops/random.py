@@ -7,6 +7,7 @@ for random orders, which are in `shuffling.py`.
 from collections.abc import Callable
 from typing import Any
 
+from graphc.keywords import answer
 from graphc.ops.distributions import (
     beta,
     binomial,
@@ -49,3 +50,4 @@ __all__ = [
     "truncated_normal",
     "uniform",
 ]
+answer(globals(), __all__)

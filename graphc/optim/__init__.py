@@ -6,6 +6,7 @@ step = gc.compile([x, y], loss, updates=gc.optim.Adam(1e-3).minimize(loss, param
 from typing import TYPE_CHECKING
 
 from graphc.elsewhere import finder
+from graphc.keywords import answer
 from graphc.optim import schedules
 from graphc.optim.adam import Adam, AdamW, AMSGrad, Nadam
 from graphc.optim.adaptive import Adadelta, Adagrad, RMSProp
@@ -40,6 +41,7 @@ __all__ = [
     "clip_by_value",
     "schedules",
 ]
+answer(globals(), __all__)
 
 _HERE = {
     "CG": "ConjugateGradient",

@@ -7,6 +7,7 @@ f(array)                                                # a gc.cuda.Array
 
 from __future__ import annotations
 
+from graphc.keywords import answer
 from graphc.runtime import cuda_driver
 from graphc.runtime.cuda_array import Array
 from graphc.runtime.cuda_driver import Device
@@ -24,3 +25,6 @@ def devices() -> list[Device]:
     True
     """
     return cuda_driver.usable()
+
+
+answer(globals())

@@ -7,6 +7,7 @@
 from typing import TYPE_CHECKING
 
 from graphc.elsewhere import finder
+from graphc.keywords import answer
 from graphc.train import metrics
 from graphc.train.callbacks import (
     Callback,
@@ -36,6 +37,7 @@ __all__ = [
     "metrics",
     "read_idx",
 ]
+answer(globals(), __all__)
 
 _HERE = {
     "BackupAndRestore": "Checkpoint, and Trainer.load and fit(..., resume=True)",

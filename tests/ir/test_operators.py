@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -130,7 +131,7 @@ def test_a_ufunc_is_answered_by_the_op_that_equals_it() -> None:
 
 
 def test_a_function_of_a_module_is_not_found_by_its_last_name() -> None:
-    assert numpy_function("variance") is gc.variance
+    assert numpy_function("variance") is inspect.unwrap(gc.variance)
     assert numpy_function("ma.variance") is None
     with pytest.raises(ArgumentError, match=r"numpy\.linalg\.eigvals"):
         np.linalg.eigvals(gc.placeholder("x", (3, 3)))
