@@ -83,7 +83,7 @@ class _Pointer:
 def stand_ins() -> dict[str, Any]:
     """The names that kernel source uses, as plain Python functions of NumPy scalars."""
     scope: dict[str, Any] = {"nan": float("nan"), "inf": float("inf"), "select": _select}
-    scope["row"] = _row
+    scope["row"], scope["alone"] = _row, lambda number: number
     scope["range"] = lambda *bounds: map(np.int64, range(*map(int, bounds)))
     for name, primitive in PRIMITIVES.items():
         if name != "select":

@@ -227,6 +227,16 @@ def _saturating(target: DType) -> Emit:
     return emit
 
 
+def _alone(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """A number that a kernel is given, of which LLVM does not see that it was read from memory,
+    beside others: it would pair what is multiplied by neighbours, which costs more than it saves.
+    """
+    word, value = ir.IntType(d.bits), args[0]
+    unknown = ir.InlineAsm(ir.FunctionType(word, [word]), "", "=r,0")
+    found = b.call(unknown, [b.bitcast(value, word)], attrs=("readnone", "nounwind"))
+    return b.bitcast(found, value.type)
+
+
 UNARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "sqrt": (_intrinsic("sqrt"), FLOATS),
     "floor": (_intrinsic("floor"), FLOATS),
@@ -235,6 +245,7 @@ UNARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "round": (_intrinsic("roundeven"), FLOATS),
     "abs": (_abs, FLOATS + INTEGERS),
     "negative": (_negative, FLOATS + INTEGERS),
+    "alone": (_alone, FLOATS),
     "bitwise_invert": (lambda b, d, args: b.not_(args[0]), (bool_, *INTEGERS)),
     **{name: (_vector_function(name), FLOATS) for name in vector_math.UNARY},
 }

@@ -265,7 +265,7 @@ class _ForNumba(_General):
         names.insert(len(self.kernel.buffers) + len(self.kernel.sizes), "numbers")
         kinds = {place: value.dtype for value, place in self.numbers.items()}
         read = [
-            f"    n{i} = numbers[{i}]" if d is float64 else f"    n{i} = {d.short}(numbers[{i}])"
+            f"    n{i} = alone({f'numbers[{i}]' if d is float64 else f'{d.short}(numbers[{i}])'})"
             for i, d in kinds.items()
         ]
         return [f"def kernel({', '.join(names)}):", *read]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import graphc as gc
 from graphc.checking.source import run_source
 from graphc.ir.dtype import DType, float32, float64, int64
 from graphc.loops.builder import Builder
@@ -83,3 +84,15 @@ def test_what_else_differs_is_in_the_code(values: tuple[float, float, float]) ->
 def test_the_dtype_of_a_number_is_in_the_identity() -> None:
     assert print_source(scaled(float32, 0.3, 7.1, 0.9)[0]).identity.startswith("f32, f32\n")
     assert print_source(scaled(float64, 0.3, 0.3, 0.9)[0]).identity.startswith("f64\n")
+
+
+def test_numbers_are_read_one_by_one() -> None:
+    """Two that lie side by side, read as a pair, make pairs of what they are multiplied by: eight
+    instructions more in the loop of a Hessian of pairs of atoms."""
+    first, second = np.triu_indices(5, 1)
+    x = gc.placeholder("places of atoms", (5, 3))
+    apart = gc.take(x, first, 0) - gc.take(x, second, 0)
+    inverse = (1 / gc.sum(apart * apart, axis=1)) ** 3
+    step = gc.compile([x], gc.hessian(4 * gc.sum(inverse * inverse - inverse), x))
+    assert any("numbers" in line for line in step.llvm.splitlines())
+    assert not [line for line in step.llvm.splitlines() if "load <" in line and "numbers" in line]
