@@ -14,7 +14,7 @@ import llvmlite.binding as llvm
 
 from graphc.checking.simulator import Array, Memory, run_launches
 from graphc.loops.grammar import Buffer, Kernel
-from graphc.lower import gpu_functions, link, nvptx
+from graphc.lower import link, nvptx
 from graphc.lower.gpu_source import print_launches
 from graphc.lower.launches import Launch, Launches
 from graphc.lower.processor import emit_object, target_machine
@@ -37,7 +37,7 @@ class HostLaunches:
         machine = target_machine()
         names = [launch.name for launch in launches.launches]
         with link.Modules() as modules:
-            module = nvptx.joined(modules, texts, gpu_functions.host, names, machine)
+            module = nvptx.joined(modules, texts, False, names, machine)
             data = emit_object(module, machine)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(data))

@@ -118,16 +118,18 @@ def call(symbol: str, kinds: Sequence[str]) -> tuple[str, str]:
 
 
 def joined(
-    modules: link.Modules, texts: Sequence[str], defined: Any, kept: Iterable[str], machine: Any
+    modules: link.Modules, texts: Sequence[str], card: bool, kept: Iterable[str], machine: Any
 ) -> Any:
-    """Texts as one optimised module, with what they call, in which `kept` symbols can be seen.
-    `defined`: gives the text of the functions of `gpu_functions` with these names."""
+    """Texts as one optimised module, with what they call, in which `kept` symbols can be seen; for
+    a `card`, or for this processor."""
     called = {found for text in texts for found in _CALLED.findall(text)}
     wanted = sorted(name for room, name in called if room == "gpu")
     functions = [name.rsplit(".f", 1) for room, name in called if room == "gc"]
+    defined = gpu_functions.device if card else gpu_functions.host
     more = [defined([n for n in wanted if n not in gpu_functions.ALWAYS])]
     if functions:
-        more.append(vector_math.definitions_anywhere([(n, int(bits)) for n, bits in functions]))
+        scalar = [(name, int(bits)) for name, bits in functions]
+        more.append(vector_math.definitions_anywhere(scalar, card))
     module, *others = (modules.parse(text, machine) for text in (*texts, *more))
     for other in others:
         module.link_in(other)
@@ -216,7 +218,7 @@ def compile_texts(texts: Sequence[str], architecture: str) -> tuple[str, str]:
     target = machine(architecture)
     names = [name for text in texts for name in _ENTRY.findall(text)]
     with link.Modules() as modules:
-        module = joined(modules, texts, gpu_functions.device, names, target)
+        module = joined(modules, texts, True, names, target)
         _check(module)
         ptx: str = target.emit_assembly(module)
         return ptx, str(module)

@@ -134,6 +134,7 @@ class Code:
 
     format: Format
     fused: bool = True  # whether there is an instruction for `fma`
+    card: bool = False  # whether it is for a card of NVIDIA's
     lines: list[str] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
 
@@ -195,12 +196,25 @@ class Code:
         )
 
     def at_least(self, x: Value, low: float) -> Value:
-        """max(x, low); NaN stays NaN. In this form it is one instruction on x86."""
+        """max(x, low); NaN stays NaN. In this form it is one instruction on x86, and on a card."""
         return self.select(x < low, low, x)
 
     def at_most(self, x: Value, high: float) -> Value:
         """min(x, high); NaN stays NaN."""
         return self.select(x > high, high, x)
+
+    def reciprocal(self, x: Value) -> Value:
+        """1 / x, where that is a normal number or NaN; below, it may be 0.
+
+        A card divides by looking at the exponent first, and has a function for those beyond; what
+        it does of the others is this, an approximation within one unit in the last place and one
+        step of Newton's iteration, which rounds as a division does (P. Markstein, "Computation of
+        elementary functions on the IBM RISC System/6000 processor", 1990).
+        """
+        if not self.card or x.type != "float":
+            return 1.0 / x
+        near = self._call("llvm.nvvm.rcp.approx.ftz.f", x)
+        return self.fma(self.fma(-x, near, 1.0), near, near)
 
     def word(self, x: Value) -> Value:
         """The bits of a float."""

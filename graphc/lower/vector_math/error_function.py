@@ -151,16 +151,26 @@ FAR_AWAY = 2.0**60  # 1 + 2 a is 2 a long before
 
 def scaled_complement(code: Code, a: Value) -> tuple[Value, Value]:
     """e**(a**2) erfc a for a >= 0, and what was rounded off."""
-    bits = code.format.bits
     near = code.at_most(a, FAR_AWAY)
-    inverse = 1.0 / (near + CENTRE[bits])
-    q = (near - CENTRE[bits]) * inverse
-    missing = code.fma(q, -near, code.fma(q + 1.0, -CENTRE[bits], near))  # what q (a + c) lacks
-    p = code.polynomial(code.fma(inverse, missing, q), SCALED)
-    inverse = 0.5 / (a + 0.5)  # 1 + 2 a may pass the largest float
+    result, low = _scaled_complement(code, near, 0.5 / (a + 0.5))  # 1 + 2 a may be infinite
+    return result, code.select(a < FAR_AWAY, low, 0.0)
+
+
+def _scaled_complement(code: Code, a: Value, inverse: Value) -> tuple[Value, Value]:
+    """That of 0 <= a <= FAR_AWAY, `inverse` being 1 / (1 + 2 a)."""
+    centre = CENTRE[code.format.bits]
+    towards = code.reciprocal(a + centre)
+    q = (a - centre) * towards
+    missing = code.fma(q, -a, code.fma(q + 1.0, -centre, a))  # what q (a + c) lacks
+    p = code.polynomial(code.fma(towards, missing, q), SCALED)
     result = code.fma(p, inverse, inverse)
-    residual = code.fma(result + result, -near, 1.0) + (p - result)
-    return result, code.select(a < FAR_AWAY, residual * inverse, 0.0)
+    residual = code.fma(result + result, -a, 1.0) + (p - result)
+    return result, residual * inverse
+
+
+def _of_limited(code: Code, a: Value) -> tuple[Value, Value]:
+    """`scaled_complement` of 0 <= a <= FAR_AWAY, in fewer instructions."""
+    return _scaled_complement(code, a, code.reciprocal(code.fma(a, 2.0, 1.0)))
 
 
 def _with_decay(code: Code, r: Value, low: Value, square: Value, rest: Value) -> Value:
@@ -174,7 +184,7 @@ def erfc(code: Code, x: Value) -> Value:
     """1 - erf x, which is not 0 before it underflows."""
     a = code.at_most(code.abs(x), math.sqrt(-RANGE[code.format.bits].underflow) * 0.9999)
     square = a * a
-    tail = _with_decay(code, *scaled_complement(code, a), square, code.fma(a, a, -square))
+    tail = _with_decay(code, *_of_limited(code, a), square, code.fma(a, a, -square))
     return code.select(x < 0.0, 2.0 - tail, tail)
 
 
@@ -189,19 +199,21 @@ def erfcx(code: Code, x: Value) -> Value:
     return code.select(x < 0.0, half + half, r + low)
 
 
-def _normal_tail(code: Code, size: Value) -> tuple[Value, Value, Value]:
-    """P(Z > size) of a standard normal Z; and e**(size**2 / 2) of that, doubled, as a sum."""
-    r, low = scaled_complement(code, size * math.sqrt(0.5))
-    small = -2.0 * RANGE[code.format.bits].underflow
-    a = code.at_most(size, math.sqrt(small) * 0.9999)
+def _normal_limit(code: Code, size: Value) -> Value:
+    """At most where P(Z > size) has rounded to 0."""
+    return code.at_most(size, math.sqrt(-2.0 * RANGE[code.format.bits].underflow) * 0.9999)
+
+
+def _normal_tail(code: Code, a: Value, r: Value, low: Value) -> Value:
+    """P(Z > a) of a standard normal Z, r + low being e**(a**2 / 2) of that, doubled."""
     square = a * a
-    tail = _with_decay(code, r, low, square * 0.5, code.fma(a, a, -square) * 0.5) * 0.5
-    return tail, r, low
+    return _with_decay(code, r, low, square * 0.5, code.fma(a, a, -square) * 0.5) * 0.5
 
 
 def ndtr(code: Code, x: Value) -> Value:
     """(1 + erf(x / sqrt 2)) / 2."""
-    tail, _, _ = _normal_tail(code, code.abs(x))
+    a = _normal_limit(code, code.abs(x))
+    tail = _normal_tail(code, a, *_of_limited(code, a * math.sqrt(0.5)))
     return code.select(x < 0.0, tail, 1.0 - tail)
 
 
@@ -211,7 +223,8 @@ def log_ndtr(code: Code, x: Value) -> Value:
     Below 0 that of half the scaled complement, less x**2 / 2; above, that of one minus the tail.
     """
     size = code.abs(x)
-    tail, r, low = _normal_tail(code, size)
+    r, low = scaled_complement(code, size * math.sqrt(0.5))
+    tail = _normal_tail(code, _normal_limit(code, size), r, low)
     e, f = parts_of_complement(code, tail)
 
     floor = 2.0 ** (2 - code.format.bias)

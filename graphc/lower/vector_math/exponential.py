@@ -231,7 +231,7 @@ def tanh(code: Code, x: Value) -> Value:
     double = code.at_most(size, RANGE[code.format.bits].one)
     double = double + double
     scale, p = expm1_reduced(code, double)
-    large = 1.0 - 2.0 / code.fma(p, scale, scale + 1.0)
+    large = code.fma(code.reciprocal(code.fma(p, scale, scale + 1.0)), -2.0, 1.0)
     return code.copysign(code.select(size < TANH_SMALL, small, large), x)
 
 
@@ -240,9 +240,9 @@ def sigmoid(code: Code, x: Value) -> Value:
     format, limits = code.format, RANGE[code.format.bits]
     down = (format.bias + 1) // 2
     tiny = 2.0**-down
-    x = code.at_least(code.at_most(-x, -limits.underflow), limits.minus_one)
-    scale, p = expm1_reduced(code, x, -down)
-    return tiny / (code.fma(p, scale, tiny) + scale)
+    x = code.at_most(code.at_least(x, limits.underflow), -limits.minus_one)
+    scale, p = expm1_reduced(code, -x, -down)
+    return code.reciprocal(code.fma(p, scale, tiny) + scale) * tiny
 
 
 def softplus(code: Code, x: Value) -> Value:

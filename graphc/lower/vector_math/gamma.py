@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 
 from graphc.lower.vector_math.emit import FLOAT64, Code, Value
@@ -137,7 +138,7 @@ def in_double(formula: Callable[[Code, Value], Value]) -> Callable[[Code, Value]
     def computed(code: Code, x: Value) -> Value:
         if code.format is FLOAT64:
             return formula(code, x)
-        wide = Code(FLOAT64, code.fused, code.lines, code.declarations)
+        wide = replace(code, format=FLOAT64)
         result = formula(wide, wide.convert("fpext", x, "double"))
         return code.convert("fptrunc", result, "float")
 

@@ -34,7 +34,7 @@ def _quarter_of_power(code: Code, size: Value) -> Value:
 def cosh(code: Code, x: Value) -> Value:
     """(e**x + e**-x) / 2."""
     quarter = _quarter_of_power(code, code.abs(x))
-    half = quarter + 0.0625 / quarter
+    half = code.fma(code.reciprocal(quarter), 0.0625, quarter)
     return half + half
 
 
@@ -44,7 +44,7 @@ def sinh(code: Code, x: Value) -> Value:
     square = size * size
     near = code.fma(size * square, code.polynomial(square, SINH), size)
     quarter = _quarter_of_power(code, size)
-    half = quarter - 0.0625 / quarter
+    half = code.fma(code.reciprocal(quarter), -0.0625, quarter)
     return code.copysign(code.select(size < 1.0, near, half + half), x)
 
 

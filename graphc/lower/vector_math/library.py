@@ -108,14 +108,16 @@ def definitions(wanted: Iterable[tuple[str, int]]) -> str:
     return _module(wanted, _inline_definition)
 
 
-def definitions_anywhere(wanted: Iterable[tuple[str, int]]) -> str:
-    """As `definitions`, for where there is no C library either: `power` and `fmod` too."""
+def definitions_anywhere(wanted: Iterable[tuple[str, int]], card: bool = False) -> str:
+    """As `definitions`, for where there is no C library either: `power` and `fmod` too. With the
+    instructions of a `card`, or else for this processor; the results are the same."""
     given = set(wanted)
     own = {(name, bits) for name, bits in given if name in WITHOUT_LIBM}
     remainders = {bits for name, bits in given if name == "fmod"}
-    texts = [definitions(given - own - {("fmod", bits) for bits in remainders})]
+    rest = given - own - {("fmod", bits) for bits in remainders}
+    texts = [_module(rest, partial(_inline_definition, card=card))]
     for name, bits in sorted(own):
-        code = Code(FORMATS[bits])
+        code = Code(FORMATS[bits], card=card)
         x, y = code.parameters(2)
         result = WITHOUT_LIBM[name](code, x, y)
         function = code.function(f"gc.{name}.f{bits}", [x, y], result)
@@ -145,8 +147,8 @@ def _module(
     return "\n\n".join(["\n".join(sorted(declarations)), *functions]) + "\n"
 
 
-def _inline_definition(name: str, bits: int) -> tuple[str, set[str]]:
-    return _definition(name, Code(FORMATS[bits]), _FORMULAS[name])
+def _inline_definition(name: str, bits: int, card: bool = False) -> tuple[str, set[str]]:
+    return _definition(name, Code(FORMATS[bits], card=card), _FORMULAS[name])
 
 
 def _libm_definition(name: str, bits: int) -> tuple[str, set[str]]:

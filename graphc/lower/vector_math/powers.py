@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from graphc.lower.vector_math.emit import FORMATS, Code, Format, Value
 from graphc.lower.vector_math.exponential import exp_of_sum
@@ -18,7 +19,7 @@ from graphc.lower.vector_math.logarithm import log_as_sum
 def power(code: Code, x: Value, y: Value) -> Value:
     """x**y as in C: 1 for y = 0 and for x = 1, NaN for x < 0 where y is no whole number."""
     if code.format.bits == 32:
-        wide = Code(FORMATS[64], lines=code.lines, declarations=code.declarations)
+        wide = replace(code, format=FORMATS[64])
         operands = (wide.convert("fpext", v, "double") for v in (x, y))
         return code.convert("fptrunc", power(wide, *operands), "float")
     size = code.abs(x)
