@@ -248,8 +248,10 @@ def captured(
     """What a traced function uses from outside, besides its parameters.
 
     `start` is `current_serial()` from before the trace. A tensor that existed then is captured;
-    one that only moves elements of a captured tensor, or is a literal, is made again inside.
-    `hoist`: so is every pure expression that does not depend on a parameter, as large as it comes.
+    one that only moves elements of a captured tensor, or is a literal, is made again inside, and so
+    is one number that literals decide: there the rules know it.
+    `hoist`: captured is also every other pure expression that does not depend on a parameter, as
+    large as it comes.
     """
     made = made_since(outputs, start)
     if hoist:
@@ -258,10 +260,33 @@ def captured(
     else:
         stays = {node for node in made if not is_source(node)} | {p.node for p in parameters}
 
+    known: dict[Node, bool] = {}
+
     def inside(t: Tensor) -> bool:
-        return t.node in stays or is_literal(t.node) or shows_all(t.node)
+        node = t.node
+        return (
+            node in stays or is_literal(node) or shows_all(node) or _is_one_number(node, known)
+        )
 
     return frontier(outputs, inside)
+
+
+def _is_one_number(node: Node, known: dict[Node, bool]) -> bool:
+    """Whether all elements are one number that literals decide, such as the exponent of a
+    derivative. `known` remembers what was found."""
+    stack = [node]
+    while stack:
+        here = stack[-1]
+        below = [t.node for t in here.inputs]
+        if not (here.op.kind in (Kind.MAP, Kind.VIEW) and here.op.is_pure):
+            known[here] = is_literal(here) and not any(t.shape for t in here.outputs)
+        elif all(n in known for n in below) or not all(known.get(n, True) for n in below):
+            known[here] = all(known.get(n, False) for n in below)
+        if here in known:
+            stack.pop()
+        else:
+            stack.extend(n for n in below if n not in known)
+    return known[node]
 
 
 def made_since(

@@ -22,6 +22,8 @@ from graphc.errors import (
 from graphc.ir.graph import Graph, walk
 from graphc.ir.structure import flatten, unflatten
 from graphc.ops.scan import SCAN
+from graphc.rewrite.driver import apply_rules
+from graphc.rewrite.rules import DEFAULT
 from tests.ops.gradients import assert_gradient
 
 Array = np.ndarray[Any, Any]
@@ -139,6 +141,34 @@ def test_literals_and_moves_stay_inside() -> None:
     x, w = f64("x", ("t", 2)), f64("w", (3, 2))
     _, ys = gc.scan(lambda c, v: (c, v @ w.T + gc.ones((3,), "float64")), None, x)
     assert set(ys.node.inputs) == {x, w}
+
+
+def test_numbers_that_literals_decide_stay_inside_where_rules_know_them() -> None:
+    """The exponents and factors of derivatives: no step computes a power of a number from outside,
+    whether or not the same number was already there."""
+    start = f64("start", (3,))
+    two = gc.constant(2.0, "float64")
+    there = (two == 0.0, two - 1.0, gc.ones((3,), "float64") * two)
+
+    def descend(w: Any) -> Any:
+        return w - 0.1 * gc.grad(gc.sum(w**2 + w**3), w)
+
+    by_scan, _ = gc.scan(lambda w, _: (descend(w), None), start, length=4)
+    _, by_while = gc.while_loop(
+        lambda c: c[0] < 4, lambda c: (c[0] + 1, descend(c[1])), (0, start)
+    )
+    assert by_scan.node.inputs == (start,)
+    assert by_while.node.inputs[1:] == (start,)
+    for last in (by_scan, by_while):
+        simple = apply_rules(Graph([start], [last]), *DEFAULT)
+        (loop,) = (node for node in simple.nodes if "body" in node.attrs)
+        assert not {"power", "where", "equal"} & {n.op.name for n in loop.attrs["body"].nodes}
+    expected = np.array([0.5, -0.25, 1.0])
+    found = gc.evaluate([by_scan, by_while], {start: expected})
+    for _ in range(4):
+        expected = expected - 0.1 * (2 * expected + 3 * expected**2)
+    np.testing.assert_allclose(found, [expected, expected], rtol=1e-14)
+    del there
 
 
 def test_names_of_the_user_do_not_clash_with_those_of_bodies() -> None:
