@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from graphc.nn import safetensors
 from graphc.nn.layouts import translated, written
 
 Array: TypeAlias = np.ndarray[Any, Any]
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 
 class Saved(Answering):
@@ -42,14 +43,23 @@ class Saved(Answering):
         return {path: np.array(v.value) for path, v in self.paths().items()}
 
     def load_state_dict(
-        self, arrays: Mapping[str, Any], strict: bool = True, *, layout: str | None = None
+        self,
+        arrays: Mapping[str, Any],
+        strict: bool = True,
+        *,
+        layout: str | None = None,
+        skip_mismatch: bool = False,
     ) -> None:
         """Assign arrays to variables by their paths: all of them, or none where one does not fit.
 
-        With `layout="torch"` or `"keras"` the arrays are those of a model of that library of like
-        layers in the same order, `{w.path: w.numpy() for w in model.weights}` of Keras. Random
-        keys stay as they are. Without `strict` paths may be missing on either side.
-        Errors: `ArgumentError` that names all paths that are missing, unknown, or of another shape.
+        The model's own name does not count: where no path is there as it is, those below another
+        name are read, of a model of that name, or of a part of one. With `layout="torch"` or
+        `"keras"` the arrays are those of a model of that library of like layers in the same order,
+        `{w.path: w.numpy() for w in model.weights}` of Keras. Random keys stay as they are. Without
+        `strict` paths may be missing on either side; with `skip_mismatch` what has another shape
+        is left out.
+        Errors: `ArgumentError` that names all paths that are missing, unknown, or of another shape,
+        or where nothing fits.
 
         >>> import graphc as gc
         >>> head = gc.nn.Dense(2, name="head").init(("n", 3))
@@ -57,24 +67,17 @@ class Saved(Answering):
         >>> head.kernel.value.sum()
         np.float32(6.0)
         """
-        self._load(ArgumentError, "load_state_dict", _arrays(arrays), strict, layout)
+        fit = Fit(ArgumentError, "load_state_dict", strict, skip_mismatch)
+        self._load(fit, _arrays(arrays), layout)
 
-    def _load(
-        self,
-        kind: type[GraphcError],
-        op: str,
-        given: Mapping[str, Array],
-        strict: bool,
-        layout: str | None,
-    ) -> None:
+    def _load(self, fit: Fit, given: Mapping[str, Array], layout: str | None) -> None:
         known = self.paths()
         needed = dict(known)
         if layout is not None:
             given, keys = translated(self, given, layout), self._random_keys()
             needed = {path: v for path, v in known.items() if v not in keys}
         shapes = {path: array.shape for path, array in given.items()}
-        check_fit(kind, op, needed, shapes, strict)
-        assign(needed, given)
+        assign(fit.checked(below(needed, self.name, shapes), shapes), given)
 
     def save_weights(self, path: Any) -> None:
         """Write every variable by its path, in the safetensors format: a file beside `path` that is
@@ -84,29 +87,86 @@ class Saved(Answering):
         """
         safetensors.write(path, self.state_dict(), {"format": "graphc weights 1"})
 
-    def load_weights(self, path: Any, strict: bool = True, *, layout: str | None = None) -> None:
+    def load_weights(
+        self,
+        path: Any,
+        strict: bool = True,
+        *,
+        layout: str | None = None,
+        skip_mismatch: bool = False,
+    ) -> None:
         """Assign what `save_weights` wrote, or any safetensors file of these paths and shapes, or
-        of a model of PyTorch's or Keras's with a `layout`, as `load_state_dict` has it.
+        of a model of PyTorch's or Keras's with a `layout`; all is as `load_state_dict` has it.
 
         Errors: `FileError` for what is no such file, or names all paths that are missing, unknown,
         or of another shape; the variables are then as they were.
         """
         known = self.paths()
+        fit = Fit(FileError, str(path), strict, skip_mismatch)
         with safetensors.TensorFile(path) as file:
             if layout is None:
                 shapes = {name: entry.shape for name, entry in file.entries.items()}
-                check_fit(FileError, str(path), known, shapes, strict)
-                assign(known, {name: file.read(name) for name in shapes if name in known})
+                found = fit.checked(below(known, self.name, shapes), shapes)
+                assign(found, {name: file.read(name) for name in found})
             else:
-                every = {name: file.read(name) for name in file.entries}
-                self._load(FileError, str(path), every, strict, layout)
+                self._load(fit, {name: file.read(name) for name in file.entries}, layout)
+
+
+class Fit(NamedTuple):
+    """How closely a state has to fit: the error if it does not, and what may be left out."""
+
+    kind: type[GraphcError]
+    op: str
+    strict: bool
+    skip_mismatch: bool
+
+    def checked(self, known: Mapping[str, Variable], given: Shapes) -> dict[str, Variable]:
+        """The variables that are assigned, by their paths in the state. Errors: as `check_fit`, and
+        where nothing of the state fits."""
+        if self.skip_mismatch:
+            other = {path for path, v in known.items() if given.get(path, v.shape) != v.shape}
+            known = {path: v for path, v in known.items() if path not in other}
+            given = {path: shape for path, shape in given.items() if path not in other}
+        check_fit(self.kind, self.op, known, given, self.strict)
+        found = {path: v for path, v in known.items() if path in given}
+        if given and known and not found:
+            raise self.kind(
+                "nothing in the state fits", op=self.op, where=origin.where(),
+                expected=f"paths such as {next(iter(known))}",
+                given=f"{_listed(list(given)[:3])}, {len(given)} in all",
+            )  # fmt: skip
+        return found
+
+
+def below(known: Mapping[str, Variable], name: str, given: Shapes) -> dict[str, Variable]:
+    """The variables of a model called `name` by their paths in a state, which may have it below
+    another name: where no path is there as it is, those with the prefix by which most are, if
+    there is one such prefix."""
+    inner = {path.removeprefix(f"{name}/"): v for path, v in known.items()}
+    if len(inner) < len(known) or any(path in given for path in known):
+        return dict(known)
+    found: dict[str, list[int]] = {}  # by prefix: how many paths are there, and with their shapes
+    for path, shape in given.items():
+        start = 0
+        while start >= 0:
+            v = inner.get(path[start:])
+            if v is not None:
+                counts = found.setdefault(path[:start], [0, 0])
+                counts[0] += 1
+                counts[1] += v.shape == shape
+            start = path.find("/", start) + 1 or -1
+    best = max(found.values(), default=[])
+    prefixes = [prefix for prefix, counts in found.items() if counts == best]
+    if len(prefixes) != 1:
+        return dict(known)
+    return {f"{prefixes[0]}{path}": v for path, v in inner.items()}
 
 
 def check_fit(
     kind: type[GraphcError],
     op: str,
     known: Mapping[str, Variable],
-    given: Mapping[str, tuple[int, ...]],
+    given: Shapes,
     strict: bool = True,
 ) -> None:
     """Errors: one of `kind`, with all paths that are missing, unknown, or of another shape."""

@@ -15,7 +15,7 @@ from graphc.ops.branch import cond
 from graphc.ops.build import scalar_like
 from graphc.ops.elementwise import where
 from graphc.ops.leaf import variable
-from graphc.optim.optimizer import Optimizer, Updates
+from graphc.optim.optimizer import Model, Optimizer, Updates
 
 
 class Accumulated(Optimizer):
@@ -98,9 +98,9 @@ def accumulate(optimizer: Optimizer, every: int) -> Accumulated:
 class EMA(Answering, Unsaved):
     """Exponential moving averages of variables: a <- decay * a + (1 - decay) * w after each step.
 
-    `update(updates)` adds those of all parameters that a step writes; the averages start at the
-    variables' values. `averages[w]` is the variable that holds one, `assign()` writes all of them
-    into their parameters.
+    Of a layer or model they are of its `parameters()`. `update(updates)` adds those of all
+    parameters that a step writes; the averages start at the variables' values. `averages[w]` is the
+    variable that holds one, `assign()` writes all of them into their parameters.
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992).
     Errors: `ArgumentError` for a decay outside of [0, 1), or variables that are not float.
 
@@ -116,13 +116,13 @@ class EMA(Answering, Unsaved):
 
     _instead = "[v.value for v in ema.averages.values()]"
 
-    def __init__(self, variables: Sequence[Variable], decay: float = 0.999) -> None:
+    def __init__(self, variables: Sequence[Variable] | Model, decay: float = 0.999) -> None:
         number = isinstance(decay, (int, float)) and not isinstance(decay, bool)
         if not number or not 0 <= decay < 1:
             raise _error("decay is out of range", expected="in [0, 1)", given=repr(decay)[:80])
         self.decay = float(decay)
         self.averages: dict[Variable, Variable] = {}
-        for w in variables:
+        for w in variables.parameters() if isinstance(variables, Model) else variables:
             if not isinstance(w, Variable) or not w.dtype.is_float:
                 raise _error(
                     "not a float variable", expected="gc.variable(...)", given=repr(w)[:80]

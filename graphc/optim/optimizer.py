@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class Model(Protocol):
 
     def updates(self, *results: Tensor) -> Updates:
         """New values of its state by the calls that lead to `results`."""
+
+
+Trained: TypeAlias = "Model | Sequence[Variable | Model]"
+"""What is minimised over."""
 
 
 class Options(TypedDict, total=False):
@@ -89,19 +93,33 @@ class Optimizer(Answering, Unsaved):
         self._counted = self.counts or scheduled
 
     # -- what users call ---------------------------------------------------------------------------
-    def minimize(self, loss: Tensor, variables: Sequence[Variable] | Model) -> Updates:
+    def minimize(self, loss: Tensor, variables: Trained) -> Updates:
         """Updates that make a step down the gradient of the scalar `loss`: {variable: new value}.
 
         Of a layer or model it is that of its `parameters()`, and the updates are those of its state
-        too, which training calls change. Penalties of the variables (`Variable.regularizer`) that
-        the loss does not hold are added to it.
+        too, which training calls change; a list may have variables, layers and models. Penalties of
+        the variables (`Variable.regularizer`) that the loss does not hold are added to it.
         Errors: `GradientError` if the loss is no float scalar or does not depend on a variable;
         `ArgumentError` as `apply`.
         """
-        if isinstance(variables, Model):
-            return self.minimize(loss, variables.parameters()) | variables.updates(loss)
-        targets = self._checked(variables)
-        return self.apply(grad(self._penalized(loss, targets), targets), targets)
+        targets, state = self._trained(loss, variables)
+        return self.apply(grad(self._penalized(loss, targets), targets), targets) | state
+
+    def _trained(self, loss: Tensor, given: Trained) -> tuple[list[Variable], Updates]:
+        """The variables to train, and the new state of the models that were given."""
+        every = [given] if isinstance(given, (Tensor, Model)) else list(given)
+        of_models: set[Variable] = set()  # which several models may share
+        found: list[Any] = []
+        state: Updates = {}
+        for each in every:
+            if isinstance(each, Model):
+                own = [v for v in each.parameters() if v not in of_models]
+                of_models.update(own)
+                found += own
+                state |= each.updates(loss)
+            else:
+                found.append(each)
+        return self._checked(found), state
 
     def _penalized(self, loss: Tensor, targets: Sequence[Variable]) -> Tensor:
         penalties = [p for p in (w.penalty() for w in targets) if p is not None]
@@ -247,8 +265,9 @@ class Optimizer(Answering, Unsaved):
         for v in [variables] if isinstance(variables, Tensor) else variables:
             if not isinstance(v, Variable) or not v.dtype.is_float:
                 raise self._error(
-                    "not a float variable", expected="gc.variable(...)", given=repr(v)[:80]
-                )
+                    "not a float variable", expected="gc.variable(...), or a layer",
+                    given=repr(v)[:80],
+                )  # fmt: skip
             if not v.trainable:
                 raise self._error(
                     "a variable that is not trainable",

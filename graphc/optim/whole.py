@@ -20,7 +20,7 @@ from graphc.ir.node import Tensor, Variable
 from graphc.ops.build import cast
 from graphc.ops.reduce import sum
 from graphc.ops.shape import concat, reshape
-from graphc.optim.optimizer import Model, Optimizer, Updates
+from graphc.optim.optimizer import Optimizer, Trained, Updates
 
 
 class Problem:
@@ -73,15 +73,13 @@ class WholeOptimizer(Optimizer):
     def __init__(self, learning_rate: Any) -> None:
         super().__init__(learning_rate)
 
-    def minimize(self, loss: Tensor, variables: Sequence[Variable] | Model) -> Updates:
+    def minimize(self, loss: Tensor, variables: Trained) -> Updates:
         """Updates that make one step: {variable: new value}. Parameters are of one dtype.
 
         Errors: `GradientError` if the loss is no float scalar; `ArgumentError` as `apply` of other
         optimisers; `ShapeError` for parameters of several dtypes.
         """
-        if isinstance(variables, Model):
-            return self.minimize(loss, variables.parameters()) | variables.updates(loss)
-        targets = self._checked(variables)
+        targets, state = self._trained(loss, variables)
         if len({w.dtype for w in targets}) > 1:
             raise self._error(
                 "parameters of several dtypes", kind=ShapeError, expected="one",
@@ -102,7 +100,8 @@ class WholeOptimizer(Optimizer):
             problem = Problem(cast(loss, targets[0].dtype), targets)
             updates: Updates = {self._count: self._count + 1}
             new = problem.parts(self.move(problem, updates))
-            return updates | {w: w.constrained(n) for w, n in zip(targets, new, strict=True)}
+            moved = {w: w.constrained(n) for w, n in zip(targets, new, strict=True)}
+            return updates | moved | state
 
     def apply(self, grads: Any, variables: Any) -> NoReturn:
         """Errors: `ArgumentError`: a gradient is not enough."""

@@ -327,6 +327,31 @@ def test_bad_variables() -> None:
         optimizer.minimize(w * w, [w])
 
 
+def test_several_models_are_trained_with_all_of_their_state() -> None:
+    """A list of layers and variables is what one model of them would be."""
+
+    def parts() -> tuple[gc.nn.Layer, gc.nn.Layer, gc.Variable]:
+        body = gc.nn.Sequential([gc.nn.Dense(3, seed=1), gc.nn.BatchNorm(), gc.nn.Dropout(0.5)])
+        return body, gc.nn.Dense(2, seed=2), gc.variable(np.ones(2, "float32"), "scale")
+
+    x = gc.placeholder("several_x", (4, 3))
+    body, head, scale = parts()
+    loss = gc.sum(head(body(x, training=True)) * scale)
+    updates = gc.optim.Adam(0.1).minimize(loss, [body, head, scale])
+    state = {v for v in body.variables() if not v.trainable}
+    assert len(state) == 3
+    trained = {*body.parameters(), *head.parameters(), scale}
+    assert {v for v in updates if not v.name.startswith("adam/")} == trained | state
+    shared = gc.nn.Sequential([head])
+    assert set(gc.optim.SGD().minimize(loss, [head, shared])) == set(head.parameters())
+    whole = gc.nn.Sequential([body, head])
+    assert set(gc.optim.LBFGS().minimize(loss, [body, head])) >= {*whole.parameters(), *state}
+    with pytest.raises(ArgumentError, match="given twice"):
+        gc.optim.SGD().minimize(loss, [head, head.kernel])
+    average = gc.optim.EMA(whole)
+    assert list(average.averages) == whole.parameters()
+
+
 def test_bad_gradients() -> None:
     w = gc.variable(np.ones(2), "w")
     with pytest.raises(ArgumentError, match="expected: 1 gradients"):
