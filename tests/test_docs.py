@@ -117,9 +117,9 @@ def test_architecture_names_every_file() -> None:
 
 def test_architecture_names_the_stages_in_order() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    source = (PACKAGE / "pipeline/pipeline.py").read_text(encoding="utf-8")
-    source += (PACKAGE / "runtime/kernels.py").read_text(encoding="utf-8")
-    source += (PACKAGE / "runtime/build.py").read_text(encoding="utf-8")
+    files = "pipeline/optimize", "runtime/programs", "pipeline/pipeline", "runtime/kernels"
+    paths = [PACKAGE / f"{name}.py" for name in (*files, "runtime/build")]
+    source = "".join(path.read_text(encoding="utf-8") for path in paths)
     stages = re.findall(r"stages\.(?:graph|run)\(\s*\"(\w+)\"", source)
     assert re.findall(r"^\d+\. `(\w+)`", text, re.MULTILINE) == stages
 

@@ -52,6 +52,7 @@ class Fact(Enum):
     ELEMENTWISE = "elementwise"  # one scalar function, with broadcasting
     ADDS = "adds"  # the sum of its operands
     MULTIPLIES = "multiplies"  # the product of its operands
+    ARITHMETIC = "arithmetic"  # one primitive, whose numbers kernels are given: `passes/numbers.py`
     TOTALS = "totals"  # the sum of its operand's elements over its `axes`
     CONVERTS = "converts"  # the same number in another dtype
     CHECKS = "checks"  # gives its first operand, having made sure of something

@@ -53,9 +53,10 @@ def print_graph(graph: Graph, *, origins: bool = False) -> str:
     return _Printer(origins=origins).whole(graph)
 
 
-def key_text(graph: Graph) -> str:
-    """The text for a cache key: long constants are given by the hash of their bytes."""
-    return _Printer(exact=False).whole(graph)
+def key_text(graph: Graph, written: Mapping[Tensor, str] | None = None) -> str:
+    """The text for a cache key: long constants are given by the hash of their bytes. `written`: how
+    some scalar constants are written, in place of their values."""
+    return _Printer(exact=False, written=written).whole(graph)
 
 
 def format_node(node: Node, names: Mapping[Tensor, str] | None = None) -> str:
@@ -104,8 +105,13 @@ def is_inline(node: Node) -> bool:
 class _Printer:
     """Prints one graph: the variables' names belong to the whole text, the rest to one graph."""
 
-    def __init__(self, origins: bool = False, exact: bool = True) -> None:
-        self.origins, self.exact = origins, exact
+    def __init__(
+        self,
+        origins: bool = False,
+        exact: bool = True,
+        written: Mapping[Tensor, str] | None = None,
+    ) -> None:
+        self.origins, self.exact, self.written = origins, exact, written or {}
         self.variables: dict[Variable, str] = {}
         self._taken: dict[str, int] = {}  # name -> the next suffix to try
         self._types: dict[TensorType, str] = {}
@@ -162,7 +168,7 @@ class _Printer:
             return label
         node = tensor.node
         if Fact.CONSTANT in node.op.facts and not node.types[0].shape:
-            label = literal.write_scalar(node.attrs["value"].array[()])
+            label = self.written.get(tensor) or literal.write_scalar(node.attrs["value"].array[()])
         elif isinstance(tensor, Variable):
             label = f"@{literal.write_name(self._variable(tensor))}"
         else:

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from graphc.ir.dtype import DType
 from graphc.loops.grammar import Const, Kernel, Let, Value, statements
 
 _ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide"})
@@ -20,9 +23,14 @@ def is_number(primitive: str, value: Value) -> bool:
     """Whether an operand of a primitive is a number that the kernel is given."""
     if not isinstance(value, Const) or primitive not in _ARITHMETIC:
         return False
-    if not (value.dtype.is_float and value.dtype.is_computed):
+    return is_plain(value.value, value.dtype)
+
+
+def is_plain(value: np.generic, dtype: DType) -> bool:
+    """Whether it is a float by which nothing is simpler than by others."""
+    if not (dtype.is_float and dtype.is_computed):
         return False
-    number = float(value.value.item())
+    number = float(value.item())
     return math.isfinite(number) and abs(math.frexp(number)[0]) not in (0.0, 0.5)
 
 

@@ -3,6 +3,8 @@
     head (`Head`) | named dims | pointers of inputs, outputs, variables, constants, and of
     routines of LAPACK | clocks | bell | table
 
+The numbers of kernels (`loops/numbers.py`) are an array of doubles, whose address is in the head:
+data of a program beside its code, so that programs which differ in them alone have one code.
 It is filled by `runtime/caller.py` and read by the functions that `driver.py` prints. The table is
 their own: sizes that are computed from the dims, and places in the arena, once for all of them.
 Clocks are there only where a program is timed, the bell where it announces its results: see
@@ -11,11 +13,8 @@ Clocks are there only where a program is timed, the bell where it announces its 
 
 from __future__ import annotations
 
-import struct
-
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
-from graphc.loops.grammar import Const
 from graphc.loops.numbers import given
 from graphc.lower.head import Head
 from graphc.planning.program import Call, Host, Program, Storage, walk_steps
@@ -35,31 +34,21 @@ def routine_name(step: Host) -> str:
 
 
 class Numbers:
-    """The numbers of all kernels of a program, in memory of the driver's own."""
+    """The numbers of all kernels of a program: where each kernel's begin in the program's table."""
 
     def __init__(self, program: Program) -> None:
-        self._values: list[Const] = []
+        self.values: list[float] = []
         self._first: dict[str, int] = {}
         for step in walk_steps(program.steps):
             if isinstance(step, Call) and step.name not in self._first:
-                values = given(step.kernel)
+                values = [float(value.value.item()) for value in given(step.kernel)]
                 if values:
-                    self._first[step.name] = len(self._values)
-                    self._values += values
+                    self._first[step.name] = len(self.values)
+                    self.values += values
 
-    def of(self, name: str) -> list[tuple[str, str]]:
-        """What a kernel is given for its numbers: their address, if it has some."""
-        if name not in self._first:
-            return []
-        return [("ptr", f"getelementptr (double, ptr @numbers, i64 {self._first[name]})")]
-
-    def definition(self) -> list[str]:
-        if not self._values:
-            return []
-        shown = (struct.pack(">d", value.value).hex() for value in self._values)
-        elements = ", ".join(f"double 0x{digits}" for digits in shown)
-        kind = f"[{len(self._values)} x double]"
-        return [f"@numbers = internal constant {kind} [{elements}]"]
+    def of(self, name: str) -> int | None:
+        """The place of the first number of a kernel, if it has some."""
+        return self._first.get(name)
 
 
 class Layout:

@@ -85,7 +85,9 @@ def print_driver(
     are there, in the order of the fact `announced`, to the file in the word of the fact `bell`."""
     driver = _Driver(program, f"i{blas_bits}", flush, timed, announces)
     text = driver.print()
-    facts: dict[str, Any] = {"clocks": driver.layout.clocks} if timed else {}
+    facts: dict[str, Any] = {"numbers": driver.layout.numbers.values}
+    if timed:
+        facts["clocks"] = driver.layout.clocks
     if announces:
         facts |= {"bell": driver.layout.bell, "announced": driver.announcements.order}
     return PrintedDriver(text, driver.layout.words, facts)
@@ -128,7 +130,6 @@ class _Driver:
                 self.announcements.announce(self.text, i)
         calls = {s.name: s for s in walk_steps(program.steps) if isinstance(s, Call)}
         lines = [self._declaration(calls[name]) for name in sorted(calls)]
-        lines += self.layout.numbers.definition()
         if self.clocks.words:
             lines.append(clocks.DECLARATION)
         if self.announcements.behind:
@@ -156,7 +157,7 @@ class _Driver:
     def _declaration(self, step: Call) -> str:
         kernel = step.kernel
         kinds = ["ptr", "ptr", *["ptr"] * len(kernel.buffers), *["i64"] * len(kernel.sizes)]
-        kinds += [kind for kind, _ in self.layout.numbers.of(step.name)]
+        kinds += ["ptr"] * (self.layout.numbers.of(step.name) is not None)
         kinds += ["i64"] * (2 if parallel_loops(kernel) else 0) + ["ptr"] * may_fail(kernel)
         return f"declare i32 @{step.name}({', '.join(kinds)})"
 

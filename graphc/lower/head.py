@@ -29,7 +29,8 @@ class Head(IntEnum):
     SIGNALS = 12  # the address of the functions by which `interrupt.py` looks for signals
     RAISED = 13  # three words: what a signal's handler raised
     TICKET = 16  # the number of the last call back into Python: `host` returns it if all went well
-    COUNT = 17
+    NUMBERS = 17  # double[]: the numbers of all kernels
+    COUNT = 18
 
 
 def product_symbols(bits: int) -> tuple[str, str]:

@@ -20,9 +20,16 @@ PARALLEL_WORK = 1 << 19  # scalar operations from which threads share a range: s
 
 
 def arguments(text: FunctionText, step: Call) -> list[Word]:
-    """What a kernel is given besides its numbers and the range of its parallel loops."""
+    """What a kernel is given besides the range of its parallel loops: behind its buffers and sizes
+    the address of its numbers, if it has some."""
     buffers = [("ptr", text.pointer(ref)) for ref in step.buffers]
-    return [*buffers, *(("i64", text.size(size)) for size in step.sizes)]
+    words: list[Word] = [*buffers, *(("i64", text.size(size)) for size in step.sizes)]
+    first = text.layout.numbers.of(step.name)
+    if first is not None:
+        table = text.word("ptr", Head.NUMBERS)
+        own = text.emit(f"getelementptr double, ptr {table}, i64 {first}", early=True)
+        words.append(("ptr", own))
+    return words
 
 
 def run_kernel(
@@ -34,7 +41,7 @@ def run_kernel(
 ) -> None:
     """`failures`: the memory that the kernel notes in what failed, if it can fail."""
     unused = ("ptr", text.stack("returned", "i64", 4))  # by Numba's calling convention, twice
-    given = [unused, unused, *words, *text.layout.numbers.of(step.name)]
+    given = [unused, unused, *words]
     if span is not None:
         given += [("i64", span[0]), ("i64", span[1])]
     if step.sites:
@@ -77,7 +84,7 @@ class Sharing:
         name = f"split.{step.name}"
         if name not in self.functions:
             kinds = [kind for kind, _ in words]
-            self.functions[f"span.{step.name}"] = _turns(step, kinds, self.layout)
+            self.functions[f"span.{step.name}"] = _turns(step, kinds)
             self.functions[name] = self._loops(name, step, kinds)
         text.run(name, given)
 
@@ -125,12 +132,11 @@ class Sharing:
         )
 
 
-def _turns(step: Call, kinds: Sequence[str], layout: Layout) -> list[str]:
+def _turns(step: Call, kinds: Sequence[str]) -> list[str]:
     """The function that runs some turns of a kernel, whose arguments are words. The last word of
     one that may fail is where what failed is noted, by all chunks."""
     words = [(kind, f"%a{i}") for i, kind in enumerate(kinds)]
-    given = [*words, *layout.numbers.of(step.name)]
-    passed = ", ".join(f"{kind} {value}" for kind, value in given)
+    passed = ", ".join(f"{kind} {value}" for kind, value in words)
     run = f"call i32 @{step.name}(ptr %unused, ptr %unused, {passed}, i64 %first, i64 %last"
     lines = [f"  {run})"]
     if step.sites:

@@ -53,19 +53,21 @@ from graphc.ops.scalar import (
 # -- arithmetic ------------------------------------------------------------------------------------
 add = binary_function(
     "add", np.add, lambda s, x, y: x + y, "x + y, elementwise; `or` of bools.",
-    kinds="iuf", for_bool="logical_or", facts=COMMUTES | {Fact.ADDS, Fact.EXACT},
+    kinds="iuf", for_bool="logical_or", facts=COMMUTES | {Fact.ADDS, Fact.ARITHMETIC, Fact.EXACT},
 )  # fmt: skip
 subtract = binary_function(
     "subtract", np.subtract, lambda s, x, y: x - y, "x - y, elementwise.", kinds="iuf",
-    facts={Fact.EXACT},
+    facts={Fact.ARITHMETIC, Fact.EXACT},
 )  # fmt: skip
 multiply = binary_function(
     "multiply", np.multiply, lambda s, x, y: x * y, "x * y, elementwise; `and` of bools.",
-    kinds="iuf", for_bool="logical_and", facts=COMMUTES | {Fact.MULTIPLIES, Fact.EXACT},
+    kinds="iuf", for_bool="logical_and",
+    facts=COMMUTES | {Fact.MULTIPLIES, Fact.ARITHMETIC, Fact.EXACT},
 )  # fmt: skip
 _DIVIDE = define(
     "divide", np.divide, lambda s, x, y: x / y, cost=4, doc="x / y, elementwise; ints give floats.",
-    facts={Fact.JUMPS, Fact.POLE},  # not exact: it may become x * (1 / y), or come from it
+    # Not exact: it may become x * (1 / y), or come from it.
+    facts={Fact.ARITHMETIC, Fact.JUMPS, Fact.POLE},
 )  # fmt: skip
 negative = numeric_function(
     "negative", lambda s, x: -x, "-x, elementwise.", facts={Fact.EXACT, Fact.BY_PARTS}

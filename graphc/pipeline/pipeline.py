@@ -1,4 +1,5 @@
-"""The compiler, read from top to bottom: what happens to a graph before a target prints it."""
+"""The compiler, read from top to bottom: what happens to a graph before a target prints it. The
+first half, up to fusion, is in `optimize.py`."""
 
 from __future__ import annotations
 
@@ -12,12 +13,8 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.machines import CPU, Machine
 from graphc.ops.closure import in_bodies
-from graphc.passes.canonical import expand_composites, lower_contractions
-from graphc.passes.chains import reorder_products
-from graphc.passes.distribute import distribute_products
-from graphc.passes.operands import order_operands
-from graphc.passes.scans import conditions_behind_steps, drop_unused_outputs, merge_scans
-from graphc.passes.unify import unify
+from graphc.passes.scans import conditions_behind_steps
+from graphc.pipeline.optimize import Optimized, optimize
 from graphc.pipeline.options import DEFAULTS, Options
 from graphc.pipeline.stages import Stages
 from graphc.planning.blocks import join_blocks
@@ -30,9 +27,7 @@ from graphc.planning.rerun import Again, Rerun
 from graphc.planning.schedule import schedule
 from graphc.planning.show import print_program
 from graphc.planning.strips import cut_loops
-from graphc.rewrite.driver import RewriteReport, apply_rules
-from graphc.rewrite.rules import DEFAULT, LOWERED
-from graphc.rewrite.rules.fastmath import fastmath as unsafe_rules
+from graphc.rewrite.driver import RewriteReport
 
 
 class Compiled(NamedTuple):
@@ -54,33 +49,29 @@ def run_pipeline(
 ) -> Compiled:
     """Every stage in order, for a target's machine; each is a function from valid to valid.
     `borders` is filled with why neighbouring regions are two."""
+    return plan(optimize(graph, stages, options, machine), stages, borders, options, machine)
+
+
+def plan(
+    optimized: Optimized,
+    stages: Stages,
+    borders: list[Border] | None = None,
+    options: Options = DEFAULTS,
+    machine: Machine = CPU,
+) -> Compiled:
+    """The stages behind those of `optimize`."""
     with typical_sizes(options.sizes):
-        return _run(graph, stages, borders, options, machine)
+        return _plan(*optimized, stages, borders, options, machine)
 
 
-def _run(
+def _plan(
     graph: Graph,
+    report: RewriteReport,
     stages: Stages,
     borders: list[Border] | None,
     options: Options,
     machine: Machine,
 ) -> Compiled:
-    report = RewriteReport()
-    rules = (*DEFAULT, unsafe_rules) if options.fastmath else DEFAULT
-    stages.start(graph)
-    graph = stages.graph("unify", unify, graph)
-    graph = stages.graph("simplify", lambda g: apply_rules(g, *rules, report=report), graph)
-    graph = stages.graph("merge_scans", merge_scans, graph)
-    graph = stages.graph("drop_unused_outputs", drop_unused_outputs, graph)
-    if options.memory_budget is None:  # values of all steps at once take memory
-        graph = stages.graph(
-            "distribute_products", lambda g: distribute_products(g, machine), graph
-        )
-    graph = stages.graph("expand", expand_composites, graph)
-    graph = stages.graph("reorder_products", reorder_products, graph)
-    graph = stages.graph("lower_contractions", lambda g: lower_contractions(g, machine), graph)
-    graph = stages.graph("clean", lambda g: apply_rules(g, *LOWERED, report=report), graph)
-    graph = stages.graph("order_operands", lambda g: order_operands(g, machine), graph)
     graph = stages.graph("fuse", lambda g: fuse_all(g, borders, machine), graph)
     fitted = Rerun(graph)
     if (budget := options.memory_budget) is not None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.ir.graph import Graph
+from graphc.pipeline.optimize import Optimized, optimize
 from graphc.pipeline.options import Options
-from graphc.pipeline.pipeline import Compiled, run_pipeline
+from graphc.pipeline.pipeline import Compiled, plan
 from graphc.pipeline.progress import progress
 from graphc.pipeline.stages import Stages
 from graphc.pipeline.timings import Timings
@@ -51,13 +52,20 @@ def build(
     `anew`: with all kernels, whatever the cache has."""
     with progress(graph.name) as say:
         stages = Stages(options.check, Timings() if seconds is None else seconds, say=say)
-        return _build(graph, options, target, stages, anew)
+        optimized = optimize(graph, stages, options, target.machine)
+        return build_optimized(graph, optimized, options, target, stages, anew)
 
 
-def _build(
-    graph: Graph, options: Options, target: Target, stages: Stages, anew: bool
+def build_optimized(
+    graph: Graph,
+    optimized: Optimized,
+    options: Options,
+    target: Target,
+    stages: Stages,
+    anew: bool = False,
 ) -> Compilation:
-    compiled = run_pipeline(graph, stages, options=options, machine=target.machine)
+    """The rest, from what `optimize` made of a graph."""
+    compiled = plan(optimized, stages, options=options, machine=target.machine)
     program = compiled.program
     pieces = compile_kernels(compiled, target, stages, anew)
     driver = stages.run(

@@ -50,9 +50,10 @@ _DIGEST_SIZE = 32
 _MAX_ENTRY = 256 << 20
 _DEFAULT_LIMIT = 1 << 30
 
-# Kinds of entries, by which their files end; the last is what `gc.machine()` measured.
-PROGRAM, KERNEL, SPEED = "graphc", "graphc-kernel", "graphc-speed"
-_ENTRY_NAME = re.compile(rf"[0-9a-f]{{64}}\.(?:{PROGRAM}|{KERNEL}|{SPEED})")
+# Kinds of entries, by which their files end. One of FORM says which program serves all graphs that
+# differ in numbers; SPEED is what `gc.machine()` measured.
+PROGRAM, KERNEL, FORM, SPEED = "graphc", "graphc-kernel", "graphc-form", "graphc-speed"
+_ENTRY_NAME = re.compile(rf"[0-9a-f]{{64}}\.(?:{PROGRAM}|{KERNEL}|{FORM}|{SPEED})")
 _TEMP_NAME = re.compile(r"tmp-(\d+)-[0-9a-f]{16}")
 _TEMP_LIFETIME = 3600.0  # seconds; no write takes so long
 
@@ -81,8 +82,8 @@ class Cache:
     """A cache in one directory, of about `limit` bytes at most; least recently used goes first.
 
     The manifest must survive JSON: dicts with string keys, lists, strings, numbers, bools, None.
-    Kernels are many and small: their entries are not synced, so that a crash of the machine may
-    damage them, which is found as any damage is.
+    Only programs are synced: a crash of the machine may damage other entries, which are many and
+    small, and that is found as any damage is.
     Errors: ArgumentError for a key that is not 64 hex digits.
     """
 

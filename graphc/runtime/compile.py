@@ -1,8 +1,8 @@
 """`gc.compile`: from tensors to a function that runs natively.
 
-A program is looked up in the cache by its graph before optimisation; only if it is not there does
-the compiler run. What a user may ask of the function later (kernels, source, the optimised graph)
-is then made again from the graph, when asked for.
+The program is looked up in the cache; only if it is not there does the compiler run: `programs.py`.
+What a user may ask of the function later (kernels, source, the optimised graph) is then made again
+from the graph, when asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from graphc import config
 from graphc.errors import ArgumentError, GraphError
 from graphc.ir.dim import SIZE_HINT
 from graphc.ir.evaluate import check_dims, evaluate_graph
@@ -21,21 +20,18 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.operators import function
 from graphc.ir.structure import Structure, at_leaf, flatten, unflatten
-from graphc.ir.text import key_text
 from graphc.keywords import answering
 from graphc.ops.build import cast
 from graphc.pipeline.options import Options
 from graphc.pipeline.timings import Timings
-from graphc.runtime import cache
 from graphc.runtime.arguments import as_input
 from graphc.runtime.caller import Caller, hold
 from graphc.runtime.checked import Checked, check_mode
-from graphc.runtime.collector import resting
-from graphc.runtime.target import AUTO, TARGETS, Target, find_target
+from graphc.runtime.programs import load_program, statistics
+from graphc.runtime.target import AUTO, TARGETS, find_target
 
 REFERENCE = "reference"  # no target: the interpreter
 RESULTS = ("host", "device")
-_statistics = {"compilations": 0, "cache_hits": 0, "kernels": 0}
 
 
 @answering
@@ -127,9 +123,9 @@ def compile_announcing(inputs: Sequence[Tensor], outputs: Sequence[Tensor], name
 
 
 def compile_statistics() -> dict[str, int]:
-    """How many programs this process has compiled, how many it found in the cache, and how many
-    kernels it has compiled for those that it did not find."""
-    return dict(_statistics)
+    """How many programs this process has compiled, how many it found in the cache (as they are, or
+    with other numbers), and how many kernels it has compiled for those that it did not find."""
+    return dict(statistics)
 
 
 # -- the arguments of `compile` --------------------------------------------------------------------
@@ -280,7 +276,7 @@ class Function:
         self._caller = None
         self._call = self._interpret
         if target != REFERENCE:
-            self._caller = caller = _program(graph, options, self._target, self._seconds)
+            self._caller = caller = load_program(graph, options, self._target, self._seconds)
             self._call = caller.call if results == "host" else caller.kept
         self._names = [t.name for t in graph.inputs]
         if isinstance(check, str):
@@ -505,47 +501,3 @@ class Function:
         inputs = ", ".join(f"{t.name}: {t.type}" for t in self.graph.inputs)
         outputs = ", ".join(str(t.type) for t in self.graph.outputs)
         return f"<graphc function {self.graph.name}({inputs}) -> {outputs}>"
-
-
-@resting()
-def _program(graph: Graph, options: Options, target: Target, seconds: Timings) -> Any:
-    """The program of a graph, from the cache or compiled: compiled if somebody looks at the
-    stages, which a program from the cache does not pass through."""
-    with seconds.stage("key"):
-        key = _key(graph, options, target)
-    watched = config.print_stages() or config.dump_directory() or config.trace_topics()
-    anew = bool(options.check or watched)
-    with seconds.stage("cache"):
-        found = None if anew else cache.load(key)
-    if found is None:
-        _statistics["compilations"] += 1
-        with seconds.stage("prepare"):
-            from graphc.runtime.build import build
-
-        made = build(graph, options, target, seconds, anew)
-        _statistics["kernels"] += made.compiled_kernels
-        manifest, data = made.manifest, b"".join([*made.object.objects, made.constants])
-        with seconds.stage("cache"):
-            cache.store(key, manifest, data)
-    else:
-        _statistics["cache_hits"] += 1
-        manifest, data = found
-    with seconds.stage("load"):
-        size = sum(manifest["objects"])
-        return target.load(graph, manifest, data[:size], data[size:])
-
-
-def _key(graph: Graph, options: Options, target: Target) -> str:
-    parts = {
-        **cache.environment_parts(),
-        "graph": key_text(graph),
-        "flush_subnormals": str(options.flush_subnormals),
-        "fastmath": str(options.fastmath),
-        "memory_budget": str(options.memory_budget),
-        "sizes": str(options.sizes),
-        "tf32": str(options.tf32),
-        "announces": str(options.announces),
-        "target": target.name,
-        **target.identity(),
-    }
-    return cache.make_key(parts)

@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 
 from graphc import locks
 from graphc.ir.dim import dim, evaluate
@@ -63,6 +64,8 @@ class Executable:
             product, packing = product_addresses(bits)
             head[Head.SPRODUCT if bits == 32 else Head.DPRODUCT] = product
             head[Head.SPACK if bits == 32 else Head.DPACK] = packing
+        self._numbers = np.array(manifest["numbers"], np.float64)  # lives as long as the code
+        head[Head.NUMBERS] = self._numbers.ctypes.data
         self.head = tuple(head)
         self.routines = [blas.routine(name) for name in manifest["routines"]]
 

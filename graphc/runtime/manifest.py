@@ -16,7 +16,7 @@ from graphc.lower.products import own_widths
 from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_steps
 
 Manifest = dict[str, Any]
-ABI = 8  # of the entry and its context
+ABI = 9  # of the entry and its context
 
 
 def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[int]) -> Manifest:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 class Target:
     """One target.
 
+    gives_numbers                        whether kernels get the numbers of their arithmetic from a
+                                         table of the program's, which is the fact `numbers` of its
+                                         driver: then one program serves all that differ in these
     identity() -> parts                  what of this computer the code depends on, for the cache's
                                          key, which has the target's name besides
     prepare(kernels)                     loads what compiling them needs, so that what a process
@@ -57,6 +60,7 @@ class Target:
 
     name: str
     machine: Machine
+    gives_numbers: bool
     identity: Callable[[], Mapping[str, str]]
     prepare: Callable[[Sequence[Kernel]], None]
     prepare_program: Callable[[Program], None]
@@ -170,6 +174,7 @@ def _load(graph: Graph, manifest: Any, code: bytes, constants: bytes) -> Any:
 _CPU = Target(
     "cpu",
     CPU,
+    True,
     _identity,
     _prepare,
     _prepare_program,
@@ -201,7 +206,7 @@ def _cuda(device: int | None = None) -> Target:
 
         return call
 
-    return replace(Target("cuda", CUDA, *map(later, Target.__slots__[2:-1])), on=_cuda)
+    return replace(Target("cuda", CUDA, False, *map(later, Target.__slots__[3:-1])), on=_cuda)
 
 
 TARGETS = {target.name: target for target in (_CPU, _cuda())}

@@ -40,6 +40,7 @@ GROUPS = {  # the compiler's stages, as the table names them
     "rewrite": (
         *("unify", "simplify", "merge_scans", "drop_unused_outputs", "distribute_products"),
         *("expand", "reorder_products", "lower_contractions", "clean", "order_operands"),
+        "set_apart",
     ),
     "fuse": ("fuse",),
     "plan": (

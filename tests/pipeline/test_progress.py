@@ -93,7 +93,7 @@ def test_a_compilation_that_fails_clears_its_line(
     def fails(*arguments: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("graphc.pipeline.pipeline.merge_scans", fails)
+    monkeypatch.setattr("graphc.pipeline.optimize.merge_scans", fails)
     with pytest.raises(CompileError, match="merge_scans"):
         compiled(terminal)
     assert terminal.getvalue().endswith(CLEAR)

@@ -106,7 +106,7 @@ def test_an_error_in_a_pass_is_one_that_names_it() -> None:
 
 def test_the_pipeline_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the compiler itself runs: a broken `merge_scans` is found by `check=True`."""
-    monkeypatch.setattr("graphc.pipeline.pipeline.merge_scans", _break_type)
+    monkeypatch.setattr("graphc.pipeline.optimize.merge_scans", _break_type)
 
     def compiled() -> Function:
         return gc.compile(GRAPH.inputs, GRAPH.outputs, check=True, name="checked")

@@ -24,7 +24,7 @@ from graphc.loops.grammar import Var, of
 from graphc.lower import numba_source, products
 from graphc.ops import scalar
 from graphc.passes import distribute
-from graphc.pipeline import pipeline
+from graphc.pipeline import optimize, pipeline
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning import alias, blocks, memory, rerun, waits
@@ -61,12 +61,12 @@ def wrong_rule(
 
     @contextmanager
     def plant() -> Iterator[None]:
-        apply_rules = pipeline.apply_rules
+        apply_rules = optimize.apply_rules
 
         def planted(graph: gc.Graph, *rulesets: Any, **options: Any) -> gc.Graph:
             return apply_rules(map_graph(graph, rule), *rulesets, **options)
 
-        with mock.patch.object(pipeline, "apply_rules", planted):
+        with mock.patch.object(optimize, "apply_rules", planted):
             yield
 
     def where_it_fires(seed: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 import graphc as gc
 from graphc.checking.stages import first_guilty_stage, stages_of
 from graphc.ir.graph import map_graph
-from graphc.pipeline import pipeline
+from graphc.pipeline import optimize
 
 from .checking import check_stages
 from .shrinking import script, shrink, size_of
@@ -44,7 +44,7 @@ def _example() -> tuple[gc.Graph, list[Any]]:
 def test_the_first_guilty_stage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, arrays = _example()
     assert first_guilty_stage(graph, arrays).stage == ""
-    monkeypatch.setattr(pipeline, "drop_unused_outputs", _sines_to_cosines)
+    monkeypatch.setattr(optimize, "drop_unused_outputs", _sines_to_cosines)
     name, found, result = first_guilty_stage(graph, arrays)
     assert name == "drop_unused_outputs"
     assert "3 of 3 elements" in found
@@ -53,7 +53,7 @@ def test_the_first_guilty_stage_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_failing_graph_is_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, arrays = _example()
-    monkeypatch.setattr(pipeline, "drop_unused_outputs", _sines_to_cosines)
+    monkeypatch.setattr(optimize, "drop_unused_outputs", _sines_to_cosines)
     small, given = shrink(graph, arrays, lambda g, a: bool(first_guilty_stage(g, a).stage))
     assert size_of(small) < size_of(graph)
     assert "sin" in {node.op.name for node in small.nodes}

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.runtime import build, cache
+from graphc.pipeline import progress
+from graphc.runtime import cache
 from graphc.runtime.compile import compile_statistics
 
 A = np.linspace(-1, 1, 9)
@@ -41,7 +42,7 @@ class Watcher:
 def watcher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Watcher]:
     monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
     found = Watcher()
-    monkeypatch.setattr(build, "progress", found)
+    monkeypatch.setattr(progress, "progress", found)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield found
     signal.signal(signal.SIGINT, handler)

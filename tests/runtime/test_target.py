@@ -19,7 +19,7 @@ from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning.program import Blocks, Call, walk_steps
 from graphc.planning.show import print_program
-from graphc.runtime import compile as compiling
+from graphc.runtime import programs
 from graphc.runtime.target import TARGETS, Target
 
 
@@ -185,10 +185,10 @@ def test_a_target_is_handed_down(
 
 def test_the_key_of_the_cache_has_the_name(fake: tuple[Target, list[str]]) -> None:
     graph, cpu = tiny_products(), TARGETS["cpu"]
-    key = compiling._key(graph, DEFAULTS, cpu)
-    assert key == compiling._key(graph, DEFAULTS, replace(cpu))
-    assert key != compiling._key(graph, DEFAULTS, replace(cpu, name="other"))
-    assert key != compiling._key(graph, DEFAULTS, fake[0])
+    key = programs.program_key(graph, DEFAULTS, cpu)
+    assert key == programs.program_key(graph, DEFAULTS, replace(cpu))
+    assert key != programs.program_key(graph, DEFAULTS, replace(cpu, name="other"))
+    assert key != programs.program_key(graph, DEFAULTS, fake[0])
 
 
 def test_an_unknown_target_is_an_error_that_lists_them() -> None:

@@ -19,8 +19,7 @@ import graphc as gc
 from graphc.ir.graph import Graph
 from graphc.ir.text import key_text
 from graphc.pipeline.options import Options
-from graphc.runtime import cache
-from graphc.runtime import compile as compiling
+from graphc.runtime import cache, programs
 from graphc.runtime.target import TARGETS
 
 from . import Budget, Result, Tally
@@ -64,7 +63,7 @@ def graph(
 
 def parts() -> Iterator[tuple[str, str]]:
     """The key of a program with each of its parts changed alone; the first is the program's own."""
-    key = compiling._key
+    key = programs.program_key
 
     def of(**changed: Any) -> str:
         return key(graph(**changed), Options(), CPU)
@@ -151,7 +150,7 @@ class Keys:
         def without_edges(graph: Graph) -> str:
             return "".join(sorted(key_text(graph)))
 
-        with mock.patch.object(compiling, "key_text", without_edges):
+        with mock.patch.object(programs, "key_text", without_edges):
             tally = collisions()
         return Result(not tally.failures, "; ".join(tally.failures)[:200], "red", tally)
 
