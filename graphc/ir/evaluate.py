@@ -26,6 +26,7 @@ from graphc.ir.graph import Graph, walk
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Fact
 from graphc.ir.operators import publish
+from graphc.ir.outside import in_node
 from graphc.ir.shape import show
 from graphc.ir.structure import at_leaf, flatten, unflatten
 
@@ -243,8 +244,14 @@ def compute(node: Node, arrays: Sequence[Array], sizes: Mapping[str, int]) -> li
     except GraphcError:
         raise
     except (ValueError, IndexError, ArithmeticError, np.linalg.LinAlgError) as error:
+        at = dict(zip(node.inputs, arrays, strict=True)).__getitem__
+        told = in_node(node, at, sizes) if isinstance(error, IndexError) else None
         raise RuntimeFailure(
-            str(error), op=node.op.name, where=str(node.origins[0]) if node.origins else ""
+            told.message if told else str(error),
+            op=node.op.name,
+            expected=told.expected if told else "",
+            given=told.given if told else "",
+            where=str(node.origins[0]) if node.origins else "",
         ) from error
     results = list(found) if isinstance(found, tuple) else [found]
     return [

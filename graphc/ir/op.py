@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from graphc.errors import GraphError, RuntimeFailure
 from graphc.ir.dim import Size
@@ -230,7 +230,21 @@ Write: TypeAlias = Callable[..., None]  # given a `Builder`, `Operand`s and `Res
 Batched: TypeAlias = Callable[..., Any]  # given a `Batch` first
 Expand: TypeAlias = Callable[..., Any]  # one tensor, a tuple of them, or None
 Lapack: TypeAlias = Callable[..., Routine]  # given the types of operands and of results
+Indexing: TypeAlias = "Callable[..., Sequence[Indices]]"  # given the types of operands
 Formula: TypeAlias = Callable[..., Any]  # an expression of SymPy, or of what stands for it
+
+
+class Indices(NamedTuple):
+    """An operand of indices: what its elements are called, from `low` on and below `high`, along
+    which axis of the first operand, if of that; and what is said if one is not."""
+
+    operand: int
+    low: Size
+    high: Size
+    message: str
+    what: str = "index"
+    axis: int | None = None
+
 
 _NOT_ASKED_FOR: Any = None  # the reducer of an op that is no REDUCE, and so on
 
@@ -258,6 +272,8 @@ class Op:
                                                    others smaller ones of its kind, or None
     written_out(*inputs, **attrs) -> tensor        what multiplies matrices: the same by ops that
                                                    every target has, where none multiplies these
+    indices(*types, **attrs) -> Indices            its operands of indices: which of them is out of
+                                                   range is looked up once a call has failed
     axes                                           of the attributes that speak of axes, what they
                                                    say, if the op is the same op where one more axis
                                                    is in front of all operands; None if it is not
@@ -279,6 +295,7 @@ class Op:
     recurrence: Recurrence = _NOT_ASKED_FOR
     expand: Expand | None = None
     written_out: Expand | None = None
+    indices: Indexing | None = None
     axes: Mapping[str, Axes] | None = None
     batched: Batched | None = None
     formula: Formula | None = None  # (sympy, *symbols, **attrs), scalar ops only

@@ -16,7 +16,7 @@ from graphc.ir.conditions import require
 from graphc.ir.dim import Size, dim
 from graphc.ir.dtype import int64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Batch, Fact, Index, Kind, Op, register
+from graphc.ir.op import Batch, Fact, Index, Indices, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, agree_on_shape, several, show
 from graphc.ops.build import cast, constant, tensor
 from graphc.ops.create import zeros
@@ -241,6 +241,9 @@ CHECK_START = register(
         _infer_check,
         numpy=_numpy_check,
         at=_check_at,
+        indices=lambda start, *, length, size: [
+            Indices(0, -size, size - length + 1, _outside(length, size), "start")
+        ],
         facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT}),
         may_fail=True,
         differentiable=False,

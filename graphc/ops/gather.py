@@ -16,7 +16,7 @@ from graphc.ir.conditions import require_elements
 from graphc.ir.dim import Size, dim, product
 from graphc.ir.dtype import bool_, dtype_or_default, int64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Batch, Fact, Kind, Op, register
+from graphc.ir.op import Batch, Fact, Indices, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, agree_on_shape, normalize_axis, show
 from graphc.ops.build import tensor
 from graphc.ops.create import iota
@@ -56,6 +56,18 @@ def _same_batch(op: str, x: Shape, indices: Shape, batch: int) -> None:
         )  # fmt: skip
 
 
+def indices_along(operand: int, size: Size, axis: int | None = None) -> Indices:
+    """An operand of indices along an axis of that size, from either end."""
+    message = f"an index is out of range for an axis of size {size}"
+    return Indices(operand, -size, size, message, axis=axis)
+
+
+def labels_of(operand: int, classes: Size) -> Indices:
+    """An operand of labels."""
+    message = f"a label is out of range for {classes} classes"
+    return Indices(operand, 0, classes, message, "label")
+
+
 def checked_index(k: Any, value: Any, size: Size) -> Any:
     """The i64 index, reported if out of range and brought into it, so that the read is safe: type
     rules see to it that there is an element (`require_elements`)."""
@@ -63,7 +75,7 @@ def checked_index(k: Any, value: Any, size: Size) -> Any:
     zero = k.const(0, int64)
     wrapped = k.where(k.less(position, zero), k.add(position, k.size(size)), position)
     outside = k.bitwise_or(k.less(wrapped, zero), k.greater_equal(wrapped, k.size(size)))
-    k.fail_if(outside, f"an index is out of range for an axis of size {size}")
+    k.fail_if(outside, indices_along(0, size).message)
     return k.index(k.where(outside, zero, wrapped))
 
 
@@ -115,6 +127,7 @@ TAKE = register(
         vjp=_take_vjp,
         at=_take_at,
         batched=_batched_take,
+        indices=lambda x, i, *, axis, **batch: [indices_along(1, x.shape[axis], axis)],
         facts=frozenset({Fact.PICKS}),
         cost=4,
         may_fail=True,
@@ -210,6 +223,7 @@ SCATTER_ADD = register(
         vjp=_scatter_vjp,
         reducer=_Scatter("add", lambda dtype: 0),
         batched=_batched_scatter,
+        indices=lambda *types, size, **attrs: [indices_along(0, size)],
         facts=frozenset({Fact.BY_PARTS}),
         may_fail=True,
         doc="Zeros, with each update added at the position along an axis that indices give.",
@@ -226,7 +240,7 @@ def _infer_check(indices: TensorType, *, size: Size) -> tuple[TensorType, ...]:
 
 def _numpy_check(indices: Any, *, size: int) -> Any:
     if indices.size and (indices.min() < 0 or indices.max() >= size):
-        raise IndexError(f"a label is out of range for {size} classes")
+        raise IndexError(labels_of(0, size).message)
     return indices
 
 
@@ -236,7 +250,7 @@ def _check_at(k: Any, values: Any, index: Any, out: TensorType, *, size: Size) -
     outside = k.bitwise_or(
         k.less(position, k.const(0, int64)), k.greater_equal(position, k.size(size))
     )
-    k.fail_if(outside, f"a label is out of range for {size} classes")
+    k.fail_if(outside, labels_of(0, size).message)
     return value
 
 
@@ -247,6 +261,7 @@ CHECK_LABELS = register(
         _infer_check,
         numpy=_numpy_check,
         at=_check_at,
+        indices=lambda labels, *, size: [labels_of(0, size)],
         facts=frozenset({Fact.ELEMENTWISE, Fact.EXACT, Fact.CHECKS}),
         may_fail=True,
         differentiable=False,

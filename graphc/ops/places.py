@@ -18,7 +18,7 @@ from graphc.ir.dim import Size, dim, product
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.dtype import float64, int64
 from graphc.ir.node import Tensor, apply
-from graphc.ir.op import Batch, Fact, Index, Kind, Op, register, registry
+from graphc.ir.op import Batch, Fact, Index, Indices, Kind, Op, register, registry
 from graphc.ir.shape import (
     Shape,
     TensorType,
@@ -42,7 +42,7 @@ from graphc.ops.elementwise import (
     remainder,
     where,
 )
-from graphc.ops.gather import checked_index
+from graphc.ops.gather import checked_index, indices_along
 from graphc.ops.reduce import Reducer, highest, lowest
 from graphc.ops.scalar import masked_multiply, project
 from graphc.ops.shape import broadcast_to, permute_dims, reshape, unit_axes_behind_first
@@ -135,10 +135,16 @@ def _numpy_places(
         else:
             said = np.broadcast_to(indices[-1 - place], block).astype(np.int64)
             if said.size and (said.min() < -size or said.max() >= size):
-                raise IndexError(f"an index is out of range for an axis of size {size}")
+                raise IndexError(indices_along(0, size).message)
             after = len(result) - start - len(block)
             found.append(said.reshape((1,) * start + block + (1,) * after))
     return tuple(found)
+
+
+def _indices(first: int, shape: Shape, places: Sequence[int], of: Shape | None) -> list[Indices]:
+    """The operands of indices, from the `first` one on."""
+    pairs = [(axis, p) for axis, p in enumerate(places) if p < 0]
+    return [indices_along(first - 1 - p, shape[a], None if of is None else a) for a, p in pairs]
 
 
 def _numpy_gather(x: Any, *indices: Any, places: Any, start: int) -> Any:
@@ -223,6 +229,7 @@ GATHER = register(
         numpy=_numpy_gather,
         vjp=_gather_vjp,
         at=_gather_at,
+        indices=lambda x, *_, places, start: _indices(1, x.shape, places, x.shape),
         batched=_batched_gather,
         facts=frozenset({Fact.PICKS}),
         cost=6,
@@ -302,6 +309,7 @@ def _scatter(
             numpy=meaning,
             vjp=vjp,
             reducer=reducer,
+            indices=lambda *_, places, start, shape: _indices(0, shape, places, None),
             batched=_batched_scatter(name),
             facts=facts,
             may_fail=True,

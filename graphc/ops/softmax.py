@@ -19,7 +19,7 @@ from graphc.ir.shape import TensorType, agree_on_shape, normalize_axes, show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.create import full, iota
 from graphc.ops.elementwise import clip, divide, equal, exp, log, multiply, subtract, where
-from graphc.ops.gather import check_labels
+from graphc.ops.gather import check_labels, labels_of
 from graphc.ops.reduce import max, numpy_sum, restore_axes, sum
 from graphc.ops.scalar import masked_multiply, stretch
 from graphc.ops.shape import concat, expand_dims
@@ -177,7 +177,7 @@ def _infer_cross_entropy(z: TensorType, labels: TensorType) -> tuple[TensorType,
 
 def _numpy_cross_entropy(z: Any, labels: Any) -> Any:
     if labels.size and (labels.min() < 0 or labels.max() >= z.shape[-1]):
-        raise IndexError(f"a label is out of range for {z.shape[-1]} classes")
+        raise IndexError(labels_of(1, z.shape[-1]).message)
     with np.errstate(all="ignore"):
         shifted = z - _numpy_shift(z, (-1,))
         total = numpy_sum(np.exp(shifted), (z.ndim - 1,))
@@ -213,6 +213,7 @@ SOFTMAX_CROSS_ENTROPY = register(
         numpy=_numpy_cross_entropy,
         vjp=_cross_entropy_vjp,
         expand=_expand_cross_entropy,
+        indices=lambda z, labels: [labels_of(1, z.shape[-1])],
         axes={},
         may_fail=True,
         doc="-log(softmax(z)[label]) for each row.",

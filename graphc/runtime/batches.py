@@ -20,12 +20,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from graphc.errors import RuntimeFailure
 from graphc.ir.evaluate import learn_dims
 from graphc.ir.node import elsewhere
 from graphc.lower.head import Head
 from graphc.runtime.caller import Caller, Context
 from graphc.runtime.compile import Function
 from graphc.runtime.native import load
+from graphc.runtime.sites import explained
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -218,14 +220,21 @@ class Batches:
         code = part.run(start, count, order)
         self.done += part.done
         if code:
-            caller.fail(part.context, code)
+            failed = slice(start + part.done * size, start + (part.done + 1) * size)
+            rows = np.arange(self.examples)[failed] if order is None else order[failed]
+            caller.fail(part.context, code, [a[rows] for a in self._arrays], rows)
 
     def _interpret(self, start: int, count: int, size: int, order: Array | None) -> None:
         """Call by call, for programs that are not native or are checked."""
         for at in range(start, start + count * size, size):
             rows: Any = slice(at, at + size)
             chosen = rows if order is None else order[rows]
-            found = self._function.flat(*(a[chosen] for a in self._arrays))
+            given = [a[chosen] for a in self._arrays]
+            try:
+                found = self._function.flat(*given)
+            except RuntimeFailure as error:
+                numbers = np.arange(self.examples)[rows] if order is None else chosen
+                raise explained(error, self._function.graph, given, numbers) from None
             for result, array in zip(self.results, filter(np.ndim, found), strict=True):
                 result[rows] = array
             self.done += 1

@@ -21,14 +21,13 @@ from graphc.ir.dim import Size, evaluate, named, names, substitute
 from graphc.ir.evaluate import bind_dims, check_sizes, learn_dims
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable, elsewhere
-from graphc.ir.op import registry
 from graphc.ir.shape import show
 from graphc.lower.head import INTERRUPTED, Head
 from graphc.runtime import threads
 from graphc.runtime.arguments import as_input
 from graphc.runtime.executable import Executable, Manifest
 from graphc.runtime.signals import raise_pending
-from graphc.runtime.sites import where
+from graphc.runtime.sites import failure
 
 _calls = itertools.count(1)
 ALIGN = 64
@@ -192,8 +191,9 @@ class Caller:
             )
         return size
 
-    def fail(self, context: Context, code: int) -> None:
-        """Raise the error of the site that failed, or of a signal's handler."""
+    def fail(self, context: Context, code: int, arrays: Sequence[Any], rows: Any = None) -> None:
+        """Raise the error of the site that failed for these arrays, which are these rows of the
+        data; or that of a signal's handler."""
         if code == INTERRUPTED:
             raise_pending(context.words)
         pending = self.executable.take_error(context.call)
@@ -201,10 +201,7 @@ class Caller:
             raise pending
         if any(host["site"] == code for host in self.manifest["hosts"]):
             raise KeyboardInterrupt  # it came before the host call could take it; Python showed it
-        site = self.manifest["sites"][code - 1]
-        raise registry()[site["op"]].failure(
-            site["message"], op=site["op"], where=where(self.graph, self.manifest, code)
-        )
+        raise failure(self.graph, self.manifest, code, arrays, rows)
 
     def bring_home(self) -> None:
         """Where a variable may be on a device: its array has the newest value afterwards."""
@@ -297,7 +294,7 @@ class Caller:
             run = f"caller.run_at_home(context) if elsewhere else {run}"
         add(f"{guard}code = {run}")
         add("if code:")
-        add("try: caller.fail(context, code)", 2)
+        add(f"try: caller.fail(context, code, ({''.join(f'{a}, ' for a in given)}))", 2)
         add("finally: pool.append(context)", 2)
         for line in results.behind():
             add(line)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from graphc.errors import RuntimeFailure
 from graphc.ir import literal, origin
-from graphc.ir.evaluate import bound, names_within
+from graphc.ir.evaluate import bound, evaluate_graph, learn_dims, names_within
 from graphc.ir.graph import Graph, all_nodes
 from graphc.ir.node import Node
 from graphc.ir.op import registry
+from graphc.ir.outside import in_graph
 from graphc.ir.parsing import parse_expression
 from graphc.runtime.executable import Manifest
 
@@ -74,6 +76,33 @@ def _host_call(host: Manifest, node: Node | None) -> HostCall:
         return [(np.dtype(name), rank) for name, rank in parts]
 
     return HostCall(compute, typed(host["operands"]), typed(host["results"]), len(unknown))
+
+
+def failure(
+    graph: Graph, manifest: Manifest, code: int, arrays: Sequence[Any], rows: Any = None
+) -> RuntimeFailure:
+    """The error of a call with these arrays that failed at the site `code`; `rows`: which examples
+    of the data they are."""
+    site, line = manifest["sites"][code - 1], where(graph, manifest, code)
+    kind = registry()[site["op"]].failure
+    return explained(kind(site["message"], op=site["op"], where=line), graph, arrays, rows)
+
+
+def explained(
+    error: RuntimeFailure, graph: Graph, arrays: Sequence[Any], rows: Any = None
+) -> RuntimeFailure:
+    """The error of a call, with the index that was out of range, if that is what it is about."""
+    given = [np.asarray(a, t.dtype.numpy) for a, t in zip(arrays, graph.inputs, strict=True)]
+    sizes = learn_dims(graph, given)
+
+    def compute(part: Graph) -> Sequence[Any]:
+        return evaluate_graph(part, given, sizes)
+
+    told = in_graph(graph, error.message, error.where, given, sizes, rows, compute)
+    if told is None:
+        return error
+    sides = {"expected": told.expected, "given": told.given}
+    return type(error)(error.message, op=error.op, where=error.where, **sides)
 
 
 def where(graph: Graph, manifest: Manifest, code: int) -> str:

@@ -562,13 +562,15 @@ class _Stream(_Source):
 
 
 def _named(error: RuntimeFailure, given: Data) -> RuntimeFailure:
-    """A label that is no class, with the labels that there are."""
-    if error.message.startswith("a label is out of range") and not error.given:
-        found = labels(given.names, given.arrays)
+    """A label that is no class, at the user's line; with the labels that there are where it is not
+    known which it was."""
+    if error.message.startswith("a label is out of range"):
+        found = error.given or labels(given.names, given.arrays)
         hint = "classes are counted from 0" if found else ""
         return type(error)(
-            error.message, op=error.op, given=found, where=origin.where(), hint=hint
-        )
+            error.message, op=error.op, expected=error.expected, given=found,
+            where=origin.where(), hint=hint,
+        )  # fmt: skip
     return error
 
 

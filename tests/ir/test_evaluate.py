@@ -78,7 +78,7 @@ def test_zero_and_one_are_sizes_like_others(n: int) -> None:
 def test_a_failing_op_names_itself_and_the_line() -> None:
     x = gc.placeholder("x", (3,))
     taken = gc.take(x, gc.constant([7]))
-    with pytest.raises(RuntimeFailure, match="take: index 7 is out of bounds") as caught:
+    with pytest.raises(RuntimeFailure, match="take: an index is out of range") as caught:
         gc.evaluate(taken, {x: np.zeros(3)})
     assert caught.value.where == str(taken.node.origins[0])
     assert __file__ in caught.value.where

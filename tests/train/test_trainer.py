@@ -272,14 +272,16 @@ def test_data_that_does_not_fit() -> None:
 
 def test_a_label_that_is_no_class_is_shown() -> None:
     trainer = _trainer(target="reference")
-    for wrong, shown in ((7, "to 7 (example 4)"), (-2, "from -2 (example 4)")):
+    for wrong, shown in ((7, "7 at ["), (-2, "-2 at [")):
         labels = LABELS.copy()
         labels[4] = wrong
         for options in ({"verbose": False}, {}):
             call: Any = trainer.fit if options else trainer.evaluate
             with pytest.raises(gc.errors.RuntimeFailure, match="out of range") as caught:
                 call(POINTS, labels, **options)
-            assert shown in caught.value.given
+            assert caught.value.given.startswith(shown)
+            assert caught.value.given.endswith("] of 'y' (example 4)")
+            assert caught.value.expected == "0 <= label < 3"
             line = caught.traceback[0].lineno + 1
             assert f"test_trainer.py:{line}" in caught.value.where  # that of this call
         assert "out of range" in trainer.history.stopped
