@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 from graphc.elsewhere import KEYWORDS, OF_OPERATIONS, hint
-from graphc.errors import CallError
+from graphc.errors import CallError, GraphcError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,9 +36,11 @@ def answering(function: F, caller: Callable[[], Any] | None = None) -> F:
     def called(*args: Any, **named: Any) -> Any:
         try:
             return function(*args, **named)
+        except GraphcError:  # some of which are TypeErrors
+            raise
         except TypeError as error:
             trace = error.__traceback__
-            inside = isinstance(error, CallError) or (trace is not None and trace.tb_next)
+            inside = trace is not None and trace.tb_next
             if inside and (function not in _decorated or _fits(error, function, args, named)):
                 raise
         raise _refused(caller() if caller else function, args, named)

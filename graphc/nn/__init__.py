@@ -53,6 +53,7 @@ from graphc.nn.pooling import (
 from graphc.nn.recurrent import GRU, LSTM, Bidirectional, Recurrent, SimpleRNN
 from graphc.nn.reshaping import Flatten, Permute, RepeatVector, Reshape
 from graphc.nn.sequential import Sequential
+from graphc.nn.values import functional_call
 from graphc.ops.attention import dot_product_attention
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "constraints",
     "dot_product_attention",
     "embedding",
+    "functional_call",
     "group_norm",
     "initializers",
     "instance_norm",

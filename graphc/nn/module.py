@@ -42,6 +42,7 @@ from graphc.ops.leaf import placeholder, variable
 from graphc.ops.random import fold_in
 
 _outer: ContextVar[Layer | None] = ContextVar("graphc_layer", default=None)  # that is being called
+_made: ContextVar[list[Layer] | None] = ContextVar("graphc_made", default=None)  # in its `forward`
 
 
 class _Last(NamedTuple):
@@ -86,6 +87,8 @@ class Layer(Saved, Unsaved):
         """What every layer has, whether or not a subclass calls `super().__init__()`."""
         made = super().__new__(cls)
         made.is_named, made.name, made._record = False, cls.__name__.lower(), _Record()
+        if (now := _made.get()) is not None:
+            now.append(made)
         return made
 
     def __init__(self, name: str | None = None) -> None:
@@ -134,9 +137,12 @@ class Layer(Saved, Unsaved):
             options |= {n: self._tensors(options[n]) for n in called.inputs if n in options}
             self._build(given)
             token, before = _outer.set(self), self._record.notes.begin()
+            inside = _made.set([])
             try:
                 result = self.forward(*given, **options)
+                self._check_made(_made.get() or ())
             finally:
+                _made.reset(inside)
                 _outer.reset(token)
                 noted = self._record.notes.end(before)
             if result is None:
@@ -146,7 +152,7 @@ class Layer(Saved, Unsaved):
                     where=origin.where(), hint="return the result at its end",
                 )  # fmt: skip
             outputs, structure = tensors(self.name, result, "result")
-            self._record.notes.mark(noted, outputs)
+            self._record.notes.mark(noted, outputs, training)
             if outer is None and not training:
                 outputs = calls.noted(self, given, options, outputs)
             self._record.last = _Last(
@@ -175,9 +181,28 @@ class Layer(Saved, Unsaved):
         if not self._record.built:
             types = [_typed(x) for x in given]
             taken = hook(type(self).build).most
-            self.build(*types[: len(types) if taken is None else taken])
+            inside = _made.set(None)
+            try:
+                self.build(*types[: len(types) if taken is None else taken])
+            finally:
+                _made.reset(inside)
             self._record.built = True
         self._name_inner()
+
+    def _check_made(self, made: Sequence[Layer]) -> None:
+        """Errors: `ArgumentError` for a layer with variables that `forward` made and did not keep:
+        each call would have one of its own, which nothing trains."""
+        if not any(layer._own_names() for layer in made):
+            return
+        lost = set(made) - set(self.layers())
+        for layer in made:
+            if layer in lost and layer._own_names():
+                kind, names = type(layer).__name__, layer._own_names().values()
+                raise ArgumentError(
+                    f"its forward makes a {kind}, whose variables are of this call only",
+                    op=f"{type(self).__name__} {self.name!r}", given=", ".join(names),
+                    where=origin.where(), hint="make it in __init__ or build, as an attribute",
+                )  # fmt: skip
 
     def init(self, shape: Any, dtype: Any = None) -> Self:
         """Build without data, for an input of this shape; the model itself.
@@ -351,6 +376,32 @@ class Layer(Saved, Unsaved):
         """Note the new value of `state`, for use in `forward`; `updates()` hands it on."""
         self._record.notes.add(state, value)
 
+    def add_loss(self, value: Any) -> None:
+        """Add a scalar to each loss that the running call leads to, for use in `forward`: what is
+        asked of the inside, such as that experts are used evenly, or that values are sparse.
+
+        `minimize(loss, model)` and `Trainer` add it, also to the loss of `evaluate`; `losses(loss)`
+        has it for a loss that is shown.
+        Errors: `ArgumentError` for what is no float scalar.
+
+        >>> import graphc as gc
+        >>> class Sparse(gc.nn.Layer):
+        ...     def forward(self, x):
+        ...         self.add_loss(0.1 * gc.mean(gc.abs(x)))
+        ...         return x * 2
+        >>> sparse, x = Sparse(), gc.placeholder("x", (2,))
+        >>> gc.evaluate(sparse.losses(sparse(x))[0], {x: [2.0, -4.0]}).round(6)
+        np.float32(0.3)
+        """
+        part = tensor(value, "add_loss")
+        if part.shape != () or not part.dtype.is_float:
+            raise ArgumentError(
+                "what is added to a loss is a float scalar", given=str(part.type),
+                op=f"{type(self).__name__} {self.name!r}", where=origin.where(),
+                hint="gc.mean of it" if part.shape != () else "",
+            )  # fmt: skip
+        self._record.notes.add_loss(part)
+
     def add_key(self, name: str = "key", *, seed: int | None = None) -> Variable:
         """A variable that is a key of `gc.random`, for use in `build`; `draw` takes keys of it."""
         rng = initializers.generator(seed)
@@ -378,6 +429,13 @@ class Layer(Saved, Unsaved):
         for layer in self.layers():
             found |= layer._record.notes.collect(leaves)
         return found
+
+    def losses(self, *results: Any) -> list[Tensor]:
+        """The scalars that layers added by `add_loss` in the calls that lead to `results`.
+
+        Errors: `ArgumentError` for a training call in a loop, of which only its steps know."""
+        leaves = [t for t in flatten(list(results))[0] if isinstance(t, Tensor)]
+        return [part for layer in self.layers() for part in layer._record.notes.losses(leaves)]
 
     def traced(self) -> Graph:
         """A call without training as a graph, for placeholders of the types of the last inputs: x,

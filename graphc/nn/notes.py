@@ -1,4 +1,5 @@
-"""What training calls of a layer make of its state: new values, noted until a step takes them up.
+"""What calls of a layer leave beside their results: new values of its state, noted until a step
+takes them up, and what they add to the loss.
 
 The state of a step that is compiled may be changed by several calls of a layer: each goes on from
 what the one before it noted. But a layer may be called for other graphs too, to look at one, say.
@@ -8,8 +9,9 @@ others are left out: the value that such a call noted is replaced by the value t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 from graphc.errors import ArgumentError
 from graphc.ir import origin
@@ -29,32 +31,50 @@ class Note(NamedTuple):
     marks: frozenset[Node] = frozenset()
 
 
+class Loss(NamedTuple):
+    """What a call adds to the loss; the nodes of its results, and whether it was in training."""
+
+    value: Tensor
+    marks: frozenset[Node]
+    training: bool
+
+
+@dataclass
+class Call:
+    """What a call has noted so far."""
+
+    states: dict[Variable, Note] = field(default_factory=dict)
+    losses: list[Tensor] = field(default_factory=list)
+
+
 class Notes:
     """The notes of one layer since they were last collected."""
 
     def __init__(self) -> None:
         self._done: list[Note] = []
-        self._now: dict[Variable, Note] = {}  # of the call that is running
+        self._losses: list[Loss] = []
+        self._now = Call()  # that is running
         self._collected = False
         self._of: tuple[Tensor, ...] = ()  # the results that they were collected for
 
     # -- a call ------------------------------------------------------------------------------------
-    def begin(self) -> dict[Variable, Note]:
+    def begin(self) -> Call:
         """A call begins; what an outer call of the same layer has noted is handed back."""
-        outer, self._now = self._now, {}
+        outer, self._now = self._now, Call()
         return outer
 
-    def end(self, outer: dict[Variable, Note]) -> list[Note]:
+    def end(self, outer: Call) -> Call:
         """It ends: what it has noted."""
-        noted, self._now = list(self._now.values()), outer
+        noted, self._now = self._now, outer
         return noted
 
-    def mark(self, noted: list[Note], results: Sequence[Tensor]) -> None:
+    def mark(self, noted: Call, results: Sequence[Tensor], training: bool) -> None:
         """Keep the notes of a call that gave `results`."""
-        if noted:
+        marks = frozenset(t.node for t in results)
+        if noted.states:
             self._afresh()
-            marks = frozenset(t.node for t in results)
-            self._done += [note._replace(marks=marks) for note in noted]
+            self._done += [note._replace(marks=marks) for note in noted.states.values()]
+        self._losses += [Loss(value, marks, training) for value in noted.losses]
 
     def _afresh(self) -> None:
         if self._collected:
@@ -62,15 +82,20 @@ class Notes:
 
     def current(self, state: Variable) -> Tensor:
         """The last value that was noted, or the variable itself."""
-        if state in self._now:
-            return self._now[state].value
+        if state in self._now.states:
+            return self._now.states[state].value
         kept = [] if self._collected else self._done
         return next((note.value for note in reversed(kept) if note.state is state), state)
 
     def add(self, state: Variable, value: Tensor) -> None:
         """Note a new value in the call that is running."""
-        before = self._now[state].before if state in self._now else self.current(state)
-        self._now[state] = Note(state, before, value)
+        states = self._now.states
+        before = states[state].before if state in states else self.current(state)
+        states[state] = Note(state, before, value)
+
+    def add_loss(self, value: Tensor) -> None:
+        """Note what the call that is running adds to the loss."""
+        self._now.losses.append(value)
 
     # -- a step ------------------------------------------------------------------------------------
     def collect(self, results: Sequence[Tensor]) -> dict[Variable, Tensor]:
@@ -91,18 +116,62 @@ class Notes:
         self._collected, self._of = True, tuple(results)
         return {note.state: note.value for note in self._done}
 
+    def losses(self, results: Sequence[Tensor]) -> list[Tensor]:
+        """What the calls that lead to `results` add to the loss.
+
+        Errors: `ArgumentError` for a value of what only the steps of a loop have, in training.
+        """
+        nodes = set(walk(results)) if self._losses else set()
+        found = [loss.value for loss in self._losses if not nodes.isdisjoint(_traced(loss.marks))]
+        if not found and any(loss.training and _in_loop(loss.value) for loss in self._losses):
+            raise ArgumentError(
+                "what is added to the loss is known inside of a loop only", op="add_loss",
+                where=origin.where(),
+                hint="call the layer outside of the loop, or return it as a second result",
+            )  # fmt: skip
+        return list(dict.fromkeys(map(inlined, found)))
+
+    # -- a call with other values ------------------------------------------------------------------
+    def seen(self) -> list[Note | Loss]:
+        """All that is noted now."""
+        return [*self._done, *self._losses]
+
+    def replace(self, kept: Sequence[Note | Loss], values: Mapping[Tensor, Tensor]) -> None:
+        """All that is noted, but for what is `kept`, with tensors replaced."""
+        old = set(map(id, kept))
+        self._done = [n if id(n) in old else _replaced(n, values) for n in self._done]
+        self._losses = [n if id(n) in old else _replaced(n, values) for n in self._losses]
+
+
+N = TypeVar("N", Note, Loss)
+
+
+def _replaced(note: N, values: Mapping[Tensor, Tensor]) -> N:
+    parts = [note.value, *(node.output(0) for node in note.marks)]
+    new = transform(parts, replace=values)
+    return note._replace(value=new[0], marks=frozenset(t.node for t in new[1:]))
+
+
+def _traced(marks: frozenset[Node]) -> frozenset[Node]:
+    """The nodes, and what they are in the graph that a trace became a part of."""
+    return marks | {inlined(node.output(0)).node for node in marks}
+
+
+def _in_loop(value: Tensor) -> bool:
+    """Whether it is made of what only the steps of a loop have."""
+    return any(is_fresh(n) for n in walk([inlined(value)]))
+
 
 def _belongs(note: Note, nodes: set[Node]) -> bool:
     """Whether the value is made of inputs that a graph of these nodes has."""
-    inputs = {n for n in walk([inlined(note.value)]) if Fact.INPUT in n.op.facts}
-    if any(is_fresh(n) for n in inputs):
+    if _in_loop(note.value):
         raise ArgumentError(
             "the new value of a state is known inside of a loop only",
             op=f"variable {note.state.name!r}",
             where=origin.where(),
             hint="call the layer outside of the loop, or set its trainable to False",
         )
-    return inputs <= nodes
+    return {n for n in walk([inlined(note.value)]) if Fact.INPUT in n.op.facts} <= nodes
 
 
 def _without(notes: Sequence[Note], kept: Sequence[Note]) -> list[Note]:

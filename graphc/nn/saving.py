@@ -17,7 +17,7 @@ from graphc.nn import safetensors
 from graphc.nn.layouts import translated, written
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+Shapes: TypeAlias = Mapping[str, tuple[Any, ...]]
 
 
 class Saved(Answering):

@@ -30,13 +30,16 @@ Updates = dict[Variable, Tensor]
 
 @runtime_checkable
 class Model(Protocol):
-    """What can be minimised over as a whole: a layer, or what has its two methods."""
+    """What can be minimised over as a whole: a layer, or what has its three methods."""
 
     def parameters(self) -> Sequence[Variable]:
         """The variables that are trained."""
 
     def updates(self, *results: Tensor) -> Updates:
         """New values of its state by the calls that lead to `results`."""
+
+    def losses(self, *results: Tensor) -> Sequence[Tensor]:
+        """What these calls add to the loss."""
 
 
 Trained: TypeAlias = "Model | Sequence[Variable | Model]"
@@ -98,35 +101,43 @@ class Optimizer(Answering, Unsaved):
 
         Of a layer or model it is that of its `parameters()`, and the updates are those of its state
         too, which training calls change; a list may have variables, layers and models. Penalties of
-        the variables (`Variable.regularizer`) that the loss does not hold are added to it.
+        the variables (`Variable.regularizer`) and what layers add (`Layer.add_loss`) are added to
+        the loss, unless it holds them.
         Errors: `GradientError` if the loss is no float scalar or does not depend on a variable;
         `ArgumentError` as `apply`.
         """
-        targets, state = self._trained(loss, variables)
-        return self.apply(grad(self._penalized(loss, targets), targets), targets) | state
+        targets, state, added = self._trained(loss, variables)
+        return self.apply(grad(self._whole(loss, targets, added), targets), targets) | state
 
-    def _trained(self, loss: Tensor, given: Trained) -> tuple[list[Variable], Updates]:
-        """The variables to train, and the new state of the models that were given."""
+    def _trained(
+        self, loss: Tensor, given: Trained
+    ) -> tuple[list[Variable], Updates, list[Tensor]]:
+        """The variables to train, and of the models that were given the new state, and what they
+        add to the loss."""
         every = [given] if isinstance(given, (Tensor, Model)) else list(given)
         of_models: set[Variable] = set()  # which several models may share
         found: list[Any] = []
         state: Updates = {}
+        added: list[Tensor] = []
         for each in every:
             if isinstance(each, Model):
+                added += each.losses(loss)
                 own = [v for v in each.parameters() if v not in of_models]
                 of_models.update(own)
                 found += own
                 state |= each.updates(loss)
             else:
                 found.append(each)
-        return self._checked(found), state
+        return self._checked(found), state, added
 
-    def _penalized(self, loss: Tensor, targets: Sequence[Variable]) -> Tensor:
+    def _whole(self, loss: Tensor, targets: Sequence[Variable], added: Sequence[Tensor]) -> Tensor:
+        """The loss with penalties and with what was added, each once."""
         penalties = [p for p in (w.penalty() for w in targets) if p is not None]
-        held = set(walk([loss])) if penalties else set()
-        for penalty in penalties:
-            if penalty.node not in held:
-                loss = loss + cast(penalty, loss.dtype)
+        parts = dict.fromkeys([*penalties, *added])
+        held = set(walk([loss])) if parts else set()
+        for part in parts:
+            if part.node not in held:
+                loss = loss + cast(part, loss.dtype)
         return loss
 
     def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> Updates:

@@ -79,7 +79,7 @@ class WholeOptimizer(Optimizer):
         Errors: `GradientError` if the loss is no float scalar; `ArgumentError` as `apply` of other
         optimisers; `ShapeError` for parameters of several dtypes.
         """
-        targets, state = self._trained(loss, variables)
+        targets, state, added = self._trained(loss, variables)
         if len({w.dtype for w in targets}) > 1:
             raise self._error(
                 "parameters of several dtypes", kind=ShapeError, expected="one",
@@ -95,7 +95,7 @@ class WholeOptimizer(Optimizer):
                 hint="optimizer.minimize(residuals, variables) squares and adds them itself",
             )  # fmt: skip
         if not self.residuals:
-            loss = self._penalized(loss, targets)
+            loss = self._whole(loss, targets, added)
         with origin.scope(self._name):
             problem = Problem(cast(loss, targets[0].dtype), targets)
             updates: Updates = {self._count: self._count + 1}

@@ -81,6 +81,11 @@ class Loss(NamedTuple):
     total: Tensor
     values: dict[str, Tensor]
 
+    def plus(self, part: Tensor) -> Loss:
+        """The same with a scalar added."""
+        total, whole = (t + cast(part, t.dtype) for t in (self.total, self.values["loss"]))
+        return Loss(total, self.values | {"loss": whole})
+
 
 def loss_of(
     parts: list[tuple[Part, float]], predictions: Any, targets: Any, weights: Tensor | None

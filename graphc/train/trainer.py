@@ -21,7 +21,6 @@ from graphc.ir.structure import unflatten
 from graphc.keywords import Answering
 from graphc.nn.module import Layer
 from graphc.nn.named import given_seed
-from graphc.ops.build import cast
 from graphc.ops.leaf import variable
 from graphc.optim.optimizer import Optimizer
 from graphc.runtime.batches import Batches
@@ -361,15 +360,15 @@ class Trainer(Answering):
             self.optimizer.learning_rate = variable(rate, "learning_rate", False, float64)
 
     def _loss(self, predictions: Any, targets: Any, weights: Tensor | None) -> Loss:
-        """The loss of a batch, with what regularisers add to it."""
+        """The loss of a batch, with what regularisers and layers add to it."""
         found = loss_of(self._losses, predictions, targets, weights)
-        if not any(v.regularizer for v in self.model.parameters()):
-            return found
+        added = self.model.losses(found.total)
+        if any(v.regularizer for v in self.model.parameters()):
+            added.append(self.model.penalty())
         with origin.scope("loss"):
-            whole, total = found.values["loss"], found.total
-            penalty = self.model.penalty()
-            values = found.values | {"loss": whole + cast(penalty, whole.dtype)}
-            return Loss(total + cast(penalty, total.dtype), values)
+            for part in added:
+                found = found.plus(part)
+        return found
 
     def _parameters(self) -> list[int]:
         """What a step trains, by identity."""

@@ -355,3 +355,41 @@ def test_layers_that_move_elements() -> None:
 def test_small_layers_refuse(wrong: Any, kind: Any) -> None:
     with pytest.raises(kind):
         wrong(gc.placeholder("x", ("n", 2, 3)))
+
+
+# -- layers that a forward makes -------------------------------------------------------------------
+def test_a_layer_that_forward_makes_and_loses_is_an_error() -> None:
+    class Fresh(gc.nn.Layer):
+        def __init__(self, make: Any) -> None:
+            super().__init__("fresh")
+            self.make = make
+
+        def forward(self, x: gc.Tensor, training: bool) -> gc.Tensor:
+            return gc.nn.Flatten()(self.make()(x, training=training))
+
+    x = gc.placeholder("made_x", ("n", 3))
+    for make, variable in (
+        (lambda: gc.nn.Dense(2), "kernel, bias"),
+        (lambda: gc.nn.Dropout(0.5), "key"),
+        (lambda: gc.nn.Sequential([gc.nn.BatchNorm()]), "gamma"),
+    ):
+        with pytest.raises(ArgumentError, match="whose variables are of this call only") as caught:
+            Fresh(make)(x, training=True)
+        assert variable in caught.value.given
+        assert "__init__ or build" in caught.value.hint
+    assert Fresh(lambda: gc.nn.Activation("tanh"))(x).shape == x.shape  # which has none
+    outside = gc.nn.Sequential([gc.nn.Dense(2)])  # whose build makes what is not this layer's
+    assert Fresh(lambda: outside)(x).shape == (gc.dim("n"), 2)
+
+
+def test_a_layer_that_forward_makes_once_and_keeps() -> None:
+    class Lazy(gc.nn.Layer):
+        dense: gc.nn.Layer | None = None
+
+        def forward(self, x: gc.Tensor) -> Any:
+            self.dense = self.dense or gc.nn.Dense(2)
+            return self.dense(x)
+
+    lazy = Lazy("lazy")
+    lazy(gc.placeholder("made_x", ("n", 3)))
+    assert list(lazy.paths()) == ["lazy/dense/kernel", "lazy/dense/bias"]
