@@ -35,6 +35,7 @@ class Machine:
     epilogues: products scale their result, and add arrays and rows to it.
     zeros: bytes of them that a kernel can read in place of a row that is beside an array; 0 where
         none are.
+    apart: bytes of an arena up to which steps that run beside each other have memory of their own.
     many_threads: thousands of threads share a kernel, as `loops/nest.py` finds; else a few share
         its outer loop, and long sums of one thread are cut into runs.
     """
@@ -54,6 +55,7 @@ class Machine:
     zeros: int = 0
     least_columns: int = 1
     epilogues: bool = False
+    apart: int = 0
     many_threads: bool = False
 
     def is_wide(self, columns: object) -> bool:
@@ -121,6 +123,7 @@ CUDA = Machine(
     product_columns=0,
     cached_bytes=0,
     epilogues=True,
+    apart=64 << 20,  # a wait costs some microseconds: nothing beside steps over so much
     many_threads=True,
 )
 

@@ -4,8 +4,8 @@ A reference is `[kind, index, offset]`: an input, output, variable or constant a
 a temporary and a place in the arena; places and sizes are in bytes, as text over dims and counters
 of loops.
 
-    call    kernel, its number among what may fail, references, launch facts, which of the
-            references it writes, whether it is left out where the product before did its work
+    call    kernel, its number among what may fail, references, launch facts, whether it is left
+            out where the product before did its work
     gemm    the three matrices, sizes, batch, taps, bits, epilogue or None: scale, what is
             added and the row or None, whether what is less than zero becomes zero; where
             `keeps`, `masked` and `sums` are, of these that there are
@@ -101,9 +101,8 @@ class _Writer:
             number = len(self.failing)
             self.failing.append(list(step.sites))
         refs = [self.ref(ref) for ref in step.buffers]
-        written = [i for i, ref in enumerate(step.buffers) if ref in step.written]
         facts = print_launches(kernel).facts()
-        return ["call", step.name, number, refs, facts, written, step.spared]
+        return ["call", step.name, number, refs, facts, step.spared]
 
     def epilogue(self, epilogue: Epilogue | None) -> Data | None:
         if epilogue is None:

@@ -31,7 +31,7 @@ from graphc.loops.grammar import (
 from graphc.loops.nest import Sum, take_apart
 from graphc.lower.gpu_columns import Columns, neighbours
 from graphc.lower.gpu_rows import VECTOR, Registers, Rows, Scatter, even_sizes, held
-from graphc.lower.gpu_text import Text, long_sums, times
+from graphc.lower.gpu_text import Text, long_sums, times, touched
 from graphc.lower.launches import NEIGHBOURS, WARP, Launch, Launches, Room
 from graphc.lower.numba_source import loaded, stored
 
@@ -93,7 +93,8 @@ class _Kernels:
         for number, (what, text, turns) in enumerate(self.made):
             name = f"kernel{number}_{what}"
             lines = [f"def {name}({', '.join(parameters)}):", *(text.lines or ["    pass"])]
-            made.append(Launch(name, what, "\n".join(lines) + "\n", turns))
+            memory = touched(text.lines)
+            made.append(Launch(name, what, "\n".join(lines) + "\n", turns, *memory))
         return Launches(
             self.kernel,
             kind,

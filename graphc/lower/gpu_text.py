@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from graphc.ir.dim import substitute
@@ -96,6 +96,20 @@ class Text(Printer):
             if k > 0:
                 part = f"remainder({part}, {times([loop])})"
             self.add(f"{self.names[loop.var]} = {part}")
+
+
+def touched(lines: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of memory of which lines read an element, and of which they write one."""
+    reads: dict[str, None] = {}
+    writes: dict[str, None] = {}
+    for line in lines:
+        stored = re.match(r" *(\w+)\[", line)
+        if stored:
+            writes[stored[1]] = None
+        elif "atomic" in line:
+            writes["failures"] = None
+        reads |= dict.fromkeys(re.findall(r"(\w+)\[", line[stored.end() if stored else 0 :]))
+    return tuple(reads), tuple(writes)
 
 
 def times(loops: Sequence[For]) -> str:

@@ -27,12 +27,15 @@ ROOM = 1 << 22  # elements of all parts of a sum, or of all rows of scratch memo
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One function for the device. `turns`: what the threads share out."""
+    """One function for the device. `turns`: what the threads share out; `reads`, `writes`: the
+    memory among its parameters that it does not leave alone."""
 
     name: str
     kind: str
     source: str
     turns: Size
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,9 @@ class Launches:
         """What running the launches needs, as plain data; `read_launches` is the inverse."""
         return {
             "kind": self.kind,
-            "launches": [[x.name, x.kind, str(x.turns)] for x in self.launches],
+            "launches": [
+                [x.name, x.kind, str(x.turns), [*x.reads], [*x.writes]] for x in self.launches
+            ],
             "parameters": list(self.parameters),
             "sizes": {name: str(size) for name, size in self.sizes.items()},
             "rooms": [[r.name, r.dtype.short, str(r.size), r.each] for r in self.rooms],
@@ -194,7 +199,10 @@ def read_launches(facts: Mapping[str, Any]) -> Launches:
         None,
         facts["kind"],
         "",
-        tuple(Launch(name, kind, "", read_size(turns)) for name, kind, turns in facts["launches"]),
+        tuple(
+            Launch(name, kind, "", read_size(turns), tuple(reads), tuple(writes))
+            for name, kind, turns, reads, writes in facts["launches"]
+        ),
         tuple(facts["parameters"]),
         {name: read_size(size) for name, size in facts["sizes"].items()},
         tuple(Room(n, BY_SHORT[d], read_size(size), each) for n, d, size, each in facts["rooms"]),

@@ -88,7 +88,8 @@ def _plan(
     program = stages.run("join_blocks", lambda: join_blocks(program, machine))
     program = stages.run("cut_loops", lambda: cut_loops(program, machine))
     program = stages.run("cut_examples", lambda: cut_examples(program, machine))
-    program = stages.run("plan_memory", lambda: plan_memory(program), print_program)
+    apart = machine.apart if options.memory_budget is None else 0
+    program = stages.run("plan_memory", lambda: plan_memory(program, apart), print_program)
     if stages.check:
         stages.run("plan_memory (check)", lambda: check_memory(program))
     return Compiled(graph, program, report, fitted.again)

@@ -28,6 +28,7 @@ import numpy as np
 
 from graphc.ir.dim import Dim, Size, floordiv, is_at_least, largest, maximum, size_hint
 from graphc.ir.dtype import DType
+from graphc.planning.beside import kept_for_others
 from graphc.planning.program import (
     Branch,
     Examples,
@@ -47,11 +48,17 @@ Lifetimes = dict[Storage, tuple[int, int]]
 Offsets = dict[Storage, Size]
 
 
-def plan_memory(program: Program) -> Program:
-    """Give every temporary an offset, and the program its arena size (both in bytes)."""
+def plan_memory(program: Program, apart: int = 0) -> Program:
+    """Give every temporary an offset, and the program its arena size (both in bytes). Where the
+    arena has up to `apart` bytes at the hints, no step waits for another one's memory."""
     found = _lifetimes(program.steps)
     program.temps = sorted(found, key=found.__getitem__)
-    program.arena = _place({s: found[s] for s in program.temps if not s.frame}, 0)
+    outside = [s for s in program.temps if not s.frame]
+    if apart:
+        longer = kept_for_others(program.steps, *timeline(program))
+        program.arena = _place({s: longer[s] for s in outside}, 0)
+    if not apart or size_hint(program.arena) > apart:
+        program.arena = _place({s: found[s] for s in outside}, 0)
     if own := {s: found[s] for s in program.temps if s.frame}:
         start = aligned(program.arena)
         program.frame = aligned(_place(own, start))

@@ -58,7 +58,7 @@ def _ask(products: Products) -> bool:
         if not all(products.has(work, 32) for work in works):
             return False
         for work in works:
-            products.enqueue(work, 32)
+            products.enqueue(work, 32, products.parts(work, 32))
         masked, added = np.zeros_like(one), np.zeros(SIZE, np.float32)
         card.download(masked, cut, stream)
         card.download(added, sums, stream)

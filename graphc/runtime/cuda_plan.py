@@ -285,7 +285,7 @@ class Plan:
         ]
 
     def _call(self, step: Data, counters: Dims) -> None:
-        _, kernel, number, refs, _, written, spared = step
+        _, kernel, number, refs, _, spared = step
         if spared and self.is_done:
             return
         launches, threads = self.program.of(step), self.card.threads
@@ -303,12 +303,13 @@ class Plan:
         read = [values[name] for name in launches.parameters]
         words = tuple(word & (1 << 64) - 1 for word in (*read, self.failures, self.guards))
         given = (words, (ctypes.c_uint64,) * len(words))
-        reads = [*map(_place, refs), *(self._failed() if self.guards else ())]
-        writes = [_place(refs[i]) for i in written]
-        writes += [("failed", number)] if number >= 0 else []
-        writes += [("room",)] if launches.rooms else []
-        with self._ordered(reads, writes):
-            for launch in launches.chosen(all(start % 16 == 0 for start in starts), grid):
+        places: dict[str, Place] = {f"b{i}": _place(ref) for i, ref in enumerate(refs)}
+        places |= {room.name: ("room",) for room in launches.rooms}
+        places["failures"] = "failed", number
+        looks = self._failed() if self.guards else []
+        for launch in launches.chosen(all(start % 16 == 0 for start in starts), grid):
+            reads, writes = ([places[x] for x in names] for names in (launch.reads, launch.writes))
+            with self._ordered([*reads, *looks], writes):
                 self._launch(
                     self.program.function(kernel, launch.name),
                     launches.blocks(launch, grid, dims, threads),
@@ -353,9 +354,10 @@ class Plan:
             work = self._offered(work, offers, bits, counters)
             reads += [_place(ref) for name, ref in offers.items() if name == "masked"]
             writes += [_place(ref) for name, ref in offers.items() if name != "masked"]
-        writes += [("workspace",)] if self.products.has_to_work(work, bits) else []
+        parts = self.products.parts(work, bits)
+        writes += [("workspace", part) for part in parts]
         with self._ordered(reads, writes):
-            self.products.enqueue(work, bits)
+            self.products.enqueue(work, bits, parts)
 
     def _offered(self, work: Work, offers: Mapping[str, Data], bits: int, counters: Dims) -> Work:
         """The work with what the library does of what it may refuse."""

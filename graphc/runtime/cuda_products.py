@@ -45,6 +45,7 @@ MASK_BITS = 128  # of which a row of a mask is a multiple
 WORKSPACE_SIZE = 8  # which word of these says how much workspace it needs
 ALGORITHM = 96  # bytes of what the library proposes
 WORKSPACE = 32 << 20
+PARTS = 8  # of it, for products beside each other
 
 
 class Matrix(NamedTuple):
@@ -127,7 +128,7 @@ class Products:
     def __init__(self, card: Card, stream: Any, tf32: bool = False) -> None:
         self.card, self.stream, self.tf32 = card, stream, tf32
         self.handle: c_void_p | None = None
-        self.workspace = 0
+        self.workspace = self.turn = 0
         self.kept: dict[Any, tuple[Any, ...] | None] = {}
         self.agrees = False  # whether the epilogues of gradients are what graphc means
 
@@ -147,16 +148,22 @@ class Products:
             self._ok(library().cublasLtDestroy(self.handle))
             self.card.free(self.workspace)
 
-    def has_to_work(self, work: Work, bits: int) -> bool:
-        """Whether the library needs memory beside the operands, of which the stream has one."""
-        return not work.is_empty and bool(self._found(_apart(work), bits)[-1][WORKSPACE_SIZE])
+    def parts(self, work: Work, bits: int) -> range:
+        """The parts of the stream's workspace that a product needs: one if that is enough, each
+        time the next one, as products that do not need each other run at once; or all."""
+        size = 0 if work.is_empty else self._found(_apart(work), bits)[-1][WORKSPACE_SIZE]
+        if size > WORKSPACE // PARTS:
+            return range(PARTS)
+        self.turn += 1
+        return range(self.turn % PARTS, self.turn % PARTS + 1) if size else range(0)
 
     def has(self, work: Work, bits: int) -> bool:
         """Whether the library does all of the work's epilogue."""
         whole = not work.is_empty and _apart(work) == work
         return whole and self._known(work, bits) is not None
 
-    def enqueue(self, work: Work, bits: int) -> None:
+    def enqueue(self, work: Work, bits: int, parts: range) -> None:
+        """In these parts of the workspace."""
         if 0 in (*work.batch, work.m, work.n):
             return
         if 0 in (*work.taps, work.k):
@@ -172,7 +179,7 @@ class Products:
                     for x in work.matrices
                 )
                 added = c if number else work.added and work.added + c - work.matrices[2].address
-                self._multiply(found, (a, b, c), work.scale, added, bits)
+                self._multiply(found, (a, b, c), work.scale, added, bits, parts)
 
     def _point(self, description: c_void_p, work: Work) -> None:
         """Where the arrays of an epilogue are."""
@@ -207,18 +214,26 @@ class Products:
         return self.kept[key]
 
     def _multiply(
-        self, found: tuple[Any, ...], starts: Iterable[int], scale: float, added: int, bits: int
+        self,
+        found: tuple[Any, ...],
+        starts: Iterable[int],
+        scale: float,
+        added: int,
+        bits: int,
+        parts: range,
     ) -> None:
         """One call of the library."""
         number = c_double if bits == 64 else c_float
+        part = WORKSPACE // PARTS
+        workspace = c_void_p(self.workspace + parts.start * part), c_size_t(len(parts) * part)
         description, b_layout, a_layout, c_layout, algorithm = found
         a, b, c = map(c_void_p, starts)
         z, adds = (c_void_p(added), 1) if added else (c, 0)
         self._ok(
             library().cublasLtMatmul(
                 self.handle, description, byref(number(scale)), b, b_layout, a, a_layout,
-                byref(number(adds)), z, c_layout, c, c_layout, algorithm, c_void_p(self.workspace),
-                c_size_t(WORKSPACE), c_void_p(int(self.stream)),
+                byref(number(adds)), z, c_layout, c, c_layout, algorithm, *workspace,
+                c_void_p(int(self.stream)),
             )
         )  # fmt: skip
 

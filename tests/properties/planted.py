@@ -386,8 +386,8 @@ def planned(change: Callable[[Any], None]) -> Callable[[], Iterator[Any]]:
     def plant() -> Iterator[Any]:
         right = pipeline.plan_memory
 
-        def wrong(program: Any) -> Any:
-            program = right(program)
+        def wrong(*given: Any) -> Any:
+            program = right(*given)
             change(program)
             return program
 

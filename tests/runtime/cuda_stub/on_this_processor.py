@@ -26,7 +26,7 @@ from graphc.runtime import cuda_driver, cuda_memory, cuda_target
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 MOST = (1 << 63) - 1
-FILES = ("programs.py", "epilogues.py", "arrays.py", "training.py")
+FILES = ("programs.py", "epilogues.py", "recordings.py", "arrays.py", "training.py")
 
 
 def why_not() -> str:

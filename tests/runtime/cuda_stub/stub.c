@@ -19,6 +19,7 @@ typedef struct node {
   struct node **waits; /* for these */
   size_t count;
   int done;
+  int64_t chain; /* so many nodes run one behind the other up to it */
   int kind; /* 0 a kernel, 1 a copy, 2 bytes that are set, 3 a product */
   function *made_of;
   int64_t blocks, *words;
@@ -30,6 +31,9 @@ enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NO_DEVICE = 100,
 /* what tests set and read: bytes that there are, devices, launches until the card is lost */
 int64_t stub_memory = INT64_MAX, stub_devices = 1, stub_launches = INT64_MAX, stub_major = 9;
 int64_t stub_masks = 1; /* 0: no epilogues of gradients; 2: a mask with zeros; 3: sums that are scaled */
+int64_t stub_workspace; /* bytes that each product needs */
+int64_t stub_idle; /* whether nothing is run, but only recorded */
+int64_t stub_nodes[4], stub_chain; /* of the last recording: nodes by kind, and its longest chain */
 int64_t stub_recorded, stub_replayed, stub_uploaded, stub_allocated, stub_followed, stub_copied;
 typedef struct { graph *recording; int device; node **now; size_t count; } stream; /* the next waits for `now` */
 static int here;
@@ -146,7 +150,19 @@ int cuEventCreate(void **made, unsigned flags) { *made = calloc(1, 8); return OK
 int cuEventRecord(void *event, void *stream) { *(int64_t *)event = (int64_t)stream; return OK; }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { stub_followed = *(int64_t *)event; return OK; }
 int cuEventDestroy_v2(void *event) { free(event); return OK; }
-int cuGraphInstantiateWithFlags(void **made, void *from, unsigned long long flags) { *made = from; return OK; }
+int cuGraphInstantiateWithFlags(void **made, void *from, unsigned long long flags) {
+  memset(stub_nodes, 0, sizeof stub_nodes);
+  stub_chain = 0;
+  for (node *n = ((graph *)from)->first; n; n = n->next) {
+    n->chain = 1;
+    for (size_t i = 0; i < n->count; i++)
+      if (n->waits[i]->chain >= n->chain) n->chain = n->waits[i]->chain + 1;
+    if (n->chain > stub_chain) stub_chain = n->chain;
+    stub_nodes[n->kind]++;
+  }
+  *made = from;
+  return OK;
+}
 int cuGraphDestroy(void *made) { return OK; }
 int cuGraphExecDestroy(void *made) { free(made); return OK; }
 int cuGraphLaunch(void *made, void *given) {
@@ -249,6 +265,7 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, void *d, void *a, void *b, void
   if (how->epilogue & 384 && !stub_masks) { *count = 0; return OK; }
   found[0] = 0x5EED;
   for (int i = 0; i < 4; i++) found[i + 1] = alignments[i];
+  found[8] = (uint64_t)stub_workspace;
   return most == 1 ? OK : INVALID;
 }
 static double element(const char *x, layout *l, int64_t number, int turned, uint64_t row, uint64_t column) {
@@ -297,7 +314,7 @@ static void multiply(multiplication *p) {
 int cublasLtMatmul(void *handle, void *d, const void *one, const void *x, void *a, const void *y, void *b,
                    const void *zero, const void *z, void *c, void *result, void *e, const uint64_t *algorithm,
                    void *workspace, size_t size, void *stream) {
-  if (algorithm[0] != 0x5EED || !workspace) return INVALID;
+  if (algorithm[0] != 0x5EED || !workspace || size < algorithm[8]) return INVALID;
   if ((address)x % algorithm[1] || (address)y % algorithm[2]) return INVALID;
   if ((address)z % algorithm[3] || (address)result % algorithm[4]) return INVALID;
   description *how = d;
@@ -316,6 +333,7 @@ int cublasLtMatmul(void *handle, void *d, const void *one, const void *x, void *
 }
 
 static void execute(node *n) {
+  if (stub_idle) return;
   if (stub_launches <= 0) { stub_launches = -1; return; } /* what is lost computes nothing */
   if (n->kind == 0) { stub_launches--; n->made_of->run(n->blocks, n->words); }
   if (n->kind == 1) memmove(n->target, n->source, n->size);

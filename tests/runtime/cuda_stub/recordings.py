@@ -1,0 +1,83 @@
+"""How much is recorded for a step of the programs that a card is asked, and how much of it runs one
+behind the other: run by `test_cuda_programs.py`. What each node costs a card, some microseconds, is
+what small steps take."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from graphc.runtime import cuda_epilogues, cuda_products
+from tests.benchmarks import gpu_peers
+from tests.runtime.cuda_stub import models
+from tests.runtime.cuda_stub.on_this_processor import as_this_processor, number, stub
+
+KINDS = "kernels", "copies", "fills", "products"
+STEPS: dict[str, Callable[[], Any]] = {
+    "mlp 32 x 256": lambda: gpu_peers.perceptron(32, 256),
+    "lstm 32 x 64 x 128": lambda: gpu_peers.lstm(32, 64, 128),
+    "attention 2 x 64 x 64": lambda: gpu_peers.attention(2, 64, 64),
+}
+
+
+@pytest.fixture(autouse=True)
+def _stub() -> Iterator[None]:
+    with as_this_processor():
+        yield
+    number("workspace").value = number("idle").value = 0
+    cuda_epilogues.forget()
+
+
+class Recorded(NamedTuple):
+    """The nodes of the last recording, by kind, and the longest chain of them."""
+
+    nodes: list[int]
+    chain: int
+
+    def __str__(self) -> str:
+        kinds = (f"{n} {kind}" for n, kind in zip(self.nodes, KINDS, strict=True) if n)
+        return f"{sum(self.nodes)} nodes, {self.chain} of them in a row ({', '.join(kinds)})"
+
+
+def recorded() -> Recorded:
+    nodes = (ctypes.c_int64 * len(KINDS)).in_dll(stub(), "stub_nodes")
+    return Recorded(list(nodes), number("chain").value)
+
+
+def of_step(name: str) -> Recorded:
+    """Of one whose inputs and results are on the card."""
+    gpu_peers.graphc_step(*STEPS[name]()).step()
+    return recorded()
+
+
+def test_what_steps_record(
+    golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that falls is good news; one that grows has to be worth it."""
+    monkeypatch.setattr(cuda_epilogues, "_ask", lambda products: True)
+    number("idle").value = 1
+    lines = [f"{name}: {of_step(name)}" for name in STEPS]
+    for build in (models.classifier, models.recurrent, models.attention):
+        (_, _), (card, _) = models.both(build)
+        card(*models.data(build.__name__, 4, 6))
+        lines.append(f"{build.__name__}, arrays of the host: {recorded()}")
+    golden("runtime/recordings", "\n".join(lines))
+
+
+def test_products_have_workspaces_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as these are small; the answers are those of `programs.py`."""
+    monkeypatch.setattr(cuda_epilogues, "_ask", lambda products: True)
+    number("idle").value = 1
+    alone = of_step("mlp 32 x 256")
+    for size, more in ((1 << 20, 0), (cuda_products.WORKSPACE, 1)):
+        number("workspace").value, number("idle").value = size, 1
+        found = of_step("mlp 32 x 256")
+        assert found.nodes == alone.nodes
+        assert (found.chain > alone.chain) == bool(more)
+        number("idle").value = 0
+        (cpu, _), (card, _) = models.both(models.attention)
+        arrays = models.data("attention", 3, 5)
+        models.assert_close(card(*arrays), cpu(*arrays))
