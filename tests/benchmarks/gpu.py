@@ -3,14 +3,19 @@
     python -m tests.benchmarks.gpu [--minutes 10] [--out gpu.jsonl] [--stub] [--only WORDS]
     python -m tests.benchmarks.gpu --report gpu.jsonl
 
-Every line of the file is one answer: what is there; the bandwidth of copies; what a launch costs;
-whether kernels give what the interpreter gives, and the very bits that the simulator of threads
-gives (but for functions such as exp, which are NumPy's there); whether training steps give what the
-CPU gives, and how long they take; the bandwidth of kernels over large arrays; training steps beside
-those of PyTorch and JAX, where these are installed (`gpu_peers.py`), with answers compared; what
-compute-sanitizer says, where it is found. What fails is an answer too, and the next question is
-asked. `--stub` asks the driver of tests/runtime/cuda_stub, where times mean nothing; `--only` asks
-what has these words in it. `--report` prints the tables of such a file, for docs/performance.md.
+Every line of the file is one answer, and how long it took. First what decides how programs are run:
+what is there, the bandwidth of copies, whether cuBLASLt's epilogues mean what graphc means by them,
+what a launch costs. Then what has changed since the last card: the bits of functions beside this
+processor's, the bandwidth of kernels over large arrays, training steps of graphc alone, with and
+without these epilogues. Then training steps beside those of PyTorch and JAX, where these are
+installed (`gpu_peers.py`), with answers compared. Then all that is right or wrong: whether kernels
+give what the interpreter gives, and the very bits that the simulator of threads gives (but for
+functions such as exp, which are NumPy's there); whether training steps give what the CPU gives;
+what compute-sanitizer says, where it is found. What fails is an answer too, and the next question
+is asked.
+
+`--stub` asks the driver of tests/runtime/cuda_stub, where times mean nothing; `--only` asks what
+has these words in it. `--report` prints the tables of such a file, for docs/performance.md.
 """
 
 from __future__ import annotations
@@ -42,7 +47,7 @@ from graphc.fusion.kernel import build_kernel
 from graphc.ir.dim import evaluate
 from graphc.lower.gpu_source import print_launches
 from graphc.machines import CUDA
-from graphc.runtime import cuda_driver, cuda_memory
+from graphc.runtime import cuda_driver, cuda_epilogues, cuda_memory
 from graphc.runtime.cuda_driver import done
 from graphc.runtime.cuda_memory import Card
 from tests.benchmarks import gpu_peers, gpu_products
@@ -63,17 +68,23 @@ class Asked:
         self.path.write_text("", encoding="utf-8")
 
     def ask(self, question: str, answer: Callable[[], Answer]) -> None:
-        if time.monotonic() > self.end:
+        started = time.monotonic()
+        if self.left() < 0:
             found: Answer = {"left out": "the time is up"}
         else:
             try:
                 found = answer()
             except Exception as error:  # an answer, too
                 found = {"failed": f"{type(error).__name__}: {error}"[:2000]}
+        found["asked for s"] = round(time.monotonic() - started, 2)
         self.answers.append({"question": question, **found})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(self.answers[-1]) + "\n")
         print(question, "|", ", ".join(f"{k}: {v}" for k, v in found.items()), flush=True)
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - time.monotonic()
 
     @property
     def bandwidth(self) -> float:
@@ -208,6 +219,30 @@ def has_the_bits_of_the_processor(program: Program, n: int, m: int) -> Answer:
     return {"n": n, "m": m, "elements": sum(np.size(a) for a, _ in found), "differ": differ}
 
 
+# Of float32, with formulas of graphc's own on both sides.
+SCALAR = (
+    *("exp", "exp2", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "erf", "erfc"),
+    *("sinh", "cosh", "atan", "asinh", "sin", "cbrt"),
+)
+
+
+def functions_have_the_bits_of_the_processor(count: int) -> Answer:
+    """At so many float32 of all exponents, of either sign: how many differ, by function."""
+    x = gc.placeholder("gpu_x", ("n",))
+    every = np.linspace(0, 2**32 - 1, count).astype(np.uint32).view(np.float32)
+    results = [getattr(gc, name)(x) for name in SCALAR]
+    card, cpu = (gc.compile([x], results, target=target)(every) for target in ("cuda", "cpu"))
+    answer: Answer = {"elements": count}
+    for name, found, expected in zip(SCALAR, card, cpu, strict=True):
+        other = found.view(np.uint32) != expected.view(np.uint32)
+        other &= ~(np.isnan(found) & np.isnan(expected))
+        if other.any():
+            first = int(other.argmax())
+            said = f"{other.sum()}, at {every[first]!r} {found[first]!r}, not {expected[first]!r}"
+            answer[name] = said
+    return answer | {"functions that differ": len(answer) - 1}
+
+
 def a_step(build: Any, n: int, m: int) -> Answer:
     """Training steps against the CPU's, and how long one takes."""
     arrays = steps.data(build.__name__, n, m)
@@ -229,6 +264,9 @@ OF_LARGE: Mapping[str, Callable[[gc.Tensor], gc.Tensor]] = {
     "x / 2 + 1": lambda x: x * 0.5 + 1.0,
     "exp": gc.exp,
     "tanh": gc.tanh,
+    "sigmoid": gc.sigmoid,
+    "log": lambda x: gc.log(gc.abs(x)),
+    "gelu": gc.gelu,
     "softmax of rows": gc.softmax,
     "layer norm of rows": normalised,
     "sums of rows": lambda x: gc.sum(x, axis=1),
@@ -270,6 +308,32 @@ def relu_of_nan() -> Answer:
     return {"NaN": float(found[0, 0]), "differs by": float(np.abs(found - expected)[1:].max())}
 
 
+def alone(made: Any, times: int) -> Answer:
+    """A training step of graphc's: its time, and that where kernels do what epilogues of products
+    would do for gradients."""
+    model, weights, data = made
+    answer: Answer = {"model": model.name}
+    agrees = cuda_epilogues._agrees
+    known = dict(agrees)
+    try:
+        for name in ("us", "us by kernels"):
+            contender = gpu_peers.graphc_step(model, weights, data)
+            contender.step()
+            contender.wait()
+
+            def some(contender: gpu_peers.Contender = contender) -> None:
+                for _ in range(times):
+                    contender.step()
+                contender.wait()
+
+            answer[name] = round(1e6 * seconds(some, 5) / times, 1)
+            agrees[cuda_memory.card()] = False
+    finally:
+        agrees.clear()
+        agrees.update(known)
+    return answer
+
+
 def beside_others(made: Any, steps: int, contenders: Sequence[str]) -> Answer:
     """Training steps of all contenders: how long one takes, and the first one with all before it;
     and how far losses and weights are from graphc's."""
@@ -306,7 +370,7 @@ def beside_others(made: Any, steps: int, contenders: Sequence[str]) -> Answer:
     return answer
 
 
-def sanitized(tool: str) -> Answer:
+def sanitized(tool: str, most: float) -> Answer:
     """What compute-sanitizer says of all kernels, in a process of its own."""
     found = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     if not Path(found).exists():
@@ -315,51 +379,63 @@ def sanitized(tool: str) -> Answer:
         options = ["--out", f"{folder}/gpu.jsonl", "--only", "against the interpreter"]
         command = [sys.executable, "-m", "tests.benchmarks.gpu", "--small", *options]
         checked = [found, "--tool", tool, "--error-exitcode", "9", *command]
-        done = subprocess.run(checked, capture_output=True, text=True, check=False, timeout=240)
+        done = subprocess.run(checked, capture_output=True, text=True, check=False, timeout=most)
     said = [line for line in done.stdout.splitlines() if line.startswith("=========")]
     return {"exit": done.returncode, "says": " ".join(said[-3:])[:1000]}
 
 
 def questions(asked: Asked) -> Iterator[tuple[str, Callable[[], Answer]]]:
-    """From the cheapest on."""
+    """From the cheapest and most telling on."""
     small = asked.small
     yield "what is there", what_is_there
     yield "copies", lambda: copies(1 << (20 if small else 28))
-    yield "a launch", lambda: a_launch(2)
-    yield "launches", lambda: a_launch(4 if small else 25)
     yield "epilogues", gpu_products.algorithms
     yield "relu of NaN", relu_of_nan
+    yield "a launch", lambda: a_launch(2)
+    yield "launches", lambda: a_launch(4 if small else 25)
     yield "inputs", lambda: an_input(4 if small else 1 << 14)
-    sizes: Sequence[tuple[int, int]] = ((33, 5),) if small else ((33, 5), (257, 300), (1025, 1025))
+    yield (
+        "functions beside this processor's bits",
+        lambda: functions_have_the_bits_of_the_processor(10_001 if small else 1 << 22),
+    )
+    for name in OF_LARGE:
+        for megabytes in (1,) if small else (64, 256):
+            kind = f"{name} over large arrays"
+            yield kind, lambda k=name, s=megabytes: large(k, s, asked.bandwidth)
+    for made, times in compared(small):
+        yield "steps alone", lambda m=made, t=times: alone(m(), t)
     for program in PROGRAMS:
-        for n, m in sizes:
-            name = f"{program.__name__} against the interpreter"
-            yield name, lambda p=program, n=n, m=m: equals_the_interpreter(p, n, m)
+        yield _against(program), lambda p=program: equals_the_interpreter(p, 33, 5)
+    for made, times in compared(small):
+        yield (
+            "steps beside others",
+            lambda m=made, t=times: beside_others(m(), t, asked.contenders),
+        )
+    yield from of_all_kernels(small)
+    for tool in () if small else ("memcheck", "racecheck"):
+        most = min(240.0, max(asked.left(), 1.0))
+        yield f"compute-sanitizer, {tool}", lambda t=tool, m=most: sanitized(t, m)
+
+
+def _against(program: Program) -> str:
+    return f"{program.__name__} against the interpreter"
+
+
+def of_all_kernels(small: bool) -> Iterator[tuple[str, Callable[[], Answer]]]:
+    """Whether they are right at larger sizes, and bit by bit."""
+    for program in PROGRAMS:
+        for n, m in () if small else ((257, 300), (1025, 1025)):
+            yield _against(program), lambda p=program, n=n, m=m: equals_the_interpreter(p, n, m)
     for program in PROGRAMS:
         name = f"{program.__name__} bit by bit"
         yield name, lambda p=program: has_the_bits_of_the_simulator(p, 33, 5)
     for program in PROGRAMS:
-        if program.__name__ in (
-            "chain",
-            "dropout",
-            "transposed",
-        ):  # no sums, whose order may differ
+        if program.__name__ in ("chain", "dropout", "transposed"):  # no sums in another order
             name = f"{program.__name__} beside this processor's bits"
             yield name, lambda p=program: has_the_bits_of_the_processor(p, 1025, 33)
     for build in (steps.classifier, steps.recurrent, steps.attention):
         for n, m in ((4, 6),) if small else ((32, 16), (128, 64), (4096, 64)):
             yield f"steps of {build.__name__}", lambda b=build, n=n, m=m: a_step(b, n, m)
-    for name in OF_LARGE:
-        for megabytes in (1,) if small else (64, 256):
-            kind = f"{name} over large arrays"
-            yield kind, lambda k=name, s=megabytes: large(k, s, asked.bandwidth)
-    for made, steps_ in compared(small):
-        yield (
-            "steps beside others",
-            lambda m=made, s=steps_: beside_others(m(), s, asked.contenders),
-        )
-    for tool in () if small else ("memcheck", "racecheck"):
-        yield f"compute-sanitizer, {tool}", lambda t=tool: sanitized(t)
 
 
 def compared(small: bool) -> list[tuple[Callable[[], Any], int]]:
