@@ -14,7 +14,7 @@ from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.op import Fact, Kind
 from graphc.show import labels
 from graphc.show.layers import Path, layer_paths, scope_of
-from graphc.show.picture import Cluster, Look, Picture
+from graphc.show.picture import Arrow, Cluster, Look, Picture
 from graphc.show.picture import Kind as Line
 from graphc.show.sketch import End, Places, Sketch
 from graphc.show.words import Words
@@ -68,15 +68,23 @@ class ByLayers(Sketch):
     def whole(self, graph: Graph, outputs: Sequence[str] = ()) -> None:
         super().whole(graph, outputs)
         self._describe()
-        seen: set[tuple[int, int]] = set()
-        kept = []
-        for arrow in self.picture.arrows:
-            pair = arrow.tail, arrow.head
-            if arrow.kind is not Line.UPDATE or (pair not in seen and arrow.tail != arrow.head):
-                kept.append(arrow)
-            if arrow.kind is Line.UPDATE:
-                seen.add(pair)
-        self.picture.arrows[:] = kept
+        self._join_arrows()
+
+    def _join_arrows(self) -> None:
+        """Between two layers there is one arrow of a kind, which says what goes along it."""
+        found: dict[tuple[int, int, Line], list[Arrow]] = {}
+        for i, arrow in enumerate(self.picture.arrows):
+            is_update = arrow.kind is Line.UPDATE
+            if is_update and arrow.tail == arrow.head:
+                continue
+            marks = self.picture.marks[arrow.tail], self.picture.marks[arrow.head]
+            joins = is_update or all(mark.look is Look.LAYER for mark in marks)
+            place = (arrow.tail, arrow.head, arrow.kind) if joins else (i, -1, arrow.kind)
+            found.setdefault(place, []).append(arrow)
+        self.picture.arrows[:] = [
+            replace(several[0], text=_together([a.text for a in several]))
+            for several in found.values()
+        ]
 
     def skips(self, node: Node, places: Places) -> bool:
         if node in self._boxes:
@@ -127,6 +135,13 @@ class ByLayers(Sketch):
             if len(variables) > _VARIABLES:
                 lines.append(f"and {len(variables) - _VARIABLES} more")
             self.picture.marks[number] = replace(mark, lines=(*mark.lines, *lines))
+
+
+def _together(texts: Sequence[str]) -> str:
+    """What stands at one arrow for several tensors: the types of two, the number of more."""
+    if len(texts) > 2 and any(texts):
+        return f"{len(texts)} tensors"
+    return ", ".join(filter(None, texts))
 
 
 def _only_read_in(graph: Graph, boxes: Mapping[Node, Path]) -> set[Tensor]:

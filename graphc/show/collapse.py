@@ -16,7 +16,7 @@ from graphc.show.layers import MANY
 from graphc.show.parts import join_parts
 from graphc.show.picture import Arrow, Box, Cluster, Kind, Look, Picture, letter_of
 
-FEW = 60  # marks up to which everything is drawn
+FEW = 60  # marks up to which everything is drawn; a box of a layer counts by its lines
 FAN = 12  # equal updates up to which each gradient has its arrow
 LEAST = 3  # equal layers that become one
 
@@ -27,7 +27,7 @@ def collapse(picture: Picture) -> None:
     """Change `picture`: of what is equal the first is kept, and says how many there are."""
     made = _Collapse(picture)
     made.updates()
-    if len(picture.marks) > FEW:
+    if sum(len(m.lines) if m.look is Look.LAYER else 1 for m in picture.marks) > FEW:
         made.layers()
     if made.became:
         made.redirect()
@@ -127,17 +127,19 @@ class _Collapse:
     def _boxes(self, cluster: Cluster) -> None:
         """Boxes of layers, at the level "model"."""
         marks = self.picture.marks
+        boxes = [m for m in cluster.marks if marks[m].look is Look.LAYER]
+        if len(boxes) < LEAST:
+            return
         into: dict[int, set[str]] = {}
         for arrow in self.picture.arrows:
             if arrow.kind in (Kind.DATA, Kind.BACKWARD):
                 into.setdefault(arrow.head, set()).add(arrow.text)
         equal: dict[_Signature, list[int]] = {}
-        for number in cluster.marks:
+        for number in boxes:
             mark = marks[number]
-            if mark.look is Look.LAYER:
-                title = without_numbers(mark.lines[0])
-                key = (title, mark.lines[1:], frozenset(into.get(number, ())))
-                equal.setdefault(key, []).append(number)
+            title = without_numbers(mark.lines[0])
+            key = (title, mark.lines[1:], frozenset(into.get(number, ())))
+            equal.setdefault(key, []).append(number)
         for members in equal.values():
             if len(members) < LEAST:
                 continue

@@ -26,8 +26,10 @@ from graphc.show.sketch import size, sketch_both
 VIEWS = ("graph", "kernels", "cost", "memory", "profile", "diff", "placement")
 LEVELS = ("model", "math", "full")
 DIRECTIONS = ("TB", "LR", "BT", "RL")
-SIMPLE = 600  # marks beyond which each view collapses what is equal, and is drawn simply
-LARGE = 5000  # nodes beyond which a graph is drawn in full, has no tooltips, and is asked for
+SIMPLE = 600  # marks beyond which a picture is drawn simply, and "full" joins what is equal
+COMPILED = 200  # marks beyond which what is compiled joins it
+LARGE = 5000  # marks of the largest picture that is drawn without being asked for
+JOINED = 20_000  # nodes beyond which what is repeated is not looked for, and tooltips are left out
 
 
 class Drawing:
@@ -69,9 +71,9 @@ def draw(
     forward pass, the backward pass and the update apart; at "model" each layer; at "full" each node
     as it was written. `direction` is that of the arrows: TB (down), LR, BT or RL.
     In a large picture what is repeated is drawn once, with a count. Beside more than 600 boxes,
-    arrows have no types; a graph of more than 5,000 nodes is drawn in full and without tooltips.
-    Errors: `ArgumentError` for anything else; `GraphcError` for a graph of more than `limit` nodes,
-    or where no Graphviz can be used.
+    arrows have no types; a graph of more than 20,000 nodes is drawn in full and without tooltips.
+    Errors: `ArgumentError` for anything else; `GraphcError` for a picture of more than `limit`
+    boxes, or where no Graphviz can be used.
 
     >>> import graphc as gc
     >>> x = gc.placeholder("x", ("n",))
@@ -107,7 +109,7 @@ def _picture(what: Any, view: str, level: str, limit: int) -> Picture:
     elif view == "diff":
         before, after = views.differences(what)
         nodes = _checked(before, limit) + _checked(after, limit)
-        picture = sketch_both(before, after, nodes <= LARGE)
+        picture = sketch_both(before, after, nodes <= JOINED)
     elif view == "profile":
         nodes = _checked(what.program.graph, limit)
         picture = profile_picture(what)
@@ -115,7 +117,7 @@ def _picture(what: Any, view: str, level: str, limit: int) -> Picture:
         found = given(what)
         graph = found.graph if view == "graph" else views.compiled(found)
         nodes = _checked(graph, limit)
-        tips = nodes <= LARGE
+        tips = nodes <= JOINED
         if view == "kernels":
             picture = views.kernels(found, tips)
         elif view == "cost":
@@ -124,30 +126,37 @@ def _picture(what: Any, view: str, level: str, limit: int) -> Picture:
             picture = views.as_written(found, tips)
         else:
             picture = views.as_read(found, level == "model")
-    as_people_read = view == "graph" and level != "full" and nodes <= LARGE
-    if as_people_read or SIMPLE < len(picture.marks) <= LARGE:
+    every = COMPILED if view != "graph" else SIMPLE if level == "full" else 0
+    if nodes <= JOINED and len(picture.marks) > every:
         collapse(picture)
+    if len(picture.marks) > limit:
+        raise _too_large(limit, str(len(picture.marks)))
     repeat_leaves(picture)
     if len(picture.marks) > SIMPLE:
         picture.simplify()
-        left_out = "the types of values" if nodes <= LARGE else "types and tooltips"
+        left_out = "the types of values" if nodes <= JOINED else "types and tooltips"
         said = f"{nodes} nodes: drawn without {left_out}"
         picture.note = f"{picture.note}; {said}" if picture.note else said
     return picture
 
 
 def _checked(graph: Graph, limit: int) -> int:
-    """The number of nodes. Errors: `GraphcError` for more than `limit`."""
-    nodes = size(graph, limit)
-    if nodes > limit:
-        raise GraphcError(
-            "the graph is too large to be drawn",
-            op="draw",
-            expected=f"at most {limit} nodes",
-            given=f"more than {limit}",
-            hint="draw a part of it, such as one tensor of a layer, or give a larger limit",
-        )
+    """The number of nodes. Errors: `GraphcError` for more than a picture can be made of."""
+    most = max(limit, JOINED)
+    nodes = size(graph, most)
+    if nodes > most:
+        raise _too_large(limit, f"more than {most}")
     return nodes
+
+
+def _too_large(limit: int, given: str) -> GraphcError:
+    return GraphcError(
+        "the graph is too large to be drawn",
+        op="draw",
+        expected=f"at most {limit} boxes, with what is repeated drawn once",
+        given=given,
+        hint="draw a part of it, such as one tensor of a layer, or give a larger limit",
+    )
 
 
 def _one_of(name: str, given: str, known: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ of its operands matters names them (`a − b`), and its arrows carry the same le
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from graphc.ir.shape import Shape, TensorType
 
 LIMIT = 32  # characters of one line of a label
 _ATTRIBUTE = 24  # characters of one attribute
+_DIGITS = 6  # characters that the numbers of layers may take beyond
+_NUMBER = re.compile(r"\d+")
 
 SIGNS = {
     "add": "+",
@@ -48,15 +51,27 @@ SIGNS = {
 
 
 def shorten(text: str, limit: int = LIMIT) -> str:
-    """At most `limit` characters: an ellipsis stands for the middle, as names differ at the ends.
+    """About `limit` characters: an ellipsis stands for the first layers of a path, else for the
+    middle, as names differ at the ends. Layers that differ by their numbers are cut alike.
 
-    >>> shorten("a name of many words", 11)
-    'a nam…words'
+    >>> shorten("a name of many words", 11), shorten("net/block12/dense/kernel", 14)
+    ('a nam…words', '…/dense/kernel')
     """
-    if len(text) <= limit:
+    if _fits(text, limit):
         return text
+    parts = text.rsplit("/", limit)
+    for k in range(1, len(parts)):
+        end = "/".join(("…", *parts[k:]))
+        if _fits(end, limit):
+            return end
     head = limit // 2
     return f"{text[:head]}…{text[len(text) - (limit - head - 1) :]}"
+
+
+def _fits(text: str, limit: int) -> bool:
+    """Whether a text is short enough, a number in it being one character."""
+    room = limit - len(text)
+    return room >= 0 or (room >= -_DIGITS and len(_NUMBER.sub("0", text)) <= limit)
 
 
 def one_line(name: str, limit: int = LIMIT) -> str:

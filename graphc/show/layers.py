@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
+from graphc.ir.op import Fact
 
 MANY = 5  # updates from which on, beside other lanes, each has a frame, and equal ones are one
 DEPTH = 6  # nested clusters at the most; what lies deeper is named in the last one
@@ -42,7 +43,7 @@ def layer_paths(
 
     `within` is a scope that is drawn already: it is taken off the front of every scope.
     """
-    nodes = graph.nodes
+    nodes, flow = graph.nodes, _Flow(graph.nodes)
     parts = {node: _split(scope_of(node), within) for node in nodes}
     if lanes:
         parts = {node: [lanes[node], *names] for node, names in parts.items()}
@@ -55,40 +56,81 @@ def layer_paths(
         if not members:
             break
         for (path, name), found in members.items():
-            for node, visit in _visits(nodes, found).items():
+            for node, visit in flow.visits(found).items():
                 title = f"{name} · visit {visit + 1}" if visit else name
                 paths[node] = (*path, Part(title, visit))
+    _split_optimizers(graph, paths)
     _split_updates(graph, paths, MANY if lanes else 2)
     return paths
+
+
+class _Groups:
+    """Nodes in the same cluster that tensors connect: arrays only, or scalars too."""
+
+    def __init__(self, graph: Graph, paths: Mapping[Node, Path], by_scalars: bool) -> None:
+        self._root: dict[Node, Node] = {node: node for node in paths}
+        for node in graph.nodes:
+            for tensor in node.inputs:
+                together = paths[tensor.node] == paths[node] != ()
+                if together and (tensor.shape or (by_scalars and _varies(tensor.node))):
+                    self._root[self.of(tensor.node)] = self.of(node)
+        self.updates: dict[Node, list[str]] = {}  # a group -> the arrays that it updates
+        for variable, value in graph.updates:
+            if value.shape and paths[value.node]:
+                names = self.updates.setdefault(self.of(value.node), [])
+                names.append(variable.name or "variable")
+
+    def of(self, node: Node) -> Node:
+        """The node that stands for the group of `node`."""
+        root = self._root
+        while root[node] is not node:
+            root[node] = node = root[root[node]]
+        return node
+
+
+def _split_optimizers(graph: Graph, paths: dict[Node, Path]) -> None:
+    """Several optimisers of one name, as those of the two networks that play against each other,
+    have a frame each, named after what it updates: each counts its steps for all it updates."""
+    groups = _Groups(graph, paths, by_scalars=True)
+    found: dict[Path, list[Node]] = {}
+    for group, names in groups.updates.items():
+        if len(names) > 1:
+            found.setdefault(paths[group], []).append(group)
+    titles: dict[Node, Part] = {}
+    for path, several in found.items():
+        for number, group in enumerate(several if len(several) > 1 else ()):
+            common = _common([n.removeprefix(path[-1].title + "/") for n in groups.updates[group]])
+            named = f" of {common}" if common else f" · {number + 1}"
+            titles[group] = Part(path[-1].title + named, number)
+    for node, path in list(paths.items()):
+        if (group := groups.of(node)) in titles:
+            paths[node] = (*path[:-1], titles[group])
+
+
+def _common(names: Sequence[str]) -> str:
+    """The layers that all of the paths begin with.
+
+    >>> _common(["net/dense1/kernel", "net/dense2/bias"]), _common(["a", "b"])
+    ('net', '')
+    """
+    first, *others = [name.split("/")[:-1] for name in names]
+    shared = first[: min(map(len, (first, *others)))]
+    while any(other[: len(shared)] != shared for other in others):
+        shared.pop()
+    return "/".join(shared)
 
 
 def _split_updates(graph: Graph, paths: dict[Node, Path], least: int) -> None:
     """Where a layer computes several updates that share no arrays, at `least` so many, as an
     optimiser does, each gets a frame of its own inside the layer's, named by the variable."""
-    root: dict[Node, Node] = {node: node for node in paths}
-
-    def find(node: Node) -> Node:
-        while root[node] is not node:
-            root[node] = node = root[root[node]]
-        return node
-
-    for node in graph.nodes:
-        for tensor in node.inputs:
-            if tensor.shape and paths[tensor.node] == paths[node] != ():
-                root[find(tensor.node)] = find(node)
-    names: dict[Node, str] = {}  # a group's representative -> the shortest name it updates
-    for variable, value in graph.updates:
-        found = find(value.node)
-        if value.shape and paths[value.node]:
-            name = variable.name or "variable"
-            names[found] = min(names.get(found, name), name, key=len)
-    numbers = {found: i for i, found in enumerate(names)}
-    groups = Counter(paths[node] for node in names)
+    groups = _Groups(graph, paths, by_scalars=False)
+    numbers = {group: i for i, group in enumerate(groups.updates)}
+    counted = Counter(paths[group] for group in groups.updates)
     for node, path in list(paths.items()):
-        found = find(node)
-        if found in names and groups[path] >= least:
-            name = names[found]
-            paths[node] = (*path, Part(f"update {name}", numbers[found], name))
+        group = groups.of(node)
+        if group in numbers and counted[path] >= least:
+            name = min(groups.updates[group], key=len)
+            paths[node] = (*path, Part(f"update {name}", numbers[group], name))
 
 
 def _split(scope: str, within: str) -> list[str]:
@@ -98,33 +140,55 @@ def _split(scope: str, within: str) -> list[str]:
     return names if len(names) <= DEPTH else [*names[: DEPTH - 1], "/".join(names[DEPTH - 1 :])]
 
 
-def _visits(nodes: Sequence[Node], members: set[Node]) -> dict[Node, int]:
-    """For each member how often a path to it has come back to the members; a leaf whose
-    elements are only moved, such as a transposed weight, goes with its first user."""
-    latest: dict[Node, int] = {}  # the last visit on any path to the node, itself included
-    floating: set[Node] = set()
-    users: dict[Node, int] = {}  # the earliest visit among the users of what floats
-    for node in nodes:
-        inside = node in members
-        if _only_reads(node) and all(t.node in floating for t in node.inputs):
-            floating.add(node)
-            continue
-        best = 0 if inside else -1
-        for source in node.inputs:
-            visit = latest.get(source.node, -1)
-            if inside and visit >= 0 and source.node not in members:
-                visit += 1
-            best = max(best, visit)
-        if best >= 0:
-            latest[node] = best
-    for node in reversed(nodes):
-        visit = latest.get(node, -1) if node not in floating else users.get(node, -1)
-        if node in floating and node in members:
-            latest[node] = visit = max(visit, 0)
-        for source in node.inputs if node in members else ():
-            if source.node in floating:
-                users[source.node] = min(visit, users.get(source.node, visit))
-    return {node: latest[node] for node in nodes if node in members}
+class _Flow:
+    """The nodes of a graph by their places, and where the arrays that each one reads come from."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = nodes
+        self.place = {node: i for i, node in enumerate(nodes)}
+        floating: set[Node] = set()  # leaves, and what only moves their elements
+        for node in nodes:
+            if _only_reads(node) and all(t.node in floating for t in node.inputs):
+                floating.add(node)
+        self.floating = [node in floating for node in nodes]
+        sources = [[self.place[t.node] for t in node.inputs] for node in nodes]
+        self.read = [[s for s in found if not self.floating[s]] for found in sources]
+        self.moved = [[s for s in found if self.floating[s]] for found in sources]
+
+    def visits(self, members: set[Node]) -> dict[Node, int]:
+        """For each member how often a path to it has come back to the members; a leaf whose
+        elements are only moved, such as a transposed weight, goes with its first user."""
+        places = sorted(self.place[node] for node in members)
+        inside = bytearray(len(self.nodes))
+        for i in places:
+            inside[i] = True
+        latest = [-1] * len(self.nodes)  # the last visit on any path to the node, itself included
+        for i in range(places[0], places[-1] + 1):
+            if self.floating[i]:
+                continue
+            best = -1
+            if inside[i]:
+                best = 0
+                for source in self.read[i]:
+                    visit = latest[source]
+                    if visit >= best:
+                        best = visit if inside[source] else visit + 1
+            else:
+                for source in self.read[i]:
+                    if latest[source] > best:
+                        best = latest[source]
+            latest[i] = best
+        users: dict[int, int] = {}  # the earliest visit among the users of what floats
+        for i in reversed(places):
+            if self.floating[i]:
+                latest[i] = users.get(i, 0)
+            for source in self.moved[i]:
+                users[source] = min(latest[i], users.get(source, latest[i]))
+        return {self.nodes[i]: latest[i] for i in places}
+
+
+def _varies(node: Node) -> bool:
+    return Fact.CONSTANT not in node.op.facts
 
 
 def _only_reads(node: Node) -> bool:

@@ -32,6 +32,8 @@ def join_parts(picture: Picture) -> None:
         arrows = len(picture.arrows)
         _all_runs(picture)
         _side_by_side(picture)
+        while _join_twins(picture, picture.whole):
+            pass
         if len(picture.arrows) == arrows:
             return
 
@@ -88,9 +90,38 @@ def _all_runs(picture: Picture) -> None:
     pending = [picture.whole]
     while pending:
         cluster = pending.pop()
-        while _Series(picture, cluster).join_best_run():
+        while _has_many(cluster) and _Series(picture, cluster).join_best_run():
             pass
         pending += cluster.children
+
+
+def _has_many(cluster: Cluster) -> bool:
+    """Whether there may be copies in it."""
+    return len(cluster.marks) + len(cluster.children) >= LEAST
+
+
+def _join_twins(picture: Picture, cluster: Cluster) -> bool:
+    """Items that read the same, with the same arrows to them, become one: each was for a copy of
+    what has become one. So parts that read them in another order are copies of each other.
+    Whether there were any."""
+    series = _Series(picture, cluster)
+    found: dict[object, list[_Item]] = {}
+    for i, (item, word) in enumerate(zip(series.items, series.words, strict=True)):
+        arrows = tuple(
+            (k, a.tail if at != i else -1 - place, a.text, a.kind)
+            for k, a in series.into[i]
+            for at, place in [series.places.get(a.tail, (-1, 0))]
+        )
+        if arrows:
+            found.setdefault((word, arrows), []).append(item)
+    many = [items for items in found.values() if len(items) >= LEAST]
+    became: dict[int, int] = {}
+    for items in many:
+        groups = {group[0]: group for group in zip(*(i.marks for i in items), strict=True)}
+        _together(picture, cluster, groups, "side by side")
+        became |= {m: mark for mark, group in groups.items() for m in group}
+    _redirect(picture, became)
+    return bool(many)
 
 
 class _Series:
@@ -100,12 +131,12 @@ class _Series:
         self._picture, self._cluster = picture, cluster
         items = [_Item((mark,)) for mark in cluster.marks]
         items += [_Item(tuple(all_marks(c)), c) for c in cluster.children if c.box is not Box.LANE]
-        self._items = items = sorted((i for i in items if i.marks), key=lambda i: min(i.marks))
+        self.items = items = sorted((i for i in items if i.marks), key=lambda i: min(i.marks))
         known: dict[object, int] = {}
-        self._words = [known.setdefault(self._word(item), len(known)) for item in items]
-        self._places = {m: (i, k) for i, item in enumerate(items) for k, m in enumerate(item.marks)}
+        self.words = [known.setdefault(self._word(item), len(known)) for item in items]
+        self.places = {m: (i, k) for i, item in enumerate(items) for k, m in enumerate(item.marks)}
         into = _arrows(picture)[0]
-        self._into = [
+        self.into = [
             [(k, arrow) for k, mark in enumerate(item.marks) for arrow in into.get(mark, ())]
             for item in items
         ]
@@ -132,17 +163,17 @@ class _Series:
         for length in (1, 4, 16):
             gaps: Counter[int] = Counter()
             last: dict[tuple[int, ...], int] = {}
-            for i in range(len(self._items) - length + 1):
-                words = tuple(self._words[i : i + length])
+            for i in range(len(self.items) - length + 1):
+                words = tuple(self.words[i : i + length])
                 if words in last:
                     gaps[i - last[words]] += 1
                 last[words] = i
             found.update(dict(gaps.most_common(_PERIODS)))
-        return sorted(p for p, _ in found.most_common(_PERIODS) if p * LEAST <= len(self._items))
+        return sorted(p for p, _ in found.most_common(_PERIODS) if p * LEAST <= len(self.items))
 
     def _runs(self, period: int) -> Iterator[_Run]:
         """The runs of copies of `period` items that save enough."""
-        start, behind = 0, len(self._items) - period
+        start, behind = 0, len(self.items) - period
         for i in range(behind + 1):
             alike = self._alike(i, period) if i < behind else None
             if alike is not None and alike.entered < 0:
@@ -151,7 +182,7 @@ class _Series:
             if i - start >= period:
                 first = self._entry(start, period)
                 copies = (i + period - first) // period
-                size = sum(len(item.marks) for item in self._items[first : first + period])
+                size = sum(len(item.marks) for item in self.items[first : first + period])
                 if copies >= LEAST and (copies - 1) * size >= SAVED:
                     yield _Run(first, period, copies, (copies - 1) * size)
             start = i + 1
@@ -170,17 +201,17 @@ class _Series:
 
     def _alike(self, i: int, period: int) -> _Alike | None:
         """How item `i` and the one a period behind it are alike, if they are."""
-        if self._words[i] != self._words[i + period]:
+        if self.words[i] != self.words[i + period]:
             return None
-        one, other = self._into[i], self._into[i + period]
+        one, other = self.into[i], self.into[i + period]
         if len(one) != len(other):
             return None
         shared = entered = -1
         for (mark, a), (its, b) in zip(one, other, strict=True):
             if (mark, a.text, a.kind) != (its, b.text, b.kind):
                 return None
-            at, place = self._places.get(a.tail, (-1, 0))
-            then, there = self._places.get(b.tail, (-1, 0))
+            at, place = self.places.get(a.tail, (-1, 0))
+            then, there = self.places.get(b.tail, (-1, 0))
             if a.tail == b.tail:
                 shared = max(shared, at)
             elif then < 0:
@@ -192,7 +223,7 @@ class _Series:
     def _join(self, run: _Run) -> bool:
         """One copy is kept, if an arrow leads from copy to copy: else they are side by side."""
         copies = [
-            [m for i in range(begin, begin + run.period) for m in self._items[i].marks]
+            [m for i in range(begin, begin + run.period) for m in self.items[i].marks]
             for begin in range(run.start, run.start + run.copies * run.period, run.period)
         ]
         copy_of = {mark: k for k, copy in enumerate(copies) for mark in copy}

@@ -266,7 +266,7 @@ class Sketch:
         title = f"kernel {number} · {labels.space(node.attrs['space'])}"
         if node in self.launches:
             title += f" · {self.launches[node]}"
-        frame = cluster.add(Box.KERNEL, title, *_scopes(body))
+        frame = cluster.add(Box.KERNEL, title, *_scopes(node))
         readers = Counter(t for n in body.nodes for t in n.inputs)
         inner = Places(places.words.inside(body))
         for outer, parameter in zip(node.inputs, body.inputs, strict=True):
@@ -323,7 +323,8 @@ class Sketch:
         return End(tail, places.words.type(outer))
 
     def _while(self, node: Node, cluster: Cluster, places: Places) -> None:
-        """A frame with the step and, in a frame inside, the condition, which ends at a diamond."""
+        """A frame with the step and, in a frame inside, the condition, which ends at a diamond.
+        Results are the values of which the condition does not hold: a step may never be made."""
         body: Graph = node.attrs["body"]
         test: Graph = node.attrs["condition"]
         carries = node.attrs["carries"]
@@ -333,7 +334,7 @@ class Sketch:
             end = self.place(outer, cluster, places)
             inner[parameter] = end
             if i < carries:
-                name = f"carry {i}"
+                name = "carry" if carries == 1 else f"carry {i}"
                 inner[parameter] = self._leaf(frame, inner, Look.STEP, name, parameter, tip=name)
                 self.arrow(end, inner[parameter].mark)
         tested = frame.add(Box.BRANCH, "as long as")
@@ -345,9 +346,10 @@ class Sketch:
         self.nodes(body, frame, inner, scope_of(node))
         for outer, parameter, result in zip(node.outputs, body.inputs, body.outputs, strict=False):
             tail = self.place(result, frame, inner).mark
-            places[outer] = End(tail, places.words.type(outer))
-            if tail != inner[parameter].mark:
-                self.picture.arrow(tail, inner[parameter].mark, kind=Line.LOOP)
+            first = inner[parameter].mark
+            places[outer] = End(first, places.words.type(outer))
+            if tail != first:
+                self.picture.arrow(tail, first, kind=Line.LOOP)
 
     def _switch(self, node: Node, cluster: Cluster, places: Places) -> None:
         """A frame with the branches, and a diamond at which the results of one go on."""
@@ -423,10 +425,9 @@ def _frame(
     return frames[path]
 
 
-def _scopes(body: Graph) -> list[str]:
-    """The layers that a kernel's ops come from."""
-    members = [n for n in body.nodes if n.op.kind is not Kind.LEAF]
-    found = list(dict.fromkeys(s for s in map(scope_of, members) if s))
+def _scopes(kernel: Node) -> list[str]:
+    """The layers that a kernel's ops come from: equal kernels share their ops."""
+    found = list(dict.fromkeys(origin.scope for origin in kernel.origins if origin.scope))
     more = [f"and {len(found) - 3} more layers"] if len(found) > 3 else []
     return [labels.one_line(s) for s in found[:3]] + more
 

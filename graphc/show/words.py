@@ -136,6 +136,7 @@ class Maths:
         self._heads = _of_heads(graph)
         self._readers = users(graph.nodes)
         self._results = {t.node for t in graph.results}
+        self._seen: dict[Node, set[Node]] = {}  # what `_seen_readers` has found
         self._numbers = _numbers(graph)
         self._sources: dict[Tensor, Tensor] = {}
         self._shapes: dict[Tensor, Shape] = {}
@@ -411,7 +412,9 @@ class Maths:
 
     def _seen_readers(self, node: Node) -> set[Node]:
         """The nodes that read `node`, seen through what is seen through."""
-        found: set[Node] = set()
+        if node in self._seen:
+            return self._seen[node]
+        self._seen[node] = found = set[Node]()
         pending = [node]
         while pending:
             current = pending.pop()

@@ -197,6 +197,14 @@ def sliced_curvature() -> Any:
 
 
 @_program
+def curvature_of_a_square() -> Any:
+    """Rosenbrock's valley: its second derivatives have the 0th power of what it squares."""
+    p = gc.placeholder("point", (2,))
+    valley = (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
+    return [p], [valley, gc.hessian(valley, p)]
+
+
+@_program
 def augmentation() -> Any:
     """An image flipped, and flipped back with another axis; padding seen whole."""
     x = gc.placeholder("x", ("n", 4, 6))

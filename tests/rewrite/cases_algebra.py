@@ -71,6 +71,12 @@ FOLD = (
 ALGEBRA = (
     Case(algebra.drop_multiply_one, lambda d: a(d) * 1, a, lambda d: a(d) * -1),
     Case(algebra.drop_divide_one, lambda d: a(d) / 1, a, lambda d: 1 / a(d)),
+    Case(
+        algebra.fold_pow_zero,
+        lambda d: a(d) ** 0,
+        lambda d: gc.ones_like(a(d)),
+        lambda d: a(d) ** 2,
+    ),
     Case(algebra.drop_power_one, lambda d: a(d) ** 1, a, lambda d: a(d) ** 1.5),
     Case(algebra.drop_subtract_zero, lambda d: a(d) - 0.0, a, lambda d: a(d) - (-0.0)),
     Case(algebra.drop_add_negative_zero, lambda d: -0.0 + a(d), a, lambda d: a(d) + 0.0),

@@ -17,7 +17,7 @@ from graphc.machines import Speed
 from graphc.runtime import speed
 from graphc.show import dark, render
 from graphc.show.draw import _picture
-from graphc.show.picture import Cluster, Kind
+from graphc.show.picture import Cluster, Kind, Look
 from tests.properties.generator import random_graph
 from tests.show.test_draw import HOSTILE, at, compiled, loop, two_layers, visible
 from tests.show.test_reading import perceptron, recurrent
@@ -127,6 +127,61 @@ def test_a_step_updates_the_boxes_of_layers() -> None:
     updated = re.findall(r"^\t(n\d+) -> (n\d+) .*style=dashed", source, re.MULTILINE)
     names = {(numbers[a], numbers[b]) for a, b in updated}
     assert {("dense1", "sgd"), ("dense2", "sgd")} <= names
+
+
+def test_deep_models_of_large_boxes_are_short() -> None:
+    """Twelve boxes of six lines each are a page; their step has an arrow for what goes between."""
+    blocks = [gc.nn.TransformerBlock(2, 8) for _ in range(12)]
+    model = gc.nn.Sequential([*blocks, gc.nn.Flatten(), gc.nn.Dense(3)], name="levels_deep")
+    model.init(("n", 3, 4))
+    shown = boxes(gc.draw(model, level="model").source)
+    assert any(label.startswith("11 × transformerblock2 … transformerblock12") for label in shown)
+    drawn = _picture(training(model, 3, 4), "graph", "model", 5000)
+    assert len(drawn.marks) < 30
+    marks = [a.tail for a in drawn.arrows if drawn.marks[a.tail].look is Look.LAYER]
+    heads = Counter((a.tail, a.head, a.kind) for a in drawn.arrows if a.tail in marks)
+    assert max(heads.values()) == 1
+    assert any(re.fullmatch(r"\d+ tensors", a.text) for a in drawn.arrows)
+
+
+@pytest.mark.parametrize("level", ["model", "math"])
+def test_two_optimisers_have_a_frame_each(level: str) -> None:
+    """Each counts its steps, so that one frame for both would say what is not so."""
+    one, two = (
+        gc.nn.Sequential([gc.nn.Dense(3), gc.nn.Dense(2)], name=f"levels_{name}").init(("n", 2))
+        for name in ("left", "right")
+    )
+    x = gc.placeholder("x", ("n", 2))
+    losses = [gc.mean(one(x) ** 2), gc.mean(two(one(x)) ** 2)]
+    updates = {}
+    for loss, model in zip(losses, (one, two), strict=True):
+        updates |= gc.optim.Adam().minimize(loss, model)
+    source = gc.draw(gc.Graph([x], losses, updates.items()), level=level).source
+    assert "adam of levels_left" in source
+    assert "adam of levels_right" in source
+    alone = gc.Graph([x], losses[:1], gc.optim.Adam().minimize(losses[0], one).items())
+    assert "adam of" not in gc.draw(alone, level=level).source
+
+
+def test_a_while_loop_gives_what_its_condition_does_not_hold_of() -> None:
+    """Which is what it was given, if no step is made."""
+    start = gc.placeholder("levels_w")
+    found = gc.while_loop(lambda c: c < 9, lambda c: c * c, start)
+    picture = _picture({"found": found}, "graph", "math", 5000)
+    (result,) = (a.tail for a in picture.arrows if picture.marks[a.head].look is Look.OUTPUT)
+    assert picture.marks[result].look is Look.STEP
+    assert [a.head for a in picture.arrows if a.kind is Kind.LOOP] == [result]
+
+
+def test_equal_kernels_have_the_names_of_their_own_layers() -> None:
+    x = h = gc.placeholder("levels_k", ("n", 4))
+    w = gc.variable(np.ones((4, 4), "float32"), name="levels_kw")
+    for name in ("first", "second"):
+        with at(f"levels/{name}"):
+            h = gc.exp(gc.tanh(h @ w))
+    source = gc.draw(gc.compile([x], h, target="reference"), view="kernels").source
+    for name in ("first", "second"):
+        assert re.search(rf"kernel \d · n × 4\\l *levels/{name}", source), source
 
 
 def test_an_unbuilt_model_is_an_error() -> None:

@@ -11,6 +11,7 @@ import pytest
 import graphc as gc
 from graphc.ir.graph import walk
 from graphc.ir.node import Variable
+from graphc.show.collapse import collapse
 from graphc.show.draw import _picture
 from graphc.show.equal import all_marks, in_common
 from graphc.show.picture import Box, Cluster, Kind, Look, Picture
@@ -103,6 +104,41 @@ def test_thousands_of_nodes_are_a_picture_to_look_at(
     assert sorted(all_marks(picture.whole)) == list(range(len(picture.marks)))
     ends = {m for a in picture.arrows for m in (a.tail, a.head)}
     assert ends == set(range(len(picture.marks)))
+
+
+def test_many_thousands_of_nodes_are_joined_as_well() -> None:
+    t = x = gc.placeholder("parts_m", ("n",))
+    for i in range(1_800):
+        t = gc.sin(t * (1 + i)) + x
+    picture = _picture(t, "graph", "math", 5000)
+    assert len(picture.marks) < 10
+    assert "1799 one after another" in titles(picture)
+
+
+def test_copies_are_found_that_read_the_others_from_the_last_to_the_first() -> None:
+    """As a backward pass does whose transposes were made in the order of the forward pass."""
+    picture, count = Picture(), 30
+    forward = [picture.mark(picture.whole, Look.INPUT, "x")]
+    for _ in range(count):
+        for word in ("tanh", "exp"):
+            forward.append(picture.mark(picture.whole, Look.OP, word))
+            picture.arrow(forward[-2], forward[-1])
+    turned = []
+    for start in forward[2::2]:
+        turned.append(picture.mark(picture.whole, Look.MOVE, "transpose"))
+        picture.arrow(start, turned[-1])
+    last = forward[-1]
+    for read in reversed(turned):
+        for word in ("×", "−a"):
+            mark = picture.mark(picture.whole, Look.OP, word)
+            picture.arrow(last, mark)
+            if word == "×":
+                picture.arrow(read, mark)
+            last = mark
+    collapse(picture)
+    assert titles(picture).count("30 one after another") == 2
+    assert ("30 side by side", "transpose") in {m.lines for m in picture.marks}
+    assert len(picture.marks) == 6
 
 
 @LEVELS

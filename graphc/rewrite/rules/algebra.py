@@ -146,6 +146,12 @@ def merge_negative_into_factor(node: Node) -> Result:
 
 # -- powers, doubles, quotients --------------------------------------------------------------------
 @algebra.rule(EXACT)
+def fold_pow_zero(x: Pattern) -> Formulas:
+    """x ** 0 -> 1, which pow says of NaN as well; the second derivative of a square has it"""
+    return x**0, 1
+
+
+@algebra.rule(EXACT)
 def fold_pow_two(x: Pattern) -> Formulas:
     """x ** 2 -> square(x)"""
     return x**2, square(x)
