@@ -86,6 +86,12 @@ class CallError(ArgumentError, TypeError):
     """A function was called with other arguments than it takes: more, fewer, or not nested so."""
 
 
+class MissingKeyError(ArgumentError, KeyError):
+    """A name that a record or a dict of graphc's does not have."""
+
+    __str__ = Exception.__str__  # `KeyError` shows the text as Python writes a string
+
+
 class SymbolicValueError(GraphcError):
     """A symbolic tensor or dim was used where Python needs a concrete value."""
 

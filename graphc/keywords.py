@@ -42,7 +42,10 @@ def answering(function: F, caller: Callable[[], Any] | None = None) -> F:
             trace = error.__traceback__
             inside = trace is not None and trace.tb_next
             if inside and (function not in _decorated or _fits(error, function, args, named)):
-                raise
+                wrong = _of_a_function(error, function, (*args, *named.values()))
+                if wrong is None:
+                    raise
+                raise wrong from error
         raise _refused(caller() if caller else function, args, named)
 
     if hasattr(function, "__wrapped__"):
@@ -102,6 +105,24 @@ def public(value: Any, module: str, name: str) -> Any:
     return _public[value]
 
 
+def asked(op: str, form: str, function: Callable[..., Any], *args: Any) -> Any:
+    """What a user's function gives for these arguments; a `CallError` that says what they are, as
+    `form` does, if it does not take them. An error of its own stays as it is.
+
+    >>> try:
+    ...     asked("fit", "epoch, logs", lambda epoch: None, 3, {})
+    ... except CallError as error:
+    ...     print(error.op, "|", error.message, "|", error.expected)
+    fit | a function takes other arguments | a function (epoch, logs)
+    """
+    try:
+        return function(*args)
+    except TypeError as error:
+        if _fits(error, function, args, {}):
+            raise
+        raise _other_arguments(op, form, function) from None
+
+
 # -- what is wrong ---------------------------------------------------------------------------------
 def _refused(
     function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]
@@ -109,7 +130,7 @@ def _refused(
     import inspect  # only where somebody erred
 
     of = _class(function, args)
-    op = of.__name__ if of else function.__name__
+    op = of.__name__ if of else _name(function)
     chain = list(_constructors(of, function)) if of else [function]
     parameters = list(_parameters(inspect, chain))
     known = [p.name for p in parameters]
@@ -146,7 +167,55 @@ def _fits(
         inspect.signature(function).bind(*args, **named)
     except TypeError:
         return False
+    except ValueError:  # one that has no signature
+        return True
     return True
+
+
+def _other_arguments(op: str, form: str, function: Any, told: str = "") -> CallError:
+    import inspect
+
+    name = getattr(function, "__qualname__", type(function).__name__).rpartition(".")[2]
+    signature = inspect.signature(function)
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    place = f" of {code.co_filename}:{code.co_firstlineno}" if code else ""
+    return CallError(
+        f"a function takes other arguments{told}", op=op,
+        expected=f"a function ({form})" if form else "", given=f"{name}{signature}{place}",
+        hint=f"an object of the class: {name}()" if isinstance(function, type) else "",
+    )  # fmt: skip
+
+
+def _of_a_function(
+    error: TypeError, function: Callable[..., Any], values: Sequence[Any]
+) -> CallError | None:
+    """The refusal of a function among the `values`, which graphc has called with other arguments
+    than it takes; None for any other error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    ours = trace is not None and trace.tb_frame.f_globals.get("__package__", "")
+    if not ours or str(ours).partition(".")[0] != __name__.partition(".")[0]:
+        return None
+    for value in _callables(values):
+        name = getattr(value, "__qualname__", type(value).__name__)
+        if str(error).startswith(f"{name}()") and not isinstance(error, CallError):
+            told = str(error).removeprefix(f"{name}()")
+            return _other_arguments(_name(function), "", value, f": it{told}")
+    return None
+
+
+def _callables(values: Sequence[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from _callables(value)
+        elif callable(value):
+            yield value
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """As users write it, where Python's own name is avoided."""
+    return function.__name__.rstrip("_")
 
 
 def _class(function: Callable[..., Any], args: Sequence[Any]) -> Any:

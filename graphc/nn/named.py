@@ -25,17 +25,23 @@ def find(kind: str, table: Mapping[str, Callable[..., Any]], given: Any) -> Call
     """
     if isinstance(given, str) and (name := given if given in table else snake(given)) in table:
         return table[name]
-    if callable(given):
+    if callable(given) and not isinstance(given, type):
         function: Callable[..., Any] = given
         return function
     raise ArgumentError(
-        "unknown name" if isinstance(given, str) else "neither a name nor a callable",
+        "unknown name" if isinstance(given, str) else "neither a name nor a function",
         op=kind,
         expected=f"a callable, or one of {', '.join(sorted(table))}",
         given=repr(given)[:80],
         where=origin.where(),
-        hint=hint(given, table) if isinstance(given, str) else "",
+        hint=_meant(given, table),
     )
+
+
+def _meant(given: Any, table: Mapping[str, Any]) -> str:
+    if isinstance(given, type):
+        return f"an object of the class: {given.__name__}()"
+    return hint(given, table) if isinstance(given, str) else ""
 
 
 def given_number(

@@ -20,7 +20,7 @@ from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType
 from graphc.ir.graph import walk
 from graphc.ir.node import Tensor, Variable
-from graphc.keywords import Answering
+from graphc.keywords import Answering, asked
 from graphc.ops.build import cast, constant, is_python_scalar
 from graphc.ops.leaf import variable
 from graphc.optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
@@ -238,7 +238,7 @@ class Optimizer(Answering, Unsaved):
         """The learning rate as a scalar of the dtype."""
         rate = self.learning_rate
         if callable(rate) and not isinstance(rate, Tensor):
-            rate = self._checked_rate(rate(self._count))
+            rate = self._checked_rate(asked(type(self).__name__, "count", rate, self._count))
         return cast(rate, dtype) if isinstance(rate, Tensor) else constant(rate, dtype)
 
     # -- checks ------------------------------------------------------------------------------------

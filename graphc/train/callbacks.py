@@ -16,9 +16,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from graphc.elsewhere import hint
 from graphc.errors import ArgumentError, CheckpointWarning
 from graphc.ir import origin
-from graphc.keywords import Answering
+from graphc.keywords import Answering, asked
 
 LARGER = ("accuracy", "precision", "recall", "f1", "auc", "r2")  # better when larger
 
@@ -70,11 +71,46 @@ class _Function(Callback):
         self._function = function
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> Any:
-        return self._function(epoch, logs)
+        return asked("fit", "epoch, logs", self._function, epoch, logs)
 
 
 class Stop(Exception):  # noqa: N818  (it is no error)
     """A callback of a batch wants the training to end."""
+
+
+HOOKS = tuple(n for n in vars(Callback) if n.startswith("on_"))
+_KERAS = {  # methods of its callbacks that are another here, or none
+    "on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end",
+    "on_test_begin": "none: on_epoch_end is behind the validation",
+    "on_test_end": "none: on_epoch_end is behind the validation",
+    "set_model": "self.trainer.model", "set_params": "self.trainer",
+}  # fmt: skip
+
+
+def _check_methods(kind: type[Callback]) -> None:
+    """Errors: `ArgumentError` for a method of a user's that nobody calls: one that is named nearly
+    as one of a callback is, and the only ones of a callback that has none of these."""
+    if kind.__module__.startswith("graphc."):
+        return
+    mine = {
+        n: v for cls in kind.__mro__ if not cls.__module__.startswith("graphc.")
+        for n, v in vars(cls).items() if callable(v) and n[0] != "_"
+    }  # fmt: skip
+    known = {n for n in vars(Callback) if n[0] != "_"}
+    near = {n.removeprefix("on_"): n for n in HOOKS}
+    idle = kind.__mro__[1] is Callback and not mine.keys() & known and "__call__" not in vars(kind)
+    wrong = [n for n in mine if n not in known and (n.startswith("on_") or n in _KERAS or idle)]
+    if wrong or (idle and not mine):
+        raise ArgumentError(
+            f"nobody calls {wrong[0]}" if wrong else "a callback without methods",
+            op=kind.__name__, expected=", ".join(HOOKS), given=", ".join(mine) or "none",
+            where=origin.where(),
+            hint=hint(wrong[0], HOOKS, {**near, **_KERAS}) if wrong else "",
+        )  # fmt: skip
+
+
+def _name(method: Any) -> str:
+    return f"{type(method.__self__).__name__}.{method.__name__}"
 
 
 class Callbacks:
@@ -97,39 +133,49 @@ class Callbacks:
 
     def _one(self, given: Any) -> Callback:
         if isinstance(given, Callback):
+            _check_methods(type(given))
             return given
         if callable(given) and not isinstance(given, type):
             return _Function(given)
+        methods = [n for n in HOOKS if hasattr(given, n)]
         raise ArgumentError(
             "not a callback", op="fit", expected="a gc.train.Callback, or a function (epoch, logs)",
             given=repr(given)[:80], where=origin.where(),
+            hint=f"an object of the class: {given.__name__}()" if isinstance(given, type)
+            else f"class {type(given).__name__}(gc.train.Callback)" * bool(methods),
         )  # fmt: skip
 
     def begin(self, trainer: Any) -> None:
         for c in self._all:
             c.trainer = trainer
-            c.on_train_begin()
+            asked(_name(c.on_train_begin), "", c.on_train_begin)
 
     def end(self) -> None:
         for c in self._all:
-            c.on_train_end()
+            asked(_name(c.on_train_end), "", c.on_train_end)
 
     def epoch_begin(self, epoch: int) -> None:
         for c in self._all:
-            c.on_epoch_begin(epoch)
+            asked(_name(c.on_epoch_begin), "epoch", c.on_epoch_begin, epoch)
 
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> bool:
-        wishes = [c.on_epoch_end(epoch, dict(logs)) for c in self._all]  # all of them run
+        wishes = [  # all of them run
+            asked(_name(c.on_epoch_end), "epoch, logs", c.on_epoch_end, epoch, dict(logs))
+            for c in self._all
+        ]
         return any(wishes)
 
     def batch_begin(self, step: int) -> None:
         if self.see_batches:
             for c in self._all:
-                c.on_batch_begin(step)
+                asked(_name(c.on_batch_begin), "step", c.on_batch_begin, step)
 
     def batch_end(self, step: int, logs: dict[str, Any]) -> None:
         """Errors: `Stop` if one of them wants to end."""
-        wishes = [c.on_batch_end(step, dict(logs)) for c in self._all]
+        wishes = [
+            asked(_name(c.on_batch_end), "step, logs", c.on_batch_end, step, dict(logs))
+            for c in self._all
+        ]
         if any(wishes):
             raise Stop
 
@@ -296,7 +342,14 @@ class LearningRateSchedule(Callback):
         self.schedule = schedule
 
     def on_epoch_begin(self, epoch: int) -> None:
-        self.trainer.learning_rate = float(self.schedule(epoch))
+        rate = asked(type(self).__name__, "epoch", self.schedule, epoch)
+        try:
+            self.trainer.learning_rate = float(rate)
+        except (TypeError, ValueError):
+            raise ArgumentError(
+                "the rate of an epoch is no number", op=type(self).__name__, expected="a number",
+                given=repr(rate)[:80], where=origin.where(),
+            ) from None  # fmt: skip
 
 
 # -- what writes files -----------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, KeysView
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from graphc.elsewhere import HISTORY, no_member
+from graphc.elsewhere import HISTORY, hint, no_member
+from graphc.errors import MissingKeyError
 
 
 @dataclass
@@ -27,7 +29,23 @@ class History:
             self.logs.setdefault(name, []).append(value)
 
     def __getitem__(self, name: str) -> list[Any]:
-        return self.logs[name]
+        if name in self.logs:
+            return self.logs[name]
+        keras = "validation_data or validation_split, given to fit" if self.logs else ""
+        raise MissingKeyError(
+            f"it has no {name!r}" if self.logs else "no epoch has been trained yet",
+            op="History",
+            expected=", ".join(self.logs) or "what a fit gives, or trainer.history behind it",
+            given=repr(name),
+            hint=keras if str(name).startswith("val_") else hint(str(name), self.logs),
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.logs)
+
+    def keys(self) -> KeysView[str]:
+        """The names, so that `dict(history)` has the lists."""
+        return self.logs.keys()
 
     def __contains__(self, name: str) -> bool:
         return name in self.logs

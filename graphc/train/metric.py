@@ -16,7 +16,7 @@ from graphc.ir import origin
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, show
-from graphc.keywords import Answering
+from graphc.keywords import Answering, asked
 from graphc.nn.loss import aligned
 from graphc.ops.build import cast, tensor
 from graphc.ops.reduce import mean, sum
@@ -71,7 +71,11 @@ class Metric(Answering):
 
     def result(self, state: Mapping[str, Array]) -> Any:
         """What state and examples come to: a number, or an array."""
-        raise NotImplementedError(f"{type(self).__name__} does not define result")
+        kind = type(self).__name__
+        raise ArgumentError(
+            "this metric does not say what its state comes to", op=kind,
+            expected="a method result(state) -> a number, or an array", where=origin.where(),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<metric {self.name!r}>"
@@ -94,7 +98,8 @@ class Mean(Metric):
         return {"total": 0.0, "weight": 0.0}
 
     def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
-        return self.add(state, self.function(predictions, targets), weights)
+        values = asked(self.name, "predictions, targets", self.function, predictions, targets)
+        return self.add(state, values, weights)
 
     def add(self, state: State, values: Any, weights: Tensor) -> State:
         """The state behind a batch of these values, or of this mean."""

@@ -7,9 +7,12 @@ import operator
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from graphc.errors import ArgumentError
+from graphc.errors import ArgumentError, DTypeError, GradientError
 from graphc.ir import origin
+from graphc.ir.graph import variables_of, walk
 from graphc.ir.node import Tensor
+from graphc.ir.structure import flatten
+from graphc.keywords import asked
 from graphc.nn import losses
 from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import where
@@ -104,7 +107,7 @@ def loss_of(
                 hint="those of an autoencoder are its inputs: fit(x, x)",
             )  # fmt: skip
         with origin.scope(name):
-            values[name] = of_examples(tensor(function(p, t), name))
+            values[name] = _checked(name, function, p, t)
     with origin.scope("loss"):
         means = {name: _mean(name, value, weights) for name, value in values.items()}
         if list(values) == ["loss"]:
@@ -116,6 +119,25 @@ def loss_of(
             for found in (means, values if all(v.ndim for v in values.values()) else means)
         )
     return Loss(total, {"loss": whole, **values})
+
+
+def _checked(name: str, function: Any, predictions: Any, targets: Any) -> Tensor:
+    """What a loss gives. Errors: `CallError`; `DTypeError` for what has no slope; `GradientError`
+    for what no training can change."""
+    made = tensor(asked(name, "predictions, targets", function, predictions, targets), name)
+    if not made.dtype.is_float:
+        raise DTypeError(
+            "the loss is no float", op=name, expected="a float", given=str(made.type),
+            hint="what counts, as an accuracy does, has no slope: give it as a metric",
+        )  # fmt: skip
+    found = set(walk([made]))
+    outputs = [t for t in flatten(predictions)[0] if isinstance(t, Tensor)]
+    if not any(t.node in found for t in outputs) and not variables_of(found):
+        raise GradientError(
+            "the loss does not depend on the predictions", op=name, given=str(made.type),
+            expected="a tensor that is computed from them by functions of graphc",
+        )  # fmt: skip
+    return of_examples(made)
 
 
 def _for_each_output(parts: list[tuple[Part, float]], predictions: Any) -> None:
