@@ -49,7 +49,9 @@ def lower_contractions(graph: Graph, machine: Machine = CPU) -> Graph:
             return (reshape(flat, (*x.shape[:-1], y.shape[-1])),)
         return None
 
-    return in_bodies(map_graph(graph, lower), partial(lower_contractions, machine=machine))
+    if any(n.op.kind is Kind.CONTRACT for n in graph.nodes):
+        graph = map_graph(graph, lower)
+    return in_bodies(graph, partial(lower_contractions, machine=machine))
 
 
 def _is_outer(x: Tensor) -> bool:

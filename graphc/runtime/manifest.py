@@ -6,11 +6,12 @@ as text; nothing in it refers to Python objects.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.ir import literal
 from graphc.ir.graph import Graph, all_nodes
+from graphc.ir.node import Node
 from graphc.lower.context import routines
 from graphc.lower.products import own_widths
 from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_steps
@@ -25,10 +26,7 @@ def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[
     steps = list(walk_steps(program.steps))
     hosts = [s for s in steps if isinstance(s, Host)]
     place = {v: i for i, v in enumerate(graph.variables)}
-    # `where` tells a node's first line, so nodes that have the line first are preferred.
-    nodes = list(enumerate(all_nodes(graph)))[::-1]
-    origins = {o: i for i, n in nodes for o in n.origins[1:]}
-    origins |= {n.origins[0]: i for i, n in nodes if n.origins}
+    place_of = _places(graph) if program.sites else lambda node: -1
     return {
         "abi": ABI,
         "objects": list(objects),
@@ -43,7 +41,7 @@ def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[
             {
                 "message": site.message,
                 "op": site.node.attrs.get("told_as", site.node.op.name),
-                "node": next((origins[o] for o in site.node.origins if o in origins), -1),
+                "node": place_of(site.node),
             }
             for site in program.sites
         ],
@@ -54,6 +52,25 @@ def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[
             isinstance(s, Gemm) or (isinstance(s, Call) and s.work is not None) for s in steps
         ),
     }
+
+
+def _places(graph: Graph) -> Callable[[Node], int]:
+    """For a node of the program that may fail, the place of the one that it comes from among all of
+    the graph: of those with its lines the one that is of its op, since the same program may be run
+    for a graph of which other lines are one. Else -1."""
+    nodes = list(enumerate(all_nodes(graph)))[::-1]
+    # `where` tells a node's first line, so nodes that have the line first are preferred.
+    lines = {o: i for i, n in nodes for o in n.origins[1:]}
+    lines |= {n.origins[0]: i for i, n in nodes if n.origins}
+    ops = {(n.op, o): i for i, n in nodes for o in n.origins[1:]}
+    ops |= {(n.op, n.origins[0]): i for i, n in nodes if n.origins}
+
+    def place_of(node: Node) -> int:
+        alike = [ops[node.op, o] for o in node.origins if (node.op, o) in ops]
+        others = [lines[o] for o in node.origins if o in lines]
+        return next(iter([*alike, *others]), -1)
+
+    return place_of
 
 
 def _constant_bytes(storage: Storage) -> int:

@@ -186,7 +186,8 @@ def test_an_error_names_the_line_of_the_program_that_runs() -> None:
         return gc.compile([x, at], gc.take(x * 0.3, at) + 0.7)
 
     def second() -> Any:
-        taken = gc.take(x * 0.31, at)
+        scaled = x * 0.31
+        taken = gc.take(scaled, at)
         return gc.compile([x, at], taken + 0.71)
 
     first()
@@ -194,7 +195,7 @@ def test_an_error_names_the_line_of_the_program_that_runs() -> None:
     assert count == 0
     with pytest.raises(RuntimeFailure) as error:
         changed(A, 99)
-    line = second.__code__.co_firstlineno + 1
+    line = second.__code__.co_firstlineno + 2
     assert str(error.value.where).endswith(f"test_programs.py:{line}")
 
 

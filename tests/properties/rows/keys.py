@@ -1,5 +1,5 @@
 """R20: each part of what a program depends on, changed alone, is a miss in the cache; unchanged, in
-a new process, it is a hit."""
+a new process, it is a hit. So it is with its form, by which programs of other numbers are found."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ import numpy as np
 import graphc as gc
 from graphc.ir.graph import Graph
 from graphc.ir.text import key_text
+from graphc.passes.numbers import find_numbers
+from graphc.pipeline.optimize import optimize
 from graphc.pipeline.options import Options
+from graphc.pipeline.stages import Stages
 from graphc.runtime import cache, programs
-from graphc.runtime.target import TARGETS
+from graphc.runtime.target import TARGETS, Target
 
 from . import Budget, Result, Tally
 
@@ -47,8 +50,8 @@ def graph(
 ) -> Graph:
     """A graph each argument of which is a part of it."""
     x, y = gc.placeholder(first, (size, 3), dtype), gc.placeholder("w", (size, 3), dtype)
-    large = np.ones(2_000)
-    large[7] = element
+    large = np.full(2_000, 0.1)  # which float32 has not
+    large[1] = element
     values = gc.constant(large.astype(table))[:3].astype(dtype)
     operands = {"x": x, "y": y}
     left, right = (operands[name] for name in edges)
@@ -61,9 +64,21 @@ def graph(
     return Graph([x, y], outputs[::-1] if swapped else outputs, updates, "keyed")
 
 
+def form_key(graph: Graph, options: Options, target: Target) -> str:
+    optimized = optimize(graph, Stages(), options, target.machine).graph
+    return programs.form_key(graph, optimized, find_numbers(optimized), options, target)
+
+
 def parts() -> Iterator[tuple[str, str]]:
-    """The key of a program with each of its parts changed alone; the first is the program's own."""
-    key = programs.program_key
+    """The keys of a program, and those of its form, with each part changed alone; the first is the
+    program's own."""
+    yield from parts_of(programs.program_key)
+    for name, key in parts_of(form_key):
+        yield f"{name}, in the form", key
+
+
+def parts_of(key: Callable[[Graph, Options, Target], str]) -> Iterator[tuple[str, str]]:
+    """The keys of one kind. The program's own number is a power of two, and so in its code."""
 
     def of(**changed: Any) -> str:
         return key(graph(**changed), Options(), CPU)
@@ -123,6 +138,9 @@ def collisions() -> Tally:
         if key in seen:
             tally.failures.append(f"the same key: {name}, and {seen[key]}")
         seen[key] = name
+    forms = {form_key(graph(constant=number), Options(), CPU) for number in (0.3, 0.7, -1e9)}
+    if len(forms) != 1 or not forms <= seen.keys():  # as that of 3.0
+        tally.failures.append("numbers of arithmetic are in the form")
     return tally
 
 
