@@ -374,7 +374,8 @@ class Function:
     @property
     def timings(self) -> dict[str, float]:
         """Seconds by stage that making this function took: `key` and `cache`, the stages of the
-        compiler where the program was not in the cache, and `load`."""
+        compiler where the program was not in the cache (those up to `order_operands`, where one
+        was that differs in numbers alone), and `load`."""
         return dict(self._seconds)
 
     @property

@@ -21,6 +21,8 @@ from graphc.checking.kernels import check_region, regions_of
 from graphc.errors import GraphcError
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import map_graph
+from graphc.ir.node import ArrayValue, apply
+from graphc.passes.numbers import find_numbers
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 
@@ -123,16 +125,26 @@ def check_kept(seed: int) -> None:
 
 
 def check_cache(seed: int) -> None:
-    """The random graph of a seed, and its twins with other constants and with other edges, all
-    from one cache."""
+    """The random graph of a seed, and its twins with other constants, other edges and other
+    numbers, all from one cache."""
     made = random_graph(seed)
     arrays = made.arrays(0)[: len(made.forward.inputs)]
     with tempfile.TemporaryDirectory() as directory:
         cache = {"GRAPHC_CACHE": "1", "GRAPHC_CACHE_DIR": str(Path(directory))}
         with mock.patch.dict("os.environ", cache):
-            for change in (None, _next_constant, _swapped):
-                graph = map_graph(made.forward, change) if change else made.forward
+            changed = (map_graph(made.forward, change) for change in (_next_constant, _swapped))
+            for graph in (made.forward, *changed, scaled(made.forward, 1.1)):
                 assert not compiled_mismatch(graph, arrays, compiled(graph))
+
+
+def scaled(graph: gc.Graph, by: float) -> gc.Graph:
+    """The graph with all of its numbers scaled."""
+    replace: dict[gc.Tensor, gc.Tensor] = {}
+    for node in find_numbers(graph):
+        value = node.attrs["value"].array
+        changed = ArrayValue((value * value.dtype.type(by)).astype(value.dtype))
+        replace[node.output()] = apply(node.op, value=changed).output()
+    return map_graph(graph, replace=replace)
 
 
 def _next_constant(node: Any, inputs: Any) -> Any:

@@ -23,15 +23,14 @@ from graphc.loops.builder import Builder
 from graphc.loops.grammar import Var, of
 from graphc.lower import numba_source, products
 from graphc.ops import scalar
-from graphc.passes import distribute
+from graphc.passes import distribute, numbers
 from graphc.pipeline import optimize, pipeline
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
 from graphc.planning import alias, blocks, memory, rerun, waits
 from graphc.planning import schedule as scheduling
 from graphc.planning.program import Call, Copy
-from graphc.runtime import caller
-from graphc.runtime import compile as compiling
+from graphc.runtime import cache, caller, programs
 
 from .batches import check_batched
 from .budgets import check_budget
@@ -552,10 +551,21 @@ def _() -> Iterator[Any]:
 
 
 def stale(name: str, key: Callable[[gc.Graph], str], first: int = 0) -> None:
-    patched("runtime", name, check_cache, compiling, "key_text", key, range(first, first + 60))
+    patched("runtime", name, check_cache, programs, "key_text", key, range(first, first + 60))
 
 
 stale("a key without constants", lambda g: "\n".join(f"{n.op.name} {n.types}" for n in g.nodes))
 stale("a key without edges", lambda g: "\n".join(
     f"{n.op.name} {n.types} {n.attrs.get('value')}" for n in g.nodes
 ), 6)  # fmt: skip
+
+
+def _first_numbers(form: str, numbers: Sequence[Any]) -> Any:
+    entry = cache.load(form, cache.FORM)
+    return cache.load(entry[0]["program"]) if entry else None
+
+
+patched("runtime", "a form without any floats", check_cache, numbers, "form_text",
+        lambda graph, found: numbers.order_text(graph), range(120))  # fmt: skip
+patched("runtime", "the numbers of another graph", check_cache, programs, "_with_numbers",
+        _first_numbers)  # fmt: skip
