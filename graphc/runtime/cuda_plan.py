@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,10 @@ from graphc.runtime.cuda_array import Array, Borrowed
 from graphc.runtime.cuda_driver import done
 from graphc.runtime.cuda_epilogues import agree
 from graphc.runtime.cuda_loaded import LoadedProgram
-from graphc.runtime.cuda_memory import Card, aligned
+from graphc.runtime.cuda_memory import aligned
 from graphc.runtime.cuda_order import MOST, Order, Place
 from graphc.runtime.cuda_products import Matrix, Products, Work
+from graphc.runtime.cuda_staging import Staged, bytes_of, neighbours, placed
 
 RECORDINGS = 8  # of one plan, by where the inputs and results are
 LARGE = 1 << 16  # bytes of a result that is not copied to where it stays
@@ -43,22 +43,6 @@ Addresses = tuple[int, ...]
 
 class _Left(Exception):  # noqa: N818  (how a loop ends)
     """The condition of a loop does not hold any more."""
-
-
-class _Own:
-    """An input or output in the memory of a plan: `address` on the card, and on the host."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.shape, self.dtype = shape, dtype
-        self.nbytes = prod(shape) * dtype.itemsize
-        self.address = 0
-        self.pinned: np.ndarray[Any, Any] | None = None
-
-    def on_host(self, card: Card) -> np.ndarray[Any, Any]:
-        """Memory that the card copies from and to while it runs; made at first use."""
-        if self.pinned is None:
-            self.pinned = card.pinned(self.shape, self.dtype)
-        return self.pinned
 
 
 class Plan:
@@ -79,24 +63,24 @@ class Plan:
         self.dims = {name: dims[name] for name in manifest["dims"]}
         self.every = dict(dims)
         self.inputs, self.outputs = (
-            [_Own(tuple(evaluate(s, dims) for s in t.shape), t.dtype.numpy) for t in tensors]
+            [Staged(tuple(evaluate(s, dims) for s in t.shape), t.dtype.numpy) for t in tensors]
             for tensors in (graph.inputs, graph.outputs)
         )
-        failing = len(manifest["failing"])
-        parts = [evaluate(dim(manifest["arena"]), self.dims), 8 * failing, self._room()]
-        own = [*self.inputs, *self.outputs]
-        sizes = [*parts, *(array.nbytes for array in own)]
+        failures = Staged((len(manifest["failing"]),), np.dtype(np.int64))
+        groups = self.inputs, [*self.outputs, failures]
+        sizes = [evaluate(dim(manifest["arena"]), self.dims), self._room()]
+        sizes += [sum(aligned(array.nbytes) for array in arrays) for arrays in groups]
         self.memory = self.card.allocate(sum(map(aligned, sizes)))
-        places = list(accumulate(map(aligned, sizes), initial=self.memory))
-        self.arena, self.failures, self.room = places[: len(parts)]
-        for array, place in zip(own, places[len(parts) :], strict=False):
-            array.address = place
+        self.arena, self.room, *starts = accumulate(map(aligned, sizes[:-1]), initial=self.memory)
+        self.given, self.fetched = (
+            placed(self.card, arrays, start) for arrays, start in zip(groups, starts, strict=True)
+        )
+        self.failures, self.words = failures.address, failures.host
         self.places = {
             "output": [array.address for array in self.outputs],
             "variable": variables,
             "constant": program.constants,
         }
-        self.words = self.card.pinned((failing,), np.dtype(np.int64))
         self.order: Order | None = None  # of the steps that are recorded
         self.absent: set[Place] = set()  # masks that no product has stored
         self.is_done = False  # whether the last product did the work of the kernel behind it
@@ -119,10 +103,8 @@ class Plan:
         self.card.wait(self.stream)
         for recording in self.recordings.values():
             self._forget(recording)
-        for array in (*self.inputs, *self.outputs):
-            if array.pinned is not None:
-                self.card.unpin(array.pinned)
-        self.card.unpin(self.words)
+        for block in (*self.given, *self.fetched):
+            block.free()
         self.card.free(self.memory)
 
     # -- a call ------------------------------------------------------------------------------------
@@ -133,7 +115,7 @@ class Plan:
     ) -> tuple[Any, ...]:
         """The results: in `kept`, which are there once the stream is done, or as arrays of the
         host. Errors: of these, that of the first site that failed; `look` says those of others."""
-        fetched = [own.on_host(self.card) for own in self.outputs] if kept is None else []
+        fetched = [own.host for own in self.outputs] if kept is None else []
         reads, writes = self._placed(given), self._written(kept)
         places = zip(reads, self.inputs, strict=True)
         self.places["input"] = [own.address if at == HOST else at for at, own in places]
@@ -160,7 +142,7 @@ class Plan:
         reads = list(there)
         for i, (array, own) in enumerate(zip(given, self.inputs, strict=True)):
             if isinstance(array, np.ndarray):
-                own.on_host(self.card)[...] = array
+                own.host[...] = array
             elif not stay or array.address % array.dtype.itemsize:
                 self.card.copy(own.address, array.address, array.nbytes, self.stream)
                 reads[i] = own.address
@@ -197,21 +179,22 @@ class Plan:
 
     def begin(self, reads: Sequence[int]) -> None:
         self.guards = 0
-        for i, (at, own) in enumerate(zip(reads, self.inputs, strict=True)):
-            if at == HOST:
-                with self._ordered([], [("input", i)]):
-                    self.card.upload(own.address, own.on_host(self.card), self.stream)
+        numbers = {own: i for i, own in enumerate(self.inputs) if reads[i] == HOST}
+        for arrays in neighbours(self.given, numbers.__contains__):
+            with self._ordered([], [("input", numbers[own]) for own in arrays]):
+                self.card.upload(arrays[0].address, bytes_of(arrays), self.stream)
 
     def guard(self) -> None:
         """Kernels from here on do nothing if something failed before."""
         self.guards = self.words.size
 
     def end(self, keep: bool) -> None:
-        for i, own in enumerate(() if keep else self.outputs):
-            with self._ordered([("output", i)], []):
-                self.card.download(own.on_host(self.card), own.address, self.stream)
-        with self._ordered(self._failed(), []):
-            self.card.download(self.words, self.failures, self.stream)
+        numbers = {} if keep else {own: i for i, own in enumerate(self.outputs)}
+        failures = self.fetched[-1].arrays[-1]
+        for arrays in neighbours(self.fetched, lambda own: own in numbers or own is failures):
+            reads: list[Place] = [("output", numbers[own]) for own in arrays if own in numbers]
+            with self._ordered([*reads, *(self._failed() if arrays[-1] is failures else ())], []):
+                self.card.download(bytes_of(arrays), arrays[0].address, self.stream)
 
     def check(self) -> None:
         """Wait for all that was enqueued. Errors: as `look`."""

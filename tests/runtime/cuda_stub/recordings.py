@@ -8,9 +8,11 @@ import ctypes
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
-from graphc.runtime import cuda_epilogues, cuda_products
+import graphc as gc
+from graphc.runtime import cuda_epilogues, cuda_products, cuda_staging
 from tests.benchmarks import gpu_peers
 from tests.runtime.cuda_stub import models
 from tests.runtime.cuda_stub.on_this_processor import as_this_processor, number, stub
@@ -81,3 +83,21 @@ def test_products_have_workspaces_of_their_own(monkeypatch: pytest.MonkeyPatch) 
         (cpu, _), (card, _) = models.both(models.attention)
         arrays = models.data("attention", 3, 5)
         models.assert_close(card(*arrays), cpu(*arrays))
+
+
+def test_small_neighbours_are_brought_by_one_copy() -> None:
+    """Inputs from the host and from the card, of which each is in its place afterwards."""
+    sizes = [3, 5, cuda_staging.SMALL, 2, 7, 1]
+    inputs = [gc.placeholder(f"x{i}", (n,), "float64") for i, n in enumerate(sizes)]
+    sums = [gc.sum(x) + i for i, x in enumerate(inputs)]
+    f = gc.compile(inputs, [*sums, inputs[2] + 1.0, inputs[4] * 2.0], target="cuda")
+    arrays = [np.arange(n) + 0.5 for n in sizes]
+    place = gc.compile(inputs, [gc.positive(x) for x in inputs], target="cuda", results="device")
+    there = place(*arrays)
+    for on_card, copies in (((), 3 + 3), ((4,), 4 + 3), ((0, 1, 2, 3, 4, 5), 3), ((2, 5), 2 + 3)):
+        given = [there[i] if i in on_card else a for i, a in enumerate(arrays)]
+        *found, large, small = f(*given)
+        assert recorded().nodes[1] == copies, on_card
+        np.testing.assert_allclose(found, [a.sum() + i for i, a in enumerate(arrays)])
+        np.testing.assert_array_equal(large, arrays[2] + 1.0)
+        np.testing.assert_array_equal(small, arrays[4] * 2.0)
