@@ -22,6 +22,7 @@ from graphc.errors import GraphcError
 from graphc.ir.evaluate import evaluate_graph
 from graphc.ir.graph import map_graph
 from graphc.ir.node import ArrayValue, apply
+from graphc.ops.closure import in_bodies
 from graphc.passes.numbers import find_numbers
 from graphc.pipeline.pipeline import run_pipeline
 from graphc.pipeline.stages import Stages
@@ -138,13 +139,17 @@ def check_cache(seed: int) -> None:
 
 
 def scaled(graph: gc.Graph, by: float) -> gc.Graph:
-    """The graph with all of its numbers scaled."""
+    """The graph with all of its numbers scaled, those in bodies too."""
     replace: dict[gc.Tensor, gc.Tensor] = {}
     for node in find_numbers(graph):
         value = node.attrs["value"].array
         changed = ArrayValue((value * value.dtype.type(by)).astype(value.dtype))
         replace[node.output()] = apply(node.op, value=changed).output()
-    return map_graph(graph, replace=replace)
+
+    def replaced(graph: gc.Graph) -> gc.Graph:
+        return map_graph(in_bodies(graph, replaced), replace=replace)
+
+    return replaced(graph)
 
 
 def _next_constant(node: Any, inputs: Any) -> Any:
