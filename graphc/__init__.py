@@ -123,7 +123,11 @@ def _elsewhere(name: str) -> str:
         if known.lower() == name.lower()
     )
     first = next(found, None)
-    return f"; there is {first}" if first else ""
+    if first is None:
+        from graphc.elsewhere import FUNCTIONS
+
+        return f"; here it is {FUNCTIONS[name]}" if name in FUNCTIONS else ""
+    return f"; there is {first}"
 
 
 if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one

@@ -248,6 +248,21 @@ OF_OPERATIONS = {  # the same for functions of tensors
     "x2": ("y",),
 }
 
+FUNCTIONS = {  # of PyTorch's and TensorFlow's modules themselves
+    "array": "gc.constant(values), or gc.variable(values) for what is learned",
+    "cross_entropy": "gc.softmax_cross_entropy(logits, labels), of the numbers of classes",
+    "from_numpy": "gc.constant(array), or the array itself beside a tensor",
+    "no_grad": "nothing: derivatives are what gc.grad gives, and nothing else makes them",
+    "tensor": "gc.constant(values), or gc.variable(values) for what is learned",
+}
+
+OPTIMIZERS = {  # methods of optimisers
+    "apply_gradients": "updates = optimizer.minimize(loss, variables), given to gc.compile",
+    "param_groups": "learning_rate",
+    "step": "updates = optimizer.minimize(loss, variables), given to gc.compile",
+    "zero_grad": "nothing: gradients are tensors, and add up nowhere",
+}
+
 HISTORY = {  # of what a training gives
     "epoch": "epochs",
     "history": "logs, and history['loss'] for one",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import statistics
 from typing import Any
 
 import pytest
@@ -83,6 +84,22 @@ def test_names_of_tensors(name: str) -> None:
     assert all(hasattr(gc.Tensor, n) for n in re.findall(r"x\.(\w+)", text))
 
 
+@pytest.mark.parametrize("name", elsewhere.OPTIMIZERS)
+def test_names_of_optimisers(name: str) -> None:
+    optimizer = gc.optim.SGD(0.1)
+    with pytest.raises(AttributeError, match=re.escape(f"here it is {elsewhere.OPTIMIZERS[name]}")):
+        getattr(optimizer, name)
+    assert copy.copy(optimizer).learning_rate == 0.1
+
+
+@pytest.mark.parametrize("name", elsewhere.FUNCTIONS)
+def test_names_of_functions(name: str) -> None:
+    text = elsewhere.FUNCTIONS[name]
+    with pytest.raises(AttributeError, match=re.escape(f"here it is {text}")):
+        getattr(gc, name)
+    assert all(hasattr(gc, n) for n in re.findall(r"gc\.(\w+)", text))
+
+
 @pytest.mark.parametrize("name", elsewhere.HISTORY)
 def test_names_of_histories(name: str) -> None:
     history = gc.train.History()
@@ -132,3 +149,30 @@ def test_strings_by_the_names_of_classes() -> None:
         gc.nn.Dense(2, "rleu")
     with pytest.raises(ArgumentError, match=r"hint: .*near it: .*rmsprop"):
         gc.train.Trainer(dense, loss="mse", optimizer="rmsprob")
+
+
+def test_what_learners_do_first_is_told_what_to_do() -> None:
+    t = gc.placeholder("learner_t")
+    x = gc.placeholder("learner_x", ("n", 3))
+    cases = [
+        (lambda: gc.evaluate(t * 2), "give gc.evaluate an array for it"),
+        (lambda: f"{t:.2f}", "compile and call the function to get a number"),
+        (lambda: round(t), "use gc.round"),
+        (lambda: gc.softmax_cross_entropy(x, x), "gc.argmax(rows, -1)"),
+        (lambda: gc.nn.Dense(3, 2), "sizes of inputs are not given"),
+        (lambda: gc.nn.Sequential(gc.nn.Dense(2), gc.nn.Dense(3)), "layers are given in one list"),
+    ]
+    for mistake, said in cases:
+        with pytest.raises(gc.GraphcError) as caught:
+            mistake()
+        assert said in str(caught.value)
+        assert "test_elsewhere.py:" in str(caught.value)
+    assert f"{t}" == str(t)
+
+
+def test_a_library_that_takes_arrays_is_not_where_the_mistake_is() -> None:
+    """The line is the user's that gave a tensor to what is installed beside graphc."""
+    t = gc.placeholder("learner_library", (3,))
+    with pytest.raises(gc.GraphcError) as caught:
+        statistics.fmean([t[0], t[1]])
+    assert "test_elsewhere.py:" in caught.value.where

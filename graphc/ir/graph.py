@@ -164,9 +164,11 @@ def _check_closed(graph: Graph) -> None:
             raise GraphError(
                 "an output depends on a placeholder that is not an input",
                 op=graph.name,
-                expected="inputs " + ", ".join(repr(t.name) for t in graph.inputs),
+                expected="inputs " + (", ".join(repr(t.name) for t in graph.inputs) or "(none)"),
                 given=repr(node.attrs["name"]),
                 where=str(node.origins[0]) if node.origins else "",
+                hint="name it among the inputs, or give gc.evaluate an array for it; `at` is where "
+                "it was made",
             )
     updated: set[Node] = set()
     for variable, value in graph.updates:

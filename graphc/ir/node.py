@@ -327,7 +327,7 @@ class Tensor(Operators):
             f"a symbolic tensor has no {wanted} while the graph is being built",
             op="Tensor",
             given=repr(self),
-            where=origin.where(),
+            where=origin.outside_libraries(),
             hint=hint,
         )
 
@@ -356,6 +356,13 @@ class Tensor(Operators):
             "array",
             "compile and call the function, or use gc.evaluate; gc.stack makes one of a list",
         )
+
+    def __format__(self, spec: str) -> str:
+        """`f"{t}"` is what `print` shows; digits are those of a number, which there is not yet."""
+        return format(float(self), spec) if spec else str(self)
+
+    def __round__(self, digits: int | None = None) -> NoReturn:
+        self._no_value("digits", "use gc.round, or compile and call the function")
 
     def __len__(self) -> int:
         if not self.shape:

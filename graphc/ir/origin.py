@@ -81,6 +81,23 @@ def where() -> str:
     return str(origins[0]) if origins else ""
 
 
+def outside_libraries() -> str:
+    """The same, of the innermost line that is in no installed package: for what a library, such as
+    one that plots, did with a tensor that it was given."""
+    frame = start = user_frame()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_installed()):
+        frame = frame.f_back
+    found = start if frame.f_back is None else frame
+    return f"{found.f_code.co_filename}:{found.f_lineno}"
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[str, ...]:
+    import sysconfig  # only where somebody erred
+
+    return tuple({sysconfig.get_path(kind) + os.sep for kind in ("purelib", "platlib", "stdlib")})
+
+
 locate_with(where)
 
 

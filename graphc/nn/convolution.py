@@ -49,7 +49,7 @@ class Images(Layer):
                 expected=f"(n, channels, {axes}), or (n, {axes}, channels) with "
                 'data_format="NHWC"',
                 given=show(x.shape),
-                hint="x[None] makes a batch of one image"
+                hint="x[None] makes a batch of one image, x[:, None] gives images a channel"
                 if wanted is not None and x.rank == wanted - 1
                 else "",
             )

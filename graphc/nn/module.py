@@ -99,6 +99,7 @@ class Layer(Saved, Unsaved):
                 expected="a string that is not empty",
                 given=repr(name)[:80],
                 where=origin.where(),
+                hint="layers are given in one list" if isinstance(name, Layer) else "",
             )
         if name is not None:
             self.is_named, self.name = True, name

@@ -41,6 +41,8 @@ def find(kind: str, table: Mapping[str, Callable[..., Any]], given: Any) -> Call
 def _meant(given: Any, table: Mapping[str, Any]) -> str:
     if isinstance(given, type):
         return f"an object of the class: {given.__name__}()"
+    if type(given) is int:
+        return "sizes of inputs are not given: a layer learns them at its first call"
     return hint(given, table) if isinstance(given, str) else ""
 
 

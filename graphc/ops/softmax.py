@@ -164,6 +164,8 @@ def _infer_cross_entropy(z: TensorType, labels: TensorType) -> tuple[TensorType,
             "needs float logits and integer labels",
             op="softmax_cross_entropy",
             given=f"{z.dtype.name}, {labels.dtype.name}",
+            hint="labels are the numbers of classes: gc.argmax(rows, -1) of rows with a single "
+            "one, labels.astype('int64') of numbers that are stored as floats",
         )
     if z.rank < 1 or not agree_on_shape(labels.shape, z.shape[:-1]):
         raise ShapeError(

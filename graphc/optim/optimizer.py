@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 import numpy as np
 
 from graphc.autodiff.derivatives import grad
+from graphc.elsewhere import OPTIMIZERS, no_member
 from graphc.errors import ArgumentError, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
@@ -94,6 +95,14 @@ class Optimizer(Answering, Unsaved):
         scheduled = callable(self.learning_rate)
         self._count = self.own("iterations", 0, (), "int64")
         self._counted = self.counts or scheduled
+
+    if not TYPE_CHECKING:  # a checker knows what an optimiser has
+
+        def __getattr__(self, name: str) -> Any:
+            """What is not there: the hint for a name of Keras's or PyTorch's."""
+            if name not in OPTIMIZERS or hasattr(type(self), name):
+                return object.__getattribute__(self, name)  # Python's own error
+            raise no_member(self, name, OPTIMIZERS)
 
     # -- what users call ---------------------------------------------------------------------------
     def minimize(self, loss: Tensor, variables: Trained) -> Updates:

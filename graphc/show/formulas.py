@@ -6,6 +6,7 @@ their names or letters when the formula is written, so that formulas can be put 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -146,6 +147,8 @@ def _multiply(x: Formula, y: Formula) -> Formula | None:
 
 
 def _negative(x: Formula) -> Formula:
+    if x.level == SUM and x.texts[-1:] == (" − 1",) and x.texts[:1] != ("",):
+        return Formula(("1 − ", *x.parts[:-1]), SUM)
     return Formula(("−", *x.above(PRODUCT)), SIGN)
 
 
@@ -154,6 +157,20 @@ def _power(x: Formula, y: Formula) -> Formula | None:
     if isinstance(exponent, str) and exponent.replace("−", "-").lstrip("-").isdigit():
         return Formula((*x.above(POWER), exponent.replace("−", "-").translate(_DIGITS)), POWER)
     return Formula((*x.above(POWER), "^", *y.above(POWER)), POWER)
+
+
+def _power_less_one(x: Formula) -> Formula | None:
+    """`expm1(log(b) x)` as `b^x − 1`, for a number b of few decimals: as much as is shown."""
+    if x.level != PRODUCT or x.texts[1:2] != (" × ",) or len(x.parts) != 3:
+        return None
+    try:
+        factor = float(x.texts[0].replace("−", "-"))
+    except ValueError:
+        return None
+    base = round(math.exp(min(factor, 1.0)), 4)
+    if base <= 0 or base == 1 or not math.isclose(math.log(base), factor, rel_tol=5e-6):
+        return None
+    return Formula((f"{base:g}^", x.parts[2], " − 1"), SUM)
 
 
 def _square(x: Formula) -> Formula:
@@ -201,6 +218,7 @@ _SPECIAL: dict[str, Callable[..., Formula | None]] = {
     "subtract": _subtract,
     "multiply": _multiply,
     "negative": _negative,
+    "expm1": _power_less_one,
     "power": _power,
     "integer_power": _power,
     "square": _square,

@@ -21,6 +21,7 @@ here.
     switch         cases                    with `if` and the index, the first and last clamped
     scan           h_{t} = ..., t = 1, ...  a recurrence; what is stacked of it is y_{1:n}
     while_loop     h_{t} = ..., t = 1, ...  up to T, the first t at which the condition fails
+    expm1          0.9^{t} - 1              of scalars, where log(0.9) is a factor; else by its name
     dropout        m \odot x                m a mask of 0 and 1, which has a line of its own
     zeros, full    0_{3 \times 4}           a number everywhere in a shape
 

@@ -27,6 +27,7 @@ from graphc.symbolic.recognize import (
     one_hot_labels,
     outer_factors,
     product_with_vectors,
+    scaled_by_logarithm,
     unstretched,
 )
 from graphc.symbolic.texts import (
@@ -126,7 +127,18 @@ def _divide(of: Of, node: Node) -> Text:
 
 def _negative(of: Of, node: Node) -> Text:
     x = of(node.inputs[0])
+    if node.inputs[0].node.op.name == "expm1" and x.level == SUM:
+        return made(f"1 - {x.text.removesuffix(' - 1')}", SUM, (x,))
     return made(f"- {x.above(SUM)}", SUM, (x,))
+
+
+def _power_less_one(of: Of, node: Node) -> Text:
+    """`expm1(log(b) x)` as `b^x - 1`, of scalars: what is left of a moment after x steps."""
+    scaled = scaled_by_logarithm(node.inputs[0])
+    if scaled is None:
+        return _function(r"\operatorname{expm1}")(of, node)
+    base, x = scaled[0], of(scaled[1])
+    return made(f"{base:g}^{{{x.text}}} - 1", SUM, (x,))
 
 
 def _around(*parts: str) -> Notation:
@@ -421,6 +433,7 @@ NOTATIONS: dict[str, Notation] = {
     "multiply": _multiply,
     "divide": _divide,
     "negative": _negative,
+    "expm1": _power_less_one,
     "floor_divide": _function(r"\operatorname{floor\_divide}"),
     "remainder": _function(r"\operatorname{remainder}"),
     "power": _power,
@@ -447,7 +460,7 @@ NOTATIONS: dict[str, Notation] = {
     **{
         name: _function(rf"\operatorname{{{escaped(name)}}}")
         for name in (
-            "expm1", "log1p", "erf", "erfc", "softplus", "relu", "sign", "round", "stop_gradient",
+            "log1p", "erf", "erfc", "softplus", "relu", "sign", "round", "stop_gradient",
             "atan2", "asinh", "acosh", "atanh", "hypot", "logaddexp", "exp2", "xlogy", "xlog1py",
             "sinc", "copysign", "signbit", "nextafter", "heaviside", "trunc", "deg2rad", "rad2deg",
             "ndtr", "ndtri", "erfinv", "erfcinv", "logit", "gammainc", "gammaincc", "betainc",

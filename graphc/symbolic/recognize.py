@@ -3,6 +3,7 @@ shape, products with vectors, labels as columns of ones, masks that were drawn."
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from graphc.ir.dim import Size
@@ -18,8 +19,8 @@ def unstretched(node: Node) -> list[Tensor]:
     result = list(node.inputs)
     for i, t in enumerate(node.inputs):
         if any(other.shape == whole for other in node.inputs[:i] + node.inputs[i + 1 :]):
-            scalar = everywhere(t)
-            result[i] = _stretched(t) if scalar is None else scalar
+            source = _everywhere(t)
+            result[i] = _stretched(t) if source.ndim else source
             if result[i] is not t:
                 break  # the others now tell the shape
     return result
@@ -27,9 +28,16 @@ def unstretched(node: Node) -> list[Tensor]:
 
 def everywhere(t: Tensor) -> Tensor | None:
     """The number that every element of `t` is, if it was made as one."""
-    while t.ndim and t.node.op.name in ("reshape", "broadcast_to"):
-        t = t.node.inputs[0]
-    return t if t.ndim == 0 and Fact.CONSTANT in t.node.op.facts else None
+    source = _everywhere(t)
+    return source if is_number(source) else None
+
+
+def _everywhere(t: Tensor) -> Tensor:
+    """What is stretched and reshaped to be `t`, if that is a scalar."""
+    source = t
+    while source.ndim and source.node.op.name in ("reshape", "broadcast_to"):
+        source = source.node.inputs[0]
+    return t if source.ndim else source
 
 
 def _stretched(t: Tensor) -> Tensor:
@@ -50,6 +58,19 @@ def is_number(t: Tensor) -> bool:
 
 def is_one(t: Tensor) -> bool:
     return is_number(t) and t.node.attrs["value"].array == 1
+
+
+def scaled_by_logarithm(t: Tensor) -> tuple[float, Tensor] | None:
+    """b and x, if the scalar `t` is log(b) x for a number b of few decimals."""
+    if t.node.op.name != "multiply" or t.ndim:
+        return None
+    for factor, x in (t.node.inputs, t.node.inputs[::-1]):
+        if is_number(factor):
+            value = factor.node.attrs["value"].array
+            base = round(math.exp(min(float(value), 1.0)), 6)
+            if base > 0 and base != 1 and value.dtype.type(math.log(base)) == value:
+                return base, x
+    return None
 
 
 def outer_factors(node: Node) -> tuple[Tensor, ...] | None:

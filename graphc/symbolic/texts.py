@@ -20,6 +20,13 @@ _GREEK = frozenset((
     "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega",
 ))  # fmt: skip
 _OF_LAYERS = {"kernel": "W", "recurrent_kernel": "U", "bias": "b"}
+_OF_OPTIMIZERS = {  # as in the papers; the layer that a variable is of stays below
+    "first_moment": "m",
+    "second_moment": "v",
+    "velocity": "v",
+    "mean_square": "s",
+    "iterations": "t",
+}
 _LONGEST_NAME = 40
 _SHORT_ARRAY = 16  # elements; of a longer one the text has the shape and a hash
 _ESCAPES = {
@@ -73,12 +80,18 @@ def below(label: str, *parts: str) -> Text:
 def escape(name: str) -> str:
     r"""A user's name as LaTeX: a letter, Greek ones by their names, or an upright word, with digits
     and what follows underscores below; `dw` is a differential. Of a layer's variable the path is
-    below, and kernels and biases are W, U and b, as in books. All else is escaped text.
+    below, and kernels and biases are W, U and b, as in books; an optimiser's moments of a variable
+    are m and v, with that below. All else is escaped text.
 
     >>> escape("w1"), escape("beta_max"), escape("dz3"), escape("net/dense/kernel")
     ('w_{1}', '\\beta_{\\mathrm{max}}', '\\mathrm{d}z_{3}', 'W_{\\mathrm{net/dense}}')
+    >>> escape("adam/w/first_moment"), escape("adam/iterations")
+    ('m_{w}', 't_{\\mathrm{adam}}')
     """
     path, _, last = name.rpartition("/")
+    of = path.partition("/")[2] or path
+    if last in _OF_OPTIMIZERS and 0 < len(of) <= _LONGEST_NAME:
+        return below(_OF_OPTIMIZERS[last], escape(of) if "/" not in of else _upright(of)).text
     match = _WORDS.fullmatch(_OF_LAYERS.get(last, last) if path else name)
     if match is None or len(name) > _LONGEST_NAME:
         shown = name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "..."
@@ -86,9 +99,13 @@ def escape(name: str) -> str:
     word, digits, rest = match.groups()
     is_differential = len(word) == 2 and word[0] == "d"
     base = rf"\mathrm{{d}}{word[1]}" if is_differential else _word(word)
-    below = [*([digits] if digits else []), *map(_word, rest.split("_")[1:])]
-    below += [rf"\mathrm{{{escaped(path)}}}"] if path else []
-    return f"{base}_{{{','.join(below)}}}" if below else base
+    under = [*([digits] if digits else []), *map(_word, rest.split("_")[1:])]
+    under += [_upright(path)] if path else []
+    return f"{base}_{{{','.join(under)}}}" if under else base
+
+
+def _upright(text: str) -> str:
+    return rf"\mathrm{{{escaped(text)}}}"
 
 
 def _word(word: str) -> str:

@@ -85,6 +85,7 @@ def test_many_updates_are_one_of_a_variable_w() -> None:
     shown = boxes(source)
     assert "for each w of 6:" in source
     assert shown.count("0.9 × first_moment + 0.1 × dL/dw") == 1
+    assert "√(1 − 0.999^a)" in shown  # whose code is expm1(log(0.999) a)
     assert [label for label in shown if label.startswith("w")] == ["w + a / b", "w"]
     (moment,) = re.findall(r"(n\d+) \[label=\"0.9 × first_moment", source)
     gradients = set(re.findall(r"(n\d+) \[label=\"dL/d", source))

@@ -205,6 +205,29 @@ def test_gradient_of_cross_entropy_is_the_textbooks() -> None:
     )
 
 
+def test_the_gradient_of_a_mean_over_examples_has_a_factor() -> None:
+    """Not the number, reshaped and stretched to a column."""
+    z, y = gc.placeholder("z", ("n", 3)), gc.placeholder("y", ("n",), "int64")
+    found = latex(gc.grad(gc.mean(gc.softmax_cross_entropy(z, y)), z))
+    assert found == (
+        r"\frac{1}{n} \cdot \left(\operatorname{softmax}\left(z\right)"
+        r" - \operatorname{onehot}_{3}\left(y\right)\right)"
+    )
+
+
+def test_the_steps_of_adam_read_as_in_its_paper() -> None:
+    """Its moments are m and v, and its corrections powers; what is no such power keeps its name."""
+    w, g = gc.variable(np.float32(0), name="w"), gc.placeholder("g")
+    updates = dict(gc.optim.Adam().minimize(g * w, [w]))
+    text = gc.latex(gc.Graph([g], [], updates.items()))
+    assert r"m_{w} &\leftarrow 0.9 \cdot m_{w} + 0.1 \cdot g" in text
+    assert "1 - 0.9^{v_{1}}" in text
+    assert r"\sqrt{1 - 0.999^{v_{1}}}" in text
+    s = gc.placeholder("s")
+    for factor, expected in ((np.log(0.9), "0.9^{s} - 1"), (0.3, r"\operatorname{expm1}")):
+        assert expected in latex(gc.expm1(gc.constant(np.float32(factor)) * s))
+
+
 def test_a_name_of_a_line_is_free() -> None:
     """Also inside a body, whose lines are counted on their own; it may carry a superscript."""
     v1 = gc.placeholder("v1", (2, 2))
@@ -246,6 +269,7 @@ def test_a_long_formula_is_cut_into_lines() -> None:
         ("$x$ & y # ^ ~", r"\mathrm{\$x\$ \& y \# \hat{\ } \tilde{\ }}"), ("a\nb", r"\mathrm{a b}"),
         ("é", r"\mathrm{\text{é}}"), ("lambda", r"\lambda"), ("sigma_x", r"\sigma_{x}"),
         ("dW2", r"\mathrm{d}W_{2}"), ("W1_out", r"W_{1,\mathrm{out}}"), ("lambda_", r"\lambda"),
+        ("adam/net/w/second_moment", r"v_{\mathrm{net/w}}"), ("velocity", r"\mathrm{velocity}"),
         ("net/dense1/kernel", r"W_{\mathrm{net/dense1}}"), ("a/b_c", r"b_{c,\mathrm{a}}"),
         ("x" * 100, r"\mathrm{" + "x" * 40 + "...}"),
     ],
