@@ -58,16 +58,28 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+    for target, place in re.findall(r"\]\(([^)#]*?)(?:#([^)]*))?\)", _prose(page)):
         if "://" not in target:
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name} links to {target}"
+            if place and there.suffix == ".md":
+                assert place in _titles(there), f"{page.name} links to {target}#{place}"
+
+
+def _prose(page: Path) -> str:
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def _titles(page: Path) -> set[str]:
+    """The titles of a page, as links have them."""
+    titles = re.findall(r"^#+ (.*)$", _prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_names_in_the_text_exist(page: Path) -> None:
     """`gc.f` stands for any name."""
-    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    inline = re.findall(r"`([^`\n]+)`", text)
+    inline = re.findall(r"`([^`\n]+)`", _prose(page))
     for name in {n for code in inline for n in re.findall(r"\bgc((?:\.[A-Za-z_]\w*)+)", code)}:
         if name != ".f":
             operator.attrgetter(name[1:])(gc)

@@ -27,6 +27,8 @@ class Sequential(Layer):
     >>> model.add(gc.nn.Dense(2, use_bias=False))
     >>> [*model.init(("n", 4)).paths()]
     ['net/dense1/kernel', 'net/dense1/bias', 'net/dense2/kernel']
+    >>> [layer.name for layer in model], model[-1].name
+    (['dense1', 'dense2'], 'dense2')
     """
 
     numbers_layers = True
@@ -42,6 +44,14 @@ class Sequential(Layer):
         """One more layer at the end. Errors: `ArgumentError` for what is none."""
         self.stack.append(self._layer(layer))
         self._name_inner()
+
+    def __getitem__(self, place: int) -> Layer:
+        """The layer at a place, from the end for negative ones. Errors: `IndexError`."""
+        return self.stack[place]
+
+    def __iter__(self) -> Iterator[Layer]:
+        """The layers in order."""
+        return iter(self.stack)
 
     def _layer(self, item: Any) -> Layer:
         if isinstance(item, Layer):
