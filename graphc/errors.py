@@ -86,6 +86,11 @@ class CallError(ArgumentError, TypeError):
     """A function was called with other arguments than it takes: more, fewer, or not nested so."""
 
 
+class UnreadableError(ArgumentError, TypeError, ValueError):
+    """Arguments that a function cannot read. Its cause, an error of Python's or NumPy's, and the
+    hint say why: an array where a flag is, say."""
+
+
 class MissingKeyError(ArgumentError, KeyError):
     """A name that a record or a dict of graphc's does not have."""
 

@@ -10,12 +10,13 @@ namespace where users find them, `gc` and its modules: graphc's own code calls w
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import FunctionType
 from typing import Any, TypeVar
 
 from graphc.elsewhere import KEYWORDS, OF_OPERATIONS, hint
-from graphc.errors import CallError, GraphcError
+from graphc.errors import CallError, GraphcError, UnreadableError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,13 +39,11 @@ def answering(function: F, caller: Callable[[], Any] | None = None) -> F:
             return function(*args, **named)
         except GraphcError:  # some of which are TypeErrors
             raise
-        except TypeError as error:
-            trace = error.__traceback__
-            inside = trace is not None and trace.tb_next
-            if inside and (function not in _decorated or _fits(error, function, args, named)):
-                wrong = _of_a_function(error, function, (*args, *named.values()))
-                if wrong is None:
-                    raise
+        except _NOT_OURS as error:
+            wrong = _from_inside(error, function, args, named)
+            if wrong is error:
+                raise
+            if wrong is not None:
                 raise wrong from error
         raise _refused(caller() if caller else function, args, named)
 
@@ -53,6 +52,7 @@ def answering(function: F, caller: Callable[[], Any] | None = None) -> F:
     return called  # type: ignore[return-value]
 
 
+_NOT_OURS = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 _CALLED = answering(len).__code__  # of all that refuse
 _decorated: set[Any] = set()  # a decorator of theirs refuses, inside a frame of its own
 
@@ -118,7 +118,7 @@ def asked(op: str, form: str, function: Callable[..., Any], *args: Any) -> Any:
     try:
         return function(*args)
     except TypeError as error:
-        if _fits(error, function, args, {}):
+        if isinstance(error, GraphcError) or _fits(function, args, {}):
             raise
         raise _other_arguments(op, form, function) from None
 
@@ -148,21 +148,32 @@ def _refused(
     except TypeError as error:
         reason = str(error)
     bound = next(iter(inspect.signature(function).parameters), "") in ("self", "cls")
-    given = [repr(a)[:30] for a in args[bound:]] + [f"{n}={v!r}"[:40] for n, v in named.items()]
     needed = [p.name if p.default is p.empty else f"{p.name}=..." for p in parameters]
     return CallError(
-        reason, op=op, expected=f"{op}({', '.join(needed)})", given=", ".join(given)[:200] or "none"
+        reason, op=op, expected=f"{op}({', '.join(needed)})", given=_shown(args[bound:], named)
     )
 
 
-def _fits(
-    error: TypeError, function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]
-) -> bool:
-    """Whether a call that failed was one that the function takes; a refusal has said all."""
+def _from_inside(
+    error: Exception, function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]
+) -> Exception | None:
+    """What is raised for an error of Python's or a library's from inside of a call: itself where it
+    is the user's own, None where Python has refused the call itself."""
+    if error.__traceback__ is None:
+        return error
+    if isinstance(error, TypeError):
+        inside = error.__traceback__.tb_next is not None
+        if not inside or (function in _decorated and not _fits(function, args, named)):
+            return None
+        if (wrong := _of_a_function(error, function, (*args, *named.values()))) is not None:
+            return wrong
+    return _unread(error, function, args, named) or error
+
+
+def _fits(function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether a function takes these arguments."""
     import inspect
 
-    if isinstance(error, CallError):
-        return True
     try:
         inspect.signature(function).bind(*args, **named)
     except TypeError:
@@ -199,10 +210,41 @@ def _of_a_function(
         return None
     for value in _callables(values):
         name = getattr(value, "__qualname__", type(value).__name__)
-        if str(error).startswith(f"{name}()") and not isinstance(error, CallError):
+        if str(error).startswith(f"{name}()"):
             told = str(error).removeprefix(f"{name}()")
             return _other_arguments(_name(function), "", value, f": it{told}")
     return None
+
+
+def _unread(
+    error: Exception, function: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any]
+) -> UnreadableError | None:
+    """What is said for an error that an argument of another kind has led to; None for one that has
+    come through a function of the user's, and where nothing is given."""
+    bound = next(iter(function.__code__.co_varnames), "") in ("self", "cls")
+    if len(args) + len(named) == bound:
+        return None
+    trace = None if error.__traceback__ is None else error.__traceback__.tb_next
+    while trace is not None:
+        room = str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if room not in _LIBRARIES and room not in sys.stdlib_module_names:
+            return None
+        trace = trace.tb_next
+    of = _class(function, args)
+    told = str(error).partition("\n")[0]
+    return UnreadableError(
+        "it cannot read its arguments", op=of.__name__ if of else _name(function),
+        given=_shown(args[1:] if of else args, named),
+        hint=f"{type(error).__name__}: {told}"[:200],
+    )  # fmt: skip
+
+
+_LIBRARIES = (__name__.partition(".")[0], "numpy", "sympy", "scipy")
+
+
+def _shown(args: Sequence[Any], named: Mapping[str, Any]) -> str:
+    given = [repr(a)[:30] for a in args] + [f"{n}={v!r}"[:40] for n, v in named.items()]
+    return " ".join(", ".join(given)[:200].split()) or "none"
 
 
 def _callables(values: Sequence[Any]) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc as gc
@@ -20,6 +21,7 @@ from graphc.ops import FAMILIES
 
 from .op_samples import SAMPLES
 from .sampling import Case
+from .test_keywords import CALLABLES
 
 PACKAGE = str(Path(gc.__file__).parent)
 X = gc.placeholder("bad_x", (3, 4))
@@ -28,6 +30,12 @@ INNER = ("gather", "resample_back")  # whose operands others make, and check
 FILES = ("test_bad_arguments", "samples")
 DTYPES = ("bool", "int64", "float16", "complex64")
 VALUES = (None, "spam", object(), -99, 99, 1.5, (0, 0), [], X, True)
+MORE = (  # the same of NumPy's, what is nested, too large, or no number
+    np.array([1, 2]), np.array(1.5), np.array([]), np.array([None]), np.datetime64("2020-01-01"),
+    np.int64(-1), np.bool_(True), [[1, 2], [3]], (None,), ("n",), {"a": 1}, b"x", 10**30, 1j,
+    float("nan"), lambda: 1, gc.nn.Dense,
+)  # fmt: skip
+LONG = ("array_split", "diff")  # which begin to do something 10**30 times
 
 
 def problem(call: Callable[[], Any]) -> str:
@@ -41,6 +49,8 @@ def problem(call: Callable[[], Any]) -> str:
         told = error.op and error.message and (error.expected or error.given or sizes)
         if not told or not any(f"{file}.py:" in error.where for file in FILES):
             return f"{type(error).__name__} with op {error.op!r} at {error.where!r}: {error}"
+    except FileNotFoundError:  # what Python says of it
+        pass
     except Exception as error:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
@@ -95,7 +105,9 @@ def published() -> dict[str, Callable[..., Any]]:
     return found
 
 
-def arguments(function: Callable[..., Any]) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
+def arguments(
+    function: Callable[..., Any], values: tuple[Any, ...] = VALUES
+) -> Iterator[tuple[str, list[Any], dict[str, Any]]]:
     """Calls of a function in which one argument is something else, and a matrix where one has to be
     given."""
     parameters = list(inspect.signature(function).parameters.values())
@@ -106,7 +118,7 @@ def arguments(function: Callable[..., Any]) -> Iterator[tuple[str, list[Any], di
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
-        for value in VALUES:
+        for value in values:
             args = [value if p is parameter else X for p in required]
             named = {} if parameter in required else {parameter.name: value}
             yield f"{parameter.name}={value!r}"[:60], args, named
@@ -120,4 +132,24 @@ def test_arguments_of_another_kind(prefix: str) -> None:
             for what, args, named in arguments(function):
                 text = problem(lambda: function(*args, **named))  # noqa: B023
                 found += [f"{name}({what}): {text}"] if text else []
+    assert not found, "\n".join([str(len(found)), *found[:200]])
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_public_callable_refuses_by_name(part: int) -> None:
+    """Those that are no operation meet all values, operations those that they have not met: nothing
+    but errors of graphc's is raised, with the line."""
+    found, known = [], published().values()
+    for name in [n for n in CALLABLES if "." not in n or n.startswith("graphc.")][part::4]:
+        function = CALLABLES[name]
+        if name in ("graphc.set_default_dtype", "graphc.distributed.Cluster"):
+            continue  # of the process; and what `connect` makes
+        if name == "graphc.distributed.connect":
+            continue  # it begins a cluster
+        values = MORE if function in known else (*VALUES, *MORE)
+        if function.__name__ in LONG:
+            values = tuple(v for v in values if v is not MORE[12])
+        for what, args, named in arguments(function, values):
+            text = problem(lambda: function(*args, **named))  # noqa: B023
+            found += [f"{name}({what}): {text}"] if text else []
     assert not found, "\n".join([str(len(found)), *found[:200]])

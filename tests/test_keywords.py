@@ -15,7 +15,7 @@ import pytest
 
 import graphc as gc
 from graphc.elsewhere import KEYWORDS, OF_OPERATIONS
-from graphc.errors import ArgumentError, CallError
+from graphc.errors import ArgumentError, CallError, UnreadableError
 from graphc.ir import operators
 
 X = gc.placeholder("keywords_x", ("n", 3))
@@ -172,6 +172,29 @@ def test_a_function_that_a_user_publishes_refuses_too() -> None:
     finally:
         del operators._functions["thrice_for_keywords"]  # type: ignore[attr-defined]
         vars(gc).pop("thrice_for_keywords", None)
+
+
+def test_an_error_from_inside_that_an_argument_led_to() -> None:
+    """It names the public function, what was given and the line; the error itself is its cause."""
+    with pytest.raises(UnreadableError) as caught:
+        gc.sum(X, keepdims=np.array([1, 2]))  # type: ignore[arg-type]
+    error = caught.value
+    assert (error.op, isinstance(error.__cause__, ValueError)) == ("sum", True)
+    assert "keepdims=array([1, 2])" in error.given
+    assert error.hint.startswith("ValueError: The truth value")
+    assert f"{__file__}:" in error.where
+    assert isinstance(error, TypeError)
+    assert isinstance(error, ValueError)
+    for call in (lambda: X.sum(keepdims=np.ones(2)), lambda: gc.nn.Permute((None, None))):  # type: ignore[arg-type]
+        with pytest.raises(UnreadableError):
+            call()
+
+    class Odd:
+        def __index__(self) -> int:
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match=r"^mine$"):
+        gc.sum(X, axis=Odd())
 
 
 def test_a_layer_says_so_of_its_call() -> None:

@@ -192,12 +192,23 @@ def dim(spec: Any) -> Size:
             _refuse(spec)
         if isinstance(spec, Dim):
             return spec
-    if isinstance(spec, bool) or not hasattr(spec, "__index__"):
+    size = whole_number(spec)
+    if size is None or size < 0:
         _refuse(spec)
-    size = spec.__index__()
-    if size < 0:
-        _refuse(spec)
-    return int(size)
+    return size
+
+
+def whole_number(value: Any) -> int | None:
+    """The int that it is, also one of NumPy's, even without axes; None for all else, truth values
+    and arrays too.
+
+    >>> whole_number(3), whole_number(True), whole_number(1.0)
+    (3, None, None)
+    """
+    try:
+        return None if isinstance(value, bool) else int(operator.index(value))
+    except TypeError:
+        return None
 
 
 def _refuse(spec: object) -> NoReturn:

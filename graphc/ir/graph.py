@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from graphc.errors import GraphError
+from graphc.errors import ArgumentError, GraphError
 from graphc.ir import origin
 from graphc.ir.collector import paused_collector
 from graphc.ir.conditions import Condition, needed_bounds
@@ -48,6 +48,10 @@ class Graph:
         updates: Iterable[tuple[Variable, Tensor]] = (),
         name: str = "graph",
     ) -> Graph:
+        if not isinstance(name, str):
+            raise ArgumentError(
+                "a name is a string", op="Graph", expected="a str", given=repr(name)[:80]
+            )
         parts = (tuple(inputs), tuple(outputs), tuple((v, t) for v, t in updates))
         key = (
             *(tuple((id(t.node), t.index) for t in ts) for ts in parts[:2]),

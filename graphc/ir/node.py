@@ -594,11 +594,11 @@ def _function_or_none(variable: Variable, name: str, given: Any) -> Any:
     return given
 
 
-def as_flag(value: Any, op: str) -> bool:
-    """`value` of an attribute `trainable`. Errors: `ArgumentError` for what is neither."""
+def as_flag(value: Any, op: str, name: str = "trainable") -> bool:
+    """`value` of what is True or False. Errors: `ArgumentError` for what is neither."""
     if not isinstance(value, (bool, np.bool_)):
         raise ArgumentError(
-            "trainable is True or False", op=op, given=repr(value)[:80], where=origin.where()
+            f"{name} is True or False", op=op, given=repr(value)[:80], where=origin.where()
         )
     return bool(value)
 

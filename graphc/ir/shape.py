@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from graphc.errors import ArgumentError, OutOfRangeError, ShapeError
 from graphc.ir.conditions import agree, never_equal
-from graphc.ir.dim import Dim, Size, dim, product
+from graphc.ir.dim import Dim, Size, dim, product, whole_number
 from graphc.ir.dtype import DType
 
 Shape: TypeAlias = tuple[Size, ...]
@@ -43,20 +43,33 @@ def shape_of(spec: Any) -> Shape:
     """A shape from an int, a string, or a sequence of ints, dim names and `Dim`s."""
     if isinstance(spec, (int, str, Dim)):
         return (dim(spec),)
-    if not isinstance(spec, Iterable):
+    parts = _parts(spec)
+    if parts is None:
+        size = whole_number(spec)
+        if size is not None:
+            return (dim(size),)
         raise ArgumentError(
-            "not a shape", op="shape", expected="a sequence of sizes", given=repr(spec)
+            "not a shape", op="shape", expected="a sequence of sizes", given=repr(spec)[:80]
         )
-    return tuple(dim(s) for s in spec)
+    return tuple(dim(s) for s in parts)
+
+
+def _parts(given: Any) -> tuple[Any, ...] | None:
+    """What it is made of; None for what cannot be iterated over, as an array without axes."""
+    try:
+        return tuple(given) if isinstance(given, Iterable) else None
+    except TypeError:
+        return None
 
 
 def several(op: str, what: str, given: Any) -> tuple[Any, ...]:
     """What users give where several are wanted. Errors: `ArgumentError` for one thing."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    parts = None if isinstance(given, str) else _parts(given)
+    if parts is None:
         raise ArgumentError(
             f"{what}: not several", op=op, expected="a tuple or a list", given=repr(given)[:80]
         )
-    return tuple(given)
+    return parts
 
 
 def whole(op: str, what: str, given: Any) -> Any:
@@ -65,11 +78,12 @@ def whole(op: str, what: str, given: Any) -> Any:
     Errors: `ArgumentError` for what is no int and no size."""
     if isinstance(given, Dim):
         return given
-    if not hasattr(given, "__index__") or isinstance(given, bool):
+    number = whole_number(given)
+    if number is None:
         raise ArgumentError(
             f"{what}: not a whole number", op=op, expected="an int", given=repr(given)[:80]
         )
-    return given.__index__()
+    return number
 
 
 def show(shape: Sequence[Size]) -> str:
@@ -135,9 +149,9 @@ def broadcasts_to(shape: Shape, target: Shape) -> bool:
 
 def normalize_axis(op: str, axis: Any, rank: int) -> int:
     """`axis` counted from the front. Errors: `OutOfRangeError`; `ArgumentError` for no int."""
-    if isinstance(axis, bool) or not hasattr(axis, "__index__") or isinstance(axis, Dim):
-        raise ArgumentError("not an axis", op=op, expected="an int", given=repr(axis))
-    index = axis.__index__()
+    index = None if isinstance(axis, Dim) else whole_number(axis)
+    if index is None:
+        raise ArgumentError("not an axis", op=op, expected="an int", given=repr(axis)[:80])
     if not -rank <= index < rank:
         raise OutOfRangeError(
             "axis out of range", op=op, expected=f"-{rank} <= axis < {rank}", given=str(index)

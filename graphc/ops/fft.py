@@ -138,7 +138,7 @@ RFFT = register(
 
 def _infer_irfft(z: TensorType, *, axis: int, n: Size, norm: str) -> tuple[TensorType, ...]:
     _require_complex("irfft", z)
-    require(n - 1, "no elements to transform")
+    require(n - 1, f"no elements to transform in {z}, n={n}")
     if not agree(z.shape[axis], _half(n)):
         raise ShapeError(
             f"not the transform of {n} real numbers",

@@ -17,7 +17,7 @@ from graphc.errors import ArgumentError, GraphError
 from graphc.ir.dim import SIZE_HINT
 from graphc.ir.evaluate import check_dims, evaluate_graph
 from graphc.ir.graph import Graph
-from graphc.ir.node import Node, Tensor, Variable
+from graphc.ir.node import Node, Tensor, Variable, as_flag
 from graphc.ir.operators import function
 from graphc.ir.structure import Structure, at_leaf, flatten, unflatten
 from graphc.keywords import answering
@@ -94,6 +94,12 @@ def compile(
     graph = Graph(_inputs(inputs), flat, _updates(updates), name)
     check_dims(graph)
     mode = check_mode(check)
+    flush_subnormals, fastmath, tf32 = (
+        as_flag(flag, "compile", name)
+        for name, flag in (
+            ("flush_subnormals", flush_subnormals), ("fastmath", fastmath), ("tf32", tf32)
+        )
+    )  # fmt: skip
     if fastmath and mode == "all":
         raise ArgumentError(
             "fastmath changes results, so that they cannot be compared",
