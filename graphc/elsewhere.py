@@ -257,9 +257,12 @@ FUNCTIONS = {  # of PyTorch's and TensorFlow's modules themselves
 }
 
 OPTIMIZERS = {  # methods of optimisers
-    "apply_gradients": "updates = optimizer.minimize(loss, variables), given to gc.compile",
-    "param_groups": "learning_rate",
-    "step": "updates = optimizer.minimize(loss, variables), given to gc.compile",
+    "apply_gradients": "gc.compile(..., updates=optimizer.apply(gradients, variables))",
+    "load_state_dict": "Trainer.load, or v.value = array of each of optimizer.state",
+    "lr": "learning_rate",
+    "param_groups": "an optimiser for each: {**a.minimize(loss, body), **b.minimize(loss, head)}",
+    "state_dict": "{v.name: v.value for v in optimizer.state}, or Trainer.save",
+    "step": "gc.compile(..., updates=optimizer.minimize(loss, model))",
     "zero_grad": "nothing: gradients are tensors, and add up nowhere",
 }
 

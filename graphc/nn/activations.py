@@ -41,6 +41,7 @@ ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
         mish, relu, relu6, selu, sigmoid, silu, softmax, softplus, softsign, tanh,
     )
 }  # fmt: skip
+_KERAS = {"hard_silu": hard_swish, "swish": silu}  # as it spells them
 
 
 def get(activation: Any) -> Callable[..., Tensor]:
@@ -48,7 +49,7 @@ def get(activation: Any) -> Callable[..., Tensor]:
 
     Errors: `ArgumentError` with the known names.
     """
-    return linear if activation is None else find("activation", ACTIVATIONS, activation)
+    return linear if activation is None else find("activation", ACTIVATIONS | _KERAS, activation)
 
 
 answer(globals(), ACTIVATIONS)

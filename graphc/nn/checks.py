@@ -94,7 +94,9 @@ def channel_axis(layer: Any, x: TensorType, axis: int | None) -> int:
     return place % x.rank
 
 
-def features(layer: Any, x: TensorType, known: int | None = None, axis: int = -1) -> int:
+def features(
+    layer: Any, x: TensorType, known: int | None = None, axis: int = -1, hint: str = ""
+) -> int:
     """The size of the last axis of a float input (or of `axis`), which is static, and `known` after
     the first call. Errors: `DTypeError`, `ShapeError`."""
     floats(layer, x)
@@ -106,6 +108,7 @@ def features(layer: Any, x: TensorType, known: int | None = None, axis: int = -1
             f"the {place} must have a static size" if x.rank else "the input is a scalar",
             expected="a shape (..., m) with an int m" if axis == -1 else f"an int in {place}",
             given=show(x.shape),
+            hint=hint,
         )
     size: Any = x.shape[axis]
     if known is not None and size != known:
@@ -115,6 +118,7 @@ def features(layer: Any, x: TensorType, known: int | None = None, axis: int = -1
             "the input has another size than at the first call",
             expected=f"(..., {known})" if axis == -1 else f"{known} in {place}",
             given=show(x.shape),
+            hint=hint,
         )
     return int(size)
 

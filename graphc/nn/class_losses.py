@@ -29,8 +29,10 @@ from graphc.ops.elementwise import (
 from graphc.ops.gather import take
 from graphc.ops.powers import power
 from graphc.ops.reduce import max, mean, sum
-from graphc.ops.softmax import log_softmax
+from graphc.ops.softmax import classes_hint, log_softmax
 from graphc.ops.softmax import softmax_cross_entropy as label_cross_entropy
+
+_INTEGERS = "labels are integers: use .astype('int64')"
 
 
 @loss
@@ -147,8 +149,8 @@ def _cross_entropy(op: str, logits: Tensor, targets: Any, smoothing: float, weig
             f"{show(z.shape)}",
             given=str(t.type),
             where=origin.where(),
-            hint="" if t.dtype.is_integer or t.ndim == z.ndim
-            else "labels are integers: use .astype('int64')",
+            hint=classes_hint(z.shape, t.shape)
+            or ("" if t.dtype.is_integer or t.ndim == z.ndim else _INTEGERS),
         )
     found = label_cross_entropy(z, t)
     if w is None:

@@ -113,8 +113,17 @@ class _Kernel(Images):
         self.of_kernel = Weights(kernel_initializer, kernel_regularizer, kernel_constraint)
         self.of_bias = Weights(bias_initializer, bias_regularizer, bias_constraint)
 
+    def _features(self, x: TensorType, known: int | None = None) -> int:
+        """How many channels the input has."""
+        if self.channels_last(x):
+            return features(self, x, known)
+        assert self.rank is not None
+        axes = ", ".join(_SPACE[self.rank])
+        hint = f'(n, {axes}, channels) with data_format="NHWC"'
+        return features(self, x, known, 1, f"it reads (n, channels, {axes}), or {hint}")
+
     def build(self, x: TensorType) -> None:
-        self._channels = features(self, x, axis=-1 if self.channels_last(x) else 1)
+        self._channels = self._features(x)
         rng = initializers.generator(self.seed)
         shape = self.kernel_shape(self._channels, self._filters())
         self.kernel = self.of_kernel.variable(
@@ -171,7 +180,7 @@ class _Kernel(Images):
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         last = self.channels_last(x.type)
-        features(self, x.type, self._channels, -1 if last else 1)
+        self._features(x.type, self._channels)
         result = self.convolved(x)
         if self.bias is not None:
             size: Any = self.bias.shape[0]

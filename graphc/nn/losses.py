@@ -88,6 +88,15 @@ def get(loss: Any) -> Loss:
 
 
 _HERE = {
+    "binary_cross_entropy_with_logits": "binary_cross_entropy",
+    "cross_entropy": "softmax_cross_entropy",
+    "kl_div": "kl_divergence",
+    "l1_loss": "mean_absolute_error",
+    "mae": "mean_absolute_error",
+    "mse": "mean_squared_error",
+    "mse_loss": "mean_squared_error",
+    "nll_loss": "sparse_categorical_cross_entropy, of probabilities",
+    "smooth_l1_loss": "huber",
     "BinaryCrossentropy": "binary_cross_entropy of logits, from_logits=False of probabilities",
     "CategoricalCrossentropy": "softmax_cross_entropy of logits, else categorical_cross_entropy",
     "SparseCategoricalCrossentropy": (

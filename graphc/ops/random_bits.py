@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -151,14 +151,22 @@ def _one_key(key: Any, op: str) -> Tensor:
 
 
 # -- keys ------------------------------------------------------------------------------------------
-def key(seed: int) -> Variable:
-    """A key from a seed in [0, 2^64), as a variable that is not trainable.
+@overload
+def key(seed: Tensor) -> Tensor: ...
+@overload
+def key(seed: int) -> Variable: ...
+def key(seed: Any) -> Tensor:
+    """A key from a seed in [0, 2^64), as a variable that is not trainable; from an integer tensor,
+    such as an input of the program, as a tensor.
 
-    Errors: `ArgumentError` for another seed.
+    Errors: `ArgumentError` for another seed; `DTypeError`, `ShapeError` for a tensor that is no
+    integer scalar.
 
     >>> key(7).value
     array([0, 7], dtype=uint32)
     """
+    if isinstance(seed, Tensor):
+        return _key_of(seed)
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < 1 << 64:
         raise ArgumentError(
             "not a seed",
@@ -166,6 +174,16 @@ def key(seed: int) -> Variable:
         )  # fmt: skip
     words = divmod(int(seed), 1 << 32)
     return variable(np.array(words, np.uint32), name="key", trainable=False)
+
+
+def _key_of(seed: Tensor) -> Tensor:
+    """The same two words of a seed that each call gives."""
+    if not seed.dtype.is_integer or seed.shape != ():
+        raise (ShapeError if seed.dtype.is_integer else DTypeError)(
+            "not a seed", op="random.key", expected="an integer scalar", given=str(seed.type)
+        )
+    number = cast(seed, int64)
+    return stack([cast(shift_right(number, 32), uint32), cast(number, uint32)])
 
 
 def split(key: Any, n: Any = 2) -> Tensor:

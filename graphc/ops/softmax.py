@@ -15,7 +15,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.ir.bounds import never
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Fact, Kind, Op, register
-from graphc.ir.shape import TensorType, agree_on_shape, normalize_axes, show
+from graphc.ir.shape import Shape, TensorType, agree_on_shape, normalize_axes, show
 from graphc.ops.build import cast, float_type, scalar_like, tensor
 from graphc.ops.create import full, iota
 from graphc.ops.elementwise import clip, divide, equal, exp, log, multiply, subtract, where
@@ -158,6 +158,12 @@ LOGSUMEXP = register(
 
 
 # -- cross-entropy with integer labels -------------------------------------------------------------
+def classes_hint(scores: Shape, labels: Shape) -> str:
+    """What to do where the classes are the axis behind the batch, as PyTorch has them."""
+    behind = len(scores) > 2 and agree_on_shape(labels, (scores[0], *scores[2:]))
+    return "classes are the last axis: gc.moveaxis(scores, 1, -1)" if behind else ""
+
+
 def _infer_cross_entropy(z: TensorType, labels: TensorType) -> tuple[TensorType, ...]:
     if not z.dtype.is_float or not labels.dtype.is_integer:
         raise DTypeError(
@@ -173,6 +179,7 @@ def _infer_cross_entropy(z: TensorType, labels: TensorType) -> tuple[TensorType,
             op="softmax_cross_entropy",
             expected=f"labels of shape {show(z.shape[:-1])}",
             given=show(labels.shape),
+            hint=classes_hint(z.shape, labels.shape),
         )
     return (TensorType(z.dtype, labels.shape),)
 

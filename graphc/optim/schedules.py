@@ -8,7 +8,8 @@ make one from its numbers. Rates are float64 until an optimiser casts them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphc.elsewhere import finder
@@ -18,7 +19,7 @@ from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
 from graphc.keywords import answer
 from graphc.ops.build import cast, constant
-from graphc.ops.elementwise import ceil, cos, floor, maximum, minimum, where
+from graphc.ops.elementwise import ceil, cos, floor, log1p, maximum, minimum, where
 from graphc.ops.powers import power
 
 Schedule: TypeAlias = Callable[[Tensor], Any]
@@ -74,6 +75,65 @@ def cosine(initial: float, decay_steps: int, final: float = 0.0) -> Schedule:
     """
     size = _count("cosine", "decay_steps", decay_steps)
     return _named("cosine", lambda t: _half_cosine(initial, final, t / size), initial, final)
+
+
+def cosine_restarts(
+    initial: float, first_steps: int, growth: float = 2.0, shrink: float = 1.0, final: float = 0.0
+) -> Schedule:
+    """`cosine` over `first_steps`, then again and again: each time over `growth` times as many
+    steps, from `shrink` times the rate.
+
+    Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
+    Errors: `ArgumentError` for a growth below 1, and numbers that are not finite and >= 0.
+
+    >>> import graphc as gc
+    >>> rate = gc.optim.schedules.cosine_restarts(1.0, 2, 2.0, 0.5)
+    >>> [round(float(gc.evaluate(rate(gc.constant(t)))), 3) for t in range(7)]
+    [1.0, 0.5, 0.5, 0.427, 0.25, 0.073, 0.25]
+    """
+    op, size = "cosine_restarts", _count("cosine_restarts", "first_steps", first_steps)
+    if _number(op, growth) < 1:
+        raise _error(op, "runs become shorter", "growth >= 1", growth)
+
+    def start(run: Tensor) -> Tensor:
+        return size * run if growth == 1 else size * (power(growth, run) - 1) / (growth - 1)
+
+    def rate(t: Tensor) -> Tensor:
+        near = t / size if growth == 1 else log1p(t * (growth - 1) / size) / math.log(growth)
+        run = floor(near + 0.5)  # or the one before it: the quotient is rounded
+        run = where(start(run) > t, run - 1, run)
+        part = (t - start(run)) / (start(run + 1) - start(run))
+        return final + power(shrink, run) * (_half_cosine(initial, final, part) - final)
+
+    return _named(op, rate, initial, shrink, final)
+
+
+def piecewise(boundaries: Sequence[int], values: Sequence[float]) -> Schedule:
+    """`values[0]` for the first `boundaries[0]` steps, then `values[1]` until `boundaries[1]`, and
+    so on; the last value stays.
+
+    Errors: `ArgumentError` for boundaries that are no ascending ints >= 1, and another number of
+    values than one more.
+
+    >>> import graphc as gc
+    >>> rate = gc.optim.schedules.piecewise([2, 4], [0.5, 0.25, 0.125])
+    >>> [float(gc.evaluate(rate(gc.constant(t)))) for t in range(6)]
+    [0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+    """
+    ends = [_count("piecewise", "each boundary", end) for end in boundaries]
+    if not ends or any(a >= b for a, b in pairwise(ends)):
+        raise _error("piecewise", "the boundaries do not ascend", "counts of steps", boundaries)
+    if len(values) != len(ends) + 1:
+        raise _error("piecewise", "not a value for each part", f"{len(ends) + 1} values", values)
+    first, *others = [_number("piecewise", value) for value in values]
+
+    def rate(t: Tensor) -> Tensor:
+        found = constant(first, float64)
+        for end, value in zip(ends, others, strict=True):
+            found = where(t < end, found, value)
+        return found
+
+    return _named("piecewise", rate)
 
 
 def warmup(schedule: Schedule | float, steps: int, start: float = 0.0) -> Schedule:
@@ -162,13 +222,16 @@ answer(globals())
 
 _HERE = {
     "CosineAnnealingLR": "cosine",
+    "CosineAnnealingWarmRestarts": "cosine_restarts",
     "CosineDecay": "cosine",
+    "CosineDecayRestarts": "cosine_restarts",
     "ExponentialDecay": "exponential",
     "ExponentialLR": "exponential",
     "InverseTimeDecay": "a function of the count: lambda t: rate / (1 + factor * t / steps)",
     "LinearLR": "warmup or polynomial",
     "OneCycleLR": "one_cycle",
-    "PiecewiseConstantDecay": "step, or a function of the count: gc.where(t < 100, 0.1, 0.01)",
+    "MultiStepLR": "piecewise",
+    "PiecewiseConstantDecay": "piecewise",
     "PolynomialDecay": "polynomial",
     "PolynomialLR": "polynomial",
     "StepLR": "step",

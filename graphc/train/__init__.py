@@ -42,6 +42,8 @@ answer(globals(), __all__)
 _HERE = {
     "BackupAndRestore": "Checkpoint, and Trainer.load and fit(..., resume=True)",
     "CSVLogger": "CSVLog",
+    "DataLoader": "fit(x, y, batch_size=..., shuffle=True), or any iterable of batches",
+    "Dataset": "what fit takes: arrays, or any iterable of batches",
     "LambdaCallback": "a function (epoch, logs)",
     "LearningRateScheduler": "LearningRateSchedule",
     "ModelCheckpoint": "Checkpoint",

@@ -20,6 +20,14 @@ from graphc.ir.structure import Structure, flatten, paths
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
+_AS_NUMBERS = {
+    "O": "x.astype('float32') converts objects that are numbers; a column of names is an int for "
+    "each: np.unique(column, return_inverse=True)[1]",
+    "U": "an int for each class: np.unique(labels, return_inverse=True)[1]",
+    "M": "seconds since the first: (t - t[0]) / np.timedelta64(1, 's')",
+}
+
+
 # -- one array -------------------------------------------------------------------------------------
 def examples(op: str, name: str, value: Any, floats: DType) -> Array:
     """`value` as an array of examples along its first axis.
@@ -43,8 +51,9 @@ def examples(op: str, name: str, value: Any, floats: DType) -> Array:
         ) from None  # fmt: skip
     if array.dtype.kind not in "biuf":
         raise DTypeError(
-            f"{name} is not numbers", op=op, given=f"dtype {array.dtype}", where=origin.where()
-        )
+            f"{name} is not numbers", op=op, given=f"dtype {array.dtype}", where=origin.where(),
+            hint=_AS_NUMBERS.get(array.dtype.kind, ""),
+        )  # fmt: skip
     if array.ndim == 0 or array.shape[0] == 0:
         raise ShapeError(
             f"{name} holds no examples",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.elsewhere import finder
 from graphc.errors import ArgumentError
 from graphc.ir.node import Tensor
+from graphc.ir.shape import may_be_equal
 from graphc.keywords import answer, answering
 from graphc.nn.losses import mean_absolute_error, mean_squared_error
 from graphc.nn.named import find
@@ -42,16 +43,17 @@ def binary_accuracy(threshold: float | None = None) -> Callable[..., Tensor]:
     """The metric that is 1 where `prediction > threshold` is the target's class, else 0.
 
     Without a threshold it is 0.5 for predictions that are the result of a sigmoid, else 0: that of
-    logits. Targets are 0 and 1. Shapes: [n] or [n, 1] -> [n].
+    logits. Targets are 0 and 1. Shapes: [n, ...], one shape -> [n, ...]: of an image each pixel
+    counts, of several labels each.
     """
 
     def binary_accuracy(predictions: Any, targets: Any) -> Tensor:
         """1 where the prediction is on the target's side of the threshold, else 0."""
         p, t = classes.both("binary_accuracy", predictions, targets)
-        if not classes.is_binary(p, t):
+        if not p.ndim or not may_be_equal(p.shape, t.shape):
             raise classes.mismatch("binary_accuracy", p, t)
-        given, true = classes.labels("binary_accuracy", p, t, threshold)
-        return cast(equal(given, true), p.dtype)
+        hits = equal(greater(p, classes.cut(p, threshold)), classes.truth(t))
+        return cast(hits, p.dtype)
 
     return binary_accuracy
 

@@ -18,7 +18,7 @@ from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import where
 from graphc.ops.reduce import mean, sum
 from graphc.train import metrics as metric_functions
-from graphc.train.metric import Metric, of_examples
+from graphc.train.metric import Mean, Metric, of_examples
 
 
 class Part(NamedTuple):
@@ -52,9 +52,11 @@ def loss_parts(loss: Any, weights: Any) -> list[tuple[Part, float]]:
     return found
 
 
-def metric_parts(metrics: Any) -> list[Part]:
-    """The metrics, of the one output or by output. Errors: `ArgumentError` for unknown names, what
-    is no list, and two of one name."""
+def metric_parts(metrics: Any, parts: list[tuple[Part, float]]) -> list[Part]:
+    """The metrics, of the one output or by output; of an output whose loss is that of two classes,
+    "accuracy" is `binary_accuracy`. Errors: `ArgumentError` for unknown names, what is no list, and
+    two of one name."""
+    binary = {part.key for part, _ in parts if _of_two_classes(part.what)}
     several = metrics if isinstance(metrics, Mapping) else {None: metrics}
     found: dict[str, Part] = {}
     for key, each in several.items():
@@ -63,7 +65,10 @@ def metric_parts(metrics: Any) -> list[Part]:
                 "metrics is no list", op="Trainer", expected="names, functions or metrics",
                 given=repr(each)[:80], hint=f"metrics=[{each!r}]",
             )  # fmt: skip
-        for metric in map(metric_functions.get, each):
+        for given in each:
+            metric = metric_functions.get(given)
+            if key in binary and given in ("accuracy", "acc"):
+                metric = Mean(metric_functions.binary_accuracy(), metric.name)
             name = metric.name if key is None else f"{key}_{metric.name}"
             if name == "loss" or name in found:
                 raise ArgumentError(
@@ -75,6 +80,11 @@ def metric_parts(metrics: Any) -> list[Part]:
                 )
             found[name] = Part(name, metric, key)
     return list(found.values())
+
+
+def _of_two_classes(loss: Any) -> bool:
+    plain = loss.func if isinstance(loss, functools.partial) else loss
+    return plain in (losses.binary_cross_entropy, losses.LOSSES["binary_cross_entropy"])
 
 
 class Loss(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc.errors import ArgumentError, DivergenceError, LossWarning, RuntimeFailure
 from graphc.ir import origin
-from graphc.ir.dtype import float64
+from graphc.ir.dtype import DType, float64
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.structure import unflatten
 from graphc.keywords import Answering
@@ -83,8 +83,8 @@ class Trainer(Answering):
                     where=origin.where(),
                 )
         self._losses = loss_parts(loss, loss_weights)
-        self._metrics = metric_parts(metrics)
-        self.dtype = float_dtype("Trainer", dtype)
+        self._metrics = metric_parts(metrics, self._losses)
+        self.dtype = float_dtype("Trainer", _own_dtype(model) if dtype is None else dtype)
         self.target, self.device = target, device
         self.history = History()  # of the last fit, as far as it came
         self.seed: int | None = None  # of the last fit: what its orders are drawn by
@@ -558,6 +558,15 @@ class _Stream(_Source):
 
     def named(self, error: RuntimeFailure) -> RuntimeFailure:
         return error if self._last is None else _named(error, self._last)
+
+
+def _own_dtype(model: Layer) -> DType | None:
+    """The dtype of a model that was built; None of one that was not, or has several."""
+    try:
+        found = {v.dtype for v in model.parameters()}
+    except ArgumentError:
+        return None
+    return found.pop() if len(found) == 1 else None
 
 
 def _named(error: RuntimeFailure, given: Data) -> RuntimeFailure:

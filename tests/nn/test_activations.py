@@ -102,6 +102,7 @@ def test_those_that_take_more_than_one_tensor_or_a_parameter() -> None:
 
 
 def test_get_takes_none_and_callables() -> None:
+    assert activations.get("swish") is activations.ACTIVATIONS["silu"]
     x = gc.placeholder("x", ("n",))
     assert activations.get(None)(x) is x
     assert activations.get(gc.tanh) is gc.tanh

@@ -86,6 +86,20 @@ def test_dense_refuses_inputs() -> None:
         layer(gc.placeholder("x", ("n", 5)))
 
 
+def test_axes_in_another_order_are_told_so() -> None:
+    """Sequences with times where channels are read, and scores with classes behind the batch."""
+    times = gc.placeholder("times", ("n", "t", 3))
+    with pytest.raises(ShapeError, match=r"reads \(n, channels, time\)") as caught:
+        gc.nn.Conv1D(4, 3)(times)
+    assert 'data_format="NHWC"' in caught.value.hint
+    assert gc.nn.Conv1D(4, 3, padding="same", data_format="NHWC")(times).shape[2] == 4
+    scores, pixels = gc.placeholder("s", ("n", 3, 8, 6)), gc.placeholder("p", ("n", 8, 6), "int64")
+    for loss in ("softmax_cross_entropy", "sparse_categorical_cross_entropy"):
+        with pytest.raises(ShapeError) as caught:
+            getattr(gc.nn.losses, loss)(scores, pixels)
+        assert "gc.moveaxis(scores, 1, -1)" in caught.value.hint
+
+
 # -- flatten, activation ---------------------------------------------------------------------------
 @pytest.mark.parametrize(("shape", "columns"), [((2, 3, 4), 12), ((2,), 1), ((0, 3, 2), 6)])
 def test_flatten(shape: tuple[int, ...], columns: int) -> None:

@@ -324,3 +324,18 @@ def test_what_is_no_key_is_told_how_to_make_one(given: Any) -> None:
         with pytest.raises(DTypeError, match=r"gc\.random\.key\(seed\)") as raised:
             call(given)
         assert __file__ in raised.value.where
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "int32", "uint8"])
+def test_a_key_of_a_seed_that_is_an_input(dtype: str) -> None:
+    seed = gc.placeholder("seed_given", (), dtype)
+    bits = gc.random.random_bits(gc.random.key(seed), (4,))
+    largest = np.iinfo(dtype).max
+    for value in (0, 7, int(largest) - 1):
+        expected = sample(gc.random.random_bits(gc.random.key(value), (4,)))
+        given = gc.evaluate(bits, {seed: np.array(value, dtype)})
+        np.testing.assert_array_equal(given, expected)
+    with pytest.raises(DTypeError, match="not a seed"):
+        gc.random.key(gc.placeholder("seed_float", ()))
+    with pytest.raises(ShapeError, match="not a seed"):
+        gc.random.key(gc.placeholder("seeds", (2,), dtype))

@@ -22,6 +22,13 @@ def _one_cycle(t: int) -> float:
     return end + (begin - end) * (1 + math.cos(math.pi * min(part, 1))) / 2
 
 
+def _restarts(t: int) -> float:
+    length, top = 3, 0.4
+    while t >= length:
+        t, length, top = t - length, 2 * length, 0.7 * top
+    return 0.1 + top * (1 + math.cos(math.pi * t / length)) / 2
+
+
 CASES: dict[str, tuple[Callable[[], Any], Callable[[int], float]]] = {
     "step": (lambda: schedules.step(0.5, 3, 0.1), lambda t: 0.5 * 0.1 ** (t // 3)),
     "exponential": (
@@ -42,6 +49,15 @@ CASES: dict[str, tuple[Callable[[], Any], Callable[[int], float]]] = {
     "cosine": (
         lambda: schedules.cosine(0.5, 7, 0.1),
         lambda t: 0.1 + 0.4 * (1 + math.cos(math.pi * min(t / 7, 1))) / 2,
+    ),
+    "cosine_restarts": (lambda: schedules.cosine_restarts(0.5, 3, 2.0, 0.7, 0.1), _restarts),
+    "cosine_restarts, equal": (
+        lambda: schedules.cosine_restarts(0.5, 3, 1.0, 1.0, 0.1),
+        lambda t: 0.1 + 0.4 * (1 + math.cos(math.pi * (t % 3) / 3)) / 2,
+    ),
+    "piecewise": (
+        lambda: schedules.piecewise([2, 5, 6], [0.5, 0.4, 0.1, 0.2]),
+        lambda t: [0.5, 0.5, 0.4, 0.4, 0.4, 0.1][t] if t < 6 else 0.2,
     ),
     "warmup": (
         lambda: schedules.warmup(schedules.step(0.5, 2, 0.5), 4, 0.1),

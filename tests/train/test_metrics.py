@@ -64,6 +64,24 @@ def test_binary_accuracy_of_probabilities() -> None:
     np.testing.assert_array_equal(given, [1, 0, 1, 0])
 
 
+@pytest.mark.parametrize("shape", [(5, 1, 3, 4), (5, 3)])
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "binary_crossentropy"])
+def test_accuracy_of_many_decisions(shape: tuple[int, ...], loss: str) -> None:
+    """Of pixels, and of several labels: with the loss of two classes each counts."""
+    p, t = RNG.uniform(0.01, 0.99, size=shape), RNG.integers(0, 2, shape)
+    cut = 0.0 if loss == "binary_cross_entropy" else 0.5
+    given = _evaluate(metrics.binary_accuracy(cut), p, t)
+    np.testing.assert_array_equal(given, (p > cut) == t)
+    probabilities = gc.nn.Activation("sigmoid" if cut else "linear")
+    x = np.log(p / (1 - p)) if cut else p - 0.5
+    trainer = gc.train.Trainer(
+        probabilities, loss=loss, optimizer="sgd", metrics=["accuracy"], target="reference"
+    )
+    assert trainer.evaluate(x, t)["accuracy"] == pytest.approx(np.mean((p > 0.5) == t))
+    with pytest.raises(gc.errors.ShapeError, match="binary_accuracy"):
+        _evaluate(metrics.binary_accuracy(), p, t[:, 0])
+
+
 def test_errors_by_name() -> None:
     p, t = RNG.normal(size=(6, 2)), RNG.normal(size=(6, 2))
     np.testing.assert_allclose(

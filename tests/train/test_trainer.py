@@ -252,6 +252,13 @@ def test_a_missing_tqdm_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     _trainer().fit(POINTS, LABELS, epochs=1, verbose=False)
 
 
+def test_a_model_that_is_built_says_the_dtype() -> None:
+    built = gc.nn.Dense(1).init((None, 2), "float64")
+    assert gc.train.Trainer(built, loss="mse", optimizer="sgd").dtype is gc.float64
+    assert gc.train.Trainer(built, loss="mse", optimizer="sgd", dtype="float32").dtype is gc.float32
+    assert gc.train.Trainer(gc.nn.Dense(1), loss="mse", optimizer="sgd").dtype is gc.float32
+
+
 # -- what it refuses -------------------------------------------------------------------------------
 def test_data_that_does_not_fit() -> None:
     trainer = _trainer()
@@ -261,8 +268,10 @@ def test_data_that_does_not_fit() -> None:
         trainer.fit(POINTS[:0], LABELS[:0])
     with pytest.raises(ShapeError, match="x holds no examples"):
         trainer.predict(3.0)
-    with pytest.raises(DTypeError, match="y is not numbers"):
+    with pytest.raises(DTypeError, match=r"y is not numbers[^$]*return_inverse=True"):
         trainer.evaluate(POINTS, ["a"] * 100)
+    with pytest.raises(DTypeError, match=r"x is not numbers[^$]*astype\('float32'\)"):
+        trainer.evaluate(POINTS.astype(object), LABELS)
     for validation in (POINTS, (POINTS,)):
         with pytest.raises((ArgumentError, ShapeError), match="validation_data"):
             trainer.fit(POINTS, LABELS, validation_data=validation)  # type: ignore[arg-type]
