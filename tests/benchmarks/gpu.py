@@ -6,13 +6,14 @@
 Every line of the file is one answer, and how long it took. First what decides how programs are run:
 what is there, the bandwidth of copies, whether cuBLASLt's epilogues mean what graphc means by them,
 what a launch costs. Then what has changed since the last card: the bits of functions beside this
-processor's, the bandwidth of kernels over large arrays, training steps of graphc alone, with and
-without these epilogues. Then training steps beside those of PyTorch and JAX, where these are
-installed (`gpu_peers.py`), with answers compared. Then all that is right or wrong: whether kernels
-give what the interpreter gives, and the very bits that the simulator of threads gives (but for
-functions such as exp, which are NumPy's there); whether training steps give what the CPU gives;
-what compute-sanitizer says, where it is found. What fails is an answer too, and the next question
-is asked.
+processor's, small products by each algorithm that cuBLASLt proposes, and with epilogues, the
+bandwidth of kernels over large arrays, training steps of graphc alone, with and without these
+epilogues. Then training steps beside those of PyTorch and JAX, where these are installed
+(`gpu_peers.py`), with answers compared. Then all that is right or wrong: whether kernels give what
+the interpreter gives, and the very bits that the simulator of threads gives (but for functions such
+as exp, which are NumPy's there); whether training steps give what the CPU gives; what
+compute-sanitizer says, where it is found. What fails is an answer too, and the next question is
+asked.
 
 `--stub` asks the driver of tests/runtime/cuda_stub, where times mean nothing; `--only` asks what
 has these words in it. `--report` prints the tables of such a file, for docs/performance.md.
@@ -398,6 +399,8 @@ def questions(asked: Asked) -> Iterator[tuple[str, Callable[[], Answer]]]:
         "functions beside this processor's bits",
         lambda: functions_have_the_bits_of_the_processor(10_001 if small else 1 << 22),
     )
+    for shape in list(gpu_products.SHAPES)[: 2 if small else None]:
+        yield "products", lambda k=shape: gpu_products.times(k, 2 if small else 50)
     for name in OF_LARGE:
         for megabytes in (1,) if small else (64, 256):
             kind = f"{name} over large arrays"
