@@ -82,6 +82,7 @@ class Lane:
             command += [constant] if constant else []
             done = subprocess.run(
                 command, env=settings, capture_output=True, text=True, check=False,
+                cwd=self.folder,  # which is before all paths
                 preexec_fn=pinned_to(processors(self.threads)),
             )  # fmt: skip
         if done.returncode:
