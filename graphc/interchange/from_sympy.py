@@ -16,6 +16,7 @@ import sympy as sp
 from sympy.tensor.array import NDimArray
 
 from graphc.errors import ArgumentError
+from graphc.interchange.functions import is_function_name, named_functions, with_derivatives
 from graphc.ir import origin
 from graphc.ir.node import Tensor
 from graphc.ops.build import tensor
@@ -32,7 +33,9 @@ def from_sympy(expression: Any, symbols: Mapping[Any, Any]) -> Any:
     list, tuple or dict of expressions, which gives the same of tensors.
     `symbols` maps symbols (or their names), functions such as `f(t)`, derivatives, and what has
     elements (`MatrixSymbol`, `IndexedBase`) to tensors, arrays or numbers; elements are those of
-    the last axes. Numbers in the expression are rounded once, to the dtype of what they meet.
+    the last axes. `Function("f")` (or its name) maps to a function of tensors, which computes `f`
+    of anything, and its derivatives. Numbers in the expression are rounded once, to the dtype of
+    what they meet; those with `I` in them, and functions of these, are complex.
     Errors: `ArgumentError` that lists every symbol without a tensor and all that is not supported.
 
     >>> import graphc as gc
@@ -51,8 +54,11 @@ def from_sympy(expression: Any, symbols: Mapping[Any, Any]) -> Any:
         )
     structure = sympified(expression, "from_sympy")
     flat = list(leaves(structure))
-    given = tensors_by_symbol(symbols, flat)
-    made = iter(tensors_of([e for x in flat for e in elements(x)], given))
+    functions = {k: v for k, v in symbols.items() if callable(v) and is_function_name(k)}
+    given = tensors_by_symbol({k: v for k, v in symbols.items() if k not in functions}, flat)
+    known = with_derivatives(named_functions(functions, "from_sympy"))
+    expressions = [e for x in flat for e in elements(x)]
+    made = iter(tensors_of(expressions, given, functions=known))
     return rebuilt(structure, lambda x: _assembled(x, [next(made) for _ in elements(x)]))
 
 

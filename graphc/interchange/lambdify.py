@@ -31,6 +31,7 @@ from graphc.interchange.from_sympy import (
     sympified,
     written_out,
 )
+from graphc.interchange.functions import Named, named_functions, with_derivatives
 from graphc.interchange.parts import (
     Argument,
     Given,
@@ -43,10 +44,11 @@ from graphc.interchange.parts import (
 )
 from graphc.ir import origin
 from graphc.ir.dim import named
-from graphc.ir.dtype import DType, bool_
+from graphc.ir.dtype import DType, bool_, complex_of
 from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor
 from graphc.ir.op import Fact
+from graphc.ops import complex as parts
 from graphc.ops.build import constant, settle
 from graphc.ops.create import ones_like
 from graphc.ops.from_formula import values_of
@@ -56,7 +58,8 @@ from graphc.runtime.compile import Function, compile
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Signature: TypeAlias = tuple[tuple[Part, bool], ...]  # of each part: whether it is a batch
-View: TypeAlias = tuple[Any, tuple[int, ...], bool]  # a place or a slice, a shape, if of truths
+# A place or a slice, a shape, and what its rows are seen as.
+View: TypeAlias = "tuple[Any, tuple[int, ...], Callable[[Any], Any] | None]"
 _POINTS = named("n")
 _KEPT = 256  # functions, and ways to call one
 
@@ -64,8 +67,9 @@ _KEPT = 256  # functions, and ways to call one
 def lambdify(
     args: Any,
     exprs: Any,
-    cse: Any = True,
+    modules: Any = None,
     *,
+    cse: Any = True,
     gradient: Any = False,
     jacobian: Any = False,
     hessian: Any = False,
@@ -82,7 +86,10 @@ def lambdify(
     `gradient`, `jacobian` and `hessian` are True, or the symbols that derivatives are taken by
     (True: all); the function then gives a tuple of the value and these, computed in one program.
     Gradient and Hessian are those of one expression; a Jacobian has a row for each element.
+    `modules` gives functions of tensors by name, in place of SymPy's: a dict, or a list of dicts
+    and of names of libraries, which add nothing, as all is compiled.
     Equal subexpressions are computed once; a function for `cse` is applied first, as SymPy does.
+    Dtypes: results are complex numbers where `I` is in an expression, or an argument is complex.
     Errors: `ArgumentError` for arguments that are none, and one that lists everything in the
     expressions without an argument or without an op; at a call `CallError`, `DTypeError`,
     `ShapeError` for what does not fit.
@@ -102,24 +109,25 @@ def lambdify(
             expected="cse=True, cse=False or a function",
             given=repr(cse)[:80],
             where=origin.where(),
-            hint="there is no argument for modules: all is compiled",
         )
+    functions = named_functions(modules, "lambdify")
     if callable(cse):
         structure = _with_common(structure, cse)
     orders = {"gradient": gradient, "jacobian": jacobian, "hessian": hessian}
     wrt = tuple((name, _wrt(name, by, arguments)) for name, by in orders.items() if by is not False)
     _check_orders(structure, [name for name, _ in wrt])
     made = to_dtype(dtype)
-    if not made.is_float:
+    if not made.has_derivative:
         raise ArgumentError(
             "computed in floats", op="lambdify", expected="a float dtype", given=made.name
         )
-    return _kept(arguments, _frozen(structure), wrt, made)
+    _check_derivatives(made, wrt)
+    return _kept(arguments, _frozen(structure), wrt, made, functions)
 
 
 @lru_cache(_KEPT)
-def _kept(arguments: Any, frozen: Any, wrt: Any, dtype: DType) -> Lambdified:
-    return Lambdified(arguments, _thawed(frozen), dict(wrt), dtype)
+def _kept(arguments: Any, frozen: Any, wrt: Any, dtype: DType, functions: Named) -> Lambdified:
+    return Lambdified(arguments, _thawed(frozen), dict(wrt), dtype, functions)
 
 
 # -- what is asked for -----------------------------------------------------------------------------
@@ -156,6 +164,18 @@ def _check_orders(structure: Any, names: Sequence[str]) -> None:
         )
 
 
+def _check_derivatives(dtype: DType, wrt: Any) -> None:
+    if dtype.is_complex and wrt:
+        raise ArgumentError(
+            "derivatives by complex numbers",
+            op="lambdify",
+            expected="real arguments",
+            given=dtype.name,
+            where=origin.where(),
+            hint="expression.diff(z) is one more expression",
+        )
+
+
 def _with_common(structure: Any, cse: Callable[..., Any]) -> Any:
     """The expressions in which `cse` named what is common, with that in its place."""
     flat = leaves(structure)
@@ -188,35 +208,48 @@ def _thawed(frozen: Any) -> Any:
 
 # -- results as rows -------------------------------------------------------------------------------
 class Rows(NamedTuple):
-    """The rows of a program that a result is made of, in its own order, and its shape."""
+    """The rows of a program that a result is made of, in its own order, its shape, and whether it
+    is made of truth values, or of complex numbers."""
 
     places: list[int]
     core: tuple[int, ...]
     is_bool: bool
+    is_complex: bool
 
     def of_points(self, block: Array, batch: tuple[int, ...]) -> Array:
         """The result of a batch, a view of the rows of all points: those of a result follow each
         other there."""
         first = self.places[0] if self.places else 0
         found: Array = block[first : first + len(self.places)]
-        if self.is_bool:
-            found = found != 0
+        seen = self._seen_as(block.dtype.kind == "c")
+        found = found if seen is None else seen(found)
         rank = len(self.core)
         axes = (*range(rank, rank + len(batch)), *range(rank))
         return found.reshape(*self.core, *batch).transpose(axes)
 
-    def view(self, start: int) -> View:
+    def view(self, start: int, complex_rows: bool) -> View:
         """Where the result of a point is among the elements of all results."""
         stop = start + len(self.places)
-        return slice(start, stop) if self.core else start, self.core, self.is_bool
+        place = slice(start, stop) if self.core else start
+        return place, self.core, self._seen_as(complex_rows)
+
+    def _seen_as(self, complex_rows: bool) -> Callable[[Any], Any] | None:
+        """What makes the result of its rows, which are complex if one result is."""
+        if self.is_bool:
+            return _truths
+        return np.real if complex_rows and not self.is_complex else None
+
+
+def _truths(rows: Any) -> Any:
+    return rows != 0 if rows.ndim else bool(rows)
 
 
 def _seen(flat: Array, views: Sequence[View]) -> list[Any]:
     """The results of a point: numbers, and arrays that are views."""
     found: list[Any] = []
-    for at, core, is_bool in views:
+    for at, core, seen in views:
         one = flat[at] if len(core) < 2 else flat[at].reshape(core)
-        found.append((one != 0 if core else bool(one)) if is_bool else one)
+        found.append(one if seen is None else seen(one))
     return found
 
 
@@ -233,18 +266,28 @@ class _Table:
         """A result made of `values`."""
         truths = [v.dtype is bool_ if isinstance(v, Tensor) else v is True or v is False
                   for v in values]  # fmt: skip
-        return Rows([self._place(v) for v in values], core, bool(truths) and all(truths))
+        places = [self._place(v) for v in values]
+        return Rows(places, core, bool(truths) and all(truths), any(map(_is_complex, values)))
 
     def _place(self, value: Any) -> int:
-        number = _number_of(value) if isinstance(value, Tensor) else float(value)
-        key = value if number is None else number.hex()
+        number = _number_of(value) if isinstance(value, Tensor) else value
+        key = value if number is None else _exact(number)
         if not self._once or key not in self._places:
             self._places[key] = len(self.rows)
             self.rows.append(value if number is None else number)
         return self._places[key]
 
 
-def _number_of(t: Tensor) -> float | None:
+def _is_complex(value: Any) -> bool:
+    return value.dtype.is_complex if isinstance(value, Tensor) else isinstance(value, complex)
+
+
+def _exact(number: complex) -> tuple[str, ...]:
+    """What tells a number from all others, -0.0 from 0.0 as well."""
+    return tuple(float(x).hex() for x in (number.real, number.imag))
+
+
+def _number_of(t: Tensor) -> complex | None:
     """The number that every element of a constant is."""
     node = t.node
     while node.op.name in ("broadcast_to", "weak", "astype", "full"):
@@ -254,7 +297,8 @@ def _number_of(t: Tensor) -> float | None:
     if Fact.CONSTANT not in node.op.facts:
         return None
     array = node.attrs["value"].array
-    return float(array.flat[0]) if array.size and (array == array.flat[0]).all() else None
+    first = array.flat[0].item() if array.size else 0
+    return first if array.size and (array == first).all() else None
 
 
 # -- the function ----------------------------------------------------------------------------------
@@ -272,9 +316,15 @@ class Lambdified:
     """What `gc.lambdify` gives. Call it with numbers or arrays, in the order of the arguments."""
 
     def __init__(
-        self, arguments: tuple[Argument, ...], structure: Any, wrt: Mapping[str, Any], dtype: DType
+        self,
+        arguments: tuple[Argument, ...],
+        structure: Any,
+        wrt: Mapping[str, Any],
+        dtype: DType,
+        functions: Named,
     ) -> None:
         self._arguments, self._structure, self._wrt = arguments, structure, wrt
+        self._functions = functions
         self._leaves = leaves(structure)
         self._dtype = dtype.numpy
         self._kind = dtype
@@ -303,6 +353,8 @@ class Lambdified:
 
     def _first(self, values: tuple[Any, ...], shapes: tuple[Any, ...]) -> Any:
         """A call with arguments as there were none before, or that have to be converted."""
+        if self._kind.is_float and any(map(_has_complex, values)):
+            return self._of_complex()(*values)
         given, batch = self._given(values)
         program = self._program(given)
         arrays = [_flat(g, batch) if g.batch else g.array for g in given]
@@ -314,15 +366,25 @@ class Lambdified:
 
     def compiled(self, /, *values: Any) -> Function:
         """The program that computes such arguments: look at its kernels, source or cost."""
+        if self._kind.is_float and any(map(_has_complex, values)):
+            return self._of_complex().compiled(*values)
         given, _ = self._given(values)
         function = self._program(given).function
         if function is None:
             raise ArgumentError("nothing is computed: all results are numbers", op="lambdify")
         return function
 
+    def _of_complex(self) -> Lambdified:
+        """The same function of complex arguments."""
+        kind = complex_of(self._kind)
+        _check_derivatives(kind, self._wrt)
+        wrt = tuple(self._wrt.items())
+        return _kept(self._arguments, _frozen(self._structure), wrt, kind, self._functions)
+
     def __reduce__(self) -> Any:
         frozen = _frozen(self._structure)
-        return _kept, (self._arguments, frozen, tuple(self._wrt.items()), self._kind)
+        wrt = tuple(self._wrt.items())
+        return _kept, (self._arguments, frozen, wrt, self._kind, self._functions)
 
     def __repr__(self) -> str:
         extra = "".join(f", {name}" for name in self._wrt)
@@ -410,22 +472,25 @@ class Lambdified:
             made.append(table.add(*_DERIVATIVES[name](flat, [known[k] for k in keys])))
         order = [place for r in made for place in r.places]
         starts = accumulate((len(r.places) for r in made[:-1]), initial=0)
-        views = tuple(r.view(start) for r, start in zip(made, starts, strict=True)) if made else ()
-        function, rows = self._function(inputs, table.rows, wide)
+        kind = self._kind
+        if kind.is_float and any(r.is_complex for r in made):
+            kind = complex_of(kind)
+        pairs = zip(made, starts, strict=True) if made else ()
+        views = tuple(r.view(start, kind.is_complex) for r, start in pairs)
+        function, rows = self._function(inputs, table.rows, wide, kind)
         straight = order == list(range(len(table.rows)))
         chosen = None if straight else np.array(order, np.intp)
         return _Program(function, rows, tuple(made), views, chosen)
 
     def _function(
-        self, inputs: list[Tensor], values: list[Any], wide: tuple[Any, ...]
+        self, inputs: list[Tensor], values: list[Any], wide: tuple[Any, ...], kind: DType
     ) -> tuple[Function | None, Callable[..., Array]]:
         """The function of the rows, and what gives them."""
-        kind = self._kind
         if not any(isinstance(v, Tensor) for v in values):
-            numbers = np.array(values, self._dtype)
+            numbers = np.array(values, kind.numpy)
             return None, lambda *arrays: numbers.copy()
         tensors = [v if isinstance(v, Tensor) else constant(v, kind) for v in values]
-        outputs = [broadcast_to(settle(_real(t, kind), kind), wide) for t in tensors]
+        outputs = [broadcast_to(settle(t, kind), wide) for t in tensors]
         function = compile(inputs, outputs, name="lambdified")
         return function, function.rows
 
@@ -434,7 +499,8 @@ class Lambdified:
         Errors: `ArgumentError` for what cannot become a graph."""
         inputs, known = self._inputs(signature, _points(signature))
         expressions = [e for x in self._leaves for e in elements(x)]
-        return inputs, known, values_of(expressions, known, "lambdify")
+        functions = with_derivatives(self._functions)
+        return inputs, known, values_of(expressions, known, "lambdify", functions)
 
     def _inputs(
         self, signature: Signature, wide: tuple[Any, ...]
@@ -467,8 +533,10 @@ def _name(argument: Argument) -> str:
     return str(keys_of(argument)[0]) if is_symbol else ""
 
 
-def _real(t: Tensor, dtype: DType) -> Tensor:
-    return t if t.dtype.is_float else t.astype(dtype)
+def _has_complex(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_complex, value))
+    return np.iscomplexobj(value)
 
 
 def _as_it_is(value: Any, array: Array) -> bool:
@@ -491,8 +559,11 @@ def _flat(g: Given, batch: tuple[int, ...]) -> Array:
 # -- derivatives -----------------------------------------------------------------------------------
 def _partials(y: Any, by: Sequence[Tensor]) -> list[Any]:
     """The derivatives of an element by each symbol: tensors, or numbers."""
-    if not isinstance(y, Tensor) or not y.dtype.is_float or not by:
+    if not isinstance(y, Tensor) or not y.dtype.has_derivative or not by:
         return [0.0] * len(by)
+    if y.dtype.is_complex:
+        pairs = zip(_partials(parts.real(y), by), _partials(parts.imag(y), by), strict=True)
+        return [parts.complex(*pair) for pair in pairs]
     found = pulled([y], by, [ones_like(y)])
     return [0.0 if t is None else t for t in found]
 

@@ -188,15 +188,16 @@ def _does_not_fit(expected: str, shape: tuple[int, ...], place: str) -> CallErro
 
 
 def numbers(value: Any, dtype: Any, place: str) -> Array:
-    """`value` as an array of `dtype`. Errors: `DTypeError` for what are no real numbers."""
+    """`value` as an array of `dtype`. Errors: `DTypeError` for what are no numbers of its kind."""
+    is_complex = np.dtype(dtype).kind == "c"
     try:
         array = np.asarray(value)
-        if array.dtype.kind in "biufO":
+        if array.dtype.kind in ("biufcO" if is_complex else "biufO"):
             return array.astype(dtype, copy=False)
     except (TypeError, ValueError):  # of lists of several lengths, and of objects
         array = np.asarray(value, object)
     raise DTypeError(
-        f"{place} is not made of real numbers",
+        f"{place} is not made of {'' if is_complex else 'real '}numbers",
         op="lambdify",
         expected=f"numbers that {dtype} holds",
         given=f"{type(value).__name__} of dtype {array.dtype}",

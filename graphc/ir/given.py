@@ -5,18 +5,19 @@ The dtype of an input or a variable takes only what it can hold: `fitting_array`
 
 from __future__ import annotations
 
+import operator
 import sys
 from typing import Any
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError
+from graphc.errors import ArgumentError, DTypeError, GraphcError
 from graphc.ir import origin
 from graphc.ir.shape import TensorType
 
 
 def given_array(op: str, value: Any) -> np.ndarray[Any, Any]:
-    """`np.asarray(value)`.
+    """`np.asarray(value)`; objects that are numbers, as these.
 
     Errors: `ArgumentError` for a masked array, whose mask would be lost, for a `np.matrix`, whose
     `*` is a matrix product, and for lists of either; those of NumPy for what is no array.
@@ -40,7 +41,36 @@ def given_array(op: str, value: Any) -> np.ndarray[Any, Any]:
             where=origin.where(),
             hint="give np.asarray(matrix)",
         )
-    return np.asarray(value)
+    array = np.asarray(value)
+    return _as_numbers(array) if array.dtype == object else array
+
+
+def _as_numbers(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Objects that say which numbers they are, such as fractions, decimals and those of SymPy, as
+    Python's numbers. Others stay, and so do ints, which may be large."""
+    if all(isinstance(v, int) for v in array.flat):
+        return array
+    try:
+        return np.array([exact_number(v) for v in array.flat]).reshape(array.shape)
+    except (TypeError, ValueError, ArithmeticError, GraphcError):
+        return array
+
+
+def exact_number(value: Any) -> complex | float | int:
+    """An object as the Python number that it says it is. Errors: `TypeError` for one that is none,
+    and what it raises itself."""
+    kind = type(value)
+    if hasattr(kind, "__index__"):
+        return operator.index(value)
+    if hasattr(kind, "__float__"):
+        try:
+            return float(value)
+        except TypeError:
+            if not hasattr(kind, "__complex__"):
+                raise
+    if hasattr(kind, "__complex__"):
+        return complex(value)
+    raise TypeError(f"{kind.__name__} is no number")
 
 
 def fitting_array(op: str, value: Any, to: TensorType) -> np.ndarray[Any, Any]:

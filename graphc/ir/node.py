@@ -217,6 +217,7 @@ class Tensor(Operators):
 
     __slots__ = ("__weakref__", "index", "node")
     __hash__ = object.__hash__
+    _op_priority = 100.0  # SymPy's: the operators of its numbers leave it to who has more
 
     def __init__(self, node: Node, index: int) -> None:
         self.node, self.index = node, index

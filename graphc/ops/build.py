@@ -26,7 +26,7 @@ from graphc.ir.dtype import (
     weak_type,
 )
 from graphc.ir.dtype import dtype as to_dtype
-from graphc.ir.given import given_array
+from graphc.ir.given import exact_number, given_array
 from graphc.ir.node import ArrayValue, Tensor, apply
 from graphc.ir.op import Fact, Kind, Op, register
 from graphc.ir.operators import function
@@ -116,6 +116,7 @@ def as_array(op: str, value: Any, wanted: Any) -> np.ndarray[Any, Any]:
             expected="an array or nested list of numbers",
             given=f"{type(value).__name__} of dtype {array.dtype}",
             where=origin.where(),
+            hint=_of_symbols(array),
         )
     if wanted is not None:
         kind = to_dtype(wanted)
@@ -127,6 +128,14 @@ def as_array(op: str, value: Any, wanted: Any) -> np.ndarray[Any, Any]:
     else:
         kind = to_dtype(array.dtype)
     return array.astype(kind.numpy, copy=False)
+
+
+def _of_symbols(array: np.ndarray[Any, Any]) -> str:
+    """What to do with expressions of SymPy, where they are among the objects."""
+    objects = array.flat if array.dtype == object else ()
+    if not any(type(v).__module__.partition(".")[0] == "sympy" for v in objects):
+        return ""
+    return "gc.from_sympy(expression, {symbol: tensor}) gives the tensor of an expression"
 
 
 def _is_huge(array: np.ndarray[Any, Any]) -> bool:
@@ -237,6 +246,12 @@ def tensor(value: Any, op: str) -> Tensor:
             where=origin.where(),
             hint="gc.stack([x, y]) makes one tensor of them, gc.concat joins them",
         )
+    kind = type(value)
+    if hasattr(kind, "__float__") and not (hasattr(kind, "__array__") or hasattr(kind, "dtype")):
+        try:
+            return tensor(exact_number(value), op)
+        except (TypeError, ValueError, ArithmeticError):
+            pass  # a symbol, say: the error of a constant
     return constant(value)
 
 

@@ -10,6 +10,7 @@ import sympy as sp
 
 from graphc.errors import ArgumentError, GraphError
 from graphc.ir import origin
+from graphc.ir.node import Tensor
 from graphc.ops.formula_text import argument, read, write
 from graphc.ops.from_formula import values_of
 from graphc.ops.leaf import placeholder
@@ -87,7 +88,9 @@ def _text(formula: Any, symbols: Sequence[Any], is_condition: bool) -> str:
             "symbols that are no arguments", f"of {len(symbols)} arguments only", ", ".join(strange)
         )
     given = {s: placeholder("x", (), "float64") for s in symbols}
-    values_of([value], given, "elementwise")  # one error for all that is not supported
+    (made,) = values_of([value], given, "elementwise")  # one error for all that is not supported
+    if made.dtype.is_complex if isinstance(made, Tensor) else isinstance(made, complex):
+        raise _wrong("complex numbers", "a formula of real numbers", value)
     text = write(value, symbols)
     try:
         read(text)

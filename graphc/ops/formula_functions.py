@@ -13,7 +13,9 @@ from typing import Any
 
 import sympy as sp
 from sympy.codegen.cfunctions import expm1, log1p
+from sympy.functions.special.tensor_functions import eval_levicivita
 
+from graphc.ir.node import Tensor
 from graphc.ir.operators import function
 from graphc.ops.scipy_functions import SCIPY_FUNCTIONS
 
@@ -71,6 +73,15 @@ def _delta(x: Any, y: Any, *limits: Any) -> Any:
     return None if limits else function("where")(function("equal")(x, y), 1.0, 0.0)
 
 
+def _is_complex(x: Any) -> bool:
+    return isinstance(x, complex) if not isinstance(x, Tensor) else x.dtype.is_complex
+
+
+def _part(ours: str, of_real: Callable[[Any], Any]) -> Callable[..., Any]:
+    """What an op makes of complex numbers, and what that is of real ones."""
+    return lambda x: function(ours)(x) if _is_complex(x) else of_real(x)
+
+
 def _if(condition: Any, x: Any, y: Any) -> Any:
     return function("where")(condition, x, y)
 
@@ -90,6 +101,10 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "Trace": lambda m: function("sum")(function("diagonal")(m, axis1=-2, axis2=-1), axis=-1),
     "sinc": lambda x: function("_sinc_")(x),
     "Heaviside": _heaviside,
+    "re": _part("real", lambda x: x),
+    "im": _part("imag", lambda x: 0.0),
+    "conjugate": _part("conj", lambda x: x),
+    "arg": lambda x: function("angle")(x),
     "KroneckerDelta": _delta,
     "UnevaluatedExpr": lambda x: x,
 }
@@ -120,6 +135,12 @@ def _in_bessel(e: Any) -> Any:
     return e.rewrite(sp.besselj if e.func is sp.jn else sp.bessely)
 
 
+def _expanded(e: Any) -> Any:
+    """A hypergeometric function as elementary and special ones, where it is."""
+    found = sp.hyperexpand(e)
+    return e if found.has(sp.hyper, sp.meijerg) else found
+
+
 def _done(e: Any) -> Any:
     """What an unevaluated derivative or substitution is, if SymPy finds it: of what is real, as
     SymPy gives the derivative of |x| in terms of those of re(x) and im(x)."""
@@ -145,9 +166,6 @@ REWRITES: dict[str, Callable[[Any], Any]] = {
     "acsch": _of(lambda x: sp.asinh(1 / x)),
     "acoth": _of(lambda x: sp.atanh(1 / x)),
     "frac": _of(lambda x: x - sp.floor(x)),
-    "re": _of(lambda x: x),  # tensors are real
-    "im": _of(lambda x: sp.S.Zero),
-    "conjugate": _of(lambda x: x),
     "erf2": _of(lambda x, y: sp.erf(y) - sp.erf(x)),
     "Implies": _of(lambda x, y: sp.Or(sp.Not(x), y)),
     "Equivalent": lambda e: sp.And(*(sp.Not(sp.Xor(e.args[0], x)) for x in e.args[1:])),
@@ -156,6 +174,12 @@ REWRITES: dict[str, Callable[[Any], Any]] = {
     "RisingFactorial": _in_gamma,
     "FallingFactorial": _in_gamma,
     "harmonic": _of(_harmonic),
+    "li": _of(lambda x: sp.Ei(sp.log(x))),
+    "Li": _of(lambda x: sp.Ei(sp.log(x)) - sp.Ei(sp.log(2))),
+    "dirichlet_eta": lambda e: e.rewrite(sp.zeta),
+    "hyper": _expanded,
+    "meijerg": _expanded,
+    "LeviCivita": _of(eval_levicivita),
     "jn": _in_bessel,
     "yn": _in_bessel,
     "Sqrt": _of(sp.sqrt),

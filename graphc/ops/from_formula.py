@@ -14,8 +14,9 @@ power is computed is part of it (sums and products are trees; small powers are p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import sympy as sp
 
@@ -27,8 +28,12 @@ from graphc.ops.build import tensor
 from graphc.ops.formula_functions import BUILDERS, REWRITES, name_of
 from graphc.ops.matrix_formula import entries, is_matrix, matrix_value
 
-Value: TypeAlias = Tensor | float | int | bool
+Value: TypeAlias = Tensor | complex | float | int | bool
 Given: TypeAlias = Mapping[Any, Tensor]
+# By its name, what gives a function, or its derivative of such an order by each argument.
+Functions: TypeAlias = Mapping[str, Callable[[tuple[int, ...]], Callable[..., Any]]]
+
+_NONE: Functions = MappingProxyType({})
 
 _DIGITS = 25  # of numbers inside formulas, before they are rounded to float64
 _LARGEST_POWER = 16  # that is a product rather than a power
@@ -37,20 +42,25 @@ _MOST_TERMS = 1_000_000
 _SHOWN = 100  # characters of what an error lists
 
 
-def values_of(expressions: Sequence[Any], given: Given, op: str = "from_sympy") -> list[Value]:
-    """The values of `expressions`, with the tensors of `given` in place of its keys.
+def values_of(
+    expressions: Sequence[Any], given: Given, op: str = "from_sympy", functions: Functions = _NONE
+) -> list[Value]:
+    """The values of `expressions`, with the tensors of `given` in place of its keys, and
+    `functions` in place of those of their names.
 
     Errors: `ArgumentError` that lists everything without a tensor or without an op.
     """
-    walk = _Walk(given)
+    walk = _Walk(given, functions)
     values = [walk.value(e) for e in expressions]
     walk.problems.report(op)
     return [v for v in values if v is not None]  # None is reported
 
 
-def tensors_of(expressions: Sequence[Any], given: Given, op: str = "from_sympy") -> list[Tensor]:
+def tensors_of(
+    expressions: Sequence[Any], given: Given, op: str = "from_sympy", functions: Functions = _NONE
+) -> list[Tensor]:
     """As `values_of`; what is a number is a weak tensor (`Tensor.weak`)."""
-    return [tensor(v, op) for v in values_of(expressions, given, op)]
+    return [tensor(v, op) for v in values_of(expressions, given, op, functions)]
 
 
 class Problems:
@@ -77,14 +87,27 @@ class Problems:
                 expected="a tensor for each free symbol, and functions that docs/sympy.md lists",
                 given="; ".join(parts),
                 where=origin.where(),
+                hint="; ".join(_WAYS_OUT[n] for n in self.unsupported if n in _WAYS_OUT),
             )
+
+
+# Instead of what has no op.
+_WAYS_OUT = {
+    "Integral": "expression.doit() integrates what SymPy can; nodes and weights of a quadrature "
+    "make a Sum of an Indexed",
+    "Poly": "poly.as_expr()",
+    "Order": "series.removeO()",
+    "DiracDelta": "it has no values: integrate it by .doit()",
+}
 
 
 class _Walk:
     """The values of subexpressions so far. A value is None where a problem is below it."""
 
-    def __init__(self, given: Given, problems: Problems | None = None) -> None:
-        self._given = given
+    def __init__(
+        self, given: Given, functions: Functions, problems: Problems | None = None
+    ) -> None:
+        self._given, self._functions = given, functions
         self._values: dict[Any, Value | None] = {}
         self._numbers: set[Any] = set()  # expressions without symbols, which are not converted
         self._others: dict[Any, Any] = {}  # what means the same, of what has no op itself
@@ -117,7 +140,11 @@ class _Walk:
     # -- the parts of an expression ----------------------------------------------------------------
     def _below(self, e: Any) -> tuple[Any, ...]:
         """The expressions whose values decide that of `e`, in the order that `_build` takes."""
-        if e in self._given or not e.args or _is_leaf(e):
+        if e in self._given or not e.args:
+            return ()
+        if (applied := self._applied(e)) is not None:
+            return applied.args
+        if _is_leaf(e):
             return ()
         if is_matrix(e):
             return entries(e)
@@ -128,7 +155,19 @@ class _Walk:
         if isinstance(e, sp.Piecewise):
             return tuple(x for pair in e.args for x in pair.args)
         rewritten = self._rewritten(e)
-        return tuple(e.args) if rewritten is None else (rewritten,)
+        return tuple(a for a in e.args if _is_value(a)) if rewritten is None else (rewritten,)
+
+    def _applied(self, e: Any) -> _Applied | None:
+        """What `e` is if it is one of the functions that are given, or a derivative of one."""
+        made, orders = _applied(e)
+        if made is None:
+            return None
+        name = name_of(made)
+        here = self._functions.get(name)
+        stated = getattr(made.func, "_imp_", None)  # by SymPy's implemented_function
+        if here is None and stated is not None and not any(orders):
+            here = _only(stated)
+        return None if here is None else _Applied(here(orders), made.args)
 
     def _rewritten(self, e: Any) -> Any:
         """Another expression that means `e`, or None."""
@@ -139,14 +178,14 @@ class _Walk:
         return self._others[e]
 
     def _is_number(self, e: Any, below: Sequence[Any]) -> bool:
-        if is_matrix(e):
+        if is_matrix(e) or self._applied(e) is not None:
             return False
         if isinstance(e, _BOUND):
             return not e.free_symbols
         if not below:
             return bool(e.is_Number or e.is_NumberSymbol or e in (sp.zoo, sp.I))
         if self._others.get(e) is not None and e.free_symbols:
-            return False  # im(x) is written as 0
+            return False  # a derivative that is 0
         return e.is_Boolean is False and all(x in self._numbers for x in below)
 
     # -- values ------------------------------------------------------------------------------------
@@ -155,6 +194,8 @@ class _Walk:
             return self._given[e]
         if e is sp.true or e is sp.false:
             return e is sp.true
+        if (applied := self._applied(e)) is not None:
+            return tensor(applied.function(*operands), name_of(e))
         if isinstance(e, (sp.Sum, sp.Product)):
             return self._sum(e)
         if _is_element(e):
@@ -195,7 +236,10 @@ class _Walk:
             return float(value)
         if value in (sp.oo, -sp.oo, sp.nan):
             return float(value)
-        self.problems.unsupported[f"{_short(e)}, which is not a real number"] = None
+        real, imag = value.as_real_imag()
+        if all(part.is_Float or part.is_Rational for part in (real, imag)):
+            return complex(float(real), float(imag))
+        self.problems.unsupported[f"{_short(e)}, which is not a number"] = None
         return None
 
     def _total(self, e: Any, operands: Sequence[Any]) -> Value | None:
@@ -273,7 +317,7 @@ class _Walk:
         used = {s: t for s, t in self._given.items() if term.has(s)}
         wide = {s: t if _has_elements(s) else _call("expand_dims", t, -1) for s, t in used.items()}
         positions = tensor([float(i) for i in steps], "from_sympy")
-        terms = _Walk({**wide, index: positions}, self.problems).value(term)
+        terms = _Walk({**wide, index: positions}, self._functions, self.problems).value(term)
         if terms is None:
             return None
         if not term.has(index):
@@ -304,8 +348,40 @@ class _Walk:
         return _call("take", rows, _call("astype", flat, "int64"), axis=rank)
 
 
+class _Applied(NamedTuple):
+    """A function that is given, or its derivative, and what it is taken of."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+def _only(f: Callable[..., Any]) -> Callable[[tuple[int, ...]], Callable[..., Any]]:
+    """A function whose derivatives are not asked for."""
+    return lambda orders: f
+
+
+def _applied(e: Any) -> tuple[Any, tuple[int, ...]]:
+    """A function of arguments, and how often it is differentiated by each of them:
+
+    f(x, y)  Derivative(f(x, y), x)  Subs(Derivative(f(t), t), t, 2*x); None for anything else.
+    """
+    point: dict[Any, Any] = {}
+    if isinstance(e, sp.Subs):
+        e, point = e.expr, dict(zip(e.variables, e.point, strict=True))
+    inner = e.expr if isinstance(e, sp.Derivative) else e
+    if not isinstance(inner, sp.Function):
+        return None, ()
+    orders = [0] * len(inner.args)
+    for variable, count in e.variable_count if isinstance(e, sp.Derivative) else ():
+        places = [i for i, a in enumerate(inner.args) if a.has(variable)]
+        if len(places) != 1 or inner.args[places[0]] != variable or not count.is_Integer:
+            return None, ()
+        orders[places[0]] += int(count)
+    return inner.xreplace(point), tuple(orders)
+
+
 _LARGEST_INT = 1 << 53
-_BOUND = (sp.Sum, sp.Product, sp.Integral)
+_BOUND = (sp.Sum, sp.Product, sp.Integral, sp.ComplexRootOf)
 
 
 def _call(name: str, *operands: Any, **options: Any) -> Tensor:
@@ -316,6 +392,11 @@ def _call(name: str, *operands: Any, **options: Any) -> Tensor:
 def _short(e: Any) -> str:
     text = str(e)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _is_value(e: Any) -> bool:
+    """Whether it is a number or a truth value, or one of a matrix: not a tuple of limits, say."""
+    return isinstance(e, (sp.Expr, sp.logic.boolalg.Boolean, sp.MatrixBase, sp.MatrixExpr))
 
 
 def _is_leaf(e: Any) -> bool:
@@ -411,5 +492,5 @@ def _as_float(value: Any) -> Any:
 
 def _as_real(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value if value.dtype.is_float else _call("astype", value, "float64")
-    return float(value)
+        return value if value.dtype.has_derivative else _call("astype", value, "float64")
+    return value if isinstance(value, complex) else float(value)

@@ -15,6 +15,7 @@ import pytest
 import sympy as sp
 from sympy.matrices.expressions.dotproduct import DotProduct
 from sympy.physics.mechanics import dynamicsymbols
+from sympy.utilities.lambdify import implemented_function
 from sympy.vector import CoordSys3D
 
 import graphc as gc
@@ -215,6 +216,66 @@ def test_native_programs_of_points_and_batches() -> None:
     assert not np.shares_memory(again[0][1], again[1][1])
 
 
+# -- complex numbers -------------------------------------------------------------------------------
+WAVE = sp.exp(sp.I * x * y) / (1 + sp.I * y)
+
+
+def test_complex_results_beside_real_ones_and_truths() -> None:
+    f = gc.lambdify([x, y], [WAVE, x * y, x > y, sp.Matrix([sp.I, x]), 2, 1 + sp.I])
+    numpy = sp.lambdify([x, y], WAVE)
+    at = (0.7, 0.4)
+    one = f(*at)
+    same(one[0], numpy(*at))
+    assert [type(v) for v in one[:3]] == [np.complex128, np.float64, bool]
+    same(one[3], [[1j], [0.7]])
+    assert (one[4], one[5]) == (2.0, 1 + 1j)
+    xs, ys = RNG.uniform(0, 1, (2, 5))
+    many = f(xs, ys)
+    same(many[0], numpy(xs, ys))
+    assert [v.dtype.kind for v in many] == ["c", "f", "b", "c", "f", "c"]
+    assert many[3].shape == (5, 2, 1)
+
+
+def test_derivatives_of_complex_results_by_real_symbols_are_those_of_sympy() -> None:
+    f = gc.lambdify([x, y], WAVE, gradient=True, hessian=True)
+    at = {x: 0.7, y: 0.4}
+    value, slope, curvature = f(0.7, 0.4)
+    same(value, complex(WAVE.subs(at)))
+    same(slope, [complex(WAVE.diff(s).subs(at)) for s in (x, y)])
+    same(curvature, [[complex(WAVE.diff(a, b).subs(at)) for b in (x, y)] for a in (x, y)])
+    batch = gc.lambdify([x, y], [WAVE, x], jacobian=[y])(np.full(3, 0.7), 0.4)[1]
+    assert batch.shape == (3, 2, 1)
+    same(batch[1], [[slope[1]], [0.0]])
+
+
+def test_complex_arguments_make_all_complex() -> None:
+    """A transfer function on the imaginary axis, whose modulus is real."""
+    g = 1 / (z**2 + z / 2 + 1)
+    f = gc.lambdify([z, x], [g, sp.Abs(g), x * z])
+    s = 1j * np.linspace(0, 2, 4)
+    wanted = 1 / (s**2 + s / 2 + 1)
+    for found in (f(s, 2.0), gc.lambdify([z, x], f._structure, dtype="complex128")(s, 2)):
+        same(found, [wanted, np.abs(wanted), 2 * s])
+        assert found[1].dtype == np.float64
+    same(gc.lambdify([[z, x]], z * x)([1j, 2.0]), 2j)
+
+
+# -- functions of tensors --------------------------------------------------------------------------
+def test_functions_by_name_take_the_place_of_sympy_s() -> None:
+    g = sp.Function("g")
+    twice = implemented_function("twice", lambda v: 2 * v)
+    e = g(x) + g(2 * y).diff(y) + twice(x)
+    f = gc.lambdify([x, y], e, {"g": lambda v: v**3}, gradient=True, hessian=True)
+    value, slope, curvature = f(2.0, 0.5)
+    same((value, slope), (8 + 2 * 3 + 4.0, np.array([12.0 + 2, 24.0])))
+    same(curvature, [[12.0, 0.0], [0.0, 48.0]])
+    modules: list[Any] = [{"sin": gc.cos}, {"sin": gc.tan, "g": gc.exp}, "numpy", "scipy"]
+    same(gc.lambdify(x, sp.sin(x) + g(x), modules)(0.3), np.cos(0.3) + np.exp(0.3))
+    same(gc.lambdify(x, sp.sin(x), "numpy")(0.3), np.sin(0.3))
+    again = pickle.loads(pickle.dumps(gc.lambdify(x, g(x), {g: gc.exp})))
+    same(again(np.array([0.0, 1.0])), np.exp([0.0, 1.0]))
+
+
 # -- one object for equal arguments ----------------------------------------------------------------
 def test_a_second_call_writes_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     f = gc.lambdify([x, y], [sp.sin(x) + y, {"k": sp.Matrix([x])}], jacobian=True)
@@ -257,7 +318,12 @@ BAD: list[tuple[type[GraphcError], str, Any]] = [
     (ArgumentError, "no argument", lambda: gc.lambdify(x, x, gradient=[y])),
     (ArgumentError, "written out", lambda: gc.lambdify(BIG, BIG.inv())),
     (ArgumentError, "cannot be written", lambda: gc.lambdify(BIG, sp.Determinant(BIG) * 2)),
-    (ArgumentError, "no argument for modules", lambda: gc.lambdify(x, x, "numpy")),
+    (ArgumentError, "not functions by name", lambda: gc.lambdify(x, x, "tensorflow")),
+    (ArgumentError, "f: 3", lambda: gc.lambdify(x, x, {"f": 3})),
+    (ArgumentError, "derivatives by complex", lambda: gc.lambdify(x, x, gradient=True)(1j)),
+    (ArgumentError, "derivatives by complex",
+     lambda: gc.lambdify(x, x, gradient=True, dtype="complex128")),
+    (DTypeError, "gamma: complex", lambda: gc.lambdify(x, sp.gamma(sp.I * x))),
     (ArgumentError, "a float dtype", lambda: gc.lambdify(x, x, dtype="int32")),
     (CallError, "another number", lambda: f2()(1.0)),
     (CallError, "a list of 2", lambda: f2()(1.0, 2.0)),
@@ -266,7 +332,6 @@ BAD: list[tuple[type[GraphcError], str, Any]] = [
     (CallError, "has this name", lambda: gc.lambdify([x, y], x)(1.0, z=1.0)),
     (CallError, "shape", lambda: gc.lambdify(X, X)(np.zeros((2, 3)))),
     (ShapeError, "broadcast", lambda: gc.lambdify([x, y], x + y)(np.zeros(2), np.zeros(3))),
-    (DTypeError, "real numbers", lambda: gc.lambdify(x, x)(1j)),
     (DTypeError, "real numbers", lambda: gc.lambdify(x, x)("1")),
     (DTypeError, "real numbers", lambda: gc.lambdify(x, x)([[1, 2], [3]])),
 ]  # fmt: skip

@@ -4,10 +4,13 @@ dtype of what it meets. And constants hold what they are given, or say that they
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+import sympy as sp
 
 import graphc as gc
 from graphc.errors import DTypeError
@@ -326,3 +329,37 @@ def test_a_large_integer_beside_floats_is_a_float() -> None:
     assert gc.evaluate(x * 2**70, {x: [0.5]}) == 2.0**69
     with pytest.raises(DTypeError, match="no integer dtype holds"):
         gc.sqrt(2**70)
+
+
+# -- numbers of other libraries --------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_objects_that_are_numbers_adapt_as_python_s(dtype: str) -> None:
+    x = gc.placeholder("number_x", (), dtype)
+    made = {
+        (x * sp.pi, np.pi * 3), (sp.sqrt(2) * x, np.sqrt(2) * 3), (sp.Rational(1, 3) - x, -8 / 3),
+        (x / Fraction(1, 4), 12), (x + Decimal("0.1"), 3.1), (2 / x + sp.Integer(2), 2 + 2 / 3),
+        (gc.where(x > sp.E, sp.Float(0.5), x), 0.5),
+    }  # fmt: skip
+    for t, wanted in made:
+        assert t.dtype.name == dtype
+        np.testing.assert_allclose(gc.evaluate(t, {x: 3.0}), wanted, rtol=1e-7)
+    assert (x * sp.I).dtype.is_complex
+    i = gc.placeholder("number_i", (), "int64")
+    assert (i * sp.Integer(2)).dtype is gc.int64
+    assert (i * sp.S.Half).dtype.is_float
+
+
+def test_objects_that_are_numbers_are_constants_and_arguments() -> None:
+    assert gc.evaluate(gc.constant(sp.Matrix([[1, 2], [3, 4]]))).tolist() == [[1, 2], [3, 4]]
+    halves = gc.constant([Fraction(1, 2), 1], "float64")
+    assert gc.evaluate(halves).tolist() == [0.5, 1.0]
+    x = gc.placeholder("number_x", ("n",), "float64")
+    f = gc.compile([x], x * 2, target="reference")
+    np.testing.assert_array_equal(f([sp.pi, Fraction(1, 4)]), [2 * np.pi, 0.5])
+
+
+def test_symbols_are_no_numbers_and_the_way_is_named() -> None:
+    x, s = gc.placeholder("number_x", ()), sp.Symbol("s")
+    for ask in (lambda: x * s, lambda: s * x, lambda: gc.sin(s + 1), lambda: gc.constant([s, 1])):
+        with pytest.raises(DTypeError, match=r"gc\.from_sympy"):
+            ask()
