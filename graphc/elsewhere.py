@@ -79,6 +79,20 @@ MODELS = {  # methods and properties of layers and models
     "zero_grad": "nothing: gradients are tensors, and add up nowhere",
 }
 
+LINALG = {  # functions of SciPy's and JAX's modules of linear algebra
+    "block_diag": "gc.block([[a, gc.zeros(...)], [gc.zeros(...), b]])",
+    "eigh_tridiagonal": "gc.linalg.eigh of gc.diag(d) + gc.diag(e, 1) + gc.diag(e, -1)",
+    "funm": "(v * f(w)) @ v.T for w, v = gc.linalg.eigh(a) of a symmetric matrix",
+    "kron": "gc.kron",
+    "logm": "(v * gc.log(w)) @ v.T for w, v = gc.linalg.eigh(a) of a symmetric matrix",
+    "lu_factor": "gc.linalg.lu; factors are shared by all solve(a, ...) of one matrix",
+    "lu_solve": "gc.linalg.solve: factors are shared by all solves of one matrix",
+    "solve_banded": "gc.scan along the diagonals, or gc.linalg.solve of the whole matrix",
+    "solve_sylvester": "gc.linalg.solve of gc.kron(gc.eye(n), a) + gc.kron(b.T, gc.eye(m))",
+    "sqrtm": "(v * gc.sqrt(w)) @ v.T for w, v = gc.linalg.eigh(a) of a symmetric matrix",
+    "toeplitz": "c[gc.abs(i[:, None] - i)], where i is gc.arange(n) and c the first column",
+}
+
 TENSORS = {  # methods and properties of tensors and variables
     "assign": "v.value = new, of gc.variable(...); other tensors keep their values",
     "assign_add": "v.value = v.value + change, of gc.variable(...)",
@@ -248,12 +262,28 @@ OF_OPERATIONS = {  # the same for functions of tensors
     "x2": ("y",),
 }
 
-FUNCTIONS = {  # of PyTorch's and TensorFlow's modules themselves
+FUNCTIONS = {  # of PyTorch's, TensorFlow's and SciPy's modules, by their names there
     "array": "gc.constant(values), or gc.variable(values) for what is learned",
+    "betaln": "gc.lgamma(a) + gc.lgamma(b) - gc.lgamma(a + b)",
     "cross_entropy": "gc.softmax_cross_entropy(logits, labels), of the numbers of classes",
+    "curve_fit": "gc.optim.LevenbergMarquardt().minimize(residuals, variables)",
+    "entr": "-gc.xlogy(x, x)",
+    "expi": "gc.from_sympy(sympy.Ei(s), {s: x})",
     "from_numpy": "gc.constant(array), or the array itself beside a tensor",
+    "fsolve": "gc.root(f, x0)",
+    "gammaln": "gc.lgamma(x)",
+    "jv": "gc.from_sympy(sympy.besselj(order, s), {s: x})",
+    "kl_div": "gc.xlogy(x, x / y) - x + y",
+    "lambertw": "gc.from_sympy(sympy.LambertW(s), {s: x})",
+    "loggamma": "gc.lgamma(x)",
     "no_grad": "nothing: derivatives are what gc.grad gives, and nothing else makes them",
+    "poch": "gc.gamma(x + n) / gc.gamma(x)",
+    "psi": "gc.digamma(x)",
+    "quad": "a sum of weights and values: nodes, weights = numpy.polynomial.legendre.leggauss(n)",
+    "rel_entr": "gc.xlogy(x, x / y)",
+    "solve_ivp": "gc.odeint(f, y0, t)",
     "tensor": "gc.constant(values), or gc.variable(values) for what is learned",
+    "zeta": "gc.from_sympy(sympy.zeta(s), {s: x})",
 }
 
 OPTIMIZERS = {  # methods of optimisers

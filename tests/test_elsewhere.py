@@ -35,9 +35,23 @@ def test_names_of_modules(module: Any, name: str, text: str) -> None:
         assert hasattr(module, first)
 
 
+@pytest.mark.parametrize("name", elsewhere.LINALG)
+def test_names_of_scipy(name: str) -> None:
+    """What a hint says of graphc's is there."""
+    text = elsewhere.LINALG[name]
+    with pytest.raises(AttributeError, match=re.escape(f"'{name}'; here it is {text}")):
+        getattr(gc.linalg, name)
+    for mentioned in re.findall(r"gc(?:\.\w+)+", text):
+        assert callable(eval(mentioned, {"gc": gc})), mentioned
+
+
 @pytest.mark.parametrize(
     ("module", "name", "here"),
     [
+        (gc.linalg, "cholseky", "near it: cholesky"),
+        (gc.fft, "rftt", "near it: rfft"),
+        (gc.random, "choise", "near it: choice"),
+        (gc, "triangular_solve", r"there is gc\.linalg\.triangular_solve"),
         (gc.nn.constraints, "MaxNorm", "here it is max_norm"),
         (gc.nn.regularizers, "L1L2", "here it is l1_l2"),
         (gc.nn.initializers, "GlorotUniform", "here it is glorot_uniform"),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import pi
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphc.elsewhere import finder
 from graphc.errors import ArgumentError, DTypeError, ShapeError
 from graphc.ir import origin
 from graphc.ir.conditions import agree, require
@@ -469,3 +470,5 @@ NUMPY = {f"fft.{name}": f for name, f in ALSO.items()}
 __all__ = sorted(ALSO)
 
 answer(globals(), ALSO)
+if not TYPE_CHECKING:
+    __getattr__ = finder(__name__)

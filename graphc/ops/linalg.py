@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.elsewhere import LINALG, finder
 from graphc.errors import ArgumentError
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
@@ -53,6 +54,7 @@ from graphc.ops.solving import cholesky as cholesky
 from graphc.ops.solving import inv as inv
 from graphc.ops.solving import lu as lu
 from graphc.ops.solving import solve as solve
+from graphc.ops.solving import solve_triangular as solve_triangular
 from graphc.ops.solving import triangular_solve as triangular_solve
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -61,10 +63,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 ALSO = {  # of `gc.linalg`, and of no other name
     f.__name__: f
     for f in (
-        triangular_solve, cho_factor, cho_solve, lu, eigh, eigvalsh, eig, eigvals, svd, svdvals,
-        qr, pinv, lstsq, matrix_rank, cond, expm, matrix_power, multi_dot, tensorinv, tensorsolve,
-        matmul, matrix_transpose, vector_norm, matrix_norm, norm, cross, outer, tensordot, vecdot,
-        diagonal, trace,
+        triangular_solve, solve_triangular, cho_factor, cho_solve, lu, eigh, eigvalsh, eig, eigvals,
+        svd, svdvals, qr, pinv, lstsq, matrix_rank, cond, expm, matrix_power, multi_dot, tensorinv,
+        tensorsolve, matmul, matrix_transpose, vector_norm, matrix_norm, norm, cross, outer,
+        tensordot, vecdot, diagonal, trace,
     )
 }  # fmt: skip
 
@@ -129,7 +131,10 @@ def _matrix_power(a: Any, n: int) -> Any:
 
 
 # What NumPy has not, and what gives real numbers there for some matrices, complex ones for others.
-_NOT_OF_NUMPY = ("triangular_solve", "cho_factor", "cho_solve", "lu", "expm", "eig", "eigvals")
+_NOT_OF_NUMPY = (
+    "triangular_solve", "solve_triangular", "cho_factor", "cho_solve", "lu", "expm", "eig",
+    "eigvals",
+)  # fmt: skip
 NUMPY: dict[str, Callable[..., Any]] = {
     f"linalg.{name}": f for name, f in (FUNCTIONS | ALSO).items() if name not in _NOT_OF_NUMPY
 }
@@ -142,4 +147,8 @@ NUMPY |= {
 }  # fmt: skip
 NUMPY["linalg.matrix_power"] = _matrix_power
 
-answer(globals(), (*FUNCTIONS, *ALSO))
+__all__ = sorted((*FUNCTIONS, *ALSO))
+
+answer(globals(), __all__)
+if not TYPE_CHECKING:
+    __getattr__ = finder(__name__, LINALG)

@@ -5,8 +5,9 @@ for random orders, which are in `shuffling.py`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphc.elsewhere import finder
 from graphc.keywords import answer
 from graphc.ops.distributions import (
     beta,
@@ -51,3 +52,5 @@ __all__ = [
     "uniform",
 ]
 answer(globals(), __all__)
+if not TYPE_CHECKING:
+    __getattr__ = finder(__name__)

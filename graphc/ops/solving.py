@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, LinAlgError, ShapeError
+from graphc.ir import origin
 from graphc.ir.conditions import agree
 from graphc.ir.dim import minimum
 from graphc.ir.dim import product as size_product
@@ -321,6 +322,26 @@ def triangular_solve(
         square("triangular_solve", left.type)
         left = matrix_transpose(left)
     return _as_column(lambda a, b: _triangular(a, b, lower, unit), left, right)
+
+
+def solve_triangular(
+    a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False
+) -> Tensor:
+    """`triangular_solve` by SciPy's name and signature: `trans` is 0 or "N", else 1, "T", 2 or "C"
+    for the transposed matrix.
+
+    Shapes, dtypes, errors: as `triangular_solve`; `ArgumentError` for another `trans`.
+    """
+    if trans not in (0, 1, 2, "N", "T", "C"):
+        raise ArgumentError(
+            "no way to transpose",
+            op="solve_triangular",
+            expected='0 or "N", 1 or "T", 2 or "C"',
+            given=repr(trans)[:80],
+            where=origin.where(),
+        )
+    transposed = trans not in (0, "N")
+    return triangular_solve(a, b, lower=lower, trans=transposed, unit_diagonal=unit_diagonal)
 
 
 # -- cholesky --------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 import sympy as sp
 
 import graphc as gc
-from graphc.errors import DTypeError, LinAlgError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, LinAlgError, ShapeError
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
@@ -54,6 +55,18 @@ def test_solve_equals_numpy(a: Any, b: Any, dtype: str) -> None:
     expected = np.linalg.solve(left, right)
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("trans", [0, 1, 2, "N", "T", "C"])
+@pytest.mark.parametrize("lower", [True, False])
+def test_solve_triangular_is_scipys(trans: Any, lower: bool) -> None:
+    a, b = matrices(5, 5), matrices(5, 5)[:, :2]
+    for unit in (True, False):
+        found = gc.linalg.solve_triangular(a, b, trans, lower, unit)
+        wanted = scipy.linalg.solve_triangular(a, b, trans, lower, unit)
+        np.testing.assert_allclose(gc.evaluate(found), wanted, rtol=1e-10)
+    with pytest.raises(ArgumentError, match="no way to transpose"):
+        gc.linalg.solve_triangular(a, b, trans="transposed")
 
 
 def test_solve_of_a_symbolic_batch() -> None:
