@@ -16,7 +16,7 @@ import sympy as sp
 from sympy.tensor.array import NDimArray
 
 from graphc.errors import ArgumentError
-from graphc.interchange.functions import is_function_name, named_functions, with_derivatives
+from graphc.interchange.functions import is_function_name, known, named_functions
 from graphc.ir import origin
 from graphc.ir.node import Tensor
 from graphc.ops.build import tensor
@@ -56,9 +56,9 @@ def from_sympy(expression: Any, symbols: Mapping[Any, Any]) -> Any:
     flat = list(leaves(structure))
     functions = {k: v for k, v in symbols.items() if callable(v) and is_function_name(k)}
     given = tensors_by_symbol({k: v for k, v in symbols.items() if k not in functions}, flat)
-    known = with_derivatives(named_functions(functions, "from_sympy"))
+    beyond = known(named_functions(functions, "from_sympy"))
     expressions = [e for x in flat for e in elements(x)]
-    made = iter(tensors_of(expressions, given, functions=known))
+    made = iter(tensors_of(expressions, given, known=beyond))
     return rebuilt(structure, lambda x: _assembled(x, [next(made) for _ in elements(x)]))
 
 

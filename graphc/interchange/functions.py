@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import sympy as sp
 
+from graphc.autodiff.counted import counted_sum
 from graphc.autodiff.derivatives import jvp
 from graphc.errors import ArgumentError
 from graphc.ir import origin
@@ -20,7 +21,7 @@ from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
 from graphc.ops.build import cast, tensor
 from graphc.ops.create import ones_like, zeros_like
-from graphc.ops.from_formula import Functions
+from graphc.ops.from_formula import Known
 
 Named: TypeAlias = tuple[tuple[str, Callable[..., Any]], ...]
 _LIBRARIES = ("math", "numpy", "scipy")  # whose functions are computed as they compute them
@@ -56,9 +57,10 @@ def is_function_name(key: Any) -> bool:
     return isinstance(key, (str, sp.core.function.UndefinedFunction))
 
 
-def with_derivatives(named: Named) -> Functions:
-    """What gives each function, and its derivatives of any order by its arguments."""
-    return {name: partial(_derivative, f) for name, f in named}
+def known(named: Named) -> Known:
+    """What expressions may have beyond ops: these functions, with derivatives of any order by their
+    arguments, and sums whose bounds are symbols."""
+    return Known({name: partial(_derivative, f) for name, f in named}, counted_sum)
 
 
 def _derivative(f: Callable[..., Any], orders: tuple[int, ...]) -> Callable[..., Any]:

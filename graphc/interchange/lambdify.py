@@ -31,7 +31,7 @@ from graphc.interchange.from_sympy import (
     sympified,
     written_out,
 )
-from graphc.interchange.functions import Named, named_functions, with_derivatives
+from graphc.interchange.functions import Named, known, named_functions
 from graphc.interchange.parts import (
     Argument,
     Given,
@@ -497,10 +497,10 @@ class Lambdified:
     def _converted(self, signature: Signature) -> tuple[list[Tensor], dict[Any, Tensor], list[Any]]:
         """The inputs, the tensors of symbols, and the elements of all results.
         Errors: `ArgumentError` for what cannot become a graph."""
-        inputs, known = self._inputs(signature, _points(signature))
+        inputs, given = self._inputs(signature, _points(signature))
         expressions = [e for x in self._leaves for e in elements(x)]
-        functions = with_derivatives(self._functions)
-        return inputs, known, values_of(expressions, known, "lambdify", functions)
+        beyond = known(self._functions)
+        return inputs, given, values_of(expressions, given, "lambdify", beyond)
 
     def _inputs(
         self, signature: Signature, wide: tuple[Any, ...]

@@ -33,7 +33,16 @@ Given: TypeAlias = Mapping[Any, Tensor]
 # By its name, what gives a function, or its derivative of such an order by each argument.
 Functions: TypeAlias = Mapping[str, Callable[[tuple[int, ...]], Callable[..., Any]]]
 
-_NONE: Functions = MappingProxyType({})
+
+class Known(NamedTuple):
+    """What is known beyond ops: functions, and what adds up as many terms as a call says, from
+    terms of an index and tensors, bounds and the tensors."""
+
+    functions: Functions = MappingProxyType({})
+    counted_sum: Callable[..., Tensor] | None = None
+
+
+OPS = Known()  # nothing
 
 _DIGITS = 25  # of numbers inside formulas, before they are rounded to float64
 _LARGEST_POWER = 16  # that is a product rather than a power
@@ -43,24 +52,24 @@ _SHOWN = 100  # characters of what an error lists
 
 
 def values_of(
-    expressions: Sequence[Any], given: Given, op: str = "from_sympy", functions: Functions = _NONE
+    expressions: Sequence[Any], given: Given, op: str = "from_sympy", known: Known = OPS
 ) -> list[Value]:
-    """The values of `expressions`, with the tensors of `given` in place of its keys, and
-    `functions` in place of those of their names.
+    """The values of `expressions`, with the tensors of `given` in place of its keys, and functions
+    that are `known` in place of those of their names.
 
     Errors: `ArgumentError` that lists everything without a tensor or without an op.
     """
-    walk = _Walk(given, functions)
+    walk = _Walk(given, known)
     values = [walk.value(e) for e in expressions]
     walk.problems.report(op)
     return [v for v in values if v is not None]  # None is reported
 
 
 def tensors_of(
-    expressions: Sequence[Any], given: Given, op: str = "from_sympy", functions: Functions = _NONE
+    expressions: Sequence[Any], given: Given, op: str = "from_sympy", known: Known = OPS
 ) -> list[Tensor]:
     """As `values_of`; what is a number is a weak tensor (`Tensor.weak`)."""
-    return [tensor(v, op) for v in values_of(expressions, given, op, functions)]
+    return [tensor(v, op) for v in values_of(expressions, given, op, known)]
 
 
 class Problems:
@@ -105,9 +114,9 @@ class _Walk:
     """The values of subexpressions so far. A value is None where a problem is below it."""
 
     def __init__(
-        self, given: Given, functions: Functions, problems: Problems | None = None
+        self, given: Given, known: Known, problems: Problems | None = None
     ) -> None:
-        self._given, self._functions = given, functions
+        self._given, self._known = given, known
         self._values: dict[Any, Value | None] = {}
         self._numbers: set[Any] = set()  # expressions without symbols, which are not converted
         self._others: dict[Any, Any] = {}  # what means the same, of what has no op itself
@@ -163,7 +172,7 @@ class _Walk:
         if made is None:
             return None
         name = name_of(made)
-        here = self._functions.get(name)
+        here = self._known.functions.get(name)
         stated = getattr(made.func, "_imp_", None)  # by SymPy's implemented_function
         if here is None and stated is not None and not any(orders):
             here = _only(stated)
@@ -288,7 +297,11 @@ class _Walk:
         """The last limit is the outer one: the term is the sum over the others."""
         *inner, (index, low, high) = e.limits
         term = e.func(e.function, *inner) if inner else e.function
-        if not (low.is_Integer and high.is_Integer) or high - low > _MOST_TERMS:
+        numbers = low.is_Integer and high.is_Integer
+        counts = self._known.counted_sum is not None and not (low.is_infinite or high.is_infinite)
+        if not numbers and isinstance(e, sp.Sum) and counts:
+            return self._counted(term, index, low, high)
+        if not numbers or high - low > _MOST_TERMS:
             self.problems.unsupported[f"{name_of(e)} over {index} from {low} to {high}"] = None
             return None
         backwards = high < low - 1  # Karr's convention: what is missing is taken away
@@ -317,7 +330,7 @@ class _Walk:
         used = {s: t for s, t in self._given.items() if term.has(s)}
         wide = {s: t if _has_elements(s) else _call("expand_dims", t, -1) for s, t in used.items()}
         positions = tensor([float(i) for i in steps], "from_sympy")
-        terms = _Walk({**wide, index: positions}, self._functions, self.problems).value(term)
+        terms = _Walk({**wide, index: positions}, self._known, self.problems).value(term)
         if terms is None:
             return None
         if not term.has(index):
@@ -325,6 +338,23 @@ class _Walk:
             count = float(len(steps))
             return _call("multiply" if name == "sum" else "power", alone, count)
         return _call(name, terms, axis=-1)
+
+    def _counted(self, term: Any, index: Any, low: Any, high: Any) -> Value | None:
+        """A sum whose bounds are values of the call."""
+        bounds = [self.value(low), self.value(high)]
+        used = {s: t for s, t in self._given.items() if term.has(s)}
+
+        def terms(position: Any, *tensors: Tensor) -> list[Any]:
+            moved = {**used, **dict(zip(used, tensors, strict=True)), index: position}
+            return [_Walk(moved, self._known, self.problems).value(term)]
+
+        (first,) = terms(tensor(1.0, "from_sympy"), *used.values())  # for what is missing in it
+        if first is None or any(b is None for b in bounds):
+            return None
+        if not isinstance(first, Tensor) or not term.has(index):
+            return self.value((sp.floor(high - low) + 1) * term)
+        assert self._known.counted_sum is not None
+        return self._known.counted_sum(terms, *map(_as_real, bounds), list(used.values()))
 
     # -- elements ----------------------------------------------------------------------------------
     def _element(self, e: Any) -> Value | None:

@@ -22,7 +22,9 @@ from graphc.ops.formula_functions import BUILDERS, REWRITES
 from graphc.ops.scipy_functions import SCIPY_FUNCTIONS
 
 x, y, z = sp.symbols("x y z")
-i, j = sp.symbols("i j", integer=True)
+i, j, n = sp.symbols("i j n", integer=True)
+f = sp.Function("f")
+RNG = np.random.default_rng(0)
 X = gc.placeholder("front_x", ("n",), "float64")
 Y = gc.placeholder("front_y", (), "float64")
 AT_X, AT_Y = np.array([0.3, 0.7, 1.4]), 0.6
@@ -304,10 +306,62 @@ def test_functions_and_derivatives_are_symbols_where_given() -> None:
     np.testing.assert_allclose(got, AT_Y**2 / 2 - np.cos(AT_X))
 
 
+# -- sums of as many terms as a call says ----------------------------------------------------------
+A = sp.IndexedBase("A")
+COUNTED = [
+    sp.Sum(x**i * sp.cos(y * i), (i, 0, n)), sp.Sum(x / i, (i, n + 1, 2 * n + 2)),
+    sp.Sum(sp.Sum(x ** (i + j), (j, 0, i)), (i, 0, n)) * y, sp.Sum(y * x, (i, 3, n)),
+    sp.Sum(f(x * i), (i, 0, n)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("e", COUNTED, ids=lambda e: str(e)[:40])
+def test_bounds_that_are_symbols(e: Any) -> None:
+    """Values, and two derivatives, are those of as many terms written out."""
+    count = gc.placeholder("front_n", (), "float64")
+    made = gc.from_sympy(e, {x: X, y: Y, n: count, f: gc.sin})
+    total = gc.sum(made)
+    slopes = gc.grad(total, [X, Y], unconnected="zero")
+    second = gc.grad(gc.sum(slopes[0]), X, unconnected="zero")
+    for terms in (5, 1, 0):
+        written = sp.expand(e.replace(f, sp.sin).subs(n, terms).doit())
+        feeds = {X: AT_X, Y: AT_Y, count: float(terms)}
+        found = gc.evaluate([made, *slopes, second], feeds)
+        wanted = [exact(written), exact(written.diff(x)), exact(written.diff(y)).sum(),
+                  exact(written.diff(x, 2))]  # fmt: skip
+        for a, b in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+def test_bounds_of_each_point_backwards_and_without_end() -> None:
+    """By Karr's convention, as SymPy sums: what lies between the bounds is taken away."""
+    low, high = (gc.placeholder(name, ("m",), "float64") for name in ("front_low", "front_high"))
+    a, b = sp.symbols("a b")
+    made = gc.from_sympy(sp.Sum(i**2, (i, a, b)), {a: low, b: high})
+    slope = gc.grad(gc.sum(made), low, unconnected="zero")
+    starts, ends = [1, 5, 5, 5, 0, 0], [3, 4, 2, 5, np.inf, np.nan]
+    found, by_bound = gc.evaluate([made, slope], {low: starts, high: ends})
+    pairs = zip(starts[:4], ends[:4], strict=True)
+    wanted = [float(sp.Sum(i**2, (i, p, q)).doit()) for p, q in pairs]
+    np.testing.assert_array_equal(found, [*wanted, np.nan, np.nan])
+    np.testing.assert_array_equal(by_bound, np.zeros(6))
+
+
+def test_native_sums_of_elements_and_their_digits() -> None:
+    """The likelihood of a sample as books write it, of an array of any length."""
+    sample, mu = gc.placeholder("front_a", ("n",), "float32"), gc.placeholder("front_mu", ())
+    size = gc.size(sample)
+    loss = gc.from_sympy(sp.Sum((A[i] - y) ** 2, (i, 0, n - 1)), {A: sample, y: mu, n: size})
+    fit = gc.compile([sample, mu], [loss, gc.grad(loss, mu), gc.grad(loss, sample)])
+    data = RNG.normal(1000.0, 1.0, 3001).astype("float32")
+    value, by_mu, by_sample = fit(data, 10.0)
+    rest = data.astype("float64") - 10.0
+    np.testing.assert_allclose(value, np.sum(rest**2), rtol=3e-7)
+    np.testing.assert_allclose(by_mu, -2 * rest.sum(), rtol=3e-7)
+    np.testing.assert_allclose(by_sample, 2 * rest, rtol=3e-7)
+
+
 # -- functions of tensors --------------------------------------------------------------------------
-f = sp.Function("f")
-
-
 @pytest.mark.parametrize("e", [
     f(x, y) ** 2, f(2 * x, 1), f(x, y).diff(y) * x, f(x, y).diff(x, 2), f(x * y, 3).diff(x),
     f(x, y).diff(x, y) + f(y, x), f(f(x, y), y).diff(x), f(1, 2) + x,
@@ -362,11 +416,12 @@ def test_complex_tensors() -> None:
 
 # -- errors ----------------------------------------------------------------------------------------
 def test_one_error_lists_all() -> None:
-    e = f(z) + y * sp.Symbol("b a d") + sp.DiracDelta(x) + sp.polylog(2, x) + sp.Sum(x, (i, 1, j))
+    e = f(z) + y * sp.Symbol("b a d") + sp.DiracDelta(x) + sp.polylog(2, x)
+    e += sp.Sum(x, (i, 1, sp.oo))
     with pytest.raises(ArgumentError) as caught:
         gc.from_sympy([e, sp.zoo * x, sp.zeta(z, x, evaluate=False)], {x: X})
     given = str(caught.value)
-    over = "Sum over i from 1 to j"
+    over = "Sum over i from 1 to oo"
     for part in ("f(z)", "y", "b a d", "z", "DiracDelta", "polylog", over, "not a number"):
         assert part in given, part
     assert ".doit()" in str(caught.value.hint)
