@@ -161,5 +161,9 @@ class LossWarning(UserWarning):
     """A loss is given at this line what it most likely should not be."""
 
 
+class MaskWarning(UserWarning):
+    """A mask is given at this line to layers of which none takes one."""
+
+
 class DTypeWarning(UserWarning):
     """An all-float32 graph turned float64 at this line."""

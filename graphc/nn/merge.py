@@ -11,7 +11,6 @@ from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, show
 from graphc.ir.structure import flatten
 from graphc.nn.checks import error
-from graphc.nn.hooks import hook
 from graphc.nn.module import Layer
 from graphc.ops.shape import concat
 
@@ -115,8 +114,12 @@ class Residual(Layer):
             )
         self.inner = inner
 
+    @property
+    def _heeds_mask(self) -> bool:
+        return self.inner._heeds_mask
+
     def forward(self, x: Tensor, training: bool, mask: Any = None) -> Tensor:
-        taken = mask if hook(type(self.inner).forward).has("mask") else None
+        taken = mask if self.inner._heeds_mask else None
         inner: Tensor = self.inner(x, training=training, mask=taken)
         if not may_be_equal(x.shape, inner.shape):
             raise error(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from graphc.elsewhere import MODELS, no_member
-from graphc.errors import ArgumentError, ShapeError
+from graphc.errors import ArgumentError, MaskWarning, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType, default_dtype, dtype_or_default, promote
@@ -121,6 +121,11 @@ class Layer(Saved, Unsaved):
         """The mask of the result, for that of the input: what the next layer is given."""
         return mask
 
+    @property
+    def _heeds_mask(self) -> bool:
+        """Whether it does something with a mask: what has other layers asks them."""
+        return hook(type(self).forward).has("mask")
+
     def layout(self, library: str) -> list[Entry]:
         """How its own variables lie in a state of "torch" or "keras" (`graphc.nn.layouts`); by
         default under the same names."""
@@ -134,6 +139,11 @@ class Layer(Saved, Unsaved):
         with origin.scope(name):
             called = hook(type(self).forward)
             options = arguments(self, called, inputs, training, mask, named)
+            if mask is not None and not self._heeds_mask:
+                origin.warn_once(
+                    f"none of the layers of {self.name!r} takes a mask: it changes nothing",
+                    MaskWarning,
+                )
             given = [self._tensors(x) for x in inputs]
             options |= {n: self._tensors(options[n]) for n in called.inputs if n in options}
             self._build(given)

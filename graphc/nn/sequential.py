@@ -8,7 +8,6 @@ from typing import Any
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.nn.checks import error
-from graphc.nn.hooks import hook
 from graphc.nn.layers import Activation
 from graphc.nn.module import Layer
 
@@ -94,10 +93,14 @@ class Sequential(Layer):
         if not self.stack:
             raise self._empty()
         for layer in self.stack:
-            taken = mask if hook(type(layer).forward).has("mask") else None
+            taken = mask if layer._heeds_mask else None
             x = layer(x, training=training, mask=taken)
             mask = layer.output_mask(mask)
             yield x
+
+    @property
+    def _heeds_mask(self) -> bool:
+        return any(layer._heeds_mask for layer in self.stack)
 
     def output_mask(self, mask: Any) -> Any:
         for layer in self.stack:

@@ -10,7 +10,7 @@ import pytest
 from scipy.special import expit as sigmoid
 
 import graphc as gc
-from graphc.errors import ArgumentError, DTypeError, RuntimeFailure, ShapeError
+from graphc.errors import ArgumentError, DTypeError, MaskWarning, RuntimeFailure, ShapeError
 
 Array = np.ndarray[Any, Any]
 rng = np.random.default_rng(0)
@@ -302,3 +302,31 @@ def test_masks_and_states_that_do_not_fit(options: Any, kind: Any, message: str)
     layer = gc.nn.Bidirectional(gc.nn.LSTM(3))
     with pytest.raises(ArgumentError, match="no pair"):
         layer(gc.placeholder("x", (2, 4, 2)), initial_state=np.ones((2, 3)))
+
+
+# -- masks that nobody takes -----------------------------------------------------------------------
+def test_a_mask_that_no_layer_takes_is_told_once_for_a_line() -> None:
+    x = gc.placeholder("heeded_x", ("n", 5, 4))
+    mask = gc.placeholder("heeded", ("n", 5), "bool")
+    dense = gc.nn.Sequential([gc.nn.Dense(4)], name="plain")
+    nested = gc.nn.Sequential([gc.nn.Sequential([gc.nn.Dense(3)]), gc.nn.Dropout(0.1)], name="two")
+    added, pooled = gc.nn.Residual(gc.nn.Dense(4)), gc.nn.Sequential([gc.nn.GlobalAvgPool()])
+    calls: list[Callable[[], Any]] = [
+        lambda: dense(x, mask=mask),
+        lambda: nested(x, mask=mask),
+        lambda: added(x, mask=mask),
+        lambda: pooled(x, mask=mask),
+    ]
+    for call, name in zip(calls, ("plain", "two", "residual", "sequential"), strict=True):
+        with pytest.warns(MaskWarning, match=f"none of the layers of '{name}'") as told:
+            call()
+        assert len(told) == 1
+        assert told[0].filename == __file__
+        call()  # no warning again, which would be an error here
+    heeding = [
+        gc.nn.Sequential([gc.nn.Dense(4), dense, gc.nn.LSTM(2), gc.nn.Dense(2)]),
+        gc.nn.Sequential([gc.nn.Bidirectional(gc.nn.GRU(2, return_sequences=True))]),
+        gc.nn.Residual(gc.nn.GRU(4, return_sequences=True)),
+    ]
+    for layer in heeding:
+        assert layer(x, mask=mask) is not layer(x)  # and no warning
