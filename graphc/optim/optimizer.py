@@ -7,6 +7,7 @@ with these updates is called.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, runtime_checkable
@@ -95,6 +96,14 @@ class Optimizer(Answering, Unsaved):
         scheduled = callable(self.learning_rate)
         self._count = self.own("iterations", 0, (), "int64")
         self._counted = self.counts or scheduled
+
+    def __repr__(self) -> str:
+        """Its options, as far as they are numbers now."""
+        options = list(inspect.signature(type(self).__init__).parameters)
+        found = {name: getattr(self, name, None) for name in options[1:]}
+        now = {n: v.value.tolist() if isinstance(v, Variable) else v for n, v in found.items()}
+        said = [f"{n}={v:.6g}" for n, v in now.items() if isinstance(v, (int, float))]
+        return f"{type(self).__name__}({', '.join(said)})"
 
     if not TYPE_CHECKING:  # a checker knows what an optimiser has
 

@@ -31,7 +31,7 @@ class StepTime:
     line: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
     """The times of a program's steps, in order, and what is left between them at the end: calls of
     the clock, loops, branches, looks for signals. The shares of all add up to 1.
@@ -66,7 +66,7 @@ class Profile:
         sizes = "".join(f", {name}={size}" for name, size in self.dims.items())
         return "\n".join([*lines, f"a call: {duration(self.seconds)}, {self.runs} runs{sizes}"])
 
-    __str__ = table
+    __str__ = __repr__ = table
 
 
 def _row(step: StepTime) -> tuple[str, ...]:

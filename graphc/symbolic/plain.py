@@ -185,7 +185,8 @@ def _reshaped(of: Callable[[Tensor], _Text], node: Node) -> _Text:
     if factors is not None:
         return _infix("@", _PRODUCT, *(of(t) for t in factors))
     text = of(x)
-    if target == _with_reduced(x.node):
+    is_call = text.text.startswith(f"{x.node.op.name}(") and text.text.endswith(")")  # and no name
+    if is_call and target == _with_reduced(x.node):
         return text._replace(text=f"{text.text.removesuffix(')')}, keepdims=True)")
     return _Text(f"reshape({text.text}, {_value(tuple(target))})", _ATOM, 1 + text.size)
 

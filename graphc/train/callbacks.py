@@ -20,6 +20,7 @@ from graphc.elsewhere import hint
 from graphc.errors import ArgumentError, CheckpointWarning
 from graphc.ir import origin
 from graphc.keywords import Answering, asked
+from graphc.train.history import blank
 
 LARGER = ("accuracy", "precision", "recall", "f1", "auc", "r2")  # better when larger
 
@@ -430,33 +431,7 @@ class PlotCurves(Callback):
         self.path = str(path)
 
     def on_train_begin(self) -> None:
-        _figure()
+        blank("PlotCurves")
 
     def on_train_end(self) -> None:
-        logs = {
-            name: values
-            for name, values in self.trainer.history.logs.items()
-            if np.ndim(values[0]) == 0
-        }
-        names = [n for n in logs if not n.startswith("val_") or n[4:] not in logs]
-        figure = _figure()(figsize=(4.5 * len(names), 3.2), layout="constrained")
-        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-            for label in (name, f"val_{name}"):
-                if label in logs:
-                    axes.plot(range(1, len(logs[label]) + 1), logs[label], label=label)
-            axes.set_xlabel("epoch")
-            axes.set_title(name)
-            axes.legend()
-        figure.savefig(self.path)
-
-
-def _figure() -> Any:
-    """matplotlib's figure, which needs no window."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ArgumentError(
-            "curves need matplotlib, which is not installed", op="PlotCurves",
-            hint="pip install graphc[train]",
-        ) from None  # fmt: skip
-    return Figure
+        self.trainer.history.plot(self.path)

@@ -94,6 +94,10 @@ class Trainer(Answering):
         self.callbacks = Callbacks(())
 
     # -- fitting -----------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        done = f", {self.history.epochs} epochs" if self.history.epochs else ""
+        return f"<Trainer of {self.model!r} by {self.optimizer!r}{done}>"
+
     def fit(
         self,
         x: Any,

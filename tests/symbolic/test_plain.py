@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,27 @@ def test_lines() -> None:
     for _ in range(60):
         long = gc.sin(long) + 1
     assert len(plain([("y", long)])) > 2
+
+
+def test_a_sum_with_a_name_is_reshaped_where_it_is_read() -> None:
+    """`keepdims` belongs to the call of sum, which is on another line."""
+    total = gc.sum(x, axis=1)
+    lines = plain([("y", x / total[:, None] + gc.log(total)[:, None])])
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0.5, 2, (3, 4))
+    names = {"x": values, "n": 3, "sum": np.sum, "reshape": np.reshape, "log": np.log}
+    for line in lines:
+        exec(line, {}, names)
+    np.testing.assert_allclose(
+        names["y"], gc.evaluate(x / total[:, None] + gc.log(total)[:, None], {x: values})
+    )
+
+
+def test_the_equations_of_a_classifiers_kernels_are_python() -> None:
+    z, labels = gc.placeholder("plain_z", ("n", 3)), gc.placeholder("plain_labels", ("n",), "int64")
+    loss = gc.mean(gc.softmax_cross_entropy(z, labels))
+    step = gc.compile([z, labels], [loss, gc.grad(loss, z)], target="reference")
+    lines = [line for kernel in step.kernels for line in kernel.text]
+    assert len(lines) > 5
+    for line in lines:
+        ast.parse(line)

@@ -338,6 +338,28 @@ def test_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         trainer.fit(X, LABELS, callbacks=[curves], verbose=False)
 
 
+def test_what_a_notebook_shows_of_a_training(tmp_path: Path) -> None:
+    """A table and curves, and lines in which no address and no long list stands."""
+    trainer = _trainer(loss="binary_cross_entropy", metrics=["accuracy", "confusion_matrix"])
+    assert "object at" not in repr(trainer)
+    assert repr(gc.optim.Momentum(0.25)) == "Momentum(learning_rate=0.25, momentum=0.9, nesterov=0)"
+    with pytest.raises(ArgumentError, match="no epoch"):
+        trainer.history.plot()
+    history = trainer.fit(X, LABELS, epochs=12, validation_split=0.2, verbose=False)
+    assert repr(history).startswith("<History of 12 epochs: loss ")
+    assert "12 epochs" in repr(trainer)
+    rows = history._repr_html_().split("<tr>")
+    assert len(rows) == 1 + 1 + 5 + 1 + 5  # what is before, names, epochs, what is left out, epochs
+    assert f"<td>{history['loss'][-1]:.4g}</td>" in rows[-1]
+    figure = history.plot(tmp_path / "curves.svg")
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy"]
+    drawn = [line.get_ydata()[-1] for axes in figure.axes for line in axes.lines]
+    assert drawn == [
+        history[n][-1] for n in ("loss", "val_loss", "accuracy", "val_accuracy")
+    ]
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
+
+
 def test_what_goes_wrong_leaves_all_so_far() -> None:
     def fail(epoch: int, logs: Any) -> None:
         if epoch == 1:
