@@ -144,7 +144,7 @@ def test_a_layer_that_fails_to_begin_says_why() -> None:
         ("lr", "learning_rate"),
         ("clipnorm", "clip_norm"),
         ("eps", "epsilon"),
-        ("use_ema", "gc.optim.EMA"),
+        ("use_ema", "gc.optim.averaged"),
         ("weight_decai", "weight_decay"),
     ],
 )

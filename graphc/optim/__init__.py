@@ -10,7 +10,7 @@ from graphc.keywords import answer
 from graphc.optim import schedules
 from graphc.optim.adam import Adam, AdamW, AMSGrad, Nadam
 from graphc.optim.adaptive import Adadelta, Adagrad, RMSProp
-from graphc.optim.averaging import EMA, accumulate
+from graphc.optim.averaging import EMA, accumulate, averaged
 from graphc.optim.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from graphc.optim.descent import SGD, Momentum, Nesterov
 from graphc.optim.lbfgs import LBFGS
@@ -36,6 +36,7 @@ __all__ = [
     "Optimizer",
     "RMSProp",
     "accumulate",
+    "averaged",
     "clip_by_global_norm",
     "clip_by_norm",
     "clip_by_value",

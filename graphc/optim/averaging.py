@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from graphc.errors import ArgumentError
@@ -15,24 +16,18 @@ from graphc.ops.branch import cond
 from graphc.ops.build import scalar_like
 from graphc.ops.elementwise import where
 from graphc.ops.leaf import variable
-from graphc.optim.optimizer import Model, Optimizer, Updates
+from graphc.optim.optimizer import Model, Optimizer, Trained, Updates
 
 
-class Accumulated(Optimizer):
-    """What `accumulate` gives."""
+class Around(Optimizer):
+    """An optimiser that does something besides the steps of another one."""
 
-    counts = True
-
-    def __init__(self, optimizer: Optimizer, every: int) -> None:
+    def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
             raise self._error(
                 "not an optimiser", expected="gc.optim.SGD(...) ...", given=repr(optimizer)[:80]
             )
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-            raise self._error(
-                "not a count of steps", expected="an int >= 1", given=repr(every)[:80]
-            )
-        self.optimizer, self.every = optimizer, every
+        self.optimizer = optimizer
         super().__init__(optimizer.learning_rate)
 
     @property
@@ -58,6 +53,20 @@ class Accumulated(Optimizer):
     def reset(self) -> None:
         super().reset()
         self.optimizer.reset()
+
+
+class Accumulated(Around):
+    """What `accumulate` gives."""
+
+    counts = True
+
+    def __init__(self, optimizer: Optimizer, every: int) -> None:
+        super().__init__(optimizer)
+        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+            raise self._error(
+                "not a count of steps", expected="an int >= 1", given=repr(every)[:80]
+            )
+        self.every = every
 
     def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> Updates:
         targets = self._checked(variables)
@@ -127,6 +136,11 @@ class EMA(Answering, Unsaved):
                 raise _error(
                     "not a float variable", expected="gc.variable(...)", given=repr(w)[:80]
                 )
+            self.add(w)
+
+    def add(self, w: Variable) -> None:
+        """Keep an average of `w` too, which starts at its value."""
+        if w not in self.averages:
             self.averages[w] = variable(w.value, f"ema/{w.name or 'variable'}", trainable=False)
 
     def update(self, updates: Mapping[Variable, Tensor]) -> Updates:
@@ -141,6 +155,76 @@ class EMA(Answering, Unsaved):
         """Write the averages into the parameters."""
         for w, average in self.averages.items():
             w.value = average.value
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside of the block parameters are their averages, and then again what they were."""
+        before = {w: w.value for w in self.averages}
+        self.assign()
+        try:
+            yield
+        finally:
+            for w, value in before.items():
+                w.value = value
+
+
+class Averaged(Around):
+    """What `averaged` gives; `ema` has the averages."""
+
+    def __init__(self, optimizer: Optimizer, decay: float) -> None:
+        super().__init__(optimizer)
+        self._counted = False  # steps are the other's
+        self.ema = EMA([], decay)
+
+    @property
+    def state(self) -> list[Variable]:
+        return [*super().state, *self.ema.averages.values()]
+
+    @property
+    def iterations(self) -> Variable:
+        return self.optimizer.iterations
+
+    def reset(self) -> None:
+        """As of other optimisers; the averages are the parameters again."""
+        super().reset()
+        for w, average in self.ema.averages.items():
+            average.value = w.value
+
+    def minimize(self, loss: Tensor, variables: Trained) -> Updates:
+        return self._averaged(self.optimizer.minimize(loss, variables))
+
+    def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> Updates:
+        return self._averaged(self.optimizer.apply(grads, variables))
+
+    def _averaged(self, updates: Updates) -> Updates:
+        for w in updates:
+            if w.trainable and w.dtype.is_float:
+                self.ema.add(w)
+        return self.ema.update(updates)
+
+
+@answering
+def averaged(optimizer: Optimizer, decay: float = 0.999) -> Averaged:
+    """An optimiser that also keeps moving averages of the parameters, as `EMA`, in the same step:
+    for a trainer, whose model may be made at the first batch.
+
+    Its `ema` has them: `with optimizer.ema.applied(): trainer.evaluate(x, y)`, and at the end
+    `optimizer.ema.assign()`. They are part of its state, which `Trainer.save` keeps.
+    Errors: `ArgumentError` for what is no optimiser, or a decay outside of [0, 1).
+
+    >>> import graphc as gc
+    >>> w = gc.variable([1.0], "w")
+    >>> optimizer = gc.optim.averaged(gc.optim.SGD(1.0), 0.5)
+    >>> step = gc.compile([], [], updates=optimizer.minimize(gc.sum(w), [w]))
+    >>> step(), step()
+    ([], [])
+    >>> with optimizer.ema.applied():
+    ...     print(w.value)
+    [-0.25]
+    >>> w.value
+    array([-1.], dtype=float32)
+    """
+    return Averaged(optimizer, decay)
 
 
 def _error(message: str, **sides: str) -> ArgumentError:

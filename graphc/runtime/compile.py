@@ -146,8 +146,10 @@ def _inputs(inputs: Any) -> list[Tensor]:
 def _tensor(value: Any, what: str) -> Tensor:
     if not isinstance(value, Tensor):
         raise ArgumentError(
-            f"{what} is not a tensor", op="compile", expected="a tensor", given=repr(value)[:80]
-        )
+            f"{what} is not a tensor", op="compile", expected="a tensor", given=repr(value)[:80],
+            hint="gc.jit(function) takes arguments that are nested; here tensors stand one by one"
+            if isinstance(value, (list, tuple, Mapping)) else "",
+        )  # fmt: skip
     return value
 
 

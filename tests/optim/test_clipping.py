@@ -85,6 +85,31 @@ def test_adamw_is_adam_and_a_decay_by_the_rate() -> None:
     assert gc.optim.AdamW().weight_decay == 0.01
 
 
+def test_averages_of_an_optimiser() -> None:
+    w, rate = gc.variable(np.array([1.0, -2.0]), "w"), gc.optim.schedules.step(0.5, 1, 0.5)
+    optimizer = gc.optim.averaged(gc.optim.Momentum(rate, 0.9), 0.8)
+    step = gc.compile([], [], updates=optimizer.minimize(gc.sum(w * w), [w]))
+    value, average, velocity = np.array([1.0, -2.0]), np.array([1.0, -2.0]), np.zeros(2)
+    for t in range(5):
+        step()
+        velocity = 0.9 * velocity - 0.5 * 0.5**t * 2 * value
+        value = value + velocity
+        average = 0.8 * average + 0.2 * value
+    assert int(optimizer.iterations.value) == 5
+    np.testing.assert_allclose(w.value, value, rtol=1e-13)
+    with optimizer.ema.applied():
+        np.testing.assert_allclose(w.value, average, rtol=1e-13)
+    np.testing.assert_allclose(w.value, value, rtol=1e-13)
+    names = [v.name for v in optimizer.state]
+    assert names == ["momentum/iterations", "momentum/w/velocity", "ema/w"]
+    optimizer.reset()
+    np.testing.assert_array_equal(optimizer.ema.averages[w].value, w.value)
+    optimizer.ema.assign()
+    whole = gc.optim.averaged(gc.optim.LBFGS(), 0.5)
+    assert w in whole.minimize(gc.sum(w * w), [w])
+    assert list(whole.ema.averages) == [w]
+
+
 def test_accumulated_steps_are_those_of_the_mean() -> None:
     start, gradients = rng.normal(size=6), rng.normal(size=(9, 6))
     w, v = (gc.variable(start, n, dtype="float64") for n in "wv")
@@ -132,6 +157,8 @@ BAD: dict[str, Callable[[], Any]] = {
         [np.ones(2)], [W]
     ),
     "not an optimiser": lambda: gc.optim.accumulate(0.1, 2),  # type: ignore[arg-type]
+    "not an optimiser to average": lambda: gc.optim.averaged("adam"),  # type: ignore[arg-type]
+    "a decay of 1 around": lambda: gc.optim.averaged(gc.optim.SGD(), 1.0),
     "every 0": lambda: gc.optim.accumulate(gc.optim.SGD(), 0),
     "a decay of 1": lambda: gc.optim.EMA([W], 1.0),
     "an average of a tensor": lambda: gc.optim.EMA([W + 1]),  # type: ignore[list-item]

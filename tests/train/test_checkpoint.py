@@ -69,6 +69,21 @@ def test_resumed_is_as_never_stopped(tmp_path: Path, target: str) -> None:
     np.testing.assert_array_equal(again.predict(X), whole.predict(X))
 
 
+def test_averages_are_saved_with_the_training(tmp_path: Path) -> None:
+    whole, first, again = (
+        _trainer(optimizer=gc.optim.averaged(gc.optim.Adam(0.01), 0.9)) for _ in range(3)
+    )
+    whole.fit(X, LABELS, epochs=3, **OPTIONS)
+    first.fit(X, LABELS, epochs=2, **OPTIONS)
+    first.save(tmp_path / "run")
+    again.load(tmp_path / "run")
+    again.fit(X, LABELS, epochs=3, resume=True, **{k: v for k, v in OPTIONS.items() if k != "seed"})
+    _same(whole, again)
+    smooth, kernel = whole.optimizer.ema, whole.model.parameters()[0]
+    assert set(smooth.averages) == set(whole.model.parameters())
+    assert not np.array_equal(smooth.averages[kernel].value, kernel.value)
+
+
 def test_a_loaded_model_predicts_without_data(tmp_path: Path) -> None:
     one, other = _trainer(), _trainer()
     one.fit(X, LABELS, epochs=1, **OPTIONS)
