@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from itertools import accumulate
+from math import prod
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from graphc.ir.outside import in_graph
 from graphc.ir.parsing import parse_expression
 from graphc.runtime.executable import Manifest
 
+Array: TypeAlias = np.ndarray[Any, Any]
+
 
 class HostCall:
     """A host op at one site: arrays are made over the program's memory, results copied into it.
@@ -26,27 +30,35 @@ class HostCall:
     def __init__(
         self, compute: Any, operands: list[tuple[Any, int]], results: list[Any], dims: int
     ) -> None:
-        self._compute, self._operands, self._results = compute, operands, results
-        self._dims = dims
+        self._compute, self._parts, self._count = compute, [*operands, *results], len(operands)
+        self._axes = sum(rank for _, rank in self._parts)
+        self._words = self._axes + dims
+        # What the last call read, and its arrays: turns of a loop are given the same memory.
+        self._seen: tuple[Any, list[Array]] = (None, [])
 
     def __call__(self, pointers: Any, sizes: Any) -> None:
-        arrays, at = [], 0
-        for i, (dtype, rank) in enumerate([*self._operands, *self._results]):
-            shape = tuple(sizes[at + axis] for axis in range(rank))
-            at += rank
-            arrays.append(_array_at(pointers[i], dtype, shape))
-        count = len(self._operands)
-        last = [sizes[at + i] for i in range(self._dims)]
-        found = self._compute([a.copy() for a in arrays[:count]], last)
-        for target, value in zip(arrays[count:], found, strict=True):
+        read = pointers[: len(self._parts)], sizes[: self._words]
+        seen, arrays = self._seen
+        if seen != read:
+            arrays = self._arrays(*read)
+            self._seen = read, arrays
+        found = self._compute([a.copy() for a in arrays[: self._count]], read[1][self._axes :])
+        for target, value in zip(arrays[self._count :], found, strict=True):
             target[...] = value
+
+    def _arrays(self, pointers: Sequence[int | None], sizes: Sequence[int]) -> list[Array]:
+        ends = accumulate((rank for _, rank in self._parts), initial=0)
+        return [
+            _array_at(pointer, dtype, tuple(sizes[start : start + rank]))
+            for pointer, (dtype, rank), start in zip(pointers, self._parts, ends, strict=False)
+        ]
 
 
 def _array_at(pointer: int | None, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     """An array over memory that the program owns."""
     if 0 in shape or pointer is None:
         return np.empty(shape, dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = prod(shape) * dtype.itemsize
     memory = (ctypes.c_char * size).from_address(pointer)
     return np.frombuffer(memoryview(memory), dtype).reshape(shape)
 
@@ -63,11 +75,12 @@ def _host_call(host: Manifest, node: Node | None) -> HostCall:
     attrs = {k: literal.read(parse_expression(v), iter(())) for k, v in host["attrs"].items()}
     origins = node.origins if node is not None else ()
     unknown = names_within(*attrs.values())
+    fixed = {} if unknown else {k: bound(v, {}) for k, v in attrs.items()}
 
     def compute(arrays: Sequence[Any], sizes: Sequence[int]) -> list[Any]:
         assert op.numpy is not None
         dims = dict(zip(unknown, sizes, strict=True))
-        known = {k: bound(v, dims) for k, v in attrs.items()}
+        known = fixed if not unknown else {k: bound(v, dims) for k, v in attrs.items()}
         with origin.inherit(origins), np.errstate(all="ignore"):
             found = op.numpy(*arrays, **known)
         return list(found) if isinstance(found, tuple) else [found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,26 @@ def test_a_convolution_by_transforms_is_one() -> None:
     outputs = [[y, *gc.grad(gc.sum(y**3), [x, w])] for y in (by_transform, by_sum)]
     for a, b in zip(*gc.evaluate(outputs, given), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_native_turns_of_a_loop_and_calls_of_other_sizes_and_threads() -> None:
+    """What a call back into Python remembers of the last one is never that of another call."""
+    z = gc.placeholder("z", ("n",), "complex128")
+    step = gc.compile([z], gc.scan(lambda c, _: (gc.fft.fft(c) / 2, c), z, length=5))
+
+    def wanted(v: Any) -> list[Any]:
+        seen = [v]
+        for _ in range(5):
+            seen.append(scipy.fft.fft(seen[-1]) / 2)
+        return seen
+
+    given = [numbers(n) for n in (8, 3, 8, 1, 16, 8, 3)]
+    with ThreadPoolExecutor(4) as pool:
+        found = [*map(step, given), *pool.map(step, given * 4)]
+    for v, (last, turns) in zip(given * 5, found, strict=True):
+        seen = wanted(v)
+        np.testing.assert_allclose(last, seen[-1], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(turns, seen[:-1], rtol=1e-12, atol=1e-12)
 
 
 def test_vmap() -> None:
