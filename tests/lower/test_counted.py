@@ -1,6 +1,6 @@
 """What a card computes for an element of a map: how many instructions, and which bits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -30,9 +30,9 @@ define linkonce_odr float @approximation(float %x) alwaysinline {
 """
 
 
-def for_a_card() -> str:
-    """The functions as a card has them, with which this processor can do what they ask for."""
-    text = vector_math.definitions_anywhere(OF_FLOAT32, card=True)
+def for_a_card(wanted: Sequence[tuple[str, int]]) -> str:
+    """The functions as a card has them, and for this processor what they ask for."""
+    text = vector_math.definitions_anywhere(wanted, card=True)
     assert DECLARED in text
     text = text.replace(DECLARED, "").replace("llvm.nvvm.rcp.approx.ftz.f", "approximation")
     given = EXACT.replace("declare float @llvm.fabs.f32(float)", "")
@@ -42,7 +42,9 @@ def for_a_card() -> str:
 def test_a_card_has_the_bits_of_this_processor() -> None:
     """And asks for no reciprocal that its instructions do not round as a division does."""
     loops = "".join(loop_over(name, bits) for name, bits in OF_FLOAT32)
-    card, cpu = Loops(loops, for_a_card()), Loops(loops, vector_math.definitions(OF_FLOAT32))
+    card, cpu = (
+        Loops(loops, define(OF_FLOAT32)) for define in (for_a_card, vector_math.definitions)
+    )
     every = float32_every(10_007, 17)
     two = pairs(np.dtype(np.float32), 50_000)
     for name, _ in OF_FLOAT32:
@@ -52,6 +54,18 @@ def test_a_card_has_the_bits_of_this_processor() -> None:
         np.testing.assert_array_equal(np.isnan(found), ~number, name)
         same = found.view(np.uint32)[number] == expected.view(np.uint32)[number]
         assert same.all(), name
+
+
+def test_results_below_the_normal_numbers_are_rounded_once() -> None:
+    """Every float32 at which sigmoid has one."""
+    loops, wanted = loop_over("sigmoid", 32), [("sigmoid", 32)]
+    card, cpu = (Loops(loops, define(wanted)) for define in (for_a_card, vector_math.definitions))
+    first, last = np.array([87.0, 105.0], np.float32).view(np.uint32)
+    x = -np.arange(first, last, dtype=np.uint32).view(np.float32)
+    found, expected = card("sigmoid", x), cpu("sigmoid", x)
+    subnormal = (expected > 0) & (expected < np.finfo(np.float32).tiny)
+    assert subnormal.sum() > 2_000_000
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
 
 
 def _refined(x: Array, units: int) -> tuple[Array, Array]:

@@ -216,6 +216,16 @@ class Code:
         near = self._call("llvm.nvvm.rcp.approx.ftz.f", x)
         return self.fma(self.fma(-x, near, 1.0), near, near)
 
+    def quotient(self, power: float, x: Value) -> Value:
+        """power / x, of a power of two and an x as for `reciprocal`: also below the normal numbers
+        rounded once. There what the first quotient lacks is exact."""
+        if not self.card or x.type != "float":
+            return power / x
+        inverse = self.reciprocal(x)
+        first = inverse * power
+        second = self.fma(self.fma(-x, first, power), inverse, first)
+        return self.select(self.abs(first) <= 2.0 ** (1 - self.format.bias), second, first)
+
     def word(self, x: Value) -> Value:
         """The bits of a float."""
         format = FLOATS[x.type]

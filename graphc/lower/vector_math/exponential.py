@@ -240,9 +240,9 @@ def sigmoid(code: Code, x: Value) -> Value:
     format, limits = code.format, RANGE[code.format.bits]
     down = (format.bias + 1) // 2
     tiny = 2.0**-down
-    x = code.at_most(code.at_least(x, limits.underflow), -limits.minus_one)
-    scale, p = expm1_reduced(code, -x, -down)
-    return code.reciprocal(code.fma(p, scale, tiny) + scale) * tiny
+    x = code.at_least(code.at_most(-x, -limits.underflow), limits.minus_one)
+    scale, p = expm1_reduced(code, x, -down)
+    return code.quotient(tiny, code.fma(p, scale, tiny) + scale)
 
 
 def softplus(code: Code, x: Value) -> Value:
