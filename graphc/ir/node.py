@@ -28,6 +28,7 @@ from graphc.ir.operators import Operators, functions
 from graphc.ir.recording import record, recorders
 from graphc.ir.shape import Shape, TensorType, show
 from graphc.machines import LINE, PAGE
+from graphc.memory import empty
 
 
 class ArrayValue:
@@ -447,7 +448,7 @@ def _on_cache_line(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     place, room = 0, LINE
     if array.nbytes >= _LARGE:
         place, room = next(_large) * _APART % PAGE, PAGE
-    memory = np.empty(array.nbytes + room, np.uint8)
+    memory = empty(array.nbytes + room)
     start = (place - memory.ctypes.data) % room
     used = memory[start : start + array.nbytes]
     copy: np.ndarray[Any, Any] = used.view(array.dtype).reshape(array.shape)

@@ -24,6 +24,7 @@ from graphc.errors import RuntimeFailure
 from graphc.ir.evaluate import learn_dims
 from graphc.ir.node import elsewhere
 from graphc.lower.head import Head
+from graphc.memory import empty
 from graphc.runtime.caller import Caller, Context
 from graphc.runtime.compile import Function
 from graphc.runtime.native import load
@@ -253,7 +254,11 @@ class _Part:
         caller.reserve(self.context, tuple(found[d] for d in caller.dims))
         for i, name in enumerate(caller.manifest["dims"]):
             self.context.words[Head.COUNT + i] = found[name]
-        self._buffers = [np.empty((size, *a.shape[1:]), a.dtype) for a in arrays]
+        shapes = [(size, *a.shape[1:]) for a in arrays]
+        self._buffers = [
+            empty(size * _row_bytes(a)).view(a.dtype).reshape(shape)
+            for a, shape in zip(arrays, shapes, strict=True)
+        ]
         words = itertools.count(caller.input_words)
         self._inputs = _table(
             (a.ctypes.data, _row_bytes(a), buffer.ctypes.data, word)

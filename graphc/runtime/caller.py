@@ -23,6 +23,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, Variable, elsewhere
 from graphc.ir.shape import show
 from graphc.lower.head import INTERRUPTED, Head
+from graphc.memory import empty
 from graphc.runtime import threads
 from graphc.runtime.arguments import as_input
 from graphc.runtime.executable import Executable, Manifest
@@ -84,7 +85,7 @@ class Context:
         self.sizes = sizes
         self.words[Head.CHANGED] = 1
         if size > self.bytes:
-            self.arena = np.empty(size + ALIGN, np.uint8)
+            self.arena = empty(size + ALIGN)
             start = self.arena.ctypes.data
             self.words[Head.ARENA] = start + (-start) % ALIGN
             self.bytes = size
