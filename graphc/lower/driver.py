@@ -112,6 +112,7 @@ class _Driver:
         self.text = FunctionText(self.layout)  # of the entry
         self.functions: dict[str, list[str]] = {}  # those of ranges
         self.sharing = Sharing(self.layout, self.functions)
+        self.of_example: dict[int, str] = {}  # those of a chain's products, by their steps
         self.sums: set[DType] = set()  # whose products have taps
         self.blas: set[DType] = set()  # whose products the BLAS may compute
         self.may_stop = True  # no variable is written yet
@@ -241,7 +242,8 @@ class _Driver:
 
     def _examples(self, step: Examples, stop: str, start: str) -> None:
         """Examples [start, stop): if there are enough, each thread takes the next one until none is
-        left, and works in a frame of its own."""
+        left, and works in a frame of its own. Else they go in order, in the first frame, and
+        threads share each step. The products are the same functions, which are told the frame."""
         if self.clocks.words:
             self._in_order(step, stop, start)
             return
@@ -284,7 +286,9 @@ class _Driver:
     def _in_order(self, step: Loop | Examples, stop: str, start: str) -> None:
         with self.text.loop(stop, start) as counter:
             self.text.counters[step.counter] = counter
+            self.text.shift = "0" if isinstance(step, Examples) else self.text.shift
             self._steps(step.body)
+            self.text.shift = "" if isinstance(step, Examples) else self.text.shift
             del self.text.counters[step.counter]
 
     def _while(self, step: Loop) -> None:
@@ -360,10 +364,14 @@ class _Driver:
         if inside == "false":
             self._one_after_the_other(step, blocks)
             return
-        name = f"rows{len(self.functions)}"
-        one = self._columns if step.by_columns else self._rows
-        write = self._sums if step.taps else self._matrices if step.batch else one
-        self.functions[name] = write(name, step, blocks)
+        name = self.of_example.get(id(step), "") if text.shift else ""
+        if not name:
+            name = f"rows{len(self.functions)}"
+            one = self._columns if step.by_columns else self._rows
+            write = self._sums if step.taps else self._matrices if step.batch else one
+            self.functions[name] = write(name, step, blocks)
+            if text.shift:
+                self.of_example[id(step)] = name
         terms = product((*step.batch, *step.taps))
         work = floordiv(step.m * step.n * step.k * terms, MULTIPLY_ADDS)
         if blocks is not None and blocks.call.work is not None and not step.by_columns:

@@ -228,7 +228,7 @@ class FunctionText:
                 place = self.emit(f"getelementptr i8, ptr {arena}, i64 {offset}")
             else:
                 place = self.word("ptr", self.layout.entry(storage))
-                if storage.frame and self.shift:
+                if storage.frame and self.shift not in ("", "0"):
                     moved = f"getelementptr i8, ptr {place}, i64 {self.shift}"
                     place = self.emit(moved, early=True)
             self._bases[storage] = place

@@ -23,7 +23,7 @@ from graphc.planning import examples
 from graphc.planning.check_memory import check_memory
 from graphc.planning.cost import program_cost
 from graphc.planning.memory import plan_memory
-from graphc.planning.program import Examples, Program, walk_steps
+from graphc.planning.program import Blocks, Examples, Gemm, Program, walk_steps
 from graphc.planning.show import print_program
 from tests.properties.products import TAKERS
 
@@ -196,6 +196,16 @@ def test_the_driver_shares_the_whole_chain() -> None:
     shared = re.compile(r"call void %v\d+\(ptr @parts\d+, ptr %words")  # what shares a range
     assert len(shared.findall(print_driver(program, 32).text)) == 1
     assert not shared.findall(print_driver(program, 32, timed=True).text)
+
+
+def test_a_product_of_a_chain_is_one_function() -> None:
+    """Whether its examples go to threads or in order: the frame is told. The kernels are calls."""
+    program = compiled(gradients())
+    text = print_driver(program, 32).text
+    own = {id(s.product if isinstance(s, Blocks) else s) for s in walk_steps(program.steps)
+           if isinstance(s, (Blocks, Gemm))}  # fmt: skip
+    made = re.findall(r"^define internal i32 @rows\d+\(", text, re.MULTILINE)
+    assert len(made) == len(own) > 6
 
 
 def test_whatever_takes_the_products_up(monkeypatch: pytest.MonkeyPatch) -> None:
