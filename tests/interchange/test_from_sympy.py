@@ -74,7 +74,8 @@ FORMULAS = [
     sp.li(x + 2), sp.Li(x + 2), sp.dirichlet_eta(x + 1), sp.hyper([1, 1], [2], -x / 2),
     sp.meijerg([[], []], [[0], []], x), sp.rootof(z**5 - z - 1, 0) * x,
     sp.LeviCivita(0, i, 2).subs(i, x) + x, sp.Abs(1 / (1 + sp.I * x)), sp.re(sp.exp(sp.I * x * y)),
-    20 * sp.log(sp.Abs((1 / (z**2 + z + 1)).subs(z, sp.I * x)), 10),
+    sp.Piecewise((x, sp.Contains(2 * x, sp.S.Naturals0)), (y, sp.Contains(x, sp.Interval(1, 2))),
+                 (3, True)), 20 * sp.log(sp.Abs((1 / (z**2 + z + 1)).subs(z, sp.I * x)), 10),
 ]  # fmt: skip
 
 
@@ -393,6 +394,8 @@ COMPLEX = [
     sp.exp(sp.I * x), (1 + 2 * sp.I) * x - sp.I, sp.sqrt(x - 5 + 0 * y + sp.I / 3), sp.I**x,
     x**sp.I, sp.sin(x + sp.I * y) / (y + sp.I), sp.Piecewise((sp.I * x, x > 0.5), (y, True)),
     sp.conjugate(sp.exp(sp.I * x)) * sp.arg(x + sp.I), sp.im(sp.exp(sp.I * x)) * sp.I,
+    sp.hankel1(0, x) + sp.hankel2(y, x) / 3, sp.hn1(1, x) - sp.hn2(0, x) * y, sp.Ynm(2, 1, x, y),
+    sp.Znm(2, 1, x, y) * sp.I,
     sp.Sum(sp.exp(sp.I * i * x), (i, 0, 40)), sp.log(-2) * x, sp.sqrt(-3) * sp.cosh(sp.I + x),
 ]  # fmt: skip
 
