@@ -25,13 +25,15 @@ from graphc.ops.build import constant, size_as_tensor
 from graphc.ops.from_formula import tensors_of
 from graphc.ops.leaf import placeholder
 from graphc.rewrite.driver import apply_rules
-from graphc.rewrite.rules import DEFAULT
+from graphc.rewrite.rules import DEFAULT, algebra, stable
+from graphc.rewrite.ruleset import Ruleset
 from graphc.symbolic.texts import escape
 from graphc.symbolic.writer import Sheet
 
 FORWARD, LOCAL, BACKWARD = "forward", "local", "backward"
 _LONGEST = 30  # operations of a derivative that is put into the next one
 _PATHS = 12  # from the loss to a variable, beyond which they are not written one by one
+_SIGMOIDS = Ruleset("sigmoids", [stable.fold_sigmoid, algebra.drop_double_negative])
 _MORE = 4  # operations that a form over leaves may have more than one over names
 
 
@@ -346,7 +348,7 @@ class Chain:
         short = simplified(element)
         written = self._value(total[-1])
         if written is None or short.count_ops() < written.count_ops():
-            made = self._times(None, short, t)
+            made = _ruled(self._times(None, short, t), _SIGMOIDS)
             if made.shape == t.shape:
                 forms.append(made)
         return forms, short if short.count_ops() <= _LONGEST else None
@@ -354,10 +356,15 @@ class Chain:
     def _tidy(self, t: Tensor) -> Tensor:
         """`t` in terms of what has names, without what the rules of the compiler can do without."""
         (t,) = transform([t], replace=self._owners)
-        inputs = [n.output() for n in walk([t]) if Fact.INPUT in n.op.facts]
-        (t,) = apply_rules(Graph(inputs, [t]), *DEFAULT).outputs
+        t = _ruled(t, *DEFAULT)
         (t,) = transform([t], replace=self._owners)
         return t
+
+
+def _ruled(t: Tensor, *rulesets: Ruleset) -> Tensor:
+    inputs = [n.output() for n in walk([t]) if Fact.INPUT in n.op.facts]
+    (made,) = apply_rules(Graph(inputs, [t]), *rulesets).outputs
+    return made
 
 
 def _numbered(name: str) -> Iterator[str]:

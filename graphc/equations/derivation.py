@@ -26,10 +26,13 @@ from graphc.equations.steps import layer_results
 from graphc.errors import ArgumentError
 from graphc.ir import origin
 from graphc.ir.evaluate import evaluate
-from graphc.ir.graph import walk
+from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.op import Fact
 from graphc.ir.structure import flatten
+from graphc.ops.leaf import placeholder
+from graphc.rewrite.driver import apply_rules
+from graphc.rewrite.rules.people import people
 
 LAYOUTS = ("rows", "columns")
 PARTS = {
@@ -174,10 +177,28 @@ def derive(
             where=origin.where(),
         )
     variables = flatten(wrt)[0]
+    loss, named = _on_paper(loss, variables, _tensors(loss, names))
     by_columns = is_by_columns(loss, variables)
     turned = layout is not None and by_columns is not None and by_columns != (layout == "columns")
-    chain = Chain(loss, variables, _tensors(loss, names), turned)
+    chain = Chain(loss, variables, named, turned)
     return Derivation(chain.lines(), chain.results, chain.known, turned)
+
+
+def _on_paper(
+    loss: Tensor, variables: Sequence[Tensor], names: Mapping[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss and what has names, without checks and guards; as they are, if one of the variables
+    is made of any."""
+    nodes = set(walk([loss]))
+    inside = {name: t for name, t in names.items() if t.node in nodes}
+    inputs = [n.output() for n in walk([loss]) if Fact.INPUT in n.op.facts]
+    own = {t: placeholder(f"input{i}", t.shape, t.dtype) for i, t in enumerate(inputs)}
+    given = transform([loss, *variables, *inside.values()], replace=own)
+    made = apply_rules(Graph(list(own.values()), given), people).outputs  # a graph's names differ
+    read = transform(made, replace={placed: t for t, placed in own.items()})
+    if any(a is not b for a, b in zip(variables, read[1:], strict=False)):
+        return loss, inside
+    return read[0], dict(zip(inside, read[1 + len(variables) :], strict=True))
 
 
 def _tensors(loss: Tensor, names: Mapping[str, Any] | None) -> dict[str, Tensor]:

@@ -100,13 +100,30 @@ def _turned(e: Any) -> Any:
 
 
 def _forms(e: Any) -> Iterator[Any]:
-    for way in (sp.factor_terms, sp.cancel, sp.factor, sp.expand, sp.simplify):
+    for way in (sp.factor_terms, sp.cancel, sp.factor, sp.expand, sp.simplify, _by_sigmoids):
         try:
             made = way(e)
         except (sp.PolynomialError, NotImplementedError, TypeError, ValueError):
             continue  # what is no polynomial has other forms
         if not made.has(sp.nan, sp.zoo) and _functions(made) <= _functions(e):
             yield made
+
+
+def _by_sigmoids(e: Any) -> Any:
+    """The same, cancelled over s = 1/(1 + exp(-u)) instead of exp(u).
+
+    >>> z, t = sp.symbols("z t")
+    >>> _by_sigmoids(((1 - t) * sp.exp(z) - t) / (sp.exp(z) + 1))
+    -t + 1/(1 + exp(-z))
+    """
+    arguments = {u if not u.could_extract_minus_sign() else -u for u in
+                 (f.args[0] for f in e.atoms(sp.exp))}  # fmt: skip
+    back = {}
+    for u in arguments:
+        s = sp.Dummy(positive=True)
+        e = e.subs({sp.exp(u): s / (1 - s), sp.exp(-u): (1 - s) / s})
+        back[s] = 1 / (1 + sp.exp(-u))
+    return sp.cancel(e).subs(back)
 
 
 def _functions(e: Any) -> set[Any]:

@@ -19,7 +19,8 @@ from graphc.ir.op import Kind
 from graphc.passes.scans import drop_unused_outputs, merge_scans
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules import algebra, contract, fastmath, fold, shape
-from graphc.rewrite.ruleset import UNSAFE, Result, Ruleset
+from graphc.rewrite.rules.people import people
+from graphc.rewrite.ruleset import Ruleset
 
 FORWARD, BACKWARD, UPDATE = LANES = ("forward", "backward", "update")
 
@@ -33,20 +34,6 @@ _FOR_PROCESSORS = (
     shape.multiply_instead_of_sum,
 )
 _OF_REAL_NUMBERS = (fastmath.drop_add_zero, fastmath.drop_multiply_zero)
-
-people = Ruleset("people")
-
-
-@people.rewrite(
-    UNSAFE, "ensure", "converged", "check_labels", "checkpoint", "after", "custom_gradient"
-)
-def see_through(node: Node) -> Result:
-    """ensure(x, condition) -> x; and so for other ops whose results are their operands
-
-    A check fails and a checkpoint is computed again, which is no part of a formula.
-    """
-    return node.inputs[: len(node.types)]
-
 
 RULES = Ruleset(
     "reading",

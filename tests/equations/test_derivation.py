@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -243,3 +244,25 @@ def test_errors() -> None:
         gc.derive(x @ w, w)
     with pytest.raises(ArgumentError, match="x has no value"):
         gc.derive(gc.sum(gc.exp(x)), x).evaluate()
+
+
+def test_the_loss_of_two_classes_reads_as_in_a_course() -> None:
+    """Its guards against 0 times infinity are no part of a formula, and p - y is what is left."""
+    X, t = gc.placeholder("X", ("m", 3)), gc.placeholder("t", ("m",))
+    w = gc.variable(np.float32([0.5, -1, 2]), name="w")
+    z = X @ w
+    L = gc.mean(gc.nn.losses.binary_cross_entropy(z, t))
+    derived = gc.derive(L, w, names={"z": z, "L": L})
+    assert "L = sum(t * softplus(-z) + (1 - t) * softplus(z), axis=0) / m" in str(derived)
+    assert "= (sigmoid(z) - t) / m\n" in str(derived)
+    assert r"\frac{\sigma\left(z\right) - t}{m}" in derived.latex
+    drawn = "".join(re.findall(r'label="([^"]*)"', gc.draw(gc.grad(L, w)).source))
+    assert "sigmoid" in drawn
+    assert "inf" not in drawn
+    values = {"X": np.float32([[1, 2, 0], [0, 1, 1]]), "t": np.float32([1, 0])}
+    found = derived.evaluate(values)
+    z_ = values["X"] @ np.float32([0.5, -1, 2])
+    expected = values["X"].T @ ((1 / (1 + np.exp(-z_)) - values["t"]) / 2)
+    np.testing.assert_allclose(found["dw"], expected, rtol=1e-5)
+    of_graph = gc.evaluate(gc.grad(L, w), {X: values["X"], t: values["t"]})
+    np.testing.assert_allclose(found["dw"], of_graph, rtol=1e-5)
