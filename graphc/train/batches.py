@@ -5,12 +5,13 @@ Several inputs or outputs are a tuple or a dict of arrays; a list is one array, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from graphc.errors import ArgumentError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, DTypeError, RuntimeFailure, ShapeError
 from graphc.ir import origin
 from graphc.ir.dtype import DType, bool_, dtype_or_default, int64
 from graphc.ir.given import given_array
@@ -21,8 +22,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 
 _AS_NUMBERS = {
-    "O": "x.astype('float32') converts objects that are numbers; a column of names is an int for "
-    "each: np.unique(column, return_inverse=True)[1]",
+    "O": "a column of names is an int for each: np.unique(column, return_inverse=True)[1]",
     "U": "an int for each class: np.unique(labels, return_inverse=True)[1]",
     "M": "seconds since the first: (t - t[0]) / np.timedelta64(1, 's')",
 }
@@ -294,3 +294,18 @@ def stream(op: str, x: Any, floats: DType) -> Iterator[Data]:
             )
         x_part, y_part, *weights = batch
         yield data(op, x_part, y_part, weights[0] if weights else None, floats)
+
+
+def label_named(error: RuntimeFailure, given: Data) -> RuntimeFailure:
+    """A label that is no class, at the user's line; with the labels that there are where it is not
+    known which it was."""
+    if error.message.startswith("a label is out of range"):
+        found = error.given or labels(given.names, given.arrays)
+        hint = "classes are counted from 0" if found else ""
+        if re.search(r"(^| )-\d", found):
+            hint = "a mask leaves them out: losses.softmax_cross_entropy(p, y, mask=y >= 0)"
+        return type(error)(
+            error.message, op=error.op, expected=error.expected, given=found,
+            where=origin.where(), hint=hint,
+        )  # fmt: skip
+    return error

@@ -19,7 +19,7 @@ from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import greater
 from graphc.ops.reduce import argmax
 from graphc.ops.segments import segment_sum
-from graphc.ops.shape import reshape
+from graphc.ops.shape import broadcast_to, reshape
 from graphc.train.metric import Array, Metric, State, added
 
 AVERAGES = ("macro", "micro", "weighted", "none")
@@ -115,6 +115,37 @@ class Confusion(Metric):
 
     def result(self, state: Mapping[str, Array]) -> Any:
         return self.finish(state["matrix"])
+
+
+class Decisions(Metric):
+    """What `metric` is of each decision between two classes by itself: of the pixels of an image,
+    of several labels."""
+
+    def __init__(self, metric: Confusion) -> None:
+        super().__init__(metric.name)
+        self.metric = metric
+
+    def _flat(self, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        p, t = both(self.name, predictions, targets)
+        if not p.ndim or not may_be_equal(p.shape, t.shape):
+            raise mismatch(self.name, p, t)
+        return reshape(p, (-1,)), reshape(t, (-1,))
+
+    def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
+        return self.metric.start(*self._flat(predictions, targets))
+
+    def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
+        ones = (1 for _ in range(predictions.ndim - 1))
+        each = broadcast_to(reshape(weights, (-1, *ones)), predictions.shape)
+        return self.metric.update(
+            state, *self._flat(predictions, targets), reshape(each, (-1,))
+        )
+
+    def merge(self, state: State, other: State) -> State:
+        return self.metric.merge(state, other)
+
+    def result(self, state: Mapping[str, Array]) -> Any:
+        return self.metric.result(state)
 
 
 class Averaged(Confusion):

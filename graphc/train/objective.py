@@ -18,6 +18,7 @@ from graphc.ops.build import cast, tensor
 from graphc.ops.elementwise import where
 from graphc.ops.reduce import mean, sum
 from graphc.train import metrics as metric_functions
+from graphc.train.classes import Confusion, Decisions
 from graphc.train.metric import Mean, Metric, of_examples
 
 
@@ -54,8 +55,8 @@ def loss_parts(loss: Any, weights: Any) -> list[tuple[Part, float]]:
 
 def metric_parts(metrics: Any, parts: list[tuple[Part, float]]) -> list[Part]:
     """The metrics, of the one output or by output; of an output whose loss is that of two classes,
-    "accuracy" is `binary_accuracy`. Errors: `ArgumentError` for unknown names, what is no list, and
-    two of one name."""
+    "accuracy" is `binary_accuracy`, and counts are of each decision. Errors: `ArgumentError` for
+    unknown names, what is no list, and two of one name."""
     binary = {part.key for part, _ in parts if _of_two_classes(part.what)}
     several = metrics if isinstance(metrics, Mapping) else {None: metrics}
     found: dict[str, Part] = {}
@@ -69,6 +70,8 @@ def metric_parts(metrics: Any, parts: list[tuple[Part, float]]) -> list[Part]:
             metric = metric_functions.get(given)
             if key in binary and given in ("accuracy", "acc"):
                 metric = Mean(metric_functions.binary_accuracy(), metric.name)
+            elif key in binary and isinstance(metric, Confusion):
+                metric = Decisions(metric)
             name = metric.name if key is None else f"{key}_{metric.name}"
             if name == "loss" or name in found:
                 raise ArgumentError(

@@ -34,7 +34,7 @@ from graphc.train.batches import (
     fault,
     float_dtype,
     is_stream,
-    labels,
+    label_named,
     positive,
     stream,
 )
@@ -279,7 +279,7 @@ class Trainer(Answering):
             for _ in _chunks(walk, walk.count, None):
                 pass
         except RuntimeFailure as error:
-            raise _named(error, given) from None
+            raise label_named(error, given) from None
         logs = step.logs(walk.results)
         if not np.isfinite(logs["loss"]) and (culprit := fault(given.names, given.arrays)):
             origin.warn_once(f"the loss is {logs['loss']}, and {culprit}", LossWarning)
@@ -505,7 +505,7 @@ class _Memory(_Source):
         return fault(self._given.names, self._given.arrays)
 
     def named(self, error: RuntimeFailure) -> RuntimeFailure:
-        return _named(error, self._given)
+        return label_named(error, self._given)
 
 
 class _Stream(_Source):
@@ -561,7 +561,7 @@ class _Stream(_Source):
         return "" if self._last is None else fault(self._last.names, self._last.arrays)
 
     def named(self, error: RuntimeFailure) -> RuntimeFailure:
-        return error if self._last is None else _named(error, self._last)
+        return error if self._last is None else label_named(error, self._last)
 
 
 def _own_dtype(model: Layer) -> DType | None:
@@ -571,19 +571,6 @@ def _own_dtype(model: Layer) -> DType | None:
     except ArgumentError:
         return None
     return found.pop() if len(found) == 1 else None
-
-
-def _named(error: RuntimeFailure, given: Data) -> RuntimeFailure:
-    """A label that is no class, at the user's line; with the labels that there are where it is not
-    known which it was."""
-    if error.message.startswith("a label is out of range"):
-        found = error.given or labels(given.names, given.arrays)
-        hint = "classes are counted from 0" if found else ""
-        return type(error)(
-            error.message, op=error.op, expected=error.expected, given=found,
-            where=origin.where(), hint=hint,
-        )  # fmt: skip
-    return error
 
 
 def _chunks(walk: Walk, count: int, order: Array | None) -> Iterator[int]:

@@ -82,6 +82,22 @@ def test_accuracy_of_many_decisions(shape: tuple[int, ...], loss: str) -> None:
         _evaluate(metrics.binary_accuracy(), p, t[:, 0])
 
 
+@pytest.mark.parametrize("shape", [(30, 1, 3, 2), (30, 3), (30,), (30, 1)])
+def test_counts_of_many_decisions(shape: tuple[int, ...]) -> None:
+    z, t, w = RNG.normal(size=shape), RNG.integers(0, 2, shape), RNG.uniform(0.5, 2, shape[0])
+    trainer = gc.train.Trainer(
+        gc.nn.Activation("linear"), loss="binary_cross_entropy", optimizer="sgd",
+        metrics=["precision", gc.train.metrics.recall(), "confusion_matrix"], target="reference",
+    )  # fmt: skip
+    logs = trainer.evaluate(z, t, sample_weight=w)
+    weights = np.broadcast_to(w.reshape(-1, *(1 for _ in shape[1:])), shape)
+    matrix = np.zeros((2, 2))
+    np.add.at(matrix, (t, (z > 0).astype(int)), weights)
+    np.testing.assert_allclose(logs["confusion_matrix"], matrix, rtol=1e-6)
+    np.testing.assert_allclose(logs["precision"], matrix[1, 1] / matrix[:, 1].sum(), rtol=1e-6)
+    np.testing.assert_allclose(logs["recall"], matrix[1, 1] / matrix[1].sum(), rtol=1e-6)
+
+
 def test_errors_by_name() -> None:
     p, t = RNG.normal(size=(6, 2)), RNG.normal(size=(6, 2))
     np.testing.assert_allclose(

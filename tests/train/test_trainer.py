@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import ArgumentError, DivergenceError, DTypeError, ShapeError
+from graphc.errors import ArgumentError, DivergenceError, DTypeError, RuntimeFailure, ShapeError
 
 RNG = np.random.default_rng(17)
 CENTRES = np.array([[4.0, 0.0], [-4.0, 1.0], [0.0, -4.0]])
@@ -270,8 +270,10 @@ def test_data_that_does_not_fit() -> None:
         trainer.predict(3.0)
     with pytest.raises(DTypeError, match=r"y is not numbers[^$]*return_inverse=True"):
         trainer.evaluate(POINTS, ["a"] * 100)
-    with pytest.raises(DTypeError, match=r"x is not numbers[^$]*astype\('float32'\)"):
-        trainer.evaluate(POINTS.astype(object), LABELS)
+    with pytest.raises(DTypeError, match=r"x is not numbers[^$]*a column of names"):
+        trainer.evaluate(np.where(POINTS > 9, POINTS.astype(object), "a"), LABELS)
+    with pytest.raises(RuntimeFailure, match=r"a label is out of range[^$]*mask=y >= 0"):
+        trainer.fit(POINTS, np.where(LABELS == 0, -100, LABELS), verbose=False)
     for validation in (POINTS, (POINTS,)):
         with pytest.raises((ArgumentError, ShapeError), match="validation_data"):
             trainer.fit(POINTS, LABELS, validation_data=validation)  # type: ignore[arg-type]
