@@ -95,6 +95,12 @@ def wide() -> Graph:
     return Graph([x, w], [gc.tanh(x @ w)])
 
 
+def two_chains() -> Graph:
+    """Products that do not need each other, of which the later ones use memory of the others."""
+    x, w, u = (gc.placeholder(name, (64, 64)) for name in "xwu")
+    return Graph([x, w, u], [gc.exp(x @ w) @ w, gc.exp(x @ u) @ u])
+
+
 CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
     "tiny_product": (tiny_products, 0),
     "step_rows": (recurrence, 0),
@@ -111,6 +117,7 @@ CHANGES: dict[str, tuple[Callable[[], Graph], float]] = {
     "zeros": (padded, 0),
     "least_columns": (narrow, 1),
     "epilogues": (biased, True),
+    "apart": (two_chains, 1 << 20),
     "many_threads": (short_loops, True),
 }
 
