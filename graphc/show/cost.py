@@ -18,7 +18,9 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.planning.work import bytes_of, operations
 from graphc.show import labels
+from graphc.show.layers import scope_of
 from graphc.show.picture import Arrow, Box, Cluster, Look, Picture
+from graphc.show.picture import Kind as Line
 
 RIDGE = 8.0  # operations for a byte: one core with vectors of 8 floats, and its share of memory
 _NAMED = 3  # operations of a kernel that are named in its box
@@ -38,6 +40,8 @@ def cost_picture(graph: Graph) -> Picture:
         name = "output" if len(graph.outputs) == 1 else f"output {i}"
         head = picture.mark(picture.whole, Look.OUTPUT, name, tooltip=str(tensor.type))
         made.arrow(made.place(tensor), head, tensor)
+    for variable, value in graph.updates:
+        picture.arrow(made.place(value), made.place(variable), kind=Line.UPDATE)
     sizes = ", ".join(f"{name} = {size_hint_of(name)}" for name in graph.dims)
     whose = "a typical processor" if measured is None else "measured here"
     picture.note = f"intensity against {made.ridge:.3g} operations for a byte ({whose})" + (
@@ -108,6 +112,7 @@ class _Costs:
             cluster,
             look,
             labels.one_line(title, _TITLE),
+            *([labels.one_line(scope)] if (scope := scope_of(node)) else []),
             f"{in_units(count, ('', 'k', 'M', 'G', 'T'))} operations, {in_bytes(moved)}",
             f"{intensity:.2g} operations for a byte",
             tooltip=f"operations: {flops}",

@@ -251,6 +251,19 @@ def test_golden_cost(golden: Any) -> None:
     golden("draw/cost", gc.draw(compiled(two_layers()), view="cost").source)
 
 
+@pytest.mark.usefixtures("typical")
+def test_costs_say_whose_they_are_and_what_they_update() -> None:
+    model = gc.nn.Sequential([gc.nn.Dense(3), gc.nn.Dense(2)], name="levels_cost").init(("n", 4))
+    step = training(model, 4)
+    function = gc.compile(step.inputs, step.outputs, step.updates, target="reference")
+    picture = _picture(function, "cost", "math", 5000)
+    products = [m.lines for m in picture.marks if " @ " in m.lines[0]]
+    assert {lines[1] for lines in products} == {"levels_cost/dense1", "levels_cost/dense2"}
+    updated = [picture.marks[a.head] for a in picture.arrows if a.kind is Kind.UPDATE]
+    assert len(updated) == 4
+    assert all(m.look is Look.VARIABLE for m in updated)
+
+
 @pytest.mark.parametrize(("flops", "looks"), [(1e9, {"hexagon"}), (1e15, {"box"})])
 def test_what_was_measured_decides_what_is_bound_by_what(
     flops: float, looks: set[str], monkeypatch: pytest.MonkeyPatch
