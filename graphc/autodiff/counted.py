@@ -10,11 +10,14 @@ the sum of those of its terms, one more such loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from graphc.autodiff.derivatives import or_zeros, pulled
 from graphc.ir.node import Tensor
+from graphc.ir.shape import Shape
 from graphc.ops.build import tensor
+from graphc.ops.complex import complex, imag, real
 from graphc.ops.create import zeros_like
 from graphc.ops.custom_gradient import custom_gradient
 from graphc.ops.elementwise import isfinite, less, less_equal, minimum, stop_gradient, where
@@ -31,9 +34,10 @@ def counted_sum(terms: Terms, low: Any, high: Any, arguments: Sequence[Tensor]) 
 
     Bounds broadcast with the terms, and have the derivative 0, as `floor` has. Of fewer terms than
     none what is missing is taken away (Karr, "Summation in finite terms", 1981); a bound that is
-    not finite gives NaN. There are two derivatives.
+    not finite gives NaN. There are two derivatives, and none where an argument is complex.
     """
-    first, last = (stop_gradient(tensor(b, "sum")) for b in (low, high))
+    ends = (tensor(b, "sum") for b in (low, high))
+    first, last = (stop_gradient(real(b) if b.dtype.is_complex else b) for b in ends)
     backwards = less(last, first - 1.0)
     sign = where(backwards, -1.0, 1.0)
     first, last = where(backwards, last + 1.0, first), where(backwards, first - 1.0, last)
@@ -42,10 +46,13 @@ def counted_sum(terms: Terms, low: Any, high: Any, arguments: Sequence[Tensor]) 
 
     def term(i: Tensor, *given: Tensor) -> list[Tensor]:
         index = first + i
-        there = less_equal(index, last)
-        return [where(there, t, 0.0) for t in terms(minimum(index, last), *given)]
+        (found,) = terms(minimum(index, last), *given)
+        one = where(less_equal(index, last), found, 0.0)
+        return [real(one), imag(one)] if one.dtype.is_complex else [one]
 
-    (total,) = _totals(term, turns, list(arguments), _ORDERS)
+    given = list(arguments)
+    parts = _totals(term, turns, given, 0 if any(t.dtype.is_complex for t in given) else _ORDERS)
+    total = parts[0] if len(parts) == 1 else complex(*parts)
     return where(isfinite(steps), sign * total, float("nan"))
 
 
@@ -58,17 +65,29 @@ def _totals(
         return _added_up(lambda i: terms(i, *given), turns)
 
     def pull(gs: Sequence[Tensor], outs: Any, *given: Tensor) -> Any:
-        def back(i: Tensor, *both: Tensor) -> list[Tensor]:
+        def back(places: Sequence[int], i: Tensor, *both: Tensor) -> list[Tensor]:
             cotangents, moved = both[: len(gs)], both[len(gs) :]
-            return or_zeros(pulled(terms(i, *moved), moved, cotangents), moved)
+            by = [moved[place] for place in places]
+            return or_zeros(pulled(terms(i, *moved), by, cotangents), by)
 
-        made = _totals(back, turns, [*gs, *given], orders - 1)
-        return made[0] if len(given) == 1 else tuple(made)
+        # A loop for the arguments of each shape: no turn goes over an array that none asks for.
+        found: dict[int, Tensor] = {}
+        for places in _by_shape(given):
+            made = _totals(partial(back, places), turns, [*gs, *given], orders - 1)
+            found.update(zip(places, made, strict=True))
+        return found[0] if len(given) == 1 else tuple(found[i] for i in range(len(given)))
 
     if not orders or not arguments:
         return total(*arguments)
     found: Sequence[Tensor] = custom_gradient(total, vjp=pull)(*arguments)
     return found
+
+
+def _by_shape(tensors: Sequence[Tensor]) -> list[list[int]]:
+    groups: dict[Shape, list[int]] = {}
+    for i, t in enumerate(tensors):
+        groups.setdefault(t.shape, []).append(i)
+    return list(groups.values())
 
 
 def _added_up(terms: Callable[[Tensor], Sequence[Tensor]], turns: Tensor) -> list[Tensor]:

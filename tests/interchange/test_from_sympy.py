@@ -360,6 +360,11 @@ def test_native_sums_of_elements_and_their_digits() -> None:
     np.testing.assert_allclose(value, np.sum(rest**2), rtol=3e-7)
     np.testing.assert_allclose(by_mu, -2 * rest.sum(), rtol=3e-7)
     np.testing.assert_allclose(by_sample, 2 * rest, rtol=3e-7)
+    slope = gc.grad(loss, mu)
+    needed = gc.compile([sample, mu], [loss, slope, gc.grad(slope, mu)], target="reference")
+    loops = [node for node in needed.optimized.nodes if "body" in node.attrs]
+    assert loops
+    assert not any(t.shape for node in loops for t in node.outputs)  # none adds up an array
 
 
 # -- functions of tensors --------------------------------------------------------------------------

@@ -248,6 +248,17 @@ def test_derivatives_of_complex_results_by_real_symbols_are_those_of_sympy() -> 
     same(batch[1], [[slope[1]], [0.0]])
 
 
+def test_complex_sums_of_as_many_terms_as_a_call_says() -> None:
+    k, n = sp.symbols("k n", integer=True)
+    e = sp.Sum(x**k * sp.exp(sp.I * k * y), (k, 0, n))
+    f = gc.lambdify([x, y, n], e, gradient=[x, y])
+    value, slope = f(0.8, 0.5, 7)
+    written, at = e.subs(n, 7).doit(), {x: 0.8, y: 0.5}
+    same(value, complex(written.subs(at)))
+    same(slope, [complex(written.diff(s).subs(at)) for s in (x, y)])
+    same(gc.lambdify([x, y, n], e)(0.8j, 0.5, 7), complex(written.subs({x: 0.8j, y: 0.5})))
+
+
 def test_complex_arguments_make_all_complex() -> None:
     """A transfer function on the imaginary axis, whose modulus is real."""
     g = 1 / (z**2 + z / 2 + 1)
