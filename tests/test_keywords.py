@@ -138,6 +138,11 @@ def test_what_is_handed_on_is_known_too() -> None:
         (lambda: gc.Graph([X], output=[X]), "near it: outputs"),
         (lambda: gc.scope("a", "b"), "too many positional arguments"),
         (lambda: gc.elementwise("f", lambda x: x, att={}), "near it: at"),
+        (lambda: gc.elementwise("f_kw", lambda x: x * x)(X, out=X), "here it is nothing: results"),
+        (lambda: X.at[0].set(1.0, mode="drop"), "here it is nothing: an index out of range is an"),
+        (lambda: X[X > 0].sum(axes=0), "here it is axis"),
+        (lambda: gc.compile([X], [X]).report(htlm=True), "it takes no htlm"),
+        (lambda: gc.compile([X], [X]).profile(run=3), "near it: runs"),
     ],
 )
 def test_other_wrong_calls(call: Callable[[], Any], told: str) -> None:

@@ -30,6 +30,7 @@ from graphc.ir.graph import Graph, transform, walk
 from graphc.ir.node import Tensor, Variable
 from graphc.ir.op import Fact
 from graphc.ir.structure import flatten
+from graphc.keywords import Answering
 from graphc.ops.leaf import placeholder
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules.people import people
@@ -42,7 +43,7 @@ PARTS = {
 }
 
 
-class Derivation:
+class Derivation(Answering):
     """What `gc.derive` gives: lines in three parts.
 
     `results` has the name of the derivative by each variable, `leaves` has the leaves whose values

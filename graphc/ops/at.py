@@ -16,6 +16,7 @@ from graphc.ir.dtype import bool_, int64
 from graphc.ir.node import Tensor
 from graphc.ir.operators import function
 from graphc.ir.shape import Shape, show
+from graphc.keywords import answer_methods
 from graphc.ops import dynamic
 from graphc.ops.build import cast, constant, is_python_scalar, tensor
 from graphc.ops.create import ones
@@ -322,3 +323,7 @@ for _operator in (
     "abs", "lt", "le", "gt", "ge", "getitem", "len", "iter", "bool", "float", "int", "array",
 ):  # fmt: skip
     setattr(Selected, f"__{_operator}__", _refuse)
+
+
+for _kind in (Place, Selected):
+    answer_methods(_kind)

@@ -22,6 +22,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Context, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, broadcast
+from graphc.keywords import Answering, answering
 from graphc.ops.build import cast, float_type, operands, settle, tensor
 from graphc.ops.elementwise import where
 from graphc.ops.leaf import placeholder
@@ -135,13 +136,14 @@ FORMULA = register(
 
 
 # -- defining one ----------------------------------------------------------------------------------
-class Elementwise:
+class Elementwise(Answering):
     """An elementwise function of tensors that a formula defines."""
 
     def __init__(self, name: str, formula: str, at: Pieces, count: int) -> None:
         self.__name__ = name
         self._formula, self._at, self._count = formula, at, count
 
+    @answering
     def __call__(self, *tensors: Any) -> Tensor:
         """The function of tensors, elementwise, with broadcasting; ints become floats."""
         if len(tensors) != self._count:

@@ -447,6 +447,7 @@ class Function:
         shapes = {step.node: shape(step) for step in steps if isinstance(step, Call)}
         return {node: text for node, text in shapes.items() if text}
 
+    @answering
     def profile(self, inputs: Any = (), runs: int = 20) -> Any:
         """How long each step takes, measured inside of the native program: `.steps` (name, kind,
         calls, seconds, share of the call, operations, bytes, share of what this machine can do),
@@ -465,6 +466,7 @@ class Function:
         placed = self._arguments(tuple(arrays), named)
         return profile(self, placed, runs, self._target, self._options)
 
+    @answering
     def report(
         self,
         path: Any,
@@ -487,6 +489,7 @@ class Function:
         dims = {**dict.fromkeys(self.graph.dims, SIZE_HINT), **self._options.sizes, **given}
         return function("_report_")(self, path, self._options, self._target, dims, profile)
 
+    @answering
     def explain(self, markdown: bool = False) -> str:
         """What became of the graph: its steps with the equations of their kernels and the lines of
         yours that each is for, why neighbouring kernels are two, and which rules fired where. As

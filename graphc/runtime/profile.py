@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from graphc.ir.operators import function
+from graphc.keywords import Answering
 from graphc.planning.program import Program
 from graphc.planning.show import columns
 
@@ -32,7 +33,7 @@ class StepTime:
 
 
 @dataclass(frozen=True, repr=False)
-class Profile:
+class Profile(Answering):
     """The times of a program's steps, in order, and what is left between them at the end: calls of
     the clock, loops, branches, looks for signals. The shares of all add up to 1.
 
