@@ -255,11 +255,25 @@ def _convolution(sign: str) -> Notation:
 
     def write(of: Of, node: Node) -> Text:
         x, y = operands(of, node)
-        attrs = [rf"\mathrm{{{escaped(k)}}} = {attribute(v)}" for k, v in node.attrs.items()]
-        star = "_".join([sign, *(f"{{{text}}}" for text in [r",\, ".join(attrs)] if text)])
+        below = r",\, ".join(_attributes(node))
+        star = f"{sign}_{{{below}}}" if below else sign
         return made(f"{x.above(MATMUL)} {star} {y.above(MATMUL)}", PRODUCT, (x, y))
 
     return write
+
+
+def _windows(of: Of, node: Node) -> Text:
+    """Windows of the last axes, side by side, as a pooling takes them; others say how they lie."""
+    x, window = node.inputs[0], node.attrs["window"]
+    last = tuple(range(x.ndim - len(window), x.ndim))
+    plain = node.attrs["axes"] == last and set(node.attrs["dilations"]) == {1}
+    if plain and node.attrs["strides"] == window:
+        return called(rf"\operatorname{{windows}}_{{{shape(window)}}}", (of(x),))
+    return by_name(node, operands(of, node), _attributes(node))
+
+
+def _attributes(node: Node) -> list[str]:
+    return [rf"\mathrm{{{escaped(k)}}} = {attribute(v)}" for k, v in node.attrs.items()]
 
 
 def _permute(of: Of, node: Node) -> Text:
@@ -488,6 +502,7 @@ NOTATIONS: dict[str, Notation] = {
     "conv_by_input": _convolution(r"\mathbin{\ast^{\top}}"),
     "conv_by_kernel": _convolution(r"\star"),
     "permute_dims": _permute,
+    "windows": _windows,
     "reshape": _reshape,
     "broadcast_to": _broadcast,
     "slice": _slice,

@@ -228,6 +228,14 @@ def test_the_steps_of_adam_read_as_in_its_paper() -> None:
         assert expected in latex(gc.expm1(gc.constant(np.float32(factor)) * s))
 
 
+def test_a_pooling_says_its_window() -> None:
+    """Where windows lie side by side; else all of how they lie."""
+    image = gc.placeholder("image", ("n", 1, 8, 8))
+    text = latex(gc.nn.MaxPool2D(2)(image))
+    assert r"\operatorname{windows}_{2 \times 2}\left(\mathrm{image}\right)" in text
+    assert r"\mathrm{strides} = \left(1, 1\right)" in latex(gc.nn.MaxPool2D(2, strides=1)(image))
+
+
 def test_a_name_of_a_line_is_free() -> None:
     """Also inside a body, whose lines are counted on their own; it may carry a superscript."""
     v1 = gc.placeholder("v1", (2, 2))
