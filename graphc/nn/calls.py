@@ -3,7 +3,7 @@
 A call of a layer from outside of any other is noted beside the nodes that it gave, as long as these
 live, so that `Model(inputs, outputs)` can call the layers again, in training too. A layer that
 gives its input itself, as a dropout does without training, leaves no node. Where it has variables,
-and the input comes from `Input`, the result is a node of its own.
+or adds to the loss, and the input comes from `Input`, the result is a node of its own.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def noted(
 
 def _own(layer: Any, t: Tensor) -> Tensor:
     """`t`, which is an input of the call too, as a node of this layer's own."""
-    if not any(inner._own_names() for inner in layer.layers()):
+    if not any(inner._own_names() or inner._record.notes.adds for inner in layer.layers()):
         return t
     layers = _vanished.setdefault(t.node, [])
     if layer not in layers:

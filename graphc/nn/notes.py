@@ -116,6 +116,11 @@ class Notes:
         self._collected, self._of = True, tuple(results)
         return {note.state: note.value for note in self._done}
 
+    @property
+    def adds(self) -> bool:
+        """Whether a call has added to a loss."""
+        return bool(self._losses)
+
     def losses(self, results: Sequence[Tensor]) -> list[Tensor]:
         """What the calls that lead to `results` add to the loss.
 

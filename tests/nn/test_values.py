@@ -150,6 +150,22 @@ def test_a_trainer_adds_it_and_shows_it() -> None:
     assert trainer.evaluate(x, np.full((4, 2), 5.0))["loss"] == 4.0
 
 
+def test_a_functional_model_has_a_layer_that_only_adds_to_the_loss() -> None:
+    class Small(gc.nn.Layer):
+        def forward(self, x: gc.Tensor) -> gc.Tensor:
+            self.add_loss(gc.mean(gc.square(x)))
+            return x
+
+    x = gc.nn.Input(("n", 3), "float64")
+    for small in (Small(), gc.nn.Sequential([Small()])):
+        model = gc.nn.Model(x, gc.nn.Dense(1)(small(gc.nn.Dense(2)(x))))
+        given = gc.placeholder("adds_x", ("n", 3), "float64")
+        (added,) = model.losses(gc.sum(model(given, training=True)))
+        dense, points = model.parameters(), RNG.normal(size=(4, 3))
+        hidden = points @ dense[0].value + dense[1].value
+        np.testing.assert_allclose(gc.evaluate(added, {given: points}), np.mean(hidden**2))
+
+
 def test_an_added_loss_in_a_checkpoint_and_in_a_loop() -> None:
     sparse, x = Sparse(), gc.placeholder("kept_x", (3,), "float64")
     kept = gc.checkpoint(lambda x: sparse(x, training=True))(x)
