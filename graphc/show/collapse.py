@@ -12,7 +12,6 @@ from dataclasses import replace
 from itertools import count
 
 from graphc.show.equal import all_marks, in_common, reads, renumber, titles, without_numbers
-from graphc.show.layers import MANY
 from graphc.show.parts import join_parts
 from graphc.show.picture import Arrow, Box, Cluster, Kind, Look, Picture, letter_of
 
@@ -67,7 +66,7 @@ class _Collapse:
                 if child.box is Box.UPDATE:
                     equal.setdefault(self._signature(child, sizes=False), []).append(child)
             for members in equal.values():
-                if len(members) >= MANY:
+                if len(members) >= LEAST:
                     self._one_update(cluster, members)
 
     def _one_update(self, parent: Cluster, members: Sequence[Cluster]) -> None:

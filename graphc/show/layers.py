@@ -16,7 +16,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.op import Fact
 
-MANY = 5  # updates from which on, beside other lanes, each has a frame, and equal ones are one
+MANY = 5  # updates from which on, beside other lanes, each has a frame, and is called w
 DEPTH = 6  # nested clusters at the most; what lies deeper is named in the last one
 
 
@@ -121,14 +121,14 @@ def _common(names: Sequence[str]) -> str:
 
 
 def _split_updates(graph: Graph, paths: dict[Node, Path], least: int) -> None:
-    """Where a layer computes several updates that share no arrays, at `least` so many, as an
-    optimiser does, each gets a frame of its own inside the layer's, named by the variable."""
+    """Where a layer computes several updates that share no arrays, as an optimiser does, each has a
+    frame of its own inside the layer's, named by the variable, if there are `least` in all."""
     groups = _Groups(graph, paths, by_scalars=False)
     numbers = {group: i for i, group in enumerate(groups.updates)}
     counted = Counter(paths[group] for group in groups.updates)
     for node, path in list(paths.items()):
         group = groups.of(node)
-        if group in numbers and counted[path] >= least:
+        if group in numbers and counted[path] > 1 and len(numbers) >= least:
             name = min(groups.updates[group], key=len)
             paths[node] = (*path, Part(f"update {name}", numbers[group], name))
 

@@ -158,6 +158,9 @@ def test_two_optimisers_have_a_frame_each(level: str) -> None:
     for loss, model in zip(losses, (one, two), strict=True):
         updates |= gc.optim.Adam().minimize(loss, model)
     source = gc.draw(gc.Graph([x], losses, updates.items()), level=level).source
+    if level == "math":
+        assert source.count("for each w of 4:") == 2
+        assert boxes(source).count("w") == 2
     assert "adam of levels_left" in source
     assert "adam of levels_right" in source
     alone = gc.Graph([x], losses[:1], gc.optim.Adam().minimize(losses[0], one).items())
