@@ -88,7 +88,8 @@ def constant(value: Any, dtype: Any = None) -> Tensor:
     """A tensor with a fixed value; the value is copied.
 
     Shapes: those of the value. Dtypes: the value's, unless `dtype` is given; Python floats give
-    the default dtype (`gc.set_default_dtype`), ints int64 (uint64 from 2^63 on), bools bool.
+    the default dtype (`gc.set_default_dtype`), ints int64 (uint64 from 2^63 on), bools bool. In a
+    list of NumPy's arrays and scalars floats keep their dtype.
     Python's complex numbers have parts of the default dtype.
     Errors: `DTypeError` for objects and strings, and for a value that `dtype` cannot hold: floats
     are rounded, never wrapped, and complex numbers have no value of a real dtype.
@@ -101,7 +102,7 @@ def constant(value: Any, dtype: Any = None) -> Tensor:
 
 def as_array(op: str, value: Any, wanted: Any) -> np.ndarray[Any, Any]:
     """The numbers of `value` in the dtype `wanted`; for None in their own, and Python floats in the
-    default one. Errors: as `constant`."""
+    default one, or in that of NumPy's floats beside them. Errors: as `constant`."""
     try:
         array = given_array(op, value)
     except ValueError as error:
@@ -121,13 +122,30 @@ def as_array(op: str, value: Any, wanted: Any) -> np.ndarray[Any, Any]:
     if wanted is not None:
         kind = to_dtype(wanted)
         _check_fits(op, array, kind)
-    elif python and array.dtype == np.float64:
-        kind = default_dtype()
-    elif python and array.dtype == np.complex128:
-        kind = complex_of(default_dtype())
+    elif python and array.dtype in (np.float64, np.complex128):
+        real = _of_arrays(value) or default_dtype()
+        kind = complex_of(real) if array.dtype == np.complex128 else real
     else:
         kind = to_dtype(array.dtype)
     return array.astype(kind.numpy, copy=False)
+
+
+_PYTHON = {bool, int, float, complex}
+
+
+def _of_arrays(value: Any) -> DType | None:
+    """The dtype of NumPy's floats in nested lists; of the real part, where they are complex."""
+    found = {np.empty(0, d).real.dtype for d in _dtypes(value) if d.kind in "fc"}
+    return to_dtype(np.result_type(*found)) if found else None
+
+
+def _dtypes(value: Any) -> set[np.dtype[Any]]:
+    """The dtypes of NumPy's arrays and scalars in nested lists."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return {value.dtype}
+    if not isinstance(value, (list, tuple)) or set(map(type, value)) <= _PYTHON:
+        return set()
+    return set().union(*map(_dtypes, value))
 
 
 def _of_symbols(array: np.ndarray[Any, Any]) -> str:

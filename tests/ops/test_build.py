@@ -363,3 +363,25 @@ def test_symbols_are_no_numbers_and_the_way_is_named() -> None:
     for ask in (lambda: x * s, lambda: s * x, lambda: gc.sin(s + 1), lambda: gc.constant([s, 1])):
         with pytest.raises(DTypeError, match=r"gc\.from_sympy"):
             ask()
+
+
+LISTS = {
+    "arrays": ([np.zeros(2), np.ones(2)], "float64"),
+    "an array in an array's place": ([[np.zeros(2, "float32")]], "float32"),
+    "scalars of two dtypes": ([[np.float32(1)], [np.float64(2)]], "float64"),
+    "a scalar beside Python's numbers": ([np.float64(1), 2.0, 3], "float64"),
+    "a single one beside them": ((np.float32(1), 2.0), "float32"),
+    "ints beside Python's floats": ([np.int32(1), 2.0], "float32"),
+    "complex beside Python's": ([np.complex64(1), 2j], "complex64"),
+    "floats beside Python's complex": ([np.float64(1), 2j], "complex128"),
+    "Python's alone": ([[1.0, 2], [3, 4]], "float32"),
+}
+
+
+@pytest.mark.parametrize("make", [gc.constant, gc.variable, gc.asarray])
+@pytest.mark.parametrize("name", LISTS)
+def test_floats_of_numpy_in_lists_keep_their_dtype(name: str, make: Callable[..., Tensor]) -> None:
+    values, dtype = LISTS[name]
+    found = make(values)
+    assert str(np.dtype(found.dtype.numpy)) == dtype
+    np.testing.assert_array_equal(gc.evaluate(found), np.asarray(values).astype(dtype))
