@@ -52,6 +52,8 @@ _RUN = ctypes.CFUNCTYPE(
 # To ask for the next batch while the products of this one run gains nothing: its copy took 24 us
 # then, but the products 22 more, as they wait where lines are asked for one after the other.
 #
+# Threads share the rows of a batch where it is long, if they share anything of the program.
+#
 # The number of batches that were done; less than `count` if one failed, whose code is then in
 # `code`. `inputs` has four words for each array: its rows, the bytes of one, a buffer, its word of
 # the context; `outputs` has two: its word of the context, the bytes of a batch's part.
@@ -59,11 +61,65 @@ _TEXT = """
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 
+; Copies rows of a batch, from one number up to another: words are where all rows are, the bytes of
+; one, the buffer, and the batch's part of the order.
+define internal i32 @rows(ptr %words, i64 %begin, i64 %end) {
+start:
+  %rows = load ptr, ptr %words
+  %bytes.at = getelementptr i64, ptr %words, i64 1
+  %bytes = load i64, ptr %bytes.at
+  %buffer.at = getelementptr i64, ptr %words, i64 2
+  %buffer = load ptr, ptr %buffer.at
+  %order.at = getelementptr i64, ptr %words, i64 3
+  %order = load ptr, ptr %order.at
+  %is.short = icmp ult i64 %bytes, 8192
+  %touched.bytes = select i1 %is.short, i64 %bytes, i64 8192
+  br label %row
+row:
+  %r = phi i64 [ %begin, %start ], [ %r.next, %copy ]
+  %has.row = icmp slt i64 %r, %end
+  br i1 %has.row, label %ahead, label %done
+ahead:
+  %r.after = add i64 %r, 2
+  %has.after = icmp slt i64 %r.after, %end
+  %r.ahead = select i1 %has.after, i64 %r.after, i64 %r
+  %ahead.at = getelementptr i64, ptr %order, i64 %r.ahead
+  %row.ahead = load i64, ptr %ahead.at
+  %ahead.offset = mul i64 %row.ahead, %bytes
+  %from.ahead = getelementptr i8, ptr %rows, i64 %ahead.offset
+  br label %touch
+touch:
+  %touched = phi i64 [ 0, %ahead ], [ %touched.next, %touch ]
+  %line = getelementptr i8, ptr %from.ahead, i64 %touched
+  call void @llvm.prefetch.p0(ptr %line, i32 0, i32 2, i32 1)
+  %touched.next = add i64 %touched, 64
+  %touches = icmp ult i64 %touched.next, %touched.bytes
+  br i1 %touches, label %touch, label %copy
+copy:
+  %number.at = getelementptr i64, ptr %order, i64 %r
+  %row.number = load i64, ptr %number.at
+  %from.offset = mul i64 %row.number, %bytes
+  %from = getelementptr i8, ptr %rows, i64 %from.offset
+  %to.offset = mul i64 %r, %bytes
+  %to = getelementptr i8, ptr %buffer, i64 %to.offset
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %bytes, i1 false)
+  %r.next = add i64 %r, 1
+  br label %row
+done:
+  ret i32 0
+}
+
 define i64 @gc.batches(ptr %entry, ptr %context, i64 %count, i64 %size, ptr %order,
                        ptr %inputs, i64 %input.count, ptr %outputs, i64 %output.count,
                        ptr %code) {
 start:
+  %words = alloca [4 x i64]
   %ordered = icmp ne ptr %order, null
+  %share.at = getelementptr i64, ptr %context, i64 SHARE_WORD
+  %share = load ptr, ptr %share.at
+  %can.share = icmp ne ptr %share, null
+  %threads.at = getelementptr i64, ptr %context, i64 THREADS_WORD
+  %threads = load i64, ptr %threads.at
   br label %batch
 batch:
   %done = phi i64 [ 0, %start ], [ %done.next, %advanced ]
@@ -87,46 +143,31 @@ place:
   %buffer = load ptr, ptr %buffer.at
   %word = load i64, ptr %word.at
   %place.at = getelementptr i64, ptr %context, i64 %word
-  %is.short = icmp ult i64 %bytes, 8192
-  %touched.bytes = select i1 %is.short, i64 %bytes, i64 8192
-  br i1 %ordered, label %row, label %in.place
+  br i1 %ordered, label %take, label %in.place
 in.place:
   %offset = mul i64 %first, %bytes
   %part = getelementptr i8, ptr %rows, i64 %offset
   store ptr %part, ptr %place.at
   br label %input.done
-row:
-  %r = phi i64 [ 0, %place ], [ %r.next, %copy ]
-  %has.row = icmp slt i64 %r, %size
-  br i1 %has.row, label %ahead, label %copied
-ahead:
-  %r.after = add i64 %r, 2
-  %has.after = icmp slt i64 %r.after, %size
-  %r.ahead = select i1 %has.after, i64 %r.after, i64 %r
-  %number.ahead = add i64 %first, %r.ahead
-  %ahead.at = getelementptr i64, ptr %order, i64 %number.ahead
-  %row.ahead = load i64, ptr %ahead.at
-  %ahead.offset = mul i64 %row.ahead, %bytes
-  %from.ahead = getelementptr i8, ptr %rows, i64 %ahead.offset
-  br label %touch
-touch:
-  %touched = phi i64 [ 0, %ahead ], [ %touched.next, %touch ]
-  %line = getelementptr i8, ptr %from.ahead, i64 %touched
-  call void @llvm.prefetch.p0(ptr %line, i32 0, i32 2, i32 1)
-  %touched.next = add i64 %touched, 64
-  %touches = icmp ult i64 %touched.next, %touched.bytes
-  br i1 %touches, label %touch, label %copy
-copy:
-  %number = add i64 %first, %r
-  %number.at = getelementptr i64, ptr %order, i64 %number
-  %row.number = load i64, ptr %number.at
-  %from.offset = mul i64 %row.number, %bytes
-  %from = getelementptr i8, ptr %rows, i64 %from.offset
-  %to.offset = mul i64 %r, %bytes
-  %to = getelementptr i8, ptr %buffer, i64 %to.offset
-  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %bytes, i1 false)
-  %r.next = add i64 %r, 1
-  br label %row
+take:
+  %order.first = getelementptr i64, ptr %order, i64 %first
+  store ptr %rows, ptr %words
+  %bytes.word = getelementptr i64, ptr %words, i64 1
+  store i64 %bytes, ptr %bytes.word
+  %buffer.word = getelementptr i64, ptr %words, i64 2
+  store ptr %buffer, ptr %buffer.word
+  %order.word = getelementptr i64, ptr %words, i64 3
+  store ptr %order.first, ptr %order.word
+  %all.bytes = mul i64 %size, %bytes
+  %is.long = icmp uge i64 %all.bytes, SHARED_BYTES
+  %is.shared = and i1 %is.long, %can.share
+  br i1 %is.shared, label %together, label %alone
+together:
+  call void %share(ptr @rows, ptr %words, i64 0, i64 %size, i64 1, i64 %threads)
+  br label %copied
+alone:
+  %zero = call i32 @rows(ptr %words, i64 0, i64 %size)
+  br label %copied
 copied:
   store ptr %buffer, ptr %place.at
   br label %input.done
@@ -163,11 +204,17 @@ end:
   ret i64 %done
 }
 """
+_SHARED = 1 << 17  # bytes of an array's batch that threads share: some 10 us
 
 
 @cache
 def _native() -> Any:
-    return _RUN(load("batches", lambda: _TEXT, ("gc.batches",))[0])
+    return _RUN(load("batches", _text, ("gc.batches",))[0])
+
+
+def _text() -> str:
+    text = _TEXT.replace("SHARED_BYTES", str(_SHARED))
+    return text.replace("SHARE_WORD", str(+Head.SHARE)).replace("THREADS_WORD", str(+Head.THREADS))
 
 
 class Batches:

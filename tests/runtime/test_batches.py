@@ -55,6 +55,27 @@ def test_batches_are_calls_one_after_another(options: dict[str, Any], ordered: b
         np.testing.assert_array_equal(labels, Y[places] + 1)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_share_the_rows_of_long_batches(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row once, also where there are fewer of them than parts, and in the last batch."""
+    monkeypatch.setenv("GRAPHC_NUM_THREADS", str(threads))
+    long = RNG.normal(size=(25, 50_000)).astype(np.float32)
+    short = RNG.normal(size=(25, 2)).astype(np.float32)
+    x, y = gc.placeholder("long rows", ("n", 50_000)), gc.placeholder("short rows", ("n", 2))
+    step = gc.compile([x, y], [gc.sum(x, axis=1), y * 2, gc.exp(x)])
+    assert step.caller is not None
+    assert bool(step.caller.share) == (threads > 1)
+    for size in (3, 10, 25):
+        order = RNG.permutation(25)
+        walk = Batches(step, [long, short], size)
+        walk.run(0, walk.count, order)
+        np.testing.assert_allclose(walk.results[0], long[order].sum(1), rtol=1e-3, atol=1e-2)
+        np.testing.assert_array_equal(walk.results[1], short[order] * 2)
+        np.testing.assert_allclose(walk.results[2], np.exp(long[order]), rtol=1e-5)
+
+
 @pytest.mark.parametrize("target", ["cpu", "reference"])
 def test_a_batch_that_fails_is_the_last_one(target: str) -> None:
     seen, step = _step(target=target)
