@@ -1,6 +1,7 @@
 """Arrays that users give: read as NumPy reads them, unless that would drop what they say.
 
-The dtype of an input or a variable takes only what it can hold: `fitting_array`.
+The dtype of an input or a variable takes only what it can hold: `fitting_array`. A flag is True or
+False: `as_flag`.
 """
 
 from __future__ import annotations
@@ -154,3 +155,12 @@ def _holds(value: Any, kind: type) -> bool:
     if isinstance(value, (list, tuple)) and value and not isinstance(value[0], (int, float)):
         return any(_holds(item, kind) for item in value)
     return isinstance(value, kind)
+
+
+def as_flag(value: Any, op: str, name: str = "trainable") -> bool:
+    """`value` of what is True or False. Errors: `ArgumentError` for what is neither."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(
+            f"{name} is True or False", op=op, given=repr(value)[:80], where=origin.where()
+        )
+    return bool(value)

@@ -22,7 +22,7 @@ from graphc.ir import conditions, origin, protocols
 from graphc.ir.asked import constructs
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
-from graphc.ir.given import fitting_array, short
+from graphc.ir.given import as_flag, fitting_array, short
 from graphc.ir.op import Attrs, Fact, Op, registry
 from graphc.ir.operators import Operators, functions
 from graphc.ir.recording import record, recorders
@@ -594,15 +594,6 @@ def _function_or_none(variable: Variable, name: str, given: Any) -> Any:
             hint=f"gc.nn.{name}s has some",
         )
     return given
-
-
-def as_flag(value: Any, op: str, name: str = "trainable") -> bool:
-    """`value` of what is True or False. Errors: `ArgumentError` for what is neither."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ArgumentError(
-            f"{name} is True or False", op=op, given=repr(value)[:80], where=origin.where()
-        )
-    return bool(value)
 
 
 def _tensor_class(op: Op) -> type[Tensor]:

@@ -23,8 +23,9 @@ from graphc.errors import ArgumentError, MaskWarning, ShapeError
 from graphc.ir import origin
 from graphc.ir.copying import Unsaved
 from graphc.ir.dtype import DType, default_dtype, dtype_or_default, promote
+from graphc.ir.given import as_flag
 from graphc.ir.graph import Graph
-from graphc.ir.node import Tensor, Variable, as_flag
+from graphc.ir.node import Tensor, Variable
 from graphc.ir.operators import function
 from graphc.ir.shape import TensorType, show
 from graphc.ir.structure import LEAF, Structure, flatten, unflatten

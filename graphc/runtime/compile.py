@@ -16,8 +16,9 @@ import numpy as np
 from graphc.errors import ArgumentError, GraphError
 from graphc.ir.dim import SIZE_HINT
 from graphc.ir.evaluate import check_dims, evaluate_graph
+from graphc.ir.given import as_flag
 from graphc.ir.graph import Graph
-from graphc.ir.node import Node, Tensor, Variable, as_flag
+from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.operators import function
 from graphc.ir.structure import Structure, at_leaf, flatten, unflatten
 from graphc.keywords import answering
