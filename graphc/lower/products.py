@@ -210,10 +210,11 @@ def own(
     start: str = "0",
     following: str = "null",
     columns: str = "",
+    claimed: tuple[str, str] = ("null", "0"),
 ) -> None:
     """The first `rows` rows of a product, and of them the first `columns` or all, over the part of
     k that begins at `start` and added to those before it; `matrices` are the addresses of a, b
-    and c."""
+    and c. `claimed` (`gemm.py`): its address, and the elements from row to row."""
     a, b, c = matrices
     column = text.size(step.a.leading) if step.a.transposed else "1"
     a = text.advance(a, step.dtype, text.emit(f"mul i64 {start}, {column}"))
@@ -227,7 +228,8 @@ def own(
         f"call void {_routine(text, step, Head.SPRODUCT)}(ptr {a}, "
         f"i64 {row_step(text, step.a)}, i64 {column}, i64 0, ptr {b}, i64 {b_row}, i64 0, ptr {c}, "
         f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {columns or text.size(step.n)}, "
-        f"i64 {_length(text, step, start)}, i64 1, i1 zeroext {add}, ptr {following})"
+        f"i64 {_length(text, step, start)}, i64 1, i1 zeroext {add}, ptr {following}, "
+        f"ptr {claimed[0]}, i64 {claimed[1]})"
     )
 
 
@@ -314,7 +316,8 @@ def add_up(
         f"i64 {text.size(step.a.taps[-1])}, ptr {b_at}, i64 {text.size(step.b.leading)}, "
         f"i64 {text.size(step.b.taps[-1])}, ptr {matrices[2]}, "
         f"i64 {text.size(step.c.leading)}, i64 {rows}, i64 {text.size(step.n)}, "
-        f"i64 {text.size(step.k)}, i64 {part.terms}, i1 zeroext {part.later}, ptr null)"
+        f"i64 {text.size(step.k)}, i64 {part.terms}, i1 zeroext {part.later}, ptr null, ptr null, "
+        "i64 0)"
     )
 
 
@@ -360,7 +363,7 @@ def plain(dtype: DType) -> str:
     return f"""\
 define internal void @{_plain_name(dtype)}(ptr %a, i64 %a_row, i64 %a_column, i64 %a_tap, ptr %b, \
 i64 %b_row, i64 %b_tap, ptr %c, i64 %c_row, i64 %m, i64 %n, i64 %k, i64 %taps, \
-i1 zeroext %add, ptr %next) #0 {{
+i1 zeroext %add, ptr %next, ptr %claimed, i64 %claimed_row) #0 {{
 entry:
   %steps = mul i64 %k, %taps
   br label %rows

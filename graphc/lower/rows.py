@@ -13,7 +13,7 @@ from typing import TypeAlias
 from graphc.ir.dim import Size, divide, floordiv, maximum
 from graphc.lower import products
 from graphc.lower.function_text import FunctionText
-from graphc.lower.kernel_calls import arguments, run_kernel
+from graphc.lower.kernel_calls import arguments, run_kernel, threads
 from graphc.planning.program import (
     Blocks,
     Branch,
@@ -22,6 +22,7 @@ from graphc.planning.program import (
     Examples,
     Gemm,
     Loop,
+    Ref,
     Step,
     walk_steps,
 )
@@ -63,9 +64,21 @@ def product(text: FunctionText, step: Gemm, blocks: Blocks | None, span: Span, s
         for place, matrix in ((a, step.a), (c, step.c)):
             elements = text.emit(f"mul i64 {first}, {products.row_step(text, matrix)}")
             starts.append(text.advance(place, step.dtype, elements))
-        products.own(text, step, (starts[0], b, starts[1]), count, start)
+        claimed = ("null", "0")
+        if blocks is not None and blocks.claimed is not None:
+            claimed = _claimed(text, blocks.claimed, step.n, first, done)
+        products.own(text, step, (starts[0], b, starts[1]), count, start, claimed=claimed)
         if blocks is not None:
             text.choose(done, partial(take_up, text, blocks, first, last))
+
+
+def _claimed(text: FunctionText, ref: Ref, width: Size, first: str, done: str) -> tuple[str, str]:
+    """Where a row of so many elements is that several threads claim, if the product is done."""
+    several = text.emit(f"icmp sgt i64 {threads(text)}, 1", early=True)
+    now = text.emit(f"and i1 {several}, {done}")
+    row = text.emit(f"select i1 {now}, i64 {text.size(width)}, i64 0")
+    at = text.advance(text.pointer(ref), ref.storage.dtype, text.emit(f"mul i64 {first}, {row}"))
+    return text.emit(f"select i1 {now}, ptr {at}, ptr null"), row
 
 
 def copy(text: FunctionText, step: Copy, span: Span | None = None) -> None:

@@ -4,14 +4,17 @@ The step after a product is often a kernel whose loop runs over the product's ro
 each turn, no other row. Such a pair becomes one `Blocks` step: the target computes some rows, runs
 the kernel on them while they are in cache, and goes on; threads can share the rows of both. (Where
 they share the product's columns, since it has many, the kernel comes behind all of it.) Where
-nobody else reads the product, the kernel's result takes its place in memory.
+nobody else reads the product, the kernel's result takes its place in memory. Where the kernel
+writes what each thread has read for another product, as an update of weights does, the product's
+blocks claim that memory for their thread (`lower/gemm.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from graphc.ir.dim import Size, divide, is_nonnegative, product, substitute
 from graphc.ir.shape import strides
@@ -53,12 +56,23 @@ def join_blocks(program: Program, machine: Machine = CPU) -> Program:
         return program
     refs = (ref for step in walk_steps(program.steps) for part in touched(step) for ref in part)
     uses = Counter(ref.storage for ref in refs)
-    return replace(program, steps=_joined(program.steps, uses, machine))
+    products = (step for step in walk_steps(program.steps) if isinstance(step, Gemm))
+    right = (step.b.ref.storage for step in products if not step.batch)
+    read = {storage for storage in right if storage.kind == "variable"}
+    return replace(program, steps=_joined(program.steps, _Uses(uses, read), machine))
 
 
-def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine) -> list[Step]:
+class _Uses(NamedTuple):
+    """How often steps of a program touch its memory, and which variables each thread reads whole:
+    right operands of products whose rows they share."""
+
+    touches: Mapping[Storage, int]
+    whole: Collection[Storage]
+
+
+def _joined(steps: Sequence[Step], uses: _Uses, machine: Machine) -> list[Step]:
     found: list[Step] = []
-    for step in store_where_moved(steps, uses, machine) if machine.many_threads else steps:
+    for step in store_where_moved(steps, uses.touches, machine) if machine.many_threads else steps:
         if isinstance(step, Loop):
             found.append(replace(step, body=_joined(step.body, uses, machine)))
         elif isinstance(step, Branch):
@@ -66,7 +80,7 @@ def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine
             found.append(replace(step, sides=sides))
         else:
             call = step if isinstance(step, Call) else None
-            taken = take_up(found, call, uses) if machine.epilogues and call else None
+            taken = take_up(found, call, uses.touches) if machine.epilogues and call else None
             before = found[-1] if found else None
             if taken is not None:
                 found = taken
@@ -74,19 +88,31 @@ def _joined(steps: Sequence[Step], uses: Mapping[Storage, int], machine: Machine
                 found[-1] = pair
             else:
                 found.append(step)
-    return take_up_gradients(found, uses, machine) if machine.epilogues else found
+    return take_up_gradients(found, uses.touches, machine) if machine.epilogues else found
 
 
-def _pair(
-    product: Gemm, call: Call, uses: Mapping[Storage, int], machine: Machine
-) -> Blocks | None:
+def _pair(product: Gemm, call: Call, uses: _Uses, machine: Machine) -> Blocks | None:
     """A product and the kernel behind it as one step, or None."""
     if machine.product_columns == 0:
         return None
     packed = product.by_columns or product.packed is not None
     columns = machine.packed_columns if packed else machine.product_columns
     turns = turns_per_part(product, call, columns)
-    return None if turns is None else _in_place(Blocks(product, call, turns), uses)
+    if turns is None:
+        return None
+    return _claiming(_in_place(Blocks(product, call, turns), uses.touches), uses.whole)
+
+
+def _claiming(step: Blocks, whole: Collection[Storage]) -> Blocks:
+    """The step, with a variable that each thread reads whole and that it writes row by row."""
+    if step.product.batch or step.product.by_columns:
+        return step
+    for ref in step.call.written:
+        width = _elements_per_turn(step.call, ref)
+        rows = width is not None and width * step.turns == step.product.n
+        if rows and ref.storage in whole and ref.storage.dtype == step.product.dtype:
+            return replace(step, claimed=ref)
+    return step
 
 
 def _in_place(step: Blocks, uses: Mapping[Storage, int]) -> Blocks:

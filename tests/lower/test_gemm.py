@@ -24,6 +24,7 @@ _TYPE = ctypes.CFUNCTYPE(
     *(_POINTER, _INT),
     *(_INT, _INT, _INT, _INT, ctypes.c_bool),
     _POINTER,  # what the next call touches
+    *(_POINTER, _INT),  # what is claimed
 )
 FEATURES = {"avx512": "+avx512f,+avx512vl,+avx2,+fma", "avx2": "+avx2,+fma", "sse": "+sse2"}
 BITS = {32: np.float32, 64: np.float64}
@@ -45,7 +46,7 @@ def native(bits: int) -> Callable[..., None]:
         a: Any, row: int, column: int, b: Any, b_row: int, c: Any, c_row: int,
         m: int, n: int, k: int, add: bool,
     ) -> None:  # fmt: skip
-        routine(a, row, column, 0, b, b_row, 0, c, c_row, m, n, k, 1, add, None)
+        routine(a, row, column, 0, b, b_row, 0, c, c_row, m, n, k, 1, add, None, None, 0)
 
     return product
 
@@ -144,7 +145,7 @@ def test_products_that_are_added_up(bits: int) -> None:
             c = np.full((m + 1, n + 3), 7, dtype)
             routine(
                 a.ctypes.data, a_row, 1, a_tap, b.ctypes.data, n, (k + 1) * n,
-                c.ctypes.data, n + 3, m, n, k, taps, add, None,
+                c.ctypes.data, n + 3, m, n, k, taps, add, None, None, 0,
             )  # fmt: skip
             np.testing.assert_array_equal(c[:m, :n], expected + 7 * add)
             assert np.all(c[m:] == 7)
@@ -204,9 +205,28 @@ def test_what_the_next_call_touches_is_asked_for_only(bits: int) -> None:
         record = (place, 100 * bits // 8, rows, 100 * bits // 8, share)
         following, c = np.array(3 * record), np.empty((23, 40), dtype)
         at = [x.ctypes.data for x in (a, b, c, following)]
-        routine(at[0], 5, 1, 0, at[1], 40, 0, at[2], 40, 23, 40, 5, 1, False, at[3])
+        routine(at[0], 5, 1, 0, at[1], 40, 0, at[2], 40, 23, 40, 5, 1, False, at[3], None, 0)
         np.testing.assert_array_equal(c, a @ b)
     assert np.all(other == 7)
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_what_is_claimed_stays_as_it_is(bits: int) -> None:
+    """With rows as long as those of c and longer, beside every height and width of a block; what
+    the product gives does not depend on it."""
+    routine, dtype = sum_of_products(bits), BITS[bits]
+    random = np.random.default_rng(0)
+    for m, n, ahead in itertools.product((1, 2, 4, 8, 14, 23), (3, 32, 40, 64, 70), (0, 5)):
+        a, b = random.integers(-9, 9, (m, 5)).astype(dtype), random.integers(-9, 9, (5, n))
+        b, c = b.astype(dtype), np.empty((m, n), dtype)
+        claimed = random.standard_normal((m, n + ahead)).astype(dtype)
+        claimed[0, 0] = np.nan
+        before, at = claimed.tobytes(), [x.ctypes.data for x in (a, b, c, claimed)]
+        routine(
+            at[0], 5, 1, 0, at[1], n, 0, at[2], n, m, n, 5, 1, False, None, at[3], n + ahead
+        )  # fmt: skip
+        np.testing.assert_array_equal(c, a @ b)
+        assert claimed.tobytes() == before
 
 
 @pytest.mark.parametrize("bits", BITS)

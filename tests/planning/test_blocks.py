@@ -126,6 +126,22 @@ def test_in_the_body_of_a_loop() -> None:
     assert any(isinstance(s, Blocks) for s in loop.body)
 
 
+def test_an_update_claims_the_weights_that_threads_have_read() -> None:
+    """Not what no product reads whole, or in rows of another length."""
+    x, d = gc.placeholder("claims_x", ("n", 40)), gc.placeholder("claims_d", ("n", 64))
+    w = gc.variable(np.ones((40, 64), "float32"), name="w")
+
+    def claimed(read: gc.Tensor) -> list[str | None]:
+        updates = [(w, w - 0.1 * (x.T @ d))]
+        program = run_pipeline(gc.Graph([x, d], [read], updates), Stages(check=True)).program
+        found = [s.claimed for s in blocks(program) if len(s.call.written) == 1]
+        return [None if ref is None else ref.storage.kind for ref in found]
+
+    assert claimed(x @ w) == ["variable"]
+    assert claimed(d * 2) == [None]
+    assert claimed(w @ d.T) == [None]
+
+
 def test_the_explanation_says_so() -> None:
     x, w = gc.placeholder("x", ("n", 20)), gc.variable(np.ones((20, 30), "f4"))
     text = str(gc.compile([x], gc.softmax(x @ w)).explain())
