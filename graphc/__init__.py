@@ -99,7 +99,7 @@ def _find(name: str) -> Any:
         module, attribute = _LAZY[name]
         loaded = importlib.import_module(module)
         value = getattr(loaded, attribute) if attribute else loaded
-    elif name in _functions():
+    elif name in _functions() and not name.startswith("_"):  # those are what tensors have
         value = _functions()[name]
     else:
         raise AttributeError(

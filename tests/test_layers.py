@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "graphc"
 ROOMS = {
-    0: ("errors", "config", "locks", "machines", "elsewhere", "keywords", "memory"),
+    0: ("errors", "config", "locks", "machines", "elsewhere", "keywords", "memory", "shown"),
     1: ("ir",),
     2: ("loops", "symbolic"),
     3: ("ops",),

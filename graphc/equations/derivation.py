@@ -34,6 +34,7 @@ from graphc.keywords import Answering
 from graphc.ops.leaf import placeholder
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules.people import people
+from graphc.shown import Formula, Markdown
 
 LAYOUTS = ("rows", "columns")
 PARTS = {
@@ -83,15 +84,16 @@ class Derivation(Answering):
     @property
     def latex(self) -> str:
         r"""All lines as one `aligned` block."""
-        return _aligned(self.lines)
+        return Formula(_aligned(self.lines))
 
     @property
     def markdown(self) -> str:
         """The parts under their titles, with the equations as `$$` blocks."""
-        return "\n\n".join(f"**{title}**\n\n$$\n{_aligned(x)}\n$$" for title, x in self._parts())
+        parts = (f"**{title}**\n\n$$\n{_aligned(x)}\n$$" for title, x in self._parts())
+        return Markdown("\n\n".join(parts))
 
     def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self.latex}$"
+        return Formula(self.latex)._repr_latex_()
 
     def _repr_markdown_(self) -> str:
         return self.markdown

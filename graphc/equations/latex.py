@@ -27,6 +27,7 @@ from graphc.rewrite.rules import DEFAULT
 from graphc.runtime.compile import Function
 from graphc.runtime.jit import Jitted
 from graphc.runtime.kernels import KernelInfo
+from graphc.shown import Formula
 from graphc.symbolic.latex import equations
 from graphc.symbolic.latex import latex as formula
 
@@ -67,13 +68,14 @@ def latex(what: Any, names: Mapping[str, Any] | None = None, optimized: bool = F
     \end{aligned}
     """
     if isinstance(what, KernelInfo):
-        return what.latex
+        return Formula(what.latex)
     found = program(what)
     inside = layer_results(found.roots) if names is None and isinstance(what, Layer) else names
     found, named = _shown(found, inside or {}, optimized)
     if isinstance(what, Tensor) and names is None:
-        return formula(found.outputs[0])
-    return equations(list(zip(found.names, found.outputs, strict=True)), found.updates, named)
+        return Formula(formula(found.outputs[0]))
+    results = list(zip(found.names, found.outputs, strict=True))
+    return Formula(equations(results, found.updates, named))
 
 
 def program(what: Any) -> Program:

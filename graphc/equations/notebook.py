@@ -11,6 +11,7 @@ from graphc.errors import GraphcError
 from graphc.ir.graph import walk
 from graphc.ir.operators import function
 from graphc.nn.module import Layer
+from graphc.shown import Formula
 
 _LONGEST = 60  # lines of equations that are shown
 _LARGEST = 200  # nodes of a picture that is shown beside them
@@ -19,10 +20,10 @@ _LARGEST = 200  # nodes of a picture that is shown beside them
 def latex_of(what: Any) -> str | None:
     """Its equations, for `_repr_latex_`; None where there are none or too many."""
     try:
-        text = latex(what)
+        text = Formula(latex(what))
     except GraphcError:
         return None
-    return f"$\\displaystyle {text}$" if text.count("\n") <= _LONGEST else None
+    return text._repr_latex_() if text.count("\n") <= _LONGEST else None
 
 
 def html_of(what: Any) -> str | None:

@@ -40,7 +40,20 @@ class Origin(NamedTuple):
     scope: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{called(self.file)}:{self.line}"
+
+    @property
+    def short(self) -> str:
+        """The same without the folder."""
+        return os.path.basename(str(self))
+
+
+def called(file: str) -> str:
+    """What the user calls a file: its path, or of a cell of a notebook `In[3]`, as IPython's own
+    tracebacks say: the kernel has it under a name that no user knows."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    named = getattr(getattr(shell, "compile", None), "format_code_name", lambda _: None)(file)
+    return str(named[1]) if named else file
 
 
 def user_frame() -> FrameType:
@@ -88,7 +101,7 @@ def outside_libraries() -> str:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_installed()):
         frame = frame.f_back
     found = start if frame.f_back is None else frame
-    return f"{found.f_code.co_filename}:{found.f_lineno}"
+    return f"{called(found.f_code.co_filename)}:{found.f_lineno}"
 
 
 @lru_cache(maxsize=1)

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping
@@ -197,7 +196,7 @@ class _Printer:
     def _with_origins(node: Node, line: str) -> str:
         if not node.origins:
             return line
-        places = ", ".join(f"{os.path.basename(o.file)}:{o.line}" for o in node.origins)
+        places = ", ".join(o.short for o in node.origins)
         return f"{line:<{_COMMENT_COLUMN}}  # {json.dumps(places)[1:-1]}"
 
 

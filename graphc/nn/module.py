@@ -461,7 +461,9 @@ class Layer(Saved, Unsaved):
                 f"layer {self.name!r} was not built",
                 op=self.name,
                 where=origin.where(),
-                hint="call it on a placeholder first: model(x), or model.init(shape)",
+                hint="call it on a placeholder first: model(x), or model.init(shape)"
+                if type(self).__call__ is Layer.__call__
+                else f"{type(self).__name__} defines __call__: forward is what a call of it does",
             )
         types = [leaf for leaf in last.given if isinstance(leaf, TensorType)]
         names = ["x"] if len(types) == 1 else [f"x{i}" for i in range(1, len(types) + 1)]

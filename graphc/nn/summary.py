@@ -9,6 +9,7 @@ from graphc.ir.dim import Size, total
 from graphc.ir.graph import bodies, walk
 from graphc.ir.node import Node, Tensor
 from graphc.planning import work
+from graphc.shown import Shown
 
 
 class Row(NamedTuple):
@@ -47,7 +48,7 @@ def table(name: str, rows: Sequence[Row], parameters: int, frozen: int) -> str:
         for a, b, c, d in (head, *body, *totals)
     ]
     rule, end = "-" * len(lines[0]), 1 + len(body)
-    return "\n".join([name, rule, lines[0], rule, *lines[1:end], rule, *lines[end:]])
+    return Shown("\n".join([name, rule, lines[0], rule, *lines[1:end], rule, *lines[end:]]))
 
 
 def _count(size: Size) -> str:

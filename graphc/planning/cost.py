@@ -38,6 +38,7 @@ from graphc.planning.program import (
 )
 from graphc.planning.show import columns
 from graphc.planning.work import bytes_of, operations
+from graphc.shown import Shown
 from graphc.symbolic.dims import readable, shortest
 from graphc.symbolic.recognize import is_convolution
 
@@ -76,7 +77,7 @@ class StepCost:
         return self.bytes_read + self.bytes_written
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cost:
     """The cost of a program; `.flops`, `.bytes`, `.peak_bytes` and `.intensity` (operations for a
     byte) are SymPy expressions, in the shorter of the forms that sums and products have.
@@ -185,9 +186,9 @@ class Cost:
             for name, line in self.turns
         ]
         lines += [f"flops: {self.flops}", f"bytes: {self.bytes}", f"peak bytes: {self.peak_bytes}"]
-        return "\n".join([*lines, f"flops per byte: {self.intensity}"])
+        return Shown("\n".join([*lines, f"flops per byte: {self.intensity}"]))
 
-    __str__ = table
+    __str__ = __repr__ = table
 
 
 def program_cost(program: Program, launches: Callable[[Call], str] = lambda _: "") -> Cost:

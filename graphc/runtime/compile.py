@@ -30,6 +30,7 @@ from graphc.runtime.caller import Caller, hold
 from graphc.runtime.checked import Checked, check_mode
 from graphc.runtime.programs import load_program, statistics
 from graphc.runtime.target import AUTO, TARGETS, find_target
+from graphc.shown import Markdown, Shown
 
 REFERENCE = "reference"  # no target: the interpreter
 RESULTS = ("host", "device")
@@ -402,17 +403,17 @@ class Function:
     @property
     def source(self) -> str:
         """The Python source of all kernels."""
-        return "\n".join(f"# {k.name}\n{k.source}" for k in self.kernels)
+        return Shown("\n".join(f"# {k.name}\n{k.source}" for k in self.kernels))
 
     @property
     def llvm(self) -> str:
         """The optimised LLVM IR of the whole program."""
-        return str(self.compilation.object.llvm_ir)
+        return Shown(self.compilation.object.llvm_ir)
 
     @property
     def asm(self) -> str:
         """The machine code of the whole program, as assembly."""
-        return str(self.compilation.object.asm)
+        return Shown(self.compilation.object.asm)
 
     @property
     def ptx(self) -> str:
@@ -425,7 +426,7 @@ class Function:
                 expected='gc.compile(..., target="cuda")',
                 given=f"target={self._target.name!r}, whose code is .asm",
             )
-        return str(text)
+        return Shown(text)
 
     def cost(self) -> Any:
         """What a call costs: `.flops`, `.bytes`, `.peak_bytes` and `.intensity` as expressions of
@@ -497,7 +498,8 @@ class Function:
         text; as Markdown with the equations in LaTeX where asked for."""
         from graphc.runtime.explain import explain
 
-        return explain(self.graph, self._options, self._target, markdown)
+        text = explain(self.graph, self._options, self._target, markdown)
+        return Markdown(text) if markdown else Shown(text)
 
     def _repr_svg_(self) -> str:
         return str(function("_repr_svg_")(self))

@@ -96,7 +96,7 @@ class Lines:
         self._steps = {step.node for step in steps if isinstance(step, Call)}
         self._fresh = map("v{}".format, itertools.count(1))
         origins = [o for node in all_nodes(graph) for o in node.origins]
-        files = {o.file for o in origins} | {
+        files = {origin.called(o.file) for o in origins} | {
             firing.where.rpartition(":")[0] for firing in compiled.report.firings if firing.where
         }
         self._folder = _common_folder(files)

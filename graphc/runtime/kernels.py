@@ -24,9 +24,10 @@ from graphc.planning.program import Call, walk_steps
 from graphc.runtime import cache
 from graphc.runtime.target import TARGETS, Target
 from graphc.runtime.worker import Job, Worker
+from graphc.shown import Formula, Shown
 
 
-@dataclass
+@dataclass(repr=False)
 class KernelInfo:
     """One kernel of a program: its name, Python source, and how many calls use it."""
 
@@ -82,7 +83,16 @@ class KernelInfo:
 
         body = self.body
         named = dict(zip(body.inputs, self.operands, strict=True))
-        return equations([("", t) for t in body.outputs], leaves=named)
+        return Formula(equations([("", t) for t in body.outputs], leaves=named))
+
+    def _repr_latex_(self) -> str:
+        return Formula(self.latex)._repr_latex_()
+
+    def __repr__(self) -> str:
+        """Its name and its operations: the rest is asked for."""
+        operations = dict.fromkeys(node.op.name for node in self.body.nodes if node.inputs)
+        calls = f"{len(self.calls)} calls" if len(self.calls) > 1 else "1 call"
+        return f"<Kernel {self.name!r}: {', '.join(operations)}; {calls}>"
 
     @property
     def text(self) -> list[str]:
@@ -119,7 +129,7 @@ def distinct_kernels(compiled: Compiled, target: Target = TARGETS["cpu"]) -> lis
             source, general = target.print_kernel(step.kernel)
             key = (source, *(b.dtype.short for b in step.kernel.buffers))
             if key not in found:
-                found[key] = KernelInfo(f"kernel{len(found)}", source, general, [])
+                found[key] = KernelInfo(f"kernel{len(found)}", Shown(source), general, [])
             step.name = found[key].name
             found[key].calls.append(step)
     return list(found.values())

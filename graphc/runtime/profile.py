@@ -10,6 +10,7 @@ from graphc.ir.operators import function
 from graphc.keywords import Answering
 from graphc.planning.program import Program
 from graphc.planning.show import columns
+from graphc.shown import Shown
 
 REST = "between steps"
 
@@ -65,7 +66,8 @@ class Profile(Answering):
         head = ("step", "kind", "calls", "time", "share", "Gflop/s", "GB/s", "of limit", "line")
         lines = columns([head, *map(_row, self.steps)], numbers=range(2, 8))
         sizes = "".join(f", {name}={size}" for name, size in self.dims.items())
-        return "\n".join([*lines, f"a call: {duration(self.seconds)}, {self.runs} runs{sizes}"])
+        end = f"a call: {duration(self.seconds)}, {self.runs} runs{sizes}"
+        return Shown("\n".join([*lines, end]))
 
     __str__ = __repr__ = table
 

@@ -15,7 +15,7 @@ from graphc.fusion.elements import expressions
 from graphc.ir.dim import evaluate
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
-from graphc.ir.origin import Origin
+from graphc.ir.origin import Origin, called
 from graphc.ir.text import print_graph
 from graphc.planning.program import Blocks, Copy, Examples, Leave, Step
 from graphc.runtime.kernels import KernelInfo
@@ -156,11 +156,10 @@ def _line(origin: Origin) -> str:
 def place(origin: Origin) -> str:
     """A line of a file: its path from here if it is below, else its name."""
     try:
-        below = os.path.relpath(origin.file)
+        below = os.path.relpath(called(origin.file))
     except ValueError:  # on another drive, or no path at all
         below = ".."
-    short = os.path.basename(origin.file) if below.startswith("..") else below
-    return f"{short}:{origin.line}"
+    return origin.short if below.startswith("..") else f"{below}:{origin.line}"
 
 
 # -- its neighbours --------------------------------------------------------------------------------

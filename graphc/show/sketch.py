@@ -6,7 +6,6 @@ mostly not drawn: an arrow goes from the tensor outside to its reader inside.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -235,7 +234,7 @@ class Sketch:
         """The node's line of text, and the user's lines."""
         if not self.tips:
             return ""
-        places = ", ".join(f"{os.path.basename(o.file)}:{o.line}" for o in node.origins)
+        places = ", ".join(o.short for o in node.origins)
         return _cut(format_node(node, names)) + (f"  # {_cut(places)}" if places else "")
 
     def place(self, tensor: Tensor, cluster: Cluster, places: Places) -> End:

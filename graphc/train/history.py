@@ -121,7 +121,7 @@ class History:
 def blank(op: str) -> Any:
     """A figure of matplotlib, which needs no window. Errors: `ArgumentError` without it."""
     try:
-        from matplotlib.figure import Figure
+        from graphc.train.figure import Figure
     except ImportError:
         raise ArgumentError(
             "curves need matplotlib, which is not installed", op=op,

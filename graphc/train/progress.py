@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import ArgumentError
+
+_TERMINAL, _FILE = 0.1, 10.0  # seconds between two drawings of the bar: a file keeps them all
 
 
 class Silent:
@@ -39,7 +42,8 @@ class _Bar(Silent):
 
     def show(self, logs: dict[str, Any]) -> None:
         self._shown = _line(logs)
-        self._bar.set_postfix_str(self._shown)
+        # A new line for each epoch would be a flood: the bar shows it when it is drawn next.
+        self._bar.set_postfix_str(self._shown, refresh=False)
 
 
 def _line(logs: dict[str, Any]) -> str:
@@ -49,7 +53,8 @@ def _line(logs: dict[str, Any]) -> str:
 @contextmanager
 def progress(steps: int | None, verbose: bool, label: str = "") -> Iterator[Silent]:
     """A bar over `steps`, if it is known how many, on the standard error stream, closed however the
-    block ends; before the epoch it shows a label.
+    block ends; before the epoch it shows a label. It is text, and so needs no widgets in a
+    notebook.
 
     Errors: `ArgumentError` if tqdm is missing.
     """
@@ -65,5 +70,6 @@ def progress(steps: int | None, verbose: bool, label: str = "") -> Iterator[Sile
             given="verbose=True",
             hint="pip install graphc[train], or pass verbose=False",
         ) from None
-    with tqdm(total=steps, unit="step", dynamic_ncols=True) as bar:
+    often = _TERMINAL if sys.stderr is not None and sys.stderr.isatty() else _FILE
+    with tqdm(total=steps, unit="step", dynamic_ncols=True, mininterval=often) as bar:
         yield _Bar(bar, label and f"{label}: ")

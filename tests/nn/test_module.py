@@ -393,3 +393,20 @@ def test_a_layer_that_forward_makes_once_and_keeps() -> None:
     lazy = Lazy("lazy")
     lazy(gc.placeholder("made_x", ("n", 3)))
     assert list(lazy.paths()) == ["lazy/dense/kernel", "lazy/dense/bias"]
+
+
+def test_a_layer_that_defines_its_call_is_told() -> None:
+    """It computes, but nothing is known of its calls."""
+
+    class Own(gc.nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = gc.nn.Dense(2)
+
+        def __call__(self, x: Any) -> Any:  # type: ignore[override]
+            return self.inner(x)
+
+    layer = Own()
+    assert layer(gc.zeros((3, 4))).shape == (3, 2)
+    with pytest.raises(ArgumentError, match="Own defines __call__: forward is what"):
+        gc.latex(layer)

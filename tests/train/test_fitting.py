@@ -334,6 +334,7 @@ def test_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer.fit(X, LABELS, epochs=2, validation_split=0.2, callbacks=[curves], verbose=False)
     assert "<svg" in (tmp_path / "curves.svg").read_text()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "graphc.train.figure")
     with pytest.raises(ArgumentError, match=r"pip install graphc\[train\]"):
         trainer.fit(X, LABELS, callbacks=[curves], verbose=False)
 
@@ -353,6 +354,7 @@ def test_what_a_notebook_shows_of_a_training(tmp_path: Path) -> None:
     assert f"<td>{history['loss'][-1]:.4g}</td>" in rows[-1]
     figure = history.plot(tmp_path / "curves.svg")
     assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy"]
+    assert figure._repr_png_().startswith(b"\x89PNG")  # without `pyplot`, too
     drawn = [line.get_ydata()[-1] for axes in figure.axes for line in axes.lines]
     assert drawn == [
         history[n][-1] for n in ("loss", "val_loss", "accuracy", "val_accuracy")

@@ -237,6 +237,14 @@ def test_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
     assert "accuracy=" in shown.err
 
 
+def test_a_file_is_not_flooded_with_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no terminal keeps every drawing of the bar: many quick epochs give a few."""
+    _trainer().fit(POINTS, LABELS, epochs=100, batch_size=50)
+    shown = capsys.readouterr().err
+    assert shown.count("epoch") < 30
+    assert "epoch 100/100" in shown
+
+
 def test_a_label_stands_before_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
     trainer = _trainer()
     trainer.fit(POINTS, LABELS, epochs=1, batch_size=50, label="fold 3")
