@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 import graphc as gc
 from graphc.errors import GraphcError
 from graphc.ir.evaluate import evaluate_graph
+from graphc.runtime.compile import compile_statistics
 
 Array = np.ndarray[Any, Any]
 
@@ -109,3 +110,9 @@ def _assert_fresh(found: Sequence[Any], arrays: Sequence[Array], variables: Any)
     for i, result in enumerate(found):
         for other in (*owned, *found[:i]):
             assert not np.shares_memory(result, other)
+
+
+def counted(what: str, build: Callable[[], Any]) -> tuple[Any, int]:
+    """What `build` gives, and by how much that raised one of `compile_statistics`."""
+    before = compile_statistics()[what]
+    return build(), compile_statistics()[what] - before

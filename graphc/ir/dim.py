@@ -21,6 +21,7 @@ from graphc.errors import ArgumentError, ShapeError, SymbolicValueError
 from graphc.ir import origin
 from graphc.ir.asked import constructs
 from graphc.ir.dtype import BY_SHORT
+from graphc.ir.given import whole_number
 from graphc.ir.parsing import parse_expression
 
 Size: TypeAlias = "int | Dim"
@@ -196,19 +197,6 @@ def dim(spec: Any) -> Size:
     if size is None or size < 0:
         _refuse(spec)
     return size
-
-
-def whole_number(value: Any) -> int | None:
-    """The int that it is, also one of NumPy's, even without axes; None for all else, truth values
-    and arrays too.
-
-    >>> whole_number(3), whole_number(True), whole_number(1.0)
-    (3, None, None)
-    """
-    try:
-        return None if isinstance(value, bool) else int(operator.index(value))
-    except TypeError:
-        return None
 
 
 def _refuse(spec: object) -> NoReturn:

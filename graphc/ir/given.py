@@ -1,20 +1,20 @@
 """Arrays that users give: read as NumPy reads them, unless that would drop what they say.
 
 The dtype of an input or a variable takes only what it can hold: `fitting_array`. A flag is True or
-False: `as_flag`.
+False: `as_flag`. What counts is an int: `whole_number`.
 """
 
 from __future__ import annotations
 
 import operator
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from graphc.errors import ArgumentError, DTypeError, GraphcError
 from graphc.ir import origin
-from graphc.ir.shape import TensorType
+from graphc.ir.dtype import DType
 
 
 def given_array(op: str, value: Any) -> np.ndarray[Any, Any]:
@@ -74,7 +74,14 @@ def exact_number(value: Any) -> complex | float | int:
     raise TypeError(f"{kind.__name__} is no number")
 
 
-def fitting_array(op: str, value: Any, to: TensorType) -> np.ndarray[Any, Any]:
+class Wanted(Protocol):
+    """The type of an array that is asked for, as errors print it."""
+
+    @property
+    def dtype(self) -> DType: ...
+
+
+def fitting_array(op: str, value: Any, to: Wanted) -> np.ndarray[Any, Any]:
     """`value` in the dtype of `to`, whose shape only errors name; copied only if it has another.
 
     Conversion keeps values: floats may lose precision and ints may become floats, but no fraction
@@ -164,3 +171,16 @@ def as_flag(value: Any, op: str, name: str = "trainable") -> bool:
             f"{name} is True or False", op=op, given=repr(value)[:80], where=origin.where()
         )
     return bool(value)
+
+
+def whole_number(value: Any) -> int | None:
+    """The int that it is, also one of NumPy's, even without axes; None for all else, truth values
+    and arrays too.
+
+    >>> whole_number(3), whole_number(True), whole_number(1.0)
+    (3, None, None)
+    """
+    try:
+        return None if isinstance(value, bool) else int(operator.index(value))
+    except TypeError:
+        return None

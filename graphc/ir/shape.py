@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 from graphc.errors import ArgumentError, OutOfRangeError, ShapeError
 from graphc.ir.conditions import agree, never_equal
-from graphc.ir.dim import Dim, Size, dim, product, whole_number
+from graphc.ir.dim import Dim, Size, dim, product
 from graphc.ir.dtype import DType
+from graphc.ir.given import whole_number
 
 Shape: TypeAlias = tuple[Size, ...]
 

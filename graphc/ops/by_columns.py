@@ -158,12 +158,23 @@ def exchanged_back(b: Tensor, pivots: Tensor) -> Tensor:
 
 
 # -- symmetric matrices ----------------------------------------------------------------------------
-def _numpy_symmetric(a: Any, b: Any, *, told_as: str) -> Any:
-    whole = np.tril(a) + turned(np.tril(a, -1))
-    try:
-        return turned(np.linalg.solve(whole, turned(b)))
-    except np.linalg.LinAlgError as error:
-        raise LinAlgError(SINGULAR, op=told_as, given=str(error)) from None
+def numpy_symmetric(a: Any, b: Any, *, told_as: str) -> Any:
+    """By the routine that programs call, as SciPy has it: a different elimination would put
+    infinities and NaN elsewhere, where b is not finite."""
+    from scipy.linalg import get_lapack_funcs
+
+    n = a.shape[-1]
+    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:])
+    sides = np.broadcast_to(b, shape)
+    x = np.empty(shape, b.dtype)
+    solve = get_lapack_funcs("sysv", dtype=a.dtype)
+    matrices = np.broadcast_to(a, (*shape[:-2], n, n))
+    for at in np.ndindex(shape[:-2]) if x.size else ():
+        *_, found, info = solve(matrices[at].T, sides[at].T, lwork=BLOCK * n)
+        if info != 0:
+            raise LinAlgError(SINGULAR, op=told_as, given=f"pivot {info} is 0")
+        x[at] = found.T
+    return x
 
 
 def _lapack_symmetric(operands: Sequence[TensorType], results: Any, *, told_as: str) -> Routine:
@@ -177,7 +188,7 @@ def _lapack_symmetric(operands: Sequence[TensorType], results: Any, *, told_as: 
 
 # A lower triangle by rows is an upper one by columns.
 _SYMMETRIC = matrix_step(
-    "symmetric_solve_by_columns", lambda a, b, *, told_as: _infer_sides(a, b), _numpy_symmetric,
+    "symmetric_solve_by_columns", lambda a, b, *, told_as: _infer_sides(a, b), numpy_symmetric,
     _lapack_symmetric,
     "x with a x = b, by the lower triangle of a, after an elimination that keeps it symmetric.",
     may_fail=True,

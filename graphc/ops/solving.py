@@ -198,7 +198,11 @@ def solve(a: Any, b: Any, *, assume_a: str = "gen") -> Tensor:
 
 # -- symmetric matrices ----------------------------------------------------------------------------
 def _numpy_symmetric(a: Any, b: Any) -> Any:
-    return np.linalg.solve(np.tril(a) + np.tril(a, -1).swapaxes(-1, -2), b)
+    """By the elimination that each size has in programs."""
+    if a.shape[-1] <= small.LARGEST:
+        return np.linalg.solve(np.tril(a) + np.tril(a, -1).swapaxes(-1, -2), b)
+    turned = b.swapaxes(-1, -2)
+    return by_columns.numpy_symmetric(a, turned, told_as="solve").swapaxes(-1, -2)
 
 
 def _symmetric_vjp(context: Any, g: Tensor, out: Tensor, a: Tensor, b: Tensor) -> list[Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from graphc.errors import ArgumentError, GraphError
 from graphc.ir.dim import SIZE_HINT
 from graphc.ir.evaluate import check_dims, evaluate_graph
-from graphc.ir.given import as_flag
+from graphc.ir.given import as_flag, whole_number
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.operators import function
@@ -208,15 +208,12 @@ def _one_of(what: str, given: Any, known: Sequence[str]) -> None:
         )
 
 
-def _is_int(given: Any) -> bool:
-    return isinstance(given, (int, np.integer)) and not isinstance(given, bool)
-
-
 def _budget(given: Any) -> int | None:
     if given is None:
         return None
-    if _is_int(given) and given > 0:
-        return int(given)
+    number = whole_number(given)
+    if number is not None and number > 0:
+        return number
     raise ArgumentError(
         "a memory budget is a number of bytes",
         op="compile",
@@ -226,8 +223,11 @@ def _budget(given: Any) -> int | None:
 
 
 def _device(given: Any) -> int | None:
-    if given is None or (_is_int(given) and given >= 0):
-        return None if given is None else int(given)
+    if given is None:
+        return None
+    number = whole_number(given)
+    if number is not None and number >= 0:
+        return number
     raise ArgumentError(
         "a device is given by its number",
         op="compile",
@@ -244,6 +244,7 @@ def _sizes(given: Any, graph: Graph, op: str = "compile") -> dict[str, int]:
         raise ArgumentError(
             "not sizes", op=op, expected="a dict of named dims", given=repr(given)[:80]
         )
+    sizes = {}
     for name, size in given.items():
         if name not in graph.dims:
             raise ArgumentError(
@@ -252,14 +253,16 @@ def _sizes(given: Any, graph: Graph, op: str = "compile") -> dict[str, int]:
                 expected=", ".join(graph.dims) or "no named dims",
                 given=repr(name)[:80],
             )
-        if not _is_int(size) or size < 0:
+        number = whole_number(size)
+        if number is None or number < 0:
             raise ArgumentError(
                 f"not a size of {name!r}",
                 op=op,
                 expected="an int of at least 0",
                 given=repr(size)[:80],
             )
-    return {name: int(given[name]) for name in graph.dims if name in given}
+        sizes[name] = number
+    return {name: sizes[name] for name in graph.dims if name in sizes}
 
 
 # -- the compiled function -------------------------------------------------------------------------

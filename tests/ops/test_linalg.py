@@ -249,6 +249,22 @@ def test_symmetric_equations(n: int) -> None:
         gc.compile([a, b], x)(np.zeros((2, n, n)), side)
 
 
+@pytest.mark.parametrize("n", [1, 3, 6, 70])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_symmetric_equations_of_right_sides_that_are_not_finite(n: int, dtype: str) -> None:
+    """Which elements are infinite and which NaN depends on the order of the elimination: programs
+    and the interpreter have one."""
+    a, b = gc.placeholder("a of such", (2, n, n), dtype), gc.placeholder("b", (n, 9), dtype)
+    x = gc.linalg.solve(a, b, assume_a="sym")
+    whole, side = RNG.normal(size=(2, n, n)).astype(dtype), RNG.normal(size=(n, 9)).astype(dtype)
+    for column, value in enumerate((np.inf, -np.inf, np.nan, np.inf)):
+        side[RNG.integers(n), column] = value
+    found, expected = gc.compile([a, b], x)(whole, side), gc.evaluate(x, {a: whole, b: side})
+    np.testing.assert_allclose(found, expected, rtol=1e-3 if dtype == "float32" else 1e-9)
+    assert np.isfinite(found[..., 4:]).all()
+    assert not np.isfinite(found[..., :4]).all(axis=1).any()
+
+
 def test_gradient_of_det_compiled_in_a_batch_of_all_sorts() -> None:
     """Singular, regular, nearly singular; determinants that under- and overflow; NaN."""
     a = gc.placeholder("a", ("b", 3, 3), "float64")

@@ -87,11 +87,8 @@ def decompositions(b: Growth) -> Any:
 
 @family(1, every=4)
 def symmetric(b: Growth) -> Any:
-    """Equations whose matrix is symmetric, with eigenvalues of both signs. The right sides are
-    finite: behind others the order of the elimination, which is not NumPy's here, decides what is
-    infinite and what NaN."""
+    """Equations whose matrix is symmetric, with eigenvalues of both signs."""
     t = b.pick("f", lambda t: t.ndim >= 2)
-    t = gc.where(gc.isfinite(t), t, 1.0)
     a = regular(b, t)
     signs = gc.constant(np.diag((-1.0) ** np.arange(int(a.shape[-1])) * 30), t.dtype)
     return gc.linalg.solve(a + signs, t, assume_a="sym")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,15 @@ import pytest
 import graphc as gc
 from graphc.errors import CacheWarning
 from graphc.runtime import cache, kernels
-from graphc.runtime.compile import compile_statistics
 from graphc.runtime.target import TARGETS
+from tests.compiling import counted
 
 X = gc.placeholder("shared x", ("n",), "float64")
 A = np.linspace(-1, 1, 7)
 
 
-@pytest.fixture(autouse=True)
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own."""
-    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(cache, "_warned", {})
-    return tmp_path
-
-
-def compiled(build: Callable[[], Any]) -> tuple[Any, int]:
-    """What `build` gives, and how many kernels that compiled."""
-    before = compile_statistics()["kernels"]
-    return build(), compile_statistics()["kernels"] - before
+pytestmark = pytest.mark.usefixtures("directory")
+compiled = partial(counted, "kernels")
 
 
 def two(scale: float = 2.0, name: str = "n") -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from graphc.loops.numbers import is_number
 from graphc.passes.numbers import find_numbers
 from graphc.runtime import cache
 from graphc.runtime.compile import compile_statistics
+from tests.compiling import counted
 from tests.properties.checking import compiled as compiled_of
 from tests.properties.checking import compiled_mismatch
 from tests.properties.faults import scaled
@@ -30,18 +32,8 @@ A = np.linspace(-1.5, 2.0, 9)
 B = np.random.default_rng(0).standard_normal((4, 3))
 
 
-@pytest.fixture(autouse=True)
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test's own."""
-    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(cache, "_warned", {})
-    return tmp_path
-
-
-def compiled(build: Callable[[], Any]) -> tuple[Any, int]:
-    """What `build` gives, and how many programs that compiled."""
-    before = compile_statistics()["compilations"]
-    return build(), compile_statistics()["compilations"] - before
+pytestmark = pytest.mark.usefixtures("directory")
+compiled = partial(counted, "compilations")
 
 
 def forms(directory: Path) -> list[Path]:
