@@ -48,6 +48,14 @@ def _vector_function(name: str) -> Emit:
     return emit
 
 
+def _power(b: ir.IRBuilder, d: DType, args: list[Any]) -> Any:
+    """A function of its own where the exponent is a number that has one."""
+    y = args[1].constant if isinstance(args[1], ir.Constant) else None
+    name = None if y is None else vector_math.of_exponent(float(y))
+    emit = _intrinsic("pow") if name is None else _vector_function(name)
+    return emit(b, d, args if name is None else args[:1])
+
+
 def _extremum(name: str, relation: str) -> Emit:
     """llvm.maximum keeps NaN and vectorises; integers and bools compare and select."""
 
@@ -255,7 +263,7 @@ BINARY: dict[str, tuple[Emit, tuple[DType, ...]]] = {
     "copysign": (_intrinsic("copysign"), FLOATS),
     **{name: (_vector_function(name), FLOATS) for name in vector_math.BINARY},
     "nextafter": (_next_after, FLOATS),
-    "power": (_intrinsic("pow"), FLOATS),
+    "power": (_power, FLOATS),
     "fmod": (lambda b, d, args: b.frem(*args), FLOATS),
     "floor_divide": (_floor_divide, INTEGERS),
     "remainder": (_remainder, INTEGERS),

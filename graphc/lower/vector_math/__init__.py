@@ -17,6 +17,7 @@ from graphc.lower.vector_math.library import (
     libm_definitions,
     symbol,
 )
+from graphc.lower.vector_math.powers import of_exponent
 
 __all__ = [
     "BINARY",
@@ -27,5 +28,6 @@ __all__ = [
     "definitions",
     "definitions_anywhere",
     "libm_definitions",
+    "of_exponent",
     "symbol",
 ]

@@ -23,7 +23,12 @@ from graphc.lower.vector_math.hyperbolic import acosh, asinh, atanh, cosh, sinh
 from graphc.lower.vector_math.inverse_trigonometric import acos, asin, atan, atan2
 from graphc.lower.vector_math.logarithm import log, log1p, log2, log10
 from graphc.lower.vector_math.over_libm import OVER_LIBM
-from graphc.lower.vector_math.powers import WITHOUT_LIBM, remainder
+from graphc.lower.vector_math.powers import (
+    WITHOUT_LIBM,
+    exponent_of,
+    fixed_power,
+    remainder,
+)
 from graphc.lower.vector_math.quantile import erfcinv, erfinv, ndtri
 from graphc.lower.vector_math.roots import cbrt, hypot
 from graphc.lower.vector_math.trigonometric import cos, sin, tan
@@ -77,8 +82,11 @@ OF_LIBM: tuple[str, ...] = tuple(name for name in _FORMULAS if name not in OVER_
 
 
 def symbol(name: str, bits: int) -> str:
-    """The symbol of function `name` over floats of `bits` (32 or 64), for example `gc.exp.f32`."""
-    if name not in _FORMULAS:
+    """The symbol of function `name` over floats of `bits` (32 or 64), for example `gc.exp.f32`.
+
+    Beside `FUNCTIONS` there are powers: `of_exponent` has their names.
+    """
+    if name not in _FORMULAS and exponent_of(name) is None:
         raise ArgumentError(
             "no such function", op="vector_math", expected=", ".join(FUNCTIONS), given=name
         )
@@ -136,11 +144,13 @@ def libm_definitions(wanted: Iterable[tuple[str, int]]) -> str:
 def _module(
     wanted: Iterable[tuple[str, int]], define: Callable[[str, int], tuple[str, set[str]]]
 ) -> str:
-    """Definitions in the order of `FUNCTIONS`, after every declaration they need, each once."""
+    """Definitions in the order of `FUNCTIONS`, then powers, after every declaration that they need,
+    each once."""
     functions: list[str] = []
     declarations: set[str] = set()
     unique = {(name, bits): symbol(name, bits) for name, bits in wanted}
-    for name, bits in sorted(unique, key=lambda item: (FUNCTIONS.index(item[0]), item[1])):
+    order = {name: number for number, name in enumerate(FUNCTIONS)}
+    for name, bits in sorted(unique, key=lambda u: (order.get(u[0], len(order)), *u)):
         text, needs = define(name, bits)
         functions.append(text)
         declarations |= needs
@@ -148,16 +158,24 @@ def _module(
 
 
 def _inline_definition(name: str, bits: int, card: bool = False) -> tuple[str, set[str]]:
-    return _definition(name, Code(FORMATS[bits], card=card), _FORMULAS[name])
+    y = exponent_of(name)
+    formula = _FORMULAS[name] if y is None else partial(fixed_power, y=y)
+    return _definition(name, Code(FORMATS[bits], card=card), formula)
 
 
 def _libm_definition(name: str, bits: int) -> tuple[str, set[str]]:
     code = Code(FORMATS[bits], fused=False)
-    return _definition(name, code, OVER_LIBM.get(name) or partial(_of_libm, name))
+    y = exponent_of(name)
+    own = OVER_LIBM.get(name) or partial(_of_libm, name)
+    return _definition(name, code, own if y is None else partial(_power_of_libm, y=y))
 
 
 def _of_libm(name: str, code: Code, *operands: Value) -> Value:
     return code.libm(name, *operands)
+
+
+def _power_of_libm(code: Code, x: Value, y: float) -> Value:
+    return code.libm("pow", x, code.constant(x.type, y))
 
 
 def _definition(name: str, code: Code, formula: Callable[..., Value]) -> tuple[str, set[str]]:

@@ -1,13 +1,19 @@
-"""Powers and remainders of floats, where there is no C library.
+"""Powers and remainders of floats.
 
-x**y = e**(y log |x|), the logarithm and its product with y each carried as a sum of two floats;
-float32 is computed in float64. A remainder is exact: the division of the significands as integers,
-a bit at a time, as many as the exponents are apart.
+Where y is a whole number of halves, and a small one, x**y is a chain of products of sums of two
+floats, which begins with x, 1 / x, sqrt(x) or 1 / sqrt(x): right to a little more than half a unit
+in the last place, and a loop around it becomes vectors. Other powers are the C library's.
+
+What follows is for where there is no C library. x**y = e**(y log |x|), the logarithm and its
+product with y each carried as a sum of two floats; float32 is computed in float64. A remainder is
+exact: the division of the significands as integers, a bit at a time, as many as the exponents are
+apart.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +21,83 @@ from graphc.lower.vector_math.emit import FORMATS, Code, Format, Value
 from graphc.lower.vector_math.exponential import exp_of_sum
 from graphc.lower.vector_math.logarithm import log_as_sum
 
+HALVES = 32  # of an exponent, at the most
+_NAME = re.compile(r"power_(minus_)?(\d+)_halves")
 
+
+# -- exponents that are known ----------------------------------------------------------------------
+def of_exponent(y: float) -> str | None:
+    """The name of the function x**y, if there is one for this y."""
+    halves = 2 * y
+    if not 0 < abs(halves) <= HALVES or halves != int(halves):
+        return None
+    return f"power_{'minus_' * (halves < 0)}{abs(int(halves))}_halves"
+
+
+def exponent_of(name: str) -> float | None:
+    """The y of the function x**y of this name; None for other functions."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else int(found[2]) / (-2 if found[1] else 2)
+
+
+def fixed_power(code: Code, x: Value, y: float) -> Value:
+    """x**y as in C, for a y of which `of_exponent` has a name."""
+    return _whole(code, x, int(y)) if y == int(y) else _half(code, x, int(2 * y))
+
+
+def _whole(code: Code, x: Value, n: int) -> Value:
+    high, low = x, None
+    if n < 0:
+        high = 1.0 / x
+        low = _known(code, code.fma(-x, high, 1.0) * high)
+    found = _product(code, high, low, abs(n))
+    return code.copysign(found, high) if n % 2 else found  # what underflows has a sign
+
+
+def _half(code: Code, x: Value, halves: int) -> Value:
+    """C says of -0.0 and of -inf what holds of 0.0 and inf."""
+    x = code.select(x.equals(-math.inf), math.inf, x)
+    root = code.intrinsic("sqrt", x)
+    if halves > 0:
+        high, low = root, code.fma(-root, root, x) / (root + root)
+    else:
+        high = 1.0 / root
+        near = high * x
+        missing = code.fma(-high, near, 1.0) - code.fma(high, x, -near) * high  # 1 - high**2 x
+        low = missing * 0.5 * high
+    return code.abs(_product(code, high, _known(code, low), abs(halves)))
+
+
+def _known(code: Code, rest: Value) -> Value:
+    """What a rounded number lacks; nothing where that is 0 or infinite."""
+    return code.select(rest.equals(rest), rest, 0.0)
+
+
+def _product(code: Code, x: Value, rest: Value | None, n: int) -> Value:
+    """(x + rest)**n, n >= 1, rounded."""
+    high, low = x, rest
+    for digit in f"{n:b}"[1:]:
+        high, low = _times(code, (high, low), (high, low))
+        if digit == "1":
+            high, low = _times(code, (high, low), (x, rest))
+    if low is None:
+        return high
+    found = high + low
+    return code.select(found.equals(found), found, high)
+
+
+def _times(
+    code: Code, a: tuple[Value, Value | None], b: tuple[Value, Value | None]
+) -> tuple[Value, Value]:
+    """The product of two sums of two floats: its rounding error, and what the lesser ones add."""
+    product = a[0] * b[0]
+    low = code.fma(a[0], b[0], -product)
+    for one, other in ((a[0], b[1]), (b[0], a[1])):
+        low = low if other is None else code.fma(one, other, low)
+    return product, low
+
+
+# -- without a C library ---------------------------------------------------------------------------
 def power(code: Code, x: Value, y: Value) -> Value:
     """x**y as in C: 1 for y = 0 and for x = 1, NaN for x < 0 where y is no whole number."""
     if code.format.bits == 32:
