@@ -22,7 +22,7 @@ from graphc.fusion.region import (
     is_scalar_constant,
     space_of,
 )
-from graphc.fusion.turns import Together, candidates, pays
+from graphc.fusion.turns import Together, candidates, pays, sums_rows
 from graphc.ir.dim import floordiv, product
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
@@ -49,7 +49,8 @@ def build_kernel(body: Graph, space: Shape, outer: int, *, machine: Machine = CP
     """The kernel of a fused region."""
     plan = plan_kernel(body, space, outer)
     k = _Writer(plan).write()
-    if reads_windows(k.scopes[0].body) and not machine.many_threads:
+    wanted = sums_rows(plan) or reads_windows(k.scopes[0].body)
+    if wanted and not machine.many_threads:
         k = _with_turns_together(plan, k)
     inputs = tuple(plan.inputs.values())
     outputs = tuple(plan.outputs[t] for t in body.outputs)
@@ -64,7 +65,7 @@ def _with_turns_together(plan: KernelPlan, alone: Builder) -> Builder:
     """The kernel with as many turns of a loop together as pay; else as it is."""
     for together in candidates(plan):
         k = _Writer(plan, together).write()
-        if pays(alone.scopes[0].body, k.scopes[0].body):
+        if pays(alone.scopes[0].body, k.scopes[0].body, rows=sums_rows(plan)):
             return k
     return alone
 
@@ -88,11 +89,13 @@ class _Result(NamedTuple):
 class _Writer:
     """Walks a plan with the loops that are open, and what has been computed there. `loops`: the
     position along each of them; `accumulators`: of reductions, and states of running ones. `turns`:
-    what is added up in memory over turns together, for each place the elements so far."""
+    what is added up in memory over turns together, for each place the elements so far; `rows`: the
+    accumulator of each place of what the last outer loop completes."""
 
     def __init__(self, plan: KernelPlan, together: Together | None = None) -> None:
         self.plan, self.together = plan, together
         self.turns: dict[tuple[Node, tuple[Affine, ...]], list[Value]] = {}
+        self.rows: dict[tuple[Node, tuple[Affine, ...]], Var] = {}
         self.k = Builder()
         self.loops: list[Affine] = []
         self.accumulators: dict[Node, list[Var]] = {}
@@ -108,6 +111,8 @@ class _Writer:
         self._start(looped)
         with ExitStack() as stack:
             for depth in range(plan.outer):
+                if depth == plan.outer - 1:
+                    stack.callback(self._store_rows)  # when that loop has run
                 self._open(stack, depth, plan.running)
             for _ in self._turns():
                 for stage in plan.stages:
@@ -233,7 +238,7 @@ class _Writer:
     def _fill(self, node: Node) -> None:
         """First values of a reduction that accumulates in memory."""
         reduction = self.plan.reductions.get(node)
-        if reduction is not None and not reduction.in_register:
+        if reduction is not None and not reduction.in_register and not self._in_rows(node):
             tensor = node.output()
             first = node.op.reducer.initial(self.k, tensor.dtype)
             with self.k.loop(tensor.size) as i:
@@ -254,13 +259,31 @@ class _Writer:
         element = reducer.element(k, operands, index, **node.attrs)
         if not self.plan.reductions[node].in_register:
             target = reducer.target(k, operands, index, **node.attrs)
-            if self.together is None:
+            if self._in_rows(node):
+                k.accumulate(self._row_of(node, target), reducer.primitive, element)
+            elif self.together is None:
                 self._add_in_memory(node, target, element)
             else:
                 self.turns.setdefault((node, target), []).append(element)
         else:
             (total,) = self.accumulators[node]
             k.accumulate(total, reducer.primitive, element)
+
+    def _in_rows(self, node: Node) -> bool:
+        return self.together is not None and self.plan.sums_rows(node)
+
+    def _row_of(self, node: Node, target: tuple[Affine, ...]) -> Var:
+        if (node, target) not in self.rows:
+            first = node.op.reducer.initial(self.k, node.types[0].dtype)
+            self.rows[node, target] = self.k.declare_before(first)
+        return self.rows[node, target]
+
+    def _store_rows(self) -> None:
+        """What the last outer loop has completed."""
+        for (node, target), total in self.rows.items():
+            tensor = node.output()
+            at = flat_index(target, strides(tensor.shape))
+            self.k.store(self.plan.outputs[tensor], at, self.k.read(total))
 
     def _add_in_memory(self, node: Node, target: tuple[Affine, ...], element: Value) -> None:
         tensor = node.output()

@@ -89,6 +89,16 @@ class KernelPlan(NamedTuple):
     scratch: tuple[Buffer, ...]
     kept: Mapping[Tensor, Buffer]
 
+    def sums_rows(self, node: Node) -> bool:
+        """Whether the node reduces the last of the outer loops, and no other: where the inner loops
+        are written out, each of its places is complete when that loop has run."""
+        others = [loop for d, loop in enumerate(LOOPS[: len(self.space)]) if d != self.outer - 1]
+        return (
+            len(space_of(node)) == len(self.space) > self.outer > 0
+            and not node.op.reducer.scatters
+            and kept_loops(node) == others
+        )
+
     def is_complete(self, node: Node) -> bool:
         """Whether one visit of a row node sees all that it reduces."""
         return self.stage[node] == BEFORE or self.reductions[node].depth == self.outer

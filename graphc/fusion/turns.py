@@ -10,6 +10,15 @@ each adds up in a register of its own.
         for j in 2:                            s += x[w, c] * k[0, c] + x[w + 1, c] * k[1, c]
             s += x[w + j, c] * k[j, c]         t += x[w + 1, c] * k[0, c] + x[w + 2, c] * k[1, c]
         y[w, c] = s                            y[w, c], y[w + 1, c] = s, t
+
+The same with one turn at a time is for pairs of points: their few coordinates, innermost, are
+written out, so that the loop over the other points is one over vectors. What is added up for each
+coordinate over that loop is in registers, not in memory.
+
+    for i: for j:                        ->    for i:
+        for c in 3: f[i, c] += g(i, j, c)          p, q, r = 0, 0, 0
+                                                   for j: p, q, r += g(i, j, 0), g(i, j, 1), ...
+                                                   f[i, 0], f[i, 1], f[i, 2] = p, q, r
 """
 
 from __future__ import annotations
@@ -25,6 +34,7 @@ MOST = 8  # turns together
 TAPS = 32  # turns of the loops over a window that are written out
 SAVED = 0.75  # of the loads, from which on it pays
 LENGTH = 160  # statements of a kernel with turns together
+COORDINATES = 12  # of a point: 16 of float32 gain nothing
 
 
 class Together(NamedTuple):
@@ -50,20 +60,27 @@ def candidates(plan: KernelPlan) -> Iterator[Together]:
     yield Together(loop, 1, inner)
 
 
-def _is_short(sizes: Iterable[Size]) -> bool:
+def sums_rows(plan: KernelPlan) -> bool:
+    """Whether a kernel adds up coordinates of points over the loop around them."""
+    few = _is_short(plan.space[plan.outer :], COORDINATES)
+    return few and any(plan.sums_rows(node) for node in plan.reductions)
+
+
+def _is_short(sizes: Iterable[Size], most: int = TAPS) -> bool:
     taps = 1
     for size in sizes:
         if not isinstance(size, int):
             return False
         taps *= size
-    return 0 < taps <= TAPS
+    return 0 < taps <= most
 
 
-def pays(before: list[Stmt], after: list[Stmt]) -> bool:
+def pays(before: list[Stmt], after: list[Stmt], rows: bool) -> bool:
     """Whether a kernel is better with some turns together: with fewer loads, and not too long. One
-    whose windows reach over a border is, since what is asked for there is then before the loops."""
-    few = _loads(after) <= SAVED * _loads(before) or _asks_inside(before)
-    return few and sum(1 for _ in statements(after)) <= LENGTH
+    whose windows reach over a border is, since what is asked for there is then before the loops;
+    and one with sums of `rows`, which are in registers then."""
+    fewer = rows or _loads(after) <= SAVED * _loads(before) or _asks_inside(before)
+    return fewer and sum(1 for _ in statements(after)) <= LENGTH
 
 
 def _asks_inside(body: list[Stmt]) -> bool:

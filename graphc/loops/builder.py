@@ -206,6 +206,13 @@ class Builder:
         self.scopes[-1].body.append(Declare(var, value))
         return var
 
+    def declare_before(self, value: Const) -> Var:
+        """A mutable scalar of the scope around the innermost open loop, declared before that."""
+        var, scope = self._fresh(value.dtype), self.scopes[-2]
+        self.levels[var] = scope.level
+        scope.body.append(Declare(var, value))
+        return var
+
     def assign(self, var: Var, value: Value) -> None:
         self.scopes[-1].body.append(Assign(var, value))
 

@@ -12,11 +12,12 @@ from . import (
     models,
     normalization,
     operations,
+    pairs,
     training,
 )
 from .harness import CASES
 
 __all__ = [
     "CASES", "cases", "cnn", "convolution_cases", "derivatives", "formulas", "mlp", "models",
-    "normalization", "operations", "training",
+    "normalization", "operations", "pairs", "training",
 ]  # fmt: skip
