@@ -19,7 +19,13 @@ from graphc.errors import DTypeError
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DType:
-    """One element type. `name` is NumPy's, `short` the one in IR text (`f32`), `bits` the width."""
+    """One element type. `name` is NumPy's, `short` the one in IR text (`f32`), `bits` the width.
+
+    NumPy takes it for its own, and as one of NumPy's it equals whatever names the same type.
+
+    >>> float32 == "float32", float32 == np.float64, np.zeros(2, float32).dtype
+    (True, False, dtype('float32'))
+    """
 
     name: str
     short: str
@@ -59,11 +65,31 @@ class DType:
         """What the real and the imaginary part are; of a number that is real, the dtype itself."""
         return _PARTS.get(self, self)
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What NumPy before 2.4 asks of that which is given as a dtype."""
+        return self.numpy
+
+    @property
+    def __numpy_dtype__(self) -> np.dtype[Any]:
+        """The same for NumPy from 2.4 on."""
+        return self.numpy
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or other is None or isinstance(other, DType):
+            return self is other
+        try:
+            return dtype(other) is self
+        except DTypeError:
+            return False
+
+    __hash__ = object.__hash__
+
     def __repr__(self) -> str:
         return self.short
 
     def __reduce__(self) -> Any:
-        return dtype, (self.name,)  # a copy is the same object: dtypes are compared by identity
+        return dtype, (self.name,)  # a copy is the same object
 
 
 def _dtype(name: str, short: str, kind: str, bits: int) -> DType:

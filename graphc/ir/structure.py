@@ -14,9 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 from typing import Any, Final, NamedTuple, TypeAlias
 
+import numpy as np
+
 from graphc.errors import ArgumentError, GraphcError
 
 LEAF: Final = "*"
+_LEAVES: Final = frozenset((np.ndarray, bool, int, float, complex, str))  # known without a look
 Structure: TypeAlias = "Inner | str | None"
 
 
@@ -55,12 +58,17 @@ def _flatten(tree: Any, leaves: list[Any], sort: bool) -> Structure:
     if tree is None:
         return None
     kind = type(tree)
+    if kind in _LEAVES:
+        leaves.append(tree)
+        return LEAF
+    if kind is tuple or kind is list:
+        return Inner(kind, (), tuple([_flatten(part, leaves, sort) for part in tree]))
     if isinstance(tree, (tuple, list)):
         keys = getattr(kind, "_fields", ())
         if not keys:
             kind = tuple if isinstance(tree, tuple) else list
         return Inner(kind, keys, tuple([_flatten(part, leaves, sort) for part in tree]))
-    if isinstance(tree, Mapping):
+    if kind is dict or isinstance(tree, Mapping):
         keys = _Keys(sorted(tree, key=repr) if sort else tree)
         keys.order = tuple(tree)
         return Inner(dict, keys, tuple([_flatten(tree[key], leaves, sort) for key in keys]))

@@ -41,6 +41,7 @@ _STATIC = (bool, int, str)
 FITTING = 1000  # tuples of sizes remembered of a program
 
 Array = np.ndarray[Any, Any]
+_ARRAY = np.ndarray
 
 
 class JitOptions(TypedDict, total=False):
@@ -89,7 +90,8 @@ class _Program(NamedTuple):
     fitting: set[tuple[int, ...]]  # sizes that are known to fit
 
     def fits(self, sizes: tuple[int, ...], leaves: Sequence[Any]) -> bool:
-        if any(repr(leaves[i]) != repr(value) for i, value in self.known.floats.items()):
+        floats = self.known.floats
+        if floats and any(repr(leaves[i]) != repr(value) for i, value in floats.items()):
             return False
         if sizes in self.fitting:
             return True
@@ -286,20 +288,49 @@ class Jitted:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         given = self._marked(args, kwargs) if self._static else (args, kwargs)
-        leaves, structure = flatten(given)
-        if any(isinstance(leaf, Tensor) for leaf in leaves):
-            return self._function(*args, **kwargs)
-        operands = {i: self._operand(v) for i, v in enumerate(leaves) if not _is_static(v)}
-        key = (structure, default_dtype(), *map(_kind, leaves))
-        arrays = [v for v in operands.values() if v.__class__ is not float]
-        sizes = tuple([size for array in arrays for size in array.shape if size != 1])
+        leaves, structure = flatten((given[0], given[1] or None))
+        for leaf in leaves:
+            if leaf.__class__ is not _ARRAY and isinstance(leaf, Tensor):
+                return self._function(*args, **kwargs)
+        kinds, operands, sizes = self._read(leaves)
+        key = (structure, default_dtype(), *kinds)
         program = self._find(key, sizes, leaves)
         if program is None:
             with self._lock:  # another thread may have traced it by now
                 program = self._find(key, sizes, leaves)
                 program = program or self._compile(key, structure, leaves, sizes)
         known = program.known.floats
-        return program.function(*[v for i, v in operands.items() if i not in known])
+        if known:
+            operands = {i: v for i, v in operands.items() if i not in known}
+        return program.function(*operands.values())
+
+    def _read(self, leaves: Sequence[Any]) -> tuple[list[Any], dict[int, Any], tuple[int, ...]]:
+        """What each leaf is to a program, the operands by their places, and all sizes but 1."""
+        kinds: list[Any] = []
+        operands: dict[int, Any] = {}
+        sizes: list[int] = []
+        for place, leaf in enumerate(leaves):
+            array = leaf
+            if leaf.__class__ is not _ARRAY or leaf.dtype.kind not in "biufc":
+                if _is_static(leaf):
+                    kinds.append(_value(leaf))
+                    continue
+                leaf = self._operand(leaf)
+                if leaf.__class__ is float:
+                    kinds.append(float)
+                    operands[place] = leaf
+                    continue
+                array = _typed(leaf)
+            operands[place] = leaf
+            shape = array.shape
+            kinds.append(array.dtype.num)
+            if 1 in shape:
+                kinds.append(tuple([size == 1 for size in shape]))
+                sizes += [size for size in shape if size != 1]
+            else:
+                kinds.append(len(shape))
+                sizes += shape
+        return kinds, operands, tuple(sizes)
 
     def _marked(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The arguments, those that are static by name as constants.
@@ -341,7 +372,10 @@ class Jitted:
         return array
 
     def _find(self, key: Any, sizes: tuple[int, ...], leaves: Sequence[Any]) -> _Program | None:
-        return next((p for p in self._programs.get(key, ()) if p.fits(sizes, leaves)), None)
+        for program in self._programs.get(key, ()):
+            if program.fits(sizes, leaves):
+                return program
+        return None
 
     # -- tracing ----------------------------------------------------------------------------------
     def _compile(
@@ -420,7 +454,7 @@ class Jitted:
                     floats[made.node] = place
                 arguments.append(as_weak(made) if _is_float(leaf) else made)
         args, kwargs = unflatten(structure, arguments)
-        outputs, returned = tensors(self._name, self._function(*args, **kwargs), "result")
+        outputs, returned = tensors(self._name, self._function(*args, **(kwargs or {})), "result")
         bind_dims(Graph(inputs, outputs, name=self._name), arrays)  # what it needs holds for them
         return _Trace(inputs, unflatten(returned, outputs), floats)
 
@@ -479,17 +513,12 @@ def _is_float(leaf: Any) -> bool:
     return isinstance(leaf, float) and not isinstance(leaf, np.generic)  # np.float64 is a float
 
 
-def _kind(leaf: Any) -> tuple[Any, ...]:
-    """What a program depends on: a static value, or an array's dtype and pattern of size-1 axes."""
+def _value(leaf: Any) -> tuple[Any, ...]:
+    """A static value as part of a key: with its type, and a float by its digits."""
     if isinstance(leaf, _Constant):
         value = leaf.value
         return _Constant, type(value), repr(value) if isinstance(value, float) else value
-    if _is_static(leaf):
-        return type(leaf), repr(leaf)
-    if _is_float(leaf):
-        return (float,)
-    array = _typed(leaf)
-    return array.dtype.name, *(size == 1 for size in array.shape)
+    return type(leaf), repr(leaf)
 
 
 def _typed(value: Any) -> Array:

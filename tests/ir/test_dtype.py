@@ -14,9 +14,21 @@ import pytest
 
 import graphc as gc
 from graphc.errors import DTypeError, DTypeWarning
-from graphc.ir.dtype import DTYPES, DType, dtype, promote, weak_type
+from graphc.ir.dtype import DTYPES, EVERY, DType, dtype, promote, weak_type
 
 SCALARS = (True, False, 0, 3, -1, 127, 128, 255, 300, -129, 2**31, 2**40, 2**63, 0.5, float("inf"))
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=repr)
+def test_numpy_takes_a_dtype_for_its_own(kind: DType) -> None:
+    """As a dtype of an array, and in comparisons, from either side."""
+    assert np.dtype(kind) == np.zeros(2, kind).dtype == np.ones(2).astype(kind).dtype == kind.numpy
+    for same in (kind.numpy, kind.numpy.type, kind.name, kind.short):
+        assert kind == same
+        assert same == kind or isinstance(same, str)
+    for other in (*(d for d in EVERY if d is not kind), None, 3, "float", object, np.zeros(2)):
+        assert kind != other or np.dtype(other) == kind.numpy  # "float" is float64
+    assert {kind: 1}[dtype(kind.name)] == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*gives float64")

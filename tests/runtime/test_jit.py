@@ -33,6 +33,21 @@ def test_one_program_serves_all_sizes() -> None:
     assert len(f.functions[0].graph.dims) == 3
 
 
+def test_what_an_array_is_stored_as_needs_no_program() -> None:
+    """Byte orders, strides, subclasses and lists of no ones: what is read is the same."""
+    @gc.jit
+    def f(a: Any, b: Any = None) -> Any:
+        return a * 2 if b is None else a * 2 + b
+
+    a = np.arange(6.0)
+    for given in (a, a.astype(">f8"), np.repeat(a, 2)[::2], a.view(type("Own", (np.ndarray,), {}))):
+        np.testing.assert_array_equal(f(given), a * 2)
+    assert f.programs == 1
+    np.testing.assert_array_equal(f(a, b=a), a * 3)
+    np.testing.assert_array_equal(f(a, a), a * 3)
+    assert f.programs == 3  # by name and by place: other structures
+
+
 def test_equal_sizes_are_assumed_and_checked() -> None:
     @gc.jit
     def f(a: Any, b: Any) -> Any:
