@@ -16,14 +16,16 @@ from __future__ import annotations
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.loops.numbers import given
-from graphc.lower.head import Head
+from graphc.lower.head import GET_THREADS, SET_THREADS, Head
 from graphc.planning.program import Call, Host, Program, Storage, walk_steps
 
 
 def routines(program: Program) -> list[str]:
-    """The routines of LAPACK that a program calls, with the letter for their dtype, in order."""
+    """The routines of LAPACK that a program calls, with the letter for their dtype, in order; and
+    the two for threads."""
     hosts = [s for s in walk_steps(program.steps) if isinstance(s, Host)]
-    return sorted({routine_name(s) for s in hosts if s.native is not None})
+    called = {routine_name(s) for s in hosts if s.native is not None}
+    return sorted({*called, GET_THREADS, SET_THREADS}) if called else []
 
 
 def routine_name(step: Host) -> str:

@@ -29,7 +29,7 @@ from graphc.lower.announce import Announcements
 from graphc.lower.clocks import Clocks
 from graphc.lower.context import Layout, routine_name
 from graphc.lower.function_text import FunctionText, Word
-from graphc.lower.head import INTERRUPTED, Head
+from graphc.lower.head import GET_THREADS, INTERRUPTED, SET_THREADS, Head
 from graphc.lower.kernel_calls import (
     Sharing,
     arguments,
@@ -537,11 +537,13 @@ class _Driver:
             self._call_back(step)
             return
         text = self.text
-        routine = text.word("ptr", self.layout.routines[routine_name(step)])
+        words = self.layout.routines
+        routine = text.word("ptr", words[routine_name(step)])
+        threads = text.word("ptr", words[GET_THREADS]), text.word("ptr", words[SET_THREADS])
 
         def run() -> None:
             mode = text.emit(subnormals.LEAVE) if self.flush else ""  # as NumPy's calls see it
-            lapack.run(text, step, native, routine, self.integer)
+            lapack.run(text, step, native, routine, self.integer, threads)
             if mode:
                 text.emit(subnormals.restore(mode))
 

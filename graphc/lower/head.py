@@ -37,3 +37,7 @@ def product_symbols(bits: int) -> tuple[str, str]:
     """The names of our matrix product, and of what packs a right operand for it, for floats of that
     width."""
     return f"gc.gemm.f{bits}", f"gc.pack.f{bits}"
+
+
+# How OpenBLAS is asked how many threads it takes, and is told so: `lapack.py` says why.
+GET_THREADS, SET_THREADS = "openblas_get_num_threads", "openblas_set_num_threads"

@@ -2,11 +2,19 @@
 
 Its interface is that of the BLAS: see `runtime/blas.py`. The library's integers may be narrower
 than the program's (`int64`), so those of operands and results are converted, one by one.
+
+OpenBLAS gives some routines threads however small a matrix is (`getrs`, `potrs` and `trtrs` of
+several right sides, `syevd`), and these wait for each other in turns of the system's scheduler. On
+an idle machine that takes as long again as the routine; where other processes want the processors
+too, milliseconds for each matrix: 0.1 ms for 200 matrices of 5 x 5 became seconds. So a small
+matrix is one thread's. The number is the process's: whoever finds 1 has nothing to set, and
+whoever sets 1 puts back what it found, so that no order of several threads leaves a 1 behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from graphc.ir.dim import Size, product
 from graphc.ir.routine import Argument, Count, Flag, Leading, Operand, Result, Work
@@ -15,10 +23,20 @@ from graphc.lower.function_text import FunctionText
 from graphc.planning.native import matrix_size
 from graphc.planning.program import Host, Native, Ref
 
+SMALL = 2**23  # multiply-adds for a matrix, below which threads do not pay: about 1 ms
 
-def run(text: FunctionText, step: Host, native: Native, address: str, integer: str) -> None:
+
+def run(
+    text: FunctionText,
+    step: Host,
+    native: Native,
+    address: str,
+    integer: str,
+    threads: tuple[str, str],
+) -> None:
     """Call the routine at `address`, whose integers are of the type `integer`, for each matrix of
-    the batch. The function ends with the number of the site if one fails."""
+    the batch. The function ends with the number of the site if one fails. `threads`: the addresses
+    of what gives and sets the number of the library's threads, null where there are none."""
     with text.loop(text.size(product(native.batch))) as number:
         call = _Call(text, step, native, integer, number)
         passed = [call.argument(i, a) for i, a in enumerate(native.routine.arguments)]
@@ -26,11 +44,31 @@ def run(text: FunctionText, step: Host, native: Native, address: str, integer: s
         text.store(integer, "0", info)
         words = [f"ptr {place}" for place in (*passed, info)]
         words += ["i64 1" for a in native.routine.arguments if isinstance(a, Flag)]
-        text.line(f"call void {address}({', '.join(words)})")
+        with _on_one_thread(text, native.routine.work, *threads):
+            text.line(f"call void {address}({', '.join(words)})")
         call.convert_results()
         if native.routine.failure:
             found = text.emit(f"load {integer}, ptr {info}")
             text.return_if(text.emit(f"icmp ne {integer} {found}, 0"), str(native.site))
+
+
+@contextmanager
+def _on_one_thread(text: FunctionText, work: Size, get: str, set: str) -> Iterator[None]:
+    """What is written inside of `with` runs on one thread of the library, if `work` is small."""
+    if isinstance(work, int) and work >= SMALL:
+        yield
+        return
+    found, one = text.stack("lapack.threads", "i32"), text.stack("lapack.one", "i64")
+    text.store("i32", "0", found)
+    text.store("i64", "1", one)
+    small = text.emit(f"icmp ult i64 {text.size(work)}, {SMALL}")
+    known = text.emit(f"icmp ne ptr {set}, null")
+    asks = text.emit(f"and i1 {small}, {known}")
+    text.choose(asks, lambda: text.store("i32", text.emit(f"call i32 {get}()"), found))
+    several = text.emit(f"icmp sgt i32 {text.emit(f'load i32, ptr {found}')}, 1")
+    text.choose(several, lambda: text.line(f"call void {set}(ptr {one})"))
+    yield
+    text.choose(several, lambda: text.line(f"call void {set}(ptr {found})"))
 
 
 class _Call:

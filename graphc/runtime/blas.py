@@ -58,6 +58,13 @@ class Blas:
     # Held so that the library stays loaded as long as its addresses are known.
     library: ctypes.CDLL = field(repr=False, compare=False)
 
+    @functools.cached_property
+    def has_own_threads(self) -> bool:
+        """Whether it is an OpenBLAS with threads of its own; those of OpenMP it makes anew, with
+        their memory, when their number is set."""
+        address = self.routine("openblas_get_parallel")
+        return address != 0 and ctypes.CFUNCTYPE(ctypes.c_int)(address)() == 1
+
     def routine(self, name: str) -> int:
         """The address of another routine of the library, as of LAPACK; 0 where it has none."""
         for spelling, bits in _SPELLINGS:

@@ -17,7 +17,7 @@ import numpy as np
 
 from graphc import locks
 from graphc.ir.dim import dim, evaluate
-from graphc.lower.head import Head
+from graphc.lower.head import GET_THREADS, SET_THREADS, Head
 from graphc.lower.processor import target_machine
 from graphc.runtime.blas import find_blas
 from graphc.runtime.near import one_place
@@ -67,7 +67,10 @@ class Executable:
         self._numbers = np.array(manifest["numbers"], np.float64)  # lives as long as the code
         head[Head.NUMBERS] = self._numbers.ctypes.data
         self.head = tuple(head)
-        self.routines = [blas.routine(name) for name in manifest["routines"]]
+        unset = () if blas.has_own_threads else (GET_THREADS, SET_THREADS)
+        self.routines = [
+            0 if name in unset else blas.routine(name) for name in manifest["routines"]
+        ]
 
     def arena_bytes(self, dims: dict[str, int], threads: int) -> int:
         """The bytes of temporary memory at the given sizes, for so many threads."""

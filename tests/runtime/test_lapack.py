@@ -3,6 +3,7 @@ and by NumPy where the library has no such routine."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from graphc.runtime.executable import Executable
 
 RNG = np.random.default_rng(5)
 Array = np.ndarray[Any, Any]
+THREADS = "openblas_get_num_threads", "openblas_set_num_threads"
 
 
 @pytest.fixture(params=["NumPy's", "SciPy's", "none"])
@@ -90,8 +92,8 @@ def test_which_routines_a_program_calls() -> None:
     inputs, outputs = program("float32")
     graph = gc.Graph(inputs, outputs)
     assert routines(run_pipeline(graph, Stages()).program) == [
-        "sgeqrf", "sgesdd", "sgetrf", "sgetrs", "slaswp", "sorgqr", "spotrf", "ssyevd", "ssysv",
-        "strtrs",
+        *THREADS, "sgeqrf", "sgesdd", "sgetrf", "sgetrs", "slaswp", "sorgqr", "spotrf", "ssyevd",
+        "ssysv", "strtrs",
     ]
     text = gc.compile(inputs, outputs).explain()
     assert "LAPACK's getrf for lu_by_columns" in text
@@ -102,7 +104,7 @@ def test_a_matrix_and_its_transposed_are_decomposed_once() -> None:
     loss = gc.sum(gc.linalg.solve(a, b) ** 2) + gc.linalg.slogdet(a).logabsdet
     program = run_pipeline(gc.Graph([a, b], [loss, *gc.grad(loss, [a, b])]), Stages()).program
     assert str(gc.compile([a, b], [loss, *gc.grad(loss, [a, b])]).explain()).count("getrf") == 1
-    assert routines(program) == ["sgetrf", "sgetrs"]
+    assert routines(program) == [*THREADS, "sgetrf", "sgetrs"]
 
 
 @pytest.mark.parametrize(
@@ -149,3 +151,40 @@ def test_many_threads_at_once(library: str) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(8)))
+
+
+@pytest.mark.parametrize(("held", "own"), [(4, True), (1, True), (4, False)])
+def test_small_matrices_are_one_threads(
+    held: int, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of the library's threads is 1 while a small matrix is computed, and again what it
+    was behind it, also where the routine fails. A large one has them all, and one thread stays."""
+    count, heard = [held], []
+    get = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: count[0])
+
+    @ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_int))
+    def set_(number: Any) -> None:
+        count[0] = number[0]
+        heard.append(count[0])
+
+    told = dict(zip(THREADS, (get, set_), strict=True))
+    address = {name: ctypes.cast(f, ctypes.c_void_p).value or 0 for name, f in told.items()}
+    real = blas.Blas.routine
+    monkeypatch.setattr(blas.Blas, "routine", lambda s, name: address.get(name) or real(s, name))
+    monkeypatch.setattr(blas.Blas, "has_own_threads", own)
+
+    a = gc.placeholder("threads_a", ("n", "k", "k"), "float64")
+    solve = gc.compile([a], gc.linalg.inv(a), name=f"threads{held}{own}")
+    decompose = gc.compile([a], gc.linalg.cholesky(a), name=f"positive{held}{own}")
+    small, large = np.stack([np.eye(5)] * 2), np.eye(210)[None]
+    once = [1, held] if own and held > 1 else []
+    np.testing.assert_array_equal(solve(small), small)
+    assert heard == once * 4  # two matrices, two routines of each
+    heard.clear()
+    np.testing.assert_array_equal(solve(large), large)
+    assert heard == []
+    with pytest.raises(LinAlgError):
+        decompose(-small)
+    assert heard == once * (len(heard) // 2)
+    assert bool(heard) == bool(once)
+    assert count == [held]
