@@ -29,7 +29,7 @@ _left = np.empty(0, np.uint8)  # of what was asked for last
 
 
 def empty(size: int) -> np.ndarray[Any, Any]:
-    """So many bytes, with whatever is in them.
+    """So many bytes, with whatever is in them. Errors: `MemoryError`.
 
     >>> len(empty(100_000))
     100000
@@ -40,7 +40,10 @@ def empty(size: int) -> np.ndarray[Any, Any]:
     with _lock:
         room = -(-size // LINE) * LINE
         if len(_left) < room:
-            _left = _large_pages()
+            try:
+                _left = _large_pages()
+            except OSError:  # there is not so much memory
+                return np.empty(size, np.uint8)
         found, _left = _left[:size], _left[room:]
     return found
 

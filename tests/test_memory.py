@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,21 @@ def test_parts_of_large_pages_begin_on_lines() -> None:
 
 def test_a_system_that_refuses_gives_memory_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.mmap, "MADV_HUGEPAGE", -1, raising=False)
+    monkeypatch.setattr(memory, "_left", np.empty(0, np.uint8))
+    array = memory.empty(memory.LEAST)
+    array[...] = 7
+    assert (array == 7).all()
+
+
+def test_where_there_are_no_large_pages_left_a_smaller_array_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or NumPy says that there is no memory, as it does for any array: no error of the system."""
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(memory.mmap, "mmap", full)
     monkeypatch.setattr(memory, "_left", np.empty(0, np.uint8))
     array = memory.empty(memory.LEAST)
     array[...] = 7

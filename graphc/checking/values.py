@@ -292,7 +292,12 @@ class _Shaking:
             return a
         noise = self.rng.uniform(-AMPLITUDE, AMPLITUDE, a.shape) * np.finfo(a.dtype).eps
         with np.errstate(all="ignore"):
-            return np.asarray((a * (1 + noise)).astype(a.dtype))
+            moved = np.asarray((a * (1 + noise)).astype(a.dtype))
+        unknown = np.isnan(moved)
+        if unknown.any():  # the sign of a NaN is as free as a rounding (IEEE 754-2019, 6.3)
+            signs = np.asarray(noise, moved.dtype)
+            moved = np.where(unknown, np.copysign(moved, signs), moved)
+        return moved
 
     def shake_matrix(self, a: Array) -> Array:
         """As the errors of LAPACK's routines are: small beside the largest element of a matrix, or

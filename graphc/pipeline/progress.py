@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock, Timer
 from typing import TextIO
 
@@ -65,7 +65,8 @@ def progress(name: str) -> Iterator[Callable[[str], None]]:
     line = _Line(stream, name)
     timer = Timer(PATIENCE, line.appear)
     timer.daemon = True
-    timer.start()
+    with suppress(RuntimeError):  # the system gives no thread: then nothing is said
+        timer.start()
     try:
         yield line.say
     finally:

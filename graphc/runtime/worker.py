@@ -50,9 +50,9 @@ class Job(Generic[T]):
 
 
 class Worker:
-    """Runs jobs, in order, in a thread of its own; on one processor there is no thread, and they
-    run when their results are wanted. The `with` statement ends when nothing of them runs any more;
-    what has not begun by then is dropped."""
+    """Runs jobs, in order, in a thread of its own. On one processor, and where the system gives no
+    thread, there is none, and they run when their results are wanted. The `with` statement ends
+    when nothing of them runs any more; what has not begun by then is dropped."""
 
     def __init__(self, alone: bool | None = None) -> None:
         self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
@@ -62,8 +62,12 @@ class Worker:
 
     def __enter__(self) -> Worker:
         if self._thread is not None:
+            try:
+                self._thread.start()
+            except RuntimeError:
+                self._thread = None
+                return self
             _change_places_more_often(1)
-            self._thread.start()
         return self
 
     def put(self, function: Callable[[], T]) -> Job[T]:

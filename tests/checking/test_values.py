@@ -29,6 +29,20 @@ def test_a_nan_of_infinite_operands_may_become_the_limit(dtype: str) -> None:
     assert "2 of 4 elements" in problem  # no operand is infinite there
 
 
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_the_sign_of_a_nan_that_was_computed_is_nobodys(shape: tuple[int, ...]) -> None:
+    """That of one that was given is kept, as by NumPy."""
+    x = gc.placeholder("x of nobody", shape)
+    given = [np.full(shape, np.nan, "float32")]
+    for made, free in ((gc.softplus(x), True), (x, False)):
+        graph = gc.Graph([x], [gc.signbit(made)])
+        explained: Counter[str] = Counter()
+        other = [~evaluate_graph(graph, given)[0]]
+        found = differences(graph, given, [~other[0]], other, explained=explained)
+        assert (found == []) is free
+        assert explained == ({"a rounding decides a step": 1} if free else {})
+
+
 def test_other_roundings_of_what_cancels_are_those_of_its_definition() -> None:
     """Where a query sees one key, the cotangent of that key is 0. Blocks leave rounding errors of
     what cancels there; what is larger is wrong."""

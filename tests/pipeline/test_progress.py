@@ -117,3 +117,18 @@ def test_a_setting_that_makes_no_sense(terminal: Terminal, monkeypatch: pytest.M
     monkeypatch.setenv("GRAPHC_PROGRESS", "perhaps")
     with pytest.raises(ArgumentError, match="GRAPHC_PROGRESS"):
         compiled(terminal)
+
+
+def test_where_the_system_gives_no_thread_nothing_is_said(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(Impatient):
+        def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+            self.start, self.cancel = self._refused, lambda: None
+
+        def _refused(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("graphc.pipeline.progress.Timer", Refused)
+    compiled(terminal)
+    assert terminal.getvalue() == ""

@@ -86,6 +86,21 @@ def test_it_leaves_no_thread_and_python_as_it_was() -> None:
     assert (sys.getswitchinterval(), threading.active_count()) == before
 
 
+def test_where_the_system_gives_no_thread_jobs_run_when_they_are_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For want of memory, or since so many are all that a user may have."""
+
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    before = sys.getswitchinterval()
+    with Worker(alone=False) as worker:
+        assert worker.put(threading.get_ident).result() == threading.get_ident()
+    assert sys.getswitchinterval() == before
+
+
 def test_numba_calls_nothing_of_llvm() -> None:
     """It would wait there until LLVM is done with another kernel."""
     x = gc.placeholder("worker_x", ("worker_n", 3))
