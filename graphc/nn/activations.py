@@ -15,6 +15,7 @@ from graphc.ops.activations import (
     celu,
     elu,
     gelu,
+    gelu_tanh,
     hard_sigmoid,
     hard_swish,
     log_sigmoid,
@@ -37,11 +38,18 @@ def linear(x: Any) -> Tensor:
 ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     f.__name__: f
     for f in (
-        celu, elu, gelu, hard_sigmoid, hard_swish, leaky_relu, linear, log_sigmoid, log_softmax,
-        mish, relu, relu6, selu, sigmoid, silu, softmax, softplus, softsign, tanh,
+        celu, elu, gelu, gelu_tanh, hard_sigmoid, hard_swish, leaky_relu, linear, log_sigmoid,
+        log_softmax, mish, relu, relu6, selu, sigmoid, silu, softmax, softplus, softsign, tanh,
     )
 }  # fmt: skip
-_KERAS = {"hard_silu": hard_swish, "swish": silu}  # as it spells them
+_ELSEWHERE = {  # as Keras, and configurations of published models, spell them
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "hard_silu": hard_swish,
+    "hardsigmoid": hard_sigmoid,
+    "hardswish": hard_swish,
+    "swish": silu,
+}
 
 
 def get(activation: Any) -> Callable[..., Tensor]:
@@ -49,7 +57,9 @@ def get(activation: Any) -> Callable[..., Tensor]:
 
     Errors: `ArgumentError` with the known names.
     """
-    return linear if activation is None else find("activation", ACTIVATIONS | _KERAS, activation)
+    if activation is None:
+        return linear
+    return find("activation", ACTIVATIONS | _ELSEWHERE, activation)
 
 
 answer(globals(), ACTIVATIONS)

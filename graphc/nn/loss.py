@@ -2,7 +2,8 @@
 
 A loss is a function (predictions, targets) that gives the loss of each example. `loss` makes of it
 one that takes weights of examples, a mask and a reduction too; `elementwise` does of one that gives
-a value for each element, which are averaged over all axes but the first.
+a value for each element, which are averaged over all axes but the first. Who averages values
+without a reduction asks `counting` what each of them counts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import functools
 import inspect
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from graphc.errors import ArgumentError, DTypeError, ShapeError
@@ -34,12 +37,13 @@ def loss(function: Callable[..., Any]) -> Loss:
 
     `function` gives the values, or a pair: values, and the weights that their mean divides by.
     """
-    return _with_weights(function, lambda values, mask: (values, None, mask))
+    return _with_weights(function, lambda values, mask, weight: (values, mask, weight, None, ()))
 
 
 def elementwise(function: Callable[..., Any]) -> Loss:
     """A loss of elements with weights, mask and reduction: of each example the mean over its
-    elements where the mask is True, and in the mean it counts as much as it has of them."""
+    elements where the mask is True, and in the mean it counts as much as it has of them. Weights
+    may be of the first axes of its elements, as of the steps of a sequence."""
     return _with_weights(function, _per_example)
 
 
@@ -70,9 +74,9 @@ def _with_weights(function: Callable[..., Any], of_examples: Callable[..., Any])
             targets = _where(there, tensor(targets, name), 0)
         made = inner(predictions, targets, *args, **options)
         values, counts = made if isinstance(made, tuple) else (made, None)
-        values, part, there = of_examples(values, there)
         weight = None if sample_weight is None else _weight(name, sample_weight, values)
-        return _reduced(values, _Weights(weight, there, part, counts), reduction)
+        values, there, weight, part, further = of_examples(values, there, weight)
+        return _reduced(values, there, weight, Count(part, (*further, counts)), reduction)
 
     given = inspect.signature(function)
     further = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in _OPTIONS]
@@ -84,49 +88,80 @@ def _with_weights(function: Callable[..., Any], of_examples: Callable[..., Any])
 _OPTIONS = (("sample_weight", None), ("mask", None), ("reduction", "none"))
 
 
-class _Weights(NamedTuple):
-    """What counts of examples: weights that their values are multiplied by, the mask, the part of
-    its elements that each has, and what their mean divides by besides."""
+class Count(NamedTuple):
+    """What values count in their mean: it is the sum of `part * values` over the sum of the product
+    of `sizes`, where None is 1. `part` is how much of its elements a value is the mean of."""
 
-    weight: Tensor | None
-    mask: Tensor | None
     part: Tensor | None
-    divisor: Tensor | None
+    sizes: tuple[Tensor | None, ...]
+
+    def size(self, values: Tensor) -> Tensor | None:
+        """What each counts, in a shape that fits that of `values`; None where all are 1."""
+        given = [cast(f, values.dtype) for f in self.sizes if f is not None]
+        if not given:
+            return None
+        return functools.reduce(operator.mul, [along(f, values) for f in given])
 
 
-def _reduced(values: Tensor, weights: _Weights, reduction: str) -> Tensor:
+def _reduced(
+    values: Tensor, mask: Tensor | None, weight: Tensor | None, count: Count, reduction: str
+) -> Tensor:
     """Values of examples by their weights; a mean is 0 of no weight at all."""
-    weight, mask, part, divisor = weights
     if mask is not None:
         values = _where(mask, values, 0)
     if weight is not None:
-        values = values * _along(weight, values)
-    if reduction == "none":
-        return values
+        values = values * along(weight, values)
     if reduction == "sum":
         return sum(values)
-    factors = [cast(f, values.dtype) for f in (weight, mask, part, divisor) if f is not None]
-    if not factors:
+    count = Count(count.part, (weight, mask, *count.sizes))
+    size = count.size(values)
+    if reduction == "none":
+        noted = _NOTED.get()
+        if noted is not None and size is not None:
+            noted[values] = count
+        return values
+    if size is None:
         return mean(values)
-    size = functools.reduce(operator.mul, [_along(f, values) for f in factors])
     whole = sum(broadcast_to(size, values.shape))
-    total = sum(values if part is None else values * part)
+    total = sum(values if count.part is None else values * count.part)
     return where(equal(whole, 0), 0.0, total / where(equal(whole, 0), 1.0, whole))
 
 
+_NOTED: ContextVar[dict[Tensor, Count] | None] = ContextVar("counts of losses", default=None)
+
+
+@contextmanager
+def counting() -> Iterator[dict[Tensor, Count]]:
+    """What values of losses count that are made meanwhile without a reduction, unless all 1."""
+    found: dict[Tensor, Count] = {}
+    token = _NOTED.set(found)
+    try:
+        yield found
+    finally:
+        _NOTED.reset(token)
+
+
 def _per_example(
-    values: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Values of examples, the part of its elements that each has, and the mask that is left."""
+    values: Tensor, mask: Tensor | None, weight: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None, tuple[Tensor, ...]]:
+    """Values of examples; the mask and the weights that are left; the part of its elements that
+    each has, and what it counts besides."""
     axes = tuple(range(1, values.ndim))
     if not axes:
-        return values, None, mask
+        return values, mask, weight, None, ()
+    of_elements = weight is not None and weight.ndim > 1
     if mask is None or mask.ndim == 1:
-        return mean(values, axis=axes), None, mask
-    there = cast(broadcast_to(_along(mask, values), values.shape), values.dtype)
-    part = mean(there, axis=axes)
+        if weight is None or not of_elements:
+            return mean(values, axis=axes), mask, weight, None, ()
+        each = broadcast_to(along(weight, values), values.shape)
+        return mean(values * each, axis=axes), mask, None, None, (mean(each, axis=axes),)
+    there = cast(broadcast_to(along(mask, values), values.shape), values.dtype)
+    part = size = mean(there, axis=axes)
+    if weight is not None and of_elements:
+        each, weight = along(weight, values), None
+        values, size = values * each, mean(there * each, axis=axes)
     kept = mean(_where(mask, values, 0), axis=axes)
-    return kept / where(equal(part, 0), 1.0, part), part, None
+    return kept / where(equal(part, 0), 1.0, part), None, weight, part, (size,)
 
 
 # -- arguments -------------------------------------------------------------------------------------
@@ -158,13 +193,13 @@ def _weight(op: str, weight: Any, values: Tensor) -> Tensor:
     return cast(found, values.dtype)
 
 
-def _along(first: Tensor, values: Tensor) -> Tensor:
+def along(first: Tensor, values: Tensor) -> Tensor:
     """A tensor of the first axes, with axes of size 1 for the others."""
     return reshape(first, (*first.shape, *(1 for _ in range(values.ndim - first.ndim))))
 
 
 def _where(mask: Tensor, values: Tensor, other: Any) -> Tensor:
-    return where(_along(mask, values), values, other)
+    return where(along(mask, values), values, other)
 
 
 def floats(predictions: Tensor, op: str) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from graphc.errors import ArgumentError
+from graphc.ir import origin
 from graphc.ir.node import Tensor
 from graphc.ops.build import cast, float_type, operands, scalar_like, tensor
 from graphc.ops.elementwise import (
@@ -26,6 +28,7 @@ from graphc.ops.signs import heaviside
 # Klambauer et al., "Self-Normalizing Neural Networks" (2017), equation 14.
 _SELU_ALPHA = 1.6732632423543772
 _SELU_SCALE = 1.0507009873554805
+_EXACT, _BY_TANH = (False, "none"), (True, "tanh")
 
 
 def _float(x: Any, name: str) -> Tensor:
@@ -68,14 +71,35 @@ def selu(x: Any) -> Tensor:
     return _SELU_SCALE * elu(x, _SELU_ALPHA)
 
 
-def gelu(x: Any) -> Tensor:
+def gelu(x: Any, approximate: Any = False) -> Tensor:
     """x * P(Z <= x) = x * erfc(-x / sqrt 2) / 2 for a standard normal Z: 1 + erf has no digits left
-    at -5.
+    at -5. With `approximate` it is x * (1 + tanh(u)) / 2, u = sqrt(2 / pi) * (x + 0.044715 * x^3).
 
-    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016); the exact form.
+    The form by tanh is computed as x * sigmoid(2 u), which keeps its digits below 0, and of |x| up
+    to 30, from where on it is 0 or x to the last bit and a cube might overflow.
+    `approximate` is a bool, as Keras and JAX have it (JAX's default is True), or "none" or "tanh",
+    as torch. Errors: `ArgumentError` for anything else.
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016), section 2.
+
+    >>> import graphc as gc
+    >>> gc.evaluate([gc.gelu(-1.0), gc.gelu(-1.0, approximate="tanh")])
+    [array(-0.15865525), array(-0.15880801)]
     """
+    if not isinstance(approximate, (bool, str)) or approximate not in (*_EXACT, *_BY_TANH):
+        raise ArgumentError(
+            "not a form of gelu", op="gelu", expected="approximate=False, True, 'none' or 'tanh'",
+            given=repr(approximate)[:80], where=origin.where(),
+        )  # fmt: skip
     t = tensor(x, "gelu")
-    return 0.5 * t * erfc(t * -math.sqrt(0.5))
+    if approximate in _EXACT:
+        return 0.5 * t * erfc(t * -math.sqrt(0.5))
+    near = clip(_float(t, "gelu"), -30, 30)
+    return t * sigmoid(math.sqrt(8 / math.pi) * (near + 0.044715 * near**3))
+
+
+def gelu_tanh(x: Any) -> Tensor:
+    """`gelu` by tanh, as networks have it that were trained with that form."""
+    return gelu(x, approximate=True)
 
 
 def silu(x: Any) -> Tensor:

@@ -118,10 +118,17 @@ class Data(NamedTuple):
 def data(op: str, x: Any, y: Any, weights: Any, floats: DType) -> Data:
     """Inputs, targets and weights, each checked; None is not given.
 
-    Errors: as `examples`; `ShapeError` if their numbers of examples differ, or weights have another
-    shape than [n]; `ArgumentError` for weights below 0.
+    Weights are [n], or [n, time] and more axes of what the loss gives; [n, 1] are [n].
+    Errors: as `examples`; `ShapeError` if their numbers of examples differ; `ArgumentError` for
+    weights below 0, and for several arrays of them.
     """
     parts = {"x": x, "y": y, "sample_weight": weights}
+    if isinstance(weights, Mapping) or (isinstance(weights, tuple) and np.ndim(weights[0])):
+        raise ArgumentError(
+            "weights are one array, for all outputs", op=op, where=origin.where(),
+            expected="sample_weight=array", given=f"a {type(weights).__name__} of them",
+            hint="a loss of one's own takes those of an output as a column of its targets",
+        )  # fmt: skip
     tree = tuple(_arrays(op, name, part, floats) for name, part in parts.items())
     arrays, structure = flatten(tree)
     if not arrays:
@@ -149,7 +156,8 @@ def data(op: str, x: Any, y: Any, weights: Any, floats: DType) -> Data:
             )
     if weights is not None:
         _check_weights(op, arrays[-1])
-        arrays[-1] = arrays[-1].astype(floats.numpy)
+        own = arrays[-1].astype(floats.numpy)
+        arrays[-1] = own[:, 0] if own.shape[1:] == (1,) else own
     return Data(tuple(arrays), tuple(names), structure)
 
 
@@ -169,17 +177,13 @@ def _is_list_of_arrays(value: Any) -> bool:
 
 
 def _check_weights(op: str, weights: Array) -> None:
-    if weights.ndim != 1:
-        raise ShapeError(
-            "a weight for each example", op=op, expected="(n,)", given=show(weights.shape),
-            where=origin.where(),
-        )  # fmt: skip
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        bad = int(np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[0])
+    faulty = ~(np.isfinite(weights) & (weights >= 0))
+    if faulty.any():
+        bad = tuple(int(i) for i in np.argwhere(faulty)[0])
         raise ArgumentError(
             "a weight is no finite number of at least 0",
             op=op,
-            given=f"sample_weight[{bad}] = {weights[bad]}",
+            given=f"sample_weight[{', '.join(map(str, bad))}] = {weights[bad]}",
             where=origin.where(),
         )
 

@@ -13,13 +13,15 @@ from graphc.ir.dtype import bool_, float64, int64
 from graphc.ir.node import Tensor
 from graphc.ir.op import Fact, Kind
 from graphc.ir.shape import may_be_equal, show
-from graphc.nn.loss import aligned
+from graphc.nn.loss import aligned, along
 from graphc.nn.loss import labels as class_labels
 from graphc.ops.build import cast, tensor
-from graphc.ops.elementwise import greater
+from graphc.ops.create import arange
+from graphc.ops.elementwise import equal, greater
 from graphc.ops.reduce import argmax
 from graphc.ops.segments import segment_sum
-from graphc.ops.shape import broadcast_to, reshape
+from graphc.ops.shape import broadcast_to, expand_dims, reshape
+from graphc.ops.softmax import softmax
 from graphc.train.metric import Array, Metric, State, added
 
 AVERAGES = ("macro", "micro", "weighted", "none")
@@ -64,9 +66,35 @@ def cut(p: Tensor, threshold: float | None) -> float:
     probability, else 0, which is that of a logit."""
     if threshold is not None:
         return threshold
+    return 0.5 if is_result(p, "sigmoid") else 0.0
+
+
+def is_result(p: Tensor, function: str) -> bool:
+    """Whether elements are those of the result of a function, in any order."""
     while p.node.inputs and (p.node.op.kind is Kind.VIEW or Fact.REINDEX in p.node.op.facts):
         p = p.node.inputs[0]
-    return 0.5 if p.node.op.name == "sigmoid" else 0.0
+    return p.node.op.name == function
+
+
+def spread(op: str, weights: Tensor, values: Tensor) -> Tensor:
+    """Weights of the first axes as one for each value. Errors: `ShapeError`."""
+    if not may_be_equal(weights.shape, values.shape[: weights.ndim]):
+        raise ShapeError(
+            "the weights do not fit what is counted", op=op, given=show(weights.shape),
+            expected=f"the first axes of {show(values.shape)}", where=origin.where(),
+        )  # fmt: skip
+    return broadcast_to(along(weights, values), values.shape)
+
+
+def known_average(op: str, average: str | None) -> str | None:
+    """`average` as given. Errors: `ArgumentError` for an unknown one."""
+    average = average if average is None else str(average)
+    if average is not None and average not in AVERAGES:
+        raise ArgumentError(
+            "unknown average", op=op, expected=" or ".join(map(repr, AVERAGES)),
+            given=repr(average),
+        )  # fmt: skip
+    return average
 
 
 def mismatch(op: str, predictions: Tensor, targets: Tensor) -> ShapeError:
@@ -103,10 +131,8 @@ class Confusion(Metric):
         given, true = labels(self.name, predictions, targets, self.threshold)
         classes = state["matrix"].shape[0]
         assert isinstance(classes, int)
-        if given.ndim > 1:  # a class for each step of each example
-            steps = given.shape[1:]
-            weights = (weights.reshape((-1, *(1 for _ in steps))) + given * 0.0).reshape((-1,))
-            given, true = given.reshape((-1,)), true.reshape((-1,))
+        weights = spread(self.name, weights, given).reshape((-1,))
+        given, true = given.reshape((-1,)), true.reshape((-1,))
         pairs = segment_sum(weights, true * classes + given, classes * classes)
         return {"matrix": state["matrix"] + pairs.reshape((classes, classes))}
 
@@ -135,11 +161,8 @@ class Decisions(Metric):
         return self.metric.start(*self._flat(predictions, targets))
 
     def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
-        ones = (1 for _ in range(predictions.ndim - 1))
-        each = broadcast_to(reshape(weights, (-1, *ones)), predictions.shape)
-        return self.metric.update(
-            state, *self._flat(predictions, targets), reshape(each, (-1,))
-        )
+        each = reshape(spread(self.name, weights, predictions), (-1,))
+        return self.metric.update(state, *self._flat(predictions, targets), each)
 
     def merge(self, state: State, other: State) -> State:
         return self.metric.merge(state, other)
@@ -158,14 +181,8 @@ class Averaged(Confusion):
         average: str | None,
         threshold: float | None,
     ) -> None:
-        average = average if average is None else str(average)
-        if average is not None and average not in AVERAGES:
-            raise ArgumentError(
-                "unknown average", op=name, expected=" or ".join(map(repr, AVERAGES)),
-                given=repr(average),
-            )  # fmt: skip
         super().__init__(name, self._average, threshold)
-        self.score, self.average = score, average
+        self.score, self.average = score, known_average(name, average)
         self._binary = False
 
     def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
@@ -190,42 +207,79 @@ class Averaged(Confusion):
 
 
 class AUC(Metric):
-    """The area under the curve of the true by the false positive rate: how often an example of the
-    second class has the higher score than one of the first, a tie counted half.
+    """The area under the curve of the true by the false positive rate: how often an example of a
+    class has the higher score than one of the others, a tie counted half.
 
-    Exact: the scores of all examples are kept, sorted at the end. NaN where a class is missing.
+    Of several classes one against the rest, by their probabilities: scores that are not the result
+    of a softmax are put through one. Of several labels each by itself, and of more axes over all
+    steps and pixels. `average` is as for `precision`; a column that is all of one kind has no
+    area, and NaN is what remains where none has one.
+    Exact: the scores of all examples are kept, sorted at the end.
     Source: Hanley and McNeil, "The meaning and use of the area under a receiver operating
-    characteristic (ROC) curve" (1982).
+    characteristic (ROC) curve" (1982); Provost and Domingos, "Well-Trained PETs" (2000), for
+    several classes.
     """
+
+    def __init__(
+        self, name: str, average: str | None = None, multi_label: bool | None = None
+    ) -> None:
+        super().__init__(name)
+        self.average = known_average(name, average) or "macro"
+        self.multi_label = multi_label
 
     def examples(self, predictions: Any, targets: Any, weights: Tensor) -> State:
         p, t = both(self.name, predictions, targets)
         if not p.dtype.is_float:
             raise DTypeError("scores are floats", op=self.name, given=p.dtype.name)
-        if is_binary(p, t):
-            scores, true = reshape(p, (p.shape[0],)), reshape(truth(t), (p.shape[0],))
-        elif p.ndim == 2 and p.shape[1] == 2:
-            scores = p[:, 1] - p[:, 0]
-            true = cast(labels(self.name, p, t, None)[1], bool_)
-        elif p.ndim == 2:
-            raise ShapeError(
-                "it is defined for two classes", op=self.name,
-                expected="predictions (n,), (n, 1) or (n, 2)", given=f"predictions {show(p.shape)}",
-            )  # fmt: skip
-        else:
-            raise mismatch(self.name, p, t)
-        return {"scores": scores, "true": true, "weights": weights}
+        scores, true = self._columns(p, t)
+        return {
+            "scores": scores, "true": true, "weights": spread(self.name, weights, scores[..., 0])
+        }  # fmt: skip
 
-    def result(self, state: Mapping[str, Array]) -> float:
-        scores, true, weights = (state[k] for k in ("scores", "true", "weights"))
-        if np.isnan(scores).any():
+    def _columns(self, p: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores and truth values [..., columns]."""
+        same = bool(p.ndim) and may_be_equal(p.shape, t.shape)
+        several = self.multi_label
+        if several is None:  # as a trainer does for a loss of two classes
+            several = is_result(p, "sigmoid")
+        if is_binary(p, t):
+            return reshape(p, (p.shape[0], 1)), reshape(truth(t), (p.shape[0], 1))
+        if several and same:
+            return p, truth(t)
+        _, true = labels(self.name, p, t, None)
+        if not isinstance(p.shape[-1], int):
+            raise ShapeError("the number of classes has a name", op=self.name, given=show(p.shape))
+        if p.shape[-1] == 2:
+            return p[..., 1:] - p[..., :1], cast(expand_dims(true, -1), bool_)
+        share = p if is_result(p, "softmax") else softmax(p)
+        return share, equal(expand_dims(true, -1), arange(p.shape[-1]))
+
+    def result(self, state: Mapping[str, Array]) -> Any:
+        scores, true = (state[k].reshape(-1, state[k].shape[-1]) for k in ("scores", "true"))
+        weights = state["weights"].reshape(-1)
+        count = scores.shape[1]
+        if self.average == "micro":
+            return area(scores.ravel(), true.ravel(), np.repeat(weights, count))
+        areas = np.array([area(scores[:, k], true[:, k], weights) for k in range(count)])
+        if self.average == "none" and count > 1:
+            return areas
+        there = ~np.isnan(areas)
+        if np.isnan(scores).any() or not there.any():
             return float("nan")
-        _, places = np.unique(scores, return_inverse=True)
-        ones = np.bincount(places, weights * true)
-        zeros = np.bincount(places, weights * ~true)
-        below = np.cumsum(zeros) - zeros
-        pairs = ones.sum() * zeros.sum()
-        return float((ones * (below + zeros / 2)).sum() / pairs) if pairs else float("nan")
+        shares = weights @ true if self.average == "weighted" else np.ones(count)
+        return float(np.average(areas[there], weights=shares[there]))
+
+
+def area(scores: Array, true: Array, weights: Array) -> float:
+    """The area under the curve of one class; NaN where it, or the rest, has no weight."""
+    if np.isnan(scores).any():
+        return float("nan")
+    _, places = np.unique(scores, return_inverse=True)
+    ones = np.bincount(places, weights * true)
+    zeros = np.bincount(places, weights * ~true)
+    below = np.cumsum(zeros) - zeros
+    pairs = ones.sum() * zeros.sum()
+    return float((ones * (below + zeros / 2)).sum() / pairs) if pairs else float("nan")
 
 
 def ratio(part: Any, whole: Any) -> Any:

@@ -6,7 +6,8 @@ native step updates; what cannot be added up, as the scores of a curve, is kept 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,10 +17,13 @@ from graphc.ir import origin
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor
 from graphc.ir.shape import may_be_equal, show
-from graphc.keywords import Answering, asked
-from graphc.nn.loss import aligned
-from graphc.ops.build import cast, tensor
-from graphc.ops.reduce import mean, sum
+from graphc.keywords import Answering
+from graphc.nn.loss import aligned, along
+from graphc.ops.build import cast
+from graphc.ops.create import ones
+from graphc.ops.reduce import sum
+from graphc.ops.shape import broadcast_to
+from graphc.train.terms import Term, given_by
 
 Array: TypeAlias = np.ndarray[Any, Any]
 State: TypeAlias = dict[str, Tensor]
@@ -53,7 +57,7 @@ class Metric(Answering):
         return {}
 
     def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
-        """The state behind a batch; weights [n] float64."""
+        """The state behind a batch; weights float64, [n], or those of steps that were given."""
         return {}
 
     def examples(self, predictions: Any, targets: Any, weights: Tensor) -> State:
@@ -81,9 +85,44 @@ class Metric(Answering):
         return f"<metric {self.name!r}>"
 
 
-class Mean(Metric):
+class Means(Metric):
+    """The sum of the means of terms over an epoch."""
+
+    def __init__(
+        self, name: str, count: int = 1, finish: Callable[[float], float] = float
+    ) -> None:
+        super().__init__(name)
+        self.count, self.finish = count, finish
+
+    def _keys(self) -> list[tuple[str, str]]:
+        """The names of sum and divisor of each term."""
+        ends = ("", *map(str, range(1, self.count)))
+        return [(f"total{end}", f"weight{end}") for end in ends]
+
+    def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
+        return {key: 0.0 for pair in self._keys() for key in pair}
+
+    def add(self, state: State, terms: Sequence[Term], weights: Tensor) -> State:
+        """The state behind a batch, for weights of examples [n]."""
+        found = {}
+        for keys, term in zip(self._keys(), terms, strict=True):
+            for key, more in zip(keys, term.sums(weights), strict=True):
+                found[key] = state[key] + more
+        return found
+
+    def merge(self, state: State, other: State) -> State:
+        return added(state, other)
+
+    def result(self, state: Mapping[str, Array]) -> float:
+        pairs = [(float(state[t]), float(state[w])) for t, w in self._keys()]
+        means = [total / weight for total, weight in pairs if weight]
+        return self.finish(math.fsum(means)) if means else float("nan")
+
+
+class Mean(Means):
     """The mean, by weights, of a function (predictions, targets) -> a value for each example, or
-    one number for the batch. `finish` is applied to the mean."""
+    one number for the batch; what its mask leaves out counts nowhere. `finish` is applied to the
+    mean."""
 
     def __init__(
         self,
@@ -91,32 +130,18 @@ class Mean(Metric):
         name: str | None = None,
         finish: Callable[[float], float] = float,
     ) -> None:
-        super().__init__(name or named(function))
-        self.function, self.finish = function, finish
-
-    def start(self, predictions: Any, targets: Any) -> Mapping[str, Any]:
-        return {"total": 0.0, "weight": 0.0}
+        super().__init__(name or named(function), 1, finish)
+        self.function = function
 
     def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
-        values = asked(self.name, "predictions, targets", self.function, predictions, targets)
-        return self.add(state, values, weights)
-
-    def add(self, state: State, values: Any, weights: Tensor) -> State:
-        """The state behind a batch of these values, or of this mean."""
-        given = of_examples(tensor(values, self.name))
-        count = sum(weights)
-        total = cast(given, float64) * (weights if given.ndim else count)
-        return {
-            "total": state["total"] + (sum(total) if given.ndim else total),
-            "weight": state["weight"] + count,
-        }
-
-    def merge(self, state: State, other: State) -> State:
-        return added(state, other)
-
-    def result(self, state: Mapping[str, Array]) -> float:
-        weight = float(state["weight"])
-        return self.finish(float(state["total"]) / weight) if weight else float("nan")
+        steps = weights if weights.ndim > 1 else None
+        made, terms = given_by(self.name, self.function, predictions, targets, steps)
+        if len(terms) > 1:
+            raise ArgumentError(
+                "a metric with several masks", op=self.name, where=origin.where(),
+                expected="one mean over what counts alike", hint="give them as several metrics",
+            )  # fmt: skip
+        return self.add(state, terms, weights if steps is None else ones((made.shape[0],), float64))
 
 
 class R2(Metric):
@@ -134,12 +159,12 @@ class R2(Metric):
         if not all(isinstance(s, int) for s in columns):
             raise ShapeError("columns of named sizes", op="r2", given=show(p.shape))
         zeros = np.zeros(tuple(int(s) for s in columns))
-        return {"weight": 0.0, "mean": zeros, "squares": zeros, "errors": zeros}
+        return {"weight": zeros, "mean": zeros, "squares": zeros, "errors": zeros}
 
     def update(self, state: State, predictions: Any, targets: Any, weights: Tensor) -> State:
         p, t = (cast(x, float64) for x in same_shapes("r2", predictions, targets))
-        w = weights.reshape((weights.shape[0], *(1 for _ in t.shape[1:])))
-        here = sum(weights)
+        w = broadcast_to(along(weights, t), t.shape)
+        here = sum(w, axis=0)
         middle = sum(w * t, axis=0) / (here + (here == 0))
         batch = {
             "weight": here,
@@ -178,11 +203,6 @@ def named(function: Any) -> str:
     """The name of a function, also of one with parameters bound by `functools.partial`."""
     inner = getattr(function, "func", function)
     return str(getattr(inner, "__name__", type(function).__name__))
-
-
-def of_examples(values: Tensor) -> Tensor:
-    """A value for each example: the mean over all axes but the first."""
-    return mean(values, axis=tuple(range(1, values.ndim))) if values.ndim > 1 else values
 
 
 def same_shapes(op: str, predictions: Any, targets: Any) -> tuple[Tensor, Tensor]:

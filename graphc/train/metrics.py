@@ -109,9 +109,16 @@ def confusion_matrix(threshold: float | None = None) -> Metric:
     return Confusion("confusion_matrix", lambda matrix: matrix, threshold)
 
 
-def auc() -> Metric:
-    """The area under the ROC curve of two classes, exact. See `graphc.train.classes.AUC`."""
-    return AUC("auc")
+def auc(average: str | None = None, multi_label: bool | None = None) -> Metric:
+    """The area under the ROC curve, exact; of several classes one against the rest.
+
+    `average` over classes, or labels: "macro" (the default), "weighted" by how many are of each,
+    "micro" of all decisions together, "none" an array. `multi_label` says whether each column is a
+    label of its own; by default it is for predictions of a sigmoid, and for a trainer's loss
+    "binary_cross_entropy". See `graphc.train.classes.AUC`.
+    Errors: `ArgumentError` for an unknown average; as `accuracy`.
+    """
+    return AUC("auc", average, multi_label)
 
 
 def r2() -> Metric:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from graphc.errors import ArgumentError, DTypeError, GradientError
@@ -12,14 +12,12 @@ from graphc.ir import origin
 from graphc.ir.graph import variables_of, walk
 from graphc.ir.node import Tensor
 from graphc.ir.structure import flatten
-from graphc.keywords import asked
 from graphc.nn import losses
-from graphc.ops.build import cast, tensor
-from graphc.ops.elementwise import where
-from graphc.ops.reduce import mean, sum
+from graphc.ops.build import cast
 from graphc.train import metrics as metric_functions
-from graphc.train.classes import Confusion, Decisions
-from graphc.train.metric import Mean, Metric, of_examples
+from graphc.train.classes import AUC, Confusion, Decisions
+from graphc.train.metric import Mean, Metric
+from graphc.train.terms import Term, given_by, joined
 
 
 class Part(NamedTuple):
@@ -72,6 +70,8 @@ def metric_parts(metrics: Any, parts: list[tuple[Part, float]]) -> list[Part]:
                 metric = Mean(metric_functions.binary_accuracy(), metric.name)
             elif key in binary and isinstance(metric, Confusion):
                 metric = Decisions(metric)
+            elif key in binary and isinstance(metric, AUC) and metric.multi_label is None:
+                metric = AUC(metric.name, metric.average, True)
             name = metric.name if key is None else f"{key}_{metric.name}"
             if name == "loss" or name in found:
                 raise ArgumentError(
@@ -91,23 +91,28 @@ def _of_two_classes(loss: Any) -> bool:
 
 
 class Loss(NamedTuple):
-    """The loss of a batch: the scalar to minimise, and by name what it is made of, a value for each
-    example where a loss gives that; "loss" comes first."""
+    """The loss of a batch: the scalar to minimise, and by name the terms that it is made of; "loss"
+    comes first."""
 
     total: Tensor
-    values: dict[str, Tensor]
+    terms: dict[str, list[Term]]
 
     def plus(self, part: Tensor) -> Loss:
         """The same with a scalar added."""
-        total, whole = (t + cast(part, t.dtype) for t in (self.total, self.values["loss"]))
-        return Loss(total, self.values | {"loss": whole})
+        whole = self.terms["loss"]
+        one = Term(cast(part, whole[0].values.dtype))
+        return Loss(
+            self.total + cast(part, self.total.dtype),
+            self.terms | {"loss": joined([*whole, one])},
+        )
 
 
 def loss_of(
     parts: list[tuple[Part, float]], predictions: Any, targets: Any, weights: Tensor | None
 ) -> Loss:
-    """The weighted sum of the losses of all outputs, each averaged by the weights of examples."""
-    values: dict[str, Tensor] = {}
+    """The weighted sum of the losses of all outputs, each averaged by the weights of examples or
+    of their steps."""
+    terms: dict[str, list[Term]] = {}
     _for_each_output(parts, predictions)
     for (name, function, key), _ in parts:
         p, t = predictions, targets
@@ -120,24 +125,28 @@ def loss_of(
                 hint="those of an autoencoder are its inputs: fit(x, x)",
             )  # fmt: skip
         with origin.scope(name):
-            values[name] = _checked(name, function, p, t)
+            terms[name] = _checked(name, function, p, t, weights)
+    outer = None if weights is None or weights.ndim > 1 else weights
     with origin.scope("loss"):
-        means = {name: _mean(name, value, weights) for name, value in values.items()}
-        if list(values) == ["loss"]:
-            return Loss(means["loss"], values)
-        total, whole = (
-            functools.reduce(
-                operator.add, [found[name] * weight for (name, _, _), weight in parts]
-            )
-            for found in (means, values if all(v.ndim for v in values.values()) else means)
-        )
-    return Loss(total, {"loss": whole, **values})
+        means = {name: added(term.mean(outer) for term in each) for name, each in terms.items()}
+        if list(terms) == ["loss"]:
+            return Loss(means["loss"], terms)
+        total = added(means[name] * weight for (name, _, _), weight in parts)
+        whole = [term.times(weight) for (name, _, _), weight in parts for term in terms[name]]
+    return Loss(total, {"loss": joined(whole), **terms})
 
 
-def _checked(name: str, function: Any, predictions: Any, targets: Any) -> Tensor:
+def added(terms: Iterable[Tensor]) -> Tensor:
+    """Their sum."""
+    return functools.reduce(operator.add, terms)
+
+
+def _checked(
+    name: str, function: Any, predictions: Any, targets: Any, weights: Tensor | None
+) -> list[Term]:
     """What a loss gives. Errors: `CallError`; `DTypeError` for what has no slope; `GradientError`
     for what no training can change."""
-    made = tensor(asked(name, "predictions, targets", function, predictions, targets), name)
+    made, terms = given_by(name, function, predictions, targets, weights)
     if not made.dtype.is_float:
         raise DTypeError(
             "the loss is no float", op=name, expected="a float", given=str(made.type),
@@ -150,7 +159,7 @@ def _checked(name: str, function: Any, predictions: Any, targets: Any) -> Tensor
             "the loss does not depend on the predictions", op=name, given=str(made.type),
             expected="a tensor that is computed from them by functions of graphc",
         )  # fmt: skip
-    return of_examples(made)
+    return terms
 
 
 def _for_each_output(parts: list[tuple[Part, float]], predictions: Any) -> None:
@@ -168,20 +177,6 @@ def _for_each_output(parts: list[tuple[Part, float]], predictions: Any) -> None:
             expected=f"loss={kind}, one for each of {len(predictions)}",
             given=f"{len(parts)} loss{'es' if len(parts) > 1 else ''}", where=origin.where(),
         )  # fmt: skip
-
-
-def _mean(name: str, values: Tensor, weights: Tensor | None) -> Tensor:
-    """The mean by weights; 0 of no weight at all."""
-    if weights is None or not values.ndim:
-        if weights is not None:
-            raise ArgumentError(
-                "weights for a loss that is one number", op=name,
-                expected="a loss that gives a value for each example", where=origin.where(),
-            )  # fmt: skip
-        return mean(values) if values.ndim else values
-    w = cast(weights, values.dtype)
-    whole = sum(w)
-    return where(whole > 0, sum(w * values) / where(whole > 0, whole, 1.0), 0.0)
 
 
 def at(tree: Any, key: Any, name: str) -> Any:

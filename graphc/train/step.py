@@ -26,7 +26,7 @@ from graphc.runtime.batches import Batches
 from graphc.runtime.compile import Function
 from graphc.runtime.compile import compile as compile_function
 from graphc.train.batches import Array, Data
-from graphc.train.metric import Mean, Metric, State
+from graphc.train.metric import Means, Metric, State
 from graphc.train.objective import Loss, Part, each_metric
 
 NOT_FINITE = "the loss is not finite"
@@ -157,14 +157,17 @@ def batch(
     """Predictions, loss and metrics for data of some types."""
     inputs, (x, targets, weights) = types.placeholders()
     predictions = predict(x)
-    total, values = loss(predictions, targets, weights)
+    total, means = loss(predictions, targets, weights)
     with origin.scope("loss"):
         count = inputs[0].shape[0]
-        each = ones((count,), float64) if weights is None else cast(weights, float64)
+        each = alike = ones((count,), float64)
+        if weights is not None:
+            each = cast(weights, float64)
+            alike = alike if weights.ndim > 1 else each  # those of steps are in the terms
     tallies = []
-    for name, value in values.items():
-        mean = Mean(lambda p, t: p, name)
-        after = partial(_after, mean.add, value, each)
+    for name, terms in means.items():
+        mean = Means(name, len(terms))
+        after = partial(_after, mean.add, terms, alike)
         tallies.append(Tally(mean, name, predictions, targets, after))
     for name, metric, p, t in each_metric(metrics, predictions, targets):
         with origin.scope(name):

@@ -128,8 +128,8 @@ class Trainer(Answering):
         Losses and metrics of the training data are those of the steps, from before each update.
         `validation_data` is (x, y) or (x, y, sample_weight), or gives such batches anew in each
         epoch; or `validation_split` is the part of the data, at its end, that is held out. A weight
-        counts an example so many times, in the loss (a weighted mean) and in the metrics;
-        `class_weight` is a dict from class to weight.
+        counts an example so many times, in the loss (a weighted mean) and in the metrics; weights
+        [n, time] those of the steps of sequences. `class_weight` is a dict from class to weight.
         `seed` fixes the order of the examples; `gc.nn.seed` fixes the model's first values. The
         order of an epoch depends on the seed and its number only. `resume` goes on with the
         history, the seed and the state of callbacks that `load` read or an interrupt left, up to
@@ -198,7 +198,8 @@ class Trainer(Answering):
             targets = unflatten(given.structure, given.arrays)[1]
             weights = class_weights("fit", targets, class_weight)
             if sample_weight is not None:
-                weights = weights * given.arrays[-1]
+                own = given.arrays[-1]
+                weights = weights.reshape(-1, *(1 for _ in own.shape[1:])) * own
             given = data("fit", x, y, weights, self.dtype)
         if isinstance(split, bool) or not isinstance(split, (int, float)) or not 0 <= split < 1:
             raise ArgumentError(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.errors import ArgumentError
 from graphc.nn import activations
 
 X = np.array([-20.0, -3.5, -1.0, -1e-3, 0.0, 1e-3, 0.5, 1.0, 3.5, 20.0])
@@ -31,6 +32,9 @@ ORACLES: dict[str, Callable[[Any], Any]] = {
     "log_sigmoid": lambda x: -_softplus(-x),
     "relu6": lambda x: np.clip(x, 0, 6),
     "gelu": lambda x: x * np.array([0.5 * (1 + math.erf(float(v) / math.sqrt(2))) for v in x]),
+    "gelu_tanh": lambda x: (
+        x * (1 + np.tanh(np.sqrt(2 / np.longdouble(np.pi)) * (x + 0.044715 * x**3))) / 2
+    ),
     "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "linear": lambda x: x,
@@ -114,3 +118,24 @@ def test_get_names_what_it_knows(bad: Any) -> None:
         activations.get(bad)
     assert repr(bad) in str(caught.value)
     assert "test_activations.py" in str(caught.value)
+
+
+@pytest.mark.parametrize("form", [True, "tanh"])
+def test_forms_of_gelu(form: Any) -> None:
+    x = gc.placeholder("x", ("n",))
+    by_tanh = gc.gelu(x, approximate=form)
+    assert by_tanh is activations.gelu_tanh(x)
+    assert by_tanh is activations.get("gelu_pytorch_tanh")(x)
+    assert gc.gelu(x, approximate="none") is gc.gelu(x)
+    with pytest.raises(ArgumentError, match="not a form of gelu"):
+        gc.gelu(x, approximate="erf")
+
+
+def test_gelu_by_tanh_has_a_slope_far_out() -> None:
+    """Where a cube is infinite: inf * 0 is NaN."""
+    x = gc.placeholder("x", ("n",))
+    y = gc.gelu(x, approximate=True)
+    at = np.array([-3e38, -1e15, -41, 41, 1e15, 3e38], "float32")
+    values, slopes = gc.compile([x], [y, gc.grad(gc.sum(y), x)])(at)
+    np.testing.assert_array_equal(values, [-0.0, 0, 0, 41, np.float32(1e15), np.float32(3e38)])
+    np.testing.assert_array_equal(slopes, [0, 0, 0, 1, 1, 1])

@@ -114,9 +114,7 @@ TABLE |= {
     "nan_to_num": lambda x, nan=0.0, posinf=None, neginf=None: gc.nan_to_num(
         x, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf
     ),
-    "nn.functional.gelu": lambda x, approximate="none": (
-        other(approximate != "none", "approximate"), gc.gelu(x)
-    )[1],
+    "nn.functional.gelu": lambda x, approximate="none": gc.gelu(x, approximate),
     "nn.functional.hardtanh": lambda x, min_val=-1.0, max_val=1.0: (
         other(x.dtype.is_integer, WHOLE), gc.clip(x, min_val, max_val)
     )[1],

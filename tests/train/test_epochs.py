@@ -145,8 +145,34 @@ def test_no_class_no_score() -> None:
         metrics.precision("mean")
     with pytest.raises(ShapeError, match="the targets do not fit"):
         _over("r2", SCORES, LABELS)
-    with pytest.raises(ShapeError, match="defined for two classes"):
-        _over("auc", SCORES, LABELS)
+    with pytest.raises(ArgumentError, match="'macro' or 'micro'"):
+        metrics.auc("mean")
+    one = np.where(LABELS == 3, 0, LABELS)  # a class that is nowhere has no area
+    each = _over(metrics.auc("none"), SCORES, one)
+    assert np.isnan(each[3])
+    assert _over("auc", SCORES, one) == pytest.approx(each[:3].mean())
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted", "none"])
+def test_area_of_several_classes_and_labels(average: str, weights: Any) -> None:
+    metric, named = metrics.auc(average), None if average == "none" else average
+    shares = np.exp(SCORES) / np.exp(SCORES).sum(1, keepdims=True)
+    wanted = sk.roc_auc_score(
+        LABELS, shares, multi_class="ovr", average=named, sample_weight=weights
+    )
+    for true in (LABELS, np.eye(4)[LABELS]):  # of logits, whose order is another one
+        np.testing.assert_allclose(_over(metric, SCORES, true, weights), wanted)
+    bits = (RNG.random((N, 4)) < 1 / (1 + np.exp(-SCORES))).astype(float)
+    wanted = sk.roc_auc_score(bits, SCORES, average=named, sample_weight=weights)
+    labels = metrics.auc(average, multi_label=True)
+    np.testing.assert_allclose(_over(labels, SCORES, bits, weights), wanted)
+    trainer = gc.train.Trainer(
+        _Given(), loss="binary_cross_entropy", optimizer="sgd", metrics=[metric],
+        dtype="float64", target="reference",
+    )  # fmt: skip
+    logs = trainer.evaluate(SCORES, bits, 8, sample_weight=weights)
+    np.testing.assert_allclose(logs["auc"], wanted)
 
 
 def test_a_metric_of_ones_own() -> None:
