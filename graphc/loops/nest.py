@@ -62,7 +62,8 @@ class Total:
 @dataclass(frozen=True, eq=False, slots=True)
 class Sum:
     """A number in memory to which turns add: `buffer[index] <- primitive(buffer[index], value)`,
-    in three statements, and nothing else touches the buffer but what fills it first."""
+    in three statements, and nothing else touches the buffer but what fills it first, and other such
+    sums, where there may be several of a buffer."""
 
     buffer: Buffer
     index: Affine
@@ -126,12 +127,12 @@ def take_apart(kernel: Kernel) -> Nest:
 
 
 def with_reductions(kernel: Kernel) -> Nest | None:
-    """The nest of a kernel whose loops add to totals and sums of which each buffer that is filled
-    before is one; None if it has none of these, or is not of this form."""
+    """The nest of a kernel whose loops add to totals and sums, several of a buffer too, and each
+    buffer that is filled before is one's; None if it has none of these, or is not of this form."""
     nest = Nest(kernel)
     if _split(nest) or not nest.loops or _find_totals(nest):
         return None
-    nest.sums = _simple_sums(nest)
+    nest.sums = _simple_sums(nest, several=True)
     whole = {s.buffer for s in nest.sums} == nest.fills.keys()
     return nest if whole and (nest.totals or nest.sums) else None
 
@@ -248,23 +249,31 @@ def _limit(dtype: DType, least: bool) -> object:
     return info.min if least else info.max
 
 
-def _simple_sums(nest: Nest) -> list[Sum]:
-    """The sums in memory whose order is free."""
-    found = []
+def _simple_sums(nest: Nest, several: bool = False) -> list[Sum]:
+    """The sums in memory whose order is free; one of a buffer, or `several` of one primitive."""
+    found: dict[Buffer, list[Sum | None]] = {}
     for body in _bodies(nest.body):
         for at, stmt in enumerate(body):
             if isinstance(stmt, Store) and stmt.buffer in nest.fills:
-                made = _simple_sum(nest, body[:at], stmt)
-                found += [made] if made else []
-    return found
+                found.setdefault(stmt.buffer, []).append(_simple_sum(nest, body[:at], stmt))
+    return [s for b, sums in found.items() if _are_all(nest, b, sums, several) for s in sums if s]
+
+
+def _are_all(nest: Nest, buffer: Buffer, sums: Sequence[Sum | None], several: bool) -> bool:
+    """Whether the sums of a buffer are all that is done with it, and may be so many."""
+    uses = [s for s in statements(nest.body) if isinstance(s, (Load, Store)) and s.buffer is buffer]
+    one = len({None if s is None else s.primitive for s in sums}) == 1
+    return one and len(uses) == 2 * len(sums) and (several or len(sums) == 1)
 
 
 def _simple_sum(nest: Nest, above: list[Stmt], store: Store) -> Sum | None:
+    """The sum whose result is stored, of the last element that was read of the buffer, with nothing
+    stored there since."""
     buffer, first = store.buffer, nest.fills[store.buffer]
-    load = next((s for s in above if isinstance(s, Load) and s.buffer is buffer), None)
+    uses = [s for s in above if isinstance(s, (Load, Store)) and s.buffer is buffer]
+    load = uses[-1] if uses else None
     step = next((s for s in above if isinstance(s, Let) and s.var is store.value), None)
-    uses = [s for s in statements(nest.body) if isinstance(s, (Load, Store)) and s.buffer is buffer]
-    if load is None or step is None or len(uses) != 2 or load.index != store.index:
+    if not isinstance(load, Load) or step is None or load.index != store.index:
         return None
     readers = [s for s in statements(nest.body) if {load.var, step.var} & set(reads(s))]
     known = PRIMITIVES.get(step.primitive)

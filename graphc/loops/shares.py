@@ -49,8 +49,10 @@ from graphc.loops.parallel import shared
 
 PARTS = 32  # at the most: threads get several, and adding up stays quick
 MEMORY = 1 << 14  # numbers that all parts have together, at the most
+MORE = 1 << 18  # where adding them up is nearly nothing beside the work, as for pairs of points
 LEAST = 1 << 18  # scalar operations of a part: half of what threads are woken for
 EACH = 64  # operations for each number that a part has to be added up
+NEARLY_NOTHING = 16  # times as many operations for each
 
 
 def share_reductions(kernel: Kernel) -> Kernel:
@@ -92,10 +94,13 @@ def _parts(nest: Nest, loop: For) -> Size:
     memory = total(buffer.size for buffer in nest.fills)
     if not isinstance(memory, int):
         return 1
-    most = min(PARTS, MEMORY // max(memory, 1))
-    least = maximum(LEAST, memory * EACH)
-    worth = floordiv(operations([replace(loop, parallel=False)], {}), least)
-    return maximum(minimum(worth, most) - 1, 0) + 1  # a form that is seen to be positive
+    most, more = (min(PARTS, m // max(memory, 1)) for m in (MEMORY, MORE))
+    work = operations([replace(loop, parallel=False)], {})
+    parts = minimum(floordiv(work, maximum(LEAST, memory * EACH)), most)
+    if more > most:
+        least = maximum(LEAST, memory * EACH * NEARLY_NOTHING)
+        parts = maximum(parts, minimum(floordiv(work, least), more))
+    return maximum(parts - 1, 0) + 1  # a form that is seen to be positive
 
 
 class _Parts:
@@ -180,7 +185,7 @@ class _Parts:
             number = self.fresh(int64)
             inside = [s for t in self.nest.totals for s in self._add_total(t, number)]
             body.append(For(number, self.count, inside))
-        for found in self.nest.sums:
+        for found in {s.buffer: s for s in self.nest.sums}.values():
             body += self._add_sum(found)
         return body
 

@@ -189,11 +189,26 @@ def _in_memory(element: Element, loops: tuple[For, ...], alone: bool, running: b
     reduced = [loop for loop in loops if loop.var not in variables]
     if not reduced or len(kept) != len(variables):
         return None
-    uses = (s for s in statements(reduced[0].body) if isinstance(s, (Load, Store)))
-    if sum(s.buffer is element.buffer for s in uses) != 2:
+    uses = [s for s in statements(reduced[0].body) if isinstance(s, (Load, Store))]
+    additions = _places_of(reduced[0].body, element.buffer)
+    if sum(s.buffer is element.buffer for s in uses) != 2 * len(additions):
+        return None
+    if sum(index == element.index for index in additions) != 1:
         return None
     inside = loops[_position(loops, reduced[0]) :]
     return _Sum(element, inside, kept, alone, running)
+
+
+def _places_of(body: list[Stmt], buffer: Buffer) -> list[Affine]:
+    """The places of a buffer that statements add to, as often as they do."""
+    found: list[Affine] = []
+    for at, stmt in enumerate(body):
+        if isinstance(stmt, For):
+            found += _places_of(stmt.body, buffer)
+        addition = _addition(body, at)
+        if addition is not None and isinstance(addition.place, Element):
+            found += [addition.place.index] * (addition.place.buffer is buffer)
+    return found
 
 
 # -- cutting ---------------------------------------------------------------------------------------

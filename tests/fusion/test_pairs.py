@@ -125,6 +125,43 @@ def test_extrema_and_products_along_rows() -> None:
         np.testing.assert_allclose(found[1], np.sum(w_, axis=0), rtol=1e-11, atol=1e-12)
 
 
+# -- long sums, and threads ------------------------------------------------------------------------
+def test_sums_along_columns_keep_their_digits() -> None:
+    """Each coordinate of the few points gets 200,000 numbers near 1, one by one in memory."""
+    n = 200_000
+    x, y = gc.placeholder("pairs_l", ("n", 3)), gc.placeholder("pairs_m", (2, 3))
+    d = x[:, None, :] - y[None, :, :]
+    w = 1.0 / (1.0 + 1e-3 * gc.sum(d * d, axis=-1))
+    outputs = [gc.sum(w[:, :, None] * (1.0 + d), axis=0), gc.sum(w[:, :, None] * d, axis=1)]
+    random = np.random.default_rng(3)
+    a, b = (random.uniform(0, 0.1, (k, 3)).astype("float32") for k in (n, 2))
+    d_ = a.astype("float64")[:, None] - b.astype("float64")[None]
+    w_ = 1 / (1 + 1e-3 * np.sum(d_ * d_, axis=-1))
+    found = gc.compile([x, y], outputs)(a, b)
+    np.testing.assert_allclose(found[0], np.sum(w_[:, :, None] * (1 + d_), axis=0), rtol=5e-7)
+    np.testing.assert_allclose(found[1], np.sum(w_[:, :, None] * d_, axis=1), atol=1e-6)
+
+
+def test_threads_share_the_loop_over_points() -> None:
+    """What meets, the sums along columns and the energy, is added up in parts."""
+    for n, parts in ((64, False), (1024, True), (4096, True)):
+        kernel = max(kernels(*lennard_jones(n, 3, "float32")), key=lambda k: len(innermost(k).body))
+        assert any(s.parallel for s in kernel.body if isinstance(s, For)) is parts, n
+
+
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(4)
+    given = (5 * random.standard_normal((600, 3))).astype("float32")
+    compiled = gc.compile(*lennard_jones(600, 3, "float32"))
+    results = []
+    for threads in ("1", "2", "3"):
+        monkeypatch.setenv("GRAPHC_NUM_THREADS", threads)
+        results.append(compiled(given))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
 # -- kernels ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("d", [2, 3, 4])
 def test_sums_along_rows_are_in_registers(d: int) -> None:
