@@ -18,6 +18,7 @@ from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.routine import Routine
 from graphc.ir.shape import Shape, TensorType
+from graphc.ir.vector_loop import VectorLoop
 
 Attrs: TypeAlias = Mapping[str, Any]
 Index: TypeAlias = tuple[Any, ...]  # of `Affine`s of `loops/grammar.py`, one for each axis
@@ -37,7 +38,7 @@ class Kind(Enum):
     COMPOSITE = "composite"  # `expand` gives it in terms of other ops
     CONTROL = "control"  # holds sub-graphs: a loop, a branch
     REGION = "region"  # a fused region: becomes one kernel
-    HOST = "host"  # a routine of LAPACK, else calls back into Python
+    HOST = "host"  # a routine of LAPACK or loops of NumPy, else calls back into Python
 
     # Members are single objects, and kinds and facts are asked for at every node of a graph.
     __hash__ = object.__hash__
@@ -230,6 +231,7 @@ Write: TypeAlias = Callable[..., None]  # given a `Builder`, `Operand`s and `Res
 Batched: TypeAlias = Callable[..., Any]  # given a `Batch` first
 Expand: TypeAlias = Callable[..., Any]  # one tensor, a tuple of them, or None
 Lapack: TypeAlias = Callable[..., Routine]  # given the types of operands and of results
+Loops: TypeAlias = Callable[..., Sequence[VectorLoop]]  # given the same
 Indexing: TypeAlias = "Callable[..., Sequence[Indices]]"  # given the types of operands
 Formula: TypeAlias = Callable[..., Any]  # an expression of SymPy, or of what stands for it
 
@@ -266,6 +268,8 @@ class Op:
     write(kernel, operands, results, **attrs)      KERNEL: all of its statements; memory that it
                                                    needs is `kernel.scratch(dtype, size)`
     lapack(operands, results, **attrs) -> Routine  HOST: what computes it where the BLAS has it
+    loops(operands, results, **attrs) -> [VectorLoop]  HOST: inner loops of ufuncs that compute it,
+                                                   one pass after the other
     recurrence                                     RUNNING: what is carried along the attribute
                                                    `axis`, from its end if `reverse`
     expand(*inputs, **attrs) -> tensor or tuple    COMPOSITE: the definition in other ops; for
@@ -292,6 +296,7 @@ class Op:
     reducer: Reducer = _NOT_ASKED_FOR
     write: Write | None = None
     lapack: Lapack | None = None
+    loops: Loops | None = None
     recurrence: Recurrence = _NOT_ASKED_FOR
     expand: Expand | None = None
     written_out: Expand | None = None

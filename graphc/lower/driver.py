@@ -24,7 +24,16 @@ from graphc.ir.dim import Size, floordiv, is_nonnegative, maximum, named, produc
 from graphc.ir.dtype import DType
 from graphc.ir.evaluate import names_within
 from graphc.loops.grammar import may_fail, parallel_loops
-from graphc.lower import announce, clocks, interrupt, lapack, products, rows, subnormals
+from graphc.lower import (
+    announce,
+    clocks,
+    interrupt,
+    lapack,
+    products,
+    rows,
+    subnormals,
+    vector_loops,
+)
 from graphc.lower.announce import Announcements
 from graphc.lower.clocks import Clocks
 from graphc.lower.context import Layout, routine_name
@@ -47,6 +56,7 @@ from graphc.planning.program import (
     Host,
     Leave,
     Loop,
+    Passes,
     Program,
     Step,
     panel_columns,
@@ -61,6 +71,7 @@ _DECLARATIONS = {
     "@llvm.smax.": "declare i64 @llvm.smax.i64(i64, i64)",
     "@llvm.smin.": "declare i64 @llvm.smin.i64(i64, i64)",
     "@llvm.cttz.": "declare i64 @llvm.cttz.i64(i64, i1)",
+    "@llvm.sqrt.": "declare double @llvm.sqrt.f64(double)",
 }
 
 
@@ -531,24 +542,29 @@ class _Driver:
 
     # -- other steps -------------------------------------------------------------------------------
     def _host(self, step: Host) -> None:
-        """By LAPACK if the library has the routine, else by a call back."""
-        native = step.native
+        """By a routine of LAPACK or loops of NumPy if they are there, else by a call back."""
+        native, text = step.native, self.text
         if native is None:
             self._call_back(step)
             return
-        text = self.text
-        words = self.layout.routines
-        routine = text.word("ptr", words[routine_name(step)])
-        threads = text.word("ptr", words[GET_THREADS]), text.word("ptr", words[SET_THREADS])
+        if isinstance(native, Passes):
+            known = vector_loops.are_there(text, step, native)
+            more = self.sharing, self._span, self._counters
+            run = partial(vector_loops.run, text, step, native, *more)
+        else:
+            words = self.layout.routines
+            routine = text.word("ptr", words[routine_name(step)])
+            threads = text.word("ptr", words[GET_THREADS]), text.word("ptr", words[SET_THREADS])
+            known = text.emit(f"icmp ne ptr {routine}, null")
+            run = partial(lapack.run, text, step, native, routine, self.integer, threads)
 
-        def run() -> None:
-            mode = text.emit(subnormals.LEAVE) if self.flush else ""  # as NumPy's calls see it
-            lapack.run(text, step, native, routine, self.integer, threads)
+        def as_numpy_calls_it() -> None:
+            mode = text.emit(subnormals.LEAVE) if self.flush else ""
+            run()
             if mode:
                 text.emit(subnormals.restore(mode))
 
-        known = text.emit(f"icmp ne ptr {routine}, null")
-        text.choose(known, run, partial(self._call_back, step))
+        text.choose(known, as_numpy_calls_it, partial(self._call_back, step))
 
     def _call_back(self, step: Host) -> None:
         text = self.text

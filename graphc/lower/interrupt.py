@@ -27,6 +27,7 @@ from graphc.planning.program import (
     Leave,
     Loop,
     Native,
+    Passes,
     Step,
     touched,
     walk_steps,
@@ -35,7 +36,7 @@ from graphc.planning.work import operations
 
 QUANTUM = 1 << 28  # scalar operations between two looks: 20 to 300 ms
 STEP = 16  # what a step takes beside its operations
-ROUTINE = 1 << 10  # what a call of LAPACK's takes beside them, however small its matrix is
+ROUTINE = 1 << 10  # what a call of a library takes beside them, however small its matrix is
 MULTIPLY_ADDS = 4  # of a product, in the time of one scalar operation
 PLACES = 64  # between the steps of a program, at most: each is some lines of its driver
 
@@ -95,6 +96,8 @@ def _work(step: Step) -> Size:
             return STEP + total(map(work, sides))
         case Host(native=Native(routine=routine, batch=batch)):
             return STEP + (ROUTINE + floordiv(routine.work, MULTIPLY_ADDS)) * product(batch)
+        case Host(native=Passes() as passes):
+            return STEP + ROUTINE * len(passes.loops) + passes.time
         case Host() | Leave():
             return STEP
 

@@ -1,7 +1,8 @@
 """`gc.fft`: Fourier transforms, by the names and signatures of the array API.
 
-SciPy's pocketfft computes them, so native code calls back into Python for each. They are linear,
-and three ops are all: `fft` of complex numbers along several axes, `rfft` and `irfft` along one.
+pocketfft computes them: native code calls NumPy's by its address (`runtime/vector_loops.py`), and
+SciPy's, which plans large ones once, by a call back. They are linear, and three ops are all: `fft`
+of complex numbers along several axes, `rfft` and `irfft` along one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from graphc.ir.dtype import dtype as to_dtype
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Axes, Fact, Kind, Op, register
 from graphc.ir.shape import Shape, TensorType, normalize_axes, normalize_axis
+from graphc.ir.vector_loop import VectorLoop
 from graphc.keywords import answer
 from graphc.ops.build import cast, size_as_tensor, tensor
 from graphc.ops.complex import complex, conj, real
@@ -42,6 +44,9 @@ from graphc.ops.manipulate import roll
 _NORMS = ("backward", "ortho", "forward")
 _TRANSPOSED = dict(zip(_NORMS, reversed(_NORMS), strict=True))  # who divides by n, exchanged
 _FACTS = frozenset({Fact.AS_STORED})
+_UFUNCS = "numpy.fft._pocketfft_umath"
+_POWERS = {"backward": 0.0, "ortho": 0.5, "forward": 1.0}  # of n, which a transform is divided by
+_OPERATIONS = 40  # for one complex number of a transform, 5 log2(n) of them
 
 
 # -- the ops ---------------------------------------------------------------------------------------
@@ -74,17 +79,31 @@ def _numpy_fft(z: Any, *, axes: Any, norm: str, inverse: bool) -> Any:
     return (scipy.fft.ifftn if inverse else scipy.fft.fftn)(z, axes=axes, norm=norm)
 
 
+def _loops_fft(
+    operands: Sequence[TensorType], results: Any, *, axes: tuple[int, ...], norm: str, inverse: bool
+) -> list[VectorLoop]:
+    """A pass for each axis, the last one first, as NumPy has it."""
+    (z,) = operands
+    name, power = ("ifft", _POWERS[_TRANSPOSED[norm]]) if inverse else ("fft", _POWERS[norm])
+    work = z.size * _OPERATIONS
+    return [
+        VectorLoop(_UFUNCS, (name,), 0, axis, z.shape[axis], power, work)
+        for axis in reversed(axes)
+    ]
+
+
 FFT = register(
     Op(
         "fft",
         Kind.HOST,
         _infer_fft,
         numpy=_numpy_fft,
+        loops=_loops_fft,
         vjp=lambda context, g, out, z, **attrs: [_fft(g, **attrs)],  # its matrix is symmetric
         jvp=_same_of_tangent,
         axes={"axes": Axes.SEVERAL},
         facts=_FACTS,
-        cost=40,
+        cost=_OPERATIONS,
         doc="The discrete Fourier transform along axes, or its inverse.",
     )
 )
@@ -116,6 +135,16 @@ def _numpy_rfft(x: Any, *, axis: int, norm: str) -> Any:
     return scipy.fft.rfft(x, axis=axis, norm=norm)
 
 
+def _loops_rfft(
+    operands: Sequence[TensorType], results: Any, *, axis: int, norm: str
+) -> list[VectorLoop]:
+    (x,) = operands
+    n, names = x.shape[axis], ("rfft_n_even", "rfft_n_odd")
+    odd = n - 2 * floordiv(n, 2)
+    work = x.size * (_OPERATIONS // 2)
+    return [VectorLoop(_UFUNCS, names, odd, axis, n, _POWERS[norm], work)]
+
+
 def _rfft_vjp(
     context: Any, g: Tensor, out: Tensor, x: Tensor, *, axis: int, norm: str
 ) -> list[Any]:
@@ -129,11 +158,12 @@ RFFT = register(
         Kind.HOST,
         _infer_rfft,
         numpy=_numpy_rfft,
+        loops=_loops_rfft,
         vjp=_rfft_vjp,
         jvp=_same_of_tangent,
         axes={"axis": Axes.ONE},
         facts=_FACTS,
-        cost=20,
+        cost=_OPERATIONS // 2,
         doc="The discrete Fourier transform of real numbers: its first n // 2 + 1 numbers.",
     )
 )
@@ -158,6 +188,14 @@ def _numpy_irfft(z: Any, *, axis: int, n: int, norm: str) -> Any:
     return scipy.fft.irfft(z, n, axis=axis, norm=norm)
 
 
+def _loops_irfft(
+    operands: Any, results: Sequence[TensorType], *, axis: int, n: Size, norm: str
+) -> list[VectorLoop]:
+    (x,) = results
+    power, work = _POWERS[_TRANSPOSED[norm]], x.size * (_OPERATIONS // 2)
+    return [VectorLoop(_UFUNCS, ("irfft",), 0, axis, n, power, work)]
+
+
 def _irfft_vjp(
     context: Any, g: Tensor, out: Tensor, z: Tensor, *, axis: int, n: Size, norm: str
 ) -> list[Any]:
@@ -174,11 +212,12 @@ IRFFT = register(
         Kind.HOST,
         _infer_irfft,
         numpy=_numpy_irfft,
+        loops=_loops_irfft,
         vjp=_irfft_vjp,
         jvp=_same_of_tangent,
         axes={"axis": Axes.ONE},
         facts=_FACTS,
-        cost=20,
+        cost=_OPERATIONS // 2,
         doc="The n real numbers whose discrete Fourier transform begins with these.",
     )
 )
@@ -384,7 +423,8 @@ def irfftn(x: Any, /, s: Any = None, axes: Any = None, norm: str | None = None) 
     """The inverse of `rfftn`; the last size is `2 * (size - 1)` where none is given."""
     z = _complex("irfftn", x)
     *others, (axis, n) = _axes("irfftn", z, s, axes)
-    whole = _transformed("irfftn", z, others, norm, inverse=True) if others else z
+    backwards = others[::-1]  # so that the first axis comes first, as in NumPy
+    whole = _transformed("irfftn", z, backwards, norm, inverse=True) if others else z
     return _from_half("irfftn", whole, n, axis, _norm("irfftn", norm))
 
 
@@ -456,7 +496,7 @@ def dft_matrix(n: Any, /, *, norm: str | None = None, dtype: Any = None) -> Tens
     turns = remainder(multiply(iota((size, 1), 0), iota((1, size), 1)), count)
     angles = multiply(divide(cast(turns, float64), cast(count, float64)), -2 * pi)
     found = complex(cos(angles), sin(angles))
-    power = {"backward": 0.0, "ortho": 0.5, "forward": 1.0}[way]
+    power = _POWERS[way]
     return cast(found if power == 0 else divide(found, cast(count, float64) ** power), to)
 
 

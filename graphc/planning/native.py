@@ -1,4 +1,4 @@
-"""What a routine of LAPACK is called with, as sizes and places: a `Native` of a host step."""
+"""What native code calls for a host step: a routine of LAPACK with sizes and places, or loops."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from graphc.ir.dtype import DType, int64
 from graphc.ir.node import Node
 from graphc.ir.routine import Argument, Operand, Result, Routine, Work
 from graphc.ir.shape import TensorType, strides
-from graphc.planning.program import Native, Ref
+from graphc.planning.program import Native, Passes, Ref
 
 Memory = Callable[[DType, Size], Ref]
 
 
-def native(node: Node, memory: Memory, site: Callable[[str], int]) -> Native | None:
-    """How LAPACK computes the node, or None where its op knows no routine. `memory` gives some of
+def native(node: Node, memory: Memory, site: Callable[[str], int]) -> Native | Passes | None:
+    """What computes the node, or None where its op knows nothing but NumPy. `memory` gives some of
     the arena, `site` the number of a failure."""
+    operands = [t.type for t in node.inputs]
+    if node.op.loops is not None:
+        return Passes(tuple(node.op.loops(operands, node.types, **node.attrs)))
     if node.op.lapack is None:
         return None
-    operands = [t.type for t in node.inputs]
     routine = node.op.lapack(operands, node.types, **node.attrs)
     batch = node.types[0].shape[: node.types[0].rank - routine.results[0]]
     read, written = (

@@ -6,8 +6,8 @@
              | Gemm(a, b, c, sizes, strides)            a (batched) matrix product, a sum of some
              | Blocks(Gemm, Call)                       a product, taken up by a kernel as it comes
              | Copy(target, source, size)               bytes moved
-             | Host(site, operands, results, Native?)   a call back into Python, or a routine of
-                                                        LAPACK if the library has it
+             | Host(site, operands, results, own?)      a call back into Python; or a routine of
+                                                        LAPACK (Native), loops of NumPy (Passes)
              | Loop(counter, extent, Step*, rows?)      a scan; without extent, until it is left
              | Examples(counter, extent, Step*)         all steps for one example after the other
              | Leave(condition)                         ends the loop around, unless that holds
@@ -29,6 +29,7 @@ from graphc.ir.dtype import DType, bool_
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.routine import Routine
+from graphc.ir.vector_loop import VectorLoop
 from graphc.loops.grammar import Kernel
 
 PANEL_BYTES = 128  # of one row of a panel of a packed operand, at most: two vectors
@@ -244,12 +245,25 @@ class Native:
 
 
 @dataclass(slots=True)
+class Passes:
+    """Inner loops of ufuncs, each over all of the data: the first one from the operand to the
+    result, the others over the result in place."""
+
+    loops: tuple[VectorLoop, ...]
+
+    @property
+    def time(self) -> Size:
+        """The time of all, in scalar operations of kernels."""
+        return total(loop.time for loop in self.loops)
+
+
+@dataclass(slots=True)
 class Host:
     site: int
     operands: tuple[Ref, ...]
     results: tuple[Ref, ...]
     node: Node
-    native: Native | None = None
+    native: Native | Passes | None = None
 
 
 @dataclass(slots=True)
@@ -377,8 +391,8 @@ def touched(step: Step) -> tuple[Sequence[Ref], Sequence[Ref]]:
         case Copy(target=target, source=source):
             return [source], [target]
         case Host(operands=operands, results=results, native=native):
-            own = () if native is None else [ref for ref in native.work if ref is not None]
-            return operands, [*results, *own]
+            own = native.work if isinstance(native, Native) else ()
+            return operands, [*results, *(ref for ref in own if ref is not None)]
         case Branch(selector=place) | Leave(condition=place):
             return [place], []
         case _:

@@ -16,6 +16,8 @@ from graphc.planning.program import (
     Leave,
     Loop,
     Matrix,
+    Native,
+    Passes,
     Program,
     Ref,
     Step,
@@ -84,8 +86,8 @@ def _print_steps(
             case Host():
                 results = ", ".join(map(ref, step.results))
                 operands = ", ".join(map(ref, step.operands))
-                routine = "" if step.native is None else f" or {step.native.routine.name}"
-                add(f"{results} = host {step.node.op.name}{routine}({operands})")
+                own = f" or {_names(step.native)}" if step.native else ""
+                add(f"{results} = host {step.node.op.name}{own}({operands})")
             case Loop():
                 rows = "" if step.rows is None else f", each of {step.rows} rows by itself"
                 head = "loop" if step.extent is None else f"for {step.counter} in {step.extent}"
@@ -100,6 +102,12 @@ def _print_steps(
                 for word, side in step.cases():
                     add(f"{word.format(ref(step.selector))}:")
                     _print_steps(side, depth + 1, names, lines)
+
+
+def _names(native: Native | Passes) -> str:
+    if isinstance(native, Native):
+        return native.routine.name
+    return ", then ".join(f"{' or '.join(p.ufuncs)} along {p.axis}" for p in native.loops)
 
 
 def _with_epilogue(product: str, epilogue: Epilogue, ref: Callable[[Ref], str]) -> str:

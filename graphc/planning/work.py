@@ -3,6 +3,7 @@
 The operations of a region are those of the ops in it, by `Op.cost` (an addition is 1, an `exp` 12);
 what only moves elements, or is known from its place, has none. Those of a product of [m, k] and
 [k, n] are 2*m*n*k (of a sum of products that of each), and what LAPACK computes is counted so too.
+What loops of NumPy do is what their op says.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def _of_op(node: Node) -> Size:
         return product(node.op.reducer.space([t.type for t in node.inputs], **node.attrs))
     if node.op.kind in (Kind.MAP, Kind.RUNNING, Kind.KERNEL):
         return 0 if is_free(node) else node.types[0].size * round(node.op.cost)
+    if node.op.loops is not None:
+        types = [t.type for t in node.inputs]
+        return total(loop.work for loop in node.op.loops(types, node.types, **node.attrs))
     if node.op.lapack is not None:
         routine = node.op.lapack([t.type for t in node.inputs], node.types, **node.attrs)
         batch = node.types[0].shape[: node.types[0].rank - routine.results[0]]

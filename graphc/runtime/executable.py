@@ -23,6 +23,7 @@ from graphc.runtime.blas import find_blas
 from graphc.runtime.near import one_place
 from graphc.runtime.product import product_addresses
 from graphc.runtime.signals import table_address
+from graphc.runtime.vector_loops import vector_loop
 
 Manifest = dict[str, Any]
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
@@ -71,6 +72,7 @@ class Executable:
         self.routines = [
             0 if name in unset else blas.routine(name) for name in manifest["routines"]
         ]
+        self.routines += [word for name in manifest["loops"] for word in vector_loop(name)]
 
     def arena_bytes(self, dims: dict[str, int], threads: int) -> int:
         """The bytes of temporary memory at the given sizes, for so many threads."""

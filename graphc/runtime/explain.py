@@ -30,6 +30,7 @@ from graphc.planning.program import (
     Leave,
     Loop,
     Native,
+    Passes,
     Step,
     walk_steps,
 )
@@ -233,6 +234,9 @@ def _steps(steps: Iterable[Step], lines: Lines, indent: str) -> Iterable[str]:
                 yield f"{indent}call of NumPy for {node.op.name}{lines.of(node)}"
             case Host(node=node, native=Native(routine=routine)):
                 yield f"{indent}LAPACK's {routine.name} for {node.op.name}{lines.of(node)}"
+            case Host(node=node, native=Passes(loops=loops)):
+                passes = f", {len(loops)} passes" if len(loops) > 1 else ""
+                yield f"{indent}NumPy's loop for {node.op.name}{passes}{lines.of(node)}"
             case Loop(node=node):
                 times = "again and again" if step.extent is None else f"{step.extent} times"
                 yield f"{indent}{times}:{lines.of(node)}"

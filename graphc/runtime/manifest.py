@@ -12,12 +12,12 @@ from typing import Any
 from graphc.ir import literal
 from graphc.ir.graph import Graph, all_nodes
 from graphc.ir.node import Node
-from graphc.lower.context import routines
+from graphc.lower.context import routines, vector_loops
 from graphc.lower.products import own_widths
-from graphc.planning.program import Call, Gemm, Host, Program, Storage, walk_steps
+from graphc.planning.program import Call, Gemm, Host, Passes, Program, Storage, walk_steps
 
 Manifest = dict[str, Any]
-ABI = 9  # of the entry and its context
+ABI = 10  # of the entry and its context
 
 
 def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[int]) -> Manifest:
@@ -47,9 +47,13 @@ def make_manifest(graph: Graph, program: Program, table: int, objects: Sequence[
         ],
         "hosts": [_host(step) for step in hosts],
         "routines": routines(program),
+        "loops": vector_loops(program),
         "products": own_widths(program),
         "parallel": any(
-            isinstance(s, Gemm) or (isinstance(s, Call) and s.work is not None) for s in steps
+            isinstance(s, Gemm)
+            or (isinstance(s, Call) and s.work is not None)
+            or (isinstance(s, Host) and isinstance(s.native, Passes))
+            for s in steps
         ),
     }
 

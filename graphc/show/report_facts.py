@@ -26,6 +26,8 @@ from graphc.planning.program import (
     Host,
     Leave,
     Loop,
+    Native,
+    Passes,
     Step,
     working_steps,
 )
@@ -95,9 +97,10 @@ class Facts:
                 return f"{step.size} elements"
             case Host(native=None):
                 return "a call of NumPy"
-            case Host(native=native):
-                assert native is not None
-                return f"LAPACK's {native.routine.name}"
+            case Host(native=Native(routine=routine)):
+                return f"LAPACK's {routine.name}"
+            case Host(node=node, native=Passes()):
+                return f"NumPy's loop for {node.op.name}"
             case _:
                 return ""
 

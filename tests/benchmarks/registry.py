@@ -13,11 +13,12 @@ from . import (
     normalization,
     operations,
     pairs,
+    spectral,
     training,
 )
 from .harness import CASES
 
 __all__ = [
     "CASES", "cases", "cnn", "convolution_cases", "derivatives", "formulas", "mlp", "models",
-    "normalization", "operations", "pairs", "training",
+    "normalization", "operations", "pairs", "spectral", "training",
 ]  # fmt: skip

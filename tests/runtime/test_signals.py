@@ -180,3 +180,11 @@ def test_a_loop_looks_after_so_many_calls_of_lapack_however_small_their_matrices
     (loop,) = (step for step in program.steps if isinstance(step, Loop))
     assert any(isinstance(step, Host) for step in loop.body)
     assert turns(loop) <= QUANTUM // ROUTINE
+
+
+def test_a_loop_looks_after_so_many_transforms() -> None:
+    z = gc.variable(np.ones((64, 1 << 10), "complex128"))
+    y = gc.scan(lambda c, _: (gc.fft.fft(c), None), z, length=2**42)[0]
+    program = run_pipeline(gc.Graph([], [gc.real(y)], []), Stages()).program
+    (loop,) = (step for step in program.steps if isinstance(step, Loop))
+    assert turns(loop) <= QUANTUM // (64 << 10)

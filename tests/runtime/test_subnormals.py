@@ -74,6 +74,17 @@ def test_lapack_sees_the_mode_of_python() -> None:
 
 
 @x86
+def test_loops_of_numpy_see_the_mode_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On threads that share them too."""
+    monkeypatch.setenv("GRAPHC_NUM_THREADS", "2")
+    b = gc.placeholder("b", ("n", 4))
+    f = gc.compile([b], [gc.fft.rfft(b), b * 0.5], flush_subnormals=True)
+    x, half = f(np.full((4000, 4), TINY[0]))
+    np.testing.assert_array_equal(x, np.full((4000, 1), 4 * TINY[0]) * [1, 0, 0])
+    np.testing.assert_array_equal(half, 0)
+
+
+@x86
 def test_a_failing_call_puts_the_mode_back() -> None:
     a = gc.placeholder("a", (2, 2))
     f = gc.compile([a], gc.linalg.inv(a), flush_subnormals=True)
