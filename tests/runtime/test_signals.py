@@ -77,6 +77,11 @@ a = gc.variable(np.eye(6) * 2)
 y = gc.scan(lambda c, _: (gc.linalg.inv(c), None), a, length=2**42)[0]
 interrupted(gc.compile([], y, {w: y[0, 0]}))
 """,
+    "a loop of transforms": """
+a = gc.variable(np.ones(64) * 1j)
+y = gc.scan(lambda c, _: (gc.fft.ifft(gc.fft.fft(c)), None), a, length=2**42)[0]
+interrupted(gc.compile([], y, {w: gc.real(y[0])}))
+""",
     "steps": """
 a = gc.placeholder("a", ("n", "n"))
 y = a
