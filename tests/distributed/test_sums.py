@@ -31,7 +31,7 @@ EARLY = 4  # buckets that are complete before the FFT of the backward pass, of s
 
 @pytest.fixture(autouse=True)
 def call_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Transforms call back, as where NumPy's loops are not there, so that tests can wait in them."""
+    """Transforms call back, as where NumPy has no loops for them: tests wait in the calls."""
     monkeypatch.setattr(executable, "vector_loop", lambda name: (0, 0))
 
 
