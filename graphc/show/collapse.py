@@ -80,6 +80,8 @@ class _Collapse:
                 name = picture.marks[mark].lines[0].rpartition("/")[2]
                 picture.marks[mark] = replace(picture.marks[mark], lines=(name,))
         w = picture.mark(first, Look.VARIABLE, "w", repeated=True)
+        again: dict[str, int] = {}  # gradients, by what formulas call them: arrows of all of them
+        # from lane to lane would hide what is there
         every = set().union(*map(all_marks, members))
         kept: list[Arrow] = []
         for arrow in picture.arrows:
@@ -87,6 +89,12 @@ class _Collapse:
             writes = arrow.tail in every and arrow.head not in every
             if reads and picture.marks[arrow.tail].look is Look.VARIABLE:
                 kept += [replace(arrow, tail=w)] if arrow.head in inside else []
+            elif reads and picture.marks[arrow.tail].look is Look.GRADIENT:
+                name = picture.marks[arrow.tail].lines[0].partition("/")[0] + "/dw"
+                if arrow.head in inside:
+                    if name not in again:
+                        again[name] = picture.mark(first, Look.GRADIENT, name, repeated=True)
+                    kept.append(replace(arrow, tail=again[name], text=letter_of(arrow.text)))
             elif writes and arrow.kind is Kind.UPDATE:
                 kept += [replace(arrow, head=w)] if arrow.tail in inside else []
             elif reads and len(members) > FAN and arrow.head not in inside:

@@ -22,6 +22,7 @@ _INK, _PALE = "#222222", "#777777"
 
 # Marks times frames up to which frames take part in one ranking: dot's time for it grows so.
 _FINE = 12_000
+_SHORT = 16  # characters of an operation that has a variable beside it
 _EXACT = 300  # marks up to which the layout is the best that dot finds: it takes minutes for more
 
 _LOOKS: dict[Look, dict[str, str]] = {
@@ -140,6 +141,8 @@ def to_dot(picture: Picture, direction: str) -> str:
     if lanes:
         _align_lanes(dot, picture, lanes)
     _hold_frames_together(dot, picture)
+    if _is_fine(picture):
+        _leaves_beside(dot, picture)
     for arrow in picture.arrows:
         attributes = _KINDS[arrow.kind]
         if arrow.width:
@@ -166,7 +169,7 @@ def _graph_attributes(picture: Picture, direction: str) -> dict[str, str]:
         "tooltip": " ",
         "label": escaped(picture.note),
     }
-    if len(picture.marks) * _frames(picture.whole) <= _FINE:
+    if _is_fine(picture):
         found["newrank"] = "true"  # without it an arrow between frames may lead upwards
     if picture.simple:
         found |= {"splines": "line", "nslimit": "0.1", "nslimit1": "5", "mclimit": "0.1"}
@@ -175,6 +178,11 @@ def _graph_attributes(picture: Picture, direction: str) -> dict[str, str]:
     if _lanes(picture):
         found["mclimit"] = "2"  # enough tries for one without crossings of what orders lanes
     return found
+
+
+def _is_fine(picture: Picture) -> bool:
+    """Whether frames take part in one ranking."""
+    return len(picture.marks) * _frames(picture.whole) <= _FINE
 
 
 def _frames(cluster: Cluster) -> int:
@@ -256,9 +264,17 @@ def _align_lanes(dot: graphviz.Digraph, picture: Picture, lanes: list[int]) -> N
         for place in lanes:
             row.node(f"lane{place}")
     _row(dot, [f"below{place}" for place in lanes])
+    before: set[int] = set()
     for place in lanes:
-        last = max(all_marks(picture.whole.children[place]))
+        inside = set(all_marks(picture.whole.children[place]))
+        last = max(inside)
         dot.edge(f"above{place}", f"lane{place}", style="invis")
+        flow = [a for a in picture.arrows if a.kind in _RANKED and a.head in inside]
+        if before and all(a.tail in inside for a in flow):  # what is not tied stands anywhere
+            gradients = [m for m in before if picture.marks[m].look is Look.GRADIENT]
+            first = min(inside - {a.head for a in flow}, default=last)
+            dot.edge(f"n{max(gradients or before)}", f"n{first}", style="invis")
+        before = inside
         dot.edge(f"n{last}", f"below{place}", style="invis", weight="0")
 
 
@@ -285,6 +301,25 @@ def _hold_frames_together(dot: graphviz.Digraph, picture: Picture) -> None:
             root[find(first)] = find(second)
 
 
+def _leaves_beside(dot: graphviz.Digraph, picture: Picture) -> None:
+    """A variable that one short operation of its frame reads stands beside it. Above it, it would
+    be beside the last operation of the layer before: then frames of layers could not stand one
+    below the other, and a network would be drawn as stairs."""
+    readers: dict[int, set[int]] = {}
+    for arrow in picture.arrows:
+        if arrow.kind in _RANKED:
+            readers.setdefault(arrow.tail, set()).add(arrow.head)
+    taken: set[int] = set()
+    for frame in _inside_first(picture.whole):
+        for mark in frame.marks:
+            head = min(readers.get(mark, ()), default=-1)
+            alone = len(readers.get(mark, ())) == 1 and head in frame.marks and head not in taken
+            is_variable = picture.marks[mark].look is Look.VARIABLE
+            if is_variable and alone and max(map(len, picture.marks[head].lines)) <= _SHORT:
+                taken.add(head)
+                dot.body.append(f"\t{{ rank=same n{mark} n{head} }}\n")
+
+
 def _inside_first(whole: Cluster) -> list[Cluster]:
     """The frames in a cluster, those inside others before them."""
     found, pending = list[Cluster](), list(whole.children)
@@ -304,7 +339,8 @@ def _legend(dot: graphviz.Digraph, picture: Picture, direction: str) -> None:
     with dot.subgraph(name="cluster_legend") as legend:
         legend.attr(label="legend", labeljust="l", fontsize="8", style="rounded",
                     color="#cccccc", tooltip=" ", margin="5")  # fmt: skip
-        if picture.simple or direction in ("LR", "RL"):  # a column takes the layout of many long
+        below = bool(_lanes(picture)) and direction == "TB"  # lanes make it wide enough
+        if below or picture.simple or direction in ("LR", "RL"):  # a column takes many long
             legend.attr(rank="same")
         legend.attr("node", fontsize="8", height="0.2", width="0.3", margin="0.06,0.03")
         for i, (text, attributes) in enumerate(entries):
@@ -321,3 +357,8 @@ def _legend(dot: graphviz.Digraph, picture: Picture, direction: str) -> None:
                 shown = {k: v for k, v in _KINDS[kind].items() if k != "dir"}
                 legend.edge(f"k_{name}", f"k_{name}_text", **shown)
                 last = f"k_{name}_text"
+    if below:
+        upwards = {a.head for a in picture.arrows if a.kind is Kind.BACKWARD}
+        above = {a.tail for a in picture.arrows if a.kind in (Kind.DATA, Kind.REGISTER)} | upwards
+        for mark in sorted(set(all_marks(picture.whole)) - above):
+            dot.edge(f"n{mark}", "k0", style="invis", weight="0")

@@ -20,6 +20,7 @@ from graphc.ir.op import Fact
 from graphc.ir.shape import Shape, TensorType
 
 LIMIT = 32  # characters of one line of a label
+BREAK = 24  # characters of a formula beyond which it has two lines: wide boxes make wide pictures
 _ATTRIBUTE = 24  # characters of one attribute
 _DIGITS = 6  # characters that the numbers of layers may take beyond
 _NUMBER = re.compile(r"\d+")

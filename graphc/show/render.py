@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,11 @@ DOT, PLACED = "dot", "neato"  # what lays out a picture: Graphviz, or who made i
 ONE_RANKING = "newrank=true"  # frames take part in one ranking; else each has its own
 _TROUBLE = (b"Error: trouble in init_rank", b"\t")
 _MINOR = (b"Warning: node ", b"lib/pathplan/", b"Error: in routesplines", b"Error: lost ")
+_LANE_FRAME = re.compile(r"subgraph cluster_(\d+) \{\n\t*lane\d+ ")
+_SIDEWAYS = re.compile(r"\brankdir=(LR|RL)\b")
+_BELOW = re.compile(r"^\tn\d+ -> \w+ \[style=invis weight=0\]\n", re.MULTILINE)
+_BESIDE = re.compile(r"^\t\{ rank=same n\d+ n\d+ \}\n", re.MULTILINE)
+_SHAPE = re.compile(rb'<polygon [^>]*points="([^"]*)"')
 _DPI = "144"  # of PNG: readable when printed or zoomed
 
 _FAILURES = (
@@ -62,20 +69,48 @@ def _by_pygraphviz(dot: str, form: str, layout: str) -> bytes:
     from pygraphviz import graphviz as bindings
 
     with _lock:
-        load_fonts(lambda: _drawn(bindings, "graph { a }", "svg", DOT))
+        load_fonts(lambda: _drawn(bindings, "graph { a }", "svg", DOT)[0])
         with without_messages((*_TROUBLE, *_MINOR)) as said:
-            data = _drawn(bindings, dot, form, layout)
+            data, svg = _drawn(bindings, dot, form, layout)
+            for looser in _looser(dot):
+                if in_order(dot, svg):
+                    break
+                data, svg = _drawn(bindings, looser, form, layout)
             if ONE_RANKING in dot.partition("]")[0] or layout != DOT:
                 return data
         if any(line.startswith(_TROUBLE) for line in said):
             # ranks of frames that go in circles: what it drew is not laid out
             dot = dot.replace("graph [", f"graph [{ONE_RANKING} ", 1)
             with without_messages(_MINOR):
-                data = _drawn(bindings, dot, form, DOT)
+                data, _ = _drawn(bindings, dot, form, DOT)
         return data
 
 
-def _drawn(bindings: Any, dot: str, form: str, layout: str) -> bytes:
+def in_order(dot: str, svg: bytes) -> bool:
+    """Whether lanes stand beside each other from left to right, if there are any and they do."""
+    found: list[float] = []
+    if _SIDEWAYS.search(dot.partition("]")[0]):
+        return True
+    for number in _LANE_FRAME.findall(dot):
+        title = f"<title>cluster_{number}</title>".encode()
+        shape = _SHAPE.search(svg, max(svg.find(title), 0))
+        found.append(_left(shape[1]) if shape else 0.0)
+    return found == sorted(found)
+
+
+def _left(points: bytes) -> float:
+    return min(float(point.partition(b",")[0]) for point in points.split())
+
+
+def _looser(dot: str) -> Iterator[str]:
+    """The text with fewer wishes, so that dot finds the order of lanes: without what stands below
+    others, then also without variables beside their operations."""
+    yield (without := _BELOW.sub("", dot))
+    yield _BESIDE.sub("", without)
+
+
+def _drawn(bindings: Any, dot: str, form: str, layout: str) -> tuple[bytes, bytes]:
+    """The picture, and the same as SVG where that may be asked for."""
     with tempfile.TemporaryFile() as file:
         file.write(dot.encode())
         file.seek(0)
@@ -87,10 +122,13 @@ def _drawn(bindings: Any, dot: str, form: str, layout: str) -> bytes:
             if bindings.gvLayout(context, graph, layout.encode()):
                 raise ValueError("the layout failed")
             failed, data = bindings.gvRenderData(context, graph, form.encode())
+            svg = data
+            if not failed and form != "svg" and _LANE_FRAME.search(dot):
+                failed, svg = bindings.gvRenderData(context, graph, b"svg")
             bindings.gvFreeLayout(context, graph)
             if failed:
                 raise ValueError(f"{form} failed")
-            return bytes(data)
+            return bytes(data), bytes(svg)
         finally:
             bindings.agclose(graph)
             bindings.gvFreeContext(context)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphc.show.picture import Box, Cluster, Kind, Look, Picture
+from graphc.show.picture import Box, Cluster, Kind, Look, Mark, Picture
 
 FAR = 4  # ranks between two users that get a leaf each
 _LEAVES = (Look.INPUT, Look.VARIABLE, Look.CONSTANT)
@@ -20,6 +20,7 @@ def repeat_leaves(picture: Picture) -> None:
     """Change `picture`: further marks for leaves, and their arrows begin there."""
     depths = _depths(picture)
     homes, frames = _homes(picture.whole)
+    layers = _layers(picture.whole)
     flowing: dict[int, list[int]] = {}  # leaf -> its arrows, by position
     for position, arrow in enumerate(picture.arrows):
         if arrow.kind in _FLOW and picture.marks[arrow.tail].look in _LEAVES:
@@ -36,7 +37,10 @@ def repeat_leaves(picture: Picture) -> None:
             arrow, other = picture.arrows[position], frames[head]
             left = in_frame and other is not frame
             if left or (start >= 0 and depth - start >= FAR):
-                source, start, frame = _again(picture, leaf, homes[head]), depth, other
+                mark, home = picture.marks[leaf], homes[head]
+                known = bool(layers[home]) and layers[home] == layers[homes[leaf]]
+                lines = mark.lines if known else mark.elsewhere  # its layer's frame is a part of it
+                source, start, frame = _again(picture, mark, home, lines), depth, other
                 marks.pop(frame, None)
                 marks[frame] = source  # at the end: the last one that was drawn
             start = depth if start < 0 else start
@@ -53,9 +57,21 @@ def _where_updated(marks: dict[Cluster, int], frame: Cluster, leaf: int) -> int:
     return marks.get(frame, [leaf, *marks.values()][-1])
 
 
-def _again(picture: Picture, leaf: int, home: Cluster) -> int:
-    mark = picture.marks[leaf]
-    return picture.mark(home, mark.look, *mark.elsewhere, tooltip=mark.tooltip, repeated=True)
+def _again(picture: Picture, mark: Mark, home: Cluster, lines: tuple[str, ...]) -> int:
+    return picture.mark(home, mark.look, *lines, tooltip=mark.tooltip, repeated=True)
+
+
+def _layers(whole: Cluster) -> dict[Cluster, tuple[str, ...]]:
+    """For each cluster the titles of the frames of layers that it is in, its own included."""
+    found: dict[Cluster, tuple[str, ...]] = {whole: ()}
+    pending = [whole]
+    while pending:
+        cluster = pending.pop()
+        for child in cluster.children:
+            title = child.lines[:1] if child.box is Box.LAYER else ()
+            found[child] = (*found[cluster], *title)
+            pending.append(child)
+    return found
 
 
 def _homes(whole: Cluster) -> tuple[dict[int, Cluster], dict[int, Cluster]]:

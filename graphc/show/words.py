@@ -196,7 +196,7 @@ class Maths:
             return lines
         lines = lines._replace(gradient=bool(self.gradient(node.output())))
         together = f"{name} = {lines.lines[0]}"
-        if len(together) <= labels.LIMIT:
+        if len(together) <= labels.BREAK:
             return lines._replace(lines=(together, *lines.lines[1:]))
         return lines._replace(lines=(name, f"= {lines.lines[0]}", *lines.lines[1:]))
 
@@ -509,7 +509,7 @@ def _goes_without_saying(node: Node, made: Formula, t: Tensor) -> bool:
 
 def _broken(text: str) -> tuple[str, ...]:
     """A long formula in two lines, at the sign nearest to its middle."""
-    if len(text) <= labels.LIMIT:
+    if len(text) <= labels.BREAK:
         return (text,)
     signs = [i for i in range(1, len(text)) if text[i - 1] == " " and text[i] in "+−×/@"]
     if not signs:
