@@ -402,7 +402,17 @@ if TYPE_CHECKING:  # what is looked up at first use
     from graphc.ops.places import flatnonzero, nonzero, put_along_axis, take_along_axis
     from graphc.ops.polynomials import polyadd, polyfit, polysub, polyval, vander
     from graphc.ops.pooling import avg_pool, global_avg_pool, global_max_pool, max_pool
-    from graphc.ops.powers import cbrt, exp2, log2, log10, logaddexp, power, xlog1py, xlogy
+    from graphc.ops.powers import (
+        cbrt,
+        exp2,
+        log2,
+        log10,
+        logaddexp,
+        power,
+        root_of_squares,
+        xlog1py,
+        xlogy,
+    )
     from graphc.ops.powers import power as pow
     from graphc.ops.quantile import erfcinv, erfinv, logit, ndtr, ndtri
     from graphc.ops.reduce import (
@@ -557,16 +567,16 @@ __all__ = [
     "polygamma", "polysub", "polyval", "positive", "pow", "power", "prelu", "print_graph", "prod",
     "ptp", "put_along_axis", "quantile", "rad2deg", "random", "ravel", "real", "reciprocal", "relu",
     "relu6", "remainder", "repeat", "reshape", "resize", "result_type", "roll", "rollaxis", "root",
-    "rot90", "round", "scan", "scatter_add", "scope", "searchsorted", "segment_max", "segment_mean",
-    "segment_min", "segment_prod", "segment_sum", "select", "selu", "set_default_dtype", "shape",
-    "shift_left", "shift_right", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh",
-    "size", "softmax", "softmax_cross_entropy", "softplus", "softsign", "sort", "spacing",
-    "sparse_hessian", "sparse_jacobian", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "step", "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes", "switch", "take",
-    "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy", "topk", "trace",
-    "train", "trapezoid", "tril", "triu", "trunc", "uint16", "uint32", "uint64", "uint8", "unique",
-    "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack", "unwrap",
-    "value_and_grad", "vander", "var", "Variable", "variable", "variance", "vdot", "vecdot",
-    "vecmat", "vjp", "vmap", "vsplit", "vstack", "where", "while_loop", "windows", "xlog1py",
-    "xlogy", "zeros", "zeros_like",
+    "root_of_squares", "rot90", "round", "scan", "scatter_add", "scope", "searchsorted",
+    "segment_max", "segment_mean", "segment_min", "segment_prod", "segment_sum", "select", "selu",
+    "set_default_dtype", "shape", "shift_left", "shift_right", "sigmoid", "sign", "signbit", "silu",
+    "sin", "sinc", "sinh", "size", "softmax", "softmax_cross_entropy", "softplus", "softsign",
+    "sort", "spacing", "sparse_hessian", "sparse_jacobian", "split", "sqrt", "square", "squeeze",
+    "stack", "std", "step", "stop_gradient", "strided_slice", "subtract", "sum", "swapaxes",
+    "switch", "take", "take_along_axis", "tan", "tanh", "Tensor", "tensordot", "tile", "to_sympy",
+    "topk", "trace", "train", "trapezoid", "tril", "triu", "trunc", "uint16", "uint32", "uint64",
+    "uint8", "unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "unstack",
+    "unwrap", "value_and_grad", "vander", "var", "Variable", "variable", "variance", "vdot",
+    "vecdot", "vecmat", "vjp", "vmap", "vsplit", "vstack", "where", "while_loop", "windows",
+    "xlog1py", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -268,6 +268,7 @@ OF_OPERATIONS = {  # the same for functions of tensors
 FUNCTIONS = {  # of PyTorch's, TensorFlow's and SciPy's modules, by their names there
     "array": "gc.constant(values), or gc.variable(values) for what is learned",
     "betaln": "gc.lgamma(a) + gc.lgamma(b) - gc.lgamma(a + b)",
+    "cosine_similarity": "gc.sum(gc.nn.normalize(x) * gc.nn.normalize(y), axis=-1)",
     "cross_entropy": "gc.softmax_cross_entropy(logits, labels), of the numbers of classes",
     "curve_fit": "gc.optim.LevenbergMarquardt().minimize(residuals, variables)",
     "entr": "-gc.xlogy(x, x)",
@@ -280,6 +281,8 @@ FUNCTIONS = {  # of PyTorch's, TensorFlow's and SciPy's modules, by their names 
     "lambertw": "gc.from_sympy(sympy.LambertW(s), {s: x})",
     "loggamma": "gc.lgamma(x)",
     "no_grad": "nothing: derivatives are what gc.grad gives, and nothing else makes them",
+    "pairwise_distance": "gc.linalg.vector_norm(x - y, axis=-1)",
+    "pdist": "gc.linalg.cdist(x, x), which has each distance twice",
     "poch": "gc.gamma(x + n) / gc.gamma(x)",
     "psi": "gc.digamma(x)",
     "quad": "a sum of weights and values: nodes, weights = numpy.polynomial.legendre.leggauss(n)",

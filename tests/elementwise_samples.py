@@ -102,6 +102,7 @@ for _name, _numpy in (
     unary(_name, lambda x, f=_numpy: f(x) if x.dtype.kind == "f" else x, "biuf", domain=None)
 unary("square", np.square)
 float_unary("sqrt", np.sqrt, domain=(0.2, 3.0))
+float_unary("root_of_squares", np.sqrt, domain=(0.2, 3.0))
 float_unary("log", np.log, domain=(0.2, 3.0))
 float_unary("log1p", np.log1p, domain=(-0.5, 3.0))
 for _name in ("exp", "expm1", "sin", "cos", "tanh"):

@@ -118,6 +118,7 @@ POINTS = {
     ),
     "Ends of domains": (
         Kink("sqrt(x)", 0.0, INF),
+        Kink("root_of_squares(x)", 0.0, 0.0),
         Kink("sqrt(x)", -1.0, NAN),
         Kink("log(x)", 0.0, INF),
         Kink("log(x)", -2.0, -0.5),
@@ -210,7 +211,7 @@ TIES: tuple[At, ...] = (
     At("max(abs(x))", (-1.0, 1.0), (-0.5, 0.5)),
     At("ptp(x)", (1.0, 3.0, 3.0), (-1.0, 0.5, 0.5)),
     At("var(x)", (1.0, 1.0), (0.0, 0.0)),
-    At("std(x)", (1.0, 1.0), (NAN, NAN)),
+    At("std(x)", (1.0, 1.0), (0.0, 0.0)),
     At("sort(x)[1]", (3.0, 1.0, 1.0), (0.0, 0.0, 1.0)),
     At("topk(x, 1).values", (1.0, 3.0, 3.0), (0.0, 1.0, 0.0)),
     At("median(x)", (2.0, 2.0, 1.0, 3.0), (0.5, 0.5, 0.0, 0.0)),
@@ -254,7 +255,15 @@ TIES: tuple[At, ...] = (
     At("ZERO.at[[0, 0]].set(x)", (1.0, 2.0), (0.0, 1.0)),
     At("(ZERO + 1).at[[0, 0]].multiply(x)", (0.0, 3.0), (3.0, 0.0)),
     At("linalg.vector_norm(x)", (0.0, 3.0), (0.0, 1.0)),
-    At("linalg.vector_norm(x)", (0.0, 0.0), (NAN, NAN)),
+    At("linalg.vector_norm(x)", (0.0, 0.0), (0.0, 0.0)),
+    At("linalg.vector_norm(x, ord=3)", (0.0, 0.0), (0.0, 0.0)),
+    At("linalg.matrix_norm(reshape(x, (1, 2)))", (0.0, 0.0), (0.0, 0.0)),
+    At("linalg.cdist(reshape(x, (2, 1)), reshape(x, (2, 1)))", (1.0, 1.0), (0.0, 0.0)),
+    At("linalg.cdist(reshape(x, (2, 1)), reshape(x, (2, 1)))", (1.0, 3.0), (-2.0, 2.0)),
+    At("sqrt(sum(x * x))", (0.0, 0.0), (NAN, NAN)),
+    At("root_of_squares(sum(x * x))", (0.0, 0.0), (0.0, 0.0)),
+    At("x / linalg.vector_norm(x)", (0.0, 0.0), (NAN, NAN)),
+    At("nn.normalize(x)", (0.0, 3.0), (1 / 3, 0.0)),
     At("linalg.vector_norm(x, ord=1)", (0.0, -3.0), (0.0, -1.0)),
     At("linalg.vector_norm(x, ord=inf)", (1.0, -1.0), (0.5, -0.5)),
     At("linalg.vector_norm(x, ord=0)", (0.0, 2.0), (0.0, 0.0)),
@@ -450,7 +459,8 @@ in forward mode, as written and as the compiler's rules rewrite it.
   step of `cummax`; `max_and_argmax` gives it to the first, and `sort`, `topk` and quantiles to the
   elements that a stable sort puts at the places they read.
 - `relu` is 0 at 0, `abs` is 0 at 0, of complex numbers too, and so is `hypot`; `leaky_relu` has
-  its slope at 0. The 2-norm of a vector and `std` are roots of sums, and NaN where these are 0.
+  its slope at 0. Norms, distances and `std` are 0 where all that they add up is 0, and where rows
+  of `cdist` are equal: a subgradient, as in torch. `sqrt` of such a sum is NaN there; see the end.
 - `segment_max` and `x.at[i].max` share a tie as `maximum` does; of values that `set` puts at one
   place only the last has a derivative. `interp` has the slope of the piece that begins at a point.
 - `floor`, `ceil`, `trunc`, `round`, `sign`, `signbit`, `//`, comparisons, integers and
@@ -475,6 +485,35 @@ in forward mode, as written and as the compiler's rules rewrite it.
   `pinv` and `lstsq` is for a rank that stays.
 """
 
+_NORMS = """\
+## Norms and distances of 0
+
+The derivative of `sqrt` at 0 is infinite, and so `sqrt(sum(x * x))` has none where all of x is 0:
+inf * 0. That meets who writes distances by hand, for the diagonal of a matrix of them is 0. These
+have the gradient 0 there: `linalg.norm`, `vector_norm`, `matrix_norm`, `linalg.cdist`, `std`,
+`nanstd`, `hypot`, `abs` of complex numbers, `nn.normalize`, which leaves rows of zeros as they are,
+the loss `cosine_similarity`, and `root_of_squares`, which is `sqrt` with the derivative 0 at 0:
+
+```python
+import numpy as np
+import graphc as gc
+
+x = gc.placeholder("x", ("n", 2), "float64")
+apart = gc.linalg.cdist(x, x) * np.sqrt(3)
+kernel = (1 + apart) * gc.exp(-apart)                  # Matern's, of order 3/2
+slope = gc.compile([x], gc.grad(gc.sum(kernel), x))
+points = np.array([[0.0, 0.0], [0.0, 0.0], [3.0, 4.0]])
+print(np.isfinite(slope(points)).all())                # True
+
+squares = gc.sum((x[:, None] - x) ** 2, axis=-1)
+by_hand = gc.root_of_squares(squares)                  # gc.sqrt(squares) has NaN for a gradient
+print(gc.evaluate(gc.grad(gc.sum(by_hand), x), {x: points})[0].round(3))         # [-1.2 -1.6]
+```
+
+For any other function `where` is enough: `where(s > 0, sqrt(s), 0)`. The second `where` that JAX
+and torch need inside, `sqrt(where(s > 0, s, 1))`, does no harm.
+"""
+
 
 def document() -> str:
     """The text of `docs/kinks.md`."""
@@ -491,7 +530,7 @@ def document() -> str:
         lines += [f"## {title}", "", "| function | at x = | gradient |", "|---|---|---|"]
         lines += [f"| `{t.expression}` | {_shown(t.x)} | {_shown(t.dx)} |" for t in table]
         lines.append("")
-    return "\n".join(lines[:-1]) + "\n"
+    return "\n".join([*lines, _NORMS])
 
 
 def _shown(value: Any) -> str:

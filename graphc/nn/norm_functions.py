@@ -15,7 +15,8 @@ from graphc.ir.shape import may_be_equal, normalize_axis, show
 from graphc.keywords import answer
 from graphc.nn.checks import channel_axis, error, floats, number, positive_int
 from graphc.ops.build import operands, tensor
-from graphc.ops.elementwise import sqrt, square
+from graphc.ops.elementwise import not_equal, sqrt, square, where
+from graphc.ops.norms import vector_norm
 from graphc.ops.reduce import mean as mean_of
 from graphc.ops.shape import reshape
 
@@ -70,6 +71,23 @@ def layer_norm(
     t, epsilon = _float(op, x), number(op, "epsilon", epsilon, 0.0)
     place = normalize_axis(op, axis, t.ndim)
     return _affine(op, _standard(t, (place,), epsilon), gamma, beta, place)
+
+
+def normalize(x: Any, axis: Any = -1, ord: Any = 2) -> Tensor:
+    """x over its norm along `axis`, an int or several: vectors of length 1.
+
+    What is 0 everywhere has no direction: it stays 0, and its derivative is 0. (torch divides by
+    at least 1e-12, so that its derivative there is 1e12.) `ord` is that of `linalg.vector_norm`.
+    Errors: `ArgumentError`, `ShapeError` as `linalg.vector_norm`; `DTypeError` for ints.
+
+    >>> import graphc as gc
+    >>> gc.evaluate(gc.nn.normalize([[3.0, 4.0], [0.0, 0.0]]))
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    t = _float("normalize", x)
+    size = vector_norm(t, axis=axis, keepdims=True, ord=ord)
+    return where(not_equal(size, 0), t / size, 0)
 
 
 def rms_norm(x: Any, gamma: Any = None, *, axis: int = -1, epsilon: float = 1e-6) -> Tensor:

@@ -40,6 +40,7 @@ from graphc.ops.matrix_functions import multi_dot as multi_dot
 from graphc.ops.matrix_functions import pinv as pinv
 from graphc.ops.matrix_functions import tensorinv as tensorinv
 from graphc.ops.matrix_functions import tensorsolve as tensorsolve
+from graphc.ops.norms import cdist as cdist
 from graphc.ops.norms import cross as cross
 from graphc.ops.norms import diagonal as diagonal
 from graphc.ops.norms import matrix_norm as matrix_norm
@@ -65,8 +66,8 @@ ALSO = {  # of `gc.linalg`, and of no other name
     for f in (
         triangular_solve, solve_triangular, cho_factor, cho_solve, lu, eigh, eigvalsh, eig, eigvals,
         svd, svdvals, qr, pinv, lstsq, matrix_rank, cond, expm, matrix_power, multi_dot, tensorinv,
-        tensorsolve, matmul, matrix_transpose, vector_norm, matrix_norm, norm, cross, outer,
-        tensordot, vecdot, diagonal, trace,
+        tensorsolve, matmul, matrix_transpose, vector_norm, matrix_norm, norm, cdist, cross,
+        outer, tensordot, vecdot, diagonal, trace,
     )
 }  # fmt: skip
 
@@ -132,7 +133,7 @@ def _matrix_power(a: Any, n: int) -> Any:
 
 # What NumPy has not, and what gives real numbers there for some matrices, complex ones for others.
 _NOT_OF_NUMPY = (
-    "triangular_solve", "solve_triangular", "cho_factor", "cho_solve", "lu", "expm", "eig",
+    "cdist", "triangular_solve", "solve_triangular", "cho_factor", "cho_solve", "lu", "expm", "eig",
     "eigvals",
 )  # fmt: skip
 NUMPY: dict[str, Callable[..., Any]] = {

@@ -17,11 +17,11 @@ from graphc.ops.complex import imag, real
 from graphc.ops.decompositions import svdvals
 from graphc.ops.diagonal import diagonal as any_diagonal
 from graphc.ops.einsum import outer as outer_of_all
-from graphc.ops.elementwise import abs, add, multiply, not_equal, sqrt, square, subtract
+from graphc.ops.elementwise import abs, add, multiply, not_equal, square, subtract
 from graphc.ops.getitem import read, select
-from graphc.ops.powers import power
+from graphc.ops.powers import power, root_of_powers, root_of_squares
 from graphc.ops.reduce import max, min, restore_axes, sum
-from graphc.ops.shape import permute_dims, reshape, stack
+from graphc.ops.shape import expand_dims, permute_dims, reshape, stack
 
 
 # -- norms -----------------------------------------------------------------------------------------
@@ -41,7 +41,8 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     `ord` is a number p: the p-th root of the sum of p-th powers of absolute values; `inf` and
     `-inf` give the largest and the smallest of these, 0 how many are not 0. Dtypes: ints give
     float64.
-    Errors: `ArgumentError` for no number. The derivative of the 2-norm at 0 is NaN.
+    Errors: `ArgumentError` for no number. The derivative of a norm of an order of at least 1 is 0
+    where all elements are 0, as torch has it; that of `gc.sqrt(gc.sum(x * x))` is NaN there.
 
     >>> import graphc as gc
     >>> gc.evaluate(gc.linalg.vector_norm([3.0, 4.0]))
@@ -53,7 +54,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
             "not the order of a norm", op="vector_norm", expected="a number", given=repr(ord)
         )
     if ord == 2:
-        return sqrt(sum(_square_of_size(t), axis, keepdims))
+        return root_of_squares(sum(_square_of_size(t), axis, keepdims))
     size = abs(t)
     if math.isinf(ord):
         return max(size, axis, keepdims) if ord > 0 else min(size, axis, keepdims)
@@ -61,7 +62,8 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
         return sum(cast(not_equal(t, 0), t.dtype.part), axis, keepdims)
     if ord == 1:
         return sum(size, axis, keepdims)
-    return power(sum(power(size, float(ord)), axis, keepdims), 1 / ord)
+    found = sum(power(size, float(ord)), axis, keepdims)
+    return root_of_powers(found, ord) if ord > 1 else power(found, 1 / ord)
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
@@ -78,7 +80,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
             "not matrices", op="matrix_norm", expected="(..., m, n)", given=show(t.shape)
         )
     if ord == "fro":
-        return sqrt(sum(_square_of_size(t), (-2, -1), keepdims))
+        return root_of_squares(sum(_square_of_size(t), (-2, -1), keepdims))
     if ord in ("nuc", 2, -2):
         values = svdvals(t)
         found = (sum if ord == "nuc" else max if ord == 2 else min)(values, -1)
@@ -116,6 +118,33 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
     rest = tuple(a for a in range(t.ndim) if a not in given)
     found = matrix_norm(permute_dims(t, (*rest, *given)), ord="fro" if ord is None else ord)
     return restore_axes(found, given, t.shape) if keepdims else found
+
+
+def cdist(x1: Any, x2: Any, p: float = 2) -> Tensor:
+    """The distance of each row of x1 from each of x2: the p-norm of their difference.
+
+    `p` as `ord` of `vector_norm`: 2 is Euclid's distance, 1 that of blocks, `inf` that of chess, 0
+    how many elements differ. The differences are no array in memory, and nothing cancels, as in
+    |a|^2 - 2 a b + |b|^2. Where two rows are equal, as on the diagonal of `cdist(x, x)`, the
+    derivative is 0.
+    Shapes: [..., m, k], [..., n, k] -> [..., m, n]. Dtypes: as `vector_norm`.
+    Errors: `ShapeError` for less than two axes; those of `vector_norm`.
+
+    >>> import graphc as gc
+    >>> gc.evaluate(gc.linalg.cdist([[0.0, 0.0], [3.0, 4.0]], [[0.0, 0.0]]))
+    array([[0.],
+           [5.]])
+    """
+    a, b = operands("cdist", x1, x2)
+    for t in (a, b):
+        if t.ndim < 2:
+            raise ShapeError("not rows", op="cdist", expected="(..., rows, k)", given=show(t.shape))
+    if never_equal(a.shape[-1], b.shape[-1]):
+        raise ShapeError(
+            "rows of two lengths", op="cdist", expected=str(a.shape[-1]), given=str(b.shape[-1])
+        )
+    apart = subtract(expand_dims(a, -2), expand_dims(b, -3))
+    return vector_norm(apart, axis=-1, ord=p)
 
 
 # -- products --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,24 @@ def _power_partials(f: Any, out: Tensor, x: Tensor, y: Tensor) -> tuple[Any, Any
         return out * log(where(equal(x, zero), one, x))
 
     return by_base, by_exponent
+
+
+def _root_partials(f: Any, out: Tensor, x: Tensor) -> tuple[Any, ...]:
+    return (lambda: 0.5 / where(equal(out, scalar_like(0, out)), math.inf, out),)
+
+
+root_of_squares = float_function(
+    "root_of_squares", lambda s, x: s.sqrt(x),
+    "The square root of a sum of squares: `sqrt`, but for its derivative, which is 0 at 0. So a "
+    "norm has the gradient 0 where all elements are 0, a subgradient.",
+    numpy=lambda x: np.sqrt(x), partials=_root_partials, cost=4,
+    kernel=lambda k, x: k.prim("sqrt", x), facts={Fact.EXACT},
+)  # fmt: skip
+
+
+def root_of_powers(x: Tensor, p: float) -> Tensor:
+    """The p-th root of a sum of p-th powers, p > 1, whose gradient is 0 where all of them are 0."""
+    return where(equal(x, scalar_like(0, x)), 0, power(x, 1 / p))
 
 
 _POWER = define(
@@ -151,5 +170,6 @@ xlog1py = binary_float_function(
 )  # fmt: skip
 
 FUNCTIONS = {
-    f.__name__: f for f in (power, exp2, log2, log10, cbrt, logaddexp, xlogy, xlog1py)
+    f.__name__: f
+    for f in (power, exp2, log2, log10, cbrt, root_of_squares, logaddexp, xlogy, xlog1py)
 } | {"pow": power}

@@ -43,6 +43,7 @@ from graphc.ops.elementwise import (
     subtract,
     where,
 )
+from graphc.ops.powers import root_of_squares
 from graphc.ops.reduce import all, any, argmax, argmin, max, mean, min, prod, sum, variance
 from graphc.ops.shape import broadcast_to, concat, expand_dims, matrix_transpose, reshape
 
@@ -59,9 +60,9 @@ def std(
     dtype: Any = None,
     where: Any = None,
 ) -> Tensor:
-    """The square root of `var`. Its derivative where all elements are equal is NaN."""
+    """The square root of `var`. Its derivative where all elements are equal is 0, as torch's."""
     options = {"correction": correction, "ddof": ddof, "dtype": dtype, "where": where}
-    return sqrt(variance(x, axis, keepdims, **options))
+    return root_of_squares(variance(x, axis, keepdims, **options))
 
 
 def ptp(x: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
@@ -252,7 +253,7 @@ def nanstd(
 ) -> Tensor:
     """The standard deviation over `axis` of the elements that are not NaN, as `std`."""
     options = {"correction": correction, "dtype": dtype, "where": where}
-    return sqrt(nanvar(x, axis, ddof, keepdims, **options))
+    return root_of_squares(nanvar(x, axis, ddof, keepdims, **options))
 
 
 def _nan_extremum(

@@ -453,6 +453,7 @@ NOTATIONS: dict[str, Notation] = {
     "power": _power,
     "integer_power": _power,
     "square": _square,
+    "root_of_squares": _around(r"\sqrt{", "}"),
     "sqrt": _around(r"\sqrt{", "}"),
     "abs": _around(r"\left|", r"\right|"),
     "floor": _around(r"\left\lfloor ", r" \right\rfloor"),

@@ -230,7 +230,8 @@ def _called(node: Node, t: Tensor, xs: Sequence[_Text]) -> _Text:
         attrs = {"axis" if k == "axes" else k: v[0] if k == "axes" else v for k, v in attrs.items()}
     told = [f"{k}={_value(v)}" for k, v in attrs.items()]
     which = f"[{t.index}]" if len(node.types) > 1 else ""
-    text = f"{node.op.name}({', '.join([*(x.text for x in xs), *told])}){which}"
+    name = "sqrt" if node.op.name == "root_of_squares" else node.op.name
+    text = f"{name}({', '.join([*(x.text for x in xs), *told])}){which}"
     return _Text(text, _ATOM, 1 + sum(x.size for x in xs))
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from graphc.ir.graph import Graph
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.rules import DEFAULT
+from graphc.rewrite.rules.algebra import roots
 from graphc.rewrite.rules.fastmath import fastmath
 from graphc.rewrite.rules.layout import tiles
 
@@ -25,11 +26,11 @@ def graphs() -> dict[str, Graph]:
 
 
 def hits() -> dict[str, Counter[str]]:
-    """For each rule, how often it fires in each program: the default ones without those of `tiles`
-    and `fastmath`, which come after them."""
-    everything = (*DEFAULT, tiles, fastmath)
+    """For each rule, how often it fires in each program: the default ones without those of `roots`,
+    `tiles` and `fastmath`, which come after them."""
+    everything = (*DEFAULT, roots, tiles, fastmath)
     found: dict[str, Counter[str]] = {str(r): Counter() for rules in everything for r in rules}
-    unsafe = {str(r) for r in (*tiles, *fastmath)}
+    unsafe = {str(r) for r in (*roots, *tiles, *fastmath)}
     for name, graph in graphs().items():
         default, fast = RewriteReport(), RewriteReport()
         apply_rules(graph, *DEFAULT, report=default)

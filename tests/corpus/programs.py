@@ -405,6 +405,15 @@ def power_spectrum() -> Any:
     return [x, z], [gc.grad(power)(gc.complex(x, x * x)), gc.fft.ifft(again)]
 
 
+@_program
+def points_that_repel() -> Any:
+    """A potential of all pairs, of which the diagonal is 0, and its forces."""
+    x = gc.placeholder("x", ("n", 3))
+    apart = gc.linalg.cdist(x, x)
+    energy = gc.sum((1 + apart) * gc.exp(-apart))
+    return [x], [energy, gc.grad(energy, x), gc.std(x, axis=0)]
+
+
 # -- graphs that other tools made ------------------------------------------------------------------
 @_program
 def exported_polynomial() -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.spatial
 
 import graphc as gc
 from graphc.errors import ArgumentError, DTypeError, GraphcError, RuntimeFailure, ShapeError
@@ -240,3 +241,60 @@ def test_places_are_divided() -> None:
     np.testing.assert_allclose(found, [1, 5, 7 / 9], rtol=1e-6)
     with pytest.raises(DTypeError, match="a quotient is no int"):
         gc.asarray([1, 2]).at[0].divide(2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_of_norms_of_zero(dtype: str) -> None:
+    """0 where there is no direction, as interpreted and compiled, of float32 in float64 too; and
+    the slopes of NumPy's quotient elsewhere."""
+    x = gc.placeholder("x", ("n", 3), dtype)
+    at = np.array([[0, 0, 0], [3, 0, 4], [0, 0, 0], [1, -2, 2]], dtype)
+    size, some = np.array([1, 5, 1, 3])[:, None], np.array([0, 1, 0, 1])[:, None]
+    fourth = np.where(some, (at**4).sum(1, keepdims=True), 1)
+    cases: list[tuple[gc.Tensor, Any]] = [
+        (gc.sum(gc.linalg.norm(x, axis=1)), at / size),
+        (gc.sum(gc.linalg.norm(x, axis=1)) ** 2, 16 * at / size),
+        (gc.linalg.norm(x * 0), 0 * at),
+        (gc.linalg.matrix_norm(0 * x), 0 * at),
+        (gc.sum(gc.linalg.vector_norm(x, axis=1, ord=4)), at**3 / fourth**0.75),
+        (gc.sum(gc.std(x * 0 + 1, axis=0)), 0 * at),
+        (gc.sum(gc.root_of_squares(gc.sum(x * x, axis=1))), at / size),
+        (gc.sum(gc.nn.normalize(x)[:, 0]), (np.eye(3)[0] - at[:, :1] * at / size**2) * some / size),
+    ]
+    slopes = [gc.grad(y, x) for y, _ in cases]
+    for found in (gc.evaluate(slopes, {x: at}), gc.compile([x], slopes)(at)):
+        for value, (_, wanted) in zip(found, cases, strict=True):
+            np.testing.assert_allclose(value, wanted, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("p", [0, 1, 1.5, 2, 3, float("inf")])
+def test_distances_of_all_pairs(p: float) -> None:
+    """SciPy's, and the gradient of those of rows with themselves by finite differences off the
+    diagonal, where it is 0."""
+    rng = np.random.default_rng(3)
+    at, other = rng.normal(size=(4, 3)), rng.normal(size=(5, 3))
+    metric = {0: "hamming", 1: "cityblock", 2: "euclidean", float("inf"): "chebyshev"}.get(p)
+    given = {"metric": metric} if metric else {"metric": "minkowski", "p": p}
+    x, y = gc.placeholder("x", ("n", 3), "float64"), gc.placeholder("y", ("m", 3), "float64")
+    found = gc.evaluate(gc.linalg.cdist(x, y, p), {x: at, y: other})
+    wanted = scipy.spatial.distance.cdist(at, other, **given) * (3 if p == 0 else 1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-13)
+    if p == 0:
+        return
+    weights = rng.normal(size=(4, 4))
+    slope = gc.evaluate(gc.grad(gc.sum(weights * gc.linalg.cdist(x, x, p)), x), {x: at})
+    for i, j in np.ndindex(4, 3):
+        step = np.zeros((4, 3))
+        step[i, j] = 1e-6
+        high, low = (
+            np.sum(weights * scipy.spatial.distance.cdist(at + s, at + s, **given))
+            for s in (step, -step)
+        )
+        assert slope[i, j] == pytest.approx((high - low) / 2e-6, rel=1e-6, abs=1e-8)
+
+
+def test_distances_of_what_are_no_rows() -> None:
+    with pytest.raises(ShapeError, match="not rows"):
+        gc.linalg.cdist(np.ones(3), np.ones((2, 3)))
+    with pytest.raises(ShapeError, match="rows of two lengths"):
+        gc.linalg.cdist(np.ones((2, 4)), np.ones((2, 3)))

@@ -17,7 +17,6 @@ KNOWN = {  # what differs, and why
     "linspace": "ints are rounded down as NumPy does, not to 0",
     "addr": "truth values as numbers",
     "cholesky_solve": "torch's gradient has the triangle that is not read",
-    "linalg.norm.subgradients_at_zero": "at 0, where ours is NaN as JAX's",
     "nn.functional.hardsigmoid": "at a kink, where ours is half",
     "special.bessel_j0": "torch's value errs by 6e-8",
     "special.bessel_j1": "torch's value errs by 6e-8",

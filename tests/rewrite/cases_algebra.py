@@ -216,6 +216,12 @@ ALGEBRA = (
         lambda d: gc.where(c(d), gc.where(c(d), a(d), b(d)), 1),
     ),
     Case(
+        algebra.see_root,
+        lambda d: gc.linalg.vector_norm(a(d), axis=0),
+        lambda d: gc.sqrt(gc.sum(gc.square(a(d)), axis=0)),
+        lambda d: gc.cbrt(a(d)),
+    ),
+    Case(
         algebra.drop_double_not,
         lambda d: gc.logical_not(gc.logical_not(c(d))),
         c,

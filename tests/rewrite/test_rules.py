@@ -8,6 +8,7 @@ from graphc.ir.dtype import DTYPES
 from graphc.rewrite.certify import certify
 from graphc.rewrite.driver import RewriteReport, apply_rules
 from graphc.rewrite.rules import DEFAULT
+from graphc.rewrite.rules.algebra import roots
 from graphc.rewrite.rules.fastmath import fastmath
 from graphc.rewrite.rules.layout import tiles
 from graphc.rewrite.ruleset import Promise, Rule
@@ -22,7 +23,7 @@ from .checking import Case, check_rule, graph_of
 
 CASES = (*FOLD, *ALGEBRA, *SHAPE, *LAYOUT, *CONTRACT, *STABLE, *FASTMATH)
 BY_RULE = {case.rule: case for case in CASES}
-RULES = [rule for ruleset in (*DEFAULT, tiles, fastmath) for rule in ruleset]
+RULES = [rule for ruleset in (*DEFAULT, roots, tiles, fastmath) for rule in ruleset]
 
 
 def test_every_rule_has_a_case() -> None:

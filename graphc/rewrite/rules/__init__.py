@@ -7,5 +7,6 @@ DEFAULT = (fold.fold, algebra.algebra, shape.shape, layout.layout, contract.cont
 # After composite ops have been expanded: without the rules that would compose them again, and with
 # those that wait for what they are expanded to.
 LOWERED = (
-    fold.fold, algebra.algebra, shape.shape, layout.layout, layout.tiles, contract.contract,
+    fold.fold, algebra.algebra, algebra.roots, shape.shape, layout.layout, layout.tiles,
+    contract.contract,
 )  # fmt: skip

@@ -33,6 +33,7 @@ from graphc.rewrite.pattern import (
     minimum,
     real,
     relu,
+    root_of_squares,
     sqrt,
     square,
     where,
@@ -40,6 +41,7 @@ from graphc.rewrite.pattern import (
 from graphc.rewrite.ruleset import EXACT, STABLE, Formulas, Result, Ruleset
 
 algebra = Ruleset("algebra")
+roots = Ruleset("roots")
 
 
 # -- neutral elements ------------------------------------------------------------------------------
@@ -422,3 +424,10 @@ def _holds(wide: DType, narrow: DType) -> bool:
         digits = np.finfo(wide.numpy).nmant + 1
         return narrow.bits - (narrow.kind == "i") <= digits
     return bool(np.can_cast(narrow.numpy, wide.numpy, "safe"))
+
+
+# -- where nothing is differentiated any more ------------------------------------------------------
+@roots.rule(EXACT, kinds="f")
+def see_root(x: Pattern) -> Formulas:
+    """root_of_squares(x) -> sqrt(x), which differs in its derivative only"""
+    return root_of_squares(x), sqrt(x)

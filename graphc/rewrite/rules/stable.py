@@ -21,7 +21,7 @@ import operator
 import numpy as np
 
 from graphc.ir.dtype import float32, float64
-from graphc.ir.node import Node, Tensor
+from graphc.ir.node import Node, Tensor, apply
 from graphc.ir.shape import Shape
 from graphc.ops import elementwise, reduce
 from graphc.ops.build import scalar_like, scalar_value
@@ -329,7 +329,7 @@ def fold_variance(node: Node) -> Result:
     return reshape(variance(x, axis=first[1]), node.types[0].shape)
 
 
-@stable.rewrite(STABLE, "sqrt", needs=("sum", "square"))
+@stable.rewrite(STABLE, "sqrt", "root_of_squares", needs=("sum", "square"))
 def norm_in_double(node: Node) -> Result:
     """sqrt(sum(square(x))) of float32 -> the same in float64, where no square of a float32
     overflows or vanishes; so too of several tensors, sqrt(sum(square(x)) + sum(square(y)))"""
@@ -348,7 +348,7 @@ def norm_in_double(node: Node) -> Result:
         x = elementwise.astype(total.node.inputs[0].node.inputs[0], float64)
         squares = reduce.sum(elementwise.square(x), axis=total.node.attrs["axes"])
         parts.append(reshape(squares, t.shape))
-    norm = elementwise.sqrt(functools.reduce(operator.add, parts))
+    norm = apply(node.op, (functools.reduce(operator.add, parts),)).output()
     return elementwise.astype(norm, float32)
 
 
