@@ -15,7 +15,9 @@ from graphc.errors import ArgumentError
 
 TABLES = [
     (module, name, text)
-    for module in (gc.nn, gc.nn.losses, gc.optim, gc.optim.schedules, gc.train)
+    for module in (
+        gc.nn, gc.nn.losses, gc.optim, gc.optim.schedules, gc.train, gc.train.metrics,
+    )
     for name, text in module._HERE.items()
 ]
 
@@ -58,6 +60,7 @@ def test_names_of_scipy(name: str) -> None:
         (gc.nn.losses, "MeanSquaredError", "here it is mean_squared_error"),
         (gc.train.metrics, "F1", "here it is f1"),
         (gc.nn, "Danse", "near it: Dense"),
+        (gc.nn.activations, "swish", "here it is silu"),
     ],
 )
 def test_classes_there_are_functions_here(module: Any, name: str, here: str) -> None:

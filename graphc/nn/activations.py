@@ -6,8 +6,9 @@ A layer takes one as a name, a function, or None for `linear`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from graphc.elsewhere import finder
 from graphc.ir.node import Tensor
 from graphc.keywords import answer
 from graphc.nn.named import find
@@ -63,3 +64,7 @@ def get(activation: Any) -> Callable[..., Tensor]:
 
 
 answer(globals(), ACTIVATIONS)
+
+
+if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
+    __getattr__ = finder(__name__, {name: f.__name__ for name, f in _ELSEWHERE.items()})

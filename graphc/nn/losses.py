@@ -89,7 +89,10 @@ def get(loss: Any) -> Loss:
 
 _HERE = {
     "binary_cross_entropy_with_logits": "binary_cross_entropy",
+    "contrastive": "gc.nn.normalize, whose products with each other are the logits",
+    "cosine_embedding_loss": "gc.nn.normalize, of both: relu of the sum of their products",
     "cross_entropy": "softmax_cross_entropy",
+    "dice": "a function (p, t): 1 - 2 * sum(p * t) / (sum(p) + sum(t))",
     "kl_div": "kl_divergence",
     "l1_loss": "mean_absolute_error",
     "mae": "mean_absolute_error",
@@ -97,6 +100,8 @@ _HERE = {
     "mse_loss": "mean_squared_error",
     "nll_loss": "sparse_categorical_cross_entropy, of probabilities",
     "smooth_l1_loss": "huber",
+    "triplet": "gc.relu, of near - far + margin; near and far by gc.linalg.vector_norm",
+    "triplet_margin_loss": "gc.relu, of near - far + margin; near, far by gc.linalg.vector_norm",
     "BinaryCrossentropy": "binary_cross_entropy of logits, from_logits=False of probabilities",
     "CategoricalCrossentropy": "softmax_cross_entropy of logits, else categorical_cross_entropy",
     "SparseCategoricalCrossentropy": (

@@ -211,9 +211,10 @@ class AUC(Metric):
     class has the higher score than one of the others, a tie counted half.
 
     Of several classes one against the rest, by their probabilities: scores that are not the result
-    of a softmax are put through one. Of several labels each by itself, and of more axes over all
-    steps and pixels. `average` is as for `precision`; a column that is all of one kind has no
-    area, and NaN is what remains where none has one.
+    of a softmax are put through one. Of several labels [n, labels] each by itself; of decisions in
+    more axes, as pixels, all together, unless `multi_label` says that the last axis is labels.
+    `average` is as for `precision`; a column that is all of one kind has no area, and NaN is what
+    remains where none has one.
     Exact: the scores of all examples are kept, sorted at the end.
     Source: Hanley and McNeil, "The meaning and use of the area under a receiver operating
     characteristic (ROC) curve" (1982); Provost and Domingos, "Well-Trained PETs" (2000), for
@@ -221,11 +222,16 @@ class AUC(Metric):
     """
 
     def __init__(
-        self, name: str, average: str | None = None, multi_label: bool | None = None
+        self,
+        name: str,
+        average: str | None = None,
+        multi_label: bool | None = None,
+        decisions: bool = False,
     ) -> None:
+        """`decisions` says that a loss makes each prediction one between two classes."""
         super().__init__(name)
         self.average = known_average(name, average) or "macro"
-        self.multi_label = multi_label
+        self.multi_label, self.decisions = multi_label, decisions
 
     def examples(self, predictions: Any, targets: Any, weights: Tensor) -> State:
         p, t = both(self.name, predictions, targets)
@@ -239,11 +245,13 @@ class AUC(Metric):
     def _columns(self, p: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and truth values [..., columns]."""
         same = bool(p.ndim) and may_be_equal(p.shape, t.shape)
-        several = self.multi_label
-        if several is None:  # as a trainer does for a loss of two classes
-            several = is_result(p, "sigmoid")
         if is_binary(p, t):
             return reshape(p, (p.shape[0], 1)), reshape(truth(t), (p.shape[0], 1))
+        several = self.multi_label
+        if several is None and same:
+            several = self.decisions or is_result(p, "sigmoid")
+            if several and p.ndim > 2:
+                return expand_dims(p, -1), expand_dims(truth(t), -1)
         if several and same:
             return p, truth(t)
         _, true = labels(self.name, p, t, None)

@@ -23,7 +23,7 @@ from graphc.ops.places import take_along_axis
 from graphc.ops.reduce import sum
 from graphc.ops.shape import expand_dims
 from graphc.train import classes
-from graphc.train.classes import AUC, Averaged, Confusion, ratio
+from graphc.train.classes import Averaged, Confusion, ratio
 from graphc.train.metric import R2, Mean, Metric
 
 
@@ -114,11 +114,11 @@ def auc(average: str | None = None, multi_label: bool | None = None) -> Metric:
 
     `average` over classes, or labels: "macro" (the default), "weighted" by how many are of each,
     "micro" of all decisions together, "none" an array. `multi_label` says whether each column is a
-    label of its own; by default it is for predictions of a sigmoid, and for a trainer's loss
-    "binary_cross_entropy". See `graphc.train.classes.AUC`.
+    label of its own; by default it is of [n, labels] for predictions of a sigmoid, and for a
+    trainer's loss "binary_cross_entropy". See `graphc.train.classes.AUC`.
     Errors: `ArgumentError` for an unknown average; as `accuracy`.
     """
-    return AUC("auc", average, multi_label)
+    return classes.AUC("auc", average, multi_label)
 
 
 def r2() -> Metric:
@@ -169,5 +169,13 @@ def get(metric: Any) -> Metric:
     return Mean(found, metric if isinstance(metric, str) else None)
 
 
+_HERE = {
+    "AUC": "auc",
+    "F1Score": "f1",
+    "MeanIoU": "confusion_matrix: hits over its row and column",
+    "mean_iou": "confusion_matrix: hits over its row and column",
+}
+
+
 if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one
-    __getattr__ = finder(__name__)
+    __getattr__ = finder(__name__, _HERE)

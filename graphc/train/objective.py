@@ -70,8 +70,8 @@ def metric_parts(metrics: Any, parts: list[tuple[Part, float]]) -> list[Part]:
                 metric = Mean(metric_functions.binary_accuracy(), metric.name)
             elif key in binary and isinstance(metric, Confusion):
                 metric = Decisions(metric)
-            elif key in binary and isinstance(metric, AUC) and metric.multi_label is None:
-                metric = AUC(metric.name, metric.average, True)
+            elif key in binary and isinstance(metric, AUC):
+                metric = AUC(metric.name, metric.average, metric.multi_label, decisions=True)
             name = metric.name if key is None else f"{key}_{metric.name}"
             if name == "loss" or name in found:
                 raise ArgumentError(

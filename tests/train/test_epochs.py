@@ -173,6 +173,17 @@ def test_area_of_several_classes_and_labels(average: str, weights: Any) -> None:
     )  # fmt: skip
     logs = trainer.evaluate(SCORES, bits, 8, sample_weight=weights)
     np.testing.assert_allclose(logs["auc"], wanted)
+    if average == "macro":  # of pixels all are one column, unless they are labels
+        pixels = (SCORES.reshape(N, 2, 2, 1), bits.reshape(N, 2, 2, 1))
+        logs = trainer.evaluate(*pixels, 8, sample_weight=weights)
+        each = None if weights is None else np.repeat(weights, 4)
+        wanted = sk.roc_auc_score(bits.ravel(), SCORES.ravel(), sample_weight=each)
+        assert logs["auc"] == pytest.approx(wanted)
+        steps = SCORES.reshape(N, 2, 2), bits.reshape(N, 2, 2)
+        rows = [x.reshape(2 * N, 2) for x in steps]
+        each = None if weights is None else np.repeat(weights, 2)
+        wanted = sk.roc_auc_score(rows[1], rows[0], sample_weight=each)
+        assert _over(labels, *steps, weights) == pytest.approx(wanted)
 
 
 def test_a_metric_of_ones_own() -> None:
