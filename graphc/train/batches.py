@@ -188,6 +188,12 @@ def _check_weights(op: str, weights: Array) -> None:
         )
 
 
+_AS_DICT = {
+    **dict.fromkeys((list, tuple, np.ndarray), "dict(enumerate(weights)), of classes 0, 1, ..."),
+    str: "balanced are dict(enumerate(len(y) / np.bincount(y) / classes))",
+}
+
+
 def class_weights(op: str, targets: Any, weights: Mapping[Any, Any]) -> Array:
     """The weight of each example by its class: whole numbers [n] or [n, 1], those of two classes
     too, or one-hot targets [n, classes].
@@ -202,6 +208,7 @@ def class_weights(op: str, targets: Any, weights: Mapping[Any, Any]) -> Array:
             expected="class_weight={class: weight}, and targets in one array",
             given=f"{repr(weights)[:80]}, targets in a {type(targets).__name__}",
             where=origin.where(),
+            hint=_AS_DICT.get(type(weights), ""),
         )
     known, places = np.unique(_classes(op, targets), return_inverse=True)
     missing = [int(c) for c in known if int(c) not in weights]
@@ -232,7 +239,10 @@ def _classes(op: str, targets: Array) -> Array:
             expected="whole numbers [n] or [n, 1], or one-hot [n, classes]",
             given=f"{show(targets.shape)}, y[{bad}] = {np.array2string(targets[bad], threshold=6)}",
             where=origin.where(),
-            hint="give sample_weight, a weight for each example",
+            hint="give sample_weight, of examples or of steps, or a loss that has the weights: "
+            "functools.partial(gc.nn.losses.softmax_cross_entropy, class_weight=...)"
+            if targets.dtype.kind in "iu"
+            else "give sample_weight, a weight for each example",
         )
     return rows.argmax(axis=1) if one_hot else rows[:, 0]
 
@@ -306,6 +316,8 @@ def label_named(error: RuntimeFailure, given: Data) -> RuntimeFailure:
     if error.message.startswith("a label is out of range"):
         found = error.given or labels(given.names, given.arrays)
         hint = "classes are counted from 0" if found else ""
+        if error.expected == "0 <= label < 1":
+            hint = 'one score decides between two classes: loss="binary_cross_entropy"'
         if re.search(r"(^| )-\d", found):
             hint = "a mask leaves them out: losses.softmax_cross_entropy(p, y, mask=y >= 0)"
         return type(error)(

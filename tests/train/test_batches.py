@@ -95,3 +95,17 @@ def test_class_weights_of_what_is_no_class(targets: Any) -> None:
 def test_what_is_not_numbers(bad: Any) -> None:
     with pytest.raises(gc.errors.DTypeError, match="x is not numbers"):
         batches.examples("fit", "x", bad, gc.float32)
+
+
+@pytest.mark.parametrize(
+    ("weights", "hint"),
+    [([1.0, 2.0], "dict.enumerate"), (np.ones(2), "dict.enumerate"), ("balanced", "np.bincount")],
+)
+def test_class_weights_that_are_no_dict(weights: Any, hint: str) -> None:
+    with pytest.raises(gc.errors.ArgumentError, match=hint):
+        batches.class_weights("fit", np.array([0, 1]), weights)
+
+
+def test_class_weights_of_steps_are_the_losses() -> None:
+    with pytest.raises(gc.errors.ArgumentError, match=r"functools\.partial"):
+        batches.class_weights("fit", np.array([[0, 1, 2], [2, 2, 0]]), {0: 1.0, 1: 2.0, 2: 1.0})

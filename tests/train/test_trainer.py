@@ -306,6 +306,14 @@ def test_a_label_that_is_no_class_is_shown() -> None:
         assert "out of range" in trainer.history.stopped
 
 
+def test_one_score_and_labels_of_two_classes() -> None:
+    trainer = gc.train.Trainer(
+        gc.nn.Dense(1), loss="softmax_cross_entropy", optimizer="sgd", target="reference"
+    )
+    with pytest.raises(gc.errors.RuntimeFailure, match="decides between two classes"):
+        trainer.fit(np.ones((4, 2)), np.array([0, 1, 1, 0]), verbose=False)
+
+
 def test_a_loss_of_targets_needs_some() -> None:
     """A function of one's own may do without."""
     with pytest.raises(ArgumentError, match="compares with targets, and there are none"):
