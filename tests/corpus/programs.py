@@ -406,12 +406,11 @@ def power_spectrum() -> Any:
 
 
 @_program
-def points_that_repel() -> Any:
-    """A potential of all pairs, of which the diagonal is 0, and its forces."""
+def points_in_a_well() -> Any:
+    """A potential by the distance from the origin, where a point may be, and its forces."""
     x = gc.placeholder("x", ("n", 3))
-    apart = gc.linalg.cdist(x, x)
-    energy = gc.sum((1 + apart) * gc.exp(-apart))
-    return [x], [energy, gc.grad(energy, x), gc.std(x, axis=0)]
+    energy = gc.sum(gc.exp(-gc.linalg.norm(x, axis=1)))
+    return [x], [energy, gc.grad(energy, x)]
 
 
 # -- graphs that other tools made ------------------------------------------------------------------
