@@ -144,7 +144,7 @@ def require_shape(itemsize: int, shape: tuple[Size, ...]) -> None:
 def _of_shape(itemsize: int, shape: tuple[Size, ...]) -> tuple[Condition, ...]:
     found: list[Condition] = []
     wanted = [(size, f"a size is negative: {size}") for size in shape]
-    count = product(shape) * itemsize
+    count = product(s for s in shape if s != 0) * itemsize  # NumPy counts those of no elements too
     for margin, what in (*wanted, (MOST - count, f"a tensor of {count} bytes")):
         bounds = _bounds(margin)
         if bounds is None:

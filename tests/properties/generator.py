@@ -26,6 +26,7 @@ from graphc.ir.node import Node, Tensor, Variable
 from . import control_families as control_families  # first: their order decides what a seed draws
 from . import image_families as image_families
 from . import linalg_families as linalg_families
+from . import nested_families as nested_families
 from . import order_families as order_families
 from . import spectra as spectra
 from . import transformer_families as transformer_families
