@@ -28,6 +28,7 @@ from . import image_families as image_families
 from . import linalg_families as linalg_families
 from . import nested_families as nested_families
 from . import order_families as order_families
+from . import pair_families as pair_families
 from . import spectra as spectra
 from . import transformer_families as transformer_families
 from .families import FAMILIES
