@@ -26,6 +26,7 @@ from graphc.ops.from_formula import tensors_of
 from graphc.ops.leaf import placeholder
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules import DEFAULT, algebra, stable
+from graphc.rewrite.rules.people import vectors
 from graphc.rewrite.ruleset import Ruleset
 from graphc.symbolic.texts import escape
 from graphc.symbolic.writer import Sheet
@@ -356,7 +357,7 @@ class Chain:
     def _tidy(self, t: Tensor) -> Tensor:
         """`t` in terms of what has names, without what the rules of the compiler can do without."""
         (t,) = transform([t], replace=self._owners)
-        t = _ruled(t, *DEFAULT)
+        t = _ruled(_ruled(t, *DEFAULT), vectors)
         (t,) = transform([t], replace=self._owners)
         return t
 

@@ -24,6 +24,7 @@ from graphc.nn.module import Layer
 from graphc.passes.unify import unify
 from graphc.rewrite.driver import apply_rules
 from graphc.rewrite.rules import DEFAULT
+from graphc.rewrite.rules.people import vectors
 from graphc.runtime.compile import Function
 from graphc.runtime.jit import Jitted
 from graphc.runtime.kernels import KernelInfo
@@ -127,6 +128,7 @@ def _shown(
     graph = computed(Graph(inputs, roots, found.updates), set(named.values()))
     if optimized:
         graph = apply_rules(unify(graph), *DEFAULT)
+    graph = apply_rules(graph, vectors)
     count = len(found.outputs)
     now = dict(zip(named, graph.outputs[count:], strict=True))
     return Program(graph.outputs[:count], found.names, graph.updates), now

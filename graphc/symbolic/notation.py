@@ -96,7 +96,8 @@ def _multiply(of: Of, node: Node) -> Text:
     if factors[0].node.op.name == "negative" and x.level == SUM and x.text.startswith("- "):
         x = x._replace(text=x.text[2:], level=PRODUCT)  # what a minus stands in front of
         return made(f"- {x.text} {sign} {y.above(MATMUL)}", SUM, (x, y))
-    left = x.text if x.level == PRODUCT else x.above(MATMUL)
+    chained = x.level == PRODUCT and sign != r"\otimes"
+    left = x.text if chained else x.above(MATMUL)
     return made(f"{left} {sign} {y.above(MATMUL)}", PRODUCT, (x, y))
 
 

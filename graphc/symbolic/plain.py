@@ -29,6 +29,7 @@ from graphc.symbolic.recognize import (
     drawn,
     everywhere,
     one_hot_labels,
+    outer_factors,
     product_with_vectors,
     unstretched,
 )
@@ -121,6 +122,9 @@ def _text(
     if drawn(node) is not None:
         probability, key = (of(x) for x in operands_of(node, given))
         return _Text(f"bernoulli({key.text}, {probability.text})")
+    if name == "multiply" and (vectors := outer_factors(node)) is not None:
+        u, v = (of(x) for x in vectors)
+        return _Text(f"outer({u.text}, {v.text})", _ATOM, 1 + u.size + v.size)
     if name in _SIGNS:
         return _infix(*_SIGNS[name], *(of(x) for x in unstretched(node)))
     xs = [of(x) for x in operands_of(node, given)]

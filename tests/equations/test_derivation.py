@@ -266,3 +266,40 @@ def test_the_loss_of_two_classes_reads_as_in_a_course() -> None:
     np.testing.assert_allclose(found["dw"], expected, rtol=1e-5)
     of_graph = gc.evaluate(gc.grad(L, w), {X: values["X"], t: values["t"]})
     np.testing.assert_allclose(found["dw"], of_graph, rtol=1e-5)
+
+
+def test_a_neuron_of_vectors() -> None:
+    """A derivative by a vector is a vector times a number, without the matrices in between."""
+    x, w, b, y = f64("x", 3), f64("w", 3), f64("b"), f64("y")
+    z = x @ w + b
+    p = gc.sigmoid(z)
+    L = (p - y) ** 2
+    derived = gc.derive(L, [w, b])
+    assert derived[w].forms[-1].text == "x * dz"
+    assert derived[b].forms[-1].text == "dz"
+    assert r"\mathrm{d}w &= x \cdot \mathrm{d}z" in derived.latex
+    check(derived, L, [w, b], {x: RNG.normal(size=3), w: RNG.normal(size=3),
+                               b: np.float64(0.3), y: np.float64(1.0)})  # fmt: skip
+    assert gc.latex(gc.grad(x @ w, w)) == "x"
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+def test_the_derivative_by_a_matrix_is_an_outer_product(is_left: bool) -> None:
+    v, W, u = f64("v", 3), f64("W", 3, 3), f64("u", 3)
+    h = gc.tanh(W @ v if is_left else v @ W)
+    L = h @ u
+    derived = gc.derive(L, [W, v])
+    own = "dh * (1 - h**2)"
+    assert derived[W].forms[-1].text == (f"outer({own}, v)" if is_left else f"outer(v, {own})")
+    assert r"\otimes" in derived.latex
+    assert "reshape" not in str(derived) + derived.latex
+    values = {v: RNG.normal(size=3), W: RNG.normal(size=(3, 3)), u: RNG.normal(size=3)}
+    check(derived, L, [W, v], values)
+
+
+def test_products_of_matrices_that_were_no_vectors_stay() -> None:
+    """A layer of one unit: what it reads has a row for each example."""
+    x, w = f64("x", "m", 3), f64("w", 3, 1)
+    loss = gc.sum(gc.tanh(x @ w))
+    assert gc.latex(gc.grad(loss, w)).count(r"x^{\top}") == 1
+    assert r"\otimes" not in gc.latex(gc.grad(loss, x))
