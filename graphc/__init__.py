@@ -112,22 +112,32 @@ def _find(name: str) -> Any:
 
 
 def _elsewhere(name: str) -> str:
-    """Which of graphc's modules has the name, however it is written: for who looks for it here.
+    """What a name that is not here may mean: the same in another of graphc's modules, a function of
+    NumPy's, JAX's or TensorFlow's, or one that is nearly written so.
     A name of a module is asked for where that module is being imported."""
     if name.startswith("_") or importlib.util.find_spec(f"graphc.{name}"):
         return ""
-    found = (
-        f"gc.{room}.{known}"
+    from difflib import get_close_matches  # only where somebody erred
+
+    from graphc.elsewhere import FUNCTIONS
+    from graphc.ir.operators import of_numpy
+
+    rooms = {
+        f"gc.{room}.{known}": known
         for room in ("nn", "optim", "train", "linalg", "random", "fft")
         for known in getattr(_find(room), "__all__", ())
-        if known.lower() == name.lower()
-    )
-    first = next(found, None)
-    if first is None:
-        from graphc.elsewhere import FUNCTIONS
-
-        return f"; here it is {FUNCTIONS[name]}" if name in FUNCTIONS else ""
-    return f"; there is {first}"
+    }
+    there = [full for full, known in rooms.items() if known.lower() == name.lower()]
+    if there and name in rooms.values() and name not in FUNCTIONS:
+        return f"; there is {there[0]}"
+    here = FUNCTIONS.get(name) or of_numpy(name)
+    if here:
+        return f"; here it is {here}"
+    public = [n for n in dir(sys.modules[__name__]) if not n.startswith("_")]
+    near = get_close_matches(name, public, cutoff=0.8)
+    if there:
+        return f"; there is {there[0]}"
+    return f"; near it: {', '.join(f'gc.{n}' for n in near)}" if near else ""
 
 
 if not TYPE_CHECKING:  # a checker knows the names above, and so a misspelt one

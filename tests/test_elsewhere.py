@@ -7,6 +7,7 @@ import re
 import statistics
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc as gc
@@ -120,6 +121,39 @@ def test_names_of_functions(name: str) -> None:
     assert all(hasattr(gc, n) for n in re.findall(r"gc\.(\w+)", text))
 
 
+@pytest.mark.parametrize("name", elsewhere.RANDOM)
+def test_names_of_random_numbers(name: str) -> None:
+    """What a hint says of graphc's is there."""
+    text = elsewhere.RANDOM[name]
+    with pytest.raises(AttributeError, match=re.escape(f"'{name}'; here it is {text}")):
+        getattr(gc.random, name)
+    for mentioned in re.findall(r"gc(?:\.\w+)+", text):
+        assert eval(mentioned, {"gc": gc}), mentioned
+    for called in re.findall(r"(?<![.\w])(\w+)\(", text):
+        assert hasattr(gc.random, called), called
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [
+        ("concatenate", "here it is gc.concat"),
+        ("arccos", "here it is gc.acos"),
+        ("amax", "here it is gc.max"),
+        ("absolute", "here it is gc.abs"),
+        ("mod", "here it is gc.remainder"),
+        ("true_divide", "here it is gc.divide"),
+        ("transpose", "here it is gc.permute_dims"),
+        ("roots", "here it is leading zeros, which only data tell, decide the shape"),
+        ("argwhere", "here it is gc.nonzero(x, size=...)"),
+        ("cumsumm", "near it: gc.cumsum"),
+        ("soft_max", "near it: gc.softmax"),
+    ],
+)
+def test_names_of_numpy_and_slips_of_the_hand(name: str, here: str) -> None:
+    with pytest.raises(AttributeError, match=re.escape(f"attribute {name!r}; {here}")):
+        getattr(gc, name)
+
+
 @pytest.mark.parametrize("name", elsewhere.HISTORY)
 def test_names_of_histories(name: str) -> None:
     history = gc.train.History()
@@ -188,6 +222,34 @@ def test_what_learners_do_first_is_told_what_to_do() -> None:
         assert said in str(caught.value)
         assert "test_elsewhere.py:" in str(caught.value)
     assert f"{t}" == str(t)
+
+
+def test_what_those_who_port_a_program_do_first_is_told_what_to_do() -> None:
+    s, v = gc.placeholder("ported_s"), gc.placeholder("ported_v", (3,))
+    kept: list[Any] = []
+
+    def leaking(carry: Any, x: Any) -> Any:
+        kept.append(carry * 2)
+        return carry + x, None
+
+    gc.scan(leaking, s, v)
+    cases: list[tuple[Any, str]] = [
+        (lambda: gc.compile([s, v], kept[0]), "return what is computed from it from that function"),
+        (lambda: gc.compile([v], v[v > 0]), "gc.where(mask, x, 0) keeps the shape"),
+        (lambda: gc.placeholder("a", (None, 3)), 'has a name: ("n", 3)'),
+        (lambda: gc.jit(lambda n: gc.zeros((n,)))(np.int64(3)), "a size is a Python int"),
+        (lambda: gc.jit(lambda n: gc.arange(n))(np.int64(3)), "a Python int, also of gc.jit"),
+        (lambda: gc.switch(v > 0, v, -v), "gc.where(condition, x, y)"),  # type: ignore[arg-type]
+        (lambda: gc.jit(lambda x: x, donate_argnums=0), "updates={variable: value}"),
+        (lambda: gc.vmap(lambda x: x, axis_name="i"), "reductions inside"),
+        (lambda: gc.grad(lambda x: x, argnames="x"), "argnums"),
+        (lambda: gc.scan(leaking, s, v, unroll=4), "the compiler decides"),
+        (lambda: gc.scan(leaking, sequences=v, outputs_info=s), "here it is xs"),
+    ]
+    for mistake, said in cases:
+        with pytest.raises(gc.GraphcError) as caught:
+            mistake()
+        assert said in str(caught.value)
 
 
 def test_a_library_that_takes_arrays_is_not_where_the_mistake_is() -> None:

@@ -131,7 +131,7 @@ def test_what_is_handed_on_is_known_too() -> None:
         (lambda: gc.sum(), r"missing a required argument: 'x'[\s\S]*sum\(x, axis=\.\.\.,"),
         (lambda: gc.tanh(X, X), "too many positional arguments"),
         (lambda: gc.grad(X, X, argnum=0), "near it: argnums"),
-        (lambda: gc.jit(gc.sum, static_argnums=0), "near it: static_argnames"),
+        (lambda: gc.jit(gc.sum, static_argnums=0), "here it is static_argnames"),
         (lambda: gc.variable(1.0, trainble=False), "near it: trainable"),
         (lambda: gc.distributed.connect(cpu=3), "near it: cpus"),
         (lambda: gc.distributed.DataParallel(shard=3), "near it: shards"),

@@ -205,6 +205,7 @@ def _refuse(spec: object) -> NoReturn:
         op="dim",
         expected="an int >= 0, a name such as 'n', or an expression such as '2*n + 1'",
         given=repr(spec),
+        hint='a size that is not known has a name: ("n", 3)' if spec is None else "",
     )
 
 

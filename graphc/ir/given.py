@@ -21,7 +21,8 @@ def given_array(op: str, value: Any) -> np.ndarray[Any, Any]:
     """`np.asarray(value)`; objects that are numbers, as these.
 
     Errors: `ArgumentError` for a masked array, whose mask would be lost, for a `np.matrix`, whose
-    `*` is a matrix product, and for lists of either; those of NumPy for what is no array.
+    `*` is a matrix product, for lists of either, and for another library's array that refuses to
+    be one of NumPy's; those of NumPy for what is no array.
     """
     masked = sys.modules.get("numpy.ma")  # if the value is of it, it has been imported
     if masked is not None and _holds(value, masked.MaskedArray):
@@ -42,7 +43,16 @@ def given_array(op: str, value: Any) -> np.ndarray[Any, Any]:
             where=origin.where(),
             hint="give np.asarray(matrix)",
         )
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except RuntimeError as error:  # of another library's array: one that has a gradient, say
+        raise ArgumentError(
+            f"not an array: {error}",
+            op=op,
+            expected="an array of numbers",
+            given=f"{type(value).__module__}.{type(value).__name__}",
+            where=origin.where(),
+        ) from error
     return _as_numbers(array) if array.dtype == object else array
 
 

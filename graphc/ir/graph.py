@@ -151,6 +151,20 @@ class Graph:
 _table: weakref.WeakValueDictionary[Any, Graph] = weakref.WeakValueDictionary()
 
 
+def _unknown_input(name: str) -> str:
+    """What to do about a placeholder that is no input: a user's, or what a function is called with
+    (`scan#3.0`), which has got out of it."""
+    what, mark, _ = name.partition("#")
+    if mark:
+        return (
+            f"it is what the function of {what} is called with, and means nothing outside: return "
+            "what is computed from it from that function"
+        )
+    return (
+        "name it among the inputs, or give gc.evaluate an array for it; `at` is where it was made"
+    )
+
+
 def _check_closed(graph: Graph) -> None:
     inputs = {t.node for t in graph.inputs}
     for tensor in graph.inputs:
@@ -171,8 +185,7 @@ def _check_closed(graph: Graph) -> None:
                 expected="inputs " + (", ".join(repr(t.name) for t in graph.inputs) or "(none)"),
                 given=repr(node.attrs["name"]),
                 where=str(node.origins[0]) if node.origins else "",
-                hint="name it among the inputs, or give gc.evaluate an array for it; `at` is where "
-                "it was made",
+                hint=_unknown_input(node.attrs["name"]),
             )
     updated: set[Node] = set()
     for variable, value in graph.updates:

@@ -344,7 +344,11 @@ class Tensor(Operators):
 
     def __index__(self) -> int:
         hint = constructs(origin.user_frame())
-        self._no_value("int value", hint or "use gc.take to index by a tensor")
+        self._no_value(
+            "int value",
+            hint or "use gc.take to index by a tensor; a size is a Python int, which gc.jit lets "
+            "the function see, where an array's number is an operand",
+        )
 
     def __float__(self) -> float:
         self._no_value(

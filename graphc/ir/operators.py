@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
+import numpy as np
+
 from graphc.keywords import answer_methods
 
 _functions: dict[str, Callable[..., Any]] = {}
@@ -46,6 +48,18 @@ def numpy_function(name: str) -> Callable[..., Any] | None:
     """What NumPy's function `name` is for tensors: what a family says, else the public function of
     that name, else None. A function of a module of NumPy's is called `linalg.inv`."""
     return _numpy[name] if name in _numpy else _functions.get(name)
+
+
+def of_numpy(name: str) -> str:
+    """What NumPy's function or ufunc `name` is here, or why it is not; empty if NumPy has none."""
+    theirs = getattr(np, name, None)
+    if not callable(theirs) or isinstance(theirs, type):
+        return ""
+    answer = numpy_function(getattr(theirs, "__name__", name))  # np.mod is called remainder
+    if answer is None:
+        return _reasons.get(name, "").replace("`", "")
+    ours = (known for known, f in _functions.items() if f is answer and known[0] != "_")
+    return next((f"gc.{known}" for known in ours), f"np.{name}, which takes tensors")
 
 
 def nearest(name: str) -> str:

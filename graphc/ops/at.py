@@ -243,7 +243,8 @@ class Selected:
     def __repr__(self) -> str:
         return f"<elements of {self._x!r} where {self._mask!r}>"
 
-    def _no_tensor(self) -> ArgumentError:
+    def no_tensor(self) -> ArgumentError:
+        """The error where a tensor is wanted."""
         return ArgumentError(
             "how many elements a mask selects is not known yet",
             op="getitem",
@@ -255,18 +256,21 @@ class Selected:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise self._no_tensor()
+        raise self.no_tensor()
+
+    def __array__(self, *given: Any, **options: Any) -> Any:
+        raise self.no_tensor()
 
     def selected(self, axis: Any, mask: Any) -> tuple[Tensor, Tensor]:
         """What reductions take: the tensor, and where its elements count.
         Errors: `ArgumentError` for an axis."""
         if axis is not None:
-            raise self._no_tensor()
+            raise self.no_tensor()
         return self._x, self._mask if mask is None else logical_and(self._mask, mask)
 
     def _reduced(self, name: str, axis: Any, **options: Any) -> Tensor:
         if axis is not None:
-            raise self._no_tensor()
+            raise self.no_tensor()
         given = {k: v for k, v in options.items() if v not in (None, 0)}
         reduced: Tensor = function(name)(self._x, where=self._mask, **given)
         return reduced
@@ -315,7 +319,7 @@ class Selected:
 
 
 def _refuse(selected: Selected, *others: Any) -> Any:
-    raise selected._no_tensor()
+    raise selected.no_tensor()
 
 
 for _operator in (

@@ -241,6 +241,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         raise ArgumentError(
             "the branches are functions in a list",
             op="switch", expected="one function or more", given=repr(branches)[:80],
+            hint="gc.where(condition, x, y) chooses between tensors",
         )  # fmt: skip
     choice = tensor(index, "switch")
     if choice.shape or not choice.dtype.is_integer:

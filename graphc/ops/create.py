@@ -102,8 +102,10 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None)
 
 def _bad_range(expected: str, *given: Any) -> ArgumentError:
     return ArgumentError(
-        "these make no range", op="arange", expected=expected, given=repr(given)[1:-1]
-    )
+        "these make no range", op="arange", expected=expected, given=repr(given)[1:-1],
+        hint="a size is known before the data: a Python int, also of gc.jit, or x.shape[0]; "
+        "gc.fori_loop counts to a tensor" if any(isinstance(v, Tensor) for v in given) else "",
+    )  # fmt: skip
 
 
 def _count(first: Size, last: Size, step: int) -> Size:

@@ -7,7 +7,7 @@ for random orders, which are in `shuffling.py`.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from graphc.elsewhere import finder
+from graphc.elsewhere import RANDOM, finder
 from graphc.keywords import answer
 from graphc.ops.distributions import (
     beta,
@@ -53,4 +53,4 @@ __all__ = [
 ]
 answer(globals(), __all__)
 if not TYPE_CHECKING:
-    __getattr__ = finder(__name__)
+    __getattr__ = finder(__name__, RANDOM)

@@ -22,6 +22,7 @@ from graphc.ir.node import Node, Tensor, Variable
 from graphc.ir.operators import function
 from graphc.ir.structure import Structure, at_leaf, flatten, unflatten
 from graphc.keywords import answering
+from graphc.ops.at import Selected
 from graphc.ops.build import cast
 from graphc.pipeline.options import Options
 from graphc.pipeline.timings import Timings
@@ -190,6 +191,8 @@ def _updates(updates: Any) -> list[tuple[Variable, Tensor]]:
 def _flatten(outputs: Any) -> tuple[list[Tensor], Structure]:
     leaves, structure = flatten(outputs, sort=False)
     for i, leaf in enumerate(leaves):
+        if isinstance(leaf, Selected):
+            raise at_leaf(leaf.no_tensor(), structure, i, "outputs")
         if not isinstance(leaf, Tensor):
             error = ArgumentError(
                 "not a tensor",

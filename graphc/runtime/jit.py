@@ -359,7 +359,17 @@ class Jitted:
     def _array(self, value: Any) -> Array:
         if hasattr(value, "__cuda_array_interface__"):
             return value  # type: ignore[no-any-return]
-        array = given_array(self._name, value) if hasattr(value, "__array__") else None
+        try:
+            array = given_array(self._name, value) if hasattr(value, "__array__") else None
+        except (TypeError, ValueError) as error:
+            if isinstance(error, GraphcError):
+                raise
+            raise ArgumentError(
+                f"not an array: {error}",
+                op=self._name,
+                expected="an array of numbers",
+                given=f"{type(value).__module__}.{type(value).__name__}",
+            ) from error
         if isinstance(value, complex) and array is None:
             array = np.asarray(value)
         if array is None or array.dtype.kind not in "biufc":

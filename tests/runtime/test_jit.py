@@ -387,3 +387,21 @@ def test_the_options_are_those_of_compile() -> None:
     assert mixed(f64(50, 50)).shape == (50, 50)  # 20 kB each
     with pytest.raises(MemoryBudgetError, match="100,000"):
         gc.jit(mixed.__wrapped__, memory_budget=100_000)(f64(150, 150))
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, TypeError, ValueError])
+def test_an_array_of_another_library_that_refuses(kind: type[Exception]) -> None:
+    """As one of PyTorch's that has a gradient, or is of a dtype that NumPy has not."""
+
+    class Other:
+        shape, dtype = (2,), "other"
+
+        def __array__(self, *given: Any, **options: Any) -> Any:
+            raise kind("use detach() before")
+
+    x = gc.placeholder("refused", (2,))
+    for call in (gc.jit(lambda x: x + 1), gc.compile([x], x + 1)):
+        with pytest.raises(ArgumentError, match=r"not an array: use detach\(\) before") as caught:
+            call(Other())
+        assert "Other" in caught.value.given
+        assert "test_jit.py:" in caught.value.where
