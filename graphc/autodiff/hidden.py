@@ -3,7 +3,9 @@
 The derivative of `where(x > 0, log(x), 0)` at 0 is `where(x > 0, g / x, 0)`, not `0 * inf`. As long
 as a cotangent is itself `where(c, a, 0)`, `masked_multiply` sees to that. A sum or a matrix product
 between the `where` and the `log` loses the form and keeps the zeros; then the cotangent takes the
-form `where(g != 0, g, 0)` before it is multiplied again.
+form `where(g != 0, g, 0)` before it is multiplied again. Which zeros are of a `where` and which are
+there by chance is not known then, so a factor that is finite is multiplied by both: the product has
+the derivatives of a product (`ops/flows.py`).
 
 This is done only for tensors that all their users hide behind a `where`: anything else that is not
 finite reaches an output, and the gradient may say so.
@@ -16,7 +18,8 @@ from collections.abc import Sequence
 from graphc.ir.node import Node, Tensor
 from graphc.ir.op import Fact
 from graphc.ops.build import scalar_like
-from graphc.ops.elementwise import WHERE, not_equal, where
+from graphc.ops.elementwise import WHERE, where
+from graphc.ops.flows import flows
 from graphc.ops.scalar import branch_of
 
 
@@ -49,5 +52,4 @@ class Hidden:
 
 def guarded(g: Tensor) -> Tensor:
     """`g` as a branch that is taken where `g` is not zero."""
-    zero = scalar_like(0, g)
-    return where(not_equal(g, zero), g, zero)
+    return where(flows(g), g, scalar_like(0, g))

@@ -20,6 +20,7 @@ from graphc.ir.shape import TensorType, broadcast
 from graphc.loops.primitives import PRIMITIVES
 from graphc.ops.build import cast, float_type, operands, scalar_like, tensor
 from graphc.ops.centred import without_centred
+from graphc.ops.flows import widened
 from graphc.symbolic import partials as partials_table
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
@@ -139,7 +140,10 @@ def masked_multiply(g: Tensor, factor: Any) -> Tensor:
         product: Tensor = g * factor
         return product
     condition, taken = branch
-    result: Tensor = function("where")(condition, masked_multiply(taken, factor), scalar_like(0, g))
+    condition, factor = widened(condition, factor)
+    result: Tensor = function("where")(
+        condition, masked_multiply(taken, factor), scalar_like(0, g)
+    )
     return result
 
 

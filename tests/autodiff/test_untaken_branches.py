@@ -32,3 +32,27 @@ def test_what_is_not_taken_does_not_reach_the_hessian(line: At) -> None:
     x = gc.placeholder("x", value.shape, "float64")
     second = gc.hessian(gc.sum(tensor_of(line.expression, {"x": x})), x)
     assert np.isfinite(gc.evaluate(second, {x: value})).all()
+
+
+def test_a_cotangent_that_happens_to_be_zero_has_derivatives() -> None:
+    """(y - x) (3x - 2y) at x = y: the cotangent of what `where` chooses is y - x, which is 0."""
+    x, y = gc.placeholder("x", (), "float64"), gc.placeholder("y", (), "float64")
+    m = gc.placeholder("m", (), "bool")
+    z = (y - x) * gc.where(m, y - (y - x) * 3.0, y)
+    found = gc.evaluate(gc.hessian(z, [x, y]), {x: 2.0, y: 2.0, m: True})
+    np.testing.assert_allclose(found, [[-6, 5], [5, -4]], rtol=1e-14)
+
+
+def test_weights_of_zero_behind_a_branch_have_second_derivatives() -> None:
+    """Sum of v_i where(m, tanh(a_ij u_j), 0): by v and a at v = 0 it is the slope of tanh."""
+    a, v = gc.placeholder("a", (3, 2), "float64"), gc.placeholder("v", (3,), "float64")
+    u, mask = np.array([0.3, -0.7]), np.array([True, False, True])
+    at_a = np.random.default_rng(0).standard_normal((3, 2))
+    loss = gc.sum(v * gc.where(mask, gc.tanh(a @ u), 0.0))
+    slope = gc.grad(loss, a)
+    rows = [gc.grad(slope[i, j], v, unconnected="zero") for i in range(3) for j in range(2)]
+    found = np.reshape(gc.evaluate(rows, {a: at_a, v: np.zeros(3)}), (3, 2, 3))
+    wanted = np.zeros((3, 2, 3))
+    for i in range(3):
+        wanted[i, :, i] = mask[i] * (1 - np.tanh(at_a[i] @ u) ** 2) * u
+    np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=0)
