@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import sympy as sp
 
-from graphc.autodiff.counted import counted_sum
+from graphc.autodiff.counted import counted_product, counted_sum
 from graphc.autodiff.derivatives import jvp
 from graphc.errors import ArgumentError
 from graphc.ir import origin
@@ -59,8 +59,8 @@ def is_function_name(key: Any) -> bool:
 
 def known(named: Named) -> Known:
     """What expressions may have beyond ops: these functions, with derivatives of any order by their
-    arguments, and sums whose bounds are symbols."""
-    return Known({name: partial(_derivative, f) for name, f in named}, counted_sum)
+    arguments, and sums and products whose bounds are symbols."""
+    return Known({name: partial(_derivative, f) for name, f in named}, counted_sum, counted_product)
 
 
 def _derivative(f: Callable[..., Any], orders: tuple[int, ...]) -> Callable[..., Any]:

@@ -63,6 +63,20 @@ def _besseli(order: Any, x: Any) -> Any:
     return function(native)(x) if native else _special("besseli", order, x)
 
 
+def _lower_gamma(a: Any, x: Any) -> Any:
+    return function("multiply")(function("gammainc")(a, x), function("gamma")(a))
+
+
+def _upper_gamma(a: Any, x: Any) -> Any:
+    return function("multiply")(function("gammaincc")(a, x), function("gamma")(a))
+
+
+def _betainc(a: Any, b: Any, x: Any, y: Any) -> Any:
+    """The integral of the density of beta from x to y."""
+    upper = function("betainc")(a, b, y)
+    return upper if x == 0 and not isinstance(x, Tensor) else upper - function("betainc")(a, b, x)
+
+
 def _heaviside(x: Any, at_zero: Any = 0.5) -> Any:
     where = function("where")
     below = where(function("less")(x, 0.0), 0.0, where(function("equal")(x, 0.0), at_zero, x))
@@ -97,6 +111,12 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "ITE": _if,
     "polygamma": _polygamma,
     "besseli": _besseli,
+    "lowergamma": _lower_gamma,
+    "uppergamma": _upper_gamma,
+    "betainc_regularized": _betainc,
+    "betainc": lambda a, b, x, y: function("multiply")(
+        _betainc(a, b, x, y), function("beta")(a, b)
+    ),
     "Determinant": lambda m: function("det")(m),
     "Trace": lambda m: function("sum")(function("diagonal")(m, axis1=-2, axis2=-1), axis=-1),
     "sinc": lambda x: function("_sinc_")(x),
@@ -132,6 +152,9 @@ def _in_gamma(e: Any) -> Any:
 
 
 def _in_bessel(e: Any) -> Any:
+    """Of an order that is no whole number; SciPy has the others."""
+    if e.args[0].is_Integer and e.args[0] >= 0:
+        return None
     return e.rewrite(sp.besselj if e.func is sp.jn else sp.bessely)
 
 
@@ -139,6 +162,63 @@ def _expanded(e: Any) -> Any:
     """A hypergeometric function as elementary and special ones, where it is."""
     found = sp.hyperexpand(e)
     return e if found.has(sp.hyper, sp.meijerg) else found
+
+
+def in_closed_form(e: Any) -> Any:
+    """An infinite sum or product as SymPy knows it, NaN where it does not converge; else None."""
+    found = e.doit()
+    if isinstance(found, sp.Piecewise):
+        pairs = [(sp.nan if _is_infinite(x) else x, holds) for x, holds in found.args]
+        found = sp.Piecewise(*pairs) if any(x is not sp.nan for x, _ in pairs) else found
+    diverges = found.has(sp.oo, -sp.oo, sp.zoo)
+    return None if diverges or _is_infinite(found) else found
+
+
+def _is_infinite(e: Any) -> bool:
+    return any(b.is_infinite for s in e.atoms(sp.Sum, sp.Product) for x in s.limits for b in x[1:])
+
+
+def _expint(n: Any, x: Any) -> Any:
+    """Of orders up to 0 it is elementary."""
+    return sp.expand_func(sp.expint(n, x)) if n.is_Integer and n <= 0 else None
+
+
+def _step_power(x: Any, at: Any, power: Any) -> Any:
+    """Macaulay's bracket; of a negative power it is an impulse, which has no values."""
+    if power.is_negative:
+        return None
+    return (x - at) ** power * sp.Heaviside(x - at, 1)
+
+
+_T = sp.Dummy("t", positive=True)
+
+
+def _polylog(s: Any, z: Any) -> Any:
+    """The integral of Bose and Einstein, z / gamma(s) int_0^oo t^(s-1) / (e^t - z) dt, for s > 0
+    and z <= 1. For large -z it has an edge near t = log(-z), at which it is cut. Nothing cancels in
+    1 - z e^-t = (1 - z) e^-t + (1 - e^-t)."""
+    if s.is_Integer and s <= 1:
+        return sp.expand_func(sp.polylog(s, z))
+    decay = sp.exp(-_T)
+    term = _T ** (s - 1) * decay / ((1 - z) * decay - expm1(-_T))
+    edge = 1 + sp.log(1 + z**2) / 2
+    parts = sp.Integral(term, (_T, 0, edge)) + sp.Integral(term, (_T, edge, sp.oo))
+    return z / sp.gamma(s) * parts
+
+
+def _elliptic_pi(n: Any, *given: Any) -> Any:
+    """The integral of Legendre: complete, from the end where it is large; else one of at most a
+    quarter turn, and half turns."""
+    if len(given) == 1:
+        (m,) = given
+        rest = (1 - n) + n * sp.sin(_T) ** 2
+        term = 1 / (rest * sp.sqrt((1 - m) + m * sp.sin(_T) ** 2))
+        return sp.Integral(term, (_T, 0, sp.pi / 2))
+    angle, m = given
+    turns = sp.floor(angle / sp.pi + sp.S.Half)
+    term = 1 / ((1 - n * sp.sin(_T) ** 2) * sp.sqrt(1 - m * sp.sin(_T) ** 2))
+    part = sp.Integral(term, (_T, 0, angle - sp.pi * turns))
+    return part + sp.Piecewise((0, sp.Eq(turns, 0)), (2 * turns * sp.elliptic_pi(n, m), True))
 
 
 def _done(e: Any) -> Any:
@@ -174,6 +254,11 @@ REWRITES: dict[str, Callable[[Any], Any]] = {
     "RisingFactorial": _in_gamma,
     "FallingFactorial": _in_gamma,
     "harmonic": _of(_harmonic),
+    "polylog": _of(_polylog),
+    "elliptic_pi": _of(_elliptic_pi),
+    "expint": _of(_expint),
+    "SingularityFunction": _of(_step_power),
+    "catalan": _in_gamma,
     "li": _of(lambda x: sp.Ei(sp.log(x))),
     "Li": _of(lambda x: sp.Ei(sp.log(x)) - sp.Ei(sp.log(2))),
     "dirichlet_eta": lambda e: e.rewrite(sp.zeta),
@@ -186,7 +271,7 @@ REWRITES: dict[str, Callable[[Any], Any]] = {
     "hn1": _of(lambda n, x: sp.jn(n, x) + sp.I * sp.yn(n, x)),
     "hn2": _of(lambda n, x: sp.jn(n, x) - sp.I * sp.yn(n, x)),
     "Ynm": lambda e: e.expand(func=True),
-    "Znm": lambda e: e.expand(func=True),
+    "Znm": lambda e: sp.re(e.expand(func=True), evaluate=False),  # as the imaginary part is 0
     "jn": _in_bessel,
     "yn": _in_bessel,
     "Sqrt": _of(sp.sqrt),

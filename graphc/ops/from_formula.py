@@ -25,8 +25,9 @@ from graphc.ir import origin
 from graphc.ir.node import Tensor
 from graphc.ir.operators import function
 from graphc.ops.build import tensor
-from graphc.ops.formula_functions import BUILDERS, REWRITES, name_of
+from graphc.ops.formula_functions import BUILDERS, REWRITES, in_closed_form, name_of
 from graphc.ops.matrix_formula import entries, is_matrix, matrix_value
+from graphc.ops.quadrature import guarded, integral
 
 Value: TypeAlias = Tensor | complex | float | int | bool
 Given: TypeAlias = Mapping[Any, Tensor]
@@ -35,11 +36,12 @@ Functions: TypeAlias = Mapping[str, Callable[[tuple[int, ...]], Callable[..., An
 
 
 class Known(NamedTuple):
-    """What is known beyond ops: functions, and what adds up as many terms as a call says, from
-    terms of an index and tensors, bounds and the tensors."""
+    """What is known beyond ops: functions, and what adds up, or multiplies, as many terms as a call
+    says, from terms of an index and tensors, bounds and the tensors."""
 
     functions: Functions = MappingProxyType({})
     counted_sum: Callable[..., Tensor] | None = None
+    counted_product: Callable[..., Tensor] | None = None
 
 
 OPS = Known()  # nothing
@@ -77,7 +79,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.missing: dict[str, None] = {}
-        self.unsupported: dict[str, None] = {}
+        self.unsupported: dict[str, str] = {}  # and a name of `_WAYS_OUT`, or none
 
     def report(self, op: str) -> None:
         """Errors: `ArgumentError` if there is anything."""
@@ -96,14 +98,19 @@ class Problems:
                 expected="a tensor for each free symbol, and functions that docs/sympy.md lists",
                 given="; ".join(parts),
                 where=origin.where(),
-                hint="; ".join(_WAYS_OUT[n] for n in self.unsupported if n in _WAYS_OUT),
+                hint="; ".join(_WAYS_OUT[n] for n in self.unsupported.values() if n),
             )
 
 
 # Instead of what has no op.
 _WAYS_OUT = {
-    "Integral": "expression.doit() integrates what SymPy can; nodes and weights of a quadrature "
-    "make a Sum of an Indexed",
+    "Integral": "limits such as (t, 0, x) make it a number; expression.doit() integrates what "
+    "SymPy can",
+    "infinite Sum": "SymPy knows no closed form of it: as many terms as are needed, (k, 0, 100), "
+    "are a sum",
+    "infinite Product": "SymPy knows no closed form of it: as many factors as are needed, "
+    "(k, 1, 100), are a product",
+    "infinite Integral": "what is integrated over all numbers has to vanish far out",
     "Poly": "poly.as_expr()",
     "Order": "series.removeO()",
     "DiracDelta": "it has no values: integrate it by .doit()",
@@ -207,6 +214,8 @@ class _Walk:
             return tensor(applied.function(*operands), name_of(e))
         if isinstance(e, (sp.Sum, sp.Product)):
             return self._sum(e)
+        if isinstance(e, sp.Integral):
+            return self._integral(e)
         if _is_element(e):
             return self._element(e)
         if is_matrix(e) and not isinstance(e, sp.MatrixSymbol):
@@ -230,8 +239,11 @@ class _Walk:
     def _lacking(self, e: Any) -> Value | None:
         """No value: what is missing is noted."""
         known = _is_leaf(e) and not isinstance(e, _BOUND)
-        kind = self.problems.missing if known or e.is_Symbol else self.problems.unsupported
-        kind[_short(e if known or not e.args else name_of(e))] = None
+        text = _short(e if known or not e.args else name_of(e))
+        if known or e.is_Symbol:
+            self.problems.missing[text] = None
+        else:
+            self.problems.unsupported[text] = text if text in _WAYS_OUT else ""
         return None
 
     def _number(self, e: Any) -> Value | None:
@@ -248,7 +260,7 @@ class _Walk:
         real, imag = value.as_real_imag()
         if all(part.is_Float or part.is_Rational for part in (real, imag)):
             return complex(float(real), float(imag))
-        self.problems.unsupported[f"{_short(e)}, which is not a number"] = None
+        self.problems.unsupported[f"{_short(e)}, which is not a number"] = ""
         return None
 
     def _total(self, e: Any, operands: Sequence[Any]) -> Value | None:
@@ -298,12 +310,13 @@ class _Walk:
         *inner, (index, low, high) = e.limits
         term = e.func(e.function, *inner) if inner else e.function
         numbers = low.is_Integer and high.is_Integer
-        counts = self._known.counted_sum is not None and not (low.is_infinite or high.is_infinite)
-        if not numbers and isinstance(e, sp.Sum) and counts:
-            return self._counted(term, index, low, high)
+        if low.is_infinite or high.is_infinite:
+            closed = in_closed_form(e)
+            return self._bound(e, index, low, high) if closed is None else self.value(closed)
+        if not numbers and self._known.counted_sum is not None:
+            return self._counted(e, term, index, low, high)
         if not numbers or high - low > _MOST_TERMS:
-            self.problems.unsupported[f"{name_of(e)} over {index} from {low} to {high}"] = None
-            return None
+            return self._bound(e, index, low, high)
         backwards = high < low - 1  # Karr's convention: what is missing is taken away
         first, last = (int(high) + 1, int(low) - 1) if backwards else (int(low), int(high))
         name = "sum" if isinstance(e, sp.Sum) else "prod"
@@ -327,10 +340,9 @@ class _Walk:
 
     def _reduced(self, term: Any, index: Any, steps: range, name: str) -> Value | None:
         """The terms along a new last axis, over which one reduction goes."""
-        used = {s: t for s, t in self._given.items() if term.has(s)}
-        wide = {s: t if _has_elements(s) else _call("expand_dims", t, -1) for s, t in used.items()}
         positions = tensor([float(i) for i in steps], "from_sympy")
-        terms = _Walk({**wide, index: positions}, self._known, self.problems).value(term)
+        given = {**self._widened(term), index: positions}
+        terms = _Walk(given, self._known, self.problems).value(term)
         if terms is None:
             return None
         if not term.has(index):
@@ -339,8 +351,47 @@ class _Walk:
             return _call("multiply" if name == "sum" else "power", alone, count)
         return _call(name, terms, axis=-1)
 
-    def _counted(self, term: Any, index: Any, low: Any, high: Any) -> Value | None:
-        """A sum whose bounds are values of the call."""
+    def _widened(self, term: Any) -> dict[Any, Tensor]:
+        """What a term uses, with one axis more."""
+        used = {s: t for s, t in self._given.items() if term.has(s)}
+        return {s: t if _has_elements(s) else _call("expand_dims", t, -1) for s, t in used.items()}
+
+    def _bound(self, e: Any, *limits: Any) -> Value | None:
+        """A sum, product or integral that has no value here, which is noted."""
+        index, *ends = limits
+        span = f" from {ends[0]} to {ends[1]}" if len(ends) == 2 else ""
+        way = f"infinite {name_of(e)}" if any(b.is_infinite for b in ends) else name_of(e)
+        text = _short(f"{name_of(e)} over {index}{span}")
+        self.problems.unsupported[text] = way if way in _WAYS_OUT else ""
+        return None
+
+    def _integral(self, e: Any) -> Value | None:
+        """The last limit is the outer one, as in sums."""
+        *inner, (variable, *bounds) = e.limits
+        term = e.func(e.function, *inner) if inner else e.function
+        if len(bounds) < 2:
+            return self._bound(e, variable)
+        low, high = (_as_real(b) if b is not None else b for b in map(self.value, bounds))
+        if low is None or high is None:
+            return None
+        wide = self._widened(term)
+
+        endless = any(b.is_infinite for b in bounds)
+        if endless and not term.has(variable):
+            return self._bound(e, variable, *bounds)
+
+        def terms(places: Tensor) -> Value | None:
+            given = {
+                s: guarded(t, places) if endless and not _has_elements(s) else t
+                for s, t in wide.items()
+            }
+            return _Walk({**given, variable: places}, self._known, self.problems).value(term)
+
+        found: Value | None = integral(terms, low, high, str(variable))
+        return found
+
+    def _counted(self, e: Any, term: Any, index: Any, low: Any, high: Any) -> Value | None:
+        """A sum or a product whose bounds are values of the call."""
         bounds = [self.value(low), self.value(high)]
         used = {s: t for s, t in self._given.items() if term.has(s)}
 
@@ -352,9 +403,12 @@ class _Walk:
         if first is None or any(b is None for b in bounds):
             return None
         if not isinstance(first, Tensor) or not term.has(index):
-            return self.value((sp.floor(high - low) + 1) * term)
-        assert self._known.counted_sum is not None
-        return self._known.counted_sum(terms, *map(_as_real, bounds), list(used.values()))
+            count = sp.floor(high - low) + 1
+            return self.value(count * term if isinstance(e, sp.Sum) else term**count)
+        known = self._known
+        total = known.counted_sum if isinstance(e, sp.Sum) else known.counted_product
+        assert total is not None
+        return total(terms, *map(_as_real, bounds), list(used.values()))
 
     # -- elements ----------------------------------------------------------------------------------
     def _element(self, e: Any) -> Value | None:
@@ -464,7 +518,7 @@ def _sum_of(terms: Iterable[Any]) -> Value:
     """The sum; of what is negated, one difference. Numbers are added first."""
     over: list[Value] = []
     under: list[Value] = []
-    number: float = 0
+    number: Any = 0
     for term in terms:
         if not isinstance(term, Tensor):
             number += term
@@ -472,7 +526,9 @@ def _sum_of(terms: Iterable[Any]) -> Value:
             under.append(term.node.inputs[0])
         else:
             over.append(term)
-    if number or not (over or under):
+    if over and not isinstance(number, complex) and number < 0:
+        under.append(-number)  # exp(x) - 1, as rules of formulas that cancel have it
+    elif number or not (over or under):
         over.append(number)
     if not over:
         return _call("negative", _tree("add", under))

@@ -36,15 +36,13 @@ SCIPY_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "elliptic_e": lambda s, x, *m: s.ellipeinc(x, *m) if m else s.ellipe(x),
     "elliptic_f": lambda s, x, m: s.ellipkinc(x, m),
     # relatives of gamma
-    "lowergamma": lambda s, a, x: s.gammainc(a, x) * s.gamma(a),
-    "uppergamma": lambda s, a, x: s.gammaincc(a, x) * s.gamma(a),
-    "betainc": lambda s, a, b, x, y: s.beta(a, b) * (s.betainc(a, b, y) - s.betainc(a, b, x)),
-    "betainc_regularized": lambda s, a, b, x, y: s.betainc(a, b, y) - s.betainc(a, b, x),
     "binomial": lambda s, n, k: s.binom(n, k),
     "zeta": lambda s, x, *q: s.zeta(x, *q),
     # Bessel and Airy functions
     "besselj": lambda s, n, x: s.jv(n, x),
     "bessely": lambda s, n, x: s.yv(n, x),
+    "jn": lambda s, n, x: s.spherical_jn(n.astype(int), x),
+    "yn": lambda s, n, x: s.spherical_yn(n.astype(int), x),
     "besseli": lambda s, n, x: s.iv(n, x),
     "besselk": lambda s, n, x: s.kv(n, x),
     "airyai": lambda s, x: s.airy(x)[0],

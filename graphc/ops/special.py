@@ -14,7 +14,7 @@ from graphc.errors import ArgumentError, DTypeError, GradientError
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Context, Fact, Kind, Op, register
 from graphc.ir.shape import TensorType, broadcast
-from graphc.ops.build import cast, float_type, operands
+from graphc.ops.build import STRETCHES, cast, float_type, operands, scalar_value
 from graphc.ops.scalar import masked_multiply, sum_to
 from graphc.ops.scipy_functions import SCIPY_FUNCTIONS
 
@@ -51,11 +51,18 @@ def _partial(name: str, position: int, inputs: tuple[Tensor, ...]) -> Tensor:
     import sympy as sp
 
     from graphc.ops.from_formula import tensors_of
+    from graphc.ops.scipy_partials import PARTIALS
 
-    symbols = [sp.Dummy(f"x{i}") for i in range(len(inputs))]
+    symbols = [_stands_for(i, x) for i, x in enumerate(inputs)]
+    known = {s: x for s, x in zip(symbols, inputs, strict=True) if s.is_Symbol}
+    stated = PARTIALS.get(name)
     try:
-        partial = getattr(sp, name)(*symbols).diff(symbols[position])
-        (made,) = tensors_of([partial], dict(zip(symbols, inputs, strict=True)), name)
+        partial = stated and stated(position, *symbols)
+        if partial is None:
+            at = sp.Dummy()
+            arguments = [at if i == position else s for i, s in enumerate(symbols)]
+            partial = getattr(sp, name)(*arguments).diff(at).subs(at, symbols[position])
+        (made,) = tensors_of([partial], known, name)
     except (ArgumentError, sp.core.function.ArgumentIndexError):
         raise GradientError(
             f"no derivative by argument {position + 1} is known",
@@ -63,6 +70,19 @@ def _partial(name: str, position: int, inputs: tuple[Tensor, ...]) -> Tensor:
             expected="a constant there",
         ) from None
     return cast(made, inputs[0].dtype)
+
+
+def _stands_for(i: int, x: Tensor) -> Any:
+    """An argument in SymPy's formula of a derivative: a whole number as itself, since formulas are
+    simpler for such orders."""
+    import sympy as sp
+
+    bare = x
+    while bare.node.op.name in ("weak", "astype", *STRETCHES):
+        bare = bare.node.inputs[0]
+    number = scalar_value(bare)
+    is_whole = number is not None and float(number).is_integer()
+    return sp.Integer(int(number)) if is_whole else sp.Dummy(f"x{i}", real=True)
 
 
 SPECIAL = register(

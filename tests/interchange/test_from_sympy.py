@@ -75,7 +75,13 @@ FORMULAS = [
     sp.meijerg([[], []], [[0], []], x), sp.rootof(z**5 - z - 1, 0) * x,
     sp.LeviCivita(0, i, 2).subs(i, x) + x, sp.Abs(1 / (1 + sp.I * x)), sp.re(sp.exp(sp.I * x * y)),
     sp.Piecewise((x, sp.Contains(2 * x, sp.S.Naturals0)), (y, sp.Contains(x, sp.Interval(1, 2))),
-                 (3, True)), 20 * sp.log(sp.Abs((1 / (z**2 + z + 1)).subs(z, sp.I * x)), 10),
+                 (3, True)), sp.elliptic_pi(x / 2, y),
+    sp.elliptic_pi(sp.Rational(1, 3), 3 * x, y),
+    sp.polylog(2, x / 2), sp.polylog(-1, x / 2),
+    sp.expint(-1, x), sp.SingularityFunction(x, sp.S.Half, 2), sp.catalan(x), sp.jn(0, x),
+    sp.betainc(x, y, 0, sp.S.Half),
+    sp.Product(1 + x / i, (i, 1, 10 * y)),
+    20 * sp.log(sp.Abs((1 / (z**2 + z + 1)).subs(z, sp.I * x)), 10),
 ]  # fmt: skip
 
 
@@ -424,14 +430,15 @@ def test_complex_tensors() -> None:
 
 # -- errors ----------------------------------------------------------------------------------------
 def test_one_error_lists_all() -> None:
-    e = f(z) + y * sp.Symbol("b a d") + sp.DiracDelta(x) + sp.polylog(2, x)
-    e += sp.Sum(x, (i, 1, sp.oo))
+    e = f(z) + y * sp.Symbol("b a d") + sp.DiracDelta(x) + sp.lerchphi(x, 2, 1)
+    e += sp.Sum(x, (i, 1, sp.oo)) + sp.Integral(x, (z, 0, sp.oo)) + sp.Integral(sp.exp(z) / z, z)
     with pytest.raises(ArgumentError) as caught:
         gc.from_sympy([e, sp.zoo * x, sp.zeta(z, x, evaluate=False)], {x: X})
     given = str(caught.value)
     over = "Sum over i from 1 to oo"
-    for part in ("f(z)", "y", "b a d", "z", "DiracDelta", "polylog", over, "not a number"):
+    for part in ("f(z)", "y", "b a d", "z", "DiracDelta", "lerchphi", over, "not a number"):
         assert part in given, part
+    assert "Integral over z" in given
     assert ".doit()" in str(caught.value.hint)
     assert "test_from_sympy.py" in given
 
