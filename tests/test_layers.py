@@ -31,7 +31,7 @@ ROOMS = {
     14: ("cli",),
     15: ("__init__", "__main__"),  # the front door sees every room
 }
-OWN_MODULES, OTHER_MODULES = 120, 34  # that `import graphc` may load; 117 and up to 27 now
+OWN_MODULES, OTHER_MODULES = 124, 34  # that `import graphc` may load; 121 and up to 27 now
 LEVEL = {room: level for level, rooms in ROOMS.items() for room in rooms}
 
 
