@@ -15,7 +15,7 @@ that has many columns, these are the range, and the kernel comes behind all of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -72,6 +72,7 @@ _DECLARATIONS = {
     "@llvm.smin.": "declare i64 @llvm.smin.i64(i64, i64)",
     "@llvm.cttz.": "declare i64 @llvm.cttz.i64(i64, i1)",
     "@llvm.sqrt.": "declare double @llvm.sqrt.f64(double)",
+    "@malloc(": vector_loops.MALLOC,
 }
 
 
@@ -547,6 +548,7 @@ class _Driver:
         if native is None:
             self._call_back(step)
             return
+        run: Callable[[], str | None]
         if isinstance(native, Passes):
             known = vector_loops.are_there(text, step, native)
             more = self.sharing, self._span, self._counters
@@ -560,9 +562,11 @@ class _Driver:
 
         def as_numpy_calls_it() -> None:
             mode = text.emit(subnormals.LEAVE) if self.flush else ""
-            run()
+            failed = run()
             if mode:
                 text.emit(subnormals.restore(mode))
+            if failed:
+                text.choose(failed, partial(self._call_back, step))
 
         text.choose(known, as_numpy_calls_it, partial(self._call_back, step))
 

@@ -13,9 +13,10 @@ axis they lie beside each other, in a group for each index of the axes before it
 groups where there are enough of them, else the columns of each, by sixteens: so many or fewer,
 beginning with the first, are what a loop takes into one register, and its bits may depend on that.
 
-A loop that finds no memory raises a Python error, which nobody sees on a thread of the pool. It
-takes a few times the memory of one vector; so large ones are left to a call back, which costs
-nothing beside them, and whose error is raised.
+A loop that finds no memory raises a Python error, which nobody sees on a thread of the pool, and
+writes no result. So as much as it may take is asked for before each call, and given back; where
+there is not that much, the whole step calls back, and what NumPy raises there is raised. Large
+vectors are left to the call back anyway, which costs nothing beside them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ from graphc.lower.kernel_calls import Sharing, is_worth_threads, threads
 from graphc.planning.program import Host, Passes, Ref
 
 MOST = 1 << 19  # bytes of a vector
+NEEDED = 800  # bytes for each element of a vector: pocketfft's plan and scratch, of any length
 UNIT = 16  # vectors, of which a register of 64 bytes has an element each
+
+MALLOC = "declare ptr @malloc(i64)\ndeclare void @free(ptr)"
 
 Span = Callable[..., FunctionText]  # a function over part of a step, with these more parameters
 
@@ -60,11 +64,14 @@ def run(
     sharing: Sharing,
     span: Span,
     counters: Callable[[], list[Word]],
-) -> None:
+) -> str:
     """All passes of a step. `span` begins a function that threads share, and `counters` are what
-    such a function is given first."""
+    such a function is given first. The result is whether there was no memory for some of them."""
+    missing = text.stack("loop.missing", "i64")
+    text.store("i64", "0", missing)
     for place in range(len(passes.loops)):
         _Pass(step, passes, place).run(text, sharing, span, counters)
+    return text.emit(f"icmp ne i64 {text.emit(f'load i64, ptr {missing}')}, 0")
 
 
 class _Pass:
@@ -90,26 +97,28 @@ class _Pass:
         counters: Callable[[], list[Word]],
     ) -> None:
         groups, columns = text.size(self.groups), text.size(self.columns)
+        missing = text.stack("loop.missing", "i64")
 
         def one_by_one() -> None:
             with text.loop(groups) as group:
-                self.call(text, group, "0", columns)
+                self.call(text, group, "0", columns, missing)
 
         def share_groups() -> None:
-            inner = span()
+            inner = span(("ptr", "%missing"))
             with inner.loop("%last", "%first") as group:
-                self.call(inner, group, "0", inner.size(self.columns))
+                self.call(inner, group, "0", inner.size(self.columns), "%missing")
             name = f"groups{len(sharing.functions)}"
             sharing.functions[name] = inner.lines(name, "internal ")
-            sharing.run(text, name, sharing.words(text, counters()), groups)
+            sharing.run(text, name, sharing.words(text, [*counters(), ("ptr", missing)]), groups)
 
         def share_columns() -> None:
-            inner = span(("i64", "%group"))
-            self.call(inner, "%group", "%first", inner.emit("sub i64 %last, %first"))
+            inner = span(("ptr", "%missing"), ("i64", "%group"))
+            count = inner.emit("sub i64 %last, %first")
+            self.call(inner, "%group", "%first", count, "%missing")
             name = f"columns{len(sharing.functions)}"
             sharing.functions[name] = inner.lines(name, "internal ")
             with text.loop(groups) as group:
-                words = sharing.words(text, [*counters(), ("i64", group)])
+                words = sharing.words(text, [*counters(), ("ptr", missing), ("i64", group)])
                 sharing.run(text, name, words, columns, UNIT)
 
         def shared() -> None:
@@ -118,8 +127,22 @@ class _Pass:
 
         text.choose(is_worth_threads(text, self.loop.time), shared, one_by_one)
 
-    def call(self, text: FunctionText, group: str, first: str, count: str) -> None:
-        """`count` columns of a group from `first` on."""
+    def call(self, text: FunctionText, group: str, first: str, count: str, missing: str) -> None:
+        """`count` columns of a group from `first` on; or a note at `missing` if memory is."""
+        needed = text.size((self.loop.size + 8) * NEEDED)
+        # A builtin, it would be known not to fail, and left out: nobody uses it.
+        memory = text.emit(f"call ptr @malloc(i64 {needed}) nobuiltin")
+
+        def transform() -> None:
+            text.line(f"call void @free(ptr {memory}) nobuiltin")
+            self._call(text, group, first, count)
+
+        def note() -> None:
+            text.line(f"store atomic i64 1, ptr {missing} monotonic, align 8")
+
+        text.choose(text.emit(f"icmp ne ptr {memory}, null"), transform, note)
+
+    def _call(self, text: FunctionText, group: str, first: str, count: str) -> None:
         axis, last = self.loop.axis, self.inner == 1
         sides = [self._side(text, *side, group, first) for side in (self.source, self.target)]
         (source, step_in, each_in), (target, step_out, each_out) = sides

@@ -230,6 +230,31 @@ def test_large_vectors_are_left_to_a_call_back(monkeypatch: pytest.MonkeyPatch) 
         assert len(sites) == count
 
 
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_without_memory_for_a_loop_the_step_calls_back(
+    monkeypatch: pytest.MonkeyPatch, count: str
+) -> None:
+    """With what it was given, whichever pass and thread has none."""
+    monkeypatch.setenv("GRAPHC_NUM_THREADS", count)
+    monkeypatch.setattr(lowered, "NEEDED", 1 << 56)
+    sites: list[int] = []
+    host = Executable._host
+
+    def counted(self: Executable, call: int, site: int, *more: Any) -> int:
+        sites.append(site)
+        return host(self, call, site, *more)
+
+    monkeypatch.setattr(Executable, "_host", counted)
+    z = gc.placeholder("without_memory", ("b", 40, 3), "complex128")
+    function = gc.compile([z], [gc.fft.fftn(z, axes=(0, 1)), gc.fft.fft(z, axis=1)], {})
+    for shape in ((2, 40, 3), (200, 40, 3)):
+        a = RNG.normal(size=shape) + 1j
+        whole, one = function(a)
+        np.testing.assert_allclose(whole, np.fft.fftn(a, axes=(0, 1)), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(one, np.fft.fft(a, axis=1), rtol=1e-9, atol=1e-9)
+    assert len(sites) == 4
+
+
 def test_a_manifest_has_names_and_no_addresses() -> None:
     z = gc.placeholder("named_z", ("n",), "complex64")
     function = gc.compile([z], [gc.fft.irfft(z), gc.fft.rfft(gc.real(z))])
