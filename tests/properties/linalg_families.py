@@ -92,3 +92,20 @@ def symmetric(b: Growth) -> Any:
     a = regular(b, t)
     signs = gc.constant(np.diag((-1.0) ** np.arange(int(a.shape[-1])) * 30), t.dtype)
     return gc.linalg.solve(a + signs, t, assume_a="sym")
+
+
+@family(4, every=12)
+def lengths(b: Growth) -> Any:
+    """Norms and spreads, of zeros too, whose gradient is 0 there."""
+    t = b.pick("f", lambda t: t.ndim >= 1)
+    near = gc.where(t == t, gc.tanh(t), 0.0)
+    kind = b.integer(0, 4)
+    if kind == 0:
+        return gc.linalg.vector_norm(near, axis=-1, ord=b.choose((1, 2, 3)))
+    if kind == 1:
+        return gc.std(near, axis=b.integer(0, t.ndim - 1))
+    if kind == 2:
+        return gc.nn.normalize(near)
+    if kind == 3 and t.ndim >= 2:
+        return gc.linalg.cdist(near, near + 1)
+    return gc.root_of_squares(gc.sum(gc.square(near), axis=-1))
