@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from operator import attrgetter as _attrgetter
 from typing import TYPE_CHECKING, Any
 
 from graphc import errors
@@ -124,8 +125,8 @@ def _elsewhere(name: str) -> str:
 
     rooms = {
         f"gc.{room}.{known}": known
-        for room in ("nn", "optim", "train", "linalg", "random", "fft")
-        for known in getattr(_find(room), "__all__", ())
+        for room in ("nn", "optim", "train", "linalg", "random", "fft", "nn.losses")
+        for known in getattr(_attrgetter(room)(sys.modules[__name__]), "__all__", ())
     }
     there = [full for full, known in rooms.items() if known.lower() == name.lower()]
     if there and name in rooms.values() and name not in FUNCTIONS:

@@ -478,6 +478,9 @@ FUNCTIONS = {  # of PyTorch's, TensorFlow's and SciPy's modules, by their names 
     "vectorize": "gc.vmap(f)",
     "vertcat": "gc.concat(parts)",
     "zeta": "gc.from_sympy(sympy.zeta(s), {s: x})",
+    "attention": "gc.nn.dot_product_attention(q, k, v), or gc.nn.MultiHeadAttention(heads)",
+    "scaled_dot_product_attention": "gc.nn.dot_product_attention(q, k, v)",
+    "report": "gc.compile(inputs, outputs).report(path)",
 }
 
 OPTIMIZERS = {  # methods of optimisers
