@@ -17,6 +17,10 @@ from types import FrameType
 
 from graphc.ir.parsing import parse
 
+NO_INT = (  # where nothing below is what asks for an int
+    "use gc.take to index by a tensor; a size is a Python int, which gc.jit lets the function see, "
+    "where an array's number is an operand"
+)
 _CONDITION = "gc.cond runs one of two functions, gc.where chooses elementwise"
 _HINTS = {
     "while": "`while`: gc.while_loop(condition, step, carry) loops as long as a tensor says",

@@ -19,7 +19,7 @@ import numpy as np
 from graphc import locks
 from graphc.errors import ArgumentError, GraphcError, ShapeError, SymbolicValueError
 from graphc.ir import conditions, origin, protocols
-from graphc.ir.asked import constructs
+from graphc.ir.asked import NO_INT, constructs
 from graphc.ir.dim import Size
 from graphc.ir.dtype import DType
 from graphc.ir.given import as_flag, fitting_array, short
@@ -343,12 +343,7 @@ class Tensor(Operators):
         self._no_value("int value", "use .astype('int64'), or compile and call the function")
 
     def __index__(self) -> int:
-        hint = constructs(origin.user_frame())
-        self._no_value(
-            "int value",
-            hint or "use gc.take to index by a tensor; a size is a Python int, which gc.jit lets "
-            "the function see, where an array's number is an operand",
-        )
+        self._no_value("int value", constructs(origin.user_frame()) or NO_INT)
 
     def __float__(self) -> float:
         self._no_value(
