@@ -7,7 +7,8 @@ their names or letters when the formula is written, so that formulas can be put 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from string import ascii_lowercase
 from typing import NamedTuple
 
 import numpy as np
@@ -233,6 +234,7 @@ def transposed(x: Formula) -> Formula:
     return Formula((*x.above(POWER), "ᵀ"), POWER, x.ops)
 
 
-def letters(tensors: Sequence[Tensor]) -> dict[Tensor, str]:
-    """A letter for each tensor that has no name."""
-    return {t: chr(ord("a") + i % 26) for i, t in enumerate(tensors)}
+def letters(names: Collection[str]) -> str:
+    """The letters that tensors without a name get: those that are not a name already."""
+    free = "".join(letter for letter in ascii_lowercase if letter not in names)
+    return free or ascii_lowercase

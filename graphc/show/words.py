@@ -10,6 +10,7 @@ next one needs the result are one box, with a formula.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Mapping
+from itertools import cycle
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -144,6 +145,9 @@ class Maths:
         self._see_through(graph)
         self._generic = {self.source(t): n for t, n in generic_names(reading).items()}
         self.names = {self.source(t): name for t, name in reversed(reading.names.items())}
+        leaves = [n.output() for n in graph.nodes if n.op.kind is Kind.LEAF]
+        inside = (t.name.rpartition("/")[2] for t in leaves if t.name)  # as its layer calls it
+        self._letters = formulas.letters({*map(called, leaves), *inside, *self._generic.values()})
         self._formulas: dict[Node, Formula] = {}
         self._folded: set[Node] = set()
         self._means: dict[Node, Node] = {}  # a quotient, and the sum that it divides
@@ -223,7 +227,7 @@ class Maths:
     def _by_formula(self, node: Node, made: Formula) -> Said:
         """`@ W` of one operand without a name, letters for several whose order matters."""
         unnamed = [t for t in made.tensors if not self._name(t, node)]
-        letters: dict[Tensor, str] = formulas.letters(unnamed)
+        letters = dict(zip(unnamed, cycle(self._letters), strict=False))
         simple = made.ops == 1
         if simple and len(unnamed) == len(made.tensors) == 2 and _commutes(node):
             letters = dict.fromkeys(unnamed, "")
@@ -266,7 +270,8 @@ class Maths:
             if (text := self.number(source)) == "":
                 text = self._name(source, node)
                 if not text:
-                    text = operands.setdefault(source, chr(ord("a") + len(operands) % 26))
+                    letter = self._letters[len(operands) % len(self._letters)]
+                    text = operands.setdefault(source, letter)
                 else:
                     operands.setdefault(source, "")
             texts.append(text)

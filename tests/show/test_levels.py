@@ -102,6 +102,16 @@ def test_loops_name_what_their_steps_read() -> None:
     assert not any("broadcast" in label for label in shown)
 
 
+def test_letters_of_formulas_are_no_names() -> None:
+    """A neuron with the bias b: what stands in a formula without a name is a and c."""
+    w, b = gc.variable(np.ones(3), name="w"), gc.variable(np.zeros(()), name="b")
+    x, y = gc.placeholder("levels_x", (3,), "float64"), gc.placeholder("levels_y", (), "float64")
+    error = gc.sigmoid(x @ w + b) - y
+    step = gc.Graph([x, y], [error**2], [(b, b - gc.grad(error**2, b))])
+    shown = " ".join(boxes(gc.draw(step).source))
+    assert "a × c × (1 − c)" in shown
+
+
 def test_slices_are_written_as_in_python() -> None:
     x = gc.placeholder("levels_s", (9, 8))
     assert "slice [:, 2:6]" in boxes(gc.draw(gc.exp(x)[:, 2:6]).source)
