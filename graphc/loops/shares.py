@@ -49,7 +49,7 @@ from graphc.loops.parallel import shared
 
 PARTS = 32  # at the most: threads get several, and adding up stays quick
 MEMORY = 1 << 14  # numbers that all parts have together, at the most
-MORE = 1 << 18  # where adding them up is nearly nothing beside the work, as for pairs of points
+MORE = 1 << 18  # where the work is known, and adding them up nearly nothing: of pairs of points
 LEAST = 1 << 18  # scalar operations of a part: half of what threads are woken for
 EACH = 64  # operations for each number that a part has to be added up
 NEARLY_NOTHING = 16  # times as many operations for each
@@ -97,7 +97,7 @@ def _parts(nest: Nest, loop: For) -> Size:
     most, more = (min(PARTS, m // max(memory, 1)) for m in (MEMORY, MORE))
     work = operations([replace(loop, parallel=False)], {})
     parts = minimum(floordiv(work, maximum(LEAST, memory * EACH)), most)
-    if more > most:
+    if isinstance(work, int) and more > most:  # else the memory would be taken at all sizes
         least = maximum(LEAST, memory * EACH * NEARLY_NOTHING)
         parts = maximum(parts, minimum(floordiv(work, least), more))
     return maximum(parts - 1, 0) + 1  # a form that is seen to be positive
