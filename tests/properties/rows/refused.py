@@ -174,7 +174,7 @@ def training() -> Iterator[Case]:
         *({name: v} for name in ("epochs", "batch_size") for v in _NO_COUNTS),
         *({"validation_split": v} for v in (1.0, -1.0, True, "x", 0.99)),
         *({"validation_data": v} for v in (X, (X,), 3, (X, Y[:2]))),
-        *({"sample_weight": v} for v in (-np.ones(6), np.ones(5), np.ones((6, 1)), [np.nan] * 6)),
+        *({"sample_weight": v} for v in (-np.ones(6), np.ones(5), np.ones((6, 2)), [np.nan] * 6)),
         *({"class_weight": v} for v in ({}, {0: 1.0}, [1.0], 3)),
         *({"callbacks": [v]} for v in (3, "stop", gc.train.EarlyStopping)),
         {"callbacks": [gc.train.EarlyStopping("val_loss")]}, {"steps_per_epoch": 0},
