@@ -78,21 +78,6 @@ def erfc(x: Any) -> Any:
 erfc.nin = 1  # type: ignore[attr-defined]
 
 
-def digamma(x: Any) -> Any:
-    """SciPy's `digamma`, which loses digits near its poles at negative numbers: there it is
-    reflected, by the distance from the pole."""
-    given, plain = np.asarray(x), special("digamma")
-    wide = given.astype(np.float64)
-    with np.errstate(all="ignore"):
-        apart = wide - np.rint(wide)
-        reflected = plain(1 - wide) - np.pi / np.tan(np.pi * apart)
-    near = (wide < 0) & (apart != 0) & (np.abs(apart) < 0.25)
-    return np.where(near, reflected, plain(wide)).astype(given.dtype)
-
-
-digamma.nin = 1  # type: ignore[attr-defined]
-
-
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)) without overflow on either side."""
     small = np.exp(-np.abs(x))
@@ -189,7 +174,7 @@ _TABLE = (
     Primitive("hypot", 2, np.hypot, "f"),
     Primitive("lgamma", 1, special("gammaln"), "f"),
     Primitive("gamma", 1, special("gamma"), "f"),
-    Primitive("digamma", 1, digamma, "f"),
+    Primitive("digamma", 1, special("digamma"), "f"),
     Primitive("erf", 1, special("erf"), "f"),
     Primitive("erfc", 1, erfc, "f"),
     Primitive("erfcx", 1, special("erfcx"), "f"),

@@ -11,7 +11,7 @@ from graphc.errors import ArgumentError
 from graphc.ir.dtype import float64
 from graphc.ir.node import Tensor, apply
 from graphc.ir.op import Fact
-from graphc.loops import primitives
+from graphc.loops.primitives import special
 from graphc.ops.build import cast, float_type, operands, tensor
 from graphc.ops.elementwise import exp, floor, less, logical_and, not_equal, remainder, where
 from graphc.ops.scalar import define, float_function, publish
@@ -30,7 +30,7 @@ gamma = float_function(
     partials=lambda f, out, x: (lambda: out * digamma(x),), facts=POLES,
 )  # fmt: skip
 _DIGAMMA = define(
-    "digamma", primitives.digamma, lambda s, x: s.digamma(x), cost=120, facts=POLES,
+    "digamma", special("digamma"), lambda s, x: s.digamma(x), cost=120, facts=POLES,
     partials=lambda f, out, x: (lambda: polygamma(1, x),),
     doc="The derivative of log gamma(x).",
 )  # fmt: skip

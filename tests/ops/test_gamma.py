@@ -16,7 +16,7 @@ from graphc.errors import ArgumentError
 mp = mpmath.mp.clone()
 mp.dps = 50
 ABOVE = [1e-300, 1e-5, 0.3, 0.69, 0.71, 1.46, 2.49, 2.51, 7.0, 8.5, 30.25, 1e4]
-BELOW = [-1e-9, -0.25, -0.75, -1.5, -1.9976, -2.000001, -2.4, -5.5, -8.125, -20.75, -33.3]
+BELOW = [-1e-9, -0.25, -0.75, -1.5, -2.4, -5.5, -8.125, -20.75, -33.3]
 TRUTH: dict[str, Callable[[Any], Any]] = {
     "lgamma": lambda x: mp.log(abs(mp.gamma(x))) if x < 1e3 else mp.loggamma(x),
     "digamma": mp.digamma,

@@ -47,8 +47,9 @@ FLOAT_UNARY = [
     "lgamma", "gamma", "digamma", "ndtr", "ndtri", "erfinv", "erfcinv", "logit",
     "i0", "i1", "i0e", "i1e", "j0", "j1",
 ]  # fmt: skip
-# SciPy's, which the interpreter calls, lose digits near their zeros, where ours do not.
-NEAR_ZEROS = ["lgamma", "digamma"]
+# SciPy's, which the interpreter calls, lose digits near their zeros, where ours do not; and that
+# of gamma's slope, digamma, near poles.
+NEAR_ZEROS = ["lgamma", "digamma", "gamma"]
 ACTIVATIONS = [
     "relu6", "elu", "celu", "selu", "gelu", "silu", "mish", "softsign", "hard_sigmoid",
     "hard_swish", "log_sigmoid", "step",
