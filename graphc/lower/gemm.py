@@ -23,12 +23,12 @@ no more than a long one. `next` is null, or the address of three records of five
 bytes from row to row, rows, bytes of a row, and how many rows to ask for with every eight of c, of
 memory that the next call touches, the last of which it writes. Blocks of rows ask for it meanwhile,
 since a processor does not see where the matrices of a batch are: of 64 x 64 by 64 x 32 the next one
-came from memory while nothing was multiplied. `claimed` is null (and then claimed_row
-0), or a matrix of c's shape that the caller writes next and that other processors have read: blocks
-claim its lines, by storing what is there. A line that others hold costs 10 ns to write. That is
-hidden behind multiply-adds, but not behind one another, as a kernel's many stores are; and asking
-for the line (`prefetchw`) does not help. An update (Adam) of 784 x 256 weights, by two threads that
-had multiplied by all of them, took 303 us, takes 268, and took 252 where none had read them.
+came from memory while nothing was multiplied. `claimed` is null (and then claimed_row 0), or a
+matrix of c's shape that the caller writes next and that other processors have read: blocks claim
+its lines, by storing what is there. A line that others hold costs 10 ns to write. That is hidden
+behind multiply-adds, but not behind one another, as a kernel's many stores are; and asking for the
+line (`prefetchw`) does not help. An update (Adam) of 784 x 256 weights, by two threads that had
+multiplied by all of them, took 303 us, takes 268, and took 252 where none had read them.
 """
 
 from __future__ import annotations

@@ -206,8 +206,8 @@ def merged(step: Gemm) -> Gemm:
 class Blocks:
     """A product and the kernel that takes it up, which may run on some rows of the product (of a
     batch of products: on some matrices) as soon as they are there: its loop has `turns` for each
-    row or matrix. Of a product by columns all rows are there at once. `claimed` is a
-    variable that the kernel writes row by row and each thread has read whole (`blocks.py`)."""
+    row or matrix. Of a product by columns all rows are there at once. `claimed` is a variable that
+    the kernel writes row by row and each thread has read whole (`blocks.py`)."""
 
     product: Gemm
     call: Call
